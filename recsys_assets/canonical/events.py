@@ -1,0 +1,37 @@
+"""The in-memory form of events that every kernel reads: integer codes that compare like the ids they stand for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+ID_COLUMNS = ("user_id", "session_id", "item_id", "request_id", "event")
+
+SCHEMA: Mapping[str, pl.DataType] = {
+    "ts": pl.Datetime("ns", "UTC"),
+    "user_id": pl.UInt32(),
+    "session_id": pl.UInt32(),
+    "rank": pl.Int64(),
+    "item_id": pl.UInt32(),
+    "request_id": pl.UInt32(),
+    "event": pl.UInt32(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Canonical events of one target, ids as codes.
+
+    `codes`: columns of `SCHEMA` (a subset when fewer were asked for); one row per distinct event, in canonical order;
+    `user_id`, `request_id` and `event` are null where absent. `ids[column]`: String series, strictly ascending in
+    code-point order, without nulls; code `n` stands for `ids[column][n]`. So comparing codes compares ids.
+    """
+
+    codes: pl.DataFrame
+    ids: Mapping[str, pl.Series]
+
+    def decoded(self) -> pl.DataFrame:
+        """Return the same rows with ids as strings, for people, contracts and tests."""
+        return self.codes.with_columns(
+            self.ids[name].gather(self.codes[name]).alias(name) for name in ID_COLUMNS if name in self.codes.columns
+        )

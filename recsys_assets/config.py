@@ -1,0 +1,229 @@
+"""recsys.toml, checked: unknown keys are errors that name the key and the allowed ones; secrets never stand in it."""
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import Target, check_distinct, check_segment, is_slug
+
+DEFAULT_KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
+CONFIG_VARIABLE = "RECSYS_CONFIG"
+DEFAULT_CONFIG = "recsys.toml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Table = dict[str, Any]
+
+
+class _Model(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class StorageSettings(_Model):
+    """Where everything that is built lives."""
+
+    root: str = Field(default="data/store", description="a folder (relative to the config file), or s3://bucket/prefix")
+
+
+class RawSettings(_Model):
+    """Where raw events and the catalog are found, and how many bad lines a day may have."""
+
+    exposures: str = Field(
+        default="data/raw/{day}*.jsonl*",
+        description="path template with {day}, {tenant}, {surface}; a glob, relative to the config file",
+    )
+    catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
+    max_bad_share: Share = Field(
+        default=0.01, description="share of bad lines above which the day fails for the targets concerned"
+    )
+
+
+class PartitionSettings(_Model):
+    """Which days exist."""
+
+    start: date = Field(default=date(2026, 1, 1), description="first day")
+
+
+class LimitSettings(_Model):
+    """What protects memory: over a limit the target fails and the message names the knob."""
+
+    max_events: int = Field(default=100_000_000, ge=1, description="events of one target and window")
+    max_distinct_items: int = Field(default=5_000_000, ge=1, description="distinct item ids of one target and window")
+    max_users: int = Field(default=10_000_000, ge=1, description="distinct user ids of one target and window")
+
+
+class ArtifactSettings(BaseModel):
+    """Which kinds are built, and one table of parameters per kind (read by the kind itself: `artifacts.kinds`)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kinds: tuple[str, ...] = Field(default=DEFAULT_KINDS, min_length=1, description="kinds to build, in any order")
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Parameters as written, by kind."""
+        return self.model_extra or {}
+
+    @model_validator(mode="after")
+    def _only_tables(self) -> "ArtifactSettings":
+        for name, value in (self.model_extra or {}).items():
+            if not isinstance(value, dict):
+                raise ValueError(f"artifacts.{name} is {value!r}: expected a table [artifacts.{name}], or `kinds`")  # noqa: TRY004
+        return self
+
+
+class GateSettings(_Model):
+    """The limits that the gates hold a day against."""
+
+    min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
+    max_left_out_share: Share = Field(
+        default=0.05, description="largest share of events in over-long sessions or of over-active users"
+    )
+    max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
+
+
+class TargetSettings(_Model):
+    """One target, and what it overrides."""
+
+    tenant: str
+    surface: str
+    segment: str | None = Field(default=None, description="a label in the artifacts")
+    slug: str | None = Field(
+        default=None, description="name in Dagster, needed when tenant or surface is not ^[A-Za-z0-9_]+$"
+    )
+    artifacts: Mapping[str, Table] = Field(
+        default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
+    )
+    gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
+
+    @property
+    def target(self) -> Target:
+        """The identity of this target."""
+        return Target(self.tenant, self.surface, self.segment or None)
+
+    @property
+    def slug_parts(self) -> tuple[str, ...]:
+        """How Dagster calls this target: (tenant, surface), or the slug alone."""
+        return (self.slug,) if self.slug else (self.tenant, self.surface)
+
+    @model_validator(mode="after")
+    def _names(self) -> "TargetSettings":
+        check_segment(self.tenant, what="tenant")
+        check_segment(self.surface, what="surface")
+        for part in self.slug_parts:
+            if not is_slug(part):
+                raise ValueError(
+                    f'Dagster cannot carry {part!r}: add slug = "..." of letters, digits and _ to this target'
+                )
+        return self
+
+
+class Settings(_Model):
+    """The whole configuration of one store: its sources, its targets, its limits."""
+
+    storage: StorageSettings = StorageSettings()
+    raw: RawSettings = RawSettings()
+    partitions: PartitionSettings = PartitionSettings()
+    limits: LimitSettings = LimitSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+    gates: GateSettings = GateSettings()
+    targets: tuple[TargetSettings, ...] = Field(min_length=1)
+
+    base: Path = Field(default=Path(), exclude=True, description="folder of the config file; set when it is read")
+    digest: str = Field(default="", exclude=True, description="SHA-256 of the file as read")
+
+    @model_validator(mode="after")
+    def _distinct_targets(self) -> "Settings":
+        seen: dict[tuple[str, str], TargetSettings] = {}
+        slugs: dict[str, TargetSettings] = {}
+        for row in self.targets:
+            if (row.tenant, row.surface) in seen:
+                raise ValueError(f"targets: {row.target} stands twice")
+            seen[row.tenant, row.surface] = row
+            other = slugs.setdefault("__".join(row.slug_parts).lower(), row)
+            if other is not row:
+                raise ValueError(f"targets {other.target} and {row.target} have the same slug: give one another slug")
+        check_distinct((f"{t}/{s}" for t, s in seen), what="targets")
+        return self
+
+    def find(self, tenant: str, surface: str) -> TargetSettings:
+        """Return the row of a target; `ConfigurationError` lists the known ones."""
+        for row in self.targets:
+            if (row.tenant, row.surface) == (tenant, surface):
+                return row
+        known = ", ".join(str(row.target) for row in self.targets)
+        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: known are {known}")
+
+    def gates_for(self, row: TargetSettings) -> GateSettings:
+        """Return the gates' limits of one target, its overrides applied."""
+        return GateSettings.model_validate({**self.gates.model_dump(), **row.gates})
+
+    def resolve(self, path: str) -> str:
+        """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
+        return path if "://" in path else str((self.base / path).absolute())
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Read the configuration from `path`, else from $RECSYS_CONFIG, else from ./recsys.toml.
+
+    Raises `ConfigurationError` naming file, key, allowed and found; nothing is opened but the file.
+    """
+    file = Path(path or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {file}: {error.strerror}; name a file with --config or ${CONFIG_VARIABLE}"
+        ) from error
+    return parse_settings(data, name=str(file), base=file.absolute().parent)
+
+
+def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
+    """Check the bytes of a configuration file called `name`; relative paths in it count from `base`."""
+    try:
+        table = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name} is not TOML in UTF-8: {error}") from error
+    for reserved in ("base", "digest"):
+        if reserved in table:
+            raise ConfigurationError(f"{name}: unknown key {reserved!r}")
+    try:
+        settings = Settings.model_validate({**table, "base": base, "digest": hashlib.sha256(data).hexdigest()})
+        for row in settings.targets:
+            settings.gates_for(row)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, name=name)) from error
+    return settings
+
+
+def _explain(error: ValidationError, *, name: str) -> str:
+    """One line per finding: the key as written in the file, what is wrong, what was found."""
+    lines = [f"{name}: {error.error_count()} finding(s)"]
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"]) or "(file)"
+        if finding["type"] == "extra_forbidden":
+            allowed = ", ".join(_allowed_keys(finding["loc"]))
+            lines.append(f"  {key}: unknown key; allowed here: {allowed}")
+        else:
+            lines.append(f"  {key}: {finding['msg'].removeprefix('Value error, ')} (found {finding['input']!r:.80})")
+    return "\n".join(lines)
+
+
+def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Names that may stand where the unknown key stood."""
+    model: type[BaseModel] = Settings
+    for part in loc[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            inner = getattr(annotation, "__args__", (annotation,))[0]
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return sorted(set(model.model_fields) - {"base", "digest"})

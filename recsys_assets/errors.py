@@ -1,0 +1,65 @@
+"""Every error of the package, grouped by what the person or program that meets it does next."""
+
+
+class RecsysAssetsError(Exception):
+    """The root: a message that names the thing, the expected, the found and the next step."""
+
+
+# --- fix the input ---------------------------------------------------------------------------------------------------
+
+
+class InputError(RecsysAssetsError):
+    """The data that came in cannot be used; mend the data, then run the day again."""
+
+
+class NoInputError(InputError):
+    """There is no raw file for the day, or none of its events is for the target; nothing is built, what is live stays."""
+
+
+class LimitExceededError(InputError):
+    """The day does not fit in a limit that protects memory; the message names the number and the knob."""
+
+
+class CorruptObjectError(InputError):
+    """Stored bytes are not what their name or their record says; rebuild them or restore them from a backup."""
+
+
+# --- read again and retry --------------------------------------------------------------------------------------------
+
+
+class ConflictError(RecsysAssetsError):
+    """Somebody else changed what was read; read again and judge again."""
+
+
+class StoreUnavailableError(RecsysAssetsError):
+    """The store did not answer, or answered that it cannot now; nothing is known to have changed; try again later."""
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """A conditional write got no reply and reading back failed too: it may have won; read before anything else."""
+
+
+# --- restore or roll back --------------------------------------------------------------------------------------------
+
+
+class RefusedError(RecsysAssetsError):
+    """A safety rule said no (gate, fence, hold, missing blob); what is live is untouched; the message names the rule."""
+
+
+class NotFoundError(RecsysAssetsError):
+    """The named thing is not in the store; the message lists what is."""
+
+
+# --- fix the configuration -------------------------------------------------------------------------------------------
+
+
+class ConfigurationError(RecsysAssetsError):
+    """A setting, a name or a credential is wrong; the message names the key, the allowed and the found."""
+
+
+class UnsafeNameError(ConfigurationError):
+    """A name cannot be a path segment, an object key and a URI at once, or collides with another one."""
+
+
+class UnsafeStoreError(ConfigurationError):
+    """The store does not honour conditional writes, so two publishers could both win; use another store."""

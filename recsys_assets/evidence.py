@@ -1,0 +1,55 @@
+"""What gates find and releases keep: findings, each with its parameters, its value and its verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+class Verdict(StrEnum):
+    """What a gate says: only PASSED and ADVISED let a release ship."""
+
+    PASSED = "passed"
+    ADVISED = "advised"  # the finding is worth a look, and the policy does not require it
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One gate's word: the rule, the number found, the limits it was held against, and a sentence for people."""
+
+    gate: str
+    verdict: Verdict
+    value: Scalar
+    params: Mapping[str, Scalar]
+    message: str
+    count: int = 0  # exact number of offending rows, however many the sample shows
+    sample: tuple[Mapping[str, Scalar], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether this finding lets the release ship."""
+        return self.verdict is not Verdict.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """All findings about one subject: a kind of artifact at a version, or one canonical day at a digest."""
+
+    subject: str  # artifact kind, or "canonical"
+    version: str  # the artifact's version, or the canonical object's digest: what exactly was judged
+    findings: tuple[Finding, ...]
+    policy: str = ""  # hash of the gates' parameters: a report under other limits proves nothing
+    facts: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+
+    @property
+    def passed(self) -> bool:
+        """Whether every finding lets the release ship; a report without findings proves nothing and does not pass."""
+        return bool(self.findings) and all(f.ok for f in self.findings)
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """The findings that stop the release."""
+        return tuple(f for f in self.findings if not f.ok)

@@ -1,0 +1,141 @@
+"""The values that address everything: targets, windows, and references to artifacts."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from recsys_assets.errors import ConfigurationError, UnsafeNameError
+
+MAX_SEGMENT_BYTES = 200
+_SLUG = re.compile(r"[A-Za-z0-9_]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RESERVED = frozenset("?#%/\\")
+
+
+def check_segment(name: str, *, what: str) -> str:
+    """Return `name` if it can be one path segment, one object-key segment and one URI segment; raise otherwise.
+
+    Raises `UnsafeNameError`: choose another name, or give the target a name that every store can carry.
+    """
+    if not name:
+        raise UnsafeNameError(f"{what} is empty: give it a name")
+    if name in {".", ".."}:
+        raise UnsafeNameError(f"{what} {name!r} would walk the folder tree: choose another name")
+    bad = sorted({c for c in name if c in _RESERVED or unicodedata.category(c) in {"Cc", "Cs", "Cf", "Zl", "Zp"}})
+    if bad:
+        raise UnsafeNameError(
+            f"{what} {name!r} holds {bad!r}: none of / \\ ? # %, control or format characters may stand in it"
+        )
+    if name != name.strip() or name.endswith("."):
+        raise UnsafeNameError(
+            f"{what} {name!r} begins or ends with white space, or ends with a dot: some file systems drop those"
+        )
+    size = len(name.encode())
+    if size > MAX_SEGMENT_BYTES:
+        raise UnsafeNameError(f"{what} {name[:40]!r}... takes {size} bytes: at most {MAX_SEGMENT_BYTES}")
+    return name
+
+
+def check_distinct(names: Iterable[str], *, what: str) -> None:
+    """Raise `UnsafeNameError` if two names differ only by case or Unicode form: some stores hold them as one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        other = seen.setdefault(folded, name)
+        if other != name:
+            raise UnsafeNameError(f"{what} {other!r} and {name!r} differ only by case or Unicode form: rename one")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """One (tenant, surface) that is built, gated and shipped by itself; `segment` is a label in its artifacts."""
+
+    tenant: str
+    surface: str
+    segment: str | None = None
+
+    def __post_init__(self) -> None:
+        check_segment(self.tenant, what="tenant")
+        check_segment(self.surface, what="surface")
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.surface}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """Whole UTC days, half-open: `[first, last + 1 day)`."""
+
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise ConfigurationError(f"window ends on {self.last}, before it begins on {self.first}")
+
+    @classmethod
+    def ending(cls, day: date, *, days: int) -> "Window":
+        """Return the window of `days` days whose last day is `day`."""
+        if days < 1:
+            raise ConfigurationError(f"window_days is {days}: at least 1")
+        return cls(day - timedelta(days=days - 1), day)
+
+    @property
+    def start(self) -> datetime:
+        """The first instant inside."""
+        return datetime(self.first.year, self.first.month, self.first.day, tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after."""
+        after = self.last + timedelta(days=1)
+        return datetime(after.year, after.month, after.day, tzinfo=UTC)
+
+    @property
+    def days(self) -> list[date]:
+        """Every day inside, oldest first."""
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArtifactRef:
+    """One immutable blob: its kind, its version (content hash), and the size and SHA-256 of its stored bytes."""
+
+    kind: str
+    version: str
+    size: int
+    digest: str
+
+    def __post_init__(self) -> None:
+        check_segment(self.kind, what="artifact kind")
+        for what, value in (("version", self.version), ("digest", self.digest)):
+            if not _SHA256.fullmatch(value):
+                raise ConfigurationError(f"{what} of {self.kind} is {value!r}: expected 64 lower-case hex digits")
+        if self.size <= 0:
+            raise ConfigurationError(f"size of {self.kind} is {self.size}: expected a positive number of bytes")
+
+
+def is_slug(name: str) -> bool:
+    """Tell whether Dagster can carry `name` in an asset key, an op name and a tag at once."""
+    return _SLUG.fullmatch(name) is not None
+
+
+def rfc3339(instant: datetime) -> str:
+    """Write an instant in UTC as RFC 3339 with `Z`, with microseconds only when there are any."""
+    if instant.tzinfo is None:
+        raise ConfigurationError(f"instant {instant!r} has no zone: pass one in UTC")
+    text = instant.astimezone(UTC).isoformat()
+    return text.removesuffix("+00:00") + "Z"
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Read an RFC 3339 instant with a zone; raise `ConfigurationError` for anything else."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no RFC 3339 time: expected like 2026-01-31T04:00:00Z") from error
+    if instant.tzinfo is None:
+        raise ConfigurationError(f"{text!r} has no zone: write 2026-01-31T04:00:00Z, or an offset")
+    return instant.astimezone(UTC)

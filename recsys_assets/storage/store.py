@@ -1,0 +1,74 @@
+"""The one protocol of the bytes column: what every store of objects can do, and what it promises."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The bytes of one object as they were read, with the store's mark of exactly these bytes."""
+
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Listed:
+    """One object in a listing: its key below the store's root, its size in bytes, and when it was last written (POSIX seconds)."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class ObjectStore(Protocol):
+    """Objects under slash-separated keys below one root.
+
+    Safety rests on two verbs: `create` (fails if the key exists) and `swap` (fails if the object is not the one that was
+    read). Both are atomic: a reader sees the old bytes or the new ones, never a part. Keys are relative, without
+    empty, `.` or `..` segments; anything else raises `UnsafeNameError` before any I/O.
+
+    Errors of every verb: `StoreUnavailableError` (no answer; nothing known to have changed), `ConfigurationError`
+    (credentials, bucket or permission wrong).
+    """
+
+    @property
+    def root_uri(self) -> str:
+        """`file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash."""
+        ...
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Return the object, reading at most `max_bytes`; `NotFoundError` if absent, `CorruptObjectError` if larger."""
+        ...
+
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+        """Return the object unless it still is the one marked `etag` (then None, at the cost of one 304 or one stat)."""
+        ...
+
+    def stat(self, key: str) -> Listed | None:
+        """Return size and time of the object, or None if there is none."""
+        ...
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object and return its etag; `ConflictError` if the key exists, `OutcomeUnknownError` if unknown."""
+        ...
+
+    def swap(self, key: str, data: bytes, *, expected: str) -> str:
+        """Replace the object that was read with etag `expected` and return the new etag.
+
+        `ConflictError` if it is another object by now or gone; `OutcomeUnknownError` if the reply was lost.
+        """
+        ...
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write the object whatever was there: only for partitions that a rerun rebuilds, never for releases or pointers."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Yield every object whose key begins with `prefix`, by key; raises rather than yield a partial listing silently."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; absent is fine."""
+        ...
