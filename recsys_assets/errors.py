@@ -13,7 +13,11 @@ class InputError(RecsysAssetsError):
 
 
 class NoInputError(InputError):
-    """There is no raw file for the day, or none of its events is for the target; nothing is built, what is live stays."""
+    """There is nothing to build a day from; `outcome` tells which of the three: no_input, empty_input, no_events."""
+
+    def __init__(self, message: str, *, outcome: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 class LimitExceededError(InputError):

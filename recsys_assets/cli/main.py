@@ -1,0 +1,56 @@
+"""The command: every subcommand by name, each loaded only when it is called, so that rollback never waits for Dagster."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from recsys_assets.errors import ConfigurationError, RecsysAssetsError
+
+COMMANDS = {
+    "run": "recsys_assets.cli.run:run",
+}
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the subcommand, or None if there is none of that name."""
+        path = COMMANDS.get(cmd_name)
+        if path is None:
+            return None
+        module, _, name = path.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="recsys-assets")
+def recsys_assets() -> None:
+    """Build, ship, look at and undo recommendation artifacts."""
+
+
+def main() -> None:
+    """Run the command; exit 0 done or nothing to do, 1 refused or failed, 2 usage or configuration."""
+    try:
+        code = recsys_assets.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.Abort:
+        sys.exit(130)
+    except ConfigurationError as error:
+        click.echo(f"configuration: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+    except RecsysAssetsError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,7 @@
+"""What Dagster loads."""
+
+import dagster as dg
+
+from recsys_assets.defs.assemble import build_definitions
+
+defs: dg.Definitions = build_definitions()

@@ -1,0 +1,43 @@
+"""The artifact assets of a target: one per kind, a window of canonical days in, one immutable blob and its staged reference out."""
+
+from time import perf_counter
+
+import dagster as dg
+
+from recsys_assets.artifacts.kinds import Kind
+from recsys_assets.artifacts.params import KindParams
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.defs.metadata import markdown_table, numbers
+from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
+from recsys_assets.defs.outcomes import told_to_dagster
+from recsys_assets.defs.partitions import daily_partitions, day_of, rolling_window
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.stages.artifact import build_artifact
+
+
+def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: KindParams) -> dg.AssetsDefinition:
+    """Return the asset of one artifact kind; its data version is the artifact's version, so equal content is unchanged."""
+
+    @dg.asset(
+        key=asset_key(row, kind.name),
+        group_name=group_name(row),
+        deps=[dg.AssetDep(asset_key(row, CANONICAL), partition_mapping=rolling_window(params.window_days))],
+        partitions_def=daily_partitions(settings.partitions),
+        kinds={"json", "numba"},
+        owners=list(settings.owners),
+        tags=asset_tags(row) | {"recsys/kind": kind.name},
+        description=kind.description,
+    )
+    def artifact(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+        started = perf_counter()
+        with told_to_dagster():
+            built = build_artifact(store.store, settings, row, kind.name, day_of(context), run_id=context.run_id)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(built.staged.ref.version),
+            metadata={
+                **numbers({"seconds": perf_counter() - started, **built.numbers}),
+                "top rows": markdown_table(built.preview.columns, built.preview.rows()),
+            },
+        )
+
+    return artifact

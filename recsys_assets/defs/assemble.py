@@ -1,0 +1,69 @@
+"""Puts the graph together: one raw asset, and per target a group from canonical to manifest with a gate behind each."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from recsys_assets.artifacts.kinds import KINDS, read_params
+from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.defs.artifacts import artifact_asset
+from recsys_assets.defs.canonical import canonical_asset
+from recsys_assets.defs.checks import gate_check
+from recsys_assets.defs.jobs import all_targets_job, target_job
+from recsys_assets.defs.manifest import manifest_asset
+from recsys_assets.defs.naming import CANONICAL, asset_key
+from recsys_assets.defs.raw import raw_asset
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.stages.artifact import judge_artifact
+from recsys_assets.stages.canonical import judge_canonical
+
+Asset = dg.AssetsDefinition | dg.AssetChecksDefinition
+
+
+def build_definitions(settings: Settings | None = None, *, rows: Sequence[TargetSettings] | None = None) -> dg.Definitions:
+    """Return a fresh graph of every target, or of `rows` only.
+
+    The configuration is read from $RECSYS_CONFIG or ./recsys.toml when none is given.
+    """
+    settings = settings or load_settings()
+    rows = rows or settings.targets
+    parts = [part for row in rows for part in target_parts(settings, row)]
+    return dg.Definitions(
+        assets=[raw_asset(settings), *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition))],
+        asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
+        jobs=[all_targets_job(), *(target_job(row) for row in rows)],
+        resources={"store": StoreResource(root=settings.resolve(settings.storage.root))},
+        executor=dg.in_process_executor,
+    )
+
+
+def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
+    """Return every asset and check of one target."""
+    kinds = [KINDS[name] for name in settings.artifacts.kinds]
+    built = [artifact_asset(settings, row, kind, read_params(settings, row, kind.name)) for kind in kinds]
+    checks = [_artifact_check(settings, row, kind.name) for kind in kinds]
+    return [
+        canonical_asset(settings, row),
+        _canonical_check(settings, row),
+        *built,
+        *checks,
+        manifest_asset(settings, row),
+    ]
+
+
+def _canonical_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDefinition:
+    return gate_check(
+        settings,
+        asset_key(row, CANONICAL),
+        judge=lambda store, day: judge_canonical(store, settings, row, day),
+        description="Contract, volume, share of bad lines and of duplicates of the stored day.",
+    )
+
+
+def _artifact_check(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
+    return gate_check(
+        settings,
+        asset_key(row, kind),
+        judge=lambda store, day: judge_artifact(store, settings, row, kind, day),
+        description="Contract, bounds, size, window and share left out of the stored artifact.",
+    )

@@ -1,0 +1,50 @@
+"""The canonical asset of a target: this day's events of this target, one row per fact, in one total order."""
+
+from collections.abc import Iterator
+from time import perf_counter
+
+import dagster as dg
+
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.defs.metadata import markdown_table, numbers
+from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
+from recsys_assets.defs.outcomes import skipped, told_to_dagster
+from recsys_assets.defs.partitions import daily_partitions, day_of
+from recsys_assets.defs.raw import RAW
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.errors import NoInputError
+from recsys_assets.stages.canonical import build_canonical
+
+
+def canonical_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
+    """Return the canonical asset; a day without events for the target is skipped and leaves what is live alone."""
+    key = asset_key(row, CANONICAL)
+
+    @dg.asset(
+        key=key,
+        group_name=group_name(row),
+        deps=[RAW],
+        partitions_def=daily_partitions(settings.partitions),
+        output_required=False,
+        kinds={"polars", "parquet"},
+        owners=list(settings.owners),
+        tags=asset_tags(row),
+        description=f"Events of {row.target}: trimmed, of this day only, exact duplicates dropped, in one total order.",
+    )
+    def canonical(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[None]]:
+        started = perf_counter()
+        with told_to_dagster():
+            try:
+                day = build_canonical(store.store, settings, row, day_of(context))
+            except NoInputError as error:
+                skipped(context, key, error)
+                return
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(day.record.digest),
+            metadata={
+                **numbers({"seconds": perf_counter() - started, **day.numbers}),
+                "first rows": markdown_table(day.preview.columns, day.preview.rows()),
+            },
+        )
+
+    return canonical

@@ -1,0 +1,46 @@
+"""The one factory of gate checks: each reads the stored bytes back, judges them, and keeps its report for the swap."""
+
+from collections.abc import Callable
+from datetime import date
+
+import dagster as dg
+
+from recsys_assets.config import Settings
+from recsys_assets.defs.metadata import gate_metadata
+from recsys_assets.defs.outcomes import told_to_dagster
+from recsys_assets.defs.partitions import daily_partitions, day_of
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.evidence import GateReport
+from recsys_assets.storage.store import ObjectStore
+
+CHECK = "gates"
+
+
+def gate_check(
+    settings: Settings,
+    key: dg.AssetKey,
+    *,
+    judge: Callable[[ObjectStore, date], GateReport],
+    description: str,
+) -> dg.AssetChecksDefinition:
+    """Return the blocking check of one asset; `judge` reads, judges and stores the report of one day."""
+
+    @dg.asset_check(
+        asset=key,
+        name=CHECK,
+        blocking=True,
+        partitions_def=daily_partitions(settings.partitions),
+        description=description,
+    )
+    def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+        with told_to_dagster():
+            report = judge(store.store, day_of(context))
+        refusals = "; ".join(f.message for f in report.refusals)
+        return dg.AssetCheckResult(
+            passed=report.passed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=refusals or f"{len(report.findings)} gates passed",
+            metadata=gate_metadata(report),
+        )
+
+    return gates

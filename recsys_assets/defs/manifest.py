@@ -1,0 +1,49 @@
+"""The manifest asset of a target: proves every gate on the bytes about to ship, then moves the pointer, last of all."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+import dagster as dg
+
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.defs.metadata import markdown_table, numbers
+from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name
+from recsys_assets.defs.outcomes import told_to_dagster
+from recsys_assets.defs.partitions import daily_partitions, day_of
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.stages.ship import ship_day
+
+
+def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
+    """Return the manifest asset; older days, held targets and unchanged content materialize without moving the pointer."""
+
+    @dg.asset(
+        key=asset_key(row, MANIFEST),
+        group_name=group_name(row),
+        deps=[asset_key(row, kind) for kind in settings.artifacts.kinds],
+        partitions_def=daily_partitions(settings.partitions),
+        kinds={"json"},
+        owners=list(settings.owners),
+        tags=asset_tags(row),
+        description=f"What services of {row.target} read: one small pointer, swapped when all artifacts of a day have passed.",
+    )
+    def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+        started = perf_counter()
+        with told_to_dagster():
+            shipped = ship_day(
+                store.store,
+                settings,
+                row,
+                day_of(context),
+                run_id=context.run_id,
+                now=lambda: datetime.now(UTC),
+            )
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(shipped.release_id),
+            metadata={
+                **numbers({"seconds": perf_counter() - started, **shipped.numbers}),
+                "artifacts": markdown_table(("kind", "version", "bytes"), shipped.artifact_rows),
+            },
+        )
+
+    return manifest

@@ -1,0 +1,77 @@
+"""One set of metadata keys for every asset, so that the UI plots the same number under the same name everywhere."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.evidence import Finding, GateReport, Scalar
+
+MAX_SAMPLE_ROWS = 50
+MAX_CELL_CHARACTERS = 200
+
+Metadata = dict[str, dg.MetadataValue[Any]]
+
+
+def numbers(values: Mapping[str, Scalar]) -> Metadata:
+    """Return scalars as metadata: numbers plot over partitions, the rest is text."""
+    return {key: _scalar(value) for key, value in values.items() if value is not None}
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> dg.MarkdownMetadataValue:
+    """Return rows as a Markdown table; cells are escaped and cut, so that no id can break out of its cell."""
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+    return dg.MetadataValue.md(head + "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows))
+
+
+def gate_metadata(report: GateReport) -> Metadata:
+    """Return a report as check metadata: one row a gate, a capped sample of offending rows, and every number by name."""
+    plotted = {f"gate/{f.gate}": f.value for f in report.findings if isinstance(f.value, (int, float))}
+    metadata: Metadata = {
+        "gates": dg.MetadataValue.table([_gate_row(f) for f in report.findings]),
+        "version": dg.MetadataValue.text(report.version),
+        "policy": dg.MetadataValue.text(report.policy),
+        "refused": dg.MetadataValue.int(len(report.refusals)),
+        **numbers(plotted),
+    }
+    sample = [{"gate": f.gate, **row} for f in report.findings for row in f.sample][:MAX_SAMPLE_ROWS]
+    if sample:
+        metadata["sample"] = dg.MetadataValue.md(_sample_table(sample))
+    return metadata
+
+
+def _gate_row(finding: Finding) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "gate": finding.gate,
+            "verdict": finding.verdict.value,
+            "value": str(finding.value),
+            "limits": ", ".join(f"{key}={value}" for key, value in finding.params.items()),
+            "offending rows": finding.count,
+            "message": finding.message,
+        },
+    )
+
+
+def _sample_table(rows: Sequence[Mapping[str, Scalar]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return markdown_table(columns, [[row.get(column) for column in columns] for row in rows]).value or ""
+
+
+def _scalar(value: Scalar) -> dg.MetadataValue[Any]:
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    return dg.MetadataValue.text(str(value))
+
+
+def _cell(value: Scalar) -> str:
+    text = "" if value is None else str(value)
+    text = text if len(text) <= MAX_CELL_CHARACTERS else text[: MAX_CELL_CHARACTERS - 1] + "…"
+    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    for char in "\\`*_{}[]()<>#|~":
+        shown = shown.replace(char, f"\\{char}")
+    return shown

@@ -1,0 +1,36 @@
+"""How the package's errors look in Dagster: what a rerun can cure is retried, what it cannot cure stops at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from recsys_assets.errors import ConflictError, NoInputError, RecsysAssetsError, StoreUnavailableError
+
+RETRIES = 3
+RETRY_SECONDS = 5
+
+
+@contextmanager
+def told_to_dagster() -> Iterator[None]:
+    """Turn a package error into a retry request or a failure without retries, its message kept whole."""
+    try:
+        yield
+    except (StoreUnavailableError, ConflictError) as error:
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from error
+    except RecsysAssetsError as error:
+        kind = type(error).__name__
+        raise dg.Failure(f"{kind}: {error}", metadata={"error": kind}, allow_retries=False) from error
+
+
+def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputError) -> None:
+    """Record why a partition has nothing to build: an observation says it, the partition stays missing, the run stays green."""
+    context.log.warning(str(error))
+    context.log_event(
+        dg.AssetObservation(
+            asset_key=key,
+            partition=context.partition_key,
+            description=str(error),
+            metadata={"outcome": error.outcome},
+        ),
+    )

@@ -1,0 +1,22 @@
+"""One partition a UTC day, from the configured first day; nothing here knows what a day holds."""
+
+from datetime import date
+
+import dagster as dg
+
+from recsys_assets.config import PartitionSettings
+
+
+def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinition:
+    """Return the days as Dagster partitions; today becomes one when it has ended."""
+    return dg.DailyPartitionsDefinition(start_date=settings.start.isoformat(), timezone="UTC")
+
+
+def rolling_window(days: int) -> dg.TimeWindowPartitionMapping:
+    """Return the mapping from a day to the `days` days that end with it; days before the first partition are left out."""
+    return dg.TimeWindowPartitionMapping(start_offset=1 - days, allow_nonexistent_upstream_partitions=True)
+
+
+def day_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> date:
+    """Return the day of the run's partition."""
+    return date.fromisoformat(context.partition_key)

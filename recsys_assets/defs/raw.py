@@ -1,0 +1,53 @@
+"""The raw asset: one partition a day for all targets, so that a file is parsed once however many share it."""
+
+from collections.abc import Iterator
+from time import perf_counter
+
+import dagster as dg
+
+from recsys_assets.config import Settings
+from recsys_assets.defs.metadata import Metadata, markdown_table, numbers
+from recsys_assets.defs.outcomes import skipped, told_to_dagster
+from recsys_assets.defs.partitions import daily_partitions, day_of
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.errors import NoInputError
+from recsys_assets.stages.raw import RawDay, build_raw
+
+RAW = dg.AssetKey("raw")
+
+
+def raw_asset(settings: Settings) -> dg.AssetsDefinition:
+    """Return the raw asset; a day without a file is skipped, seen as an observation, and stops nothing else."""
+
+    @dg.asset(
+        key=RAW,
+        group_name="raw",
+        partitions_def=daily_partitions(settings.partitions),
+        output_required=False,
+        kinds={"json", "parquet"},
+        owners=list(settings.owners),
+        description="Raw exposure events of every target: read once, checked line by line, bad lines put aside in quarantine.",
+    )
+    def raw(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[None]]:
+        started = perf_counter()
+        with told_to_dagster():
+            try:
+                day = build_raw(store.store, settings, day_of(context))
+            except NoInputError as error:
+                skipped(context, RAW, error)
+                return
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(day.digest),
+            metadata=_metadata(day, seconds=perf_counter() - started),
+        )
+
+    return raw
+
+
+def _metadata(day: RawDay, *, seconds: float) -> Metadata:
+    return {
+        **numbers({"seconds": seconds, "reused": day.reused, **day.numbers}),
+        "targets": markdown_table(("target", "outcome", "events", "bad", "bad share"), day.target_rows),
+        "files": markdown_table(("file", "bytes", "lines", "sha256"), day.file_rows),
+        "rejects": markdown_table(("reason", "lines"), day.reject_rows),
+    }

@@ -1,0 +1,68 @@
+"""Which gates judge a subject and by which limits; its digest tells a report under these limits from one under others."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from recsys_assets.artifacts.params import KindParams
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.evidence import Scalar
+
+CANONICAL = "canonical"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The gates of one subject (an artifact kind, or "canonical"): name -> the limits it holds the subject against."""
+
+    subject: str
+    gates: Mapping[str, Mapping[str, Scalar]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of subject, names and limits."""
+        text = msgspec.json.encode([self.subject, self.gates], order="deterministic")
+        return hashlib.sha256(text).hexdigest()
+
+
+def canonical_policy(settings: Settings, row: TargetSettings) -> Policy:
+    """Return the gates of a target's canonical days."""
+    limits = settings.gates_for(row)
+    return Policy(
+        CANONICAL,
+        {
+            "contract": {},
+            "volume": {"min_events": limits.min_events},
+            "bad_share": {"max_bad_share": settings.raw.max_bad_share},
+            "duplicate_share": {"max_duplicate_share": limits.max_duplicate_share},
+        },
+    )
+
+
+def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: KindParams) -> Policy:
+    """Return the gates of one artifact kind of a target; `params` are the ones that the kind is built with."""
+    limits = settings.gates_for(row)
+    return Policy(
+        kind,
+        {
+            "envelope": {"tenant": row.tenant, "surface": row.surface, "segment": row.segment},
+            "contract": _scalars(params),
+            "not_empty": {"min_rows": 1},
+            "size": {"max_bytes": params.max_bytes},
+            "days": {"min_days": params.min_days, "window_days": params.window_days},
+            "left_out_share": {"max_left_out_share": limits.max_left_out_share},
+        },
+    )
+
+
+def _scalars(params: KindParams) -> dict[str, Scalar]:
+    """Flatten parameters to scalars; a table (such as weights) becomes one entry per key."""
+    flat: dict[str, Scalar] = {}
+    for name, value in params.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": inner for key, inner in sorted(value.items())})
+        else:
+            flat[name] = value
+    return flat

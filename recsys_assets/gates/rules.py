@@ -1,0 +1,55 @@
+"""The small rules: a number held against a limit, told as a finding that names both and the next step."""
+
+from recsys_assets.evidence import Finding, Scalar, Verdict
+
+
+def at_least(gate: str, value: float, *, limit: float, knob: str, what: str) -> Finding:
+    """Return a finding that passes if `value` is not under the limit that stands in the configuration as `knob`."""
+    return _judge(gate, value, ok=value >= limit, knob=knob, limit=limit, what=what, word="at least")
+
+
+def at_most(gate: str, value: float, *, limit: float, knob: str, what: str) -> Finding:
+    """Return a finding that passes if `value` is not over the limit that stands in the configuration as `knob`."""
+    return _judge(gate, value, ok=value <= limit, knob=knob, limit=limit, what=what, word="at most")
+
+
+def same(gate: str, found: dict[str, Scalar], *, expected: dict[str, Scalar], what: str) -> Finding:
+    """Return a finding that passes if every expected value was found; the message names those that differ."""
+    wrong = {key: found.get(key) for key, value in expected.items() if found.get(key) != value}
+    told = ", ".join(f"{key} is {value!r}, expected {expected[key]!r}" for key, value in wrong.items())
+    return Finding(
+        gate=gate,
+        verdict=Verdict.REFUSED if wrong else Verdict.PASSED,
+        value=len(wrong),
+        params=expected,
+        message=f"{what}: {told}; build it again" if wrong else f"{what} is as expected",
+        count=len(wrong),
+    )
+
+
+def merged(gate: str, findings: tuple[Finding, ...], *, params: dict[str, Scalar], what: str) -> Finding:
+    """Return one finding for the many rules of a contract: exact counts added up, every broken rule named, samples kept."""
+    broken = [f for f in findings if not f.ok]
+    rows = sum(f.count for f in broken)
+    told = "; ".join(f"{f.gate}: {f.message}" for f in broken)
+    return Finding(
+        gate=gate,
+        verdict=Verdict.REFUSED if broken else Verdict.PASSED,
+        value=rows,
+        params=params,
+        message=f"{what} breaks {len(broken)} rule(s): {told}" if broken else f"{what} keeps its contract",
+        count=rows,
+        sample=tuple({"rule": f.gate, "count": f.count, **row} for f in broken for row in (f.sample or ({},))),
+    )
+
+
+def _judge(gate: str, value: float, *, ok: bool, knob: str, limit: float, what: str, word: str) -> Finding:
+    message = f"{what} is {value:g}, {knob} allows {word} {limit:g}"
+    return Finding(
+        gate=gate,
+        verdict=Verdict.PASSED if ok else Verdict.REFUSED,
+        value=value,
+        params={knob: limit},
+        message=message if ok else f"{message}: mend the input, or change {knob} if the day is right",
+        count=0 if ok else 1,
+    )

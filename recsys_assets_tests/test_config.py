@@ -1,0 +1,83 @@
+"""recsys.toml: what is written is what is meant, or an error names the key, the allowed and the found."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.config import load_settings, parse_settings
+from recsys_assets.errors import ConfigurationError
+
+MINIMAL = b'[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+
+
+def parse(text: bytes):
+    return parse_settings(text, name="recsys.toml", base=Path("/base"))
+
+
+def test_a_target_is_all_that_must_be_written():
+    settings = parse(MINIMAL)
+    assert [str(row.target) for row in settings.targets] == ["shop/home"]
+    assert settings.partitions.start == date(2026, 1, 1)
+    assert settings.resolve(settings.storage.root) == "/base/data/store"
+
+
+def test_a_uri_is_not_resolved_against_the_file():
+    assert parse(MINIMAL).resolve("s3://bucket/prefix") == "s3://bucket/prefix"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(b"", "targets", id="no targets"),
+        pytest.param(MINIMAL + b"colour = 1\n", "unknown key; allowed here: artifacts, gates, segment", id="F48 unknown key of a target"),
+        pytest.param(b"[raw]\nmax_bad_shared = 0.1\n" + MINIMAL, "raw.max_bad_shared: unknown key", id="F48 threshold typo"),
+        pytest.param(b"[raw]\nmax_bad_share = 2\n" + MINIMAL, "less than or equal to 1", id="share over one"),
+        pytest.param(b"[limits]\nmax_events = 0\n" + MINIMAL, "limits.max_events", id="limit of nothing"),
+        pytest.param(b"[artifacts]\ncooc = 5\n" + MINIMAL, "expected a table", id="kind without table"),
+        pytest.param(MINIMAL + MINIMAL, "stands twice", id="same target twice"),
+        pytest.param(MINIMAL + b'[[targets]]\ntenant = "Shop"\nsurface = "home"\n', "", id="F48 same path but for case"),
+        pytest.param(b'[[targets]]\ntenant = "a b"\nsurface = "home"\n', "slug", id="name that Dagster cannot carry"),
+        pytest.param(b'[[targets]]\ntenant = "../x"\nsurface = "home"\nslug = "x"\n', "/", id="F17 path in a name"),
+        pytest.param(b"[raw\n", "not TOML", id="not TOML"),
+        pytest.param(b"\xff", "UTF-8", id="not UTF-8"),
+        pytest.param(b'base = "x"\n' + MINIMAL, "unknown key 'base'", id="internal field"),
+        pytest.param(MINIMAL + b"[targets.gates]\nmin_event = 3\n", "min_event", id="typo in an override"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, told):
+    with pytest.raises(ConfigurationError) as refused:
+        parse(text)
+    assert told in str(refused.value)
+
+
+def test_two_targets_with_one_slug_are_refused():
+    rows = b'[[targets]]\ntenant = "a b"\nsurface = "h"\nslug = "x"\n[[targets]]\ntenant = "a c"\nsurface = "h"\nslug = "x"\n'
+    with pytest.raises(ConfigurationError, match="same slug"):
+        parse(rows)
+
+
+def test_a_target_overrides_single_gate_limits():
+    settings = parse(b"[gates]\nmin_events = 10\nmax_left_out_share = 0.2\n" + MINIMAL + b"[targets.gates]\nmin_events = 3\n")
+    gates = settings.gates_for(settings.targets[0])
+    assert (gates.min_events, gates.max_left_out_share) == (3, 0.2)
+
+
+def test_an_unknown_target_is_answered_with_the_known_ones():
+    with pytest.raises(ConfigurationError, match="known are shop/home"):
+        parse(MINIMAL).find("shop", "cart")
+
+
+def test_a_missing_file_names_the_ways_to_name_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("RECSYS_CONFIG", raising=False)
+    with pytest.raises(ConfigurationError, match="--config"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_the_file_named_by_the_environment_is_read_and_hashed(tmp_path, monkeypatch):
+    file = tmp_path / "mine.toml"
+    file.write_bytes(MINIMAL)
+    monkeypatch.setenv("RECSYS_CONFIG", str(file))
+    settings = load_settings()
+    assert settings.base == tmp_path
+    assert len(settings.digest) == 64
