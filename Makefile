@@ -10,6 +10,7 @@ READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PORT ?= 3000
+DEMO := $(CURDIR)/demo
 
 # The first of these that runs and is 3.11 or 3.12; PYTHON=... chooses another.
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
@@ -44,6 +45,26 @@ check: $(READY) ## Everything that a change must pass: format, lint, types, impo
 	$(BIN)/lint-imports
 	RECSYS_CONFIG=recsys.toml $(BIN)/dagster definitions validate --workspace workspace.yaml
 	$(BIN)/pytest
+
+demo: $(READY) ## Generate two shops and a week of events, build, gate and ship them, show what is live
+	@$(BIN)/python examples/demo/generate.py $(DEMO)
+	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/python examples/demo/open_home.py
+	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/recsys-assets run --config $(DEMO)/recsys.toml --start 2025-11-24 --end 2025-11-30
+	@touch $(DEMO)/.ran
+	@$(BIN)/python examples/demo/show.py $(DEMO)
+	@echo; echo "Look at it: make ui, then http://127.0.0.1:$(PORT)/asset-groups (Ctrl-C ends it)"
+
+ui: $(READY) ## Open the web UI on the demo's data, on this machine only (PORT=3000)
+	@[ -e $(DEMO)/.ran ] || $(MAKE) --no-print-directory demo
+	@cp dagster.yaml $(DEMO)/dagster/dagster.yaml
+	@echo "http://127.0.0.1:$(PORT)"
+	@DAGSTER_HOME=$(DEMO)/dagster RECSYS_CONFIG=$(DEMO)/recsys.toml exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+bench: $(BENCH_READY) ## Measure against peers at 0.1 and 1 million events (minutes); writes docs/benchmarks.md
+	@$(BIN)/python benchmarks/run.py --events 100000 1000000 --rounds 3
+
+bench-full: $(BENCH_READY) ## The same up to 30 million events (an hour)
+	@$(BIN)/python benchmarks/run.py --events 100000 1000000 10000000 30000000 --rounds 3
 
 lock: ## Write constraints.txt anew: the newest versions that pyproject.toml allows
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
