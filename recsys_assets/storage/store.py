@@ -15,7 +15,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listed:
-    """One object in a listing: its key below the store's root, its size in bytes, and when it was last written (POSIX seconds)."""
+    """One object in a listing: its key below the root, its size in bytes, its last write in POSIX seconds."""
 
     key: str
     size: int
@@ -25,8 +25,8 @@ class Listed:
 class ObjectStore(Protocol):
     """Objects under slash-separated keys below one root.
 
-    Safety rests on two verbs: `create` (fails if the key exists) and `swap` (fails if the object is not the one that was
-    read). Both are atomic: a reader sees the old bytes or the new ones, never a part. Keys are relative, without
+    Safety rests on two verbs: `create` (fails if the key exists) and `swap` (fails if the object is not the one that
+    was read). Both are atomic: a reader sees the old bytes or the new ones, never a part. Keys are relative, without
     empty, `.` or `..` segments; anything else raises `UnsafeNameError` before any I/O.
 
     Errors of every verb: `StoreUnavailableError` (no answer; nothing known to have changed), `ConfigurationError`
@@ -43,7 +43,7 @@ class ObjectStore(Protocol):
         ...
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
-        """Return the object unless it still is the one marked `etag` (then None, at the cost of one 304 or one stat)."""
+        """Return the object unless it still is the one marked `etag`: then None, for one 304 or one stat."""
         ...
 
     def stat(self, key: str) -> Listed | None:
@@ -51,7 +51,10 @@ class ObjectStore(Protocol):
         ...
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object and return its etag; `ConflictError` if the key exists, `OutcomeUnknownError` if unknown."""
+        """Write a new object and return its etag.
+
+        `ConflictError` if the key exists; `OutcomeUnknownError` if the reply was lost.
+        """
         ...
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
@@ -62,11 +65,11 @@ class ObjectStore(Protocol):
         ...
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there: only for partitions that a rerun rebuilds, never for releases or pointers."""
+        """Write the object whatever was there: for partitions that a rerun rebuilds, never for a release or pointer."""
         ...
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object whose key begins with `prefix`, by key; raises rather than yield a partial listing silently."""
+        """Yield every object below `prefix` (empty, or ending with a slash), by key; an error rather than a part."""
         ...
 
     def delete(self, key: str) -> None:

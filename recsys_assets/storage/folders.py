@@ -1,0 +1,118 @@
+"""Folders and files by descriptor, so that no symbolic link at or below a root is ever followed, not even in a race."""
+
+import errno
+import os
+import stat
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from recsys_assets.errors import (
+    ConfigurationError,
+    CorruptObjectError,
+    NotFoundError,
+    StoreUnavailableError,
+)
+from recsys_assets.storage.store import Listed
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # without the last, a FIFO would wait for a writer
+_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def opened_folder(root: str, segments: Sequence[str], *, make: bool = False) -> Generator[int]:
+    """Yield a descriptor of the folder `segments` below `root`, made if it is missing and `make` says so."""
+    if make:
+        os.makedirs(root, exist_ok=True)  # noqa: PTH103 - the root is kept as a string, as URIs need it
+    fd = os.open(root, _FOLDER)
+    try:
+        for segment in segments:
+            if make:
+                _make(segment, parent=fd)
+            below = _step(segment, parent=fd)
+            os.close(fd)
+            fd = below
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_file(folder: int, name: str) -> Generator[int]:
+    """Yield a descriptor of a regular file in an open folder."""
+    fd = os.open(name, _FILE, dir_fd=folder)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise CorruptObjectError(f"{name} is no regular file: remove it from the store's folder")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_at_most(fd: int, *, key: str, max_bytes: int) -> bytes:
+    """Return the file's bytes; `CorruptObjectError` if there are more than `max_bytes`, however many it claims."""
+    size = os.fstat(fd).st_size
+    if size > max_bytes:
+        raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
+    chunks: list[bytes] = []
+    left = max_bytes + 1
+    while left and (chunk := os.read(fd, min(left, 1 << 24))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    if not left:
+        raise CorruptObjectError(f"{key} grew over {max_bytes} bytes while it was read")
+    return b"".join(chunks)
+
+
+def walk(folder: int, prefix: str) -> Iterator[Listed]:
+    """Yield every regular file below an open folder, in no order; links are passed over."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below = _step(entry.name, parent=folder)
+                try:
+                    yield from walk(below, f"{prefix}{entry.name}/")
+                finally:
+                    os.close(below)
+            elif entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # deleted since the folder was read: as if listed a moment later
+                    found = entry.stat(follow_symlinks=False)
+                    yield Listed(f"{prefix}{entry.name}", found.st_size, found.st_mtime)
+
+
+@contextmanager
+def told(key: str) -> Generator[None]:
+    """Turn operating system errors into the package's: what is missing, what is forbidden, what may pass."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"{key} is not in the store") from error
+    except OSError as error:
+        cause = f"{key}: {error.strerror} ({error.filename})"
+        if error.errno == errno.ELOOP:
+            raise ConfigurationError(f"{key}: {_LINK}") from error
+        if error.errno in _PERMISSION:
+            raise ConfigurationError(f"{cause}: give this user the right to it, or use another root") from error
+        if error.errno in {errno.ENAMETOOLONG, errno.EXDEV, errno.EISDIR, errno.ENOTEMPTY}:
+            raise ConfigurationError(f"{cause}: the folder cannot hold this key; use another root") from error
+        raise StoreUnavailableError(f"{cause}: nothing has changed; free the disk or try again") from error
+
+
+_LINK = "a symbolic link stands in its way, and links are not followed in a store: remove it"
+
+
+def _make(segment: str, *, parent: int) -> None:
+    try:
+        os.mkdir(segment, dir_fd=parent)
+    except FileExistsError:
+        return
+    os.fsync(parent)
+
+
+def _step(segment: str, *, parent: int) -> int:
+    try:
+        return os.open(segment, _FOLDER, dir_fd=parent)
+    except NotADirectoryError as error:  # what Linux says of a link too
+        if stat.S_ISLNK(os.stat(segment, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise ConfigurationError(f"{segment}: {_LINK}") from error
+        raise

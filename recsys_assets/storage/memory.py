@@ -1,0 +1,177 @@
+"""A store in memory that fails on request: for tests of whatever stands on a store, and for demonstrations."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+)
+from recsys_assets.storage.keys import check_key, check_prefix
+from recsys_assets.storage.store import Listed, Stored
+
+
+class Mishap(StrEnum):
+    """How a call goes wrong."""
+
+    FAIL = "fail"  # no answer, nothing applied
+    LOSE_REPLY = "lose_reply"  # applied, then no answer
+    LOSE_REQUEST = "lose_request"  # not applied, but nobody can tell
+    DENY = "deny"  # no permission
+    CUT = "cut"  # a listing ends early and does not say so
+    IGNORE = "ignore"  # the condition of a write is not looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Which calls go wrong: the `nth` of this verb under this prefix from now on, and `times - 1` after it."""
+
+    verb: str
+    how: Mishap
+    nth: int = 1
+    times: int = 1
+    prefix: str = ""
+
+
+@dataclass(slots=True)
+class _Armed:
+    fault: Fault
+    seen: int = 0
+
+    def strikes(self, verb: str, key: str) -> bool:
+        if verb != self.fault.verb or not key.startswith(self.fault.prefix):
+            return False
+        self.seen += 1
+        return self.fault.nth <= self.seen < self.fault.nth + self.fault.times
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """Objects in a dictionary; the etag is the content's hash, as on S3, so that the same bytes have the same etag.
+
+    `on_call(verb, key)` runs before every call and may itself use the store: how tests interleave two writers.
+    """
+
+    name: str = "store"
+    clock: Callable[[], float] = time.time
+    on_call: Callable[[str, str], None] | None = None
+    objects: dict[str, tuple[bytes, float]] = field(default_factory=dict[str, tuple[bytes, float]])
+    _armed: list[_Armed] = field(default_factory=list[_Armed])
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def root_uri(self) -> str:
+        """`memory://` and the store's name."""
+        return f"memory://{self.name}"
+
+    def inject(self, *faults: Fault) -> None:
+        """Let calls go wrong from now on."""
+        self._armed.extend(_Armed(fault) for fault in faults)
+
+    def heal(self) -> None:
+        """Forget every fault."""
+        self._armed.clear()
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Return the object."""
+        with self._call("get", key):
+            data, _ = self._there(key)
+            if len(data) > max_bytes:
+                raise CorruptObjectError(f"{key} has {len(data)} bytes: at most {max_bytes} are read")
+            return Stored(data, _etag(data))
+
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+        """Return the object unless it still is the one marked `etag`."""
+        stored = self.get(key, max_bytes=max_bytes)
+        return None if stored.etag == etag else stored
+
+    def stat(self, key: str) -> Listed | None:
+        """Return size and time of the object, or None."""
+        with self._call("stat", key):
+            found = self.objects.get(key)
+            return Listed(key, len(found[0]), found[1]) if found else None
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object."""
+        with self._call("create", key) as ignore:
+            if key in self.objects and not ignore:
+                raise ConflictError(f"{key} exists already")
+            return self._write(key, data)
+
+    def swap(self, key: str, data: bytes, *, expected: str) -> str:
+        """Replace the object read as `expected`."""
+        with self._call("swap", key) as ignore:
+            found = self.objects.get(key)
+            if not ignore and (found is None or _etag(found[0]) != expected):
+                raise ConflictError(f"{key} is another object than {expected} by now")
+            return self._write(key, data)
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write the object whatever was there."""
+        with self._call("put", key):
+            return self._write(key, data)
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Yield the objects below `prefix`, by key."""
+        check_prefix(prefix)
+        with self._call("list", prefix) as cut:
+            keys = sorted(key for key in self.objects if key.startswith(prefix))
+            shown = keys[: len(keys) // 2] if cut else keys
+            found = [Listed(key, len(self.objects[key][0]), self.objects[key][1]) for key in shown]
+        yield from found
+
+    def delete(self, key: str) -> None:
+        """Remove the object; absent is fine."""
+        with self._call("delete", key):
+            self.objects.pop(key, None)
+
+    def _there(self, key: str) -> tuple[bytes, float]:
+        try:
+            return self.objects[key]
+        except KeyError as error:
+            raise NotFoundError(f"{key} is not in the store") from error
+
+    def _write(self, key: str, data: bytes) -> str:
+        self.objects[key] = (bytes(data), self.clock())
+        return _etag(data)
+
+    @contextmanager
+    def _call(self, verb: str, key: str) -> Generator[bool]:
+        """Run one call, or let it go wrong; yield whether it is to cheat (ignore its condition, cut its list)."""
+        if verb != "list":
+            check_key(key)
+        if self.on_call is not None:
+            self.on_call(verb, key)
+        with self._lock:
+            how = next((a.fault.how for a in list(self._armed) if a.strikes(verb, key)), None)
+            _before(how, verb, key)
+            yield how in {Mishap.CUT, Mishap.IGNORE}
+            if how is Mishap.LOSE_REPLY:
+                raise _silence(verb, key)
+
+
+def _before(how: Mishap | None, verb: str, key: str) -> None:
+    if how is Mishap.FAIL:
+        raise StoreUnavailableError(f"{key}: {verb} got no answer (as requested): nothing has changed; try again")
+    if how is Mishap.DENY:
+        raise ConfigurationError(f"{key}: {verb} is not permitted (as requested): give this user the right to it")
+    if how is Mishap.LOSE_REQUEST:
+        raise _silence(verb, key)
+
+
+def _silence(verb: str, key: str) -> StoreUnavailableError:
+    kind = OutcomeUnknownError if verb in {"create", "swap"} else StoreUnavailableError
+    return kind(f"{key}: {verb} got no reply (as requested): it may have been applied")
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,182 @@
+"""A bucket as an object store: conditions are the server's, and an unknown outcome is read back before it is told."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from recsys_assets.errors import (
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+)
+from recsys_assets.storage.keys import check_key, check_prefix, check_root
+from recsys_assets.storage.s3_errors import S3_ERRORS, Answer, answer_of, error_for, told
+from recsys_assets.storage.store import Listed, Stored
+
+_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds before each further try; the jitter takes up to half of each
+
+
+def make_client() -> Any:
+    """Return boto3's S3 client (made at run time, so without a static type), set by its environment variables."""
+    import boto3  # noqa: PLC0415 - a folder as store need not pay for it
+    from botocore.config import Config  # noqa: PLC0415
+
+    retries: Any = {"mode": "standard", "max_attempts": 4}
+    return boto3.client("s3", config=Config(connect_timeout=5, read_timeout=30, retries=retries))
+
+
+class S3Store:
+    """Objects in a bucket below a prefix, through a boto3 client that is handed in.
+
+    Conditional writes are single `PutObject` requests (never multipart) that the SDK does not repeat by itself: after a
+    timeout, a broken connection or a 5xx the object is read back. Our bytes there: the write won. Other bytes: somebody
+    else did. The old bytes: the request is sent again, which its condition makes safe.
+    """
+
+    def __init__(
+        self, client: Any, *, bucket: str, prefix: str = "", pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._pause = pause
+        check_root(self.root_uri)
+        client.meta.events.register("needs-retry.s3.PutObject", _leave_conditions_alone, unique_id="recsys-assets")
+
+    @property
+    def root_uri(self) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
+        with told(key):
+            return _read(self._client.get_object(**self._at(key)), key=key, max_bytes=max_bytes)
+
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+        """Return the object unless it still is the one marked `etag`, for one 304."""
+        with told(key):
+            try:
+                return _read(self._client.get_object(**self._at(key), IfNoneMatch=etag), key=key, max_bytes=max_bytes)
+            except ClientError as error:
+                if answer_of(error) is Answer.UNCHANGED:
+                    return None
+                raise
+
+    def stat(self, key: str) -> Listed | None:
+        """Return size and time of the object, or None."""
+        with told(key):
+            try:
+                head = self._client.head_object(**self._at(key))
+            except ClientError as error:
+                if answer_of(error) is Answer.MISSING:
+                    return None
+                raise
+            return Listed(key, int(head["ContentLength"]), head["LastModified"].timestamp())
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object (`If-None-Match: *`)."""
+        return self._write(key, data, expected=None, IfNoneMatch="*")
+
+    def swap(self, key: str, data: bytes, *, expected: str) -> str:
+        """Replace the object read as `expected` (`If-Match`)."""
+        return self._write(key, data, expected=expected, IfMatch=expected)
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write the object whatever was there."""
+        with told(key):
+            return str(self._client.put_object(**self._at(key), Body=data)["ETag"])
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Yield the objects below `prefix`, by key; every page is fetched before the first object is yielded."""
+        found: list[Listed] = []
+        more: dict[str, str] = {}
+        with told(prefix):
+            while True:
+                page = self._client.list_objects_v2(
+                    Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix), **more
+                )
+                found.extend(
+                    Listed(item["Key"][len(self._prefix) :], int(item["Size"]), item["LastModified"].timestamp())
+                    for item in page.get("Contents", ())
+                )
+                if not page.get("IsTruncated"):
+                    break
+                more = {"ContinuationToken": _next_page(page, prefix)}
+        yield from sorted(found)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; absent is fine."""
+        with told(key):
+            self._client.delete_object(**self._at(key))
+
+    def _at(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
+
+    def _write(self, key: str, data: bytes, *, expected: str | None, **condition: str) -> str:
+        """Send a conditional write until its outcome is known, a handful of times at most."""
+        silent: Exception | None = None
+        for pause in (*_PAUSES, 0.0):
+            try:
+                return str(self._client.put_object(**self._at(key), Body=data, **condition)["ETag"])
+            except S3_ERRORS as error:
+                answer = answer_of(error)
+                if answer in {Answer.DENIED, Answer.WRONG}:
+                    raise error_for(key, error) from error
+                if answer in {Answer.LOST, Answer.MISSING} and silent is None:
+                    raise ConflictError(f"{key} is not what was expected ({expected or 'absent'})") from error
+                silent = error if answer is Answer.SILENT else silent
+            if answer is not Answer.BUSY and (etag := self._read_back(key, data, expected=expected)):
+                return etag
+            self._pause(pause * random.uniform(0.5, 1))  # noqa: S311 - apart from other writers, no secret
+        if silent is None:
+            raise StoreUnavailableError(f"{key}: other writers were always first: nothing has changed; try again")
+        raise OutcomeUnknownError(f"{key}: {silent}: it may have been written; read it before anything else")
+
+    def _read_back(self, key: str, data: bytes, *, expected: str | None) -> str | None:
+        """Return the etag if our bytes are there, None if that is still open; `ConflictError` if others are there."""
+        try:
+            found = self.get(key, max_bytes=len(data))
+        except (NotFoundError, StoreUnavailableError):
+            return None
+        except CorruptObjectError as error:
+            raise ConflictError(f"{key} is larger than what was written: somebody else wrote it") from error
+        if found.data == data:
+            return found.etag
+        if found.etag == expected:
+            return None
+        raise ConflictError(f"{key} was written by somebody else")
+
+
+def _leave_conditions_alone(request_dict: Mapping[str, Any], **_: Any) -> bool | None:
+    """Keep the SDK from repeating a conditional write: if the first was applied, the second would lose against it.
+
+    None leaves the decision about unconditional writes to the SDK.
+    """
+    headers = {str(name).lower() for name in request_dict["headers"]}
+    return False if headers & {"if-match", "if-none-match"} else None
+
+
+def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> Stored:
+    size = int(reply["ContentLength"])
+    if size > max_bytes:
+        reply["Body"].close()
+        raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
+    data: bytes = reply["Body"].read(max_bytes + 1)
+    if len(data) != size:
+        raise StoreUnavailableError(f"{key}: the answer broke off after {len(data)} of {size} bytes: try again")
+    return Stored(data, str(reply["ETag"]))
+
+
+def _next_page(page: Mapping[str, Any], prefix: str) -> str:
+    try:
+        return str(page["NextContinuationToken"])
+    except KeyError as error:
+        raise StoreUnavailableError(
+            f"{prefix}: the listing says that it is cut and not how to go on: try again"
+        ) from error

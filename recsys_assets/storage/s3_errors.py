@@ -1,0 +1,89 @@
+"""What an S3 server's answer means: missing, unchanged, lost condition, busy, denied, wrong, or no answer at all."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import Enum, auto
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import ConnectionError as ConnectionFailedError
+from urllib3.exceptions import HTTPError
+
+from recsys_assets.errors import ConfigurationError, NotFoundError, RecsysAssetsError, StoreUnavailableError
+
+S3_ERRORS = (ClientError, BotoCoreError, HTTPError)  # the last leaks out of a body that breaks off while it is read
+_DENIED = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
+_SILENT = (HTTPClientError, ConnectionFailedError, IncompleteReadError, HTTPError)
+_SILENT_STATUS = 500  # and above
+
+
+class Answer(Enum):
+    """One meaning, however a server words it."""
+
+    MISSING = auto()
+    UNCHANGED = auto()
+    LOST = auto()  # the condition of a write did not hold
+    BUSY = auto()  # another conditional write was under way; this one was not applied
+    DENIED = auto()
+    WRONG = auto()  # no such bucket, a region or address that is none
+    SILENT = auto()  # 5xx, throttled, timed out, broken off: it may have been applied
+
+
+_BY_STATUS = {
+    304: Answer.UNCHANGED,
+    401: Answer.DENIED,
+    403: Answer.DENIED,
+    404: Answer.MISSING,
+    408: Answer.SILENT,
+    409: Answer.BUSY,
+    412: Answer.LOST,
+    429: Answer.SILENT,
+}
+_BY_CODE = {
+    "NoSuchBucket": Answer.WRONG,
+    "NoSuchKey": Answer.MISSING,
+    "PreconditionFailed": Answer.LOST,
+    "RequestTimeout": Answer.SILENT,
+    "SlowDown": Answer.SILENT,
+}
+
+
+def answer_of(error: Exception) -> Answer:
+    """Return what an error of boto3 means."""
+    if isinstance(error, ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if status >= _SILENT_STATUS:
+            return Answer.SILENT
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        return _BY_CODE.get(code) or _BY_STATUS.get(status, Answer.WRONG)
+    if isinstance(error, _DENIED):
+        return Answer.DENIED
+    return Answer.SILENT if isinstance(error, _SILENT) else Answer.WRONG
+
+
+def error_for(key: str, error: Exception) -> RecsysAssetsError:
+    """Return the package's error for one of boto3's, with the next step."""
+    answer = answer_of(error)
+    if answer is Answer.MISSING:
+        return NotFoundError(f"{key} is not in the store")
+    if answer is Answer.DENIED:
+        return ConfigurationError(f"{key}: {error}: check the credentials, and what they permit on this bucket")
+    if answer is Answer.WRONG:
+        return ConfigurationError(f"{key}: {error}: check bucket, region and AWS_ENDPOINT_URL")
+    return StoreUnavailableError(f"{key}: {error}: nothing is known to have changed; try again")
+
+
+@contextmanager
+def told(key: str) -> Generator[None]:
+    """Turn boto3's errors into the package's."""
+    try:
+        yield
+    except S3_ERRORS as error:
+        raise error_for(key, error) from error
