@@ -1,0 +1,152 @@
+"""Where everything lives below a store's root: every key is made here, and every URI is checked here."""
+
+from datetime import date
+
+from recsys_assets.errors import CorruptObjectError, UnsafeNameError
+from recsys_assets.identity import Target, check_segment
+from recsys_assets.storage.keys import check_key
+
+
+def raw_prefix(day: date, target: Target) -> str:
+    """Return where the parts of a day's raw slice of a target lie."""
+    return f"raw/{day}/{target.tenant}/{target.surface}/"
+
+
+def raw_record_key(day: date) -> str:
+    """Return the key of what a day's raw files held, for all targets."""
+    return f"raw/{day}/record.json"
+
+
+def quarantine_prefix(day: date) -> str:
+    """Return where a day's bad lines lie."""
+    return f"quarantine/{day}/"
+
+
+def canonical_prefix(target: Target) -> str:
+    """Return where a target's canonical days lie."""
+    return f"canonical/{target.tenant}/{target.surface}/"
+
+
+def canonical_key(target: Target, day: date) -> str:
+    """Return the key of the typed Parquet object of one target and day."""
+    return f"{canonical_prefix(target)}{day}.parquet"
+
+
+def canonical_record_key(target: Target, day: date) -> str:
+    """Return the key of what the canonical object holds and was made from."""
+    return f"{canonical_prefix(target)}{day}.json"
+
+
+def canonical_gates_key(target: Target, day: date) -> str:
+    """Return the key of what the gates said about the canonical object."""
+    return f"{canonical_prefix(target)}{day}.gates.json"
+
+
+def blob_prefix(target: Target) -> str:
+    """Return where a target's artifacts lie."""
+    return f"artifacts/{target.tenant}/{target.surface}/"
+
+
+def blob_key(target: Target, kind: str, version: str) -> str:
+    """Return the key of the immutable blob of one artifact version."""
+    return f"{blob_prefix(target)}{check_segment(kind, what='artifact kind')}/{version}.json"
+
+
+def staged_prefix(target: Target) -> str:
+    """Return where the references that a target's days staged lie."""
+    return f"staging/{target.tenant}/{target.surface}/"
+
+
+def staged_key(target: Target, day: date, kind: str) -> str:
+    """Return the key of a day's reference to an artifact that was built."""
+    return f"{staged_prefix(target)}{day}/{kind}.json"
+
+
+def staged_gates_key(target: Target, day: date, kind: str) -> str:
+    """Return the key of what the gates said about that artifact."""
+    return f"{staged_prefix(target)}{day}/{kind}.gates.json"
+
+
+def release_prefix(target: Target) -> str:
+    """Return where a target's release records lie."""
+    return f"releases/{target.tenant}/{target.surface}/"
+
+
+def release_key(target: Target, release_id: str) -> str:
+    """Return the key of one create-only release record."""
+    return f"{release_prefix(target)}{release_id}.json"
+
+
+def pointer_key(target: Target) -> str:
+    """Return the key of the only mutable object that services read."""
+    return f"registry/current/{target.tenant}/{target.surface}/manifest.json"
+
+
+def hold_key(target: Target) -> str:
+    """Return the key of the hold on a target."""
+    return f"registry/hold/{target.tenant}/{target.surface}/hold.json"
+
+
+def label_key(target: Target, label: str, release_id: str) -> str:
+    """Return the key of one label on a release: there or not there."""
+    return f"registry/{label}/{target.tenant}/{target.surface}/{release_id}.json"
+
+
+def label_prefix(target: Target, label: str) -> str:
+    """Return where the releases of a target that carry a label are named."""
+    return f"registry/{label}/{target.tenant}/{target.surface}/"
+
+
+def journal_prefix(target: Target) -> str:
+    """Return where a target's journal entries lie."""
+    return f"registry/journal/{target.tenant}/{target.surface}/"
+
+
+def journal_key(target: Target, sequence: int) -> str:
+    """Return the key of one create-only journal entry; keys sort as sequences do."""
+    return f"{journal_prefix(target)}{sequence:012d}.json"
+
+
+def intent_prefix(target: Target) -> str:
+    """Return where a target's changes under way are announced."""
+    return f"intents/{target.tenant}/{target.surface}/"
+
+
+def intent_key(target: Target, intent_id: str) -> str:
+    """Return the key of one change under way."""
+    return f"{intent_prefix(target)}{intent_id}.json"
+
+
+def sweep_key(target: Target) -> str:
+    """Return the key of a collection under way; it sorts after every intent, so a listing that ends early lacks it."""
+    return f"{intent_prefix(target)}sweep.json"
+
+
+def trash_prefix(target: Target) -> str:
+    """Return where what collection took waits for its end."""
+    return f"trash/{target.tenant}/{target.surface}/"
+
+
+def trashed_key(target: Target, sweep_id: str, kind: str, version: str) -> str:
+    """Return the key of a blob in the trash."""
+    return f"{trash_prefix(target)}{sweep_id}/{kind}/{version}.json"
+
+
+def trash_record_key(target: Target, sweep_id: str) -> str:
+    """Return the key of what one collection took, and when."""
+    return f"{trash_prefix(target)}{sweep_id}/sweep.json"
+
+
+def uri_of_key(root_uri: str, key: str) -> str:
+    """Return the URI that services resolve."""
+    return f"{root_uri}/{check_key(key)}"
+
+
+def key_of_uri(root_uri: str, uri: str) -> str:
+    """Return the key that a URI names below the root; `CorruptObjectError` for anything that could lead elsewhere."""
+    if not uri.startswith(f"{root_uri}/"):
+        raise CorruptObjectError(f"URI {uri[:500]!r} does not lie below {root_uri}: this store serves nothing else")
+    try:
+        return check_key(uri[len(root_uri) + 1 :])
+    except UnsafeNameError as error:
+        raise CorruptObjectError(f"URI {uri[:500]!r} names no object: {error}") from error
