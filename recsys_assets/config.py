@@ -136,7 +136,9 @@ class Settings(_Model):
     artifacts: ArtifactSettings = ArtifactSettings()
     gates: GateSettings = GateSettings()
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
-    owners: tuple[str, ...] = Field(default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail')
+    owners: tuple[str, ...] = Field(
+        default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
+    )
 
     base: Path = Field(default=Path(), exclude=True, description="folder of the config file; set when it is read")
     digest: str = Field(default="", exclude=True, description="SHA-256 of the file as read")

@@ -65,7 +65,9 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
         raise ConfigurationError(f"--end {end} is before --start {start}")
     first = settings.partitions.start
     if start < first:
-        raise ConfigurationError(f"--start {start} is before partitions.start {first}: begin later, or change the setting")
+        raise ConfigurationError(
+            f"--start {start} is before partitions.start {first}: begin later, or change the setting"
+        )
     if end >= today:
         raise ConfigurationError(f"--end {end} has not ended in UTC: the last whole day is {today - timedelta(days=1)}")
     return [start + timedelta(days=n) for n in range((end - start).days + 1)]
@@ -89,7 +91,9 @@ def _progress(total: int) -> Iterator[Progress]:
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(*columns, console=console, transient=True, disable=not console.is_terminal))
+        progress = stack.enter_context(
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        )
         progress.add_task("days", total=total)
         yield progress
 

@@ -20,7 +20,9 @@ from recsys_assets.stages.canonical import judge_canonical
 Asset = dg.AssetsDefinition | dg.AssetChecksDefinition
 
 
-def build_definitions(settings: Settings | None = None, *, rows: Sequence[TargetSettings] | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings | None = None, *, rows: Sequence[TargetSettings] | None = None
+) -> dg.Definitions:
     """Return a fresh graph of every target, or of `rows` only.
 
     The configuration is read from $RECSYS_CONFIG or ./recsys.toml when none is given.

@@ -49,7 +49,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
         {
             "envelope": {"tenant": row.tenant, "surface": row.surface, "segment": row.segment},
             "contract": _scalars(params),
-            "not_empty": {"min_rows": 1},
+            "not_empty": {"min_rows": limits.min_rows},
             "size": {"max_bytes": params.max_bytes},
             "days": {"min_days": params.min_days, "window_days": params.window_days},
             "left_out_share": {"max_left_out_share": limits.max_left_out_share},
