@@ -1,0 +1,75 @@
+"""A stream of bytes cut into chunks of whole lines, with memory for one chunk however long the stream or a line is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from recsys_assets.raw.reference import MAX_LINE_BYTES
+from recsys_assets.raw.rejects import MAX_TEXT_BYTES
+from recsys_assets.sources.source import RawStream
+
+CHUNK_BYTES = 2 * MAX_LINE_BYTES  # more than one line, so that a chunk without a newline is part of a line too long
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole lines: `buffer[:size]`, which ends with a newline."""
+
+    buffer: bytearray
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LongLine:
+    """A line that no chunk can hold: how it begins, and how many bytes it has."""
+
+    head: bytes
+    size: int
+
+
+def read_chunks(
+    stream: RawStream, *, take: Callable[[], bytearray], chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Chunk | LongLine]:
+    """Yield the lines of `stream` in order; a missing last newline is added, nothing else is changed.
+
+    `take` hands out buffers of more than `chunk_bytes` bytes; each belongs to the chunk that is yielded with it.
+    """
+    rest, ended = b"", False
+    buffer = take()
+    while not ended:
+        size, ended = _fill(stream, buffer, rest, limit=chunk_bytes)
+        cut = buffer.rfind(b"\n", 0, size) + 1
+        if ended and cut < size:
+            buffer[size] = ord("\n")
+            size = cut = size + 1
+        if cut == 0 < size:
+            head, size, rest, ended = _skip_line(stream, buffer, size)
+            yield LongLine(head, size)
+        elif cut:
+            rest = bytes(buffer[cut:size])
+            yield Chunk(buffer, cut)
+            buffer = bytearray() if ended else take()
+
+
+def _fill(stream: RawStream, buffer: bytearray, rest: bytes, *, limit: int) -> tuple[int, bool]:
+    """Put the rest of the chunk before and more of the stream into `buffer`; return its size and whether that is all."""
+    size = len(rest)
+    buffer[:size] = rest
+    with memoryview(buffer) as view:
+        while size < limit:
+            count = stream.readinto(view[size:limit])
+            if not count:
+                return size, True
+            size += count
+    return size, False
+
+
+def _skip_line(stream: RawStream, buffer: bytearray, size: int) -> tuple[bytes, int, bytes, bool]:
+    """Read on to the end of a line whose beginning fills `buffer`; return its head, its size, what follows, and if all ended."""
+    head = bytes(buffer[:MAX_TEXT_BYTES])
+    with memoryview(buffer) as view:
+        while count := stream.readinto(view):
+            end = buffer.find(b"\n", 0, count)
+            if end >= 0:
+                return head, size + end, bytes(view[end + 1 : count]), False
+            size += count
+    return head, size, b"", True

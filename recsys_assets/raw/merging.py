@@ -1,0 +1,124 @@
+"""Parts made of other parts, and of rows of a scan: the codes renumbered, each string once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_assets.raw.compiling import compiled
+from recsys_assets.raw.interning import Tables, intern, new_tables
+from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING, Part, Strings
+from recsys_assets.raw.words import Bytes, copy_bytes
+
+
+def merge_parts(parts: Sequence[Part]) -> Part:
+    """Return one part with the rows of all, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    ids: dict[str, Strings] = {}
+    codes: dict[str, NDArray[np.uint32]] = {}
+    for name in CODED_COLUMNS:
+        ids[name], maps = unite([part.ids[name] for part in parts])
+        codes[name] = translate([part.codes[name] for part in parts], maps)
+    return Part(np.concatenate([p.ts for p in parts]), np.concatenate([p.rank for p in parts]), codes, ids)
+
+
+def unite(many: Sequence[Strings]) -> tuple[Strings, list[NDArray[np.uint32]]]:
+    """Return every string once, in order of appearance, and for each input the new code of each of its strings."""
+    count = sum(len(strings) for strings in many)
+    size = sum(int(strings.lengths.sum()) for strings in many)
+    tables = new_tables(1, capacity=max(count, 1), text_bytes=size)
+    maps = [np.empty(len(strings), np.uint32) for strings in many]
+    for strings, codes in zip(many, maps, strict=True):
+        _intern_all(tables, strings.data, strings.starts, strings.lengths, codes)
+    spans = tables.spans[0, : tables.state[0, 0]]
+    return Strings(tables.text, spans[:, 0].copy(), spans[:, 1].copy()), maps
+
+
+def translate(codes: Sequence[NDArray[np.uint32]], maps: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+    """Return all codes in one array, each replaced by what its own map says; `ABSENT` stays."""
+    result = np.empty(sum(map(len, codes)), np.uint32)
+    end = 0
+    for column, new in zip(codes, maps, strict=True):
+        _translate(column, new, result[end : end + len(column)])
+        end += len(column)
+    return result
+
+
+def take_rows(
+    tables: Tables,
+    codes: NDArray[np.uint32],
+    values: tuple[NDArray[np.int64], NDArray[np.int64]],
+    rows: NDArray[np.int64],
+) -> Part:
+    """Return some rows of a scan as a part of its own, with only the strings that they use.
+
+    Row n of table t has the code `codes[t, n]`; tables come in the order of `CODED_COLUMNS`; `values` are ts and rank.
+    """
+    new_codes: dict[str, NDArray[np.uint32]] = {}
+    ids: dict[str, Strings] = {}
+    for table, name in enumerate(CODED_COLUMNS):
+        used = np.empty(int(tables.state[table, 0]), np.int64)
+        new_codes[name] = np.empty(len(rows), np.uint32)
+        count = _renumber(codes[table], rows, used, np.full(len(used), ABSENT, np.uint32), new_codes[name])
+        ids[name] = _gather(tables, table, used[:count])
+    ts, rank = values
+    return Part(ts[rows], rank[rows], new_codes, ids)
+
+
+def _gather(tables: Tables, table: int, used: NDArray[np.int64]) -> Strings:
+    lengths = tables.spans[table, used, 1]
+    starts = np.cumsum(lengths) - lengths
+    data = np.empty(int(lengths.sum()) + 2 * PADDING, np.uint8)
+    _copy_all(tables.text, tables.spans[table, used, 0], data, starts, lengths)
+    return Strings(data, starts, lengths)
+
+
+@compiled
+def _intern_all(
+    tables: Tables,
+    data: Bytes,
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    codes: NDArray[np.uint32],
+) -> None:
+    for index in range(len(starts)):
+        codes[index] = intern(tables, 0, data, starts[index], lengths[index])
+
+
+@compiled
+def _translate(codes: NDArray[np.uint32], new: NDArray[np.uint32], result: NDArray[np.uint32]) -> None:
+    for index in range(len(codes)):
+        code = codes[index]
+        result[index] = code if code == ABSENT else new[code]
+
+
+@compiled
+def _renumber(
+    codes: NDArray[np.uint32],
+    rows: NDArray[np.int64],
+    used: NDArray[np.int64],
+    renumbered: NDArray[np.uint32],
+    result: NDArray[np.uint32],
+) -> int:
+    """Number the codes of `rows` by appearance; note which old code each new one is, and return how many there are."""
+    count = 0
+    for index in range(len(rows)):
+        code = codes[rows[index]]
+        if code == ABSENT:
+            result[index] = ABSENT
+            continue
+        if renumbered[code] == ABSENT:
+            renumbered[code] = count
+            used[count] = code
+            count += 1
+        result[index] = renumbered[code]
+    return count
+
+
+@compiled
+def _copy_all(
+    source: Bytes, starts: NDArray[np.int64], target: Bytes, positions: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> None:
+    for index in range(len(starts)):
+        copy_bytes(source, starts[index], target, positions[index], lengths[index])

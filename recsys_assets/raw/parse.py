@@ -1,0 +1,128 @@
+"""A day's raw files to coded parts per target, quarantined lines, and counts: each byte read once, whoever shares it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from queue import SimpleQueue
+from typing import TypeAlias, TypeVar
+
+from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.identity import Target
+from recsys_assets.raw.chunk_scan import Scanner, buffer_bytes, new_scanner
+from recsys_assets.raw.chunks import CHUNK_BYTES, Chunk, LongLine, read_chunks
+from recsys_assets.raw.judging import Judged, Rules, judge_chunk, judge_long_line
+from recsys_assets.raw.part import Part
+from recsys_assets.raw.part_buffer import PartBuffer
+from recsys_assets.raw.rejects import Reject
+from recsys_assets.raw.report import RawReport
+from recsys_assets.raw.tally import FileTally, Tally
+from recsys_assets.sources.source import RawInput
+
+KeepPart: TypeAlias = Callable[[Target, Part], None]
+KeepRejects: TypeAlias = Callable[[Sequence[Reject]], None]
+T = TypeVar("T")
+R = TypeVar("R")
+
+_FIRST_YEAR, _LAST_YEAR = 1971, 2198  # of days whose instants the compiled scan reads
+
+
+def parse_day(
+    files: Iterable[RawInput],
+    *,
+    day: date,
+    targets: Sequence[Target],
+    keep_part: KeepPart,
+    keep_rejects: KeepRejects,
+    threads: int = 2,
+    max_kept_rejects: int = 100_000,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> RawReport:
+    """Read every file once; hand on each target's events in parts, and refused lines with file, number, reason and text.
+
+    A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
+    come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
+    a day; past it refused lines are only counted. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
+
+    A file that cannot be read to its end does not stop the others: its record tells why, and its targets' outcome is
+    `unreadable`, whatever parts came from it before. Raises `ConfigurationError` for a day that no Parquet timestamp in
+    nanoseconds can hold.
+    """
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    tally = Tally(day, targets)
+    parts = PartBuffer(keep_part)
+    memory = _Memory(threads, chunk_bytes)
+
+    def judge(task: "_Task") -> Judged:
+        return memory.judge(task[1], _rules(task[0], day, targets, max_kept_rejects))
+
+    with ThreadPoolExecutor(threads) as pool:
+        tasks = _tasks(files, tally, memory, chunk_bytes)
+        for (file, _), judged in _in_order(pool, judge, tasks, ahead=threads + 1):
+            rejects = tally.add(file, judged, room=max_kept_rejects - tally.kept)
+            if rejects:
+                keep_rejects(rejects)
+            for target, part in judged.parts:
+                parts.add(target, part)
+    parts.flush()
+    return tally.report()
+
+
+_Task: TypeAlias = tuple[FileTally, Chunk | LongLine]
+
+
+class _Memory:
+    """Scanners and buffers, as many as can be in use at once; whoever takes one gives it back."""
+
+    def __init__(self, threads: int, chunk_bytes: int) -> None:
+        self._scanners: SimpleQueue[Scanner] = SimpleQueue()
+        self.buffers: SimpleQueue[bytearray] = SimpleQueue()
+        for _ in range(threads):
+            self._scanners.put(new_scanner(chunk_bytes))
+        for _ in range(threads + 2):
+            self.buffers.put(bytearray(buffer_bytes(chunk_bytes)))
+
+    def judge(self, piece: Chunk | LongLine, rules: Rules) -> Judged:
+        if isinstance(piece, LongLine):
+            return judge_long_line(piece)
+        scanner = self._scanners.get()
+        try:
+            return judge_chunk(piece, scanner, rules)
+        finally:
+            self._scanners.put(scanner)
+            self.buffers.put(piece.buffer)
+
+
+def _rules(file: FileTally, day: date, targets: Sequence[Target], max_refused: int) -> Rules:
+    served = {(target.tenant, target.surface): target for target in file.source.targets if target in targets}
+    return Rules(day, served, max_refused)
+
+
+def _tasks(files: Iterable[RawInput], tally: Tally, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
+    """Yield the chunks of all files, and note what each file is once it is read."""
+    for source in files:
+        file = FileTally(source)
+        tally.files.append(file)
+        try:
+            with source.open() as stream:
+                for piece in read_chunks(stream, take=memory.buffers.get, chunk_bytes=chunk_bytes):
+                    yield file, piece
+                file.size, file.sha256 = stream.size, stream.sha256
+        except InputError as error:
+            file.error = str(error)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int
+) -> Iterator[tuple[T, R]]:
+    """Yield each task with its result, in the order of the tasks, with at most `ahead` of them under way."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    for task in tasks:
+        waiting.append((task, pool.submit(work, task)))
+        if len(waiting) >= ahead:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    while waiting:
+        first, future = waiting.popleft()
+        yield first, future.result()

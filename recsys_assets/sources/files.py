@@ -1,0 +1,90 @@
+"""Which raw files on disk hold a day, found by the path template of the configuration."""
+
+import glob
+import os
+import re
+import string
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from recsys_assets.config import Settings
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import Target
+from recsys_assets.sources.streams import FileStream
+
+_FIELDS = ("day", "tenant", "surface")
+# Days that differ in the day, the month and the year: a template that maps two of them to one pattern mixes days.
+_PROBES = (date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1), date(2027, 1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """One file of a day: its name relative to the config file's folder, its place, its size, its targets."""
+
+    name: str
+    path: Path
+    size: int
+    targets: tuple[Target, ...]
+
+    def open(self) -> FileStream:
+        """Return the file's decompressed bytes as a stream; plain, `.gz` and `.zst` are told apart by the name."""
+        return FileStream(self.path, name=self.name)
+
+
+def find_files(settings: Settings, day: date) -> list[RawFile]:
+    """Return the files of `day` by name, each once, with the targets whose expansion of the template matched it.
+
+    The template is `raw.exposures`: `{day}` (2026-01-31, or any date format as `{day:%Y/%m/%d}`), `{tenant}`,
+    `{surface}`, and the wildcards `*`, `?`, `[...]` and `**`. No file at all is an empty list.
+
+    Raises `ConfigurationError` naming the template: unknown field, no day in it, or a folder that cannot be read.
+    """
+    template = settings.raw.exposures
+    check_template(template)
+    found: dict[str, list[Target]] = {}
+    for row in settings.targets:
+        pattern = expand(template, day, tenant=row.tenant, surface=row.surface)
+        for name in _match(pattern, folder=settings.base):
+            found.setdefault(name, []).append(row.target)
+    return [_file(name, targets, folder=settings.base) for name, targets in sorted(found.items())]
+
+
+def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
+    """Return the glob pattern of one target and day; names stand in it literally, whatever wildcards they hold."""
+    return template.format(day=day, tenant=glob.escape(tenant), surface=glob.escape(surface))
+
+
+def check_template(template: str) -> None:
+    """Raise `ConfigurationError` if the template cannot be expanded, or if it maps different days to one pattern."""
+    if "://" in template:
+        raise ConfigurationError(f"raw.exposures is {template!r}: only files are read so far; name a path")
+    try:
+        fields = [(name, spec, conv) for _, name, spec, conv in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"raw.exposures is {template!r}: {error}; write {{{{ for a brace") from error
+    for name, spec, conversion in fields:
+        if name not in _FIELDS or conversion or (spec and name != "day"):
+            raise ConfigurationError(
+                f"raw.exposures is {template!r}: unknown field {name!r}; there are {{day}}, {{tenant}}, {{surface}}"
+            )
+    patterns = {expand(template, probe, tenant="t", surface="s") for probe in _PROBES}
+    if len(patterns) < len(_PROBES):
+        raise ConfigurationError(f"raw.exposures is {template!r}: it names one file for several days; add {{day}}")
+
+
+def _match(pattern: str, *, folder: Path) -> list[str]:
+    """Names of files that a pattern matches; a folder that may not be listed is an error, never an empty day."""
+    fixed = folder / os.path.dirname(re.split(r"[*?[]", pattern, maxsplit=1)[0])  # noqa: PTH120 - "a/b*" is no path
+    if fixed.is_dir() and not os.access(fixed, os.R_OK | os.X_OK):
+        raise ConfigurationError(
+            f"folder {fixed} of raw.exposures cannot be listed: give this user the right to read it"
+        )
+    # Not Path.glob: it takes no absolute pattern.
+    names = glob.iglob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+    return [name for name in names if (folder / name).is_file()]
+
+
+def _file(name: str, targets: list[Target], *, folder: Path) -> RawFile:
+    path = folder / name
+    return RawFile(name, path, path.stat().st_size, tuple(sorted(targets)))
