@@ -1,0 +1,89 @@
+"""This project's own path in a warm process: JSON lines in, gated artifacts and a swapped pointer out, without Dagster.
+
+    python benchmarks/ours.py EXPOSURES.jsonl
+
+The functions are those that the Dagster assets call, one by one; a small day goes first, so that what is compiled at
+the first call is compiled. `run_day` is the one place that knows them.
+"""
+
+import json
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from generate import DAY, SURFACE, TENANT, generate
+from result import Result, counts_alone, digest, main_of
+from workspace import open_workspace, read_blobs, version_digests
+
+from recsys_assets.config import load_settings
+from recsys_assets.stages.artifact import build_artifact, judge_artifact
+from recsys_assets.stages.canonical import build_canonical, judge_canonical
+from recsys_assets.stages.raw import build_raw
+from recsys_assets.stages.ship import ship_day
+from recsys_assets.storage.open import open_store
+
+WARM_UP_EVENTS = 20_000
+
+
+def main() -> None:
+    """Warm up, run the day, then hash what came out."""
+    data = Path(main_of("ours.py")).parent
+    small = generate(WARM_UP_EVENTS, data.parent / str(WARM_UP_EVENTS)).parent
+    run_day(open_workspace(small, "ours-warm-up"), Result())
+    folder = open_workspace(data, "ours")
+    result = Result(facts={name: version(name) for name in ("recsys-assets", "polars", "numba", "numpy")})
+    run_day(folder, result)
+    result.measured()
+    registry = folder / "store" / "registry"
+    result.digests |= version_digests(registry)
+    for kind, path in read_blobs(registry).items():
+        if kind in FLAT:
+            result.digests[kind] = digest(_flat(path, *FLAT[kind]))
+    result.digests["cooc_counts"] = digest(counts_alone(_flat(read_blobs(registry)["cooc"], *FLAT["cooc"])))
+    result.hand_over()
+
+
+def run_day(folder: Path, result: Result) -> None:
+    """Build, gate and ship the day, timing each stage."""
+    settings = load_settings(folder / "recsys.toml")
+    row = settings.find(TENANT, SURFACE)
+    store = open_store(settings.resolve(settings.storage.root))
+    with result.phase("parse"):
+        build_raw(store, settings, DAY)
+    with result.phase("canonical"):
+        build_canonical(store, settings, row, DAY)
+    with result.phase("gates"):
+        judge_canonical(store, settings, row, DAY)
+    for kind in settings.artifacts.kinds:
+        with result.phase(kind):
+            build_artifact(store, settings, row, kind, DAY, run_id="benchmark")
+        with result.phase("gates"):
+            judge_artifact(store, settings, row, kind, DAY)
+    with result.phase("manifest"):
+        ship_day(store, settings, row, DAY, run_id="benchmark", now=lambda: datetime.now(UTC))
+
+
+# How a kind's rows are flattened for comparison: list, owner, inner list, other, number; popularity has no inner list.
+FLAT: dict[str, tuple[str, str, str]] = {
+    "popularity": ("items", "item_id", "count"),
+    "cooc": ("neighbors", "item_id", "count"),
+    "implicit": ("users", "user_id", "score"),
+    "session_seq": ("users", "user_id", "score"),
+}
+
+
+def _flat(path: Path, rows: str, owner: str, number: str) -> pl.DataFrame:
+    """Read an artifact as the flat rows that the peers compute."""
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    if rows == "items":
+        return pl.DataFrame(document["items"], schema={"item_id": pl.String, number: pl.Int64})
+    pairs = [(row[owner], inner["item_id"], inner[number]) for row in document[rows] for inner in row["items"]]
+    other = "other" if owner == "item_id" else "item_id"
+    return pl.DataFrame(pairs, schema={owner: pl.String, other: pl.String, number: pl.Int64}, orient="row")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
