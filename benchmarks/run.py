@@ -1,0 +1,84 @@
+"""Runs every engine on the same days, several rounds in turn, checks that they agree, and writes docs/benchmarks.md.
+
+python benchmarks/run.py --events 100000 1000000 --rounds 3
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from engines import Engine, all_engines
+from generate import generate
+from process import EngineFailedError, Run, run_process
+from report import write_report
+
+ROOT = Path(__file__).parents[1]
+
+Runs = dict[int, dict[str, list[Run]]]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, compare and write; exit 1 when an engine failed or two disagree."""
+    chosen = _parse(arguments)
+    engines = [engine for engine in all_engines() if not chosen.engines or engine.name in chosen.engines]
+    runs: Runs = {}
+    failures: list[str] = []
+    for events in chosen.events:
+        data = generate(events, chosen.data / str(events)).parent
+        runs[events] = defaultdict(list)
+        for round_number in range(1, chosen.rounds + 1):
+            for engine in (engine for engine in engines if events <= engine.max_events):
+                try:
+                    run = measure(engine, data)
+                except EngineFailedError as error:
+                    failures.append(str(error))
+                    print(error, file=sys.stderr, flush=True)
+                    continue
+                runs[events][engine.name].append(run)
+                print(f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s", flush=True)
+        failures += disagreements(runs[events], events=events)
+    write_report(runs, {engine.name: engine.told for engine in engines}, folder=chosen.out, rounds=chosen.rounds)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def measure(engine: Engine, data: Path) -> Run:
+    """Run one engine once on an empty workspace, and remove what it wrote."""
+    command = engine.prepare(data)
+    run = run_process(command, environment={**os.environ, **engine.environment(data)})
+    run.digests.update(engine.collect(data))
+    shutil.rmtree(data / engine.name, ignore_errors=True)
+    return run
+
+
+def disagreements(runs: Mapping[str, Sequence[Run]], *, events: int) -> list[str]:
+    """Return one line per result on which two engines, or two rounds of one, differ."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, engine_runs in runs.items():
+        for run in engine_runs:
+            for what, digest in run.digests.items():
+                found[what][digest].add(name)
+    return [
+        f"{events:,} events: no agreement on {what}: " + "; ".join(f"{d} by {sorted(n)}" for d, n in digests.items())
+        for what, digests in found.items()
+        if len(digests) > 1
+    ]
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, nargs="+", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engines", nargs="*", help="names; all that can run when left out")
+    parser.add_argument("--data", type=Path, default=ROOT / "data" / "bench", help="where days are generated and kept")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="where benchmarks.md and benchmarks.svg go")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
