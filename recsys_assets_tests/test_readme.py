@@ -1,0 +1,80 @@
+"""What the README tells people to type exists and is understood; what it links to is there; what it shows is read."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.config import load_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks(README, "sh") for line in block.splitlines() if line]
+
+
+def links(text):
+    """Yield targets of links and pictures that lie in this repository."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in target and not target.startswith("#"):
+            yield target.partition("#")[0]
+
+
+def understand(arguments):
+    """Have click parse a command line to the end without running it."""
+    name, *rest = arguments
+    with click.Context(recsys_assets) as group:
+        command = recsys_assets.get_command(group, name)
+        assert command is not None, f"there is no command {name}"
+        return command.make_context(name, rest, parent=group)
+
+
+def test_the_readme_shows_the_two_commands_first():
+    assert COMMANDS[:2] == ["make demo", "make ui"]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_readme_is_understood(line):
+    program, *arguments = shlex.split(line)
+    if program == "make":
+        subprocess.run(["make", "--dry-run", *arguments], check=True, capture_output=True, cwd=ROOT)
+    else:
+        assert program == ".venv/bin/recsys-assets"
+        understand(arguments)
+
+
+def test_a_command_that_does_not_exist_is_not_understood():
+    with pytest.raises(click.NoSuchOption):
+        understand(["run", "--start", "2026-01-05", "--sideways"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page):
+    missing = [target for target in links(page.read_text(encoding="utf-8")) if not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("block", blocks(README, "json"))
+def test_json_in_the_readme_is_one_document(block):
+    assert json.loads(block)["v"] == 1
+
+
+def test_the_default_configuration_is_read():
+    settings = load_settings(ROOT / "recsys.toml")
+    assert [str(row.target) for row in settings.targets] == ["shop/home"]
+
+
+def test_the_demos_configuration_is_read():
+    settings = load_settings(ROOT / "examples" / "demo" / "recsys.toml")
+    assert {row.tenant for row in settings.targets} == {"books", "garden"}
