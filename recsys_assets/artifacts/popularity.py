@@ -1,0 +1,39 @@
+"""Popularity: how often each item was seen, most seen first."""
+
+import numpy as np
+from pydantic import Field
+
+from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.canonical.events import Events
+
+SHAPE = Shape(body="items", member="item_id", column="item_id", value="count")
+
+
+class PopularityParams(KindParams):
+    """Parameters of popularity."""
+
+    max_items: int = Field(default=1000, ge=1, description="a cut: the most seen items are kept")
+
+
+def build_popularity(events: Events, params: PopularityParams) -> Built:
+    """Count events per item, most seen first; ties by item id; the first `max_items`.
+
+    Reads the column `item_id`. Rows: `item_id` String, `count` Int64 > 0.
+    """
+    ids = events.ids["item_id"]
+    counts = np.bincount(events.codes["item_id"].to_numpy(), minlength=len(ids))
+    seen = np.flatnonzero(counts)
+    # A stable sort keeps equal counts in the order of their codes, which is the order of the ids.
+    best = seen[np.argsort(-counts[seen], kind="stable")][: params.max_items]
+    rows = Rows(
+        shape=SHAPE,
+        keys=np.empty(0, np.uint32),
+        offsets=np.array([0, len(best)]),
+        members=best.astype(np.uint32),
+        values=counts[best],
+        key_ids=ids.clear(),
+        member_ids=ids,
+    )
+    numbers = {"distinct_items": len(seen), "cut_items": len(seen) - len(best)}
+    return Built(rows, LeftOut("", of_events=events.codes.height), numbers)
