@@ -1,18 +1,20 @@
-"""What a stored artifact's bytes prove about themselves: version, size and digest, without parsing them."""
+"""What a stored artifact's bytes prove about themselves: version, size, digest and owner, without parsing them."""
 
 import hashlib
+import json
 import re
+from collections.abc import Iterable
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.manifest.layout import blob_key
 from recsys_assets.storage.store import ObjectStore
 
-ZEROED_BUILD = b',"build":{"built_at":"","version":"","source_hash":""}}'
+ZEROED_BUILD = b',"build":{"built_at":"","version":""}}'
 _TAIL = re.compile(
-    rb',"build":\{"built_at":"[0-9T:Z-]{20}","version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z',
+    rb',"build":\{"built_at":"[0-9T:Z-]{20}","version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z'
 )
-_TAIL_BYTES = 220  # the tail has one length; a search in the last bytes finds it without walking the blob
+_TAIL_BYTES = 250  # longer than any tail: a search in the last bytes finds it without walking the blob
 
 
 def version_of(data: bytes, *, name: str) -> str:
@@ -20,8 +22,7 @@ def version_of(data: bytes, *, name: str) -> str:
 
     Raises `CorruptObjectError` if the bytes carry another version than they prove, or are no artifact at all.
     """
-    cut = max(0, len(data) - _TAIL_BYTES)
-    tail = _TAIL.search(data, cut)
+    tail = _TAIL.search(data, max(0, len(data) - _TAIL_BYTES))
     if tail is None:
         raise CorruptObjectError(f"{name} does not end as an artifact does: build it again")
     proof = hashlib.sha256(memoryview(data)[: tail.start()])
@@ -34,24 +35,53 @@ def version_of(data: bytes, *, name: str) -> str:
 
 
 def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
-    """Read one blob and prove that it is exactly the one referred to, by size, digest and version."""
+    """Read one blob and prove that it is exactly the one referred to, and this target's.
+
+    Raises `NotFoundError` if it is missing, `CorruptObjectError` if size, digest, version or owner differ.
+    """
     key = blob_key(target, ref.kind, ref.version)
     data = store.get(key, max_bytes=ref.size).data
     digest = hashlib.sha256(data).hexdigest()
     if (len(data), digest) != (ref.size, ref.digest):
-        raise CorruptObjectError(f"{key} has {len(data)} bytes {digest}, expected {ref.size} bytes {ref.digest}")
+        raise CorruptObjectError(
+            f"{key} has {len(data)} bytes with digest {digest[:12]}, expected {ref.size} with {ref.digest[:12]}: "
+            "build it again, or restore it from a backup"
+        )
     if version_of(data, name=key) != ref.version:
         raise CorruptObjectError(f"{key} is another version than its name says: build it again")
+    if not data.startswith(_head(target, ref.kind)):
+        raise CorruptObjectError(f"{key} says that it belongs to another target or kind: {data[:120]!r}; remove it")
     return data
 
 
-def prove_blobs(store: ObjectStore, target: Target, refs: tuple[ArtifactRef, ...]) -> None:
+def prove_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> None:
     """Raise `RefusedError` naming every blob that is missing or not what it should be."""
+    faults = blob_faults(store, target, refs)
+    if faults:
+        raise RefusedError(f"{target}: {len(faults)} artifact(s) cannot be served: " + "; ".join(faults))
+
+
+def blob_faults(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[str, ...]:
+    """Return what is wrong with each blob that cannot be served, nothing for those that can."""
     faults: list[str] = []
     for ref in refs:
         try:
             read_blob(store, target, ref)
         except (NotFoundError, CorruptObjectError) as error:
             faults.append(f"{ref.kind}: {error}")
-    if faults:
-        raise RefusedError(f"{target}: {len(faults)} artifact(s) cannot be served: " + "; ".join(faults))
+    return tuple(faults)
+
+
+def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:
+    """Return the references whose blob is not there in its size: one look each, no byte read."""
+    found = {ref: store.stat(blob_key(target, ref.kind, ref.version)) for ref in refs}
+    return tuple(ref for ref, there in found.items() if there is None or there.size != ref.size)
+
+
+def _head(target: Target, kind: str) -> bytes:
+    """Return the bytes with which every artifact of this kind and target begins."""
+    fields = {"v": 1, "artifact_type": kind, "tenant": target.tenant, "surface": target.surface}
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":  # as the writers of this format escape them
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.removesuffix("}").encode() + b","

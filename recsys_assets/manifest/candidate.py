@@ -1,21 +1,15 @@
 """A release candidate: what a day staged, read back from the store and proven against the gates it must have passed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
 
-from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import GateReport
-from recsys_assets.identity import ArtifactRef, Target, rfc3339
-from recsys_assets.manifest.documents import (
-    Build,
-    CanonicalDay,
-    CanonicalRecord,
-    Member,
-    Release,
-    StagedArtifact,
-    read_document,
-)
+from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.manifest.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
+from recsys_assets.manifest.encoding import find_document, read_document
 from recsys_assets.manifest.layout import (
     canonical_gates_key,
     canonical_key,
@@ -23,7 +17,6 @@ from recsys_assets.manifest.layout import (
     staged_gates_key,
     staged_key,
 )
-from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.storage.store import ObjectStore
 
 CANONICAL = "canonical"
@@ -68,128 +61,133 @@ def read_candidate(
 
     Raises `RefusedError` naming every subject and gate that is missing, refused, of other bytes or of other limits.
     """
-    faults: list[str] = []
-    members = [m for kind in kinds if (m := _member(store, target, day, kind, requirements[kind], faults)) is not None]
-    days = sorted({entry for m in members for entry in _canonical_inputs(target, m)})
-    canonical = [
-        c
-        for d, digest in days
-        if (c := _canonical(store, target, d, digest, requirements[CANONICAL], faults)) is not None
-    ]
-    if faults:
-        raise RefusedError(f"{target} {day} does not ship: " + "; ".join(faults))
+    unnamed = sorted({*kinds, CANONICAL} - set(requirements))
+    if unnamed or not kinds:
+        raise ConfigurationError(
+            f"{target}: no gates are required of {unnamed or 'any kind'}: nothing proves a release"
+        )
+    reading = _Reading(store, target, day, requirements)
+    members = [member for kind in kinds if (member := reading.member(kind)) is not None]
+    canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
+    if reading.faults:
+        raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults))
     return Candidate(day, tuple(members), tuple(canonical))
 
 
-def release_of(target: Target, candidate: Candidate, *, build: Build, now: datetime, parent: str | None) -> Release:
-    """Return the record of a candidate; its id depends on nothing but target, kinds and versions."""
-    return Release(
-        id=release_id_of(target, candidate.versions),
-        tenant=target.tenant,
-        surface=target.surface,
-        segment=target.segment,
-        data_through=candidate.day.isoformat(),
-        members=candidate.members,
-        canonical=candidate.canonical,
-        build=build,
-        recorded_at=rfc3339(now),
-        parent=parent,
-    )
+@dataclass
+class _Reading:
+    """One pass over what a day staged, which notes every fault instead of stopping at the first."""
 
+    store: ObjectStore
+    target: Target
+    day: date
+    requirements: Mapping[str, Requirement]
+    faults: list[str] = field(default_factory=list[str])
+    days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were made from
 
-def _member(
-    store: ObjectStore,
-    target: Target,
-    day: date,
-    kind: str,
-    requirement: Requirement,
-    faults: list[str],
-) -> Member | None:
-    try:
-        staged = read_document(store, staged_key(target, day, kind), StagedArtifact)
-    except NotFoundError:
-        faults.append(f"{kind}: was not built for this day: build it")
-        return None
-    except CorruptObjectError as error:
-        faults.append(f"{kind}: {error}")
-        return None
-    if staged.ref.kind != kind:
-        faults.append(f"{kind}: the staged reference is of {staged.ref.kind}: build it again")
-        return None
-    report = _report(store, staged_gates_key(target, day, kind), kind, staged.ref.version, requirement, faults)
-    if report is None:
-        return None
-    return Member(
-        ref=staged.ref,
-        window_first=staged.window_first,
-        window_last=staged.window_last,
-        inputs=staged.inputs,
-        facts=staged.facts,
-        gates=report,
-    )
+    @cached_property
+    def records(self) -> "_Records":
+        """The canonical records, each read once however many kinds use its day."""
+        return _Records(self.store, self.target)
 
-
-def _canonical_inputs(target: Target, member: Member) -> list[tuple[str, str]]:
-    """Return (day, digest) of each canonical day that an artifact was made from."""
-    first, last = date.fromisoformat(member.window_first), date.fromisoformat(member.window_last)
-    days = {
-        canonical_key(target, date.fromordinal(n)): date.fromordinal(n)
-        for n in range(first.toordinal(), last.toordinal() + 1)
-    }
-    return [(days[item.name].isoformat(), item.digest) for item in member.inputs if item.name in days]
-
-
-def _canonical(
-    store: ObjectStore,
-    target: Target,
-    day: str,
-    digest: str,
-    requirement: Requirement,
-    faults: list[str],
-) -> CanonicalDay | None:
-    subject = f"canonical {day}"
-    on = date.fromisoformat(day)
-    try:
-        record = read_document(store, canonical_record_key(target, on), CanonicalRecord)
-    except (NotFoundError, CorruptObjectError) as error:
-        faults.append(f"{subject}: {error}")
-        return None
-    if record.digest != digest:
-        faults.append(f"{subject}: was rebuilt since the artifacts were made from it: build them again")
-        return None
-    report = _report(store, canonical_gates_key(target, on), subject, digest, requirement, faults)
-    return None if report is None else CanonicalDay(day=day, digest=digest, inputs=record.inputs, gates=report)
-
-
-def _report(
-    store: ObjectStore,
-    key: str,
-    subject: str,
-    version: str,
-    requirement: Requirement,
-    faults: list[str],
-) -> GateReport | None:
-    """Return the report if it proves the subject; else say why not, by gate."""
-    try:
-        report = read_document(store, key, GateReport)
-    except NotFoundError:
-        faults.append(f"{subject}: gates {', '.join(sorted(requirement.gates))} did not run, or crashed: run the check")
-        return None
-    except CorruptObjectError as error:
-        faults.append(f"{subject}: {error}")
-        return None
-    found = {finding.gate: finding for finding in report.findings}
-    missing = sorted(requirement.gates - set(found))
-    if report.version != version:
-        faults.append(
-            f"{subject}: its gates judged other bytes ({report.version[:12]}, now {version[:12]}): run the check"
+    def member(self, kind: str) -> Member | None:
+        """Return one artifact with its evidence, or note why there is none."""
+        try:
+            staged = read_document(self.store, staged_key(self.target, self.day, kind), StagedArtifact)
+            window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
+        except NotFoundError:
+            self.faults.append(f"{kind}: was not built for this day: build it")
+            return None
+        except (CorruptObjectError, ConfigurationError, ValueError) as error:
+            self.faults.append(f"{kind}: {error}")
+            return None
+        if staged.ref.kind != kind or window.last != self.day:
+            self.faults.append(f"{kind}: staged is {staged.ref.kind} of {window.last}: build it again")
+            return None
+        self._check_inputs(kind, staged, window)
+        report = self._report(staged_gates_key(self.target, self.day, kind), kind, (kind, staged.ref.version))
+        if report is None:
+            return None
+        return Member(
+            ref=staged.ref,
+            window_first=staged.window_first,
+            window_last=staged.window_last,
+            inputs=staged.inputs,
+            facts=staged.facts,
+            gates=report,
+            build=staged.build,
         )
-    elif report.policy != requirement.policy:
-        faults.append(f"{subject}: its gates judged by other limits than the configuration's: run the check")
-    elif missing:
-        faults.append(f"{subject}: gates {', '.join(missing)} are missing from its report: run the check")
-    elif report.refusals:
-        faults.extend(f"{subject}: gate {f.gate} refused: {f.message}" for f in report.refusals)
-    else:
-        return report
-    return None
+
+    def canonical(self, day: date) -> CanonicalDay | None:
+        """Return one canonical day with its evidence, or note why it proves nothing."""
+        record = self.records.of(day)
+        if not isinstance(record, CanonicalRecord):
+            return None  # noted where the artifact that names it was read
+        report = self._report(canonical_gates_key(self.target, day), f"{CANONICAL} {day}", (CANONICAL, record.digest))
+        if report is None:
+            return None
+        return CanonicalDay(day=day.isoformat(), digest=record.digest, inputs=record.inputs, gates=report)
+
+    def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:
+        """Note every day of the window whose events are not the ones that the artifact was made from."""
+        used = {item.name: item.digest for item in staged.inputs}
+        keys = {day: canonical_key(self.target, day) for day in window.days}
+        if not used.keys() & set(keys.values()):
+            return  # made from the catalog
+        for day, key in keys.items():
+            record = self.records.of(day)
+            if isinstance(record, str):
+                self.faults.append(f"{kind}: {record}")
+            elif key not in used and record is not None:
+                self.faults.append(f"{kind}: {CANONICAL} {day} came after it was built: build it again")
+            elif key in used and (record is None or record.digest != used[key]):
+                self.faults.append(f"{kind}: {CANONICAL} {day} was rebuilt since it was made from it: build it again")
+            elif key in used:
+                self.days.add(day)
+
+    def _report(self, key: str, subject: str, judged: tuple[str, str]) -> GateReport | None:
+        """Return the report at `key` if it proves (subject, version) `judged`; else note why not, by gate."""
+        requirement = self.requirements[judged[0]]
+        try:
+            report = read_document(self.store, key, GateReport)
+        except NotFoundError:
+            gates = ", ".join(sorted(requirement.gates))
+            self.faults.append(f"{subject}: gates {gates} did not run, or crashed: run the check")
+            return None
+        except CorruptObjectError as error:
+            self.faults.append(f"{subject}: {error}")
+            return None
+        faults = _shortcomings(report, requirement, judged)
+        self.faults.extend(f"{subject}: {fault}" for fault in faults)
+        return None if faults else report
+
+
+@dataclass(slots=True)
+class _Records:
+    store: ObjectStore
+    target: Target
+    read: dict[date, CanonicalRecord | str | None] = field(default_factory=dict[date, CanonicalRecord | str | None])
+
+    def of(self, day: date) -> CanonicalRecord | str | None:
+        """Return a day's record, None if there is none, or what is wrong with it."""
+        if day not in self.read:
+            try:
+                self.read[day] = find_document(self.store, canonical_record_key(self.target, day), CanonicalRecord)
+            except CorruptObjectError as error:
+                self.read[day] = str(error)
+        return self.read[day]
+
+
+def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[str, str]) -> list[str]:
+    """Return why a report does not prove what it should, one sentence per gate; nothing if it does."""
+    subject, version = judged
+    if report.subject != subject or report.version != version:
+        return [f"its gates judged {report.subject} {report.version[:12]}, not {version[:12]}: run the check"]
+    if report.policy != requirement.policy:
+        return ["its gates judged by other limits than the configuration's: run the check"]
+    missing = sorted(requirement.gates - {finding.gate for finding in report.findings})
+    faults = [f"gate {gate} did not run, or crashed: run the check" for gate in missing]
+    faults += [f"gate {finding.gate} refused: {finding.message}" for finding in report.refusals]
+    if not faults and not report.passed:
+        faults = ["its report holds no finding, which proves nothing: run the check"]
+    return faults

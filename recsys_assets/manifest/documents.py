@@ -1,19 +1,14 @@
-"""The documents of the store: frozen values, written as compact JSON, read back strictly and bounded."""
+"""The documents of the store, as frozen values: what each one says, and nothing about how it is kept."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import ArtifactRef
-from recsys_assets.storage.store import ObjectStore, Stored
 
 FORMAT: Final = 1
-MAX_DOCUMENT_BYTES: Final = 10_000_000
-
-Document = TypeVar("Document")
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,7 +69,7 @@ class Pointer(Record, frozen=True):
 
 
 class Member(Record, frozen=True):
-    """One artifact in a release: its reference, its window, what it was made from, and what its gates said."""
+    """One artifact in a release: its reference, its window, what and who made it, and what its gates said."""
 
     ref: ArtifactRef
     window_first: str
@@ -82,6 +77,7 @@ class Member(Record, frozen=True):
     inputs: tuple[Input, ...]
     facts: Mapping[str, Scalar]
     gates: GateReport
+    build: Build
 
 
 class CanonicalDay(Record, frozen=True):
@@ -102,7 +98,7 @@ class Release(Record, frozen=True):
     data_through: str  # the last day inside every window: what "how old is the data" means
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
-    build: Build
+    build: Build  # who proved and recorded it; each member names who built it
     recorded_at: str
     parent: str | None
     segment: str | None = None
@@ -117,81 +113,73 @@ class Release(Record, frozen=True):
 class JournalEntry(Record, frozen=True):
     """One thing that happened to a target's pointer, or was refused: who, when, why, from, to, and how it ended."""
 
-    sequence: int
+    sequence: int  # the only order: clocks may jump
     at: str
-    action: str  # ship | roll_back | hold | release_hold | mark_bad | collect | restore_pointer
-    outcome: str  # done | unchanged | older | held | refused | recovered | failed
+    action: str  # ship | roll_back | hold | release_hold | mark_bad | pin | collect | restore_pointer | recover
+    outcome: str  # done | unchanged | older | held | refused | recovered | lost
     actor: str
     reason: str
     before: str | None  # release id live before
     after: str | None  # release id live after
     run_id: str | None = None
-    pointer_at: str | None = None  # updated_at of the pointer that this entry speaks of
+    pointer_at: str | None = None  # `updated_at` of the pointer that is live after this entry
+    changed: bool = False  # whether this entry tells a swap of the pointer
+    last_change: int = 0  # sequence of the newest entry before this one that tells a swap: no-ops are skipped by it
     details: Mapping[str, Scalar] = msgspec.field(default_factory=dict)
     v: int = FORMAT
 
 
 class Hold(Record, frozen=True):
-    """Automation may not ship: since when, by whom, why, and what ends it."""
+    """Automation may not ship until every condition named here is met; without any, until it is lifted by hand."""
 
     at: str
     actor: str
     reason: str
-    until: str | None = None  # an instant after which the hold is over
-    bad_release: str | None = None  # over as well when newer good data than this release's is ready
-    after_data: str | None = None  # the data day that newer data must be past
+    until: str | None = None  # an instant
+    after_data: str | None = None  # a data day: newer good data than this ends the hold
     lifted: str | None = None  # since when it is over by hand; the document stays, so that writers can swap it
     v: int = FORMAT
 
 
-class Intent(Record, frozen=True):
-    """A publish under way: everything that it names is a root for collection."""
+class Label(Record, frozen=True):
+    """Why a release is marked bad, or pinned: there or not there, never changed."""
 
-    publish_id: str
     release: str
     at: str
+    actor: str
+    reason: str
+    v: int = FORMAT
+
+
+class Intent(Record, frozen=True):
+    """A change under way: every blob that it names is a root for collection, and its cause survives a crash."""
+
+    id: str
+    action: str
+    release: str
+    at: str
+    actor: str
+    reason: str
+    run_id: str | None
     refs: tuple[ArtifactRef, ...]
     v: int = FORMAT
 
 
-def encode(document: Any) -> bytes:
-    """Write a document as compact JSON, the same bytes for equal values."""
-    return msgspec.json.encode(document, order="deterministic")
+class Taken(Record, frozen=True):
+    """One blob that a collection takes."""
+
+    kind: str
+    version: str
+    size: int
 
 
-def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
-    """Read a document strictly; `CorruptObjectError` names the object and the first thing wrong in it."""
-    try:
-        document = msgspec.json.decode(data, type=kind, strict=True)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptObjectError(
-            f"{name} is no {kind.__name__} of format {FORMAT}: {error}; {_remedy(data)}"
-        ) from error
-    found = getattr(document, "v", FORMAT)
-    if found != FORMAT:
-        raise CorruptObjectError(f"{name} has format {found}, this version reads {FORMAT}: {_remedy(data)}")
-    return document
+class Sweep(Record, frozen=True):
+    """A collection under way, or, in the trash, one that is done: what it takes, and since when."""
 
-
-def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Document:
-    """Read and decode one document, at most `MAX_DOCUMENT_BYTES`; `NotFoundError` if there is none."""
-    return decode(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, kind, name=key)
-
-
-def read_stored(store: ObjectStore, key: str, kind: type[Document]) -> tuple[Document, Stored]:
-    """Read one document together with its bytes and etag."""
-    stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-    return decode(stored.data, kind, name=key), stored
-
-
-class _Format(msgspec.Struct):
+    id: str
+    at: str
+    actor: str
+    reason: str
+    decided: bool  # before: everything named may be taken; after: all of it will be
+    taken: tuple[Taken, ...]
     v: int = FORMAT
-
-
-def _remedy(data: bytes) -> str:
-    """Say what to do about a document that cannot be read: a newer format wants a newer package."""
-    try:
-        found = msgspec.json.decode(data, type=_Format).v
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-        found = FORMAT
-    return f"it has format {found}: upgrade the package" if found > FORMAT else "restore it or build it again"

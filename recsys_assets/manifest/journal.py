@@ -1,20 +1,29 @@
 """The journal: append-only numbered entries that tell what happened to a pointer, in the order in which it happened."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 import msgspec
 
-from recsys_assets.errors import ConflictError, OutcomeUnknownError
-from recsys_assets.identity import Target, parse_rfc3339, rfc3339
-from recsys_assets.manifest.documents import JournalEntry, encode, read_document
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.manifest.documents import JournalEntry
+from recsys_assets.manifest.encoding import create_document, read_document
 from recsys_assets.manifest.layout import journal_key
 from recsys_assets.manifest.pointer import Current
 from recsys_assets.storage.store import ObjectStore
 
+Clock: TypeAlias = Callable[[], datetime]
+
 DONE = "done"
+UNCHANGED = "unchanged"
+REFUSED = "refused"
 RECOVERED = "recovered"
+LOST = "lost"  # an entry that is gone or cannot be read
+MAX_TOLD = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,11 @@ def entry_of(
     outcome: str,
     by: Actor,
     now: datetime,
-    before: str | None,
-    after: str | None,
-    pointer_at: str | None = None,
-    details: dict[str, str | int | float | bool | None] | None = None,
+    live: Current | None,
+    told: str = "",
+    details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
-    """Return an entry without its number; `append` gives it the next one."""
+    """Return an entry, without its number, that changed nothing: `live` is what was live before and after."""
     return JournalEntry(
         sequence=0,
         at=rfc3339(now),
@@ -45,90 +53,109 @@ def entry_of(
         outcome=outcome,
         actor=by.name,
         reason=by.reason,
-        before=before,
-        after=after,
         run_id=by.run_id,
-        pointer_at=pointer_at,
-        details=details or {},
+        before=live.release_id if live else None,
+        after=live.release_id if live else None,
+        pointer_at=live.pointer.updated_at if live else None,
+        details={"told": told[:MAX_TOLD], **(details or {})} if told else dict(details or {}),
     )
 
 
-def append(store: ObjectStore, target: Target, entry: JournalEntry) -> JournalEntry:
+def changed(entry: JournalEntry, *, to: Current) -> JournalEntry:
+    """Return the entry as one that tells the swap of the pointer to `to`."""
+    return msgspec.structs.replace(entry, changed=True, after=to.release_id, pointer_at=to.pointer.updated_at)
+
+
+def append(
+    store: ObjectStore, target: Target, entry: JournalEntry, *, after: JournalEntry | None = None
+) -> JournalEntry:
     """Write the entry under the next free number and return it as written.
 
-    A change of the pointer is told once: if somebody else has told this very change (as `recovered`) in the meantime,
-    that entry is returned and nothing is written.
+    A swap is told once: if somebody else has told this very one (as `recovered`) in the meantime, that entry is
+    returned and nothing is written. `after`, when known, is an entry read before the swap: no earlier one is looked at.
     """
-    told = _told_already(store, target, entry.pointer_at)
-    if told is not None:
-        return told
-    sequence = last_sequence(store, target) + 1
+    last = after or tail(store, target)
     while True:
-        numbered = msgspec.structs.replace(entry, sequence=sequence)
-        key = journal_key(target, sequence)
+        numbered = msgspec.structs.replace(entry, sequence=_sequence(last) + 1, last_change=_last_change(last))
         try:
-            store.create(key, encode(numbered))
-        except (ConflictError, OutcomeUnknownError):
-            there = read_document(store, key, JournalEntry)
-            if there == numbered or (entry.pointer_at is not None and there.pointer_at == entry.pointer_at):
-                return there
-            sequence += 1
+            create_document(store, journal_key(target, numbered.sequence), numbered)
+        except ConflictError:
+            last = read_entry(store, target, numbered.sequence)
+            if entry.changed and last.changed and last.pointer_at == entry.pointer_at:
+                return last
         else:
             return numbered
 
 
-def last_sequence(store: ObjectStore, target: Target) -> int:
-    """Return the number of the newest entry, 0 if there is none, by doubling and halving: never by listing."""
+def tail(store: ObjectStore, target: Target) -> JournalEntry | None:
+    """Return the newest entry, or None, by doubling and halving the number: never by listing."""
     low, high = 0, 1
     while store.stat(journal_key(target, high)) is not None:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if store.stat(journal_key(target, middle)) is not None else (low, middle)
-    return low
+    return read_entry(store, target, low) if low else None
+
+
+def read_entry(store: ObjectStore, target: Target, sequence: int) -> JournalEntry:
+    """Return one entry; in place of one that is gone or corrupt, an entry that says so: the others still count."""
+    key = journal_key(target, sequence)
+    try:
+        entry = read_document(store, key, JournalEntry)
+        if entry.sequence != sequence:
+            raise CorruptObjectError(f"{key} says that it is number {entry.sequence}")  # noqa: TRY301 - as any other
+    except (CorruptObjectError, NotFoundError) as error:
+        return JournalEntry(
+            sequence=sequence,
+            at="",
+            action=LOST,
+            outcome=LOST,
+            actor="",
+            reason=str(error),
+            before=None,
+            after=None,
+            last_change=sequence - 1,
+        )
+    return entry
 
 
 def newest_first(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
     """Yield the entries from the newest to the oldest."""
-    for sequence in range(last_sequence(store, target), 0, -1):
-        yield read_document(store, journal_key(target, sequence), JournalEntry)
+    newest = tail(store, target)
+    if newest is None:
+        return
+    yield newest
+    for sequence in range(newest.sequence - 1, 0, -1):
+        yield read_entry(store, target, sequence)
 
 
 def changes(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
-    """Yield the entries that changed the pointer, newest first."""
-    return (entry for entry in newest_first(store, target) if entry.pointer_at is not None)
+    """Yield the entries that tell a swap of the pointer, newest first; what lies between them is not read."""
+    entry = change_at_or_before(store, target, tail(store, target))
+    while entry is not None:
+        yield entry
+        entry = _earlier_change(store, target, entry)
 
 
-def recover(
-    store: ObjectStore, target: Target, current: Current | None, *, by: Actor, now: datetime
-) -> JournalEntry | None:
-    """Tell a change of the pointer that a crash left untold, as `recovered`; return the entry, or None."""
-    if current is None:
-        return None
-    last = next(changes(store, target), None)
-    if last is not None and last.pointer_at == current.pointer.updated_at:
-        return None
-    entry = entry_of(
-        action="recover",
-        outcome=RECOVERED,
-        by=Actor(
-            by.name, "a change of the pointer stood without an entry: its writer died or lost its reply", by.run_id
-        ),
-        now=now,
-        before=last.after if last else None,
-        after=current.release_id,
-        pointer_at=current.pointer.updated_at,
-    )
-    return append(store, target, entry)
+def change_at_or_before(store: ObjectStore, target: Target, entry: JournalEntry | None) -> JournalEntry | None:
+    """Return the newest entry that tells a swap, not after `entry`, or None."""
+    return entry if entry is None or entry.changed else _earlier_change(store, target, entry)
 
 
-def _told_already(store: ObjectStore, target: Target, pointer_at: str | None) -> JournalEntry | None:
-    """Return the entry that tells the change to the pointer of this time, looking back only past later changes."""
-    if pointer_at is None:
-        return None
-    for entry in changes(store, target):
-        if entry.pointer_at == pointer_at:
+def _earlier_change(store: ObjectStore, target: Target, entry: JournalEntry) -> JournalEntry | None:
+    while entry.last_change:
+        entry = read_entry(store, target, entry.last_change)
+        if entry.changed:  # a lost entry cannot tell: look at each one before it
             return entry
-        if parse_rfc3339(entry.pointer_at or "") < parse_rfc3339(pointer_at):
-            return None
     return None
+
+
+def _sequence(entry: JournalEntry | None) -> int:
+    return entry.sequence if entry else 0
+
+
+def _last_change(entry: JournalEntry | None) -> int:
+    if entry is None:
+        return 0
+    return entry.sequence if entry.changed else entry.last_change

@@ -1,46 +1,50 @@
 """Publish: prove what a day staged on the bytes that are stored, record it as a release, and move the pointer last."""
 
-import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from enum import StrEnum
+from datetime import date
 
-from recsys_assets.errors import ConflictError, NotFoundError, RefusedError
-from recsys_assets.identity import Target, rfc3339
+from recsys_assets.errors import CorruptObjectError, RecsysAssetsError, RefusedError
+from recsys_assets.identity import Target
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import prove_blobs
-from recsys_assets.manifest.candidate import Candidate, Requirement, read_candidate, release_of
-from recsys_assets.manifest.documents import Build, Intent, Release, encode, read_document
+from recsys_assets.manifest.candidate import Candidate, Requirement, read_candidate
+from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.manifest.documents import Build, JournalEntry, Release
 from recsys_assets.manifest.faults import reach
-from recsys_assets.manifest.hold import standing_hold
-from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.layout import intent_key, release_key
-from recsys_assets.manifest.pointer import Current, make_pointer, read_current, swap_pointer
+from recsys_assets.manifest.hold import read_hold
+from recsys_assets.manifest.journal import Actor, Clock
+from recsys_assets.manifest.judgement import Judgement, Live, Ruling, judge
+from recsys_assets.manifest.labels import Labelled, find_label
+from recsys_assets.manifest.pointer import Current, read_current
+from recsys_assets.manifest.recovery import Told, read_told, recover
+from recsys_assets.manifest.releases import find_release, record, release_of
+from recsys_assets.manifest.trash import rescue_missing
+from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
-MAX_ATTEMPTS = 8
-Clock = Callable[[], datetime]
-
-
-class Shipped(StrEnum):
-    """How a publish ended; a refused one raises instead."""
-
-    SHIPPED = "done"
-    UNCHANGED = "unchanged"
-    OLDER = "older"
-    HELD = "held"
+SHIP = "ship"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a publish ended, which release it was about, and which release is live now."""
+    """How a publish ended, which release it was about, what is live now, and the journal's entry (None: dry run)."""
 
-    how: Shipped
+    how: Ruling
     release: Release
     live: str | None
     told: str
+    entry: JournalEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Publish:
+    """One publish: the change, the day, and what the release is made with."""
+
+    change: Change
+    candidate: Candidate
+    build: Build
+    allow_older: bool
 
 
 def publish(  # noqa: PLR0913 - each is an independent fact of a publish
@@ -58,186 +62,112 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
 ) -> Outcome:
     """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
 
-    Raises `RefusedError` (journaled) when a gate, a blob or a rule says no, `ConflictError` when others kept winning.
+    A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
+    (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
     """
-    current = read_current(store, target)
-    if not dry_run:
-        journal.recover(store, target, current, by=by, now=now())
+    change = Change(store, target, SHIP, by, now)
+    if dry_run:
+        candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
+        return _rehearse(_Publish(change, candidate, build, allow_older))
+    ensure_proven(store)
     try:
         candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
-        if dry_run:
-            prove_blobs(store, target, candidate.refs)
-            return _rehearse(store, target, candidate, current, build=build, now=now(), allow_older=allow_older)
-        return _publish(store, target, candidate, build=build, by=by, now=now, allow_older=allow_older)
-    except RefusedError as error:
-        if not dry_run:
-            _tell(store, target, "refused", by=by, now=now(), live=current, told=str(error), day=day)
+        return _publish(_Publish(change, candidate, build, allow_older))
+    except (RefusedError, CorruptObjectError) as error:
+        _tell_refused(change, day, error)
         raise
 
 
-def _publish(
-    store: ObjectStore,
-    target: Target,
-    candidate: Candidate,
-    *,
-    build: Build,
-    by: Actor,
-    now: Clock,
-    allow_older: bool,
-) -> Outcome:
-    """Announce, verify, record, then swap until one attempt is judged against the very pointer that it replaces."""
-    reach("publish.before_intent")
+def _publish(asked: _Publish) -> Outcome:
+    """Announce, verify, record, then swap if every attempt's judgement says so."""
+    change, candidate = asked.change, asked.candidate
+    store, target = change.store, change.target
     current = read_current(store, target)
-    release = release_of(target, candidate, build=build, now=now(), parent=current.release_id if current else None)
-    announced = _announce(store, target, candidate, release, now=now())
-    reach("publish.after_intent")
-    prove_blobs(store, target, candidate.refs)  # after the intent: collection sees either the intent or our failure
-    release = _record(store, target, release)
-    reach("publish.after_record")
+    reach("ship.after_read")
+    release = release_of(
+        target, candidate, build=asked.build, now=change.now(), parent=current.release_id if current else None
+    )
+    with announced(change, release_id=release.id, refs=candidate.refs):
+        rescue_missing(store, target, candidate.refs)
+        prove_blobs(store, target, candidate.refs)  # after the announcement, from which on collection keeps them
+        reach("ship.after_proof")
+        release = record(store, target, release)
+        reach("ship.after_record")
+        entry = change_pointer(change, lambda live, told: _judge(asked, release, live, told))
+    reach("ship.after_all")
+    how = (
+        Ruling.SHIP if entry.changed else Ruling(entry.outcome)
+    )  # a swap that somebody else told was ours all the same
+    return Outcome(how, release, entry.after, str(entry.details.get("told", "")), entry)
+
+
+def _judge(asked: _Publish, release: Release, current: Current | None, told: Told) -> Move | Stay:
+    judgement = _judgement(asked, release, current, told)
+    details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
+    if judgement.ruling is Ruling.BAD:
+        raise RefusedError(f"{asked.change.target}: {judgement.told}")
+    if judgement.ruling is not Ruling.SHIP:
+        return Stay(judgement.ruling.value, judgement.told, details)
+    return Move(asked.candidate.versions, asked.candidate.refs, judgement.told, details)
+
+
+def _judgement(asked: _Publish, release: Release, current: Current | None, told: Told) -> Judgement:
+    store, target = asked.change.store, asked.change.target
+    return judge(
+        release,
+        live=_live(asked, current, told),
+        hold=read_hold(store, target),
+        bad=find_label(store, target, Labelled.BAD, release.id),
+        now=asked.change.now(),
+        allow_older=asked.allow_older,
+    )
+
+
+def _live(asked: _Publish, current: Current | None, told: Told) -> Live | None:
+    """Return what the fence is held against; where the pointer was deleted by hand, the journal's last release."""
+    store, target = asked.change.store, asked.change.target
+    if current is None:
+        last = told.change.after if told.change else None
+        release = find_release(store, target, last) if last else None
+        return Live(None, release.data_through) if release else None
+    release = find_release(store, target, current.release_id)
+    if release is not None:
+        return Live(release.id, release.data_through)
+    if asked.allow_older:
+        return Live(current.release_id, "")
+    raise RefusedError(
+        f"{target}: the record of the live release {current.release_id[:12]} is gone, so its age is unknown: restore "
+        "the record, or ship with --allow-older"
+    )
+
+
+def _rehearse(asked: _Publish) -> Outcome:
+    store, target = asked.change.store, asked.change.target
+    prove_blobs(store, target, asked.candidate.refs)
+    current = read_current(store, target)
+    live = current.release_id if current else None
+    release = release_of(target, asked.candidate, build=asked.build, now=asked.change.now(), parent=live)
+    judgement = _judgement(asked, release, current, read_told(store, target))
+    if judgement.ruling is Ruling.BAD:
+        raise RefusedError(f"{target}: {judgement.told}")
+    return Outcome(judgement.ruling, release, live, f"dry run: {judgement.told}", None)
+
+
+def _tell_refused(change: Change, day: date, refusal: RefusedError | CorruptObjectError) -> None:
+    """Write a refusal down; what stands in the way of that is noted on it and does not hide it."""
+    store, target = change.store, change.target
     try:
-        return _swap(store, target, candidate, release, by=by, now=now, allow_older=allow_older)
-    finally:
-        store.delete(announced)
-
-
-def _swap(
-    store: ObjectStore,
-    target: Target,
-    candidate: Candidate,
-    release: Release,
-    *,
-    by: Actor,
-    now: Clock,
-    allow_older: bool,
-) -> Outcome:
-    for attempt in range(MAX_ATTEMPTS):
         current = read_current(store, target)
-        journal.recover(store, target, current, by=by, now=now())
-        how, told = judge(store, target, release, current, now=now(), allow_older=allow_older)
-        if how is not Shipped.SHIPPED:
-            _tell(
-                store, target, how.value, by=by, now=now(), live=current, told=told, day=candidate.day, release=release
-            )
-            return Outcome(how, release, current.release_id if current else None, told)
-        prove_blobs(store, target, candidate.refs) if attempt else None
-        pointer = make_pointer(store.root_uri, target, candidate.versions, after=current, now=now())
-        reach("publish.before_swap")
-        try:
-            swapped = swap_pointer(store, target, pointer, expected=current)
-        except ConflictError:
-            time.sleep(secrets.randbelow(50) * 0.001 * (attempt + 1))  # apart from the other writer, then judge anew
-            continue
-        reach("publish.after_swap")
-        _tell(
-            store,
-            target,
-            how.value,
-            by=by,
-            now=now(),
+        told = recover(store, target, current, by=change.by, now=change.now())
+        entry = journal.entry_of(
+            action=SHIP,
+            outcome=journal.REFUSED,
+            by=change.by,
+            now=change.now(),
             live=current,
-            told=told,
-            day=candidate.day,
-            release=release,
-            swapped=swapped,
+            told=str(refusal),
+            details={"day": day.isoformat()},
         )
-        reach("publish.after_journal")
-        return Outcome(how, release, release.id, told)
-    raise ConflictError(
-        f"{target}: {MAX_ATTEMPTS} swaps in a row met another writer: see who else ships, then run again"
-    )
-
-
-def judge(
-    store: ObjectStore,
-    target: Target,
-    release: Release,
-    current: Current | None,
-    *,
-    now: datetime,
-    allow_older: bool,
-) -> tuple[Shipped, str]:
-    """Say whether a release may replace what is live, and why: same content, hold and fence, in this order."""
-    if current is not None and current.release_id == release.id:
-        return Shipped.UNCHANGED, f"release {release.id[:12]} is live already"
-    hold = standing_hold(store, target, release, now=now)
-    if hold is not None:
-        return Shipped.HELD, f"held by {hold.actor} since {hold.at}: {hold.reason}"
-    if current is None or allow_older:
-        return Shipped.SHIPPED, f"release {release.id[:12]} with data through {release.data_through}"
-    live = _live_release(store, target, current)
-    if release.data_through < live.data_through:
-        return (
-            Shipped.OLDER,
-            f"data through {release.data_through} is older than live {live.data_through}: recorded, not shipped",
-        )
-    return Shipped.SHIPPED, f"release {release.id[:12]} with data through {release.data_through}"
-
-
-def _live_release(store: ObjectStore, target: Target, current: Current) -> Release:
-    key = release_key(target, current.release_id)
-    try:
-        return read_document(store, key, Release)
-    except NotFoundError as error:
-        raise RefusedError(
-            f"{target}: the live release's record {key} is gone, so its age is unknown: restore it, "
-            "or ship with --allow-older",
-        ) from error
-
-
-def _announce(store: ObjectStore, target: Target, candidate: Candidate, release: Release, *, now: datetime) -> str:
-    intent = Intent(publish_id=secrets.token_hex(16), release=release.id, at=rfc3339(now), refs=candidate.refs)
-    key = intent_key(target, intent.publish_id)
-    store.create(key, encode(intent))
-    return key
-
-
-def _record(store: ObjectStore, target: Target, release: Release) -> Release:
-    """Create the record, or return the one that stands: the same refs are the same release, first evidence kept."""
-    key = release_key(target, release.id)
-    try:
-        store.create(key, encode(release))
-    except ConflictError:
-        return read_document(store, key, Release)
-    return read_document(store, key, Release)
-
-
-def _rehearse(
-    store: ObjectStore,
-    target: Target,
-    candidate: Candidate,
-    current: Current | None,
-    *,
-    build: Build,
-    now: datetime,
-    allow_older: bool,
-) -> Outcome:
-    release = release_of(target, candidate, build=build, now=now, parent=current.release_id if current else None)
-    how, told = judge(store, target, release, current, now=now, allow_older=allow_older)
-    return Outcome(how, release, current.release_id if current else None, f"dry run: {told}")
-
-
-def _tell(  # noqa: PLR0913 - the facts of one journal entry
-    store: ObjectStore,
-    target: Target,
-    outcome: str,
-    *,
-    by: Actor,
-    now: datetime,
-    live: Current | None,
-    told: str,
-    day: date,
-    release: Release | None = None,
-    swapped: Current | None = None,
-) -> None:
-    before = live.release_id if live else None
-    entry = journal.entry_of(
-        action="ship",
-        outcome=outcome,
-        by=by,
-        now=now,
-        before=before,
-        after=swapped.release_id if swapped else before,
-        pointer_at=swapped.pointer.updated_at if swapped else None,
-        details={"day": day.isoformat(), "told": told[:2000], "release": release.id if release else None},
-    )
-    journal.append(store, target, entry)
+        journal.append(store, target, entry, after=told.last)
+    except RecsysAssetsError as error:
+        refusal.add_note(f"nor could this be written to the journal: {error}")

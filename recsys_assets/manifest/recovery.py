@@ -1,0 +1,104 @@
+"""Tell in the journal what a crash left untold: a swap of the pointer that stands without an entry."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.manifest.documents import Intent, JournalEntry
+from recsys_assets.manifest.encoding import read_document
+from recsys_assets.manifest.journal import (
+    RECOVERED,
+    Actor,
+    append,
+    change_at_or_before,
+    changed,
+    entry_of,
+    tail,
+)
+from recsys_assets.manifest.layout import intent_prefix, sweep_key
+from recsys_assets.manifest.pointer import Current
+from recsys_assets.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where the journal stands: its newest entry, and the newest one that tells a swap."""
+
+    last: JournalEntry | None
+    change: JournalEntry | None
+
+    @property
+    def pointer_at(self) -> datetime | None:
+        """The time of the newest pointer that the journal knows."""
+        return parse_rfc3339(self.change.pointer_at) if self.change and self.change.pointer_at else None
+
+
+def read_told(store: ObjectStore, target: Target) -> Told:
+    """Return where the journal stands."""
+    last = tail(store, target)
+    return Told(last, change_at_or_before(store, target, last))
+
+
+def is_untold(told: Told, current: Current | None) -> bool:
+    """Tell whether the live pointer came without a journal entry."""
+    return current is not None and told.pointer_at != current.updated_at
+
+
+def is_replay(told: Told, current: Current) -> bool:
+    """Tell whether the pointer is older than the journal's newest: restored from a backup, or written over."""
+    return told.pointer_at is not None and current.updated_at < told.pointer_at
+
+
+def recover(store: ObjectStore, target: Target, current: Current | None, *, by: Actor, now: datetime) -> Told:
+    """Return where the journal stands, after telling a swap that nobody told.
+
+    The entry carries the cause that the crashed writer announced, if it did. Its outcome is `recovered`; its action is
+    `replay` when the pointer is older than one that the journal knows: somebody put old bytes back.
+    """
+    told = read_told(store, target)
+    if current is None or not is_untold(told, current):
+        return told
+    entry = changed(_entry(store, target, told, current, by=by, now=now), to=current)
+    written = append(store, target, entry, after=told.last)
+    return Told(written, written)
+
+
+def _entry(
+    store: ObjectStore, target: Target, told: Told, current: Current, *, by: Actor, now: datetime
+) -> JournalEntry:
+    before = told.change.after if told.change else None
+    if is_replay(told, current):
+        reason = f"the pointer of {current.pointer.updated_at} was put back over that of {told.pointer_at}"
+        entry = entry_of(action="replay", outcome=RECOVERED, by=Actor("unknown", reason), now=now, live=current)
+    elif (cause := _announced(store, target, current.release_id)) is not None:
+        actor = Actor(cause.actor, cause.reason, cause.run_id)
+        entry = entry_of(
+            action=cause.action, outcome=RECOVERED, by=actor, now=now, live=current, details={"intent": cause.id}
+        )
+    else:
+        reason = "the pointer changed without an entry: its writer died, or is no part of this package"
+        entry = entry_of(action="recover", outcome=RECOVERED, by=Actor("unknown", reason), now=now, live=current)
+    details = {**entry.details, "recovered_by": by.name}
+    return msgspec.structs.replace(entry, before=before, details=details)
+
+
+def _announced(store: ObjectStore, target: Target, release_id: str) -> Intent | None:
+    """Return the latest announcement of a change to this release; without one, or without a listing, None."""
+    found: list[Intent] = []
+    try:
+        for item in store.list(intent_prefix(target)):
+            if item.key != sweep_key(target):
+                found += _intent(store, item.key)
+    except RecsysAssetsError:
+        return None  # who it was is worth a look, and not worth failing a publish or a rollback
+    return max((i for i in found if i.release == release_id), key=lambda intent: intent.at, default=None)
+
+
+def _intent(store: ObjectStore, key: str) -> list[Intent]:
+    try:
+        return [read_document(store, key, Intent)]
+    except (NotFoundError, CorruptObjectError):
+        return []  # done since it was listed; or `verify` names it

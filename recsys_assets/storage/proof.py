@@ -1,0 +1,98 @@
+"""Prove once that a store honours conditions before anything is trusted to it; refuse a store of another format."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
+from recsys_assets.storage.store import ObjectStore
+
+FORMAT: Final = (
+    1  # of the layout below a root: raised when an older package could not read, or would harm, what is there
+)
+KEY: Final = "registry/store.json"
+_MAX_BYTES: Final = 10_000
+
+
+class _Proof(msgspec.Struct, frozen=True):
+    """What stands at `KEY`; later formats may add fields, so that unknown ones are not refused."""
+
+    v: int
+    root: str  # a proof that was copied to another store along with everything else proves nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One thing that was tried on a store, and whether the store did what it must."""
+
+    name: str
+    held: bool
+
+
+def ensure_proven(store: ObjectStore) -> None:
+    """Return at once if this store was proven before (one read); else prove it and remember that in the store.
+
+    Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer package wrote it.
+    """
+    proof = check_format(store)
+    if proof:
+        return
+    failed = [trial.name for trial in probe(store) if not trial.held]
+    if failed:
+        raise UnsafeStoreError(
+            f"{store.root_uri} does not keep its word ({'; '.join(failed)}), so two publishers could both win: "
+            "use a folder, or an S3 server that honours If-Match and If-None-Match"
+        )
+    store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri)))
+
+
+def check_format(store: ObjectStore) -> bool:
+    """Tell whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
+    try:
+        proof = msgspec.json.decode(store.get(KEY, max_bytes=_MAX_BYTES).data, type=_Proof)
+    except NotFoundError:
+        return False
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptObjectError(f"{KEY} cannot be read: {error}; remove it, and it is made anew") from error
+    if proof.v != FORMAT:
+        step = "upgrade the package" if proof.v > FORMAT else "migrate it as the change log says"
+        raise ConfigurationError(f"{store.root_uri} has format {proof.v}, this package knows {FORMAT}: {step}")
+    return proof.root == store.root_uri
+
+
+def probe(store: ObjectStore) -> tuple[Trial, ...]:
+    """Try on objects of its own whether a store keeps what `ObjectStore` promises; leave nothing behind."""
+    key = f"probe/{secrets.token_hex(16)}.json"
+    try:
+        return _try_all(store, key)
+    finally:
+        store.delete(key)
+
+
+def _try_all(store: ObjectStore, key: str) -> tuple[Trial, ...]:
+    first = store.create(key, b"one")
+    again = _loses(lambda: store.create(key, b"two"))
+    second = store.swap(key, b"two", expected=store.get(key, max_bytes=9).etag)
+    stale = _loses(lambda: store.swap(key, b"three", expected=first))
+    read = store.get(key, max_bytes=9)
+    listed = [item.key for item in store.list("probe/")]
+    store.delete(key)
+    gone = _loses(lambda: store.swap(key, b"four", expected=second))
+    return (
+        Trial("a second create of one key fails", again),
+        Trial("a swap of what has changed since fails", stale),
+        Trial("a swap of what is gone fails", gone),
+        Trial("what was written is read back", (read.data, read.etag) == (b"two", second)),
+        Trial("what was written is listed", key in listed),
+    )
+
+
+def _loses(write: Callable[[], str]) -> bool:
+    try:
+        write()
+    except ConflictError:
+        return True
+    return False
