@@ -1,0 +1,93 @@
+"""The demo end to end, in processes of its own as `make demo` starts them: generate, run, show, run again."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "examples" / "demo"
+
+
+def run(*arguments, folder, expected=0):
+    environment = {**os.environ, "DAGSTER_HOME": str(folder / "dagster")}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_days(folder, start, end):
+    command = "from recsys_assets.cli.main import main; main()"
+    return run("-c", command, "run", "--config", folder / "recsys.toml", "--start", start, "--end", end, folder=folder)
+
+
+def files(folder):
+    """Return the SHA-256 of each file below a folder by its path."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    run(DEMO / "generate.py", folder, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(week):
+    run(DEMO / "open_home.py", folder=week)
+    return week / "dagster"
+
+
+def test_the_generated_week_is_the_same_every_time(week, tmp_path):
+    run(DEMO / "generate.py", tmp_path, folder=tmp_path)
+    again = files(tmp_path)
+    assert len(again) == 6 * 3 + 2
+    assert again == {name: files(week)[name] for name in again}
+
+
+def test_showing_before_a_run_says_what_to_do(tmp_path):
+    run(DEMO / "show.py", tmp_path, folder=tmp_path, expected=1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_the_demo_ships_every_target_over_the_gap_and_shows_what_is_live(week):
+    told = run_days(week, "2025-11-26", "2025-11-28")
+    assert "3 day(s) done" in told
+    pointers = sorted((week / "store" / "registry" / "current").rglob("manifest.json"))
+    assert [path.parent.relative_to(path.parents[2]).as_posix() for path in pointers] == [
+        "books/home",
+        "books/search",
+        "garden/offers",
+        "garden/start",
+    ]
+    ends = {
+        json.loads(Path(uri.removeprefix("file://")).read_bytes())["window"]["end"]
+        for path in pointers
+        for uri in json.loads(path.read_bytes())["current"].values()
+    }
+    assert ends == {"2025-11-29T00:00:00Z"}
+    shown = run(DEMO / "show.py", week, folder=week)
+    for expected in ("5 artifacts", "books/home: most seen", "no_zone", "out_of_window"):
+        assert expected in shown
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_running_the_demo_again_leaves_every_pointer_and_blob_as_it_is(week):
+    before = files(week / "store" / "artifacts") | files(week / "store" / "registry" / "current")
+    run_days(week, "2025-11-28", "2025-11-28")
+    assert files(week / "store" / "artifacts") | files(week / "store" / "registry" / "current") == before
