@@ -20,6 +20,7 @@ ALLOWED_ALIASES = {
     "polars": "pl",
     "pandera.polars": "pa",
     "numpy": "np",
+    "numpy.typing": "npt",
     "pyarrow": "pa",
     "pyarrow.parquet": "pq",
 }
