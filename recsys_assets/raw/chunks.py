@@ -51,7 +51,7 @@ def read_chunks(
 
 
 def _fill(stream: RawStream, buffer: bytearray, rest: bytes, *, limit: int) -> tuple[int, bool]:
-    """Put the rest of the chunk before and more of the stream into `buffer`; return its size and whether that is all."""
+    """Put the rest of the chunk before and more of the stream into `buffer`; return its size, and if that is all."""
     size = len(rest)
     buffer[:size] = rest
     with memoryview(buffer) as view:
@@ -64,7 +64,7 @@ def _fill(stream: RawStream, buffer: bytearray, rest: bytes, *, limit: int) -> t
 
 
 def _skip_line(stream: RawStream, buffer: bytearray, size: int) -> tuple[bytes, int, bytes, bool]:
-    """Read on to the end of a line whose beginning fills `buffer`; return its head, its size, what follows, and if all ended."""
+    """Read to the end of a line that begins in `buffer`; return its head and size, what follows, and if all ended."""
     head = bytes(buffer[:MAX_TEXT_BYTES])
     with memoryview(buffer) as view:
         while count := stream.readinto(view):

@@ -16,12 +16,12 @@ _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 
 def compiled(function: F) -> F:
-    """Return `function` compiled when it is first called; it must allocate nothing: results go into arrays passed in."""
+    """Return `function` compiled at its first call; it must allocate nothing: results go into arrays passed in."""
     return _kept(function, njit(**_OPTIONS)(function))
 
 
 def inlined(function: F) -> F:
-    """Return `function` compiled into each of its callers: for the small ones, where a call costs more than the work."""
+    """Return `function` compiled into each caller: for the small ones, where a call costs more than the work."""
     return _kept(function, njit(**_OPTIONS, forceinline=True)(function))
 
 

@@ -17,12 +17,12 @@ _HALF = np.uint64(32)
 
 
 class Tables(NamedTuple):
-    """Distinct strings in one or more tables: the first index of each array is the table, but for `text`.
+    """Distinct strings in one or more tables: the first index of each array but `text` is the table.
 
-    `slots` hold half a hash (high) and code + 1 (low), or 0 where empty; `spans[table, code]` is where a string starts in
-    `text`, how long it is, and its half hash; `state` holds the number of codes, the mask of the slots in use (a table begins small, so
-    that it stays in the cache, and doubles), and, for table 0, the bytes of `text` in use. Strings are copied to `text`
-    when they are new, so that comparing with them stays in the cache too.
+    `slots` hold half a hash (high) and code + 1 (low), or 0 where empty; `spans[table, code]` is where a string starts
+    in `text`, how long it is, and its half hash; `state` holds the number of codes, the mask of the slots in use (a
+    table begins small, so that it stays in the cache, and doubles), and, for table 0, the bytes of `text` in use.
+    Strings are copied to `text` when they are new, so that comparing with them stays in the cache too.
     """
 
     slots: NDArray[np.uint64]
@@ -32,7 +32,7 @@ class Tables(NamedTuple):
 
 
 def new_tables(count: int, *, capacity: int, text_bytes: int) -> Tables:
-    """Return empty tables for `capacity` distinct strings each, of `text_bytes` together; memory is touched as they fill."""
+    """Return empty tables for `capacity` strings each, of `text_bytes` together; they take memory as they fill."""
     slots = max(_FIRST_SLOTS, 1 << (2 * capacity - 1).bit_length())
     return Tables(
         np.zeros((count, slots), np.uint64),
@@ -55,22 +55,22 @@ def clear(tables: Tables) -> None:
 
 @inlined
 def intern(tables: Tables, table: int, data: Bytes, start: int, length: int) -> int:
-    """Return the code of `data[start : start + length]`, a new one if it was not met before; `FULL` if there is no room."""
+    """Return the code of `data[start : start + length]`, a new one for a new string; `FULL` if there is no room."""
     mark = hash_bytes(data, start, length) >> _HALF
     mask = tables.state[table, _MASK]
     slot = np.int64(mark) & mask
     while tables.slots[table, slot] != 0:
         found = tables.slots[table, slot]
         code = np.int64(found & _LOW) - 1
-        if found >> _HALF == mark and tables.spans[table, code, 1] == length:
-            if equal_bytes(data, start, tables.text, tables.spans[table, code, 0], length):
-                return code
+        same = found >> _HALF == mark and tables.spans[table, code, 1] == length
+        if same and equal_bytes(data, start, tables.text, tables.spans[table, code, 0], length):
+            return int(code)
         slot = (slot + 1) & mask
     return _add(tables, table, data, start, length, mark, slot)
 
 
 @compiled
-def _add(tables: Tables, table: int, data: Bytes, start: int, length: int, mark: int, slot: int) -> int:
+def _add(tables: Tables, table: int, data: Bytes, start: int, length: int, mark: np.uint64, slot: int) -> int:
     code = tables.state[table, _COUNT]
     place = tables.state[0, _TEXT]
     if code == tables.spans.shape[1] or place + length + 2 * PADDING > len(tables.text):
@@ -84,7 +84,7 @@ def _add(tables: Tables, table: int, data: Bytes, start: int, length: int, mark:
     tables.state[table, _COUNT] = code + 1
     if 2 * code > tables.state[table, _MASK]:
         _double(tables, table)
-    return code
+    return int(code)
 
 
 @compiled

@@ -3,6 +3,8 @@
 Positions count in a byte array whose text ends with a newline, which no JSON value contains: every check stops there.
 """
 
+# ruff: noqa: PLR1714, PLR2004, SIM109 - bytes are their own numbers, and compiled code compares them one by one.
+
 import numpy as np
 
 from recsys_assets.raw.compiling import compiled, inlined
@@ -94,7 +96,7 @@ def hex_unit(data: Bytes, position: int) -> int:
         digit = _HEX[byte_at(data, position + offset)]
         if digit < 0:
             return REFUSED
-        unit = unit << 4 | digit
+        unit = unit << 4 | int(digit)
     return unit
 
 
@@ -160,7 +162,7 @@ def after_value(data: Bytes, position: int) -> int:
 
 
 @compiled
-def _before_value(data: Bytes, position: int, kinds: int) -> int:
+def _before_value(data: Bytes, position: int, kinds: np.uint64) -> int:
     """Return where the next value of the innermost bracket begins: behind its name and colon, if it is an object."""
     if not kinds & np.uint64(1):
         return position
@@ -188,8 +190,8 @@ def _after_scalar(data: Bytes, position: int) -> int:
 
 
 @compiled
-def _after_item(data: Bytes, position: int, depth: int, kinds: int) -> tuple[int, int, int]:
-    """Close the brackets that end behind an item (or that are empty); return where the next value begins, if one does."""
+def _after_item(data: Bytes, position: int, depth: int, kinds: np.uint64) -> tuple[int, int, np.uint64]:
+    """Close the brackets that end behind an item; return where the next value begins, if one does."""
     while depth > 0:
         position = after_space(data, position)
         if byte_at(data, position) == _COMMA:

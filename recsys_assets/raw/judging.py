@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a chunk is judged by: the day, whose events are asked for, and how many refused lines are kept with their text."""
+    """What a chunk is judged by: the day, the targets asked for, and how many refused lines keep their text."""
 
     day: date
     targets: Mapping[Names, Target]
@@ -69,7 +69,7 @@ def judge_long_line(line: LongLine) -> Judged:
 
 
 def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
-    """Return what the lines of a chunk are: by the compiled scan where it is sure, by the reference reader elsewhere."""
+    """Return what the lines of a chunk are: by the compiled scan where it is sure, else by the reference reader."""
     data = np.frombuffer(chunk.buffer, np.uint8)
     judged = Judged()
     doubtful = _Doubtful(rules, judged)
@@ -154,7 +154,7 @@ def _count_names(scanner: Scanner, judged: Judged) -> None:
 
 
 def _divide(scanner: Scanner, rows: int, rules: Rules, judged: Judged) -> NDArray[np.int64]:
-    """Divide the rows of a scan by the names that they carry; return the rows of our targets that are of another day."""
+    """Divide the rows of a scan by the names that they carry; return those of our targets that are of another day."""
     scratch = scanner.scratch
     tenants, surfaces = scratch.codes[TENANT, :rows].astype(np.int64), scratch.codes[SURFACE, :rows]
     pairs = tenants * max(int(scanner.tables.state[SURFACE, 0]), 1) + surfaces

@@ -17,6 +17,7 @@ from recsys_assets.raw.words import WORD_MASKS, Bytes, byte_at, equal_bytes, loa
 FIELDS = ("v", "ts", "rank", "event", "tenant", "surface", "item_id", "user_id", "session_id", "request_id")
 V, TS, RANK, EVENT, TENANT, SURFACE, ITEM, USER, SESSION, REQUEST = range(len(FIELDS))
 _UNKNOWN = -1
+_WORD = 8  # bytes
 _LENGTHS = np.array([len(name) for name in FIELDS])
 _HEADS = np.array([int.from_bytes(name.encode()[:8], "little") for name in FIELDS], np.uint64)
 _TAIL = np.uint64(int.from_bytes(b"id", "little"))  # of the two names that are longer than a word
@@ -32,9 +33,9 @@ _MAX_VALUES = 64
 class Line(NamedTuple):
     """Notes on the line under the hand, and on the shape of the last one that was read name by name.
 
-    `values[field]` is where a string starts and ends, both 0 where absent; `names[n]` where an unknown name starts and
-    how long it is. The shape lists the values in order: `shape[n]` is the field, where the gap before its value starts
-    (from the value before to this one, with quotes, name and colon), how long the gap is, and how far into it the name
+    `values[field]` is where a string starts and ends, both 0 where absent; `names[n]` is where an unknown name starts
+    and how long it is. The shape lists the values in their order: `shape[n]` is the field, where the gap before its
+    value starts (what stands between the value before and this one), how long the gap is, and how far into it the name
     lies and how long that is. `state` holds the number of names, the rank, the number of values of the shape (0: there
     is none), and where decoded escapes may be written.
     """
@@ -49,7 +50,7 @@ NAMES, RANK_VALUE, _VALUES, _SPARE = range(4)
 
 
 def new_line(spare: int) -> Line:
-    """Return empty notes; `data[spare:]` takes the text of strings that had escapes, and must hold as much as a line."""
+    """Return empty notes; `data[spare:]` takes the text of strings that had escapes, and must be as long as a line."""
     values, names = np.zeros((len(FIELDS), 2), np.int64), np.empty((_MAX_VALUES, 2), np.int64)
     return Line(values, names, np.empty((_MAX_VALUES + 1, 5), np.int64), np.array([0, 0, 0, spare]))
 
@@ -142,9 +143,9 @@ def _field_of(data: Bytes, start: int, length: int) -> int:
     if length >= len(_FIRST_OF_LENGTH):
         return _UNKNOWN
     field = _FIRST_OF_LENGTH[length]
-    head = load_word(data, start) & WORD_MASKS[min(length, 8)]
+    head = load_word(data, start) & WORD_MASKS[min(length, _WORD)]
     while 0 <= field < len(_LENGTHS) and _LENGTHS[field] == length:
-        if _HEADS[field] == head and (length <= 8 or load_word(data, start + 8) & WORD_MASKS[2] == _TAIL):
+        if _HEADS[field] == head and (length <= _WORD or load_word(data, start + _WORD) & WORD_MASKS[2] == _TAIL):
             return field
         field += 1
     return _UNKNOWN

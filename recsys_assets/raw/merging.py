@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from recsys_assets.raw.compiling import compiled
 from recsys_assets.raw.interning import Tables, intern, new_tables
-from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING, Part, Strings
+from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING, Part, Strings, offsets_of
 from recsys_assets.raw.words import Bytes, copy_bytes
 
 
@@ -26,13 +26,14 @@ def merge_parts(parts: Sequence[Part]) -> Part:
 def unite(many: Sequence[Strings]) -> tuple[Strings, list[NDArray[np.uint32]]]:
     """Return every string once, in order of appearance, and for each input the new code of each of its strings."""
     count = sum(len(strings) for strings in many)
-    size = sum(int(strings.lengths.sum()) for strings in many)
+    size = sum(int(strings.offsets[-1] - strings.offsets[0]) for strings in many)
     tables = new_tables(1, capacity=max(count, 1), text_bytes=size)
     maps = [np.empty(len(strings), np.uint32) for strings in many]
     for strings, codes in zip(many, maps, strict=True):
-        _intern_all(tables, strings.data, strings.starts, strings.lengths, codes)
-    spans = tables.spans[0, : tables.state[0, 0]]
-    return Strings(tables.text, spans[:, 0].copy(), spans[:, 1].copy()), maps
+        _intern_all(tables, strings.data, strings.offsets, codes)
+    lengths = tables.spans[0, : int(tables.state[0, 0]), 1]
+    # New strings are written one behind the other, so that their lengths tell where they are.
+    return Strings(tables.text, offsets_of(lengths)), maps
 
 
 def translate(codes: Sequence[NDArray[np.uint32]], maps: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
@@ -61,29 +62,29 @@ def take_rows(
         used = np.empty(int(tables.state[table, 0]), np.int64)
         new_codes[name] = np.empty(len(rows), np.uint32)
         count = _renumber(codes[table], rows, used, np.full(len(used), ABSENT, np.uint32), new_codes[name])
-        ids[name] = _gather(tables, table, used[:count])
+        spans = tables.spans[table, used[:count]]
+        ids[name] = _gather(tables.text, spans[:, 0].copy(), spans[:, 1])
     ts, rank = values
     return Part(ts[rows], rank[rows], new_codes, ids)
 
 
-def _gather(tables: Tables, table: int, used: NDArray[np.int64]) -> Strings:
-    lengths = tables.spans[table, used, 1]
-    starts = np.cumsum(lengths) - lengths
-    data = np.empty(int(lengths.sum()) + 2 * PADDING, np.uint8)
-    _copy_all(tables.text, tables.spans[table, used, 0], data, starts, lengths)
-    return Strings(data, starts, lengths)
+def gather(strings: Strings, positions: NDArray[np.int64]) -> Strings:
+    """Return the strings at `positions`, in that order."""
+    starts = strings.offsets[positions]
+    return _gather(strings.data, starts, strings.offsets[positions + 1] - starts)
+
+
+def _gather(data: Bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Strings:
+    offsets = offsets_of(lengths)
+    gathered = np.zeros(int(offsets[-1]) + 2 * PADDING, np.uint8)
+    _copy_all(data, starts, gathered, offsets)
+    return Strings(gathered, offsets)
 
 
 @compiled
-def _intern_all(
-    tables: Tables,
-    data: Bytes,
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    codes: NDArray[np.uint32],
-) -> None:
-    for index in range(len(starts)):
-        codes[index] = intern(tables, 0, data, starts[index], lengths[index])
+def _intern_all(tables: Tables, data: Bytes, offsets: NDArray[np.int64], codes: NDArray[np.uint32]) -> None:
+    for index in range(len(codes)):
+        codes[index] = intern(tables, 0, data, offsets[index], offsets[index + 1] - offsets[index])
 
 
 @compiled
@@ -101,7 +102,7 @@ def _renumber(
     renumbered: NDArray[np.uint32],
     result: NDArray[np.uint32],
 ) -> int:
-    """Number the codes of `rows` by appearance; note which old code each new one is, and return how many there are."""
+    """Return how many codes `rows` use, numbered by appearance in `result`; `used` tells the old code of each."""
     count = 0
     for index in range(len(rows)):
         code = codes[rows[index]]
@@ -117,8 +118,6 @@ def _renumber(
 
 
 @compiled
-def _copy_all(
-    source: Bytes, starts: NDArray[np.int64], target: Bytes, positions: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> None:
+def _copy_all(source: Bytes, starts: NDArray[np.int64], target: Bytes, offsets: NDArray[np.int64]) -> None:
     for index in range(len(starts)):
-        copy_bytes(source, starts[index], target, positions[index], lengths[index])
+        copy_bytes(source, starts[index], target, offsets[index], offsets[index + 1] - offsets[index])

@@ -1,4 +1,4 @@
-"""A day's raw files to coded parts per target, quarantined lines, and counts: each byte read once, whoever shares it."""
+"""A day's raw files to coded parts per target, quarantined lines and counts: each byte read once, whoever shares it."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +38,9 @@ def parse_day(
     max_kept_rejects: int = 100_000,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> RawReport:
-    """Read every file once; hand on each target's events in parts, and refused lines with file, number, reason and text.
+    """Return a day's counts, having handed on each target's events in parts, and refused lines with reason and text.
+
+    Every file is read once.
 
     A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
     come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of

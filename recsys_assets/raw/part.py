@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +16,43 @@ PADDING = 32  # bytes behind the last string, so that compiled code may load who
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strings:
-    """Strings as one run of UTF-8: string `n` is `data[starts[n] : starts[n] + lengths[n]]`.
+    """Strings as one run of UTF-8: string `n` is `data[offsets[n] : offsets[n + 1]]`.
 
-    `data`: uint8, with at least `PADDING` bytes behind the last string; `starts` and `lengths`: int64.
+    `data`: uint8, with at least `PADDING` bytes behind the last string; `offsets`: int64, one more than strings.
     """
 
     data: NDArray[np.uint8]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    offsets: NDArray[np.int64]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Strings":
         """Return `texts` in their order."""
         encoded = [text.encode() for text in texts]
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         data = np.frombuffer(b"".join(encoded) + bytes(PADDING), np.uint8)
-        return cls(data, np.cumsum(lengths) - lengths, lengths)
+        return cls(data, offsets_of(np.fromiter(map(len, encoded), np.int64, len(encoded))))
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.offsets) - 1
 
     def texts(self) -> list[str]:
         """Return the strings as Python has them."""
-        spans = zip(self.starts.tolist(), self.lengths.tolist(), strict=True)
-        return [self.data[start : start + length].tobytes().decode() for start, length in spans]
+        return [self.data[start:end].tobytes().decode() for start, end in pairwise(self.offsets.tolist())]
+
+
+def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where strings of these lengths start when they lie one behind the other, and where the last one ends."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """Some events of one target and day, as they came: in no order, duplicates included.
 
-    `ts` (int64, nanoseconds since 1970 in UTC) and `rank` (int64) hold one value per event. `codes[column]` (uint32), for
-    each of `CODED_COLUMNS`, holds an index into `ids[column]`, or `ABSENT`. `ids[column]` are distinct, in any order.
+    `ts` (int64, nanoseconds since 1970 in UTC) and `rank` (int64) hold one value per event. `codes[column]` (uint32),
+    for each of `CODED_COLUMNS`, holds an index into `ids[column]`, or `ABSENT`. The strings of `ids[column]`
+    are distinct, and in any order.
     """
 
     ts: NDArray[np.int64]

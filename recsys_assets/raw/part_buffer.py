@@ -1,4 +1,4 @@
-"""Small parts collected by target and handed on as large ones, so that a day is a few parts, however its files are cut."""
+"""Small parts collected by target and handed on as large ones, so that a day is few parts however its files are cut."""
 
 from collections import defaultdict
 from collections.abc import Callable

@@ -68,7 +68,7 @@ class Tally:
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
     def _blame(self, fault: Fault, count: int, targets: Iterable[Target]) -> None:
-        """Count a fault against the targets of its file that it may belong to: a name that it does not tell fits all."""
+        """Count a fault against the targets of its file that it may belong to: a name that it lacks fits all."""
         for target in targets:
             if fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}:
                 self.rejects[target][fault.reason] += count

@@ -1,5 +1,7 @@
 """What strings of a line mean, compiled: escapes decoded, White_Space trimmed, instants read."""
 
+# ruff: noqa: PLR0911, PLR1714, PLR2004 - bytes are their own numbers, and compiled code compares them one by one.
+
 import numpy as np
 
 from recsys_assets.raw.compiling import compiled, inlined
@@ -128,7 +130,7 @@ _NO_OFFSET = 1 << 20
 
 @inlined
 def _two_digits(data: Bytes, position: int) -> int:
-    tens, ones = np.int64(byte_at(data, position)) - 48, np.int64(byte_at(data, position + 1)) - 48
+    tens, ones = int(byte_at(data, position)) - 48, int(byte_at(data, position + 1)) - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -10_000
 
 

@@ -81,7 +81,7 @@ def load_word(_typing: Any, data: Any, _position: Any) -> Any:
 
 @intrinsic
 def find_special(_typing: Any, data: Any, _position: Any) -> Any:
-    """Return a uint32 whose bit n is set if byte n from a position on is a quote, a backslash, a control or not ASCII."""
+    """Return a uint32: bit n is set where byte n from a position on is a quote, a backslash, a control or not ASCII."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         block = _load(context, builder, signature.args[0], arguments, kind=_VECTOR)
@@ -98,7 +98,7 @@ def find_special(_typing: Any, data: Any, _position: Any) -> Any:
 
 @intrinsic
 def find_newlines(_typing: Any, data: Any, _position: Any) -> Any:
-    """Return a uint32 whose bit n is set if byte n from a position on is a newline."""
+    """Return a uint32 with bit n set where byte n from a position on is a newline."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         block = _load(context, builder, signature.args[0], arguments, kind=_VECTOR)

@@ -1,0 +1,65 @@
+"""Canonical events as bare columns, and the step from there to `Events`, the frame that everybody else reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.raw.part import ABSENT, PADDING, Strings
+
+_INSTANT = pa.timestamp("ns", tz="UTC")
+
+
+def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -> Events:
+    """Return columns as events without copying numbers: int64 `ts` and `rank`, uint32 codes with `ABSENT` for none.
+
+    Codes must be those of `ids`, which must be ascending. Any subset of the columns may be given.
+    """
+    arrays = {name: arrow_column(name, columns[name]) for name in SCHEMA if name in columns}
+    frame = pl.DataFrame([pl.Series(name, array, dtype=SCHEMA[name]) for name, array in arrays.items()])
+    return Events(frame, {name: _series(name, ids[name]) for name in ID_COLUMNS if name in columns})
+
+
+def arrow_column(name: str, values: NDArray[Any]) -> Any:
+    """Return a column as an Arrow array: `ts` as an instant, codes with nulls where `ABSENT`."""
+    if name == "ts":
+        return pa.array(values).view(_INSTANT)
+    absent = values == ABSENT if name in ID_COLUMNS else None
+    return pa.array(values, mask=absent if absent is not None and absent.any() else None)
+
+
+def arrow_strings(strings: Strings) -> Any:
+    """Return strings as a large_string array that shares their memory."""
+    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(strings.offsets), pa.py_buffer(strings.data))
+
+
+def strings_of(array: Any) -> Strings:
+    """Return an Arrow array of strings without nulls as `Strings`."""
+    large = array.cast(pa.large_string())
+    _, offsets, data = large.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1] if offsets else np.zeros(1)
+    text = np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
+    used = text[int(bounds[0]) : int(bounds[-1])]
+    return Strings(np.concatenate([used, np.zeros(PADDING, np.uint8)]), (bounds - bounds[0]).astype(np.int64))
+
+
+def codes_of(series: pl.Series) -> NDArray[np.uint32]:
+    """Return a column of codes with `ABSENT` for null."""
+    return series.cast(pl.UInt32).fill_null(ABSENT).to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """One id column on its way: codes by row, and the ascending strings that they stand for."""
+
+    codes: NDArray[np.uint32]
+    ids: Strings
+
+
+def _series(name: str, strings: Strings) -> pl.Series:
+    return pl.Series(name, arrow_strings(strings), dtype=pl.String)
