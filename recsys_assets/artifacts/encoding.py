@@ -11,7 +11,7 @@ MAX_SCALE_DIGITS = 6
 
 def body_size(rows: Rows) -> int:
     """Return how many bytes `write_body` writes."""
-    pieces, bounds = _pieces(rows.shape)
+    pieces, bounds = pieces_of(rows.shape)
     _, key_starts = quote_ids(rows.key_ids)
     _, item_starts = quote_ids(rows.member_ids)
     return int(
@@ -31,7 +31,7 @@ def body_size(rows: Rows) -> int:
 
 def write_body(rows: Rows, out: Bytes) -> None:
     """Write the rows, without the brackets around them, to `out`, which `body_size` measured."""
-    pieces, bounds = _pieces(rows.shape)
+    pieces, bounds = pieces_of(rows.shape)
     key_bytes, key_starts = quote_ids(rows.key_ids)
     item_bytes, item_starts = quote_ids(rows.member_ids)
     _write(
@@ -51,7 +51,7 @@ def write_body(rows: Rows, out: Bytes) -> None:
     )
 
 
-def _pieces(shape: Shape) -> tuple[Bytes, Numbers]:
+def pieces_of(shape: Shape) -> tuple[Bytes, Numbers]:
     """Return the fixed texts of a shape: row open, after key, row close, item open, after id, item close."""
     row = (f'{{"{shape.key}":', f',"{shape.entries}":[', "]}") if shape.key else ("", "", "")
     item = (f'{{"{shape.member}":', f',"{shape.value}":', "}") if shape.value else ("", "", "")
