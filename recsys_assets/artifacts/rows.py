@@ -29,6 +29,7 @@ class Shape:
     scale: int = 1
     key: str | None = None
     entries: str | None = None
+    may_be_empty: bool = False  # whether a key's list may be empty
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:

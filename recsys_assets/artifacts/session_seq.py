@@ -7,7 +7,15 @@ from recsys_assets.artifacts.counting import count_runs, pack, rank_rows
 from recsys_assets.artifacts.rows import Built, Rows, Shape
 from recsys_assets.canonical.events import Events
 
-SHAPE = Shape(body="users", key="user_id", entries="items", member="item_id", column="item_id", value="score")
+SHAPE = Shape(
+    body="users",
+    key="user_id",
+    entries="items",
+    member="item_id",
+    column="item_id",
+    value="score",
+    may_be_empty=True,
+)
 
 
 class SessionSeqParams(UserParams):

@@ -47,7 +47,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
     return Policy(
         kind,
         {
-            "envelope": {"tenant": row.tenant, "surface": row.surface, "segment": row.segment},
+            "envelope": {"kind": kind, "tenant": row.tenant, "surface": row.surface, "segment": row.segment},
             "contract": _scalars(params),
             "not_empty": {"min_rows": limits.min_rows},
             "size": {"max_bytes": params.max_bytes},

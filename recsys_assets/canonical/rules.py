@@ -1,0 +1,56 @@
+"""A contract as named rules over a frame, checked by pandera: every finding at once, exact counts, a capped sample."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from recsys_assets.evidence import Finding, Scalar, Verdict
+
+SAMPLE_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One sentence that must hold for every row: its name, the expression that says so, and the sentence."""
+
+    name: str
+    holds: pl.Expr
+    told: str
+
+
+def broken_rules(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule]) -> tuple[Finding, ...]:
+    """Return a finding per broken rule, and one per column that is missing or of another dtype; nothing if all hold.
+
+    The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
+    otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here.
+    """
+    columns = {name: pa.Column(dtype) for name, dtype in dtypes.items()}
+    try:
+        pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        named = {rule.name: rule for rule in rules}
+        failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
+        return tuple(_finding(name, named.get(name), frame, errors) for name in failed)
+    return ()
+
+
+def _check(rule: Rule) -> Any:
+    return pa.Check(lambda data: data.lazyframe.select(rule.holds), name=rule.name, n_failure_cases=1)
+
+
+def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: pa.errors.SchemaErrors) -> Finding:
+    """Count and sample what breaks a rule; what is no rule of ours is pandera's word about columns and dtypes."""
+    if rule is None:
+        cases = errors.failure_cases.filter(pl.col("check").cast(pl.String) == name)
+        told = ", ".join(str(case) for case in cases["failure_case"].head(SAMPLE_ROWS))
+        return Finding(name, Verdict.REFUSED, len(cases), {}, f"{name}: found {told}", count=len(cases))
+    wrong = frame.with_row_index("row").filter(~rule.holds)
+    sample = tuple(_scalars(row) for row in wrong.head(SAMPLE_ROWS).iter_rows(named=True))
+    return Finding(name, Verdict.REFUSED, len(wrong), {}, f"{rule.told} ({len(wrong)} do not)", count=len(wrong), sample=sample)
+
+
+def _scalars(row: Mapping[str, Any]) -> Mapping[str, Scalar]:
+    return {key: value if isinstance(value, (str, int, float, bool)) or value is None else str(value) for key, value in row.items()}

@@ -1,0 +1,211 @@
+"""Artifact: a window of canonical days (or the catalog) to one immutable blob, its staged reference, and its gates' word."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from importlib.metadata import version as installed
+
+import polars as pl
+
+from recsys_assets.artifacts.codec import Blob, encode
+from recsys_assets.artifacts.content_sim import rows_of_surface
+from recsys_assets.artifacts.contracts import check_rows
+from recsys_assets.artifacts.decoding import decode
+from recsys_assets.artifacts.kinds import KINDS, Kind, read_params
+from recsys_assets.artifacts.rows import Built, Rows
+from recsys_assets.canonical.events import Events
+from recsys_assets.canonical.windows import merge_days
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    InputError,
+    LimitExceededError,
+    NotFoundError,
+)
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
+from recsys_assets.gates.policy import artifact_policy
+from recsys_assets.identity import Target, Window, rfc3339
+from recsys_assets.manifest.blob import read_blob
+from recsys_assets.manifest.documents import Build, CanonicalRecord, Input, StagedArtifact
+from recsys_assets.manifest.encoding import encode as encode_document
+from recsys_assets.manifest.encoding import find_document, read_document
+from recsys_assets.manifest.layout import (
+    blob_key,
+    canonical_key,
+    canonical_record_key,
+    staged_gates_key,
+    staged_key,
+)
+from recsys_assets.raw.catalog import read_catalog
+from recsys_assets.stages.canonical import read_events
+from recsys_assets.storage.store import ObjectStore
+
+PREVIEW_ROWS = 10
+LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactBuilt:
+    """One artifact as it was staged, its first rows, and whether its blob stood already."""
+
+    staged: StagedArtifact
+    preview: pl.DataFrame
+    reused: bool
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        ref = self.staged.ref
+        window = f"{self.staged.window_first} to {self.staged.window_last}"
+        return {"version": ref.version, "bytes": ref.size, "window": window, "reused": self.reused, **self.staged.facts}
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a kernel reads, what it was made from, and which days of the window are missing."""
+
+    read: Events | pl.DataFrame
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...]
+
+
+def build_artifact(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    kind_name: str,
+    day: date,
+    *,
+    run_id: str,
+) -> ArtifactBuilt:
+    """Build one kind for the window that ends with `day`; equal content is the same blob, written once.
+
+    Raises `InputError` when the day itself has no canonical events, `LimitExceededError` before work that cannot fit.
+    """
+    kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
+    window = Window.ending(day, days=params.window_days)
+    source = _catalog(settings, row) if kind.from_catalog else _events(store, settings, row.target, window, kind)
+    _require_day(store, row.target, day)
+    built = kind.build(source.read, params, settings.limits)
+    blob = encode(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
+    reused = _keep(store, row.target, blob)
+    staged = StagedArtifact(
+        ref=blob.ref,
+        window_first=window.first.isoformat(),
+        window_last=window.last.isoformat(),
+        inputs=source.inputs,
+        facts=_facts(built, source, window),
+        build=build_info(settings, run_id),
+    )
+    store.put(staged_key(row.target, day, kind.name), encode_document(staged))
+    return ArtifactBuilt(staged, head(built.rows, PREVIEW_ROWS), reused)
+
+
+def judge_artifact(store: ObjectStore, settings: Settings, row: TargetSettings, kind_name: str, day: date) -> GateReport:
+    """Read the stored blob back, judge it, keep the report beside the staged reference, and return it."""
+    kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
+    staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
+    window = Window.ending(day, days=params.window_days)
+    envelope, rows = decode(read_blob(store, row.target, staged.ref), kind.shape)
+    facts = ArtifactFacts(
+        version=staged.ref.version,
+        size=staged.ref.size,
+        rows=len(rows),
+        envelope={
+            "kind": envelope.kind,
+            "tenant": envelope.tenant,
+            "surface": envelope.surface,
+            "segment": envelope.segment,
+            "window_start": envelope.window_start,
+            "window_end": envelope.window_end,
+        },
+        expected_window={"window_start": rfc3339(window.start), "window_end": rfc3339(window.end)},
+        days=int(staged.facts.get("days") or 0),
+        left_out_share=float(staged.facts.get("left_out_share") or 0.0),
+        contract=check_rows(rows, params),
+    )
+    report = judge_artifact_rows(facts, artifact_policy(settings, row, kind.name, params))
+    store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))
+    return report
+
+
+def build_info(settings: Settings, run_id: str) -> Build:
+    """Say what built something: the run, the configuration's hash, the package and the libraries that matter."""
+    return Build(
+        run_id=run_id,
+        config=settings.digest,
+        code=installed("recsys-assets"),
+        libraries={name: installed(name) for name in LIBRARIES},
+    )
+
+
+def head(rows: Rows, limit: int) -> pl.DataFrame:
+    """Return the first `limit` members of an artifact as people read them."""
+    lists = min(len(rows.offsets) - 1, limit)
+    stop = int(min(rows.offsets[lists], limit)) if rows.shape.key is None else int(rows.offsets[lists])
+    first = replace(
+        rows,
+        keys=rows.keys[:lists],
+        offsets=rows.offsets[: lists + 1].clip(max=stop),
+        members=rows.members[:stop],
+        values=rows.values[:stop],
+    )
+    return first.frame().head(limit)
+
+
+def _require_day(store: ObjectStore, target: Target, day: date) -> None:
+    if store.stat(canonical_record_key(target, day)) is None:
+        raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")
+
+
+def _events(store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind) -> _Source:
+    """Load the columns that a kernel reads of every day in the window that stands."""
+    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
+    records = {day: record for day, record in found.items() if record is not None}
+    total = sum(record.rows for record in records.values())
+    limit = settings.limits.max_events
+    if total > limit:
+        raise LimitExceededError(f"{target}: {total:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}")
+    if not records:
+        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
+    days = [read_events(store, target, day, record, columns=kind.event_columns) for day, record in records.items()]
+    inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
+    return _Source(merge_days(days), inputs, tuple(day for day in window.days if day not in records))
+
+
+def _catalog(settings: Settings, row: TargetSettings) -> _Source:
+    """Load the catalog's rows of the target's surface."""
+    if settings.raw.catalog is None:
+        raise ConfigurationError("content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds")
+    catalog = read_catalog(settings.resolve(settings.raw.catalog))
+    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
+    return _Source(rows_of_surface(catalog.rows, row.surface), (named,), ())
+
+
+def _facts(built: Built, source: _Source, window: Window) -> dict[str, Scalar]:
+    left = built.left_out
+    facts: dict[str, Scalar] = {"rows": len(built.rows), **built.numbers}
+    facts["days"] = len(window.days) - len(source.missing)
+    if source.missing:
+        facts["missing_days"] = ", ".join(day.isoformat() for day in source.missing)
+    if left.what:
+        facts |= {f"left_out_{left.what}": left.groups, "left_out_events": left.events, "left_out_share": left.share}
+    return facts
+
+
+def _keep(store: ObjectStore, target: Target, blob: Blob) -> bool:
+    """Write a blob once; one that stands whole is kept, a damaged one is written again. Return whether it stood."""
+    key = blob_key(target, blob.ref.kind, blob.ref.version)
+    try:
+        store.create(key, blob.data)
+    except ConflictError:
+        try:
+            read_blob(store, target, blob.ref)
+        except (CorruptObjectError, NotFoundError):
+            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only mend
+        else:
+            return True
+    return False

@@ -1,0 +1,156 @@
+"""Canonical: a target's parts of a day to one Parquet object, its record beside it, and what its gates say."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from recsys_assets.canonical.canonicalize import canonicalize
+from recsys_assets.canonical.contract import check_events
+from recsys_assets.canonical.events import Events
+from recsys_assets.canonical.parquet import decode_events, decode_part, encode_events
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.errors import CorruptObjectError, InputError, LimitExceededError, NoInputError, NotFoundError
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
+from recsys_assets.gates.policy import canonical_policy
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import CanonicalRecord, Input
+from recsys_assets.manifest.encoding import encode, read_document
+from recsys_assets.manifest.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
+from recsys_assets.raw.part import Part
+from recsys_assets.stages.records import RawRecord, RawTargetRecord
+from recsys_assets.storage.store import ObjectStore
+
+MAX_PART_BYTES = 4_000_000_000
+PREVIEW_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalDayBuilt:
+    """One canonical day as it stands in the store, and its first rows."""
+
+    record: CanonicalRecord
+    preview: pl.DataFrame
+    late: Mapping[str, int]
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        record = self.record
+        return {
+            "rows": record.rows,
+            "bytes": record.size,
+            "events": record.events,
+            "duplicates": record.duplicates,
+            "bad": record.bad,
+            "late_days": ", ".join(f"{day}: {count}" for day, count in self.late.items()) or None,
+        }
+
+
+def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> CanonicalDayBuilt:
+    """Write the day's distinct events of one target in canonical order; the same input changes nothing.
+
+    Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
+    before anything is loaded.
+    """
+    raw = read_document(store, raw_record_key(day), RawRecord)
+    share = _share(raw, row.target)
+    _check_input(raw, share, settings, row.target)
+    events, counts = canonicalize(_parts(store, share))
+    data = encode_events(events)
+    record = CanonicalRecord(
+        digest=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        rows=counts.rows,
+        events=counts.events,
+        duplicates=counts.duplicates,
+        bad=share.bad,
+        rejects=share.rejects,
+        inputs=tuple(Input(name=f.name, digest=f.digest, size=f.size) for f in raw.files if f.name in share.files),
+    )
+    if not _stands(store, row.target, day, record):
+        store.put(canonical_key(row.target, day), data)
+        store.put(canonical_record_key(row.target, day), encode(record))
+    preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
+    return CanonicalDayBuilt(record, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
+
+
+def judge_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> GateReport:
+    """Read the stored day back, judge it, keep the report beside it, and return it."""
+    record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
+    events = read_events(store, row.target, day, record)
+    facts = CanonicalFacts(
+        digest=record.digest,
+        rows=len(events.codes),
+        events=record.events,
+        bad=record.bad,
+        duplicates=record.duplicates,
+        rejects=record.rejects,
+        contract=check_events(events, day=day),
+    )
+    report = judge_canonical_day(facts, canonical_policy(settings, row))
+    store.put(canonical_gates_key(row.target, day), encode(report))
+    return report
+
+
+def read_events(
+    store: ObjectStore,
+    target: Target,
+    day: date,
+    record: CanonicalRecord,
+    *,
+    columns: tuple[str, ...] | None = None,
+) -> Events:
+    """Return a canonical day, or some of its columns, if the stored bytes are those of its record."""
+    key = canonical_key(target, day)
+    data = store.get(key, max_bytes=record.size).data
+    if hashlib.sha256(data).hexdigest() != record.digest:
+        raise CorruptObjectError(f"{key} is not what its record says, or is being rebuilt: build the day again")
+    return decode_events(data, columns)
+
+
+def _share(raw: RawRecord, target: Target) -> RawTargetRecord:
+    for share in raw.targets:
+        if (share.tenant, share.surface) == (target.tenant, target.surface):
+            return share
+    raise InputError(f"{raw.day} was read before {target} was configured: run raw of this day again")
+
+
+def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, target: Target) -> None:
+    """Raise the named outcome if the day has nothing to build for this target, or cannot be trusted."""
+    files = [file for file in raw.files if file.name in share.files]
+    unreadable = [f"{file.name}: {file.error}" for file in files if file.error]
+    if unreadable:
+        raise InputError(f"{target} {raw.day}: unreadable input: " + "; ".join(unreadable))
+    if not files:
+        raise NoInputError(f"{target} {raw.day}: no file is named for this target", outcome="no_input")
+    if not any(file.lines for file in files):
+        raise NoInputError(f"{target} {raw.day}: its files are empty", outcome="empty_input")
+    if not share.events and share.bad:
+        raise InputError(f"{target} {raw.day}: all {share.bad} lines are bad: see quarantine/{raw.day}/")
+    if not share.events:
+        raise NoInputError(f"{target} {raw.day}: no event of this target in its files", outcome="no_events")
+    limit = settings.limits.max_events
+    if share.events > limit:
+        raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
+
+
+def _parts(store: ObjectStore, share: RawTargetRecord) -> Iterator[Part]:
+    for part in share.parts:
+        data = store.get(part.name, max_bytes=MAX_PART_BYTES).data
+        if hashlib.sha256(data).hexdigest() != part.digest:
+            raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
+        yield decode_part(data)
+
+
+def _stands(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bool:
+    """Tell whether exactly this day is stored already, bytes included."""
+    try:
+        stored = read_document(store, canonical_record_key(target, day), CanonicalRecord)
+        found = store.get(canonical_key(target, day), max_bytes=record.size).data
+    except (NotFoundError, CorruptObjectError):
+        return False
+    return stored == record and hashlib.sha256(found).hexdigest() == record.digest

@@ -1,0 +1,180 @@
+"""Raw: a day's files, read once, to parts per target and quarantine in the store, and the record that names them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from recsys_assets.canonical.parquet import encode_part
+from recsys_assets.config import Settings
+from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import Input
+from recsys_assets.manifest.encoding import encode, read_document
+from recsys_assets.manifest.layout import quarantine_prefix, raw_prefix, raw_record_key
+from recsys_assets.raw.parse import parse_day
+from recsys_assets.raw.part import Part
+from recsys_assets.raw.rejects import Reject, encode_rejects
+from recsys_assets.raw.report import FileRecord, RawReport, TargetReport
+from recsys_assets.sources.files import RawFile, find_files
+from recsys_assets.stages.records import RawFileRecord, RawRecord, RawTargetRecord
+from recsys_assets.storage.store import ObjectStore
+
+QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
+
+
+@dataclass(frozen=True, slots=True)
+class RawDay:
+    """A day's raw record, and whether it stood already for exactly these files."""
+
+    record: RawRecord
+    reused: bool
+
+    @property
+    def digest(self) -> str:
+        """What tells this day's input from another: the files' hashes."""
+        return hashlib.sha256(encode([(file.name, file.digest) for file in self.record.files])).hexdigest()
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        return {
+            "files": len(self.record.files),
+            "bytes": sum(file.size for file in self.record.files),
+            "lines": sum(file.lines for file in self.record.files),
+            "events": sum(target.events for target in self.record.targets),
+            "rejects": self.record.rejects,
+            "foreign": sum(self.record.foreign.values()),
+            "unknown_fields": ", ".join(self.record.unknown_fields) or None,
+        }
+
+
+def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
+    """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
+
+    Raises `NoInputError` (no_input) when there is no file: nothing that stands in the store is touched.
+    """
+    files = find_files(settings, day)
+    if not files:
+        pattern = settings.raw.exposures.replace("{day}", day.isoformat())
+        raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
+    known = _known(store, settings, day)
+    if known is not None and _unchanged(store, settings, known, files):
+        return RawDay(known, reused=True)
+    keeper = _Keeper(store, day)
+    report = parse_day(
+        files,
+        day=day,
+        targets=[row.target for row in settings.targets],
+        keep_part=keeper.keep_part,
+        keep_rejects=keeper.keep_rejects,
+    )
+    keeper.flush()
+    record = _record(report, keeper, template=settings.raw.exposures)
+    store.put(raw_record_key(day), encode(record))
+    _sweep(store, known, record)
+    return RawDay(record, reused=False)
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Writes what parsing hands on, and remembers where."""
+
+    store: ObjectStore
+    day: date
+    parts: dict[Target, list[Input]] = field(default_factory=dict[Target, list[Input]])
+    quarantine: list[Input] = field(default_factory=list[Input])
+    _waiting: bytearray = field(default_factory=bytearray)
+
+    def keep_part(self, target: Target, part: Part) -> None:
+        kept = self.parts.setdefault(target, [])
+        kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}.parquet", encode_part(part)))
+
+    def keep_rejects(self, rejects: Sequence[Reject]) -> None:
+        self._waiting += encode_rejects(rejects)
+        if len(self._waiting) >= QUARANTINE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            key = f"{quarantine_prefix(self.day)}{len(self.quarantine):04d}.jsonl"
+            self.quarantine.append(self._put(key, bytes(self._waiting)))
+            self._waiting.clear()
+
+    def _put(self, key: str, data: bytes) -> Input:
+        self.store.put(key, data)
+        return Input(name=key, digest=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def _known(store: ObjectStore, settings: Settings, day: date) -> RawRecord | None:
+    """Return the record that stands, if it was made for these targets and this template; an unreadable one is none."""
+    try:
+        record = read_document(store, raw_record_key(day), RawRecord)
+    except (NotFoundError, CorruptObjectError):
+        return None
+    targets = {(target.tenant, target.surface) for target in record.targets}
+    same = targets == {(row.tenant, row.surface) for row in settings.targets}
+    return record if same and record.template == settings.raw.exposures else None
+
+
+def _unchanged(store: ObjectStore, settings: Settings, record: RawRecord, files: Sequence[RawFile]) -> bool:
+    """Tell whether the files are, by content, those of the record, and its parts still stand."""
+    if any(file.error for file in record.files):
+        return False
+    if [(file.name, file.size) for file in files] != [(file.name, file.size) for file in record.files]:
+        return False
+    parts = (part for target in record.targets for part in target.parts)
+    if any((found := store.stat(part.name)) is None or found.size != part.size for part in parts):
+        return False
+    return all(_digest(now) == before.digest for now, before in zip(files, record.files, strict=True))
+
+
+def _digest(file: RawFile) -> str:
+    with file.path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:
+    return RawRecord(
+        day=report.day.isoformat(),
+        template=template,
+        files=tuple(_file(file) for file in report.files),
+        targets=tuple(_target(found, tuple(keeper.parts.get(found.target, ()))) for found in report.targets.values()),
+        quarantine=tuple(keeper.quarantine),
+        unknown_fields=dict(report.unknown_fields),
+        foreign=dict(report.foreign),
+        rejects=report.rejects,
+        rejects_kept=report.rejects_kept,
+    )
+
+
+def _file(file: FileRecord) -> RawFileRecord:
+    return RawFileRecord(name=file.name, digest=file.sha256, size=file.size, lines=file.lines, error=file.error)
+
+
+def _target(found: TargetReport, parts: tuple[Input, ...]) -> RawTargetRecord:
+    return RawTargetRecord(
+        tenant=found.target.tenant,
+        surface=found.target.surface,
+        files=tuple(file.name for file in found.files),
+        parts=parts,
+        events=found.events,
+        bad=found.bad,
+        rejects={reason.value: count for reason, count in found.rejects.items()},
+        late=dict(found.late),
+    )
+
+
+def _sweep(store: ObjectStore, before: RawRecord | None, now: RawRecord) -> None:
+    """Delete the objects that the record before named and this one does not."""
+    if before is None:
+        return
+    kept = {item.name for item in _objects(now)}
+    for item in _objects(before):
+        if item.name not in kept:
+            store.delete(item.name)
+
+
+def _objects(record: RawRecord) -> list[Input]:
+    return [*record.quarantine, *(part for target in record.targets for part in target.parts)]
