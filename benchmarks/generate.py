@@ -28,7 +28,7 @@ STRAY_SHARE = 0.15
 CHUNK = 1_000_000
 
 Ints = NDArray[np.int64]
-EXPOSURES = "exposures.jsonl"
+EXPOSURES = f"{DAY}.jsonl"
 CATALOG = "catalog.jsonl"
 
 
@@ -44,7 +44,7 @@ class Day:
 
 
 def generate(events: int, folder: Path) -> Path:
-    """Write exposures.jsonl and catalog.jsonl into `folder` unless they are there; return the former's path."""
+    """Write the day and its catalog into `folder` unless they are there; return the former's path."""
     path = folder / EXPOSURES
     if path.exists():
         return path

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from generate import CATALOG, DAY, EXPOSURES, SURFACE, TENANT
+from generate import CATALOG, DAY, SURFACE, TENANT
 from result import MAX_ITEMS_PER_USER, MAX_NEIGHBORS, MIN_SUPPORT
 
 PLENTY = 1_000_000_000
@@ -15,7 +15,7 @@ CONFIG = f"""
 [storage]
 root = "store"
 [raw]
-exposures = "../{EXPOSURES}"
+exposures = "../{{day}}.jsonl"
 catalog = "../{CATALOG}"
 [partitions]
 start = {DAY}
