@@ -84,6 +84,7 @@ class GateSettings(_Model):
     """The limits that the gates hold a day against."""
 
     min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
+    min_rows: int = Field(default=1, ge=0, description="fewest rows of an artifact; 0 lets an empty one ship")
     max_left_out_share: Share = Field(
         default=0.05, description="largest share of events in over-long sessions or of over-active users"
     )

@@ -21,13 +21,15 @@ class Rule:
     told: str
 
 
-def broken_rules(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule]) -> tuple[Finding, ...]:
+def broken_rules(
+    frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
+) -> tuple[Finding, ...]:
     """Return a finding per broken rule, and one per column that is missing or of another dtype; nothing if all hold.
 
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
     otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here.
     """
-    columns = {name: pa.Column(dtype) for name, dtype in dtypes.items()}
+    columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
     try:
         pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
@@ -49,8 +51,13 @@ def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: pa.error
         return Finding(name, Verdict.REFUSED, len(cases), {}, f"{name}: found {told}", count=len(cases))
     wrong = frame.with_row_index("row").filter(~rule.holds)
     sample = tuple(_scalars(row) for row in wrong.head(SAMPLE_ROWS).iter_rows(named=True))
-    return Finding(name, Verdict.REFUSED, len(wrong), {}, f"{rule.told} ({len(wrong)} do not)", count=len(wrong), sample=sample)
+    return Finding(
+        name, Verdict.REFUSED, len(wrong), {}, f"{rule.told} ({len(wrong)} do not)", count=len(wrong), sample=sample
+    )
 
 
 def _scalars(row: Mapping[str, Any]) -> Mapping[str, Scalar]:
-    return {key: value if isinstance(value, (str, int, float, bool)) or value is None else str(value) for key, value in row.items()}
+    return {
+        key: value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+        for key, value in row.items()
+    }

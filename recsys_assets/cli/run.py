@@ -1,5 +1,6 @@
 """`recsys-assets run`: the same assets, day after day in one process, one line per asset, every failure named at the end."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @click.option("--end", type=day_type, help="last day, included; the first day when left out")
 def run(*, config: str | None, tenant: str | None, surface: str | None, start: date, end: date | None) -> int:
     """Build, gate and ship every day from START to END, oldest first; what is live never moves back."""
+    logging.getLogger("dagster").setLevel(logging.ERROR)  # what it warns of (skipped steps), the lines below say better
     settings = load_settings(config)
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())

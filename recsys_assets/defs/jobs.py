@@ -1,6 +1,7 @@
 """The jobs that people and schedules start: one day of one target, or one day of all."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # named nowhere public
 
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.defs.naming import group_name, job_name
@@ -9,7 +10,7 @@ from recsys_assets.defs.raw import RAW
 BUILD_ALL = "build_all"
 
 
-def target_job(row: TargetSettings) -> dg.UnresolvedAssetJobDefinition:
+def target_job(row: TargetSettings) -> UnresolvedAssetJobDefinition:
     """Return the job that builds, gates and ships one day of one target."""
     return dg.define_asset_job(
         job_name(row),
@@ -19,7 +20,7 @@ def target_job(row: TargetSettings) -> dg.UnresolvedAssetJobDefinition:
     )
 
 
-def all_targets_job() -> dg.UnresolvedAssetJobDefinition:
+def all_targets_job() -> UnresolvedAssetJobDefinition:
     """Return the job that builds, gates and ships one day of every target; one target's failure leaves the others alone."""
     return dg.define_asset_job(
         BUILD_ALL,

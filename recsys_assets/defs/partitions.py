@@ -14,7 +14,7 @@ def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinitio
 
 def rolling_window(days: int) -> dg.TimeWindowPartitionMapping:
     """Return the mapping from a day to the `days` days that end with it; days before the first partition are left out."""
-    return dg.TimeWindowPartitionMapping(start_offset=1 - days, allow_nonexistent_upstream_partitions=True)
+    return dg.TimeWindowPartitionMapping(start_offset=1 - days)
 
 
 def day_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> date:

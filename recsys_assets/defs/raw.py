@@ -47,7 +47,7 @@ def raw_asset(settings: Settings) -> dg.AssetsDefinition:
 def _metadata(day: RawDay, *, seconds: float) -> Metadata:
     return {
         **numbers({"seconds": seconds, "reused": day.reused, **day.numbers}),
-        "targets": markdown_table(("target", "outcome", "events", "bad", "bad share"), day.target_rows),
-        "files": markdown_table(("file", "bytes", "lines", "sha256"), day.file_rows),
-        "rejects": markdown_table(("reason", "lines"), day.reject_rows),
+        "targets": markdown_table(("target", "files", "events", "bad", "late"), day.target_rows),
+        "files": markdown_table(("file", "bytes", "lines", "sha256", "fault"), day.file_rows),
+        "rejects": markdown_table(("target", "reason", "lines"), day.reject_rows),
     }

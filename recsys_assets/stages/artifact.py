@@ -104,7 +104,9 @@ def build_artifact(
     return ArtifactBuilt(staged, head(built.rows, PREVIEW_ROWS), reused)
 
 
-def judge_artifact(store: ObjectStore, settings: Settings, row: TargetSettings, kind_name: str, day: date) -> GateReport:
+def judge_artifact(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind_name: str, day: date
+) -> GateReport:
     """Read the stored blob back, judge it, keep the report beside the staged reference, and return it."""
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
@@ -168,7 +170,9 @@ def _events(store: ObjectStore, settings: Settings, target: Target, window: Wind
     total = sum(record.rows for record in records.values())
     limit = settings.limits.max_events
     if total > limit:
-        raise LimitExceededError(f"{target}: {total:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}")
+        raise LimitExceededError(
+            f"{target}: {total:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
+        )
     if not records:
         raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
     days = [read_events(store, target, day, record, columns=kind.event_columns) for day, record in records.items()]
@@ -179,7 +183,9 @@ def _events(store: ObjectStore, settings: Settings, target: Target, window: Wind
 def _catalog(settings: Settings, row: TargetSettings) -> _Source:
     """Load the catalog's rows of the target's surface."""
     if settings.raw.catalog is None:
-        raise ConfigurationError("content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds")
+        raise ConfigurationError(
+            "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
+        )
     catalog = read_catalog(settings.resolve(settings.raw.catalog))
     named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
     return _Source(rows_of_surface(catalog.rows, row.surface), (named,), ())

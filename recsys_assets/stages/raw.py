@@ -49,6 +49,24 @@ class RawDay:
             "unknown_fields": ", ".join(self.record.unknown_fields) or None,
         }
 
+    @property
+    def target_rows(self) -> list[tuple[Scalar, ...]]:
+        """Target, its files, events, bad lines and late events, of each target."""
+        return [
+            (f"{t.tenant}/{t.surface}", len(t.files), t.events, t.bad, sum(t.late.values())) for t in self.record.targets
+        ]
+
+    @property
+    def file_rows(self) -> list[tuple[Scalar, ...]]:
+        """Name, bytes, lines, hash and fault of each file."""
+        return [(f.name, f.size, f.lines, f.digest, f.error) for f in self.record.files]
+
+    @property
+    def reject_rows(self) -> list[tuple[Scalar, ...]]:
+        """Refused lines by target and reason."""
+        shares = [(f"{t.tenant}/{t.surface}", t.rejects) for t in self.record.targets]
+        return [(name, reason, count) for name, rejects in shares for reason, count in sorted(rejects.items())]
+
 
 def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     """Read a day's raw files into parts per target, unless the record says that exactly these were read already.

@@ -1,0 +1,86 @@
+"""The catalog of items: CSV or JSON lines to one frame, bad rows put aside one by one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from recsys_assets.errors import InputError
+from recsys_assets.raw.catalog_csv import read_csv_rows
+from recsys_assets.raw.catalog_rows import CatalogRow, Found, read_json_row
+from recsys_assets.raw.chunks import CHUNK_BYTES, LongLine, read_chunks
+from recsys_assets.raw.faults import Fault
+from recsys_assets.raw.rejects import Reason, Reject, show_line
+from recsys_assets.sources.source import RawStream
+from recsys_assets.sources.streams import FileStream
+
+SCHEMA: Mapping[str, pl.DataType] = {
+    "item_id": pl.String(),
+    "tags": pl.List(pl.String()),
+    "namespace": pl.String(),
+    "price": pl.Float64(),
+    "created_at": pl.String(),
+}
+_MAX_KEPT = 100
+_READERS: Mapping[str, Callable[[Iterator[bytes], str], Iterator[Found]]] = {
+    ".csv": read_csv_rows,
+    ".jsonl": lambda lines, _: (read_json_row(number, line) for number, line in enumerate(lines, start=1)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A catalog as read: good rows in the order of the file, and the bad ones.
+
+    `rows`: columns of `SCHEMA`; item_id trimmed and never blank, tags as written, namespace null where blank. `digest`
+    and `size` are those of the stored bytes. `faults` counts every bad row by reason; `rejects` are the first of them.
+    """
+
+    rows: pl.DataFrame
+    digest: str
+    size: int
+    faults: Mapping[Reason, int]
+    rejects: tuple[Reject, ...]
+
+
+def read_catalog(path: str | Path) -> Catalog:
+    """Return the catalog in a `.csv` or `.jsonl` file, also with `.gz` or `.zst` behind.
+
+    JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all but item_id may be absent or null.
+    CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and perhaps `namespace|surface`, `price`,
+    `created_at`. Other names are ignored. Raises `InputError` naming the file if it cannot be read to its end, is neither format, or
+    is CSV without the columns for item and tags.
+    """
+    name = str(path)
+    suffixes = [suffix for suffix in Path(path).suffixes if suffix not in {".gz", ".zst"}]
+    if not suffixes or suffixes[-1] not in _READERS:
+        raise InputError(f"catalog {name} is neither .csv nor .jsonl (perhaps with .gz or .zst): rename or convert it")
+    rows: list[CatalogRow] = []
+    rejects: list[Reject] = []
+    faults: Counter[Reason] = Counter()
+    with FileStream(Path(path), name=name) as stream:
+        for found in _READERS[suffixes[-1]](_lines(stream), name):
+            if isinstance(found.row, Fault):
+                faults[found.row.reason] += 1
+                rejects += [_reject(name, found, found.row)] if len(rejects) < _MAX_KEPT else []
+            else:
+                rows.append(found.row)
+        frame = pl.DataFrame([row.values() for row in rows], schema=dict(SCHEMA), orient="row")
+        return Catalog(frame, stream.sha256, stream.size, dict(faults), tuple(rejects))
+
+
+def _lines(stream: RawStream) -> Iterator[bytes]:
+    """Yield physical lines without their newlines; of one that is too long, as much as says so."""
+    buffer = bytearray(CHUNK_BYTES + 1)
+    for piece in read_chunks(stream, take=lambda: buffer):
+        if isinstance(piece, LongLine):
+            yield piece.head.ljust(CHUNK_BYTES)
+        else:
+            yield from bytes(piece.buffer[: piece.size - 1]).split(b"\n")
+
+
+def _reject(name: str, found: Found, fault: Fault) -> Reject:
+    text, escaped = show_line(found.text)
+    return Reject(name, found.line, fault.reason, fault.detail, len(found.text), text, escaped=escaped)

@@ -1,0 +1,96 @@
+"""Ship: a day's staged artifacts of one target, proven against the configured gates, become what is live."""
+
+import getpass
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from recsys_assets.artifacts.kinds import read_params
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.evidence import Scalar
+from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
+from recsys_assets.manifest.candidate import Requirement
+from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.publish import Outcome, publish
+from recsys_assets.stages.artifact import build_info
+from recsys_assets.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedDay:
+    """How a day's publish ended, as the manifest asset shows it."""
+
+    outcome: Outcome
+
+    @property
+    def release_id(self) -> str:
+        """The release that the day makes, live or not."""
+        return self.outcome.release.id
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        release = self.outcome.release
+        return {
+            "outcome": self.outcome.how.value,
+            "told": self.outcome.told,
+            "release": release.id,
+            "live": self.outcome.live,
+            "data_through": release.data_through,
+            "bytes": sum(member.ref.size for member in release.members),
+            **{f"rows/{member.ref.kind}": member.facts.get("rows") for member in release.members},
+        }
+
+    @property
+    def artifact_rows(self) -> list[tuple[Scalar, ...]]:
+        """Kind, version and bytes of each artifact."""
+        return [(m.ref.kind, m.ref.version, m.ref.size) for m in self.outcome.release.members]
+
+
+def ship_day(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    day: date,
+    *,
+    run_id: str,
+    now: Callable[[], datetime],
+) -> ShippedDay:
+    """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
+
+    Raises `RefusedError` naming gate and subject when any required gate has not passed on the very bytes stored.
+    """
+    outcome = publish(
+        store,
+        row.target,
+        day,
+        kinds=settings.artifacts.kinds,
+        requirements=requirements(settings, row),
+        build=build_info(settings, run_id),
+        by=Actor(name=actor(), reason=f"build of {day}", run_id=run_id),
+        now=now,
+    )
+    return ShippedDay(outcome)
+
+
+def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requirement]:
+    """Return, by subject, the gates that must have passed and the policy by which."""
+    policies = [canonical_policy(settings, row)]
+    policies += [
+        artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
+    ]
+    return {policy.subject: _requirement(policy) for policy in policies}
+
+
+def actor() -> str:
+    """Return who runs this: the account and the host."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"
+
+
+def _requirement(policy: Policy) -> Requirement:
+    return Requirement(policy.digest, frozenset(policy.gates))
