@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 from recsys_assets.errors import (
@@ -61,6 +61,7 @@ class Change:
     action: str
     by: Actor
     now: Clock
+    intent: str | None = None  # the announcement of this change, while it is under way
 
 
 def change_pointer(change: Change, judge: Judge) -> JournalEntry:
@@ -95,8 +96,8 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
 
 
 @contextmanager
-def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...]) -> Generator[None]:
-    """Announce a change while it is under way, so that collection keeps its blobs and a crash keeps its cause.
+def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...]) -> Generator[Change]:
+    """Yield the change as announced while it is under way: collection keeps its blobs, a crash keeps its cause.
 
     When the store stays silent the announcement stays: the change may have won, and nothing of it may be cleaned up.
     """
@@ -114,7 +115,7 @@ def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...])
     create_document(change.store, key, intent)
     reach(f"{change.action}.after_intent")
     try:
-        yield
+        yield replace(change, intent=intent.id)
     except StoreUnavailableError:
         raise
     except BaseException:
@@ -169,7 +170,7 @@ def _tell(
         now=change.now(),
         live=before,
         told=move.told,
-        details=move.details,
+        details={**move.details, "intent": change.intent} if change.intent else move.details,
     )
     entry = changed(entry, to=now)
     with suppress(StoreUnavailableError):  # the swap stands; who comes next tells it as recovered

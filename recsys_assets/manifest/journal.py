@@ -21,6 +21,7 @@ Clock: TypeAlias = Callable[[], datetime]
 DONE = "done"
 UNCHANGED = "unchanged"
 REFUSED = "refused"
+HELD = "held"
 RECOVERED = "recovered"
 LOST = "lost"  # an entry that is gone or cannot be read
 MAX_TOLD = 2000

@@ -47,7 +47,8 @@ def judge(
             f"release {short} was marked bad at {bad.at} by {bad.actor} ({bad.reason}): mend its input and build the "
             f"day again, or say that it is good by `recsys-assets rollback --to {short}`",
         )
-    if hold is not None and is_standing(hold, data_through=release.data_through, now=now):
+    newest = max(release.data_through, live.data_through) if live else release.data_through
+    if hold is not None and is_standing(hold, data_through=newest, now=now):
         return Judgement(
             Ruling.HELD,
             f"release {short} is recorded and not shipped: held since {hold.at} by {hold.actor} ({hold.reason}), "

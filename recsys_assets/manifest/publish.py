@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from recsys_assets.errors import CorruptObjectError, RecsysAssetsError, RefusedError
+from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import prove_blobs
@@ -73,7 +73,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     try:
         candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
         return _publish(_Publish(change, candidate, build, allow_older))
-    except (RefusedError, CorruptObjectError) as error:
+    except (RefusedError, CorruptObjectError, ConflictError) as error:
         _tell_refused(change, day, error)
         raise
 
@@ -87,7 +87,7 @@ def _publish(asked: _Publish) -> Outcome:
     release = release_of(
         target, candidate, build=asked.build, now=change.now(), parent=current.release_id if current else None
     )
-    with announced(change, release_id=release.id, refs=candidate.refs):
+    with announced(change, release_id=release.id, refs=candidate.refs) as change:
         rescue_missing(store, target, candidate.refs)
         prove_blobs(store, target, candidate.refs)  # after the announcement, from which on collection keeps them
         reach("ship.after_proof")
@@ -153,7 +153,7 @@ def _rehearse(asked: _Publish) -> Outcome:
     return Outcome(judgement.ruling, release, live, f"dry run: {judgement.told}", None)
 
 
-def _tell_refused(change: Change, day: date, refusal: RefusedError | CorruptObjectError) -> None:
+def _tell_refused(change: Change, day: date, refusal: RecsysAssetsError) -> None:
     """Write a refusal down; what stands in the way of that is noted on it and does not hide it."""
     store, target = change.store, change.target
     try:

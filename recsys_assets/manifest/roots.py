@@ -1,0 +1,152 @@
+"""What collection must keep: every blob that something live, retained, pinned, announced or staged names, and why."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
+from recsys_assets.manifest.documents import Intent, JournalEntry, Release, StagedArtifact
+from recsys_assets.manifest.encoding import read_document
+from recsys_assets.manifest.journal import HELD, LOST, newest_first
+from recsys_assets.manifest.labels import Labelled, labelled
+from recsys_assets.manifest.layout import intent_prefix, release_key, staged_prefix, sweep_key
+from recsys_assets.manifest.pointer import Current, read_current
+from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.storage.store import ObjectStore
+
+KEEP = 7
+GRACE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much is kept: so many good releases that were live, and for how long what nothing names is left alone."""
+
+    keep: int = KEEP
+    grace: timedelta = GRACE
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """What is kept of a target: each release and each blob (kind, version), with the reason; and outlived intents."""
+
+    live: Current
+    releases: Mapping[str, str]
+    blobs: Mapping[tuple[str, str], str]
+    named: Mapping[tuple[str, str], str]  # the part of `blobs` that a release names: all of it must be in a listing
+    stale_intents: tuple[str, ...]
+
+
+def read_roots(
+    store: ObjectStore, target: Target, retention: Retention, *, now: datetime, sweeping: bool = False
+) -> Roots:
+    """Return everything that collection must keep; `RefusedError` when that cannot be known for certain.
+
+    With `sweeping`, a collection has announced itself, so the listing of announcements must show it: a listing that
+    ends early lacks its last key.
+    """
+    intents = _intents(store, target, sweeping=sweeping)  # before the pointer: a change leaves the one for the other
+    live = read_current(store, target)
+    if live is None:
+        raise RefusedError(
+            f"{target}: nothing live found: the root is wrong, or the pointer must be restored; nothing is collected"
+        )
+    releases = retained_releases(store, target, live, keep=retention.keep)
+    named: dict[tuple[str, str], str] = {}
+    for release_id, why in releases.items():
+        for ref in refs_of(_must_read(store, target, release_id)):
+            named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {why}")
+    blobs = dict(named)
+    stale = tuple(key for key, intent in intents.items() if now - parse_rfc3339(intent.at) > retention.grace)
+    for key, intent in intents.items():
+        if key not in stale:
+            _add(blobs, intent.refs, f"announced at {intent.at}: {intent.action} by {intent.actor}")
+    since = date.fromisoformat(_must_read(store, target, live.release_id).data_through)
+    for day, ref in _staged(store, target, since=since):
+        _add(blobs, (ref,), f"staged for {day}")
+    return Roots(live, releases, blobs, named, stale)
+
+
+def retained_releases(store: ObjectStore, target: Target, live: Current, *, keep: int) -> dict[str, str]:
+    """Return the releases whose blobs are kept, and why: live, pinned, held, or among the last `keep` good ones.
+
+    "Last" counts the releases that were live, by the journal's order. Those marked bad do not count, so that a row of
+    bad nights never pushes out the last good one. Raises `RefusedError` if an entry that must be read is lost.
+    """
+    bad = set(labelled(store, target, Labelled.BAD))
+    retained = {live.release_id: "live"}
+    retained |= dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
+    seen: set[str] = set()
+    for entry in _readable(store, target):
+        if not seen and entry.outcome == HELD:
+            retained.setdefault(str(entry.details["release"]), "recorded and held back")
+        if not entry.changed or entry.after is None or entry.after in seen:
+            continue
+        seen.add(entry.after)
+        retained.setdefault(
+            entry.after, "marked bad, kept beside the good ones" if entry.after in bad else f"one of the last {keep}"
+        )
+        if len(seen - bad) >= keep:
+            break
+    return retained
+
+
+def _readable(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
+    for entry in newest_first(store, target):
+        if entry.action == LOST:
+            raise RefusedError(
+                f"{target}: journal entry {entry.sequence} is lost ({entry.reason}), so what was live cannot be told: "
+                "mend the journal by `recsys-assets reindex`; nothing is collected"
+            )
+        yield entry
+
+
+def _must_read(store: ObjectStore, target: Target, release_id: str) -> Release:
+    try:
+        return read_release(store, target, release_id)
+    except (NotFoundError, CorruptObjectError) as error:
+        raise RefusedError(
+            f"{target}: what release {release_id[:12]} needs cannot be told: {error}; restore "
+            f"{release_key(target, release_id)} from a backup; nothing is collected"
+        ) from error
+
+
+def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str, Intent]:
+    """Return every announcement; one that cannot be read might name any blob, so it stops the collection."""
+    listed = [item.key for item in store.list(intent_prefix(target))]
+    if sweeping and sweep_key(target) not in listed:
+        raise RefusedError(f"{target}: the listing of announcements is not whole: try again; nothing is collected")
+    found: dict[str, Intent] = {}
+    for key in listed:
+        if key == sweep_key(target):
+            continue
+        try:
+            found[key] = read_document(store, key, Intent)
+        except NotFoundError:
+            continue  # done since it was listed, and what it made live is in the pointer, which is read after
+        except CorruptObjectError as error:
+            raise RefusedError(
+                f"{target}: {error}; remove {key} if no change is under way; nothing is collected"
+            ) from error
+    return found
+
+
+def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tuple[date, ArtifactRef]]:
+    """Yield what was built for days that live data has not passed: it may be about to ship."""
+    prefix = staged_prefix(target)
+    for item in store.list(prefix):
+        day_text, _, name = item.key[len(prefix) :].partition("/")
+        if name.endswith(".gates.json") or not name:
+            continue
+        try:
+            day = date.fromisoformat(day_text)
+            if day >= since:
+                yield day, read_document(store, item.key, StagedArtifact).ref
+        except (ValueError, NotFoundError, CorruptObjectError):
+            continue  # it cannot ship before it is built again
+
+
+def _add(blobs: dict[tuple[str, str], str], refs: Iterable[ArtifactRef], why: str) -> None:
+    for ref in refs:
+        blobs.setdefault((ref.kind, ref.version), why)
