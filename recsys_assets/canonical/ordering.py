@@ -30,6 +30,13 @@ def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
         columns[name] = columns[name][order]
 
 
+def ascending_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return which rows come after the one before in canonical order; the first does."""
+    ascending = np.empty(len(columns["ts"]), np.bool_)
+    _mark_ascending(columns["ts"], _ties(columns), ascending)
+    return ascending
+
+
 def distinct_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
     """Return, for columns in canonical order, which rows differ from the one before in any column."""
     keep = np.empty(len(columns["ts"]), np.bool_)
@@ -142,3 +149,11 @@ def _mark_distinct(ts: Rows, ties: Ties, keep: NDArray[np.bool_]) -> None:
             or requests[row] != requests[before]
             or events[row] != events[before]
         )
+
+
+@compiled
+def _mark_ascending(ts: Rows, ties: Ties, ascending: NDArray[np.bool_]) -> None:
+    for row in range(len(ts)):
+        before = row - 1
+        later = row == 0 or ts[before] < ts[row]
+        ascending[row] = later or (ts[before] == ts[row] and _comes_before(ties, before, row))

@@ -39,15 +39,20 @@ def broken_rules(
     return ()
 
 
-def _check(rule: Rule) -> Any:
-    return pa.Check(lambda data: data.lazyframe.select(rule.holds), name=rule.name, n_failure_cases=1)
+def _check(rule: Rule) -> pa.Check:
+    def holds(data: pa.PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(rule.holds)
+
+    return pa.Check(holds, name=rule.name, n_failure_cases=1)
 
 
 def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: pa.errors.SchemaErrors) -> Finding:
     """Count and sample what breaks a rule; what is no rule of ours is pandera's word about columns and dtypes."""
     if rule is None:
         cases = errors.failure_cases.filter(pl.col("check").cast(pl.String) == name)
-        told = ", ".join(str(case) for case in cases["failure_case"].head(SAMPLE_ROWS))
+        told = ", ".join(
+            f"{column} {case}" for column, case in cases.select("column", "failure_case").head(SAMPLE_ROWS).iter_rows()
+        )
         return Finding(name, Verdict.REFUSED, len(cases), {}, f"{name}: found {told}", count=len(cases))
     wrong = frame.with_row_index("row").filter(~rule.holds)
     sample = tuple(_scalars(row) for row in wrong.head(SAMPLE_ROWS).iter_rows(named=True))

@@ -50,8 +50,10 @@ def read_catalog(path: str | Path) -> Catalog:
 
     JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all but item_id may be absent or null.
     CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and perhaps `namespace|surface`, `price`,
-    `created_at`. Other names are ignored. Raises `InputError` naming the file if it cannot be read to its end, is neither format, or
-    is CSV without the columns for item and tags.
+    `created_at`. Other names are ignored.
+
+    Raises `InputError` naming the file if it cannot be read to its end, is neither format, or is CSV without the
+    columns for item and tags.
     """
     name = str(path)
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in {".gz", ".zst"}]

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from recsys_assets.raw.compiling import compiled, inlined
 from recsys_assets.raw.interning import FULL, Tables, clear, intern, new_tables
+from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.line_scan import FIELDS, NAMES, RANK_VALUE, TS, Line, forget_shape, new_line, scan_line
 from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING
-from recsys_assets.raw.reference import MAX_LINE_BYTES
 from recsys_assets.raw.text_scan import read_instant
 from recsys_assets.raw.words import Bytes, find_newlines, lowest_bit
 

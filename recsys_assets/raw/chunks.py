@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from recsys_assets.raw.reference import MAX_LINE_BYTES
+from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.rejects import MAX_TEXT_BYTES
 from recsys_assets.sources.source import RawStream
 

@@ -11,7 +11,7 @@ from recsys_assets.raw.compiling import compiled, inlined
 from recsys_assets.raw.words import WORD_MASKS, Bytes, byte_at, find_special, load_word, lowest_bit
 
 REFUSED = -1
-# Deeper values go to the reference reader, which counts the line's own object too and allows `reference.MAX_DEPTH`.
+# Deeper values go to the reference reader, which counts the line's own object too and allows `json_object.MAX_DEPTH`.
 _MAX_DEPTH = 60
 
 _QUOTE, _BACKSLASH, _SPACE, _COMMA, _COLON, _MINUS, _PLUS, _POINT = (np.uint8(ord(c)) for c in '"\\ ,:-+.')

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from recsys_assets.identity import Target
 from recsys_assets.raw.chunk_scan import SURFACE, TENANT, UNKNOWN, Progress, Scanner, scan_chunk, start_chunk
 from recsys_assets.raw.chunks import Chunk, LongLine
+from recsys_assets.raw.faults import Fault
+from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.merging import take_rows
 from recsys_assets.raw.part import Part, part_of
-from recsys_assets.raw.reference import MAX_LINE_BYTES, Fault, RawEvent, read_line
+from recsys_assets.raw.reference import RawEvent, read_line
 from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
 

@@ -3,23 +3,17 @@
 The compiled scanner accepts a subset of what this accepts, with the same values, and hands every other line to it.
 """
 
-import json
-import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+from recsys_assets.raw.faults import Fault, FaultError, fail, show
+from recsys_assets.raw.json_object import Pairs, find_repeated, read_object
 from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.timestamps import MissingZoneError, read_instant
 from recsys_assets.raw.white_space import trim
 
-MAX_LINE_BYTES = 4 * 2**20
-MAX_DEPTH = 64  # of nested arrays and objects in unknown fields; beyond it readers differ, and stacks overflow
 MAX_RANK = 2**63 - 1
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_JSON_WHITE_SPACE = b" \t\r\n"
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_MAX_DIGITS = 40  # of an integer that is worth converting: no field takes more, and Python refuses thousands
+_FIELDS = frozenset({"v", "ts", "tenant", "surface", "user_id", "session_id", "item_id", "request_id", "rank", "event"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +32,6 @@ class RawEvent:
     unknown: tuple[str, ...] = ()  # names of fields that are not ours, as often as they stand in the line
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a line is bad, and the names that it carries, if it could be read so far."""
-
-    reason: Reason
-    detail: str
-    tenant: str | None = None
-    surface: str | None = None
-    day: str | None = None  # the day that a good event belongs to, if it is another one than asked for
-
-
 def read_line(line: bytes) -> RawEvent | Fault:
     r"""Return the event of one line (without its newline), or the first fault that it has.
 
@@ -58,92 +41,22 @@ def read_line(line: bytes) -> RawEvent | Fault:
     white space; unknown fields may hold any JSON value.
     """
     try:
-        names, values, unknown = _split(_read_object(line))
-    except _FaultError as error:
-        return error.fault
-    try:
-        return _read_event(values, unknown)
-    except _FaultError as error:
-        return Fault(error.fault.reason, error.fault.detail, *names)
-
-
-class _FaultError(Exception):
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
-
-
-class _Object(list[tuple[str, Any]]):
-    """Pairs of a JSON object, in order, so that repeated names are seen."""
-
-
-def _fail(reason: Reason, detail: str) -> NoReturn:
-    raise _FaultError(Fault(reason, detail))
-
-
-def _read_object(line: bytes) -> _Object:
-    if len(line) > MAX_LINE_BYTES:
-        _fail(Reason.TOO_LONG, f"{len(line)} bytes: at most {MAX_LINE_BYTES}")
-    if line.startswith(_BYTE_ORDER_MARK):
-        _fail(Reason.BYTE_ORDER_MARK, "begins with a byte order mark: write plain UTF-8")
-    if not line.strip(_JSON_WHITE_SPACE):
-        _fail(Reason.BLANK_LINE, "nothing but white space")
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        _fail(Reason.BAD_UTF8, f"byte {error.start} is no UTF-8: {error.reason}")
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-        _fail(Reason.NOT_JSON, f"nested deeper than {MAX_DEPTH}")
-    value = _read_json(text)
-    if not isinstance(value, _Object):
-        _fail(Reason.NOT_OBJECT, f"expected an object, found {_show(value)}")
-    return value
-
-
-def _depth(text: str) -> int:
-    """Return how deep brackets nest outside of strings."""
-    deepest = depth = 0
-    for character in _STRING.sub("", text):
-        depth += (character in "[{") - (character in "]}")
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _read_json(text: str) -> Any:
-    try:
-        value = _DECODER.decode(text)
-    except (ValueError, RecursionError) as error:
-        _fail(Reason.NOT_JSON, str(error))
-    if "\\u" in text:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            _fail(Reason.BAD_UTF8, "a \\u escape is half of a surrogate pair: it is no character")
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _read_integer(digits: str) -> int:
-    return int(digits[:_MAX_DIGITS])
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_constant=_refuse_constant, parse_int=_read_integer)
-_FIELDS = frozenset(["v", "ts", "tenant", "surface", "user_id", "session_id", "item_id", "request_id", "rank", "event"])
-
-
-def _split(pairs: _Object) -> tuple[tuple[str | None, str | None], dict[str, Any], tuple[str, ...]]:
-    """Return the (tenant, surface) that a fault can be told of, the known fields, and the names of the others."""
+        pairs = read_object(line)
+    except FaultError as error:
+        return Fault(error.reason, error.detail)
     values = {name: value for name, value in pairs if name in _FIELDS}
-    unknown = tuple(name for name, _ in pairs if name not in _FIELDS)
-    if len(values) + len(unknown) < len(pairs):
-        seen: set[str] = set()
-        twice = [name for name, _ in pairs if name in _FIELDS and (name in seen or seen.add(name))]
-        _fail(Reason.DUPLICATE_FIELD, f"{twice[0]} stands more than once")
-    tenant, surface = (_name_or_none(values.get(name)) for name in ("tenant", "surface"))
-    return (tenant, surface), values, unknown
+    try:
+        return _read_event(values, _unknown_names(pairs))
+    except FaultError as error:
+        tenant, surface = (_name_or_none(values.get(name)) for name in ("tenant", "surface"))
+        return Fault(error.reason, error.detail, tenant, surface)
+
+
+def _unknown_names(pairs: Pairs) -> tuple[str, ...]:
+    repeated = find_repeated(pairs, _FIELDS)
+    if repeated:
+        fail(Reason.DUPLICATE_FIELD, f"{repeated} stands more than once")
+    return tuple(name for name, _ in pairs if name not in _FIELDS)
 
 
 def _name_or_none(value: object) -> str | None:
@@ -169,31 +82,31 @@ def _read_event(values: dict[str, Any], unknown: tuple[str, ...]) -> RawEvent:
 def _check_version(values: dict[str, Any]) -> None:
     version = values.get("v")
     if version is None:
-        _fail(Reason.MISSING_FIELD, "v is missing: expected 1")
+        fail(Reason.MISSING_FIELD, "v is missing: expected 1")
     if type(version) is not int:
-        _fail(Reason.WRONG_TYPE, f"v: expected the integer 1, found {_show(version)}")
+        fail(Reason.WRONG_TYPE, f"v: expected the integer 1, found {show(version)}")
     if version != 1:
-        _fail(Reason.UNKNOWN_VERSION, f"v: expected 1, found {version}")
+        fail(Reason.UNKNOWN_VERSION, f"v: expected 1, found {version}")
 
 
 def _instant(values: dict[str, Any]) -> int:
     text = values.get("ts")
     if text is None:
-        _fail(Reason.MISSING_FIELD, "ts is missing")
+        fail(Reason.MISSING_FIELD, "ts is missing")
     if not isinstance(text, str):
-        _fail(Reason.WRONG_TYPE, f"ts: expected a string, found {_show(text)}")
+        fail(Reason.WRONG_TYPE, f"ts: expected a string, found {show(text)}")
     try:
         return read_instant(text)
     except MissingZoneError as error:
-        _fail(Reason.NO_ZONE, f"ts {_show(text)} {error}")
+        fail(Reason.NO_ZONE, f"ts {show(text)} {error}")
     except ValueError as error:
-        _fail(Reason.BAD_TIME, f"ts {_show(text)} {error}")
+        fail(Reason.BAD_TIME, f"ts {show(text)} {error}")
 
 
 def _required(values: dict[str, Any], name: str) -> str:
     if values.get(name) is None:
-        _fail(Reason.MISSING_FIELD, f"{name} is missing")
-    return _optional(values, name) or _fail(Reason.EMPTY_FIELD, f"{name} is blank")
+        fail(Reason.MISSING_FIELD, f"{name} is missing")
+    return _optional(values, name) or fail(Reason.EMPTY_FIELD, f"{name} is blank")
 
 
 def _optional(values: dict[str, Any], name: str) -> str | None:
@@ -201,7 +114,7 @@ def _optional(values: dict[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        _fail(Reason.WRONG_TYPE, f"{name}: expected a string, found {_show(value)}")
+        fail(Reason.WRONG_TYPE, f"{name}: expected a string, found {show(value)}")
     return trim(value) or None
 
 
@@ -210,13 +123,7 @@ def _rank(values: dict[str, Any]) -> int:
     if rank is None:
         return 0
     if type(rank) is not int:
-        _fail(Reason.WRONG_TYPE, f"rank: expected an integer, found {_show(rank)}")
+        fail(Reason.WRONG_TYPE, f"rank: expected an integer, found {show(rank)}")
     if not 0 <= rank <= MAX_RANK:
-        _fail(Reason.OUT_OF_RANGE, f"rank: expected 0 to {MAX_RANK}, found {_show(rank)}")
+        fail(Reason.OUT_OF_RANGE, f"rank: expected 0 to {MAX_RANK}, found {show(rank)}")
     return rank
-
-
-def _show(value: object) -> str:
-    """Return a value as JSON, cut short."""
-    text = "an object" if isinstance(value, _Object) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MAX_DIGITS else f"{text[:_MAX_DIGITS]}..."

@@ -16,7 +16,8 @@ class Reason(StrEnum):
     BYTE_ORDER_MARK = "byte_order_mark"
     BAD_UTF8 = "bad_utf8"  # bytes that are no UTF-8, or an escape that is no character
     BLANK_LINE = "blank_line"
-    NOT_JSON = "not_json"  # also NaN and Infinity, and nesting beyond `reference.MAX_DEPTH`
+    NOT_CSV = "not_csv"  # rows of a catalog only
+    NOT_JSON = "not_json"  # also NaN and Infinity, and nesting beyond `json_object.MAX_DEPTH`
     NOT_OBJECT = "not_object"
     DUPLICATE_FIELD = "duplicate_field"
     MISSING_FIELD = "missing_field"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from recsys_assets.identity import Target
+from recsys_assets.raw.faults import Fault
 from recsys_assets.raw.judging import Judged, Refused
-from recsys_assets.raw.reference import Fault
 from recsys_assets.raw.rejects import Reason, Reject, show_line
 from recsys_assets.raw.report import OTHER, FileRecord, RawReport, TargetReport
 from recsys_assets.sources.source import RawInput

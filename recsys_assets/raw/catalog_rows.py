@@ -1,0 +1,81 @@
+"""What one row of a catalog means, whichever format it came in."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from recsys_assets.raw.faults import Fault, FaultError, fail, show
+from recsys_assets.raw.json_object import find_repeated, read_object
+from recsys_assets.raw.rejects import Reason
+from recsys_assets.raw.white_space import trim
+
+FIELDS = ("item_id", "tags", "namespace", "price", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One item; None where absent or blank."""
+
+    item_id: str
+    tags: tuple[str, ...]
+    namespace: str | None
+    price: float | None
+    created_at: str | None
+
+    def values(self) -> tuple[str, list[str], str | None, float | None, str | None]:
+        """Return the row as a frame takes it."""
+        return self.item_id, list(self.tags), self.namespace, self.price, self.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One row or why there is none, the line (from 1) that it begins on, and its text."""
+
+    line: int
+    text: bytes
+    row: CatalogRow | Fault
+
+
+def read_json_row(number: int, line: bytes) -> Found:
+    """Return the row of one JSON line."""
+    try:
+        pairs = read_object(line)
+        repeated = find_repeated(pairs, frozenset(FIELDS))
+        if repeated:
+            fail(Reason.DUPLICATE_FIELD, f"{repeated} stands more than once")
+        return Found(number, line, make_row(dict(pairs)))
+    except FaultError as error:
+        return Found(number, line, Fault(error.reason, error.detail))
+
+
+def make_row(values: dict[str, Any]) -> CatalogRow:
+    """Return the row that values of JSON types make; raises `FaultError` with the first thing that is wrong."""
+    item_id = _text(values, "item_id")
+    if item_id is None:
+        fail(
+            Reason.MISSING_FIELD if values.get("item_id") is None else Reason.EMPTY_FIELD, "item_id is missing or blank"
+        )
+    tags = values.get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        fail(Reason.WRONG_TYPE, f"tags: expected a list of strings, found {show(tags)}")
+    return CatalogRow(item_id, tuple(tags), _text(values, "namespace"), _price(values), _text(values, "created_at"))
+
+
+def _text(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        fail(Reason.WRONG_TYPE, f"{name}: expected a string, found {show(value)}")
+    return trim(value) or None
+
+
+def _price(values: dict[str, Any]) -> float | None:
+    price = values.get("price")
+    if price is None:
+        return None
+    if not isinstance(price, int | float) or isinstance(price, bool):
+        fail(Reason.WRONG_TYPE, f"price: expected a number, found {show(price)}")
+    if not math.isfinite(price):
+        fail(Reason.OUT_OF_RANGE, f"price: expected a finite number, found {price}")
+    return float(price)
