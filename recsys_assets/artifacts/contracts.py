@@ -58,7 +58,7 @@ def _lists(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     elif max_items is not None:
         rules.append(Rule("max_items", pl.col("place") <= max_items, f"there are at most {max_items} rows"))
     rules += [Rule("list_length", pl.col("length") <= limit, f"lists have at most {limit} members") for limit in limits]
-    if not rows.shape.may_be_empty:
+    if rows.shape.key and not rows.shape.may_be_empty:
         rules.append(Rule("list_not_empty", pl.col("length") > 0, "lists have a member"))
     return broken_rules(frame, {"key": pl.UInt32(), "length": pl.Int64(), "place": pl.Int64()}, rules)
 

@@ -17,9 +17,9 @@ Numbers = NDArray[np.int64]
 class Shape:
     """How the rows of a kind are named, in JSON and for people.
 
-    The body is `{body: [{key: id, entries: [entry, ...]}, ...]}`, or without `key` the entries of its only list. An entry is
-    `{member: id, value: number}`, or without `value` the member's bare string. `column` names the members in frames.
-    Values are held as integers and stand for `value / scale`.
+    The body is `{body: [{key: id, entries: [entry, ...]}, ...]}`, or without `key` the entries of its only list. An
+    entry is `{member: id, value: number}`, or without `value` the member's bare string. `column` names the members in
+    frames. Values are held as integers and stand for `value / scale`.
     """
 
     body: str
@@ -43,9 +43,10 @@ class Shape:
 class Rows:
     """Lists of coded members, each under a coded key.
 
-    List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with `values` (i64) beside; a
-    shape without a key has one list and no keys, a shape without a value no values. Codes are positions in `key_ids` and
-    `member_ids`: String series, strictly ascending, without nulls; they may hold ids that no row names.
+    List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with `values` (i64)
+    beside; a shape without a key has one list and no keys, a shape without a value only zeros for values. Codes are
+    positions in `key_ids` and `member_ids`: String series, strictly ascending, without nulls; they may hold ids that no
+    row names.
     """
 
     shape: Shape
@@ -68,8 +69,8 @@ class Rows:
         shape = self.shape
         columns: dict[str, pl.Series] = {shape.column: self.member_ids.gather(pl.Series(self.members))}
         if shape.value:
-            values = pl.Series(self.values)
-            columns[shape.value] = values if shape.scale == 1 else values / shape.scale
+            # numpy divides; Polars multiplies by the reciprocal, which is off by a bit for some scores.
+            columns[shape.value] = pl.Series(self.values if shape.scale == 1 else self.values / shape.scale)
         found = pl.DataFrame(columns)
         if shape.key:
             lists = np.repeat(np.arange(len(self.keys)), np.diff(self.offsets))

@@ -1,0 +1,101 @@
+"""Every kernel once more, in plain Python after formats.md, and its JSON by the standard library."""
+
+import json
+from collections import Counter, defaultdict
+from decimal import Decimal
+from itertools import permutations
+
+from recsys_assets_tests.artifacts.event_rows import canonical
+
+
+def best(counts, limit):
+    """Value descending, then id by code point; the first `limit`."""
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
+
+
+def popularity(rows, params):
+    counts = Counter(r.item_id for r in canonical(rows))
+    return [{"item_id": item, "count": count} for item, count in best(counts, params.max_items)]
+
+
+def cooc(rows, params):
+    sessions = defaultdict(set)
+    for r in rows:
+        sessions[r.session_id].add(r.item_id)
+    baskets = [items for items in sessions.values() if len(items) <= params.max_items_per_session]
+    support = Counter(item for basket in baskets for item in basket)
+    pairs = defaultdict(Counter)
+    for basket in baskets:
+        for item, other in permutations(basket, 2):
+            pairs[item][other] += 1
+    kept = {item: {n: c for n, c in found.items() if c >= params.min_support} for item, found in pairs.items()}
+    ranked = best({item: support[item] for item, found in kept.items() if found}, params.max_items)
+    return [
+        {"item_id": i, "items": [{"item_id": n, "count": c} for n, c in best(kept[i], params.max_neighbors)]}
+        for i, _ in sorted(ranked)
+    ]
+
+
+def implicit(rows, params):
+    return user_rows(_by_user(rows, params), params, weigh=lambda r: _weight(r, params))
+
+
+def session_seq(rows, params):
+    users = _by_user(rows, params)
+    return user_rows({user: seen[1:] for user, seen in users.items()}, params, weigh=lambda _: Decimal(1))
+
+
+def user_rows(users, params, *, weigh):
+    found = []
+    for user, seen in sorted(users.items()):
+        scores = Counter()
+        for r in seen:
+            scores[r.item_id] += weigh(r)
+        items = [{"item_id": item, "score": score} for item, score in best(scores, params.max_items_per_user)]
+        found.append({"user_id": user, "items": items})
+    return found
+
+
+def content_sim(catalog, params):
+    """Catalog rows are (item_id, tags) of one surface, in file order."""
+    found = []
+    for item, tags in sorted(dict(catalog).items()):
+        clean = dict.fromkeys("".join(_lower(char) for char in tag.strip()) for tag in tags)
+        clean.pop("", None)
+        if clean:
+            found.append({"item_id": item, "tags": list(clean)})
+    return found[: params.max_items]
+
+
+def document(kind, body_name, body, *, target, window):
+    """Return the JSON of a document as Go writes it, without its build."""
+    segment = {"segment": target.segment} if target.segment else {}
+    head = {"v": 1, "artifact_type": kind, "tenant": target.tenant, "surface": target.surface, **segment}
+    times = {"start": f"{window.first}T00:00:00Z", "end": f"{window.end:%Y-%m-%dT%H:%M:%SZ}"}
+    text = json.dumps(
+        {**head, "window": times, body_name: body}, ensure_ascii=False, separators=(",", ":"), default=_number
+    )
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def _by_user(rows, params):
+    users = defaultdict(list)
+    for r in canonical(rows):
+        if r.user_id is not None:
+            users[r.user_id].append(r)
+    return {user: seen for user, seen in users.items() if len(seen) <= params.max_events_per_user}
+
+
+def _weight(r, params):
+    return params.weights.get(r.event or "", params.weights.get("default", Decimal(1)))
+
+
+def _lower(char):
+    return "i" if char == "\u0130" else char.lower()
+
+
+def _number(value):
+    """Decimal scores: whole ones as integers, others as the shortest float."""
+    return int(value) if value == int(value) else float(value)
