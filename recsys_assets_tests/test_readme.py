@@ -11,6 +11,7 @@ import pytest
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.config import load_settings
+from recsys_assets.raw.reference import RawEvent, read_line
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -65,9 +66,10 @@ def test_every_link_leads_somewhere(page):
     assert not missing
 
 
-@pytest.mark.parametrize("block", blocks(README, "json"))
-def test_json_in_the_readme_is_one_document(block):
-    assert json.loads(block)["v"] == 1
+def test_the_event_and_the_pointer_in_the_readme_are_what_is_read_and_written():
+    event, pointer = (block.strip() for block in blocks(README, "json"))
+    assert isinstance(read_line(event.encode()), RawEvent)
+    assert list(json.loads(pointer)) == ["v", "tenant", "surface", "current", "updated_at"]
 
 
 def test_the_default_configuration_is_read():
