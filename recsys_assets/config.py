@@ -91,6 +91,13 @@ class GateSettings(_Model):
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
 
 
+class RetentionSettings(_Model):
+    """How much of the past is kept beside what is live, held, pinned or announced."""
+
+    keep: int = Field(default=7, ge=1, description="releases kept of a target")
+    grace_hours: float = Field(default=24, ge=0, description="how long what nothing names is left alone, and then lies in the trash")
+
+
 class TargetSettings(_Model):
     """One target, and what it overrides."""
 
@@ -104,6 +111,7 @@ class TargetSettings(_Model):
         default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
     )
     gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
+    retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")
 
     @property
     def target(self) -> Target:
@@ -136,6 +144,7 @@ class Settings(_Model):
     limits: LimitSettings = LimitSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     gates: GateSettings = GateSettings()
+    retention: RetentionSettings = RetentionSettings()
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     owners: tuple[str, ...] = Field(
         default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
@@ -170,6 +179,10 @@ class Settings(_Model):
         """Return the gates' limits of one target, its overrides applied."""
         return GateSettings.model_validate({**self.gates.model_dump(), **row.gates})
 
+    def retention_for(self, row: TargetSettings) -> RetentionSettings:
+        """Return what is kept of one target, its overrides applied."""
+        return RetentionSettings.model_validate({**self.retention.model_dump(), **row.retention})
+
     def resolve(self, path: str) -> str:
         """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
         return path if "://" in path else str((self.base / path).absolute())
@@ -203,6 +216,7 @@ def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
         settings = Settings.model_validate({**table, "base": base, "digest": hashlib.sha256(data).hexdigest()})
         for row in settings.targets:
             settings.gates_for(row)
+            settings.retention_for(row)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, name=name)) from error
     return settings

@@ -9,6 +9,18 @@ from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 
 COMMANDS = {
     "run": "recsys_assets.cli.run:run",
+    "status": "recsys_assets.cli.look:show_status",
+    "log": "recsys_assets.cli.look:show_log",
+    "at": "recsys_assets.cli.look:show_at",
+    "diff": "recsys_assets.cli.look:show_diff",
+    "verify": "recsys_assets.cli.look:run_verify",
+    "rollback": "recsys_assets.cli.change:run_rollback",
+    "hold": "recsys_assets.cli.change:run_hold",
+    "release-hold": "recsys_assets.cli.change:run_release_hold",
+    "restore-pointer": "recsys_assets.cli.change:run_restore_pointer",
+    "collect": "recsys_assets.cli.change:run_collect",
+    "reindex": "recsys_assets.cli.repair:run_reindex",
+    "probe": "recsys_assets.cli.repair:run_probe",
 }
 
 EXIT_REFUSED = 1

@@ -1,9 +1,45 @@
-"""Options that mean the same in every command."""
+"""Options that mean the same in every command, and what they stand for."""
 
-from datetime import date
-from typing import Any
+import getpass
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
 
 import click
+
+from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.roots import Retention
+from recsys_assets.storage.open import open_store
+from recsys_assets.storage.store import ObjectStore
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a command works on: the store, and the targets that were named."""
+
+    settings: Settings
+    store: ObjectStore
+    targets: tuple[Target, ...]
+
+    @property
+    def target(self) -> Target:
+        """The one target; `ConfigurationError` if none was named."""
+        if len(self.targets) != 1:
+            known = ", ".join(map(str, self.targets))
+            raise ConfigurationError(f"name one target by --tenant and --surface: known are {known}")
+        return self.targets[0]
+
+    def retention(self, target: Target) -> Retention:
+        """Return how much of the past of a target is kept."""
+        kept = self.settings.retention_for(self.settings.find(target.tenant, target.surface))
+        return Retention(kept.keep, timedelta(hours=kept.grace_hours))
 
 
 class _Day(click.ParamType):
@@ -12,6 +48,7 @@ class _Day(click.ParamType):
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day; a usage error names the form."""
         if isinstance(value, date):
             return value
         try:
@@ -20,10 +57,78 @@ class _Day(click.ParamType):
             self.fail(f"{value!r} is no day: write it like 2026-01-31", param, ctx)
 
 
+class _Instant(click.ParamType):
+    """An instant with a zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the instant in UTC; a usage error names the form."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_rfc3339(value)
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+
 day_type = _Day()
+instant_type = _Instant()
 
 config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False),
     help="configuration file; else $RECSYS_CONFIG, else ./recsys.toml",
 )
+_tenant = click.option("--tenant", help="with --surface: this target alone")
+_surface = click.option("--surface", help="with --tenant: this target alone")
+json_option = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
+dry_run_option = click.option("--dry-run", is_flag=True, help="say what would happen; the store stays as it is")
+_reason = click.option("--reason", required=True, help="why; it stands in the journal")
+_actor = click.option("--actor", default=None, help="who; else this account and host")
+
+
+def target_options(command: F) -> F:
+    """Add --config, --tenant and --surface."""
+    return config_option(_tenant(_surface(command)))
+
+
+def actor_options(command: F) -> F:
+    """Add --reason and --actor."""
+    return _reason(_actor(command))
+
+
+def open_place(*, config: str | None, tenant: str | None, surface: str | None) -> Place:
+    """Open the configured store, for the named target, or for every one when none is named."""
+    settings = load_settings(config)
+    rows = choose_targets(settings, tenant=tenant, surface=surface)
+    store = open_store(settings.resolve(settings.storage.root))
+    return Place(settings, store, tuple(row.target for row in rows))
+
+
+def choose_targets(settings: Settings, *, tenant: str | None, surface: str | None) -> tuple[TargetSettings, ...]:
+    """Return the named target's row, or every row when none is named; `ConfigurationError` when half is named."""
+    if tenant is None and surface is None:
+        return settings.targets
+    if tenant is None or surface is None:
+        raise ConfigurationError("name both --tenant and --surface, or neither for every target")
+    return (settings.find(tenant, surface),)
+
+
+def acting(actor: str | None, reason: str) -> Actor:
+    """Return who acts and why."""
+    return Actor(name=actor or account(), reason=reason)
+
+
+def account() -> str:
+    """Return this account and host."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"
+
+
+def clock() -> datetime:
+    """Return the time now, in UTC."""
+    return datetime.now(UTC)

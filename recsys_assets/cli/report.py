@@ -45,7 +45,12 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
         elif kind == "ASSET_OBSERVATION" and event.asset_key is not None:
             observation = event.asset_observation_data.asset_observation
             yield AssetLine(day, _name(observation.asset_key), "skipped", observation.description or "")
-        elif kind == "STEP_FAILURE":
+        elif kind == "ASSET_CHECK_EVALUATION":
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                asset = f"{_name(evaluation.asset_key)} gates"
+                yield AssetLine(day, asset, "failed", evaluation.description or "refused")
+        elif kind == "STEP_FAILURE" and not _is_refused_check(event):
             yield AssetLine(day, (event.step_key or "?").replace("__", "/"), "failed", _reason(event))
 
 
@@ -54,8 +59,14 @@ def _name(key: dg.AssetKey) -> str:
 
 
 def _told(metadata: dict[str, Any]) -> str:
-    shown = {key: metadata[key].value for key in ("rows", "version", "outcome", "release") if key in metadata}
+    shown = {key: metadata[key].value for key in ("rows", "events", "version", "outcome", "release") if key in metadata}
     return " ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def _is_refused_check(event: dg.DagsterEvent) -> bool:
+    """Tell whether a step failed only because its check said no, which its evaluation has told already."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
 
 
 def _reason(event: dg.DagsterEvent) -> str:

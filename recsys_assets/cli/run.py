@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import config_option, day_type
+from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.report import AssetLine, read_result
-from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.config import Settings, load_settings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.errors import ConfigurationError
@@ -50,15 +50,6 @@ def run(*, config: str | None, tenant: str | None, surface: str | None, start: d
                     failures.append(line)
             progress.advance(progress.task_ids[0])
     return _summary(days, failures)
-
-
-def choose_targets(settings: Settings, *, tenant: str | None, surface: str | None) -> tuple[TargetSettings, ...]:
-    """Return the named target's row, or every row when none is named; `ConfigurationError` when half is named."""
-    if tenant is None and surface is None:
-        return settings.targets
-    if tenant is None or surface is None:
-        raise ConfigurationError("name both --tenant and --surface, or neither for every target")
-    return (settings.find(tenant, surface),)
 
 
 def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:

@@ -12,6 +12,7 @@ from recsys_assets.defs.checks import gate_check
 from recsys_assets.defs.jobs import all_targets_job, target_job
 from recsys_assets.defs.manifest import manifest_asset
 from recsys_assets.defs.naming import CANONICAL, asset_key
+from recsys_assets.defs.operations import operation_jobs
 from recsys_assets.defs.raw import raw_asset
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.stages.artifact import judge_artifact
@@ -33,7 +34,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[raw_asset(settings), *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition))],
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
-        jobs=[all_targets_job(), *(target_job(row) for row in rows)],
+        jobs=[all_targets_job(), *(target_job(row) for row in rows), *operation_jobs(settings)],
         resources={"store": StoreResource(root=settings.resolve(settings.storage.root))},
         executor=dg.in_process_executor,
     )

@@ -1,7 +1,9 @@
 """The jobs that people and schedules start: one day of one target, or one day of all."""
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # named nowhere public
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)  # named nowhere public
 
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.defs.naming import group_name, job_name

@@ -53,7 +53,8 @@ class RawDay:
     def target_rows(self) -> list[tuple[Scalar, ...]]:
         """Target, its files, events, bad lines and late events, of each target."""
         return [
-            (f"{t.tenant}/{t.surface}", len(t.files), t.events, t.bad, sum(t.late.values())) for t in self.record.targets
+            (f"{t.tenant}/{t.surface}", len(t.files), t.events, t.bad, sum(t.late.values()))
+            for t in self.record.targets
         ]
 
     @property

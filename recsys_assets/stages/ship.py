@@ -4,7 +4,7 @@ import getpass
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from recsys_assets.artifacts.kinds import read_params
 from recsys_assets.config import Settings, TargetSettings
@@ -12,6 +12,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.roots import Retention
 from recsys_assets.manifest.publish import Outcome, publish
 from recsys_assets.stages.artifact import build_info
 from recsys_assets.storage.store import ObjectStore
@@ -37,6 +38,7 @@ class ShippedDay:
             "told": self.outcome.told,
             "release": release.id,
             "live": self.outcome.live,
+            "journal": self.outcome.entry.sequence if self.outcome.entry else None,
             "data_through": release.data_through,
             "bytes": sum(member.ref.size for member in release.members),
             **{f"rows/{member.ref.kind}": member.facts.get("rows") for member in release.members},
@@ -81,6 +83,12 @@ def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requireme
         artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
     ]
     return {policy.subject: _requirement(policy) for policy in policies}
+
+
+def retention(settings: Settings, row: TargetSettings) -> Retention:
+    """Return how much of a target's past is kept."""
+    kept = settings.retention_for(row)
+    return Retention(kept.keep, timedelta(hours=kept.grace_hours))
 
 
 def actor() -> str:

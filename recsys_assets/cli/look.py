@@ -1,0 +1,149 @@
+"""Commands that only look: status, log, at, verify, diff."""
+
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from recsys_assets.cli.main import EXIT_REFUSED
+from recsys_assets.cli.options import clock, instant_type, json_option, open_place, target_options
+from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.manifest.diff import KindDiff, diff
+from recsys_assets.manifest.history import LiveAt, live_at
+from recsys_assets.manifest.hold import is_loud
+from recsys_assets.manifest.journal import newest_first
+from recsys_assets.manifest.status import TargetStatus, status
+from recsys_assets.manifest.verify import verify
+
+
+@click.command("status")
+@target_options
+@json_option
+def show_status(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+    """Show what is live per target, how old its data is, holds, and how the last attempt ended."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    found = status(place.store, place.targets, now=clock())
+    if as_json:
+        print_json(found)
+    else:
+        columns = ("target", "release", "data through", "age in days", "hold", "last attempt", "problems")
+        print_table("", columns, [_status_row(row) for row in found])
+    return EXIT_REFUSED if any(row.problems for row in found) else 0
+
+
+@click.command("log")
+@target_options
+@json_option
+@click.option(
+    "--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="newest entries per target"
+)
+def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, limit: int) -> int:
+    """Show who did what to a pointer, when and why, newest first; refusals too."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    entries = {target: list(islice(newest_first(place.store, target), limit)) for target in place.targets}
+    if as_json:
+        print_json([{"tenant": t.tenant, "surface": t.surface, "entries": found} for t, found in entries.items()])
+        return 0
+    columns = ("#", "at", "action", "outcome", "from", "to", "actor", "reason", "told")
+    for target, found in entries.items():
+        rows = [
+            (
+                e.sequence,
+                e.at,
+                e.action,
+                e.outcome,
+                short(e.before),
+                short(e.after),
+                e.actor,
+                e.reason,
+                e.details.get("told"),
+            )
+            for e in found
+        ]
+        print_table(str(target), columns, rows)
+    return 0
+
+
+@click.command("at")
+@click.argument("time", type=instant_type)
+@target_options
+@json_option
+def show_at(*, time: datetime, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+    """Show what was live at TIME (like 2026-01-31T04:00:00Z), and whether it can still be served."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    found = {target: live_at(place.store, target, time) for target in place.targets}
+    if as_json:
+        print_json([{"tenant": t.tenant, "surface": t.surface, "live": live} for t, live in found.items()])
+    else:
+        columns = ("target", "release", "since", "data through", "collected")
+        print_table(f"live at {time.isoformat()}", columns, [_at_row(str(t), live) for t, live in found.items()])
+    return 0
+
+
+@click.command("verify")
+@target_options
+@json_option
+def run_verify(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+    """Read and prove every retained release, byte by byte."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    found = [verify(place.store, target, keep=place.retention(target).keep) for target in place.targets]
+    if as_json:
+        print_json(found)
+    else:
+        for one in found:
+            rows = [(short(p.release_id), p.why, p.data_through, "; ".join(p.faults) or "whole") for p in one.releases]
+            print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows)
+            for problem in one.problems:
+                click.echo(f"  problem: {problem}")
+    return 0 if all(one.ok for one in found) else EXIT_REFUSED
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+@target_options
+@json_option
+def show_diff(*, a: str, b: str, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+    """Show what changes from release A to release B (`live`, or 8 digits of an id): items that enter, leave, move."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    found = diff(place.store, place.target, a, b)
+    if as_json:
+        print_json(found)
+        return 0
+    columns = ("kind", "rows", "entered", "left", "moved", "examples")
+    title = f"{short(found.before.id)} ({found.before.data_through}) -> {short(found.after.id)} ({found.after.data_through})"
+    print_table(title, columns, [_diff_row(kind) for kind in found.kinds])
+    return 0
+
+
+def _diff_row(kind: KindDiff) -> tuple[object, ...]:
+    counts = kind.counts or {}
+    shown = [f"+{item}" for item in kind.entered[:3]] + [f"-{item}" for item in kind.left[:3]]
+    shown += [f"{item} {before}->{after}" for item, before, after in kind.moved[:3]]
+    rows = f"{kind.rows_before} -> {kind.rows_after}"
+    return (
+        kind.kind,
+        rows,
+        counts.get("entered"),
+        counts.get("left"),
+        counts.get("moved"),
+        kind.told or ", ".join(shown),
+    )
+
+
+def _status_row(row: TargetStatus) -> tuple[object, ...]:
+    hold = None
+    if row.hold is not None:
+        loud = "FORGOTTEN? " if is_loud(row.hold, now=clock()) else ""
+        hold = f"{loud}by {row.hold.actor} since {row.hold.at}: {row.hold.reason}"
+    last = row.last
+    told = f"{last.action} {last.outcome} at {last.at}: {last.details.get('told', '')}" if last else None
+    problems = "; ".join(row.problems)
+    return f"{row.tenant}/{row.surface}", short(row.release), row.data_through, row.data_age_days, hold, told, problems
+
+
+def _at_row(target: str, live: LiveAt | None) -> tuple[object, ...]:
+    if live is None:
+        return target, None, None, None, None
+    data = live.record.data_through if live.record else "(record is gone)"
+    return target, short(live.release_id), live.entry.at, data, ", ".join(live.collected) or "no"

@@ -1,0 +1,41 @@
+"""What commands print: tables for people, or one JSON document for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+SHORT = 12  # digits of a hash that people are shown
+_WIDTH = 160
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; dates and instants as RFC 3339, frozen values as objects."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under their columns; cells hold plain text, whatever stands in them."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(cell)) for cell in row))
+    console = Console(width=None if Console().is_terminal else _WIDTH)
+    console.print(table)
+    if not rows:
+        click.echo("(none)")
+
+
+def short(identifier: str | None) -> str:
+    """Return the beginning of a hash, or a dash for none."""
+    return identifier[:SHORT] if identifier else "-"
+
+
+def _cell(value: object) -> str:
+    text = "-" if value is None or value == "" else str(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

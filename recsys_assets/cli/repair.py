@@ -1,0 +1,70 @@
+"""Commands that put right what stands beside the pointer: probe the store, reindex the journal and Dagster's view."""
+
+import os
+
+import click
+
+from recsys_assets.cli.main import EXIT_REFUSED
+from recsys_assets.cli.options import (
+    acting,
+    clock,
+    config_option,
+    dry_run_option,
+    json_option,
+    open_place,
+    target_options,
+)
+from recsys_assets.cli.output import print_json, print_table
+from recsys_assets.manifest.repair import repair_journal
+from recsys_assets.storage.proof import probe
+
+
+@click.command("probe")
+@config_option
+@json_option
+def run_probe(*, config: str | None, as_json: bool) -> int:
+    """Try whether the store honours the conditions that keep two publishers from both winning."""
+    place = open_place(config=config, tenant=None, surface=None)
+    trials = probe(place.store)
+    if as_json:
+        print_json({"root": place.store.root_uri, "trials": trials})
+    else:
+        print_table(place.store.root_uri, ("trial", "held"), [(t.name, "yes" if t.held else "NO") for t in trials])
+    return 0 if all(trial.held for trial in trials) else EXIT_REFUSED
+
+
+@click.command("reindex")
+@target_options
+@click.option("--actor", help="who; else this account and host")
+@dry_run_option
+@json_option
+def run_reindex(  # noqa: PLR0913 - one parameter an option
+    *,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    actor: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Mend gaps in the journal, and tell Dagster (if $DAGSTER_HOME is set) what the store says was shipped."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    by = acting(actor, "reindex")
+    found = {t: repair_journal(place.store, t, by=by, now=clock, dry_run=dry_run) for t in place.targets}
+    told = 0
+    if os.environ.get("DAGSTER_HOME"):
+        from recsys_assets.defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
+
+        told = tell_dagster(place.store, place.settings, place.targets, dry_run=dry_run)
+    if as_json:
+        journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in found.items()]
+        print_json({"journals": journals, "dagster_events": told})
+        return 0
+    rows = [(str(t), len(r.filled), "yes" if r.recovered else "no") for t, r in found.items()]
+    print_table("", ("target", "entries filled", "untold swap told"), rows)
+    click.echo(
+        f"events told to Dagster: {told}"
+        if os.environ.get("DAGSTER_HOME")
+        else "DAGSTER_HOME is not set: Dagster was not told"
+    )
+    return 0

@@ -1,0 +1,47 @@
+"""Journal entries as Dagster events on the manifest asset, so that the UI shows what happened beside what was built."""
+
+import dagster as dg
+
+from recsys_assets.config import TargetSettings
+from recsys_assets.defs.metadata import Metadata, numbers
+from recsys_assets.defs.naming import MANIFEST, asset_key
+from recsys_assets.manifest.documents import JournalEntry, Release
+
+SEQUENCE = "journal"
+
+
+def materialization_of(row: TargetSettings, entry: JournalEntry, release: Release) -> dg.AssetMaterialization:
+    """Return the event that a release became live by something else than a build of its day (rollback, restore)."""
+    return dg.AssetMaterialization(
+        asset_key(row, MANIFEST),
+        partition=release.data_through,
+        description=f"{entry.action} to release {release.id[:12]}: {entry.reason}",
+        metadata=entry_metadata(entry) | numbers({"release": release.id, "data_through": release.data_through}),
+        tags={"dagster/data_version": release.id},
+    )
+
+
+def observation_of(row: TargetSettings, entry: JournalEntry) -> dg.AssetObservation:
+    """Return the event of something that left the live release as it was (hold, release, collection)."""
+    return dg.AssetObservation(
+        asset_key(row, MANIFEST),
+        description=f"{entry.action} {entry.outcome}: {entry.reason}",
+        metadata=entry_metadata(entry),
+    )
+
+
+def entry_metadata(entry: JournalEntry) -> Metadata:
+    """Return the facts of an entry under the same names everywhere."""
+    return numbers(
+        {
+            SEQUENCE: entry.sequence,
+            "action": entry.action,
+            "outcome": entry.outcome,
+            "actor": entry.actor,
+            "reason": entry.reason,
+            "at": entry.at,
+            "before": entry.before,
+            "after": entry.after,
+            **{key: value for key, value in entry.details.items() if key == "told"},
+        },
+    )
