@@ -1,7 +1,7 @@
 """What the judged chunks of a day add up to: counts by file, target and reason, kept while they come in."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -25,6 +25,8 @@ class FileTally:
     sha256: str = ""
     lines: int = 0
     error: str | None = None
+    seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
+    vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines whose target is not told, or not in full
 
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
@@ -53,8 +55,9 @@ class Tally:
         file.lines += judged.lines
         for target, part in judged.parts:
             self.events[target] += len(part)
+            file.seen.add(target)
         for fault, count in judged.faults.items():
-            self._blame(fault, count, file.source.targets)
+            self._blame(fault, count, file)
         _count_bounded(self.unknown, judged.unknown)
         _count_bounded(self.foreign, {"/".join(names): count for names, count in judged.foreign.items()})
         self.refused += judged.faults.total()
@@ -67,19 +70,44 @@ class Tally:
         targets = {target: self._target(target, files) for target in self.targets}
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
-    def _blame(self, fault: Fault, count: int, targets: Iterable[Target]) -> None:
-        """Count a fault against the targets of its file that it may belong to: a name that it lacks fits all."""
-        for target in targets:
-            if fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}:
-                self.rejects[target][fault.reason] += count
-                if fault.day:
-                    self.late[target][fault.day] += count
+    def _blame(self, fault: Fault, count: int, file: FileTally) -> None:
+        """Count a fault against the target that it names; one that does not tell waits for the end of the file."""
+        fitting = [target for target in file.source.targets if _fits(fault, target)]
+        if fault.tenant is None or fault.surface is None:
+            if fitting:  # names of nobody we know would grow without bound
+                file.vague[fault] += count
+            return
+        for target in fitting:
+            if fault.reason is not Reason.OUT_OF_WINDOW:
+                file.seen.add(target)
+            self.rejects[target][fault.reason] += count
+            if fault.day:
+                self.late[target][fault.day] += count
+
+    def _vague(self, target: Target) -> Counter[Reason]:
+        """Refused lines that may be this target's: of its files, those that do not tell, and fit.
+
+        They count against the targets that the file holds anything of, or else one bad line in a shared file would
+        make a target's quiet day a bad one; against all of the file's targets when it holds nothing of any.
+        """
+        counts = Counter[Reason]()
+        for file in self.files:
+            for fault, count in file.vague.items():
+                fitting = {other for other in file.source.targets if _fits(fault, other)}
+                if target in (fitting & file.seen or fitting):
+                    counts[fault.reason] += count
+        return counts
 
     def _target(self, target: Target, files: tuple[FileRecord, ...]) -> TargetReport:
         own = tuple(file for file in files if target in file.targets)
         late = self.late.get(target, Counter[str]())
-        rejects = self.rejects.get(target, Counter[Reason]())
+        rejects = self.rejects.get(target, Counter[Reason]()) + self._vague(target)
         return TargetReport(target, own, self.events[target], dict(sorted(rejects.items())), dict(sorted(late.items())))
+
+
+def _fits(fault: Fault, target: Target) -> bool:
+    """Tell whether the refused line may belong to the target by the names that it tells."""
+    return fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}
 
 
 def _reject(file: FileTally, refused: Refused) -> Reject:
