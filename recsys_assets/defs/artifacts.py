@@ -1,6 +1,7 @@
-"""The artifact assets of a target: one per kind, a window of canonical days in, one immutable blob and its staged reference out."""
+"""The artifact assets of a target: one per kind, canonical days in, one immutable blob and its reference out."""
 
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
 
@@ -16,7 +17,7 @@ from recsys_assets.stages.artifact import build_artifact
 
 
 def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: KindParams) -> dg.AssetsDefinition:
-    """Return the asset of one artifact kind; its data version is the artifact's version, so equal content is unchanged."""
+    """Return the asset of one artifact kind; its data version is the artifact's, so equal content is unchanged."""
 
     @dg.asset(
         key=asset_key(row, kind.name),
@@ -28,7 +29,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         tags=asset_tags(row) | {"recsys/kind": kind.name},
         description=kind.description,
     )
-    def artifact(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+    def artifact(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         started = perf_counter()
         with told_to_dagster():
             built = build_artifact(store.store, settings, row, kind.name, day_of(context), run_id=context.run_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
 
@@ -31,7 +32,7 @@ def canonical_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinit
         tags=asset_tags(row),
         description=f"Events of {row.target}: trimmed, of this day only, exact duplicates dropped, in one total order.",
     )
-    def canonical(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[None]]:
+    def canonical(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         started = perf_counter()
         with told_to_dagster():
             try:

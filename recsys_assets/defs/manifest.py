@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
 
@@ -15,7 +16,7 @@ from recsys_assets.stages.ship import ship_day
 
 
 def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the manifest asset; older days, held targets and unchanged content materialize without moving the pointer."""
+    """Return the manifest asset; an older day, a held target or unchanged content leaves the pointer where it is."""
 
     @dg.asset(
         key=asset_key(row, MANIFEST),
@@ -25,9 +26,9 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         kinds={"json"},
         owners=list(settings.owners),
         tags=asset_tags(row),
-        description=f"What services of {row.target} read: one small pointer, swapped when all artifacts of a day have passed.",
+        description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
-    def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+    def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         started = perf_counter()
         with told_to_dagster():
             shipped = ship_day(

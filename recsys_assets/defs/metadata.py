@@ -25,7 +25,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> 
 
 
 def gate_metadata(report: GateReport) -> Metadata:
-    """Return a report as check metadata: one row a gate, a capped sample of offending rows, and every number by name."""
+    """Return a report as check metadata: one row a gate, a capped sample of offending rows, every number by name."""
     plotted = {f"gate/{f.gate}": f.value for f in report.findings if isinstance(f.value, (int, float))}
     metadata: Metadata = {
         "gates": dg.MetadataValue.table([_gate_row(f) for f in report.findings]),

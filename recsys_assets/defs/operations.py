@@ -1,4 +1,4 @@
-"""What on-call people start from the UI: roll back, hold, release a hold, collect; the same functions as the commands."""
+"""What on-call people start from the UI: roll back, hold, release a hold, collect; as the commands do."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -109,7 +109,7 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
                 kept = retention(settings, row)
                 found = collect(store.store, row.target, by=by, now=_now, retention=kept, apply=config.apply)
             word = "collected" if config.apply else "would collect"
-            context.log.info(f"{row.target}: {word} {len(found.taken)} artifact(s), {found.taken_bytes} bytes")
+            context.log.info("%s: %s %d artifact(s), %d bytes", row.target, word, len(found.taken), found.taken_bytes)
             if found.entry is not None:
                 context.log_event(observation_of(row, found.entry))
 

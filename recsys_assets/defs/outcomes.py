@@ -1,6 +1,6 @@
 """How the package's errors look in Dagster: what a rerun can cure is retried, what it cannot cure stops at once."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -12,7 +12,7 @@ RETRY_SECONDS = 5
 
 
 @contextmanager
-def told_to_dagster() -> Iterator[None]:
+def told_to_dagster() -> Generator[None]:
     """Turn a package error into a retry request or a failure without retries, its message kept whole."""
     try:
         yield
@@ -24,7 +24,7 @@ def told_to_dagster() -> Iterator[None]:
 
 
 def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputError) -> None:
-    """Record why a partition has nothing to build: an observation says it, the partition stays missing, the run stays green."""
+    """Record why a partition has nothing to build: an observation says it, and the partition stays missing."""
     context.log.warning(str(error))
     context.log_event(
         dg.AssetObservation(

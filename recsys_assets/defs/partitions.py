@@ -13,7 +13,7 @@ def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinitio
 
 
 def rolling_window(days: int) -> dg.TimeWindowPartitionMapping:
-    """Return the mapping from a day to the `days` days that end with it; days before the first partition are left out."""
+    """Return the mapping from a day to the `days` days that end with it, as far as there are partitions."""
     return dg.TimeWindowPartitionMapping(start_offset=1 - days)
 
 

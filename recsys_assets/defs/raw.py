@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
 
@@ -26,9 +27,9 @@ def raw_asset(settings: Settings) -> dg.AssetsDefinition:
         output_required=False,
         kinds={"json", "parquet"},
         owners=list(settings.owners),
-        description="Raw exposure events of every target: read once, checked line by line, bad lines put aside in quarantine.",
+        description="Raw exposure events of every target: read once, checked by line, bad lines put in quarantine.",
     )
-    def raw(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[None]]:
+    def raw(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         started = perf_counter()
         with told_to_dagster():
             try:

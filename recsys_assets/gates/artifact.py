@@ -1,4 +1,4 @@
-"""The gates of one artifact: its envelope, its contract, emptiness, size, days in the window, and the share left out."""
+"""The gates of one artifact: envelope, contract, emptiness, size, days in the window, and the share left out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

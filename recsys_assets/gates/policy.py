@@ -1,4 +1,4 @@
-"""Which gates judge a subject and by which limits; its digest tells a report under these limits from one under others."""
+"""Which gates judge a subject and by which limits; the digest tells reports under other limits apart."""
 
 import hashlib
 from collections.abc import Mapping

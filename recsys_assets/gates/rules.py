@@ -28,7 +28,7 @@ def same(gate: str, found: dict[str, Scalar], *, expected: dict[str, Scalar], wh
 
 
 def merged(gate: str, findings: tuple[Finding, ...], *, params: dict[str, Scalar], what: str) -> Finding:
-    """Return one finding for the many rules of a contract: exact counts added up, every broken rule named, samples kept."""
+    """Return one finding for a contract's many rules: exact counts added up, every broken rule named, samples kept."""
     broken = [f for f in findings if not f.ok]
     rows = sum(f.count for f in broken)
     told = "; ".join(f"{f.gate}: {f.message}" for f in broken)

@@ -1,4 +1,4 @@
-"""Artifact: a window of canonical days (or the catalog) to one immutable blob, its staged reference, and its gates' word."""
+"""Artifact: a window of canonical days (or the catalog) to one immutable blob, its reference, and its gates' word."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

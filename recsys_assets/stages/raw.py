@@ -34,7 +34,9 @@ class RawDay:
     @property
     def digest(self) -> str:
         """What tells this day's input from another: the files' hashes."""
-        return hashlib.sha256(encode([(file.name, file.digest) for file in self.record.files])).hexdigest()
+        return hashlib.sha256(
+            "".join(f"{file.digest} {file.name}\n" for file in self.record.files).encode()
+        ).hexdigest()
 
     @property
     def numbers(self) -> Mapping[str, Scalar]:
@@ -79,7 +81,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
         pattern = settings.raw.exposures.replace("{day}", day.isoformat())
         raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
     known = _known(store, settings, day)
-    if known is not None and _unchanged(store, settings, known, files):
+    if known is not None and _unchanged(store, known, files):
         return RawDay(known, reused=True)
     keeper = _Keeper(store, day)
     report = parse_day(
@@ -137,7 +139,7 @@ def _known(store: ObjectStore, settings: Settings, day: date) -> RawRecord | Non
     return record if same and record.template == settings.raw.exposures else None
 
 
-def _unchanged(store: ObjectStore, settings: Settings, record: RawRecord, files: Sequence[RawFile]) -> bool:
+def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[RawFile]) -> bool:
     """Tell whether the files are, by content, those of the record, and its parts still stand."""
     if any(file.error for file in record.files):
         return False

@@ -12,8 +12,8 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.roots import Retention
 from recsys_assets.manifest.publish import Outcome, publish
+from recsys_assets.manifest.roots import Retention
 from recsys_assets.stages.artifact import build_info
 from recsys_assets.storage.store import ObjectStore
 
