@@ -1,0 +1,86 @@
+"""One release, whole and proven, in memory: what a request holds from its start to its end, and asks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from recsys_assets.errors import NotFoundError
+from recsys_assets.identity import Target
+from recsys_assets.serving.lookups import (
+    CONTENT_SIM,
+    COOC,
+    IMPLICIT,
+    POPULARITY,
+    SESSION_SEQ,
+    CountedItem,
+    ScoredItem,
+)
+from recsys_assets.serving.row_index import Form, Row, RowIndex
+from recsys_assets.serving.served import ServedArtifact
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All artifacts of one release; it never changes, and lives as long as somebody holds it.
+
+    A lookup in a kind that the release does not have raises `NotFoundError`; an id that the artifact does not have is
+    None, which is not the same as a user without items.
+    """
+
+    target: Target
+    release_id: str
+    updated_at: datetime
+    artifacts: Mapping[str, ServedArtifact]
+    pointer_digest: str | None = None  # SHA-256 of the pointer's bytes; None where a past release was asked for
+
+    def __enter__(self) -> Self:
+        """Hold the release for the length of a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of it; the memory is freed with its last holder."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by kind."""
+        return {kind: artifact.version for kind, artifact in self.artifacts.items()}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs."""
+        return sum(len(artifact.data) for artifact in self.artifacts.values())
+
+    def top_items(self, limit: int = 100) -> list[CountedItem]:
+        """Return the most counted items, the first first."""
+        rows = self._rows("popularity", POPULARITY)
+        return [rows.row(number) for number in range(min(limit, len(rows)))]
+
+    def neighbors(self, item_id: str) -> tuple[CountedItem, ...] | None:
+        """Return the items most often seen beside an item, or None if it has none."""
+        row = self._rows("cooc", COOC).find(item_id)
+        return None if row is None else row.items
+
+    def for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
+        """Return what a user was shown most, or None if the user is unknown."""
+        row = self._rows("implicit", IMPLICIT).find(user_id)
+        return None if row is None else row.items
+
+    def next_for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
+        """Return what came next for a user most often, or None if the user is unknown."""
+        row = self._rows("session_seq", SESSION_SEQ).find(user_id)
+        return None if row is None else row.items
+
+    def tags(self, item_id: str) -> tuple[str, ...] | None:
+        """Return the tags of an item, or None if the catalog has none."""
+        row = self._rows("content_sim", CONTENT_SIM).find(item_id)
+        return None if row is None else row.tags
+
+    def _rows(self, kind: str, _: Form[Row]) -> RowIndex[Row]:
+        """Return the rows of a kind; the form says of which type they are."""
+        artifact = self.artifacts.get(kind)
+        if artifact is None or artifact.rows is None:
+            raise NotFoundError(
+                f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
+            )
+        return artifact.rows
