@@ -1,5 +1,6 @@
 """Two made-up shops: their items by category, most wanted first, and the catalog rows that describe them."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -52,9 +53,11 @@ def catalog_rows(shop: Shop) -> Iterator[dict[str, object]]:
 def _stock(
     categories: tuple[str, ...], first: tuple[str, ...], second: tuple[str, ...], *, prefix: str
 ) -> dict[str, tuple[Item, ...]]:
-    """Deal the names out to the categories in turn, so that each holds a mix of both words."""
+    """Shuffle the names, always alike, and deal them out to the categories in turn."""
+    names = list(product(first, second))
+    random.Random(prefix).shuffle(names)  # noqa: S311 - a made-up shop, no secret
     dealt: dict[str, list[Item]] = {category: [] for category in categories}
-    for n, (adjective, noun) in enumerate(product(first, second)):
+    for n, (adjective, noun) in enumerate(names):
         category = categories[n % len(categories)]
         tags = (category, noun.title(), adjective, "gift" if n % 7 == 0 else "everyday")
         dealt[category].append(Item(f"{prefix}{adjective}-{noun}", category, tags, price=4.5 + (n * 37 % 90) / 2))
