@@ -49,8 +49,8 @@ def read_catalog(path: str | Path) -> Catalog:
     """Return the catalog in a `.csv` or `.jsonl` file, also with `.gz` or `.zst` behind.
 
     JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all but item_id may be absent or null.
-    CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and perhaps `namespace|surface`, `price`,
-    `created_at`. Other names are ignored.
+    CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and perhaps `namespace|surface`,
+    `price` and `created_at`. Other names are ignored.
 
     Raises `InputError` naming the file if it cannot be read to its end, is neither format, or is CSV without the
     columns for item and tags.
