@@ -30,13 +30,21 @@ def test_a_uri_is_not_resolved_against_the_file():
     ("text", "told"),
     [
         pytest.param(b"", "targets", id="no targets"),
-        pytest.param(MINIMAL + b"colour = 1\n", "unknown key; allowed here: artifacts, gates, segment", id="F48 unknown key of a target"),
-        pytest.param(b"[raw]\nmax_bad_shared = 0.1\n" + MINIMAL, "raw.max_bad_shared: unknown key", id="F48 threshold typo"),
+        pytest.param(
+            MINIMAL + b"colour = 1\n",
+            "unknown key; allowed here: artifacts, gates, segment",
+            id="F48 unknown key of a target",
+        ),
+        pytest.param(
+            b"[raw]\nmax_bad_shared = 0.1\n" + MINIMAL, "raw.max_bad_shared: unknown key", id="F48 threshold typo"
+        ),
         pytest.param(b"[raw]\nmax_bad_share = 2\n" + MINIMAL, "less than or equal to 1", id="share over one"),
         pytest.param(b"[limits]\nmax_events = 0\n" + MINIMAL, "limits.max_events", id="limit of nothing"),
         pytest.param(b"[artifacts]\ncooc = 5\n" + MINIMAL, "expected a table", id="kind without table"),
         pytest.param(MINIMAL + MINIMAL, "stands twice", id="same target twice"),
-        pytest.param(MINIMAL + b'[[targets]]\ntenant = "Shop"\nsurface = "home"\n', "", id="F48 same path but for case"),
+        pytest.param(
+            MINIMAL + b'[[targets]]\ntenant = "Shop"\nsurface = "home"\n', "", id="F48 same path but for case"
+        ),
         pytest.param(b'[[targets]]\ntenant = "a b"\nsurface = "home"\n', "slug", id="name that Dagster cannot carry"),
         pytest.param(b'[[targets]]\ntenant = "../x"\nsurface = "home"\nslug = "x"\n', "/", id="F17 path in a name"),
         pytest.param(b"[raw\n", "not TOML", id="not TOML"),
@@ -58,7 +66,9 @@ def test_two_targets_with_one_slug_are_refused():
 
 
 def test_a_target_overrides_single_gate_limits():
-    settings = parse(b"[gates]\nmin_events = 10\nmax_left_out_share = 0.2\n" + MINIMAL + b"[targets.gates]\nmin_events = 3\n")
+    settings = parse(
+        b"[gates]\nmin_events = 10\nmax_left_out_share = 0.2\n" + MINIMAL + b"[targets.gates]\nmin_events = 3\n"
+    )
     gates = settings.gates_for(settings.targets[0])
     assert (gates.min_events, gates.max_left_out_share) == (3, 0.2)
 

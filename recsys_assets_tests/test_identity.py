@@ -49,7 +49,9 @@ def test_f17_a_hostile_name_is_no_segment(name):
         check_segment(name, what="tenant")
 
 
-@pytest.mark.parametrize("name", ["shop", "acme-eu", "home.page", "a=b", "emoji😀", "a|b", "[x]", "{tenant}", "con", ".hidden"])
+@pytest.mark.parametrize(
+    "name", ["shop", "acme-eu", "home.page", "a=b", "emoji😀", "a|b", "[x]", "{tenant}", "con", ".hidden"]
+)
 def test_an_unusual_but_safe_name_is_kept_as_it_is(name):
     assert check_segment(name, what="tenant") == name
     assert Target(name, "home").tenant == name

@@ -53,9 +53,12 @@ def run_reindex(  # noqa: PLR0913 - one parameter an option
     found = {t: repair_journal(place.store, t, by=by, now=clock, dry_run=dry_run) for t in place.targets}
     told = 0
     if os.environ.get("DAGSTER_HOME"):
-        from recsys_assets.defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
+        from dagster import DagsterInstance  # noqa: PLC0415 - only here does a repair need Dagster
 
-        told = tell_dagster(place.store, place.settings, place.targets, dry_run=dry_run)
+        from recsys_assets.defs.reindex import tell_dagster  # noqa: PLC0415
+
+        with DagsterInstance.get() as instance:
+            told = tell_dagster(instance, place.store, place.settings, targets=place.targets, dry_run=dry_run)
     if as_json:
         journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in found.items()]
         print_json({"journals": journals, "dagster_events": told})

@@ -32,7 +32,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
     def artifact(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         started = perf_counter()
         with told_to_dagster():
-            built = build_artifact(store.store, settings, row, kind.name, day_of(context), run_id=context.run_id)
+            built = build_artifact(store.store, settings, row, kind.name, day_of(context), run_id=context.run.run_id)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={

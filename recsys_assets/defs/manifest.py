@@ -36,7 +36,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
                 settings,
                 row,
                 day_of(context),
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 now=lambda: datetime.now(UTC),
             )
         return dg.MaterializeResult(

@@ -132,7 +132,7 @@ def _job(name: str, op: Any, description: str) -> dg.JobDefinition:
 
 
 def _by(context: dg.OpExecutionContext, reason: str) -> Actor:
-    return Actor(name=actor(), reason=reason, run_id=context.run_id)
+    return Actor(name=actor(), reason=reason, run_id=context.run.run_id)
 
 
 def _now() -> datetime:

@@ -15,11 +15,17 @@ from recsys_assets.storage.store import ObjectStore
 PAGE = 1000
 
 
-def tell_dagster(store: ObjectStore, settings: Settings, targets: Sequence[Target], *, dry_run: bool) -> int:
+def tell_dagster(
+    instance: dg.DagsterInstance,
+    store: ObjectStore,
+    settings: Settings,
+    *,
+    targets: Sequence[Target],
+    dry_run: bool,
+) -> int:
     """Report every swap in the journals that the instance has no event of; return how many."""
-    with dg.DagsterInstance.get() as instance:
-        rows = [settings.find(target.tenant, target.surface) for target in targets]
-        return sum(_tell(instance, store, row, dry_run=dry_run) for row in rows)
+    rows = [settings.find(target.tenant, target.surface) for target in targets]
+    return sum(_tell(instance, store, row, dry_run=dry_run) for row in rows)
 
 
 def _tell(instance: dg.DagsterInstance, store: ObjectStore, row: TargetSettings, *, dry_run: bool) -> int:

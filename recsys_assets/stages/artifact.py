@@ -194,6 +194,8 @@ def _catalog(settings: Settings, row: TargetSettings) -> _Source:
 def _facts(built: Built, source: _Source, window: Window) -> dict[str, Scalar]:
     left = built.left_out
     facts: dict[str, Scalar] = {"rows": len(built.rows), **built.numbers}
+    if isinstance(source.read, Events):
+        facts["events"] = len(source.read.codes)
     facts["days"] = len(window.days) - len(source.missing)
     if source.missing:
         facts["missing_days"] = ", ".join(day.isoformat() for day in source.missing)

@@ -76,7 +76,9 @@ def test_an_artifact_at_every_limit_passes():
 @pytest.mark.parametrize(
     ("change", "gate", "told"),
     [
-        pytest.param({"envelope": {**BLOB.envelope, "tenant": "other"}}, "envelope", "'other'", id="F20 other tenant's blob"),
+        pytest.param(
+            {"envelope": {**BLOB.envelope, "tenant": "other"}}, "envelope", "'other'", id="F20 other tenant's blob"
+        ),
         pytest.param({"envelope": {**BLOB.envelope, "window_end": "x"}}, "envelope", "window_end", id="other window"),
         pytest.param({"envelope": {}}, "envelope", "None", id="no envelope"),
         pytest.param({"contract": (BROKEN,)}, "contract", "sorted", id="contract broken"),

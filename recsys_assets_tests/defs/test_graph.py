@@ -1,0 +1,225 @@
+"""The graph over real files and a real store: what ships, what does not, and what people see of it."""
+
+import dagster as dg
+import pytest
+
+from recsys_assets.defs.assemble import build_definitions
+from recsys_assets.manifest.journal import newest_first
+from recsys_assets.manifest.layout import canonical_gates_key, staged_gates_key
+from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
+
+KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield open_shop(tmp_path, instance)
+
+
+def key(*parts):
+    return dg.AssetKey(parts)
+
+
+def materialized(result):
+    return {event.asset_key.to_user_string() for event in result.all_events if event.is_step_materialization}
+
+
+def metadata_of(result, asset):
+    events = [e for e in result.all_events if e.is_step_materialization and e.asset_key == asset]
+    return {name: value.value for name, value in events[-1].step_materialization_data.materialization.metadata.items()}
+
+
+def failure_of(result, step):
+    events = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE" and e.step_key == step]
+    data = events[-1].step_failure_data
+    return data.user_failure_data.description if data.user_failure_data else data.error.message
+
+
+def skipped_because(result, asset):
+    events = [e for e in result.all_events if e.event_type_value == "ASSET_OBSERVATION" and e.asset_key == asset]
+    observation = events[-1].asset_observation_data.asset_observation
+    return observation.metadata["outcome"].value
+
+
+def test_a_day_is_built_gated_and_shipped_for_every_target(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    result = shop.build(FIRST)
+    assert result.success
+    assert set(shop.live(HOME).versions) == set(shop.live(CART).versions) == set(KINDS)
+    assert len(materialized(result)) == 1 + 2 * (1 + len(KINDS) + 1)
+
+
+def test_what_people_see_of_an_artifact_is_its_version_window_rows_and_first_rows(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    result = shop.build(FIRST)
+    seen = metadata_of(result, key("shop", "home", "popularity"))
+    assert seen["version"] == shop.live().versions["popularity"]
+    assert seen["rows"] == 4
+    assert seen["window"] == "2026-01-01 to 2026-01-01"
+    assert "| i1 | 6 |" in seen["top rows"]
+    assert seen["bytes"] > 0
+    assert seen["seconds"] > 0
+    record = shop.instance.get_latest_data_version_record(key("shop", "home", "popularity"))
+    tags = record.asset_materialization.tags
+    assert tags["dagster/data_version"] == seen["version"]
+
+
+def test_f27_a_day_without_a_file_is_skipped_and_says_so(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    before = shop.live()
+    result = shop.build(after(1))
+    assert result.success
+    assert materialized(result) == set()
+    assert skipped_because(result, key("raw")) == "no_input"
+    assert shop.live() == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome"),
+    [
+        pytest.param([], "empty_input", id="empty file"),
+        pytest.param(day_lines(FIRST, targets=[CART]), "no_events", id="only the other target's events"),
+    ],
+)
+def test_f27_a_target_without_events_is_skipped_by_name_and_the_other_ships(shop, lines, outcome):
+    shop.write(FIRST, lines)
+    result = shop.build(FIRST)
+    assert result.success
+    assert skipped_because(result, key("shop", "home", "canonical")) == outcome
+    assert shop.live(HOME) is None
+    assert (shop.live(CART) is not None) == bool(lines)
+
+
+def test_f28_too_many_bad_lines_stop_the_targets_concerned(shop):
+    bad = [line.replace('"v": 1', '"v": 9') for line in day_lines(FIRST, targets=[HOME])]
+    shop.write(FIRST, day_lines(FIRST) + bad)
+    result = shop.build(FIRST)
+    assert not result.success
+    assert shop.live(HOME) is None
+    assert shop.live(CART) is not None
+    seen = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+    refused = [e for e in seen if not e.passed]
+    assert [e.asset_key for e in refused] == [key("shop", "home", "canonical")]
+    assert "18 unknown_version" in refused[0].description
+    gates = {record.data["gate"]: record.data["verdict"] for record in refused[0].metadata["gates"].records}
+    assert gates == {"contract": "passed", "volume": "passed", "bad_share": "refused", "duplicate_share": "passed"}
+
+
+def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.configure("[gates]\nmin_events = 1000\n")
+    assert not shop.build(FIRST).success
+    result = shop.build(FIRST, selection=[key("shop", "home", *[k]) for k in (*KINDS, "manifest")])
+    assert not result.success
+    assert shop.live() is None
+    assert "gate volume" in failure_of(result, "shop__home__manifest")
+    entry = next(newest_first(shop.store, HOME))
+    assert entry.outcome == "refused"
+    assert "volume" in str(entry.details["told"])
+
+
+@pytest.mark.parametrize("subject", ["canonical", *KINDS])
+def test_f32_the_manifest_refuses_when_a_gate_did_not_run(shop, subject):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    shop.write(FIRST, day_lines(FIRST, shift=1))
+    shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))])
+    before = shop.live()
+    gates = canonical_gates_key(HOME, FIRST) if subject == "canonical" else staged_gates_key(HOME, FIRST, subject)
+    shop.store.delete(gates)
+    result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])
+    assert not result.success
+    assert subject in failure_of(result, "shop__home__manifest")
+    assert shop.live() == before
+
+
+def test_f32_gates_that_judged_by_other_limits_prove_nothing(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))])
+    shop.configure("[artifacts.popularity]\nmax_items = 2\n")
+    result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])
+    assert not result.success
+    assert "popularity" in failure_of(result, "shop__home__manifest")
+    assert shop.live() is None
+
+
+def test_a_rerun_with_the_same_content_changes_nothing(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    before = shop.live()
+    result = shop.build(FIRST)
+    assert result.success
+    assert shop.live() == before
+    assert metadata_of(result, key("shop", "home", "manifest"))["outcome"] == "unchanged"
+    assert metadata_of(result, key("raw"))["reused"] is True
+    assert metadata_of(result, key("shop", "home", "cooc"))["reused"] is True
+
+
+def test_an_older_day_is_recorded_and_does_not_move_the_pointer(shop):
+    for day in (after(1), FIRST):
+        shop.write(day, day_lines(day))
+    shop.build(after(1))
+    before = shop.live()
+    result = shop.build(FIRST)
+    assert result.success
+    assert shop.live() == before
+    assert metadata_of(result, key("shop", "home", "manifest"))["outcome"] == "older"
+
+
+def test_f26_a_changed_file_of_the_live_day_ships_again(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    before = shop.live()
+    shop.write(FIRST, day_lines(FIRST, shift=1), name="-late")
+    assert shop.build(FIRST).success
+    assert shop.live().release_id != before.release_id
+
+
+def test_f29_artifacts_of_a_day_that_was_rebuilt_since_do_not_ship(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    before = shop.live()
+    shop.write(FIRST, day_lines(FIRST, shift=1), name="-late")
+    shop.build(FIRST, selection=[key("raw"), key("shop", "home", "canonical")])
+    result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])
+    assert not result.success
+    assert "rebuilt" in failure_of(result, "shop__home__manifest")
+    assert shop.live() == before
+
+
+def test_a_window_of_days_counts_all_of_them_and_names_the_missing(shop):
+    shop.configure("[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n")
+    for day in (FIRST, after(2)):
+        shop.write(day, day_lines(day))
+        result = shop.build(day)
+    assert result.success
+    seen = metadata_of(result, key("shop", "home", "popularity"))
+    assert (seen["days"], seen["missing_days"]) == (2, "2026-01-02")
+    assert seen["events"] == 36
+
+
+def test_f27_too_few_days_in_a_window_are_refused(shop):
+    shop.configure("[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n")
+    shop.write(FIRST, day_lines(FIRST))
+    result = shop.build(FIRST)
+    assert not result.success
+    assert shop.live() is None
+
+
+def test_a_target_that_dagster_cannot_carry_by_name_goes_by_its_slug(shop):
+    shop.configure(targets='[[targets]]\ntenant = "été & co"\nsurface = "home"\nslug = "ete"\n')
+    keys = {k.to_user_string() for k in build_definitions(shop.settings).resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {"raw", *(f"ete/{name}" for name in ("canonical", *KINDS, "manifest"))}
+
+
+def test_every_asset_says_what_it_is_and_who_is_asked(shop):
+    graph = build_definitions(shop.settings).resolve_asset_graph()
+    for asset in graph.get_all_asset_keys():
+        node = graph.get(asset)
+        assert node.description
+        assert node.owners
+        assert node.kinds
+        assert node.group_name in {"raw", "shop/home", "shop/cart"}
+        assert node.backfill_policy is None

@@ -1,0 +1,97 @@
+"""The jobs that on-call people start: they do what the commands do, and show on the manifest asset."""
+
+import dagster as dg
+import pytest
+
+from recsys_assets.defs.reindex import tell_dagster
+from recsys_assets.manifest.journal import newest_first
+from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
+
+MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path, instance)
+        for n in range(2):
+            opened.write(after(n), day_lines(after(n), shift=n))
+            opened.build(after(n))
+        yield opened
+
+
+def ask(**more):
+    return {"tenant": "shop", "surface": "home", "reason": "ranking looks wrong", **more}
+
+
+def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
+    left = shop.live()
+    result = shop.operate("roll_back", "roll_back_target", ask())
+    assert result.success
+    assert shop.live().release_id != left.release_id
+    newest = shop.instance.fetch_materializations(MANIFEST, limit=1).records[0]
+    assert newest.partition_key == "2026-01-01"
+    assert "ranking looks wrong" in newest.asset_materialization.description
+    assert newest.asset_materialization.metadata["release"].value == shop.live().release_id
+    entry = next(newest_first(shop.store, HOME))
+    assert (entry.action, entry.run_id) == ("roll_back", result.run_id)
+
+
+def test_a_night_under_the_hold_of_a_rollback_is_green_and_the_next_newer_day_ships(shop):
+    shop.operate("roll_back", "roll_back_target", ask())
+    rolled_back = shop.live()
+    again = shop.build(after(1))
+    assert not again.success or shop.live().release_id == rolled_back.release_id
+    shop.write(after(2), day_lines(after(2), shift=2))
+    assert shop.build(after(2)).success
+    assert shop.live().release_id != rolled_back.release_id
+
+
+def test_a_build_under_a_hold_by_hand_is_recorded_and_not_shipped(shop):
+    assert shop.operate("hold", "hold_target", ask()).success
+    held = shop.live()
+    shop.write(after(2), day_lines(after(2), shift=2))
+    result = shop.build(after(2))
+    assert result.success
+    assert shop.live() == held
+    assert shop.operate("release_hold", "release_target", ask()).success
+    assert shop.build(after(2)).success
+    assert shop.live().release_id != held.release_id
+
+
+def test_a_dry_run_changes_nothing(shop):
+    before = shop.live()
+    for job, op in (("roll_back", "roll_back_target"), ("hold", "hold_target"), ("release_hold", "release_target")):
+        assert shop.operate(job, op, ask(dry_run=True)).success
+    assert shop.live() == before
+
+
+def test_a_rollback_to_nowhere_fails_and_leaves_what_is_live(shop):
+    before = shop.live()
+    result = shop.operate("roll_back", "roll_back_target", ask(to="deadbeef"))
+    assert not result.success
+    assert shop.live() == before
+
+
+def test_a_target_that_is_not_configured_is_refused(shop):
+    result = shop.operate("hold", "hold_target", ask() | {"surface": "elsewhere"})
+    assert not result.success
+
+
+def test_collecting_is_a_dry_run_unless_told(shop):
+    assert shop.operate("collect_garbage", "collect_targets", {}).success
+    assert shop.live() is not None
+
+
+def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
+    with dg.DagsterInstance.ephemeral() as fresh:
+        targets = [row.target for row in shop.settings.targets]
+
+        def tell(*, dry_run):
+            return tell_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
+
+        assert tell(dry_run=True) == 4
+        assert tell(dry_run=False) == 4
+        assert tell(dry_run=False) == 0
+        found = fresh.fetch_materializations(MANIFEST, limit=9).records
+        assert sorted(r.partition_key for r in found) == ["2026-01-01", "2026-01-02"]

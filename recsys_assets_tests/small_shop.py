@@ -1,0 +1,116 @@
+"""A shop small enough to read: two targets, a few days of JSON lines, a catalog, and the graph built over them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.config import Settings, load_settings
+from recsys_assets.defs.assemble import build_definitions
+from recsys_assets.defs.jobs import BUILD_ALL
+from recsys_assets.identity import Target
+from recsys_assets.manifest.pointer import Current, read_current
+from recsys_assets.storage.filesystem import FilesystemStore
+
+FIRST = date(2026, 1, 1)
+HOME, CART = Target("shop", "home"), Target("shop", "cart")
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+CONFIG = """
+[storage]
+root = "store"
+[raw]
+exposures = "raw/{day}*.jsonl*"
+catalog = "catalog.jsonl"
+max_bad_share = 0.1
+[partitions]
+start = 2026-01-01
+"""
+TARGETS = """
+[[targets]]
+tenant = "shop"
+surface = "home"
+[[targets]]
+tenant = "shop"
+surface = "cart"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallShop:
+    """Files in a folder, the configuration over them, and one Dagster instance."""
+
+    folder: Path
+    instance: dg.DagsterInstance
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.folder / "recsys.toml")
+
+    @property
+    def store(self) -> FilesystemStore:
+        return FilesystemStore(self.folder / "store")
+
+    def configure(self, extra: str = "", *, targets: str = TARGETS) -> None:
+        (self.folder / "recsys.toml").write_text(CONFIG + extra + targets)
+
+    def write(self, day: date, lines: Iterable[str], *, name: str = "") -> None:
+        raw = self.folder / "raw"
+        raw.mkdir(exist_ok=True)
+        (raw / f"{day}{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+    def build(self, day: date, *, job: str = BUILD_ALL, selection: list[dg.AssetKey] | None = None) -> Any:
+        found = build_definitions(self.settings).resolve_job_def(job)
+        return found.execute_in_process(
+            partition_key=day.isoformat(),
+            instance=self.instance,
+            raise_on_error=False,
+            run_config=QUIET,
+            asset_selection=selection,
+        )
+
+    def operate(self, job: str, op: str, config: dict[str, Any]) -> Any:
+        found = build_definitions(self.settings).resolve_job_def(job)
+        run_config = {**QUIET, "ops": {op: {"config": config}}}
+        return found.execute_in_process(instance=self.instance, raise_on_error=False, run_config=run_config)
+
+    def live(self, target: Target = HOME) -> Current | None:
+        return read_current(self.store, target)
+
+
+def open_shop(folder: Path, instance: dg.DagsterInstance) -> SmallShop:
+    """Return a shop with a catalog and no day yet."""
+    shop = SmallShop(folder, instance)
+    shop.configure()
+    rows = [{"item_id": f"i{n}", "tags": ["red" if n % 2 else "blue", f"shelf{n % 3}"]} for n in range(6)]
+    (folder / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return shop
+
+
+def day_lines(day: date, *, targets: Iterable[Target] = (HOME, CART), shift: int = 0) -> list[str]:
+    """Return the events of an ordinary day: six sessions of three items for each target, every second one anonymous."""
+    lines: list[str] = []
+    for target in targets:
+        for session in range(6):
+            for place in range(3):
+                event = {
+                    "v": 1,
+                    "ts": f"{day}T{8 + session:02d}:00:0{place}Z",
+                    "tenant": target.tenant,
+                    "surface": target.surface,
+                    "session_id": f"s{session}",
+                    "item_id": f"i{(session % 2 + place + shift) % 6}",
+                    "rank": place,
+                }
+                user = {"user_id": f"u{session}"} if session % 2 else {}
+                lines.append(json.dumps(event | user))
+    return lines
+
+
+def after(days: int) -> date:
+    """Return the day that many days after the first."""
+    return FIRST + timedelta(days=days)
