@@ -27,6 +27,7 @@ from recsys_assets.manifest.trash import rescue
 from recsys_assets.storage.store import ObjectStore
 
 MAX_ATTEMPTS = 10
+_TELLING_ATTEMPTS = 3
 _LONGEST_PAUSE = 0.5  # seconds
 
 
@@ -74,13 +75,12 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     sent: dict[str, tuple[Current | None, Move]] = {}  # what a swap without an answer tried, by the pointer's time
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for attempt in range(MAX_ATTEMPTS):
-        if attempt:
-            time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311 - no secret
+        _pause(attempt)
         current = read_current(change.store, change.target)
         if current is not None and current.pointer.updated_at in sent:
             before, move = sent[current.pointer.updated_at]
             return _tell(change, before, current, move)
-        told = recover(change.store, change.target, current, by=change.by, now=change.now())
+        told = recover(change.store, change.target, current, by=change.by, now=change.now(), own_intent=change.intent)
         judged = judge(current, told)
         if isinstance(judged, Stay):
             return _tell_stay(change, current, judged, told)
@@ -124,6 +124,12 @@ def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...])
         raise
     with suppress(StoreUnavailableError):  # all is done and told: what stays behind only protects, until collection
         change.store.delete(key)
+
+
+def _pause(attempt: int) -> None:
+    """Wait before every attempt but the first, longer each time and never as long as another writer."""
+    if attempt:
+        time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311 - no secret
 
 
 def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
@@ -173,8 +179,11 @@ def _tell(
         details={**move.details, "intent": change.intent} if change.intent else move.details,
     )
     entry = changed(entry, to=now)
-    with suppress(StoreUnavailableError):  # the swap stands; who comes next tells it as recovered
-        entry = append(change.store, change.target, entry, after=after)
+    for attempt in range(_TELLING_ATTEMPTS):
+        _pause(attempt)
+        with suppress(StoreUnavailableError):  # the swap stands in any case; who comes next tells it as recovered
+            entry = append(change.store, change.target, entry, after=after)
+            break
     reach(f"{change.action}.after_journal")
     return entry
 

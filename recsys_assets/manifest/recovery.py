@@ -52,40 +52,45 @@ def is_replay(told: Told, current: Current) -> bool:
     return told.pointer_at is not None and current.updated_at < told.pointer_at
 
 
-def recover(store: ObjectStore, target: Target, current: Current | None, *, by: Actor, now: datetime) -> Told:
+def recover(
+    store: ObjectStore,
+    target: Target,
+    current: Current | None,
+    *,
+    by: Actor,
+    now: datetime,
+    own_intent: str | None = None,
+) -> Told:
     """Return where the journal stands, after telling a swap that nobody told.
 
-    The entry carries the cause that the crashed writer announced, if it did. Its outcome is `recovered`; its action is
-    `replay` when the pointer is older than one that the journal knows: somebody put old bytes back.
+    The entry carries the cause that the crashed writer announced, if it did (`own_intent`, the announcement of who
+    recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
+    that the journal knows: somebody put old bytes back.
     """
     told = read_told(store, target)
     if current is None or not is_untold(told, current):
         return told
-    entry = changed(_entry(store, target, told, current, by=by, now=now), to=current)
+    cause = None if is_replay(told, current) else _announced(store, target, current.release_id, besides=own_intent)
+    entry = changed(_entry(told, current, cause, by=by, now=now), to=current)
     written = append(store, target, entry, after=told.last)
     return Told(written, written)
 
 
-def _entry(
-    store: ObjectStore, target: Target, told: Told, current: Current, *, by: Actor, now: datetime
-) -> JournalEntry:
-    before = told.change.after if told.change else None
+def _entry(told: Told, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
+    action, actor = "recover", Actor("unknown", "the pointer changed without an entry: its writer died, or is not ours")
     if is_replay(told, current):
-        reason = f"the pointer of {current.pointer.updated_at} was put back over that of {told.pointer_at}"
-        entry = entry_of(action="replay", outcome=RECOVERED, by=Actor("unknown", reason), now=now, live=current)
-    elif (cause := _announced(store, target, current.release_id)) is not None:
-        actor = Actor(cause.actor, cause.reason, cause.run_id)
-        entry = entry_of(
-            action=cause.action, outcome=RECOVERED, by=actor, now=now, live=current, details={"intent": cause.id}
+        action = "replay"
+        actor = Actor(
+            "unknown", f"the pointer of {current.pointer.updated_at} was put back over one of {told.pointer_at}"
         )
-    else:
-        reason = "the pointer changed without an entry: its writer died, or is no part of this package"
-        entry = entry_of(action="recover", outcome=RECOVERED, by=Actor("unknown", reason), now=now, live=current)
-    details = {**entry.details, "recovered_by": by.name}
-    return msgspec.structs.replace(entry, before=before, details=details)
+    elif cause is not None:
+        action, actor = cause.action, Actor(cause.actor, cause.reason, cause.run_id)
+    details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
+    entry = entry_of(action=action, outcome=RECOVERED, by=actor, now=now, live=current, details=details)
+    return msgspec.structs.replace(entry, before=told.change.after if told.change else None)
 
 
-def _announced(store: ObjectStore, target: Target, release_id: str) -> Intent | None:
+def _announced(store: ObjectStore, target: Target, release_id: str, *, besides: str | None) -> Intent | None:
     """Return the latest announcement of a change to this release; without one, or without a listing, None."""
     found: list[Intent] = []
     try:
@@ -94,7 +99,8 @@ def _announced(store: ObjectStore, target: Target, release_id: str) -> Intent | 
                 found += _intent(store, item.key)
     except RecsysAssetsError:
         return None  # who it was is worth a look, and not worth failing a publish or a rollback
-    return max((i for i in found if i.release == release_id), key=lambda intent: intent.at, default=None)
+    causes = [intent for intent in found if intent.release == release_id and intent.id != besides]
+    return max(causes, key=lambda intent: intent.at, default=None)
 
 
 def _intent(store: ObjectStore, key: str) -> list[Intent]:

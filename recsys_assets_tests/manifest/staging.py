@@ -132,9 +132,7 @@ def stage_canonical(store, target, on, *, content=0):
     """Put one canonical day's record and report, and return it as an input."""
     digest = hashlib.sha256(f"{target} {on} {content}".encode()).hexdigest()
     raw = (Input(name=f"raw/{on}.jsonl", digest="a" * 64, size=10),)
-    canonical = CanonicalRecord(
-        digest=digest, size=7, rows=5, events=6, duplicates=1, bad=0, rejects={}, inputs=raw
-    )
+    canonical = CanonicalRecord(digest=digest, size=7, rows=5, events=6, duplicates=1, bad=0, rejects={}, inputs=raw)
     store.put(canonical_record_key(target, on), encode(canonical))
     store.put(canonical_gates_key(target, on), encode(report_of("canonical", digest)))
     return Input(name=canonical_key(target, on), digest=digest, size=7)
