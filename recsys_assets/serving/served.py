@@ -1,4 +1,4 @@
-"""One artifact as it is served: bytes that proved their version, their owner and their rows, ready to be looked up in."""
+"""One artifact as it is served: bytes that proved their version, owner and rows, ready to be looked up in."""
 
 import re
 from dataclasses import dataclass

@@ -1,0 +1,184 @@
+"""Following a pointer: one look at the store at a time; it ends with a switch, with nothing new, or with a reason."""
+
+from collections.abc import Mapping
+
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.manifest.destination import alternatives
+from recsys_assets.manifest.journal import Clock
+from recsys_assets.serving.announcing import Listener, tell_copy_fault, tell_problem, tell_switch
+from recsys_assets.serving.last_known_good import LastKnownGood
+from recsys_assets.serving.loading import (
+    Limits,
+    PointerRead,
+    Proven,
+    load_release,
+    read_pointer,
+    read_pointer_unless,
+)
+from recsys_assets.serving.past import load_previous
+from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.serving.state import Outcome, Problem, Refresh, problem_of_blobs, problem_of_pointer
+from recsys_assets.serving.view import View
+from recsys_assets.storage.store import ObjectStore
+
+_LOOKS = 3  # a release may be replaced and collected while it loads: then the pointer says something else by now
+
+
+class Follower:
+    """The view of one target, brought up to date by `look`; one thread may look at a time, all may read `view`."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        target: Target,
+        *,
+        limits: Limits,
+        now: Clock,
+        copy: LastKnownGood | None,
+        fall_back: bool,
+        listener: Listener | None,
+    ) -> None:
+        self.view = View(target)
+        self._store = store
+        self._target = target
+        self._limits = limits
+        self._now = now
+        self._copy = copy
+        self._fall_back = fall_back
+        self._listener = listener
+        self._proven: Proven = {}  # of the release that serves, and of one that is tried again and again
+        self._copy_fault: str | None = None
+        self._is_first = True
+
+    def look(self, *, accept_older: bool) -> Refresh:
+        """Return what one look at the store brought; never raises the package's errors."""
+        if self._is_first:
+            self._is_first = False
+            self._restore_copy()
+        refresh = self._look_once(accept_older)
+        for _ in range(_LOOKS - 1):
+            if refresh is not None:
+                break
+            refresh = self._look_once(accept_older)
+        return refresh or self._fail(Problem.OUTAGE, "the pointer moved each time that its release was being loaded")
+
+    def _look_once(self, accept_older: bool) -> Refresh | None:  # noqa: FBT001 - handed on
+        """Return what came of it, or None if the pointer moved away from a release that could not be loaded."""
+        try:
+            pointer = self._read()
+        except RecsysAssetsError as error:
+            return self._fail(problem_of_pointer(error), str(error))
+        if pointer is None:
+            self.view = self.view.confirmed(at=self._now())
+            return self._ended(Outcome.UNCHANGED)
+        if not accept_older and (told := self._why_older(pointer)):
+            return self._fail(Problem.OLDER_POINTER, told)
+        self._forget_besides(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
+        try:
+            snapshot = load_release(self._store, self._target, pointer, limits=self._limits, proven=self._proven)
+        except RecsysAssetsError as error:
+            problem = problem_of_blobs(error)
+            if problem is Problem.BROKEN_RELEASE and self._has_moved(pointer):
+                return None
+            return self._fail(problem, str(error), broken=pointer.current.release_id)
+        return self._switch(pointer, snapshot)
+
+    def _read(self) -> PointerRead | None:
+        etag = self.view.etag
+        if etag is None:
+            return read_pointer(self._store, self._target, limits=self._limits)
+        return read_pointer_unless(self._store, self._target, etag=etag, limits=self._limits)
+
+    def _why_older(self, pointer: PointerRead) -> str:
+        """Say why a pointer is refused as one from the past; empty if it is not."""
+        newest, current = self.view.newest, pointer.current
+        if newest is None or current.updated_at > newest:
+            return ""
+        held = self.view.snapshot
+        if current.updated_at == newest and held is not None and held.release_id == current.release_id:
+            return ""
+        return (
+            f"the store's pointer is of {current.pointer.updated_at}, one of {rfc3339(newest)} was served already: was "
+            "a backup restored, or is this another bucket? Ship or roll back anew, or refresh(accept_older=True)"
+        )
+
+    def _has_moved(self, pointer: PointerRead) -> bool:
+        try:
+            etag = pointer.current.etag
+            return read_pointer_unless(self._store, self._target, etag=etag, limits=self._limits) is not None
+        except RecsysAssetsError:
+            return False
+
+    def _switch(self, pointer: PointerRead, snapshot: Snapshot) -> Refresh:
+        """Serve a release that was proven: one assignment, so that every request sees the old one or the new one."""
+        old = self.view.snapshot
+        self.view = self.view.switched(snapshot, etag=pointer.current.etag, at=self._now())
+        self._forget_besides(snapshot.versions)
+        if old is not None and old.release_id == snapshot.release_id:
+            self._keep_copy(pointer, snapshot)
+            return self._ended(Outcome.UNCHANGED)
+        tell_switch(old, snapshot, source="store", listener=self._listener)
+        self._keep_copy(pointer, snapshot)
+        return self._ended(Outcome.CHANGED)
+
+    def _fail(self, problem: Problem, why: str, *, broken: str | None = None) -> Refresh:
+        tell_problem(self._target, problem, why, again=problem is self.view.problem)
+        if broken is not None and self.view.snapshot is None:
+            why = f"{why}; {self._offer(broken)}"
+        if self.view.snapshot is None and self._copy_fault is not None:
+            why = f"{why}; nor the copy on disk: {self._copy_fault}"
+        self.view = self.view.failed(problem, why)
+        return self._ended(Outcome.FAILED)
+
+    def _offer(self, broken: str) -> str:
+        """Serve the release before a broken one where that is wanted; else name those that could be."""
+        try:
+            if not self._fall_back:
+                others = alternatives(self._store, self._target, besides=broken)
+                return f"fall_back=True would serve an earlier one; what can be rolled back to: {others}"
+            previous = load_previous(self._store, self._target, besides=broken, limits=self._limits)
+        except RecsysAssetsError as error:
+            return f"no earlier release can be told either: {error}"
+        if previous is None:
+            return "no earlier release can be proven either: build a day again"
+        self.view = self.view.serving(previous, source="journal", at=self._now())
+        tell_switch(None, previous, source="journal", listener=self._listener)
+        return f"release {previous.release_id[:12]} serves in its place"
+
+    def _restore_copy(self) -> None:
+        """Serve the copy on disk until the store has answered."""
+        if self._copy is None:
+            return
+        try:
+            kept = self._copy.restore(self._proven)
+        except RecsysAssetsError as error:
+            self._copy_fault = str(error)
+            tell_copy_fault(self._target, str(error))
+            return
+        if kept is None:
+            self._copy_fault = "there is none"
+            return
+        self.view = self.view.serving(kept, source="disk", at=self._now())
+        self.view = self.view.seen(kept.updated_at)
+        tell_switch(None, kept, source="disk", listener=self._listener)
+
+    def _keep_copy(self, pointer: PointerRead, snapshot: Snapshot) -> None:
+        """Copy what serves; a disk that cannot take it stops nothing, and is told."""
+        if self._copy is None:
+            return
+        try:
+            self._copy.keep(pointer, snapshot)
+            self._copy_fault = None
+        except RecsysAssetsError as error:
+            self._copy_fault = str(error)
+            tell_copy_fault(self._target, str(error))
+
+    def _forget_besides(self, *kept: Mapping[str, str]) -> None:
+        """Let go of proven artifacts that none of these releases names, so that their memory is free."""
+        wanted = {item for versions in kept for item in versions.items()}
+        self._proven = {key: artifact for key, artifact in self._proven.items() if key in wanted}
+
+    def _ended(self, outcome: Outcome) -> Refresh:
+        held = self.view.snapshot
+        return Refresh(outcome, held.release_id if held else None, self.view.problem, self.view.why)

@@ -1,0 +1,80 @@
+"""The last release that was served, kept in a folder, so that a start without a store still serves something proven."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.identity import Target
+from recsys_assets.manifest.layout import blob_key, pointer_key
+from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release, read_pointer
+from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.storage.filesystem import FilesystemStore
+
+
+@dataclass(frozen=True, slots=True)
+class LastKnownGood:
+    """A copy of a target's pointer and its blobs in `folder`, laid out as in a store and trusted as little.
+
+    The pointer is copied byte for byte, so it still says of which target and below which root its blobs are: a copy of
+    another target, or of another store, is refused. Several processes may share the folder.
+    """
+
+    folder: Path
+    target: Target
+    root_uri: str  # of the store that is copied
+    limits: Limits = field(default_factory=Limits)
+
+    def restore(self, proven: Proven) -> Snapshot | None:
+        """Return the release as it was kept, every byte proven again, or None if none was kept.
+
+        Raises `CorruptObjectError` if the copy is damaged or of something else, `NotFoundError` if a blob of it is
+        gone: it is not served, and the next release that is loaded replaces it.
+        """
+        copy = FilesystemStore(self.folder)
+        try:
+            pointer = self._pointer(copy)
+        except NotFoundError:
+            return None
+        return load_release(copy, self.target, pointer, limits=self.limits, proven=proven)
+
+    def keep(self, pointer: PointerRead, snapshot: Snapshot) -> None:
+        """Copy a release that was proven: blobs first, the pointer last; a newer copy stays as it is.
+
+        Of two processes that do so at once the one with the newer pointer stays. Raises `StoreUnavailableError` (disk
+        full) or `ConfigurationError` (permission).
+        """
+        copy, key = FilesystemStore(self.folder), pointer_key(self.target)
+        before = self._kept(copy)
+        if before is not None and before.current.updated_at > pointer.current.updated_at:
+            return
+        replaced = dict(before.current.versions) if before else {}
+        for kind, artifact in snapshot.artifacts.items():
+            self._copy(copy, blob_key(self.target, kind, artifact.version), artifact.data)
+        try:
+            if before is None:
+                copy.put(key, pointer.data)  # none, or one that cannot be trusted
+            else:
+                copy.swap(key, pointer.data, expected=before.current.etag)
+        except ConflictError:
+            return  # another process was first; it is as new, or the next release will be kept
+        for kind, version in replaced.items():
+            if snapshot.versions.get(kind) != version:
+                copy.delete(blob_key(self.target, kind, version))
+
+    def _copy(self, copy: FilesystemStore, key: str, data: bytes) -> None:
+        """Write a blob, unless these very bytes are there."""
+        try:
+            same = copy.get(key, max_bytes=len(data)).data == data
+        except (NotFoundError, CorruptObjectError):
+            same = False
+        if not same:
+            copy.put(key, data)
+
+    def _kept(self, copy: FilesystemStore) -> PointerRead | None:
+        try:
+            return self._pointer(copy)
+        except (NotFoundError, CorruptObjectError):
+            return None
+
+    def _pointer(self, copy: FilesystemStore) -> PointerRead:
+        return read_pointer(copy, self.target, limits=self.limits, root_uri=self.root_uri)

@@ -1,0 +1,92 @@
+"""From a pointer to a release in memory: every byte read within limits and proven before anything is handed out."""
+
+import hashlib
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+from recsys_assets.errors import ConfigurationError, CorruptObjectError
+from recsys_assets.identity import Target
+from recsys_assets.manifest.layout import blob_key, pointer_key
+from recsys_assets.manifest.pointer import Current, parse_pointer
+from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
+from recsys_assets.serving.served import ServedArtifact, prove
+from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.storage.store import ObjectStore, Stored
+
+Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that is read, whatever a store holds: bytes of a pointer, of one blob, and of a release's blobs.
+
+    The pointer's kinds and the depth of any document are bounded by their formats.
+    """
+
+    pointer_bytes: int = 1_000_000
+    blob_bytes: int = 256_000_000
+    release_bytes: int = 1_000_000_000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.blob_bytes <= min(self.release_bytes, MAX_INDEXED_BYTES) or self.pointer_bytes <= 0:
+            raise ConfigurationError(
+                f"{self}: expected positive numbers, blob_bytes at most {MAX_INDEXED_BYTES} and not over release_bytes"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PointerRead:
+    """A pointer that may be trusted, and the bytes it was made of."""
+
+    current: Current
+    data: bytes
+
+
+def read_pointer(store: ObjectStore, target: Target, *, limits: Limits, root_uri: str | None = None) -> PointerRead:
+    """Return the pointer; its URIs must lie below `root_uri`, where that is not the store it is read from.
+
+    Raises `NotFoundError` if there is none, `CorruptObjectError` if it says anything but where this target's blobs lie.
+    """
+    stored = store.get(pointer_key(target), max_bytes=limits.pointer_bytes)
+    return _parsed(root_uri or store.root_uri, target, stored)
+
+
+def read_pointer_unless(store: ObjectStore, target: Target, *, etag: str, limits: Limits) -> PointerRead | None:
+    """Return the pointer, or None if it still is the one marked `etag`: for one 304 or one stat."""
+    stored = store.get_if_changed(pointer_key(target), etag=etag, max_bytes=limits.pointer_bytes)
+    return None if stored is None else _parsed(store.root_uri, target, stored)
+
+
+def load_release(
+    store: ObjectStore, target: Target, pointer: PointerRead, *, limits: Limits, proven: Proven
+) -> Snapshot:
+    """Return the release that a pointer names; what `proven` holds is not read again, what is proven is put there.
+
+    Raises `NotFoundError` if a blob is missing, `CorruptObjectError` if one is not what its name says or too large.
+    """
+    current = pointer.current
+    artifacts: dict[str, ServedArtifact] = {}
+    left = limits.release_bytes
+    for kind, version in current.versions.items():
+        known = proven.get((kind, version))
+        if known is None:
+            known = _read(store, target, kind, version, max_bytes=min(left, limits.blob_bytes))
+            proven[kind, version] = known
+        artifacts[kind] = known
+        left -= len(known.data)
+        if left < 0:
+            raise CorruptObjectError(
+                f"release {current.release_id[:12]} of {target} takes more than {limits.release_bytes} bytes: raise "
+                "Limits.release_bytes if memory allows"
+            )
+    digest = hashlib.sha256(pointer.data).hexdigest()
+    return Snapshot(target, current.release_id, current.updated_at, artifacts, digest)
+
+
+def _read(store: ObjectStore, target: Target, kind: str, version: str, *, max_bytes: int) -> ServedArtifact:
+    key = blob_key(target, kind, version)
+    return prove(target, kind, version, store.get(key, max_bytes=max_bytes).data, name=key)
+
+
+def _parsed(root_uri: str, target: Target, stored: Stored) -> PointerRead:
+    return PointerRead(parse_pointer(root_uri, target, stored.data, etag=stored.etag), stored.data)

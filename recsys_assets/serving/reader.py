@@ -1,0 +1,109 @@
+"""What a service holds: the live release of one target, kept up to date behind its back and switched in one step."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import Target
+from recsys_assets.manifest.journal import Clock
+from recsys_assets.serving.announcing import Listener
+from recsys_assets.serving.following import Follower
+from recsys_assets.serving.last_known_good import LastKnownGood
+from recsys_assets.serving.loading import Limits
+from recsys_assets.serving.past import load_at
+from recsys_assets.serving.polling import Poller
+from recsys_assets.serving.single_flight import SingleFlight
+from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.serving.state import Outcome, Refresh, Status
+from recsys_assets.storage.store import ObjectStore
+
+_MISSED_POLLS = 3  # after so many intervals without an answer what is served is stale, even while a poll still waits
+
+
+class Reader:
+    """The live release of a target, in memory, every byte of it proven before it serves.
+
+    `with Reader(store, "shop", "home") as reader:` loads once and polls every `poll_seconds` from then on; without
+    `with` or `start()`, call `refresh()`. A request asks `with reader.snapshot() as s:` and holds one release from its
+    start to its end, whatever is shipped or collected meanwhile. The release that serves goes on serving while the next
+    one loads, and when the next one cannot be loaded.
+
+    `copy_folder` keeps a copy of what was served last, for starts without a store. `expire_after_seconds` is how long
+    the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
+    loaded, where there is nothing else. `listener(old, new)` is told after every switch, in the thread that refreshed.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is an independent choice of the service
+        self,
+        store: ObjectStore,
+        tenant: str,
+        surface: str,
+        *,
+        poll_seconds: float = 60.0,
+        copy_folder: Path | None = None,
+        expire_after_seconds: float | None = None,
+        fall_back: bool = False,
+        limits: Limits | None = None,
+        listener: Listener | None = None,
+        now: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        if poll_seconds <= 0:
+            raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
+        self._store = store
+        self._target = Target(tenant, surface)
+        self._limits = limits or Limits()
+        self._now = now
+        self._stale_after = timedelta(seconds=poll_seconds * _MISSED_POLLS)
+        self._expire_after = None if expire_after_seconds is None else timedelta(seconds=expire_after_seconds)
+        copy = LastKnownGood(copy_folder, self._target, store.root_uri, self._limits) if copy_folder else None
+        self._follower = Follower(
+            store, self._target, limits=self._limits, now=now, copy=copy, fall_back=fall_back, listener=listener
+        )
+        self._flight = SingleFlight(Refresh(Outcome.FAILED, None, why="no refresh has ended yet"))
+        self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
+
+    def __enter__(self) -> Self:
+        """Load, and poll from then on."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop polling."""
+        self.close()
+
+    def start(self) -> Refresh:
+        """Load once, in this thread, and poll in a thread of its own from then on; tell how the first look ended."""
+        first = self.refresh()
+        self._poller.start()
+        return first
+
+    def close(self, *, wait_seconds: float = 5.0) -> bool:
+        """Stop polling, and tell whether the thread ended in time; what is served can still be asked."""
+        return self._poller.stop(wait_seconds=wait_seconds)
+
+    def refresh(self, *, accept_older: bool = False) -> Refresh:
+        """Look at the store once and switch if there is something new; what goes wrong is told, not raised.
+
+        Who calls while a refresh is under way waits for it and gets its result. `accept_older` is for people who put an
+        old pointer back on purpose, such as a bucket from a backup.
+        """
+        return self._flight.run(lambda: self._follower.look(accept_older=accept_older), join=not accept_older)
+
+    def snapshot(self) -> Snapshot:
+        """Return the release that serves now, whole; hold it for one request.
+
+        Raises, when there is none, what a health check should show: `StoreUnavailableError` (no answer yet),
+        `NotFoundError` (no pointer), `ConfigurationError` (denied), `CorruptObjectError` (a release that is broken).
+        """
+        return self._follower.view.held()
+
+    def status(self) -> Status:
+        """Return state, release, ages and the last problem."""
+        return self._follower.view.status(
+            now=self._now(), stale_after=self._stale_after, expire_after=self._expire_after
+        )
+
+    def at(self, instant: datetime) -> Snapshot:
+        """Load what was live at an instant; what serves is not touched. Raises as `past.load_at` does."""
+        return load_at(self._store, self._target, instant, limits=self._limits)

@@ -1,0 +1,79 @@
+"""What a reader says of itself: in which state it is and why, and how one refresh ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target
+
+
+class State(StrEnum):
+    """How good what is served is; no two of them look alike, and none looks like an empty list."""
+
+    FRESH = "fresh"  # the release that the store's pointer named a moment ago
+    STALE = "stale"  # the last known good one: the store could not be asked, or what it said was refused
+    EXPIRED = "expired"  # a pointer that has not moved for longer than was allowed
+    BROKEN_RELEASE = "broken_release"  # the store's pointer names a release that cannot be loaded: an older one serves
+    NEVER_LOADED = "never_loaded"  # nothing can be served
+
+
+class Problem(StrEnum):
+    """Why a refresh failed: an answer of the store that stands, or no answer."""
+
+    OUTAGE = "outage"  # no answer: it may pass by itself
+    DENIED = "denied"  # credentials, permission or address
+    NO_POINTER = "no_pointer"  # the store answers, and there is no pointer: deleted, never shipped, or another store
+    BAD_POINTER = "bad_pointer"  # it is no pointer of this target, or names what is not this target's
+    OLDER_POINTER = "older_pointer"  # older than one seen before: a backup was restored, or a cache answers
+    BROKEN_RELEASE = "broken_release"  # a blob is missing, or not what its name says
+
+
+class Outcome(StrEnum):
+    """What became of a refresh."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """One look at the store: what came of it, the release served after it, and, of a failure, why."""
+
+    outcome: Outcome
+    release_id: str | None
+    problem: Problem | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a reader serves, since when, from where, and what stands in the way of something newer."""
+
+    target: Target
+    state: State
+    release_id: str | None
+    updated_at: datetime | None  # when the pointer to it was swapped
+    loaded_at: datetime | None
+    checked_at: datetime | None  # when the store last confirmed it
+    source: str | None  # "store", "disk" (the last known good copy) or "journal" (the release before a broken one)
+    failures: int  # refreshes that failed since the last that did not
+    problem: Problem | None
+    why: str
+
+
+def problem_of_pointer(error: RecsysAssetsError) -> Problem:
+    """Return what an error means that was met while the pointer was read."""
+    if isinstance(error, NotFoundError):
+        return Problem.NO_POINTER
+    return Problem.BAD_POINTER if isinstance(error, CorruptObjectError) else _problem(error)
+
+
+def problem_of_blobs(error: RecsysAssetsError) -> Problem:
+    """Return what an error means that was met while the blobs were read."""
+    return Problem.BROKEN_RELEASE if isinstance(error, (NotFoundError, CorruptObjectError)) else _problem(error)
+
+
+def _problem(error: RecsysAssetsError) -> Problem:
+    return Problem.DENIED if isinstance(error, ConfigurationError) else Problem.OUTAGE
