@@ -65,7 +65,7 @@ def _fill(stream: RawStream, buffer: bytearray, rest: bytes, *, limit: int) -> t
 
 def _skip_line(stream: RawStream, buffer: bytearray, size: int) -> tuple[bytes, int, bytes, bool]:
     """Read to the end of a line that begins in `buffer`; return its head and size, what follows, and if all ended."""
-    head = bytes(buffer[:MAX_TEXT_BYTES])
+    head = bytes(buffer[: min(size, MAX_TEXT_BYTES)])
     with memoryview(buffer) as view:
         while count := stream.readinto(view):
             end = buffer.find(b"\n", 0, count)
