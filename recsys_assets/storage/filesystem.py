@@ -1,23 +1,16 @@
 """A folder as an object store: create by link, swap under a lock by rename, everything synced before it is told."""
 
-import fcntl
-import hashlib
 import os
-import secrets
 import stat
-import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
-from recsys_assets.storage.folders import opened_file, opened_folder, read_at_most, told, walk
-from recsys_assets.storage.keys import check_key, check_prefix, check_root
+from recsys_assets.errors import ConflictError, OutcomeUnknownError
+from recsys_assets.storage.folders import opened_file, opened_folder, read_at_most, told, told_of_reading, walk
+from recsys_assets.storage.keys import check_key, check_prefix, check_root, is_key
+from recsys_assets.storage.locks import locked
 from recsys_assets.storage.store import Listed, Stored
-
-TEMPORARY = ".tmp"  # folders of the store's own, directly below the root: no key and no listing reaches them
-LOCKS = ".locks"
-STALE_SECONDS = 24 * 3600  # no write takes a day: its writer is dead
-_PAUSE_SECONDS = 0.002
+from recsys_assets.storage.temporaries import sweep, written
 
 
 class FilesystemStore:
@@ -41,13 +34,13 @@ class FilesystemStore:
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
         *folder, name = check_key(key).split("/")
-        with told(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
+        with told_of_reading(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             return Stored(read_at_most(fd, key=key, max_bytes=max_bytes), _etag(os.fstat(fd)))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
         """Return the object unless it still is the one marked `etag`; an idle poll reads no byte of it."""
         *folder, name = check_key(key).split("/")
-        with told(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
+        with told_of_reading(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             found = _etag(os.fstat(fd))
             return None if found == etag else Stored(read_at_most(fd, key=key, max_bytes=max_bytes), found)
 
@@ -62,19 +55,23 @@ class FilesystemStore:
     def create(self, key: str, data: bytes) -> str:
         """Write a new object by linking a synced temporary file to its name, which fails if the name exists."""
         *folder, name = check_key(key).split("/")
-        with told(key), self._written(data) as (temporaries, temporary):
-            with opened_folder(self._root, folder, make=True) as parent:
-                try:
-                    os.link(temporary, name, src_dir_fd=temporaries, dst_dir_fd=parent, follow_symlinks=False)
-                except FileExistsError as error:
-                    raise ConflictError(f"{key} exists already") from error
-                _sync(parent, key)
-            return _etag(os.stat(temporary, dir_fd=temporaries))
+        self._sweep_once()
+        with (
+            told(key),
+            written(self._root, data) as new,
+            opened_folder(self._root, folder, make=True) as parent,
+        ):
+            try:
+                os.link(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent, follow_symlinks=False)
+            except FileExistsError as error:
+                raise ConflictError(f"{key} exists already") from error
+            _sync(parent, key)
+            return _etag(new.found)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object read as `expected`, alone among all processes that swap this key."""
         *folder, name = check_key(key).split("/")
-        with told(key), self._locked(key):
+        with told(key), locked(self._root, key, seconds=self._lock_seconds):
             found = self._found(folder, name)
             if found is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
@@ -94,7 +91,7 @@ class FilesystemStore:
         folder = check_prefix(prefix).split("/")[:-1]
         found: list[Listed] = []
         with told(prefix), suppress(FileNotFoundError), opened_folder(self._root, folder) as parent:
-            found = sorted(item for item in walk(parent, prefix) if not item.key.startswith("."))
+            found = sorted(item for item in walk(parent, prefix) if is_key(item.key))
         yield from found
 
     def delete(self, key: str) -> None:
@@ -109,75 +106,29 @@ class FilesystemStore:
             os.fsync(parent)
 
     def _found(self, folder: Sequence[str], name: str) -> os.stat_result | None:
-        with suppress(FileNotFoundError), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            opened_folder(self._root, folder) as parent,
+            opened_file(parent, name) as fd,
+        ):
             return os.fstat(fd)
         return None
 
     def _replace(self, key: str, data: bytes, *, after_ns: int) -> str:
         *folder, name = key.split("/")
-        with self._written(data, after_ns=after_ns) as (temporaries, temporary):
-            etag = _etag(os.stat(temporary, dir_fd=temporaries))  # a rename keeps all of it
-            with opened_folder(self._root, folder, make=True) as parent:
-                os.rename(temporary, name, src_dir_fd=temporaries, dst_dir_fd=parent)
-                _sync(parent, key)
-            return etag
+        self._sweep_once()
+        with (
+            written(self._root, data, after_ns=after_ns) as new,
+            opened_folder(self._root, folder, make=True) as parent,
+        ):
+            os.rename(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent)
+            _sync(parent, key)
+            return _etag(new.found)
 
-    @contextmanager
-    def _written(self, data: bytes, *, after_ns: int = 0) -> Generator[tuple[int, str]]:
-        """Yield folder and name of a synced temporary file that holds `data`; gone afterwards if still there."""
-        with opened_folder(self._root, [TEMPORARY], make=True) as folder:
-            self._sweep(folder)
-            name = f"{os.getpid()}-{secrets.token_hex(16)}"
-            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    # Kernels stamp files by a coarse tick, which may repeat: an etag needs a time of its own.
-                    written_ns = max(time.time_ns(), after_ns + 1)
-                    os.utime(file.fileno(), ns=(written_ns, written_ns))
-                    os.fsync(file.fileno())
-                yield folder, name
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
-
-    def _sweep(self, folder: int) -> None:
-        """Remove what writers that died long ago left behind, once per store."""
-        if self._swept:
-            return
-        self._swept = True
-        for item in list(walk(folder, "")):
-            if time.time() - item.modified > STALE_SECONDS:
-                with suppress(FileNotFoundError, PermissionError):
-                    os.unlink(item.key, dir_fd=folder)
-
-    @contextmanager
-    def _locked(self, key: str) -> Generator[None]:
-        """Hold the key's lock file, which the kernel lets go when its process dies."""
-        name = hashlib.sha256(key.encode()).hexdigest()
-        with opened_folder(self._root, [LOCKS], make=True) as folder:
-            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
-        try:
-            self._wait_for(fd, key)
-            yield
-        finally:
-            os.close(fd)
-
-    def _wait_for(self, fd: int, key: str) -> None:
-        """Lock, but not for ever: a writer that is stopped while it holds the lock must not stop everybody."""
-        deadline = time.monotonic() + self._lock_seconds
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailableError(
-                        f"{key}: another process holds its lock for {self._lock_seconds:g} s: see who, then try again"
-                    ) from error
-                time.sleep(_PAUSE_SECONDS)
-            else:
-                return
+    def _sweep_once(self) -> None:
+        if not self._swept:
+            self._swept = True
+            sweep(self._root)
 
 
 def _etag(found: os.stat_result) -> str:

@@ -17,6 +17,7 @@ from recsys_assets.storage.store import Listed
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # without the last, a FIFO would wait for a writer
 _PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def opened_folder(root: str, segments: Sequence[str], *, make: bool = False) -> 
     """Yield a descriptor of the folder `segments` below `root`, made if it is missing and `make` says so."""
     if make:
         os.makedirs(root, exist_ok=True)  # noqa: PTH103 - the root is kept as a string, as URIs need it
-    fd = os.open(root, _FOLDER)
+    fd = _open_root(root)
     try:
         for segment in segments:
             if make:
@@ -69,36 +70,57 @@ def walk(folder: int, prefix: str) -> Iterator[Listed]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                below = _step(entry.name, parent=folder)
+                try:
+                    below = _step(entry.name, parent=folder)
+                except FileNotFoundError:  # removed since the folder was read: as if listed a moment later
+                    continue
                 try:
                     yield from walk(below, f"{prefix}{entry.name}/")
                 finally:
                     os.close(below)
             elif entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):  # deleted since the folder was read: as if listed a moment later
+                with suppress(FileNotFoundError):  # likewise
                     found = entry.stat(follow_symlinks=False)
                     yield Listed(f"{prefix}{entry.name}", found.st_size, found.st_mtime)
 
 
 @contextmanager
+def told_of_reading(key: str) -> Generator[None]:
+    """Turn operating system errors into the package's, where a missing file is a missing object."""
+    with told(key):
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"{key} is not in the store") from error
+
+
+@contextmanager
 def told(key: str) -> Generator[None]:
-    """Turn operating system errors into the package's: what is missing, what is forbidden, what may pass."""
+    """Turn operating system errors into the package's: what is forbidden, what cannot be, what may pass."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"{key} is not in the store") from error
     except OSError as error:
         cause = f"{key}: {error.strerror} ({error.filename})"
         if error.errno == errno.ELOOP:
             raise ConfigurationError(f"{key}: {_LINK}") from error
         if error.errno in _PERMISSION:
             raise ConfigurationError(f"{cause}: give this user the right to it, or use another root") from error
-        if error.errno in {errno.ENAMETOOLONG, errno.EXDEV, errno.EISDIR, errno.ENOTEMPTY}:
+        if error.errno in _IMPOSSIBLE:
             raise ConfigurationError(f"{cause}: the folder cannot hold this key; use another root") from error
         raise StoreUnavailableError(f"{cause}: nothing has changed; free the disk or try again") from error
 
 
 _LINK = "a symbolic link stands in its way, and links are not followed in a store: remove it"
+
+
+def _open_root(root: str) -> int:
+    try:
+        return os.open(root, _FOLDER)
+    except NotADirectoryError as error:
+        raise ConfigurationError(
+            f"{root}, the root of the store, is no folder, or became a symbolic link after the store was opened: "
+            "see who changed it; links are not followed in a store"
+        ) from error
 
 
 def _make(segment: str, *, parent: int) -> None:

@@ -41,6 +41,14 @@ HOSTILE = [
 PLAIN = ["a.json", "a/b/c.json", "con", "ä/ö.json", "a/.hidden", "a...b", "a b/c", "🙂/🙃", "a|b,[x]"]
 
 
+@pytest.fixture
+def atomic_store(store, request):
+    """A store for races: the mocked S3 looks at a condition first and writes after, so that two of its writers win."""
+    if "moto" in request.node.callspec.id:
+        pytest.skip("the mock's conditional writes are not atomic; the real server's are tried")
+    return store
+
+
 @pytest.fixture(
     params=["folder", "memory", "moto", pytest.param("weed", marks=pytest.mark.slow)],
 )
@@ -207,25 +215,25 @@ def test_plain_keys_of_all_kinds_stay_apart(store):  # F17
     assert sorted(item.key for item in store.list("")) == sorted(PLAIN)
 
 
-def test_of_many_creators_one_wins(store):  # F5
-    assert _race(8, lambda n: store.create("a", f"{n}".encode())) == 1
+def test_of_many_creators_one_wins(atomic_store):  # F5
+    assert _race(8, lambda n: atomic_store.create("a", f"{n}".encode())) == 1
 
 
-def test_no_update_of_a_counter_is_lost(store):  # F5
-    store.create("a", b"0")
+def test_no_update_of_a_counter_is_lost(atomic_store):  # F5
+    atomic_store.create("a", b"0")
 
     def count(_):
         for _ in range(5):
             while True:
-                stored = store.get("a", max_bytes=9)
+                atomic_stored = atomic_store.get("a", max_bytes=9)
                 try:
-                    store.swap("a", str(int(stored.data) + 1).encode(), expected=stored.etag)
+                    atomic_store.swap("a", str(int(atomic_stored.data) + 1).encode(), expected=atomic_stored.etag)
                 except ConflictError:
                     continue
                 break
 
     _race(4, count)
-    assert store.get("a", max_bytes=9).data == b"20"
+    assert atomic_store.get("a", max_bytes=9).data == b"20"
 
 
 def test_the_root_can_stand_in_a_uri(store):

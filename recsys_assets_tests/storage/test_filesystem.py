@@ -20,7 +20,9 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.storage.filesystem import LOCKS, STALE_SECONDS, TEMPORARY, FilesystemStore
+from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.storage.locks import LOCKS
+from recsys_assets.storage.temporaries import STALE_SECONDS, TEMPORARY
 
 ROOT = Path(__file__).parents[2]
 
