@@ -1,128 +1,161 @@
-"""The compiled scan of a blob's rows: each byte looked at once, any byte out of place named by its offset."""
+"""The compiled scan of a blob's body: each byte looked at once, the first one out of place named by its offset."""
 
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_assets.artifacts.escaping import Pieces
+from recsys_assets.artifacts.rows import Codes, Numbers
 from recsys_assets.raw.compiling import compiled, inlined
-from recsys_assets.raw.interning import FULL, intern
+from recsys_assets.raw.interning import Tables, intern
+from recsys_assets.raw.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
 
-OK, MISPLACED = 0, 1
-_PROBLEM, _AT, _ROWS, _MEMBERS = 0, 1, 2, 3
-_QUOTE, _BACKSLASH, _COMMA, _CLOSE, _POINT, _ZERO, _NINE = 34, 92, 44, 93, 46, 48, 57
-_MAX_DIGITS = 16  # of a whole number: under 2 ** 53
+STOPPED, LISTS, MEMBERS = 0, 1, 2  # of the state: where the scan ended, and how many of each it read
+BEFORE_KEY, AFTER_KEY, BEFORE_MEMBER, AFTER_MEMBER = range(4)  # of the fixed texts, the first bracket or comma left out
+MAX_VALUE = 2**53  # readers hold numbers as doubles, in which whole numbers are exact below it
+_OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _NINE, _BRACE, _QUOTE, _BACKSLASH = (ord(char) for char in '[],.09}"\\')
+_TEN = 10
+_WIDTH = 32
 _BAD = -1
 
 
-# fmt: off
+class Found(NamedTuple):
+    """Where a scan puts what it reads: ids as codes of its tables, in order of appearance."""
+
+    keys: Codes
+    offsets: Numbers
+    members: Codes
+    values: Numbers
+    key_texts: Tables
+    member_texts: Tables
+    state: NDArray[np.int64]
+
+
 @compiled
-def scan_body(text, start, stop, pieces, bounds, keyed, valued, scale, keys, members, row_keys, offsets, codes, values, state):  # noqa: ANN001, ANN201, C901, PLR0912, PLR0913, PLR0915, PLR0917, E501  # pyright: ignore[reportMissingParameterType]
-    """Fill row keys, offsets, member codes and values; `state` ends as problem, offset of it, rows and members."""
-    # fmt: on
-    at, row, count = start, 0, 0
-    offsets[0] = 0
-    state[_PROBLEM] = MISPLACED
-    while True:
-        if keyed:
-            if at == stop:
-                break
-            if row and (text[at] != _COMMA):
-                state[_AT] = at
-                return
-            at += 1 if row else 0
-            at = _expect(text, at, stop, pieces, bounds[0], bounds[1])
-            end = _string_end(text, at, stop)
-            if at == _BAD or end == _BAD:
-                state[_AT] = max(at, 0)
-                return
-            code = intern(keys, 0, text, at + 1, end - at - 2)
-            if code == FULL:
-                state[_AT] = at
-                return
-            row_keys[row] = code
-            at = _expect(text, end, stop, pieces, bounds[1], bounds[2])
-            if at == _BAD:
-                state[_AT] = end
-                return
-        first = count
-        while at < stop and text[at] != _CLOSE:
-            if count > first:
-                if text[at] != _COMMA:
-                    state[_AT] = at
-                    return
-                at += 1
-            begin = at
-            at = _expect(text, at, stop, pieces, bounds[3], bounds[4])
-            end = _string_end(text, at, stop)
-            if at == _BAD or end == _BAD:
-                state[_AT] = begin
-                return
-            code = intern(members, 0, text, at + 1, end - at - 2)
-            at = _expect(text, end, stop, pieces, bounds[4], bounds[5])
-            if code == FULL or at == _BAD:
-                state[_AT] = begin
-                return
-            if valued:
-                end = _number_end(text, at, stop, scale, values, count)
-                at = _expect(text, end, stop, pieces, bounds[5], bounds[6])
-                if end == _BAD or at == _BAD:
-                    state[_AT] = begin
-                    return
-            codes[count] = code
-            count += 1
-        row += 1
-        offsets[row] = count
-        if not keyed:
-            break
-        begin = at
-        at = _expect(text, at, stop, pieces, bounds[2], bounds[3])
-        if at == _BAD:
-            state[_AT] = begin
-            return
-    state[_AT], state[_ROWS], state[_MEMBERS] = at, row, count
-    if at == stop:
-        state[_PROBLEM] = OK
+def scan_body(data: Bytes, start: int, stop: int, fixed: Pieces, scale: int, found: Found) -> bool:
+    """Read the array at `start`; return whether it ends at `stop`, all of it as the encoder writes it.
+
+    The state tells where the scan stopped: the first byte out of place, if the array is not as it should be. Behind
+    `stop` there must be `PADDING` readable bytes. Without room for keys the array is a list of members; without a
+    scale they have no values.
+    """
+    found.offsets[0] = 0
+    found.state[STOPPED] = start
+    if not len(found.keys):
+        found.state[LISTS] = 1
+        at = _scan_list(data, start, stop, fixed, scale, found, 0)
+        found.offsets[1] = found.state[MEMBERS]
+        return at == stop
+    at, lists = start, 0
+    if byte_at(data, at) == _OPEN and byte_at(data, at + 1) == _CLOSE:
+        return at + 2 == stop
+    while at != _BAD and at < stop and byte_at(data, at) == (_COMMA if lists else _OPEN):
+        at = _scan_row(data, at + 1, stop, fixed, scale, found, lists)
+        lists += 1
+        found.offsets[lists] = found.state[MEMBERS]
+    found.state[LISTS] = lists
+    if at == _BAD:
+        return False
+    found.state[STOPPED] = at
+    return lists > 0 and at + 1 == stop and byte_at(data, at) == _CLOSE
 
 
 @inlined
-def _expect(text, at, stop, pieces, first, last):  # noqa: ANN001, ANN202, PLR0913, PLR0917  # pyright: ignore[reportMissingParameterType]
-    """Return the offset behind a fixed text, or _BAD if it does not stand at `at`."""
-    if at == _BAD or at + last - first > stop:
+def _scan_row(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found: Found, row: int) -> int:
+    at = _expect(data, at, fixed, BEFORE_KEY, found)
+    end = _string_end(data, at, stop, found)
+    if end == _BAD:
         return _BAD
-    for n in range(first, last):
-        if text[at] != pieces[n]:
+    found.keys[row] = intern(found.key_texts, 0, data, at + 1, end - at - 2)
+    at = _scan_list(data, _expect(data, end, fixed, AFTER_KEY, found), stop, fixed, scale, found, row)
+    return _expect_byte(data, at, _BRACE, found)
+
+
+@inlined
+def _scan_list(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found: Found, row: int) -> int:
+    """Read the array of members at `at`; return the position behind it."""
+    first = count = found.offsets[row]
+    at = _expect_byte(data, at, _OPEN, found)
+    while at != _BAD and at < stop and byte_at(data, at) != _CLOSE:
+        if count > first:
+            at = _expect_byte(data, at, _COMMA, found)
+        at = _expect(data, at, fixed, BEFORE_MEMBER, found)
+        end = _string_end(data, at, stop, found)
+        if end == _BAD:
             return _BAD
-        at += 1
-    return at
+        found.members[count] = intern(found.member_texts, 0, data, at + 1, end - at - 2)
+        at = _expect(data, end, fixed, AFTER_MEMBER, found)
+        if scale:
+            at = _expect_byte(data, _read_number(data, at, scale, found, count), _BRACE, found)
+        count += 1
+    found.state[MEMBERS] = count
+    return _expect_byte(data, at, _CLOSE, found)
 
 
 @inlined
-def _string_end(text, at, stop):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
-    """Return the offset behind the closing quote of the string that begins at `at`, or _BAD."""
-    if at == _BAD or at >= stop or text[at] != _QUOTE:
+def _expect(data: Bytes, at: int, fixed: Pieces, text: int, found: Found) -> int:
+    """Return the position behind a fixed text, or _BAD, noting where, if another one stands there."""
+    if at == _BAD:
         return _BAD
-    at += 1
-    while at < stop and text[at] != _QUOTE:
-        at += 2 if text[at] == _BACKSLASH else 1
-    return at + 1 if at < stop else _BAD
-
-
-@inlined
-def _number_end(text, at, stop, scale, values, place):  # noqa: ANN001, ANN202, PLR0913, PLR0917  # pyright: ignore[reportMissingParameterType]
-    """Read a plain number in its shortest form into `values[place]`, in units of 1 / `scale`; return the offset behind."""
-    begin, whole = at, 0
-    while at < stop and _ZERO <= text[at] <= _NINE:
-        whole = whole * 10 + (text[at] - _ZERO)
-        at += 1
-    if at == begin or at - begin > _MAX_DIGITS or (text[begin] == _ZERO and at - begin > 1):
-        return _BAD
-    value, unit = whole * scale, scale
-    if at < stop and text[at] == _POINT:
-        at += 1
-        begin = at
-        while at < stop and _ZERO <= text[at] <= _NINE:
-            if unit < 10:
-                return _BAD
-            unit //= 10
-            value += (text[at] - _ZERO) * unit
+    start, length = fixed.starts[text], fixed.starts[text + 1] - fixed.starts[text]
+    if not equal_bytes(data, at, fixed.data, start, length):
+        while byte_at(data, at) == byte_at(fixed.data, start):
             at += 1
-        if at == begin or text[at - 1] == _ZERO:
-            return _BAD
-    values[place] = value
+            start += 1
+        found.state[STOPPED] = at
+        return _BAD
+    return at + length
+
+
+@inlined
+def _expect_byte(data: Bytes, at: int, byte: int, found: Found) -> int:
+    if at == _BAD:
+        return _BAD
+    if byte_at(data, at) != byte:
+        found.state[STOPPED] = at
+        return _BAD
+    return at + 1
+
+
+@inlined
+def _string_end(data: Bytes, at: int, stop: int, found: Found) -> int:
+    """Return the position behind the string that begins at `at`; what stands in it is judged once per distinct one."""
+    if _expect_byte(data, at, _QUOTE, found) == _BAD:
+        return _BAD
+    end = at + 1
+    while end < stop:
+        end += lowest_bit(find_special(data, end))
+        byte = byte_at(data, end) if end < stop else _QUOTE
+        if byte == _QUOTE:
+            break
+        end += 2 if byte == _BACKSLASH else 1
+    if end >= stop:
+        found.state[STOPPED] = at
+        return _BAD
+    return end + 1
+
+
+@inlined
+def _read_number(data: Bytes, at: int, scale: int, found: Found, place: int) -> int:
+    """Read a number in its shortest form, in units of 1 / `scale`; return the position behind it."""
+    if at == _BAD:
+        return _BAD
+    begin, whole, limit = at, 0, MAX_VALUE // scale
+    while _ZERO <= byte_at(data, at) <= _NINE and whole < limit:
+        whole = whole * _TEN + np.int64(byte_at(data, at)) - _ZERO
+        at += 1
+    value, unit, point = whole * scale, scale, at
+    if byte_at(data, at) == _POINT:
+        at += 1
+        while _ZERO <= byte_at(data, at) <= _NINE and unit >= _TEN:
+            unit //= _TEN
+            value += (np.int64(byte_at(data, at)) - _ZERO) * unit
+            at += 1
+    leading_zero = point - begin > 1 and byte_at(data, begin) == _ZERO
+    trailing = at > point and not (_ZERO < byte_at(data, at - 1) <= _NINE)
+    if at == begin or whole >= limit or leading_zero or trailing:
+        found.state[STOPPED] = at if at == begin or trailing else begin
+        return _BAD
+    found.values[place] = value
     return at

@@ -1,17 +1,19 @@
-"""Rows to an immutable blob under its content hash, and the blob's bytes back to rows."""
+"""Rows to an immutable blob under its content hash; `decoding` reads its bytes back."""
 
 import hashlib
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 
-from recsys_assets.artifacts.encoding import body_size, write_body
+from recsys_assets.artifacts.encoding import Body, body_size, prepare, write_body
 from recsys_assets.artifacts.escaping import quote
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.errors import LimitExceededError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 
 ZEROED_BUILD = b',"build":{"built_at":"","version":""}}'
+_NO_VERSION = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +27,41 @@ class Blob:
 def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
     """Write rows as the kind's JSON document and name it by its content.
 
-    Version and digest come from one pass of SHA-256 over the shared beginning: only the ends differ. Raises
-    `LimitExceededError` before anything is built if the blob would be larger than `max_bytes`.
+    Raises `LimitExceededError` before anything is built if the blob would be larger than `max_bytes`.
     """
     head = _head(rows, kind=kind, target=target, window=window)
-    tail_size = len(_tail("0" * 64, window))
-    size = len(head) + body_size(rows) + 1 + tail_size
+    body = prepare(rows)
+    size = len(head) + body_size(body) + len(_tail(_NO_VERSION, window))
     if size > max_bytes:
         raise LimitExceededError(
-            f"{kind} of {target} would have {size} bytes, artifacts.{kind}.max_bytes allows {max_bytes}: "
+            f"{kind} of {target} would have {size:,} bytes, artifacts.{kind}.max_bytes allows {max_bytes:,}: "
             "lower a cut (max_items, max_neighbors, max_items_per_user), or raise max_bytes if consumers can read it",
         )
-    out = np.empty(size, np.uint8)
-    end = size - tail_size
-    out[: len(head)] = np.frombuffer(head, np.uint8)
-    write_body(rows, out[len(head) : end - 1])
-    out[end - 1] = ord("]")
-    content = hashlib.sha256(out[:end])
-    proof = content.copy()
-    proof.update(ZEROED_BUILD)
-    tail = _tail(proof.hexdigest(), window)
-    content.update(tail)
-    out[end:] = np.frombuffer(tail, np.uint8)
-    return Blob(ArtifactRef(kind, proof.hexdigest(), size, content.hexdigest()), out.tobytes())
+    return _write(head, body, size, kind=kind, window=window)
+
+
+def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> Blob:
+    """Write all bytes into their final place, hashing what was just written.
+
+    Version and digest come from one pass: the texts they hash differ in their ends only.
+    """
+    stream = BytesIO()
+    stream.seek(size - 1)
+    stream.write(b"}")
+    with stream.getbuffer() as view:
+        view[: len(head)] = head
+        content, done = hashlib.sha256(head), len(head)
+        for end in write_body(body, np.frombuffer(view, np.uint8), done):
+            content.update(view[done:end])
+            done = end
+        proof = content.copy()
+        proof.update(ZEROED_BUILD)
+        version = proof.hexdigest()
+        tail = _tail(version, window)
+        view[done:] = tail
+        content.update(tail)
+    # The stream hands out the very buffer that was filled: half the memory of a copy.
+    return Blob(ArtifactRef(kind, version, size, content.hexdigest()), stream.getvalue())
 
 
 def _head(rows: Rows, *, kind: str, target: Target, window: Window) -> bytes:
@@ -55,7 +69,7 @@ def _head(rows: Rows, *, kind: str, target: Target, window: Window) -> bytes:
     return (
         f'{{"v":1,"artifact_type":{quote(kind)},"tenant":{quote(target.tenant)},"surface":{quote(target.surface)},'
         f'{segment}"window":{{"start":"{rfc3339(window.start)}","end":"{rfc3339(window.end)}"}},'
-        f'"{rows.shape.body}":['
+        f'"{rows.shape.body}":'
     ).encode()
 
 

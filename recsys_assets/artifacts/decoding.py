@@ -1,30 +1,32 @@
-"""A blob's bytes back to rows: strict, so that what is read is exactly what the encoder writes, or refused by offset."""
+"""A blob's bytes back to rows: what is read is exactly what the encoder writes, or refused by offset."""
 
-import json
 import re
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from recsys_assets.artifacts.body_scan import OK, scan_body
-from recsys_assets.artifacts.encoding import pieces_of
-from recsys_assets.artifacts.escaping import quote
-from recsys_assets.artifacts.rows import Codes, Rows, Shape
+from recsys_assets.artifacts.body_scan import LISTS, MEMBERS, STOPPED, Found, scan_body
+from recsys_assets.artifacts.encoding import fixed_texts
+from recsys_assets.artifacts.escaping import Pieces, needs_escape, unquote
+from recsys_assets.artifacts.rows import Codes, Numbers, Rows, Shape
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.raw.interning import Tables, new_tables
+from recsys_assets.raw.part import PADDING
 
-_STRING = rb'"((?:[^"\\]|\\.)*)"'
+_STRING = rb'("(?:[^"\\]|\\.)*")'
 _INSTANT = rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"'
 _HEAD = re.compile(
     rb'\{"v":1,"artifact_type":' + _STRING + rb',"tenant":' + _STRING + rb',"surface":' + _STRING + rb","
     rb'(?:"segment":' + _STRING + rb",)?"
-    rb'"window":\{"start":' + _INSTANT + rb',"end":' + _INSTANT + rb"\},"
-    rb'"([a-z_]+)":\['
+    rb'"window":\{"start":' + _INSTANT + rb',"end":' + _INSTANT + rb'\},"([a-z_]+)":'
 )
-_TAIL = re.compile(rb'\],"build":\{"built_at":"[^"]*","version":"[0-9a-f]*","source_hash":"[0-9a-f]*"\}\}\Z')
+_TAIL = re.compile(
+    rb',"build":\{"built_at":' + _INSTANT + rb',"version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z'
+)
 _MAX_TAIL = 300
-_MIN_MEMBER = 3  # bytes of the shortest member and its comma: what bounds their number by the size
+_MAX_HEAD = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,70 +44,108 @@ class Envelope:
 def decode(data: bytes, shape: Shape) -> tuple[Envelope, Rows]:
     """Return envelope and rows of a blob in the form that `codec.encode` writes.
 
-    Codes of keys and members are positions in ascending dictionaries. Raises `CorruptObjectError` with the offset of
-    the first byte that the encoder would not have written; values must be non-negative.
+    Codes of keys and members are positions in ascending dictionaries of the ids that stand in the blob. Values are
+    whole numbers of 1 / scale, from 0 to 2**53 - 1. Whether the version is that of the bytes is for the store's reader
+    to prove; whether rows are in order is for the contract. Raises `CorruptObjectError`, naming the first byte that the
+    encoder would not have written, or the id that it would have written otherwise.
     """
-    head = _HEAD.match(data)
+    head = _HEAD.match(data, 0, _MAX_HEAD)
     tail = _TAIL.search(data, max(0, len(data) - _MAX_TAIL))
-    if head is None or tail is None or head.end() > tail.start() or head.group(7).decode() != shape.body:
-        raise CorruptObjectError(f"no artifact with the body {shape.body!r}: {data[:200]!r}; build it again")
-    tenant, surface, kind = (_text(head.group(n)) for n in (2, 3, 1))
-    segment = _text(head.group(4)) if head.group(4) is not None else None
+    if head is None or head.group(7).decode() != shape.body:
+        raise CorruptObjectError(
+            f"no artifact with the body {shape.body!r}, it begins with {data[:200]!r}: build it again"
+        )
+    if tail is None or head.end() > tail.start() or tail.group(1) != head.group(6) or tail.group(2) != tail.group(3):
+        raise CorruptObjectError(f"the artifact ends with {data[-_MAX_TAIL:]!r}, not as one does: build it again")
+    kind, tenant, surface = (_text(head.group(n)) for n in (1, 2, 3))
+    segment = _text(head.group(4)) if head.group(4) else None
     start, end = (head.group(n).decode() for n in (5, 6))
     return Envelope(kind, tenant, surface, segment, start, end), _rows(data, head.end(), tail.start(), shape)
 
 
+def _text(literal: bytes) -> str:
+    text = unquote(literal.decode(errors="replace"))
+    if not text:
+        raise CorruptObjectError(
+            f"the envelope has {literal[:80]!r}, which no encoder writes: build the artifact again"
+        )
+    return text
+
+
 def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
     """Scan the body and put the ids, which come out in order of appearance, into ascending dictionaries."""
-    text = np.frombuffer(data, np.uint8)
-    room = (stop - start) // _MIN_MEMBER + 2
-    keys, members = (new_tables(1, capacity=room, text_bytes=stop - start + 64) for _ in range(2))
-    pieces, bounds = pieces_of(shape)
-    offsets, row_keys = np.empty(room + 1, np.int64), np.empty(room, np.uint32)
-    codes, values = np.empty(room, np.uint32), np.empty(room if shape.value else 1, np.int64)
-    state = np.zeros(4, np.int64)
-    scan_body(
-        text, start, stop, pieces, bounds, bool(shape.key), bool(shape.value), shape.scale,
-        keys, members, row_keys, offsets, codes, values, state,
-    )  # fmt: skip
-    problem, at, rows, count = state.tolist()
-    if problem != OK:
-        raise CorruptObjectError(f"byte {at} of the artifact is not what the encoder writes: {data[at : at + 60]!r}; build it again")
-    key_ids, key_ranks = _dictionary(keys)
-    member_ids, member_ranks = _dictionary(members)
+    fixed = _fixed(shape)
+    found = _room(stop - start, fixed.starts, keyed=shape.key is not None)
+    scale = shape.scale if shape.value else 0
+    if not scan_body(np.frombuffer(data, np.uint8), start, stop, fixed, scale, found):
+        at = int(found.state[STOPPED])
+        raise CorruptObjectError(
+            f"byte {at} of the artifact is not what the encoder writes: {data[at : at + 60]!r}; build it again"
+        )
+    lists, members = int(found.state[LISTS]), int(found.state[MEMBERS])
+    key_ids, key_ranks = _dictionary(found.key_texts)
+    member_ids, member_ranks = _dictionary(found.member_texts)
     return Rows(
         shape=shape,
-        keys=key_ranks[row_keys[:rows]] if shape.key else np.empty(0, np.uint32),
-        offsets=offsets[: rows + 1].copy(),
-        members=member_ranks[codes[:count]],
-        values=values[:count].copy() if shape.value else np.zeros(count, np.int64),
+        keys=key_ranks[found.keys[:lists]],
+        offsets=found.offsets[: lists + 1].copy(),
+        members=member_ranks[found.members[:members]],
+        values=found.values[:members].copy() if shape.value else np.zeros(members, np.int64),
         key_ids=key_ids,
         member_ids=member_ids,
     )
 
 
+def _fixed(shape: Shape) -> Pieces:
+    """Return the fixed texts in the order of `body_scan`, without the comma or bracket in front."""
+    key, member = fixed_texts(shape)
+    texts = [text.encode() for text in (key[0][1:], key[1], member[0][1:], member[1])]
+    starts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return Pieces(np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8), starts)
+
+
+def _room(size: int, starts: Numbers, *, keyed: bool) -> Found:
+    """Return arrays for as many rows and members as `size` bytes can hold; pages that stay empty cost nothing."""
+    lengths = np.diff(starts)
+    rows = size // (int(lengths[:2].sum()) + len('""[]},')) + 2 if keyed else 0
+    members = size // (int(lengths[2:].sum()) + len('"",')) + 2
+    return Found(
+        keys=np.empty(rows, np.uint32),
+        offsets=np.empty(max(rows, 1) + 1, np.int64),
+        members=np.empty(members, np.uint32),
+        values=np.empty(members, np.int64),
+        key_texts=new_tables(1, capacity=max(rows, 1), text_bytes=size + PADDING),
+        member_texts=new_tables(1, capacity=members, text_bytes=size + PADDING),
+        state=np.zeros(3, np.int64),
+    )
+
+
 def _dictionary(tables: Tables) -> tuple[pl.Series, Codes]:
-    """Return the distinct strings, ascending, and the rank of each code."""
-    count = int(tables.state[0, 0])
-    spans = tables.spans[0, :count, :2].tolist()
-    raw = tables.text[: int(tables.state[0, 2])].tobytes()
-    texts = pl.Series([_text(raw[start : start + length]) for start, length in spans], dtype=pl.String)
+    """Return the distinct ids, ascending, and the rank of each code."""
+    count, size = int(tables.state[0, 0]), int(tables.state[0, 2])
+    starts = np.append(tables.spans[0, :count, 0], size)
+    texts = _unescaped(starts, tables.text[:size].tobytes())
+    if texts.is_sorted():
+        return texts, np.arange(count, dtype=np.uint32)
     order = texts.arg_sort()
     ranks = np.empty(count, np.uint32)
     ranks[order.to_numpy()] = np.arange(count, dtype=np.uint32)
     return texts.gather(order), ranks
 
 
-def _text(raw: bytes) -> str:
-    """Return what a JSON string stands for, if it is written as the encoder writes it."""
+def _unescaped(starts: Numbers, data: bytes) -> pl.Series:
+    """Return the strings that stand between quotes, as what they mean; refuse those the encoder writes otherwise."""
+    array = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
     try:
-        if b"\\" not in raw and not any(char in raw for char in (b"<", b">", b"&")):
-            text = raw.decode()
-            if text.isprintable():
-                return text
-        text = json.loads(b'"' + raw + b'"')
-        if quote(text).encode() == b'"' + raw + b'"':
-            return text
-    except (ValueError, UnicodeEncodeError):
-        pass
-    raise CorruptObjectError(f"string {raw[:80]!r} is not written as the encoder writes it: build the artifact again")
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise CorruptObjectError(f"an id of the artifact is not UTF-8 ({error}): build it again") from error
+    literals = pl.Series(array, dtype=pl.String)
+    special = needs_escape(literals)
+    if not special.any():
+        return literals
+    meant = [unquote(f'"{literal}"') for literal in literals.filter(special)]
+    if None in meant:
+        wrong = literals.filter(special)[meant.index(None)]
+        raise CorruptObjectError(f"the id {wrong[:80]!r} is not written as the encoder writes it: build it again")
+    return literals.scatter(special.arg_true(), pl.Series(meant, dtype=pl.String))

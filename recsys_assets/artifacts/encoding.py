@@ -1,169 +1,166 @@
-"""Rows to JSON bytes, compiled: the exact size first, then every byte once, no intermediate strings."""
+"""Rows to JSON bytes, compiled: the exact size first, then every byte once, no strings in between."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from recsys_assets.artifacts.escaping import Bytes, quote_ids
-from recsys_assets.artifacts.rows import Numbers, Rows, Shape
+from recsys_assets.artifacts.escaping import Pieces, quote_ids
+from recsys_assets.artifacts.rows import Codes, Numbers, Rows, Shape
+from recsys_assets.raw.compiling import compiled, inlined
+from recsys_assets.raw.words import Bytes, copy_bytes
 
-MAX_SCALE_DIGITS = 6
-
-
-def body_size(rows: Rows) -> int:
-    """Return how many bytes `write_body` writes."""
-    pieces, bounds = pieces_of(rows.shape)
-    _, key_starts = quote_ids(rows.key_ids)
-    _, item_starts = quote_ids(rows.member_ids)
-    return int(
-        _size(
-            rows.keys,
-            rows.offsets,
-            rows.members,
-            rows.values,
-            np.diff(key_starts),
-            np.diff(item_starts),
-            np.diff(bounds),
-            rows.shape.scale,
-            rows.shape.value is not None,
-        ),
-    )
+BLOCK_MEMBERS = 1 << 16  # written before they are handed on to be hashed, while the processor still holds them
+_OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
+_TEN = 10
 
 
-def write_body(rows: Rows, out: Bytes) -> None:
-    """Write the rows, without the brackets around them, to `out`, which `body_size` measured."""
-    pieces, bounds = pieces_of(rows.shape)
-    key_bytes, key_starts = quote_ids(rows.key_ids)
-    item_bytes, item_starts = quote_ids(rows.member_ids)
-    _write(
+class Body(NamedTuple):
+    """What compiled code sees of rows: the lists, and the text of each id up to its value or its list.
+
+    The text of every entry and of every row begins with the comma that parts it from the one before; what stands first
+    in an array gets the array's bracket instead.
+    """
+
+    keys: Codes
+    offsets: Numbers
+    members: Codes
+    values: Numbers
+    key_texts: Pieces
+    member_texts: Pieces
+    scale: int  # 0: members have no value
+
+
+def prepare(rows: Rows) -> Body:
+    """Return rows ready to be measured and written."""
+    shape = rows.shape
+    key_texts, member_texts = fixed_texts(shape)
+    return Body(
         rows.keys,
         rows.offsets,
         rows.members,
         rows.values,
-        key_bytes,
-        key_starts,
-        item_bytes,
-        item_starts,
-        pieces,
-        bounds,
-        rows.shape.scale,
-        rows.shape.value is not None,
-        out,
+        quote_ids(rows.key_ids, before=key_texts[0], after=key_texts[1]),
+        quote_ids(rows.member_ids, before=member_texts[0], after=member_texts[1]),
+        shape.scale if shape.value else 0,
     )
 
 
-def pieces_of(shape: Shape) -> tuple[Bytes, Numbers]:
-    """Return the fixed texts of a shape: row open, after key, row close, item open, after id, item close."""
-    row = (f'{{"{shape.key}":', f',"{shape.entries}":[', "]}") if shape.key else ("", "", "")
-    item = (f'{{"{shape.member}":', f',"{shape.value}":', "}") if shape.value else ("", "", "")
-    texts = [text.encode() for text in (*row, *item)]
-    bounds = np.cumsum([0, *(len(text) for text in texts)], dtype=np.int64)
-    return np.frombuffer(b"".join(texts), np.uint8), bounds
+def fixed_texts(shape: Shape) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return what stands before and after the id of a row, and before and after the id of a member."""
+    row = (f',{{"{shape.key}":', f',"{shape.entries}":') if shape.key else ("", "")
+    member = (f',{{"{shape.member}":', f',"{shape.value}":') if shape.value else (",", "")
+    return row, member
 
 
-@njit(cache=True, nogil=True)
-def _size(keys, offsets, items, values, key_lengths, item_lengths, piece_lengths, scale, valued):  # noqa: ANN001, ANN202, PLR0913, PLR0917  # pyright: ignore[reportMissingParameterType]
-    rows = len(offsets) - 1
-    keyed = len(keys) == rows and piece_lengths[0] > 0
+def body_size(body: Body) -> int:
+    """Return how many bytes the body's array takes, brackets included."""
+    if not len(body.offsets) - 1:
+        return len("[]")
+    return int(_measure(body)) + (len("]") if len(body.keys) else 0)
+
+
+def write_body(body: Body, out: Bytes, start: int) -> Iterator[int]:
+    """Write the body's array to `out` from `start` on, block by block; yield where each block ends.
+
+    `out` must have room for a vector of `PADDING` bytes behind the array.
+    """
+    lists = len(body.offsets) - 1
+    at, first = start, 0
+    while first < lists:
+        last = max(first + 1, int(np.searchsorted(body.offsets, body.offsets[first] + BLOCK_MEMBERS, side="right")) - 1)
+        at = int(_write(body, first, last, out, at))
+        if first == 0:
+            out[start] = _OPEN
+        first = last
+        yield at
+    if len(body.keys) or not lists:
+        closing = b"]" if lists else b"[]"
+        out[at : at + len(closing)] = np.frombuffer(closing, np.uint8)
+        yield at + len(closing)
+
+
+@compiled
+def _measure(body: Body) -> int:
+    """Return the bytes of all lists, each with its row around it."""
     total = np.int64(0)
-    for row in range(rows):
+    keyed = len(body.keys) > 0
+    starts = body.member_texts.starts
+    for n in range(len(body.offsets) - 1):
         if keyed:
-            total += key_lengths[keys[row]] + piece_lengths[0] + piece_lengths[1] + piece_lengths[2]
-        count = offsets[row + 1] - offsets[row]
-        total += max(count - 1, 0) + count * (piece_lengths[3] + piece_lengths[4] + piece_lengths[5])
-        for at in range(offsets[row], offsets[row + 1]):
-            total += item_lengths[items[at]]
-            if valued:
-                total += _number_length(values[at], scale)
-    return total + max(rows - 1, 0)
+            key = body.keys[n]
+            total += body.key_texts.starts[key + 1] - body.key_texts.starts[key] + 1
+        total += 1 if body.offsets[n + 1] > body.offsets[n] else 2
+        for place in range(body.offsets[n], body.offsets[n + 1]):
+            member = body.members[place]
+            total += starts[member + 1] - starts[member]
+            if body.scale:
+                total += _number_length(body.values[place], body.scale) + 1
+    return int(total)
 
 
-@njit(cache=True, nogil=True)
-def _write(  # noqa: ANN202, PLR0913, PLR0917
-    keys,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    offsets,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    items,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    values,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    key_bytes,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    key_starts,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    item_bytes,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    item_starts,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    pieces,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    bounds,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    scale,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    valued,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-    out,  # noqa: ANN001  # pyright: ignore[reportMissingParameterType]
-):
-    at = 0
-    rows = len(offsets) - 1
-    keyed = len(keys) == rows and bounds[1] > bounds[0]
-    for row in range(rows):
-        if row:
-            out[at] = 44
-            at += 1
+@compiled
+def _write(body: Body, first: int, last: int, out: Bytes, at: int) -> int:
+    """Write the lists from `first` up to `last`; return the position behind them."""
+    keyed = len(body.keys) > 0
+    for n in range(first, last):
         if keyed:
-            key = keys[row]
-            at = _copy(out, at, pieces, bounds[0], bounds[1])
-            at = _copy(out, at, key_bytes, key_starts[key], key_starts[key + 1])
-            at = _copy(out, at, pieces, bounds[1], bounds[2])
-        for n in range(offsets[row], offsets[row + 1]):
-            if n > offsets[row]:
-                out[at] = 44
+            at = _write_text(body.key_texts, body.keys[n], out, at)
+        opening = at
+        for place in range(body.offsets[n], body.offsets[n + 1]):
+            at = _write_text(body.member_texts, body.members[place], out, at)
+            if body.scale:
+                at = _write_number(body.values[place], body.scale, out, at)
+                out[at] = _BRACE
                 at += 1
-            item = items[n]
-            at = _copy(out, at, pieces, bounds[3], bounds[4])
-            at = _copy(out, at, item_bytes, item_starts[item], item_starts[item + 1])
-            at = _copy(out, at, pieces, bounds[4], bounds[5])
-            if valued:
-                at = _write_number(out, at, values[n], scale)
-            at = _copy(out, at, pieces, bounds[5], bounds[6])
-        if keyed:
-            at = _copy(out, at, pieces, bounds[2], bounds[3])
-    return at
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _copy(out, at, source, start, stop):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
-    for n in range(start, stop):
-        out[at] = source[n]
+        out[opening] = _OPEN
+        at = max(at, opening + 1)
+        out[at] = _CLOSE
         at += 1
+        if keyed:
+            out[at] = _BRACE
+            at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
-def _number_length(value, scale):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
+@inlined
+def _write_text(texts: Pieces, code: int, out: Bytes, at: int) -> int:
+    start, length = texts.starts[code], texts.starts[code + 1] - texts.starts[code]
+    copy_bytes(texts.data, start, out, at, length)
+    return at + length
+
+
+@inlined
+def _number_length(value: int, scale: int) -> int:
     whole, part = value // scale, value % scale
     length = 1
-    while whole >= 10:  # noqa: PLR2004 - decimal digits
-        whole //= 10
+    while whole >= _TEN:
+        whole //= _TEN
         length += 1
-    if part:
+    length += 1 if part else 0
+    while part:
+        part = part * _TEN % scale
         length += 1
-        while part:
-            part = part * 10 % scale
-            length += 1
     return length
 
 
-@njit(cache=True, nogil=True)
-def _write_number(out, at, value, scale):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
-    """Write a non-negative number of 1 / `scale` units in its shortest decimal form."""
+@inlined
+def _write_number(value: int, scale: int, out: Bytes, at: int) -> int:
+    """Write a number of 1 / `scale` units in its shortest decimal form; return the position behind it."""
     whole, part = value // scale, value % scale
-    end = at + 1
-    rest = whole
-    while rest >= 10:  # noqa: PLR2004 - decimal digits
-        rest //= 10
+    end, rest = at + 1, whole
+    while rest >= _TEN:
+        rest //= _TEN
         end += 1
-    place = end
-    while place > at:
-        place -= 1
-        out[place] = 48 + whole % 10
-        whole //= 10
+    for place in range(end - 1, at - 1, -1):
+        out[place] = _ZERO + whole % _TEN
+        whole //= _TEN
     if part:
-        out[end] = 46
+        out[end] = _POINT
         end += 1
-        while part:
-            part *= 10
-            out[end] = 48 + part // scale
-            part %= scale
-            end += 1
+    while part:
+        part *= _TEN
+        out[end] = _ZERO + part // scale
+        part %= scale
+        end += 1
     return end

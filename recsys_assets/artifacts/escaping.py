@@ -1,18 +1,24 @@
 """JSON strings as Go's encoding/json writes them, each distinct id once, and back."""
 
 import json
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from recsys_assets.artifacts.rows import Numbers
+from recsys_assets.raw.part import PADDING
+from recsys_assets.raw.words import Bytes
 
-Bytes = npt.NDArray[np.uint8]
 _SPECIAL = r'["\\<>&\x00-\x1f\u2028\u2029]'
-_AFTER_JSON = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-_TABLE = str.maketrans(_AFTER_JSON)
+_TABLE = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
+
+
+class Pieces(NamedTuple):
+    """Texts one behind the other: text `n` is `data[starts[n] : starts[n + 1]]`; `PADDING` bytes follow the last."""
+
+    data: Bytes
+    starts: Numbers
 
 
 def quote(text: str) -> str:
@@ -20,19 +26,35 @@ def quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).translate(_TABLE)
 
 
-def quote_ids(ids: pl.Series) -> tuple[Bytes, Numbers]:
-    """Return the JSON literals of a String series, one after the other, and where each begins (one offset more)."""
-    special = ids.str.contains(_SPECIAL)
-    plain = '"' + ids + '"'
-    if special.any():
-        mended = pl.Series([quote(text) for text in ids.filter(special)], dtype=pl.String)
-        plain = plain.scatter(special.arg_true(), mended)
-    literals = pa.array(plain.to_arrow()).cast(pa.large_string())
-    _, offsets, data = literals.buffers()
-    starts = (
-        np.frombuffer(offsets, np.int64, len(literals) + 1, literals.offset * 8)
-        if len(literals)
-        else np.zeros(1, np.int64)
-    )
-    raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    return raw, starts
+def unquote(literal: str) -> str | None:
+    """Return what a JSON literal stands for if it is written as `quote` writes it, else None."""
+    try:
+        text = json.loads(literal)
+    except ValueError:
+        return None
+    return text if isinstance(text, str) and _is_unicode(text) and quote(text) == literal else None
+
+
+def quote_ids(ids: pl.Series, *, before: str, after: str) -> Pieces:
+    """Return the JSON literal of every id between two fixed texts."""
+    literals = _replace_special('"' + ids + '"', ids, [quote(text) for text in ids.filter(needs_escape(ids))])
+    padded = pl.concat([before + literals + after, pl.Series([" " * PADDING], dtype=pl.String)])
+    array = padded.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, starts, data = array.buffers()
+    return Pieces(np.frombuffer(data, np.uint8), np.frombuffer(starts, np.int64)[: len(ids) + 1])
+
+
+def needs_escape(texts: pl.Series) -> pl.Series:
+    """Tell for each text whether a character of it is escaped in JSON."""
+    return texts.str.contains(_SPECIAL)
+
+
+def _replace_special(literals: pl.Series, ids: pl.Series, special: list[str]) -> pl.Series:
+    if not special:
+        return literals
+    return literals.scatter(needs_escape(ids).arg_true(), pl.Series(special, dtype=pl.String))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,6 +1,7 @@
 """Every kernel once more, in plain Python after formats.md, and its JSON by the standard library."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from decimal import Decimal
 from itertools import permutations
@@ -68,16 +69,22 @@ def content_sim(catalog, params):
 
 
 def document(kind, body_name, body, *, target, window):
-    """Return the JSON of a document as Go writes it, without its build."""
+    """Return the JSON of a document as Go writes it, without its build; numbers of the body may be Decimals."""
     segment = {"segment": target.segment} if target.segment else {}
     head = {"v": 1, "artifact_type": kind, "tenant": target.tenant, "surface": target.surface, **segment}
     times = {"start": f"{window.first}T00:00:00Z", "end": f"{window.end:%Y-%m-%dT%H:%M:%SZ}"}
     text = json.dumps(
-        {**head, "window": times, body_name: body}, ensure_ascii=False, separators=(",", ":"), default=_number
+        {**head, "window": times, body_name: body}, ensure_ascii=False, separators=(",", ":"), default=_plain
     )
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    return re.sub(r'"number ([0-9.]+)"', r"\1", text)
+
+
+def _plain(number):
+    """Spell a Decimal without an exponent and without zeros at its end, as a string that `document` strips."""
+    whole, _, fraction = f"{number:f}".partition(".")
+    return f"number {whole}.{fraction}".rstrip("0").rstrip(".") if fraction else f"number {whole}"
 
 
 def _by_user(rows, params):
@@ -94,8 +101,3 @@ def _weight(r, params):
 
 def _lower(char):
     return "i" if char == "\u0130" else char.lower()
-
-
-def _number(value):
-    """Decimal scores: whole ones as integers, others as the shortest float."""
-    return int(value) if value == int(value) else float(value)

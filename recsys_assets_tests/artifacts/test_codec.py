@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -55,16 +56,17 @@ def rows_of(shape, body):
 
 
 def json_of(shape, body):
-    """Spell a body as objects, numbers as the floats and integers that a reader gets."""
-
-    def number(value):
-        return value // shape.scale if value % shape.scale == 0 else value / shape.scale
+    """Spell a body as objects and exact numbers."""
 
     def one(entry):
-        return {shape.member: entry[0], shape.value: number(entry[1])} if shape.value else entry
+        return {shape.member: entry[0], shape.value: Decimal(entry[1]) / shape.scale} if shape.value else entry
 
     lists = [[one(entry) for entry in found] for _, found in body]
-    return [{shape.key: key, shape.entries: found} for (key, _), found in zip(body, lists)] if shape.key else lists[0]
+    return (
+        [{shape.key: key, shape.entries: found} for (key, _), found in zip(body, lists, strict=True)]
+        if shape.key
+        else lists[0]
+    )
 
 
 def written(rows, *, kind="cooc", target=TARGET, max_bytes=10**9):
