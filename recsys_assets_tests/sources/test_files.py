@@ -103,7 +103,7 @@ def test_an_absolute_template_is_taken_as_it_stands(tmp_path):
     ],
 )
 def test_a_template_that_cannot_name_a_day_is_refused(tmp_path, template, told):
-    with pytest.raises(ConfigurationError, match="raw.exposures") as caught:
+    with pytest.raises(ConfigurationError, match=r"raw\.exposures") as caught:
         find_files(settings(tmp_path, template, HOME), DAY)
     assert told in str(caught.value)
 

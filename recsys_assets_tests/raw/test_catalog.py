@@ -1,0 +1,162 @@
+"""Catalogs: every good row in order, every bad one with its line and reason."""
+
+import gzip
+import hashlib
+import json
+
+import polars as pl
+import pytest
+import zstandard
+
+from recsys_assets.errors import InputError
+from recsys_assets.raw.catalog import SCHEMA, read_catalog
+from recsys_assets.raw.rejects import Reason
+
+
+def read(folder, data, name="catalog.csv"):
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return read_catalog(path)
+
+
+def refused(catalog):
+    return [(reject.line, reject.reason) for reject in catalog.rejects]
+
+
+def test_csv_rows_come_in_order_with_tags_split_and_blanks_null(tmp_path):
+    catalog = read(
+        tmp_path,
+        'item_id,tags,namespace,price,created_at,title\n a ,"x, y;z|",home,1.5,2026-01-01,T\nb,,,,,\nü,é, , 2 ,,\n',
+    )
+    assert catalog.rows.equals(
+        pl.DataFrame(
+            [
+                ("a", ["x", " y", "z", ""], "home", 1.5, "2026-01-01"),
+                ("b", [""], None, None, None),
+                ("ü", ["é"], None, 2.0, None),
+            ],
+            schema=dict(SCHEMA),
+            orient="row",
+        )
+    )
+    assert (catalog.faults, catalog.rejects) == ({}, ())
+
+
+@pytest.mark.parametrize("item", ["item_id", "itemid", "id", "ID", " Item_ID "])
+@pytest.mark.parametrize("tags", ["tags", "tag_list"])
+@pytest.mark.parametrize("namespace", ["namespace", "surface"])
+def test_csv_columns_have_several_names(tmp_path, item, tags, namespace):
+    catalog = read(tmp_path, f"{namespace},{tags},other,{item}\r\nhome,x,?,a\r\n")
+    assert catalog.rows.select("item_id", "tags", "namespace").rows() == [("a", ["x"], "home")]
+
+
+def test_csv_of_spreadsheets_is_read_with_its_mark_and_quotes(tmp_path):
+    catalog = read(tmp_path, '\ufeff"id","tags"\r\n"a\nb ""c""","x,y"\r\n\r\nd,z')
+    assert catalog.rows["item_id"].to_list() == ['a\nb "c"', "d"]
+
+
+def test_bad_csv_rows_are_put_aside_by_line(tmp_path):
+    text = (
+        b'id,tags,price\na,x,1\nb,x\nc,x,1,2\n"d\ne",x,many\nf,x,nan\n\xff,x,1\n ,x,1\n"g"h,x,1\ni,x,1\n"j,x,1\nk,x,1\n'
+    )
+    catalog = read(tmp_path, text)
+    assert catalog.rows["item_id"].to_list() == ["a", "i"]
+    assert refused(catalog) == [
+        (3, Reason.NOT_CSV),
+        (4, Reason.NOT_CSV),
+        (5, Reason.WRONG_TYPE),
+        (7, Reason.OUT_OF_RANGE),
+        (8, Reason.BAD_UTF8),
+        (9, Reason.EMPTY_FIELD),
+        (10, Reason.NOT_CSV),
+        (12, Reason.NOT_CSV),
+    ]
+    assert catalog.faults[Reason.NOT_CSV] == 4
+    assert (catalog.rejects[2].text, catalog.rejects[4].escaped) == ('"d\ne",x,many', True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param("", id="empty file"),
+        pytest.param("sku,tags\n", id="no item"),
+        pytest.param("id,label\n", id="no tags"),
+        pytest.param("id,item_id,tags\n", id="two items"),
+        pytest.param('"id,tags\n', id="no CSV"),
+    ],
+)
+def test_csv_without_the_needed_columns_is_refused(tmp_path, header):
+    with pytest.raises(InputError, match=r"catalog\.csv: expected one column"):
+        read(tmp_path, header)
+
+
+def json_lines(*rows):
+    return b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
+
+
+def test_json_rows_come_in_order(tmp_path):
+    data = json_lines(
+        {"item_id": " a", "tags": ["x", " Y"], "namespace": " ", "price": 2, "created_at": "now", "more": {}},
+        {"item_id": "b", "tags": None, "price": 0.5},
+        {"item_id": "c"},
+    )
+    catalog = read(tmp_path, data, "catalog.jsonl")
+    assert catalog.rows.schema == SCHEMA
+    assert catalog.rows.rows() == [
+        ("a", ["x", " Y"], None, 2.0, "now"),
+        ("b", [], None, 0.5, None),
+        ("c", [], None, None, None),
+    ]
+    assert (catalog.size, catalog.digest) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        pytest.param(b"", Reason.BLANK_LINE, id="blank"),
+        pytest.param(b"{", Reason.NOT_JSON, id="no JSON"),
+        pytest.param(b"[]", Reason.NOT_OBJECT, id="no object"),
+        pytest.param(b'{"item_id": "\xff"}', Reason.BAD_UTF8, id="no UTF-8"),
+        pytest.param(b'{"item_id": "a", "item_id": "b"}', Reason.DUPLICATE_FIELD, id="name twice"),
+        pytest.param({}, Reason.MISSING_FIELD, id="no item"),
+        pytest.param({"item_id": " "}, Reason.EMPTY_FIELD, id="blank item"),
+        pytest.param({"item_id": 5}, Reason.WRONG_TYPE, id="number for an item"),
+        pytest.param({"item_id": "a", "tags": "x,y"}, Reason.WRONG_TYPE, id="text for tags"),
+        pytest.param({"item_id": "a", "tags": ["x", 1]}, Reason.WRONG_TYPE, id="number for a tag"),
+        pytest.param({"item_id": "a", "price": "1"}, Reason.WRONG_TYPE, id="text for a price"),
+        pytest.param({"item_id": "a", "price": True}, Reason.WRONG_TYPE, id="truth for a price"),
+        pytest.param(b'{"item_id": "a", "price": 1e999}', Reason.OUT_OF_RANGE, id="endless price"),
+        pytest.param({"item_id": "a", "namespace": ["home"]}, Reason.WRONG_TYPE, id="list for a namespace"),
+        pytest.param(b'{"item_id": "' + b"x" * 5_000_000 + b'"}', Reason.TOO_LONG, id="5 MB"),
+        pytest.param(b'{"item_id": "' + b"x" * 9_000_000 + b'"}', Reason.TOO_LONG, id="9 MB"),
+    ],
+)
+def test_a_bad_json_row_costs_that_row(tmp_path, row, reason):
+    catalog = read(tmp_path, json_lines({"item_id": "a"}, row, {"item_id": "b"}), "catalog.jsonl")
+    assert refused(catalog) == [(2, reason)]
+    assert catalog.rows["item_id"].to_list() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("c.jsonl.gz", gzip.compress), ("c.jsonl.zst", zstandard.compress), ("c.v2.jsonl", bytes)],
+    ids=["gz", "zst", "plain"],
+)
+def test_catalogs_may_be_compressed(tmp_path, name, pack):
+    assert len(read(tmp_path, pack(json_lines({"item_id": "a"})), name).rows) == 1
+
+
+def test_rejects_are_counted_without_bound_and_kept_up_to_one(tmp_path):
+    catalog = read(tmp_path, b"\n" * 500, "c.jsonl")
+    assert (catalog.faults, len(catalog.rejects)) == ({Reason.BLANK_LINE: 500}, 100)
+
+
+@pytest.mark.parametrize("name", ["catalog", "catalog.json", "catalog.csv.bz2", "catalog.gz"])
+def test_other_formats_are_refused_by_name(tmp_path, name):
+    with pytest.raises(InputError, match=r"neither \.csv nor \.jsonl"):
+        read(tmp_path, b"", name)
+
+
+def test_a_catalog_that_is_gone_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"catalog\.csv cannot be opened"):
+        read_catalog(tmp_path / "catalog.csv")

@@ -1,0 +1,44 @@
+"""Compiled code kept on disk: never older than what it was made of."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CALLER = """
+import numpy as np
+from callee import answer
+from recsys_assets.raw.compiling import compiled
+
+@compiled
+def ask(result):
+    result[0] = answer()
+
+result = np.zeros(1, np.int64)
+ask(result)
+print(result[0], sum(ask.stats.cache_hits.values()))
+"""
+CALLEE = """
+from recsys_assets.raw.compiling import inlined
+
+@inlined
+def answer():
+    return {}
+"""
+
+
+def run(folder, answer):
+    (folder / "caller.py").write_text(CALLER)
+    (folder / "callee.py").write_text(CALLEE.format(answer))
+    program = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]; import caller"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+def test_code_is_compiled_again_when_what_it_calls_changes_in_another_module(tmp_path):
+    assert run(tmp_path, 1) == ["1", "0"]
+    assert run(tmp_path, 1) == ["1", "1"], "taken from disk while nothing changed"
+    assert run(tmp_path, 2) == ["2", "0"]
