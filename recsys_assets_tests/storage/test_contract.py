@@ -52,7 +52,7 @@ def atomic_store(store, request):
 @pytest.fixture(
     params=["folder", "memory", "moto", pytest.param("weed", marks=pytest.mark.slow)],
 )
-def store(request, tmp_path, monkeypatch):
+def store(request, tmp_path):
     if request.param == "folder":
         yield FilesystemStore(tmp_path / "store")
     elif request.param == "memory":
@@ -61,12 +61,16 @@ def store(request, tmp_path, monkeypatch):
         server = request.getfixturevalue("s3_server")
         yield S3Store(server.client(), bucket=server.bucket, prefix=server.new_prefix())
     else:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
+        client = request.getfixturevalue("mocked_client")
         with mock_aws():
-            client = boto3.client("s3", region_name="us-east-1")
             client.create_bucket(Bucket="bucket")
             yield S3Store(client, bucket="bucket", prefix="some/prefix")
+
+
+@pytest.fixture(scope="module")
+def mocked_client():
+    """A client that talks to the mock while `mock_aws` is on; one for all tests, as it takes long to make."""
+    return boto3.client("s3", aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
 
 
 def test_what_was_created_is_read_back_with_its_etag(store):
@@ -225,9 +229,9 @@ def test_no_update_of_a_counter_is_lost(atomic_store):  # F5
     def count(_):
         for _ in range(5):
             while True:
-                atomic_stored = atomic_store.get("a", max_bytes=9)
+                stored = atomic_store.get("a", max_bytes=9)
                 try:
-                    atomic_store.swap("a", str(int(atomic_stored.data) + 1).encode(), expected=atomic_stored.etag)
+                    atomic_store.swap("a", str(int(stored.data) + 1).encode(), expected=stored.etag)
                 except ConflictError:
                     continue
                 break

@@ -28,18 +28,15 @@ BUCKET = "bucket"
 class Wire:
     """The line to the server: what is sent is counted, and answers go wrong on request."""
 
-    def __init__(self):
-        self.client = boto3.client(
-            "s3",
-            aws_access_key_id="key",
-            aws_secret_access_key="secret",
-            region_name="us-east-1",
-            config=Config(retries={"mode": "standard", "max_attempts": 4}),
-        )
+    def __init__(self, client):
+        self.client = client
         self.sent = Counter()
         self.pauses = []
         self._faults = []
         self.client.meta.events.register("before-send.s3", self._send)
+
+    def close(self):
+        self.client.meta.events.unregister("before-send.s3", self._send)
 
     def store(self, prefix):
         return S3Store(self.client, bucket=BUCKET, prefix=prefix, pause=self.pauses.append)
@@ -97,13 +94,26 @@ class Raw:
         yield self._body
 
 
+@pytest.fixture(scope="module")
+def client():
+    """One for all tests, as it takes long to make."""
+    return boto3.client(
+        "s3",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+        config=Config(retries={"mode": "standard", "max_attempts": 4}),
+    )
+
+
 @pytest.fixture
-def wire():
+def wire(client):
     with mock_aws():
-        wire = Wire()
+        wire = Wire(client)
         wire.client.create_bucket(Bucket=BUCKET)
         wire.sent.clear()
         yield wire
+        wire.close()
 
 
 _prefixes = (f"p{n}" for n in itertools.count())
@@ -254,11 +264,11 @@ def test_a_body_that_breaks_off_is_no_object(wire, store):
         store.get("a", max_bytes=9)
 
 
-def test_a_listing_that_fails_on_its_second_page_yields_nothing(wire, store):  # F38
+def test_a_listing_that_fails_on_its_second_page_yields_nothing(wire, store, monkeypatch):  # F38
     for n in range(3):
         store.create(f"b/{n}", b"1")
     pages = wire.client.list_objects_v2
-    wire.client.list_objects_v2 = lambda **options: pages(**options, MaxKeys=2)
+    monkeypatch.setattr(wire.client, "list_objects_v2", lambda **options: pages(**options, MaxKeys=2))
     assert [item.key for item in store.list("b/")] == ["b/0", "b/1", "b/2"]
     assert wire.sent["ListObjectsV2"] == 2
     wire.fail("ListObjectsV2", lambda _: None, *[answer(500, "InternalError")] * 5)
@@ -268,9 +278,9 @@ def test_a_listing_that_fails_on_its_second_page_yields_nothing(wire, store):  #
     assert seen == []
 
 
-def test_a_listing_that_is_cut_without_saying_how_to_go_on_is_an_error(wire, store):  # F38
+def test_a_listing_that_is_cut_without_saying_how_to_go_on_is_an_error(wire, store, monkeypatch):  # F38
     store.create("b/1", b"1")
-    wire.client.list_objects_v2 = lambda **_: {"IsTruncated": True, "Contents": []}
+    monkeypatch.setattr(wire.client, "list_objects_v2", lambda **_: {"IsTruncated": True, "Contents": []})
     with pytest.raises(StoreUnavailableError, match="cut"):
         list(store.list("b/"))
 
