@@ -154,7 +154,7 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
 def _swap(
     change: Change, current: Current | None, move: Move, told: Told, sent: dict[str, tuple[Current | None, Move]]
 ) -> Current:
-    known = [t for t in (told.pointer_at, current.updated_at if current else None) if t is not None]
+    known = [t for t in (told.newest_at, current.updated_at if current else None) if t is not None]
     pointer = make_pointer(
         change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
-from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.manifest.documents import Intent, JournalEntry
 from recsys_assets.manifest.encoding import read_document
 from recsys_assets.manifest.journal import (
@@ -22,6 +22,8 @@ from recsys_assets.manifest.layout import intent_prefix, sweep_key
 from recsys_assets.manifest.pointer import Current
 from recsys_assets.storage.store import ObjectStore
 
+_OVER = "over"  # in a replay's details: the latest time of a pointer before old bytes were put back
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -32,8 +34,14 @@ class Told:
 
     @property
     def pointer_at(self) -> datetime | None:
-        """The time of the newest pointer that the journal knows."""
+        """The time of the pointer that the journal told last."""
         return parse_rfc3339(self.change.pointer_at) if self.change and self.change.pointer_at else None
+
+    @property
+    def newest_at(self) -> datetime | None:
+        """The latest time of any pointer that the journal knows: old bytes that were put back do not turn it back."""
+        over = self.change.details.get(_OVER) if self.change else None
+        return parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
 
 
 def read_told(store: ObjectStore, target: Target) -> Told:
@@ -49,7 +57,7 @@ def is_untold(told: Told, current: Current | None) -> bool:
 
 def is_replay(told: Told, current: Current) -> bool:
     """Tell whether the pointer is older than the journal's newest: restored from a backup, or written over."""
-    return told.pointer_at is not None and current.updated_at < told.pointer_at
+    return told.newest_at is not None and current.updated_at < told.newest_at
 
 
 def recover(
@@ -77,15 +85,15 @@ def recover(
 
 
 def _entry(told: Told, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
+    details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
     action, actor = "recover", Actor("unknown", "the pointer changed without an entry: its writer died, or is not ours")
     if is_replay(told, current):
         action = "replay"
-        actor = Actor(
-            "unknown", f"the pointer of {current.pointer.updated_at} was put back over one of {told.pointer_at}"
-        )
+        newest = rfc3339(told.newest_at or now)
+        details[_OVER] = newest
+        actor = Actor("unknown", f"the pointer of {current.pointer.updated_at} was put back over one of {newest}")
     elif cause is not None:
         action, actor = cause.action, Actor(cause.actor, cause.reason, cause.run_id)
-    details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
     entry = entry_of(action=action, outcome=RECOVERED, by=actor, now=now, live=current, details=details)
     return msgspec.structs.replace(entry, before=told.change.after if told.change else None)
 

@@ -113,7 +113,7 @@ def _journal_problems(current: Current | None, told: Told) -> Iterator[str]:
             yield "the pointer is gone, though the journal knows of one: `recsys-assets restore-pointer` puts it back"
     elif is_replay(told, current):
         yield (
-            f"the pointer is of {current.pointer.updated_at}, older than one of {told.pointer_at} in the journal: "
+            f"the pointer is of {current.pointer.updated_at}, older than one of {told.newest_at} in the journal: "
             "old bytes were put back; `recsys-assets restore-pointer` undoes it"
         )
     elif is_untold(told, current):

@@ -52,7 +52,7 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verificat
         return Verification(target, (), ("nothing is live", *problems))
     told = read_told(store, target)
     if is_replay(told, current):
-        problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {told.pointer_at}")
+        problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {told.newest_at}")
     elif is_untold(told, current):
         problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, tells it")
     try:
