@@ -5,7 +5,8 @@ import re
 from recsys_assets.errors import UnsafeNameError
 from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
 
-MAX_KEY_BYTES = 900  # S3 ends at 1,024 bytes, the bucket's prefix included
+MAX_KEY_BYTES = 900
+MAX_S3_PREFIX_BYTES = 120  # S3 ends at 1,024 bytes, the prefix, a slash and the key together
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
 
 
@@ -37,6 +38,15 @@ def check_prefix(prefix: str) -> str:
         raise UnsafeNameError(f"prefix {prefix!r} does not end with a slash: it would match half a name")
     if prefix:
         check_key(prefix[:-1])
+    return prefix
+
+
+def check_s3_prefix(prefix: str) -> str:
+    """Return `prefix` if every key fits below it in a bucket; raise `UnsafeNameError` otherwise."""
+    check_key(prefix)
+    size = len(prefix.encode())
+    if size > MAX_S3_PREFIX_BYTES:
+        raise UnsafeNameError(f"prefix {prefix[:40]!r}... takes {size} bytes: at most {MAX_S3_PREFIX_BYTES}")
     return prefix
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.keys import check_key
+from recsys_assets.storage.keys import check_s3_prefix
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -16,23 +16,21 @@ def open_store(root: str, *, s3_client: Callable[[], Any] | None = None) -> Obje
     (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers).
     Raises `ConfigurationError` for any other scheme.
     """
-    scheme, separator, rest = root.partition("://")
-    if not separator:
-        return FilesystemStore(root)
-    if scheme == "file" and rest.startswith("/"):
-        return FilesystemStore(rest)
-    if scheme != "s3":
-        raise ConfigurationError(f"storage root {root!r}: expected a folder, or s3://bucket/prefix")
-    bucket, _, prefix = rest.rstrip("/").partition("/")
+    if root.startswith("s3://"):
+        return _open_s3(root, s3_client)
+    folder = root.removeprefix("file://") if root.startswith("file:///") else root
+    if "://" in folder or not folder.strip("/"):
+        raise ConfigurationError(f"storage root {root!r}: expected a folder below /, or s3://bucket/prefix")
+    return FilesystemStore(folder)
+
+
+def _open_s3(root: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
+    """Make the S3 store; boto3 is imported only here, for a folder need not pay for it."""
+    bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
     if not bucket:
         raise ConfigurationError(f"storage root {root!r} names no bucket: expected s3://bucket/prefix")
     if prefix:
-        check_key(prefix)
-    return _open_s3(bucket, prefix, s3_client)
-
-
-def _open_s3(bucket: str, prefix: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
-    """Make the S3 store; boto3 is imported only here, for a folder need not pay for it."""
+        check_s3_prefix(prefix)
     from recsys_assets.storage.s3 import S3Store, make_client  # noqa: PLC0415
 
     return S3Store((s3_client or make_client)(), bucket=bucket, prefix=prefix)

@@ -14,7 +14,7 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.storage.keys import check_key, check_prefix, check_root
+from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
 from recsys_assets.storage.s3_errors import S3_ERRORS, Answer, answer_of, error_for, told
 from recsys_assets.storage.store import Listed, Stored
 
@@ -43,7 +43,7 @@ class S3Store:
     ) -> None:
         self._client = client
         self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
+        self._prefix = f"{check_s3_prefix(prefix)}/" if prefix else ""
         self._pause = pause
         check_root(self.root_uri)
         client.meta.events.register("needs-retry.s3.PutObject", _leave_conditions_alone, unique_id="recsys-assets")
@@ -95,25 +95,28 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[Listed]:
         """Yield the objects below `prefix`, by key; every page is fetched before the first object is yielded."""
         found: list[Listed] = []
+        below = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
         more: dict[str, str] = {}
         with told(prefix):
             while True:
-                page = self._client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix), **more
-                )
+                page = self._client.list_objects_v2(**below, **more)
                 found.extend(
                     Listed(item["Key"][len(self._prefix) :], int(item["Size"]), item["LastModified"].timestamp())
                     for item in page.get("Contents", ())
                 )
                 if not page.get("IsTruncated"):
                     break
-                more = {"ContinuationToken": _next_page(page, prefix)}
-        yield from sorted(found)
+                more = _next_page(page, prefix, before=more)
+        yield from sorted(item for item in found if is_key(item.key))
 
     def delete(self, key: str) -> None:
         """Remove the object; absent is fine."""
         with told(key):
-            self._client.delete_object(**self._at(key))
+            try:
+                self._client.delete_object(**self._at(key))
+            except ClientError as error:
+                if answer_of(error) is not Answer.MISSING:  # not every server says 204 to that
+                    raise
 
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
@@ -140,16 +143,20 @@ class S3Store:
 
     def _read_back(self, key: str, data: bytes, *, expected: str | None) -> str | None:
         """Return the etag if our bytes are there, None if that is still open; `ConflictError` if others are there."""
+        size = len(data)
         try:
-            found = self.get(key, max_bytes=len(data))
+            # The old object is told by its etag alone: it may be larger than what was to replace it.
+            found = (
+                self.get_if_changed(key, etag=expected, max_bytes=size) if expected else self.get(key, max_bytes=size)
+            )
         except (NotFoundError, StoreUnavailableError):
             return None
         except CorruptObjectError as error:
             raise ConflictError(f"{key} is larger than what was written: somebody else wrote it") from error
+        if found is None:
+            return None
         if found.data == data:
             return found.etag
-        if found.etag == expected:
-            return None
         raise ConflictError(f"{key} was written by somebody else")
 
 
@@ -173,10 +180,8 @@ def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> Stored:
     return Stored(data, str(reply["ETag"]))
 
 
-def _next_page(page: Mapping[str, Any], prefix: str) -> str:
-    try:
-        return str(page["NextContinuationToken"])
-    except KeyError as error:
-        raise StoreUnavailableError(
-            f"{prefix}: the listing says that it is cut and not how to go on: try again"
-        ) from error
+def _next_page(page: Mapping[str, Any], prefix: str, *, before: Mapping[str, str]) -> dict[str, str]:
+    token = {"ContinuationToken": str(page.get("NextContinuationToken", ""))}
+    if token in ({"ContinuationToken": ""}, before):
+        raise StoreUnavailableError(f"{prefix}: the listing says that it is cut and not how to go on: try again")
+    return token

@@ -61,6 +61,9 @@ class ObjectStore(Protocol):
         """Replace the object that was read with etag `expected` and return the new etag.
 
         `ConflictError` if it is another object by now or gone; `OutcomeUnknownError` if the reply was lost.
+
+        After a lost reply a store may take equal bytes for its own, and it may give equal bytes an equal etag: `data`
+        must hold something that no other writer writes and that never comes again, as the pointer's `updated_at`.
         """
         ...
 
