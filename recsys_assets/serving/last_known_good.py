@@ -1,21 +1,32 @@
 """The last release that was served, kept in a folder, so that a start without a store still serves something proven."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import blob_key, pointer_key
-from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release, read_pointer
+from recsys_assets.manifest.layout import blob_key
+from recsys_assets.manifest.pointer import parse_pointer
+from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.filesystem import FilesystemStore
 
 
+class _Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pointer's text with its SHA-256: a bit that flips in its time would make every true pointer look old."""
+
+    pointer: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class LastKnownGood:
-    """A copy of a target's pointer and its blobs in `folder`, laid out as in a store and trusted as little.
+    """A copy of a target's pointer and its blobs in `folder`, the blobs laid out as in a store and trusted as little.
 
-    The pointer is copied byte for byte, so it still says of which target and below which root its blobs are: a copy of
+    The pointer is kept byte for byte, so it still says of which target and below which root its blobs are: a copy of
     another target, or of another store, is refused. Several processes may share the folder.
     """
 
@@ -43,18 +54,19 @@ class LastKnownGood:
         Of two processes that do so at once the one with the newer pointer stays. Raises `StoreUnavailableError` (disk
         full) or `ConfigurationError` (permission).
         """
-        copy, key = FilesystemStore(self.folder), pointer_key(self.target)
+        copy = FilesystemStore(self.folder)
         before = self._kept(copy)
         if before is not None and before.current.updated_at > pointer.current.updated_at:
             return
         replaced = dict(before.current.versions) if before else {}
         for kind, artifact in snapshot.artifacts.items():
             self._copy(copy, blob_key(self.target, kind, artifact.version), artifact.data)
+        kept = _Copy(pointer.data.decode(), hashlib.sha256(pointer.data).hexdigest())
         try:
             if before is None:
-                copy.put(key, pointer.data)  # none, or one that cannot be trusted
+                copy.put(self._key, msgspec.json.encode(kept))  # none, or one that cannot be trusted
             else:
-                copy.swap(key, pointer.data, expected=before.current.etag)
+                copy.swap(self._key, msgspec.json.encode(kept), expected=before.current.etag)
         except ConflictError:
             return  # another process was first; it is as new, or the next release will be kept
         for kind, version in replaced.items():
@@ -77,4 +89,16 @@ class LastKnownGood:
             return None
 
     def _pointer(self, copy: FilesystemStore) -> PointerRead:
-        return read_pointer(copy, self.target, limits=self.limits, root_uri=self.root_uri)
+        stored = copy.get(self._key, max_bytes=2 * self.limits.pointer_bytes)
+        try:
+            kept = msgspec.json.decode(stored.data, type=_Copy)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise CorruptObjectError(f"{self._key} is no copy of a pointer: {error}") from error
+        data = kept.pointer.encode()
+        if hashlib.sha256(data).hexdigest() != kept.digest:
+            raise CorruptObjectError(f"{self._key} is damaged: it will be replaced")
+        return PointerRead(parse_pointer(self.root_uri, self.target, data, etag=stored.etag), data)
+
+    @property
+    def _key(self) -> str:
+        return f"copies/{self.target.tenant}/{self.target.surface}/pointer.json"

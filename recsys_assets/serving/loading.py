@@ -42,19 +42,18 @@ class PointerRead:
     data: bytes
 
 
-def read_pointer(store: ObjectStore, target: Target, *, limits: Limits, root_uri: str | None = None) -> PointerRead:
-    """Return the pointer; its URIs must lie below `root_uri`, where that is not the store it is read from.
+def read_pointer(store: ObjectStore, target: Target, *, limits: Limits) -> PointerRead:
+    """Return the pointer.
 
     Raises `NotFoundError` if there is none, `CorruptObjectError` if it says anything but where this target's blobs lie.
     """
-    stored = store.get(pointer_key(target), max_bytes=limits.pointer_bytes)
-    return _parsed(root_uri or store.root_uri, target, stored)
+    return _parsed(store, target, store.get(pointer_key(target), max_bytes=limits.pointer_bytes))
 
 
 def read_pointer_unless(store: ObjectStore, target: Target, *, etag: str, limits: Limits) -> PointerRead | None:
     """Return the pointer, or None if it still is the one marked `etag`: for one 304 or one stat."""
     stored = store.get_if_changed(pointer_key(target), etag=etag, max_bytes=limits.pointer_bytes)
-    return None if stored is None else _parsed(store.root_uri, target, stored)
+    return None if stored is None else _parsed(store, target, stored)
 
 
 def load_release(
@@ -88,5 +87,5 @@ def _read(store: ObjectStore, target: Target, kind: str, version: str, *, max_by
     return prove(target, kind, version, store.get(key, max_bytes=max_bytes).data, name=key)
 
 
-def _parsed(root_uri: str, target: Target, stored: Stored) -> PointerRead:
-    return PointerRead(parse_pointer(root_uri, target, stored.data, etag=stored.etag), stored.data)
+def _parsed(store: ObjectStore, target: Target, stored: Stored) -> PointerRead:
+    return PointerRead(parse_pointer(store.root_uri, target, stored.data, etag=stored.etag), stored.data)

@@ -12,6 +12,7 @@ from recsys_assets.errors import CorruptObjectError
 
 MAX_INDEXED_BYTES = 2**32 - 1  # offsets are kept in four bytes
 _PAUSE_BYTES = 1 << 16  # after so many the thread lets requests run: some 0.3 ms of work
+_PAUSE_ROWS = 0xFFF
 _PAUSE_SECONDS = 50e-6
 _LOW_HALF = 0xFFFFFFFF
 
@@ -130,7 +131,7 @@ def _with_table(form: Form[Row], data: bytes, starts: "array[int]", hashes: "arr
             slot = (slot + 1) & mask
         else:
             slots[slot], marks[slot] = number + 1, mark
-        if not number & 0xFFF:
+        if number & _PAUSE_ROWS == _PAUSE_ROWS:
             time.sleep(_PAUSE_SECONDS)
     return index
 
