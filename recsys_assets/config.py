@@ -50,6 +50,9 @@ class PartitionSettings(_Model):
     """Which days exist."""
 
     start: date = Field(default=date(2026, 1, 1), description="first day")
+    end: date | None = Field(
+        default=None, description="last day, for data that has ended; none: every day up to yesterday"
+    )
 
 
 class LimitSettings(_Model):
@@ -86,7 +89,7 @@ class GateSettings(_Model):
     min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
     min_rows: int = Field(default=1, ge=0, description="fewest rows of an artifact; 0 lets an empty one ship")
     max_left_out_share: Share = Field(
-        default=0.05, description="largest share of events in over-long sessions or of over-active users"
+        default=0.1, description="largest share of sessions left out as over-long, or of users as over-active"
     )
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
 
@@ -95,7 +98,9 @@ class RetentionSettings(_Model):
     """How much of the past is kept beside what is live, held, pinned or announced."""
 
     keep: int = Field(default=7, ge=1, description="releases kept of a target")
-    grace_hours: float = Field(default=24, ge=0, description="how long what nothing names is left alone, and then lies in the trash")
+    grace_hours: float = Field(
+        default=24, ge=0, description="how long what nothing names is left alone, and then lies in the trash"
+    )
 
 
 class TargetSettings(_Model):

@@ -28,7 +28,7 @@ def active_users(events: Events, params: UserParams) -> tuple[Mask, Codes, LeftO
     users = column.drop_nulls().to_numpy()
     counts = np.bincount(users, minlength=len(events.ids["user_id"]))
     heavy = counts > params.max_events_per_user
-    left_out = LeftOut("users", int(heavy.sum()), int(counts[heavy].sum()), len(column))
+    left_out = LeftOut("users", int(heavy.sum()), int(np.count_nonzero(counts)), int(counts[heavy].sum()))
     if left_out.groups:
         light = ~heavy[users]
         named[named] = light

@@ -3,19 +3,23 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.artifacts.counting import Keys, count_runs, pack
-from recsys_assets.artifacts.neighbor_rows import best_neighbors
+from recsys_assets.artifacts.baskets import Baskets, fill_baskets
+from recsys_assets.artifacts.grouping import offsets_of
+from recsys_assets.artifacts.neighbor_rows import best_neighbors, new_desk
 from recsys_assets.artifacts.params import KindParams
-from recsys_assets.artifacts.rows import Built, Codes, LeftOut, Numbers, Rows, Shape
+from recsys_assets.artifacts.rows import Built, Codes, Numbers, Rows, Shape
 from recsys_assets.canonical.events import Events
 
 SHAPE = Shape(body="neighbors", key="item_id", entries="items", member="item_id", column="neighbor_id", value="count")
-BLOCK_ROWS = 2048  # rows of one block: what bounds memory, and what one thread takes at a time
+BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one
+MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out for `max_neighbors` each
+
+_Block = tuple[Codes, Numbers, Codes, Numbers]  # items, lengths of their lists, neighbours, counts
 
 
 class CoocParams(KindParams):
@@ -36,96 +40,74 @@ def count_neighbors(events: Events, params: CoocParams) -> Built:
     Row-wise sparse product with a dense accumulator (Gustavson, "Two fast algorithms for sparse matrices", 1978) and a
     heap of `max_neighbors`: pairs are never materialised, so memory does not grow with their number.
     """
+    baskets, left_out = fill_baskets(events, max_items=params.max_items_per_session)
+    items, lengths, members, counts = _best_rows(baskets, params)
+    order = np.argsort(items)
+    source, offsets = offsets_of(lengths), offsets_of(lengths[order])
+    gather = np.repeat(source[order] - offsets[:-1], lengths[order]) + np.arange(len(members))
     ids = events.ids["item_id"]
-    sessions, items = events.codes["session_id"].to_numpy(), events.codes["item_id"].to_numpy()
-    pairs, counts = count_runs(pack(sessions, items))
-    pairs, left_out = _without_long_sessions(pairs, counts, params, of_events=len(items))
-    baskets = _baskets(pairs, distinct_items=len(ids))
-    rows = sorted(_rows(baskets, params), key=lambda row: row.item)
-    found = Rows(
-        shape=SHAPE,
-        keys=np.array([row.item for row in rows], np.uint32),
-        offsets=np.cumsum([0, *(len(row.neighbors) for row in rows)], dtype=np.int64),
-        members=np.concatenate([np.zeros(0, np.uint32), *(row.neighbors for row in rows)]),
-        values=np.concatenate([np.zeros(0, np.int64), *(row.counts for row in rows)]),
-        key_ids=ids,
-        member_ids=ids,
-    )
-    facts = {"sessions": len(baskets.offsets) - 1, "distinct_items": int(np.count_nonzero(np.diff(baskets.of_item)))}
-    return Built(found, left_out, facts)
+    rows = Rows(SHAPE, items[order], offsets, members[gather], counts[gather], ids, ids)
+    support = baskets.support
+    numbers = {
+        "sessions": len(baskets),
+        "distinct_items": int(np.count_nonzero(support)),
+        "pairs_met": int(_work(baskets).sum() - support.sum()) // 2,
+    }
+    return Built(rows, left_out, numbers)
 
 
-@dataclass(frozen=True, slots=True)
-class Baskets:
-    """Sessions and their distinct items, both ways: `items[offsets[s]:offsets[s+1]]` and `sessions[of_item[i]:...]`."""
+def _best_rows(baskets: Baskets, params: CoocParams) -> _Block:
+    """Return the rows of the first `max_items` items with neighbours, items of the most sessions first.
 
-    items: Codes
-    offsets: Numbers
-    sessions: Codes
-    of_item: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    item: int
-    neighbors: Codes
-    counts: Numbers
-
-
-def _without_long_sessions(pairs: Keys, counts: Numbers, params: CoocParams, *, of_events: int) -> tuple[Keys, LeftOut]:
-    """Drop sessions of too many distinct items: their pairs grow with the square of their length."""
-    sessions = (pairs >> np.uint64(32)).astype(np.int64)
-    lengths = np.bincount(sessions)
-    long = lengths > params.max_items_per_session
-    if not long.any():
-        return pairs, LeftOut("sessions", of_events=of_events)
-    left = long[sessions]
-    return pairs[~left], LeftOut("sessions", int(long.sum()), int(counts[left].sum()), of_events)
-
-
-def _baskets(pairs: Keys, *, distinct_items: int) -> Baskets:
-    """Turn ascending (session, item) keys into both directions of the incidence matrix."""
-    items = (pairs & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    sessions = (pairs >> np.uint64(32)).astype(np.uint32)
-    starts = np.flatnonzero(np.diff(sessions, prepend=np.uint32(0xFFFFFFFF)))
-    offsets = np.append(starts, len(items)).astype(np.int64)
-    dense = np.repeat(np.arange(len(starts), dtype=np.uint32), np.diff(offsets))
-    by_item = np.argsort(items, kind="stable")
-    counts = np.bincount(items, minlength=distinct_items)
-    of_item = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Baskets(items, offsets, dense[by_item], of_item)
-
-
-def _rows(baskets: Baskets, params: CoocParams) -> Iterator[_Row]:
-    """Yield rows with neighbours, items of the most sessions first, until there are `max_items` of them."""
-    support = np.diff(baskets.of_item)
+    Rows past the cut are not even counted: as many items are tried as may still be kept, and more only if some of
+    them turn out to have no neighbours.
+    """
+    support = baskets.support
     order = np.argsort(-support, kind="stable").astype(np.uint32)
     order = order[: int(np.count_nonzero(support >= params.min_support))]
-    blocks = [order[n : n + BLOCK_ROWS] for n in range(0, len(order), BLOCK_ROWS)]
-    threads = os.cpu_count() or 1
-    left = params.max_items
-    with ThreadPoolExecutor(threads) as pool:
-        for n in range(0, len(blocks), threads):
-            for rows in pool.map(lambda block: _block(baskets, block, params), blocks[n : n + threads]):
-                yield from rows[:left]
-                left -= min(left, len(rows))
-            if not left:
-                return
-
-
-def _block(baskets: Baskets, block: Codes, params: CoocParams) -> list[_Row]:
-    lengths, neighbors, counts = best_neighbors(
-        baskets.items,
-        baskets.offsets,
-        baskets.sessions,
-        baskets.of_item,
-        block,
-        params.min_support,
-        params.max_neighbors,
+    found: list[_Block] = []
+    missing = params.max_items
+    while missing and len(order):
+        tried, order = order[:missing], order[missing:]
+        for block in _try_items(baskets, tried, params):
+            found.append(block)
+            missing -= len(block[0])
+    return (
+        np.concatenate([np.empty(0, np.uint32), *(block[0] for block in found)]),
+        np.concatenate([np.empty(0, np.int64), *(block[1] for block in found)]),
+        np.concatenate([np.empty(0, np.uint32), *(block[2] for block in found)]),
+        np.concatenate([np.empty(0, np.int64), *(block[3] for block in found)]),
     )
-    ends = np.cumsum(lengths)
-    return [
-        _Row(int(item), neighbors[end - length : end], counts[end - length : end])
-        for item, length, end in zip(block, lengths, ends, strict=True)
-        if length
-    ]
+
+
+def _try_items(baskets: Baskets, tried: Codes, params: CoocParams) -> list[_Block]:
+    """Count the neighbours of `tried` items on all processors; items without neighbours are dropped."""
+    threads = os.cpu_count() or 1
+    blocks = _blocks(_work(baskets), tried, count=threads * BLOCKS_PER_THREAD)
+    waiting = iter(blocks)  # shared: each thread takes the next one when it is done
+    with ThreadPoolExecutor(threads) as pool:
+        done = pool.map(lambda _: list(_count_blocks(baskets, waiting, params)), range(min(threads, len(blocks))))
+        return list(chain.from_iterable(done))
+
+
+def _work(baskets: Baskets) -> Numbers:
+    """Return for each item how many items, itself included, its baskets hold together."""
+    lengths = np.diff(baskets.offsets)
+    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[baskets.holders])])
+    return np.diff(sums[baskets.starts])
+
+
+def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
+    """Cut items into blocks of about the same work."""
+    done = np.cumsum(work[tried])
+    cuts = np.searchsorted(done, np.arange(1, count) * (int(done[-1]) // count + 1), side="right")
+    by_size = np.arange(0, len(tried), MAX_BLOCK_ITEMS)
+    return [block for block in np.split(tried, np.unique(np.concatenate([cuts, by_size]))) if len(block)]
+
+
+def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> Iterator[_Block]:
+    """Take block after block until none is left."""
+    desk = new_desk(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
+    for block in waiting:
+        lengths, members, counts = best_neighbors(baskets, block, min_support=params.min_support, desk=desk)
+        yield block[lengths > 0], lengths[lengths > 0], members, counts

@@ -36,4 +36,4 @@ def build_popularity(events: Events, params: PopularityParams) -> Built:
         member_ids=ids,
     )
     numbers = {"distinct_items": len(seen), "cut_items": len(seen) - len(best)}
-    return Built(rows, LeftOut("", of_events=events.codes.height), numbers)
+    return Built(rows, LeftOut(""), numbers)

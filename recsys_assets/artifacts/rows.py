@@ -87,13 +87,13 @@ class LeftOut:
 
     what: str  # "sessions", "users"; "" for kinds that leave nothing out
     groups: int = 0
+    of_groups: int = 0
     events: int = 0
-    of_events: int = 0
 
     @property
     def share(self) -> float:
-        """Events left out, as a share of all events of the window."""
-        return self.events / self.of_events if self.of_events else 0.0
+        """Sessions or users left out, as a share of all: one robot is one of many, however many events it sent."""
+        return self.groups / self.of_groups if self.of_groups else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

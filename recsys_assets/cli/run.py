@@ -30,7 +30,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @click.option("--end", type=day_type, help="last day, included; the first day when left out")
 def run(*, config: str | None, tenant: str | None, surface: str | None, start: date, end: date | None) -> int:
     """Build, gate and ship every day from START to END, oldest first; what is live never moves back."""
-    logging.getLogger("dagster").setLevel(logging.ERROR)  # what it warns of (skipped steps), the lines below say better
+    logging.getLogger("dagster").setLevel(logging.ERROR)  # what it warns of (skipped steps), the lines say better
     settings = load_settings(config)
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
@@ -61,6 +61,9 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
         raise ConfigurationError(
             f"--start {start} is before partitions.start {first}: begin later, or change the setting"
         )
+    last = settings.partitions.end
+    if last is not None and end > last:
+        raise ConfigurationError(f"--end {end} is after partitions.end {last}: end earlier, or change the setting")
     if end >= today:
         raise ConfigurationError(f"--end {end} has not ended in UTC: the last whole day is {today - timedelta(days=1)}")
     return [start + timedelta(days=n) for n in range((end - start).days + 1)]

@@ -1,6 +1,6 @@
 """One partition a UTC day, from the configured first day; nothing here knows what a day holds."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
@@ -9,7 +9,10 @@ from recsys_assets.config import PartitionSettings
 
 def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinition:
     """Return the days as Dagster partitions; today becomes one when it has ended."""
-    return dg.DailyPartitionsDefinition(start_date=settings.start.isoformat(), timezone="UTC")
+    after = settings.end + timedelta(days=1) if settings.end else None
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.start.isoformat(), end_date=after and after.isoformat(), timezone="UTC"
+    )
 
 
 def rolling_window(days: int) -> dg.TimeWindowPartitionMapping:

@@ -58,7 +58,7 @@ def _left_out_share(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Findi
         facts.left_out_share,
         limit=float(params["max_left_out_share"] or 0),
         knob="gates.max_left_out_share",
-        what="share of events left out with over-long sessions or over-active users",
+        what="share of sessions or users left out as over-long or over-active",
     )
 
 
