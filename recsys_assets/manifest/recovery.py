@@ -19,7 +19,7 @@ from recsys_assets.manifest.journal import (
     tail,
 )
 from recsys_assets.manifest.layout import intent_prefix, sweep_key
-from recsys_assets.manifest.pointer import Current
+from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.storage.store import ObjectStore
 
 _OVER = "over"  # in a replay's details: the latest time of a pointer before old bytes were put back
@@ -78,6 +78,8 @@ def recover(
     told = read_told(store, target)
     if current is None or not is_untold(told, current):
         return told
+    if read_current(store, target) != current:
+        return told  # it was told, and moved on, while we looked: whoever moved it tells that
     cause = None if is_replay(told, current) else _announced(store, target, current.release_id, besides=own_intent)
     entry = changed(_entry(told, current, cause, by=by, now=now), to=current)
     written = append(store, target, entry, after=told.last)
