@@ -84,15 +84,12 @@ class MemoryStore:
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object."""
         with self._call("get", key):
-            data, _ = self._there(key)
-            if len(data) > max_bytes:
-                raise CorruptObjectError(f"{key} has {len(data)} bytes: at most {max_bytes} are read")
-            return Stored(data, _etag(data))
+            return self._read(key, max_bytes)
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
-        """Return the object unless it still is the one marked `etag`."""
-        stored = self.get(key, max_bytes=max_bytes)
-        return None if stored.etag == etag else stored
+        """Return the object unless it still is the one marked `etag`; a `get` for faults."""
+        with self._call("get", key):
+            return None if _etag(self._there(key)) == etag else self._read(key, max_bytes)
 
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the object, or None."""
@@ -134,9 +131,15 @@ class MemoryStore:
         with self._call("delete", key):
             self.objects.pop(key, None)
 
-    def _there(self, key: str) -> tuple[bytes, float]:
+    def _read(self, key: str, max_bytes: int) -> Stored:
+        data = self._there(key)
+        if len(data) > max_bytes:
+            raise CorruptObjectError(f"{key} has {len(data)} bytes: at most {max_bytes} are read")
+        return Stored(data, _etag(data))
+
+    def _there(self, key: str) -> bytes:
         try:
-            return self.objects[key]
+            return self.objects[key][0]
         except KeyError as error:
             raise NotFoundError(f"{key} is not in the store") from error
 
