@@ -159,7 +159,6 @@ def _roll_back(asked: _Asked) -> RolledBack:
         entry = change_pointer(change, lambda current, _: _judge(asked, current))
         if taken_back:
             lift_label(store, target, Labelled.BAD, asked.to.id)
-    reach(f"{ROLL_BACK}.after_all")
     return RolledBack(asked.left.release_id, asked.to.id, asked.hold, str(entry.details.get("told", "")), entry)
 
 

@@ -1,0 +1,79 @@
+"""One action on a store as a process of its own, to be raced, stopped and killed: python -m ... ROOT ACTION [WORDS]."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from recsys_assets.errors import ConflictError, RefusedError
+from recsys_assets.manifest.collect import collect
+from recsys_assets.manifest.hold import place_hold, release_hold
+from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.restore import restore_pointer
+from recsys_assets.manifest.rollback import roll_back
+from recsys_assets.manifest.roots import Retention
+from recsys_assets.storage.open import open_store
+from recsys_assets_tests.manifest.staging import TARGET, Shop
+
+ROOT = Path(__file__).parents[2]
+ANN = Actor("ann", "a bad night")
+KEEP_TWO = Retention(keep=2, grace=timedelta(0))
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def act(store, action, words=()):
+    """Do one action; return what became of it."""
+    if action == "ship":
+        return Shop(store, clock=now).publish(int(words[0])).how.value
+    if action == "roll_back":
+        return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).told
+    if action == "hold":
+        return place_hold(store, TARGET, by=ANN, now=now).told
+    if action == "release_hold":
+        return release_hold(store, TARGET, by=ANN, now=now).told
+    if action == "restore_pointer":
+        return restore_pointer(store, TARGET, by=ANN, now=now).told
+    if action == "collect":
+        collection = collect(store, TARGET, by=ANN, now=now, retention=KEEP_TWO, apply=True)
+        return f"{len(collection.taken)} taken, {len(collection.emptied)} emptied"
+    raise ValueError(action)
+
+
+def command(root, action, *words):
+    """The command line of such a process."""
+    return [sys.executable, "-m", "recsys_assets_tests.manifest.acting", str(root), action, *map(str, words)]
+
+
+def race(store, writer, rounds):
+    """Ship content of one's own in every round, as soon as the round begins; tell what was acknowledged."""
+    shop = Shop(store, clock=now)
+    for number in rounds:
+        sys.stdin.readline()  # the barrier: everybody gets the line at once
+        shop.stage(number, content=writer)
+        try:
+            outcome = shop.publish(number)
+            told = [outcome.how.value, outcome.release.id, outcome.entry.sequence]
+        except (ConflictError, RefusedError) as error:
+            told = [type(error).__name__, str(error), 0]
+        say(json.dumps(told))
+
+
+def say(line):
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main():
+    root, action, *words = sys.argv[1:]
+    store = open_store(root)
+    if action == "race":
+        race(store, int(words[0]), range(int(words[1])))
+    else:
+        say(act(store, action, words))
+
+
+if __name__ == "__main__":
+    main()
