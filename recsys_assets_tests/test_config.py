@@ -32,7 +32,7 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"", "targets", id="no targets"),
         pytest.param(
             MINIMAL + b"colour = 1\n",
-            "unknown key; allowed here: artifacts, gates, segment",
+            "unknown key; allowed here: artifacts, gates, retention, segment",
             id="F48 unknown key of a target",
         ),
         pytest.param(
@@ -60,9 +60,9 @@ def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, told):
 
 
 def test_two_targets_with_one_slug_are_refused():
-    rows = b'[[targets]]\ntenant = "a b"\nsurface = "h"\nslug = "x"\n[[targets]]\ntenant = "a c"\nsurface = "h"\nslug = "x"\n'
+    rows = [f'[[targets]]\ntenant = "{tenant}"\nsurface = "h"\nslug = "x"\n' for tenant in ("a b", "a c")]
     with pytest.raises(ConfigurationError, match="same slug"):
-        parse(rows)
+        parse("".join(rows).encode())
 
 
 def test_a_target_overrides_single_gate_limits():

@@ -36,7 +36,11 @@ def _ids(rows: Rows) -> tuple[Finding, ...]:
         Rule("ids_not_empty", pl.col("id") != "", "ids are not empty"),
         Rule("ids_trimmed", pl.col("trimmed"), "ids have no white space at their ends"),
     ]
-    tags = pl.DataFrame({"tag": rows.member_ids.rename("tag"), "lower": pl.Series(lowered, dtype=pl.Boolean)}) if lowered else None
+    tags = (
+        pl.DataFrame({"tag": rows.member_ids.rename("tag"), "lower": pl.Series(lowered, dtype=pl.Boolean)})
+        if lowered
+        else None
+    )
     found = broken_rules(frame, {"id": pl.String(), "trimmed": pl.Boolean()}, rules)
     if tags is None:
         return found
@@ -52,7 +56,9 @@ def _lists(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     frame = frame.with_columns(place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
     limits = [limit for name in _LIST_LIMITS if (limit := getattr(params, name, None)) is not None]
     max_items = getattr(params, "max_items", None)
-    rules = [Rule("keys_ascend", (pl.col("key") > pl.col("key").shift()).fill_null(value=True), "keys ascend, each once")]
+    rules = [
+        Rule("keys_ascend", (pl.col("key") > pl.col("key").shift()).fill_null(value=True), "keys ascend, each once")
+    ]
     if not rows.shape.key:
         limits.append(max_items)
     elif max_items is not None:
@@ -81,7 +87,9 @@ def _members(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
         tied = (pl.col("value") == pl.col("value").shift()) & (pl.col("member") > pl.col("member").shift())
         rules += [
             Rule("values", pl.col("value") >= least, f"values are at least {least / rows.shape.scale:g}"),
-            Rule("best_first", (~same_list | better | tied).fill_null(value=True), "members stand best first, ties by id"),
+            Rule(
+                "best_first", (~same_list | better | tied).fill_null(value=True), "members stand best first, ties by id"
+            ),
         ]
     if rows.shape.key == rows.shape.member:
         rules.append(Rule("no_self", pl.col("other"), "an item is not its own neighbour"))
@@ -110,7 +118,9 @@ def _with_ids(finding: Finding, rows: Rows) -> Finding:
     """Show ids instead of codes in the sample."""
     shown = []
     for row in finding.sample:
-        told = {name: value for name, value in row.items() if name not in {"distinct", "other", "place", "trimmed", "lower"}}
+        told = {
+            name: value for name, value in row.items() if name not in {"distinct", "other", "place", "trimmed", "lower"}
+        }
         if rows.shape.key and "list" in told:
             told["list"] = rows.key_ids[int(rows.keys[int(told["list"] or 0)])]
         if "member" in told:

@@ -40,18 +40,17 @@ def count_neighbors(events: Events, params: CoocParams) -> Built:
     Row-wise sparse product with a dense accumulator (Gustavson, "Two fast algorithms for sparse matrices", 1978) and a
     heap of `max_neighbors`: pairs are never materialised, so memory does not grow with their number.
     """
-    baskets, left_out = fill_baskets(events, max_items=params.max_items_per_session)
+    baskets, sessions, left_out = fill_baskets(events, max_items=params.max_items_per_session)
     items, lengths, members, counts = _best_rows(baskets, params)
     order = np.argsort(items)
     source, offsets = offsets_of(lengths), offsets_of(lengths[order])
     gather = np.repeat(source[order] - offsets[:-1], lengths[order]) + np.arange(len(members))
     ids = events.ids["item_id"]
     rows = Rows(SHAPE, items[order], offsets, members[gather], counts[gather], ids, ids)
-    support = baskets.support
     numbers = {
-        "sessions": len(baskets),
-        "distinct_items": int(np.count_nonzero(support)),
-        "pairs_met": int(_work(baskets).sum() - support.sum()) // 2,
+        "sessions": sessions,
+        "distinct_items": int(np.count_nonzero(baskets.support)),
+        "pairs_met": int(baskets.work.sum() - len(baskets.items)) // 2,
     }
     return Built(rows, left_out, numbers)
 
@@ -83,18 +82,11 @@ def _best_rows(baskets: Baskets, params: CoocParams) -> _Block:
 def _try_items(baskets: Baskets, tried: Codes, params: CoocParams) -> list[_Block]:
     """Count the neighbours of `tried` items on all processors; items without neighbours are dropped."""
     threads = os.cpu_count() or 1
-    blocks = _blocks(_work(baskets), tried, count=threads * BLOCKS_PER_THREAD)
+    blocks = _blocks(baskets.work, tried, count=threads * BLOCKS_PER_THREAD)
     waiting = iter(blocks)  # shared: each thread takes the next one when it is done
     with ThreadPoolExecutor(threads) as pool:
-        done = pool.map(lambda _: list(_count_blocks(baskets, waiting, params)), range(min(threads, len(blocks))))
-        return list(chain.from_iterable(done))
-
-
-def _work(baskets: Baskets) -> Numbers:
-    """Return for each item how many items, itself included, its baskets hold together."""
-    lengths = np.diff(baskets.offsets)
-    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[baskets.holders])])
-    return np.diff(sums[baskets.starts])
+        done = [pool.submit(_count_blocks, baskets, waiting, params) for _ in range(min(threads, len(blocks)))]
+        return list(chain.from_iterable(thread.result() for thread in done))
 
 
 def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
@@ -105,9 +97,11 @@ def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
     return [block for block in np.split(tried, np.unique(np.concatenate([cuts, by_size]))) if len(block)]
 
 
-def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> Iterator[_Block]:
+def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> list[_Block]:
     """Take block after block until none is left."""
     desk = new_desk(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
+    found: list[_Block] = []
     for block in waiting:
         lengths, members, counts = best_neighbors(baskets, block, min_support=params.min_support, desk=desk)
-        yield block[lengths > 0], lengths[lengths > 0], members, counts
+        found.append((block[lengths > 0], lengths[lengths > 0], members, counts))
+    return found

@@ -1,100 +1,78 @@
 """The compiled heart of cooc: for a block of items, the best neighbours of each."""
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
+from recsys_assets.artifacts.baskets import Baskets
+from recsys_assets.artifacts.prefetching import prefetch
+from recsys_assets.artifacts.ranking import Best, drain, offer
 from recsys_assets.artifacts.rows import Codes, Numbers
+from recsys_assets.raw.compiling import compiled, inlined
 
-_LOW = np.uint64(0xFFFFFFFF)
+_AHEAD = 12  # baskets: about as long as memory takes to answer
 
 
-def best_neighbors(  # noqa: PLR0913 - arrays of one compiled call
-    basket_items: Codes,
-    basket_offsets: Numbers,
-    item_sessions: Codes,
-    item_offsets: Numbers,
-    block: Codes,
-    min_support: int,
-    max_neighbors: int,
-) -> tuple[Numbers, Codes, Numbers]:
-    """Return per item of `block` how many neighbours it keeps, and all neighbours and counts one after the other."""
-    room = min(max_neighbors, max(len(item_offsets) - 2, 1))
+class Desk(NamedTuple):
+    """What one thread works on: a count per item, the items of this row with enough of it, and the best of them.
+
+    Counts of a row begin at a base that no count of a row before it reached, so that they need no clearing.
+    """
+
+    counts: Codes
+    met: Codes
+    best: Best
+
+
+def new_desk(*, distinct_items: int, max_neighbors: int) -> Desk:
+    """Return room for one thread to count neighbours."""
+    room = min(max_neighbors, max(distinct_items - 1, 1))
+    best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
+    # One place more than items: each count writes its item behind the list, whether it belongs there or not.
+    return Desk(np.zeros(distinct_items, np.uint32), np.empty(distinct_items + 1, np.uint32), best)
+
+
+def best_neighbors(baskets: Baskets, block: Codes, *, min_support: int, desk: Desk) -> tuple[Numbers, Codes, Numbers]:
+    """Return how many neighbours each item of `block` keeps, and all neighbours and counts one after the other."""
+    room = len(block) * len(desk.best.values)
     lengths = np.zeros(len(block), np.int64)
-    packed = np.zeros(len(block) * room, np.uint64)
-    used = _fill(
-        basket_items,
-        basket_offsets,
-        item_sessions,
-        item_offsets,
-        block,
-        min_support,
-        room,
-        lengths,
-        packed,
-    )
-    kept = packed[:used]
-    counts = (_LOW - (kept >> np.uint64(32))).astype(np.int64)
-    return lengths, (kept & _LOW).astype(np.uint32), counts
+    members, counts = np.empty(room, np.uint32), np.empty(room, np.int64)
+    desk.counts.fill(0)
+    used = _fill_block(baskets, block, min_support, desk, lengths, members, counts)
+    return lengths, members[:used].copy(), counts[:used].copy()
 
 
-@njit(cache=True, nogil=True)
-def _fill(basket_items, basket_offsets, item_sessions, item_offsets, block, min_support, room, lengths, packed):  # noqa: ANN001, ANN202, PLR0913, PLR0917, C901  # pyright: ignore[reportMissingParameterType]
-    """Write each item's best neighbours as (inverted count, code), which sorts as count descending, code ascending."""
-    counts = np.zeros(len(item_offsets) - 1, np.uint32)
-    touched = np.empty(len(item_offsets) - 1, np.uint32)
+@compiled
+def _fill_block(
+    baskets: Baskets, block: Codes, min_support: int, desk: Desk, lengths: Numbers, members: Codes, counts: Numbers
+) -> int:
     used = 0
+    base = np.uint32(0)
     for row in range(len(block)):
         item = block[row]
-        met = 0
-        for at in range(item_offsets[item], item_offsets[item + 1]):
-            session = item_sessions[at]
-            for place in range(basket_offsets[session], basket_offsets[session + 1]):
-                other = basket_items[place]
-                if counts[other] == 0:
-                    touched[met] = other
-                    met += 1
-                counts[other] += 1
-        counts[item] = 0  # an item is no neighbour of itself
-        heap = packed[used : used + room]
+        met = _meet(baskets, item, base, base + np.uint32(min_support), desk)
         size = 0
-        for n in range(met):
-            other = touched[n]
-            count = counts[other]
-            counts[other] = 0
-            if count < min_support or count == 0:
-                continue
-            key = (np.uint64(0xFFFFFFFF - count) << np.uint64(32)) | np.uint64(other)
-            if size < room:
-                size = _push(heap, size, key)
-            elif key < heap[0]:
-                _replace_worst(heap, size, key)
-        heap[:size].sort()
+        for other in desk.met[:met]:
+            if other != item:
+                size = offer(desk.best, size, np.int64(desk.counts[other] - base), other)
+        drain(desk.best, size, counts, members, used)
         lengths[row] = size
         used += size
+        base += np.uint32(baskets.starts[item + 1] - baskets.starts[item])
     return used
 
 
-@njit(cache=True, nogil=True)
-def _push(heap, size, key):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
-    """Add a key to a heap whose root is the worst kept; return the new size."""
-    at = size
-    while at > 0 and heap[(at - 1) >> 1] < key:
-        heap[at] = heap[(at - 1) >> 1]
-        at = (at - 1) >> 1
-    heap[at] = key
-    return size + 1
-
-
-@njit(cache=True, nogil=True)
-def _replace_worst(heap, size, key):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
-    """Put a better key in the place of the worst kept."""
-    at = 0
-    while 2 * at + 1 < size:
-        child = 2 * at + 1
-        if child + 1 < size and heap[child + 1] > heap[child]:
-            child += 1
-        if heap[child] <= key:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = key
+@inlined
+def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, desk: Desk) -> int:
+    """Count the items of all baskets of `item`; return how many of them, itself included, were met often enough."""
+    met = 0
+    last = len(baskets.begins) - 1
+    for n in range(baskets.starts[item], baskets.starts[item + 1]):
+        prefetch(baskets.items, np.int64(baskets.begins[min(n + _AHEAD, last)]))
+        for other in baskets.items[baskets.begins[n] : baskets.ends[n]]:
+            count = max(desk.counts[other], base) + np.uint32(1)
+            desk.counts[other] = count
+            # Without a branch: the next item that was met often enough takes the place of one that was not.
+            desk.met[met] = other
+            met += count == enough
+    return met
