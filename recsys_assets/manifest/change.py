@@ -65,6 +65,15 @@ class Change:
     intent: str | None = None  # the announcement of this change, while it is under way
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A swap that got no answer: what it was judged on, and what it was to do."""
+
+    before: Current | None
+    move: Move
+    told: Told
+
+
 def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
 
@@ -72,14 +81,14 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written: the swap
     stands, and the next command tells it.
     """
-    sent: dict[str, tuple[Current | None, Move]] = {}  # what a swap without an answer tried, by the pointer's time
+    sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for attempt in range(MAX_ATTEMPTS):
         _pause(attempt)
         current = read_current(change.store, change.target)
         if current is not None and current.pointer.updated_at in sent:
-            before, move = sent[current.pointer.updated_at]
-            return _tell(change, before, current, move)
+            tried = sent[current.pointer.updated_at]
+            return _tell(change, tried.before, current, tried.move, after=tried.told.last)
         told = recover(change.store, change.target, current, by=change.by, now=change.now(), own_intent=change.intent)
         judged = judge(current, told)
         if isinstance(judged, Stay):
@@ -151,9 +160,7 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
         raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
 
 
-def _swap(
-    change: Change, current: Current | None, move: Move, told: Told, sent: dict[str, tuple[Current | None, Move]]
-) -> Current:
+def _swap(change: Change, current: Current | None, move: Move, told: Told, sent: dict[str, _Sent]) -> Current:
     known = [t for t in (told.newest_at, current.updated_at if current else None) if t is not None]
     pointer = make_pointer(
         change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
@@ -162,12 +169,12 @@ def _swap(
     try:
         return swap_pointer(change.store, change.target, pointer, expected=current.etag if current else None)
     except OutcomeUnknownError:
-        sent[pointer.updated_at] = (current, move)
+        sent[pointer.updated_at] = _Sent(current, move, told)
         raise
 
 
 def _tell(
-    change: Change, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None = None
+    change: Change, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None
 ) -> JournalEntry:
     entry = entry_of(
         action=change.action,

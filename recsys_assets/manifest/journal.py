@@ -67,15 +67,14 @@ def changed(entry: JournalEntry, *, to: Current) -> JournalEntry:
     return msgspec.structs.replace(entry, changed=True, after=to.release_id, pointer_at=to.pointer.updated_at)
 
 
-def append(
-    store: ObjectStore, target: Target, entry: JournalEntry, *, after: JournalEntry | None = None
-) -> JournalEntry:
+def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: JournalEntry | None) -> JournalEntry:
     """Write the entry under the next free number and return it as written.
 
-    A swap is told once: if somebody else has told this very one (as `recovered`) in the meantime, that entry is
-    returned and nothing is written. `after`, when known, is an entry read before the swap: no earlier one is looked at.
+    `after` is the newest entry (None: there was none) when the entry's cause was looked at: every one since is read
+    here. So a swap is told once: if somebody else has told this very one (as `recovered`) in the meantime, that entry
+    is returned and nothing is written.
     """
-    last = after or tail(store, target)
+    last = after
     while True:
         numbered = msgspec.structs.replace(entry, sequence=_sequence(last) + 1, last_change=_last_change(last))
         try:

@@ -196,6 +196,6 @@ def _tell_refused(change: Change, left: Current, refusal: RecsysAssetsError) -> 
         entry = journal.entry_of(
             action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, told=str(refusal)
         )
-        journal.append(change.store, change.target, entry)
+        journal.append(change.store, change.target, entry, after=journal.tail(change.store, change.target))
     except RecsysAssetsError as error:
         refusal.add_note(f"nor could this be written to the journal: {error}")

@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from recsys_assets.errors import ConflictError, RefusedError
+from recsys_assets.errors import ConflictError
 from recsys_assets.manifest.collect import collect
 from recsys_assets.manifest.hold import place_hold, release_hold
 from recsys_assets.manifest.journal import Actor
@@ -47,17 +47,17 @@ def command(root, action, *words):
     return [sys.executable, "-m", "recsys_assets_tests.manifest.acting", str(root), action, *map(str, words)]
 
 
-def race(store, writer, rounds):
-    """Ship content of one's own in every round, as soon as the round begins; tell what was acknowledged."""
-    shop = Shop(store, clock=now)
-    for number in rounds:
+def race(store, writer, writers, rounds):
+    """Ship a day of one's own in every round, as soon as the round begins; tell what was acknowledged."""
+    shop = Shop(store, clock=now, kinds=("popularity",))
+    for number in range(rounds):
+        shop.stage(number * writers + writer)
         sys.stdin.readline()  # the barrier: everybody gets the line at once
-        shop.stage(number, content=writer)
         try:
-            outcome = shop.publish(number)
-            told = [outcome.how.value, outcome.release.id, outcome.entry.sequence]
-        except (ConflictError, RefusedError) as error:
-            told = [type(error).__name__, str(error), 0]
+            outcome = shop.publish(number * writers + writer)
+            told = [outcome.how.value, outcome.release.id]
+        except ConflictError as error:
+            told = [type(error).__name__, str(error)]
         say(json.dumps(told))
 
 
@@ -70,7 +70,7 @@ def main():
     root, action, *words = sys.argv[1:]
     store = open_store(root)
     if action == "race":
-        race(store, int(words[0]), range(int(words[1])))
+        race(store, *map(int, words))
     else:
         say(act(store, action, words))
 
