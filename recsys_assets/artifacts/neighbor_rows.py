@@ -11,14 +11,16 @@ from recsys_assets.artifacts.rows import Codes, Numbers
 from recsys_assets.raw.compiling import compiled, inlined
 
 _AHEAD = 12  # baskets: about as long as memory takes to answer
+_MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than that of events
 
 
 class Desk(NamedTuple):
     """What one thread works on: a count per item, the items of this row with enough of it, and the best of them.
 
-    Counts of a row begin at a base that no count of a row before it reached, so that they need no clearing.
+    Counts of a row begin at a base that no count of a row before it passed, so that they need no clearing.
     """
 
+    base: Codes
     counts: Codes
     met: Codes
     best: Best
@@ -29,7 +31,8 @@ def new_desk(*, distinct_items: int, max_neighbors: int) -> Desk:
     room = min(max_neighbors, max(distinct_items - 1, 1))
     best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
     # One place more than items: each count writes its item behind the list, whether it belongs there or not.
-    return Desk(np.zeros(distinct_items, np.uint32), np.empty(distinct_items + 1, np.uint32), best)
+    met = np.empty(distinct_items + 1, np.uint32)
+    return Desk(np.zeros(1, np.uint32), np.zeros(distinct_items, np.uint32), met, best)
 
 
 def best_neighbors(baskets: Baskets, block: Codes, *, min_support: int, desk: Desk) -> tuple[Numbers, Codes, Numbers]:
@@ -37,7 +40,9 @@ def best_neighbors(baskets: Baskets, block: Codes, *, min_support: int, desk: De
     room = len(block) * len(desk.best.values)
     lengths = np.zeros(len(block), np.int64)
     members, counts = np.empty(room, np.uint32), np.empty(room, np.int64)
-    desk.counts.fill(0)
+    if desk.base[0] > _MAX_BASE:
+        desk.base.fill(0)
+        desk.counts.fill(0)
     used = _fill_block(baskets, block, min_support, desk, lengths, members, counts)
     return lengths, members[:used].copy(), counts[:used].copy()
 
@@ -47,18 +52,19 @@ def _fill_block(
     baskets: Baskets, block: Codes, min_support: int, desk: Desk, lengths: Numbers, members: Codes, counts: Numbers
 ) -> int:
     used = 0
-    base = np.uint32(0)
+    base = desk.base[0]
     for row in range(len(block)):
         item = block[row]
         met = _meet(baskets, item, base, base + np.uint32(min_support), desk)
         size = 0
         for other in desk.met[:met]:
             if other != item:
-                size = offer(desk.best, size, np.int64(desk.counts[other] - base), other)
+                size = offer(desk.best, size, int(desk.counts[other] - base), other)
         drain(desk.best, size, counts, members, used)
         lengths[row] = size
         used += size
         base += np.uint32(baskets.starts[item + 1] - baskets.starts[item])
+    desk.base[0] = base
     return used
 
 

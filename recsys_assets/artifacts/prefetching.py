@@ -1,4 +1,4 @@
-"""A hint to the processor to fetch memory that will be read soon, for compiled code that jumps about in large arrays."""
+"""A hint to the processor to fetch what will be read soon, for compiled code that jumps about in large arrays."""
 
 from typing import Any
 
