@@ -46,12 +46,15 @@ check: $(READY) ## Everything that a change must pass: format, lint, types, impo
 	RECSYS_CONFIG=recsys.toml $(BIN)/dagster definitions validate --workspace workspace.yaml
 	$(BIN)/pytest
 
-demo: $(READY) ## Generate two shops and a week of events, build, gate and ship them, show what is live
+# The store begins anew, so that the scene always plays alike; Dagster's history of earlier demos stays.
+demo: $(READY) ## Generate two shops and a week of events; build, gate and ship them; then a bad day, undone
+	@rm -rf $(DEMO)/store
 	@$(BIN)/python examples/demo/generate.py $(DEMO)
 	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/python examples/demo/open_home.py
 	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/recsys-assets run --config $(DEMO)/recsys.toml --start 2025-11-24 --end 2025-11-30
-	@touch $(DEMO)/.ran
 	@$(BIN)/python examples/demo/show.py $(DEMO)
+	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/python examples/demo/scene.py $(DEMO)
+	@touch $(DEMO)/.ran
 	@echo; echo "Look at it: make ui, then http://127.0.0.1:$(PORT)/asset-groups (Ctrl-C ends it)"
 
 ui: $(READY) ## Open the web UI on the demo's data, on this machine only (PORT=3000)

@@ -41,8 +41,28 @@ def main(folder: Path) -> None:
     (folder / "catalog.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     for day in (FIRST_DAY + timedelta(days=n) for n in range(DAYS)):
         if day != GAP_DAY:
-            rng = random.Random(f"{SEED}/{day}")  # noqa: S311 - made-up shoppers, not secrets
-            _write_day(raw, day, spoil(_day_events(shops, day, rng), rng))
+            write_good_day(folder, day)
+
+
+def write_good_day(folder: Path, day: date) -> None:
+    """Write the files of a day as it is, its few faults included."""
+    rng = _seeded(day)
+    _write_day(folder / "raw", day, spoil(_day_events(open_shops(), day, rng), rng))
+
+
+def write_broken_day(folder: Path, day: date) -> None:
+    """Write the files of a day on which a third of the lines is cut off and most items are called undefined."""
+    rng = _seeded(day)
+    events = [
+        {**event, "item_id": "undefined"} if n % 4 else event
+        for n, event in enumerate(_day_events(open_shops(), day, rng))
+    ]
+    lines = [line[: len(line) // 2] if n % 3 == 0 else line for n, line in enumerate(spoil(events, rng))]
+    _write_day(folder / "raw", day, lines)
+
+
+def _seeded(day: date) -> random.Random:
+    return random.Random(f"{SEED}/{day}")  # noqa: S311 - made-up shoppers, not secrets
 
 
 def _day_events(shops: tuple[Shop, ...], day: date, rng: random.Random) -> list[Event]:

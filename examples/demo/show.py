@@ -33,9 +33,16 @@ def main(folder: Path) -> None:
         ends = {_artifact(uri)["window"]["end"] for uri in pointer["current"].values()}
         console.print(f"  {path.relative_to(folder.parent)}  {len(pointer['current'])} artifacts, data to {max(ends)}")
     for path in pointers:
-        console.print(_best_items(json.loads(path.read_bytes())))
+        console.print(best_items(json.loads(path.read_bytes())))
     console.print(_neighbours(json.loads(pointers[0].read_bytes())))
     console.print(_quarantine(folder / "store"))
+
+
+def read_pointer(folder: Path, tenant: str, surface: str) -> Document:
+    """Return what is live for a target of the demo below `folder`."""
+    path = folder / "store" / "registry" / "current" / tenant / surface / "manifest.json"
+    document: Document = json.loads(path.read_bytes())
+    return document
 
 
 def _artifact(uri: str) -> Document:
@@ -44,7 +51,8 @@ def _artifact(uri: str) -> Document:
     return document
 
 
-def _best_items(pointer: Document) -> Table:
+def best_items(pointer: Document) -> Table:
+    """Return the items that a pointer's popularity artifact puts first."""
     popularity = _artifact(pointer["current"]["popularity"])
     window = popularity["window"]
     table = Table("item", "events", title=f"{pointer['tenant']}/{pointer['surface']}: most seen, {_span(window)}")
