@@ -84,7 +84,7 @@ def test_a_folder_that_is_gone_is_not_an_empty_answer(folder, root, tmp_path):
 @pytest.mark.slow
 def test_a_bucket_is_followed_and_an_idle_poll_is_one_304(s3_server):
     client = s3_server.client()
-    store = S3Store(client, bucket=s3_server.bucket(), prefix="live")
+    store = S3Store(client, bucket=s3_server.bucket, prefix=s3_server.new_prefix())
     shop = Shop(store)
     shop.ship(0)
     reader = open_on(store)
@@ -100,14 +100,14 @@ def test_a_bucket_is_followed_and_an_idle_poll_is_one_304(s3_server):
 
 @pytest.mark.slow
 def test_a_bucket_tells_denied_and_missing_and_silent_apart(s3_server):
-    bucket = s3_server.bucket()
-    store = S3Store(s3_server.client(), bucket=bucket)
+    at = {"bucket": s3_server.bucket, "prefix": s3_server.new_prefix()}
+    store = S3Store(s3_server.client(), **at)
     shop = Shop(store)
     shop.ship(0)
-    denied = S3Store(type(s3_server)(s3_server.endpoint, "test-key", "wrong").client(), bucket=bucket)
+    denied = S3Store(type(s3_server)(s3_server.endpoint, "test-key", "wrong").client(), **at)
     elsewhere = S3Store(s3_server.client(), bucket="no-such-bucket")
     client = type(s3_server)("http://127.0.0.1:9", "test-key", "none").client(retries={"max_attempts": 1})
-    silent = S3Store(client, bucket=bucket)
+    silent = S3Store(client, **at)
     problems = [open_on(one).refresh().problem for one in (denied, elsewhere, silent)]
     assert problems == [Problem.DENIED, Problem.DENIED, Problem.OUTAGE]
     store.delete(shop.blob(shop.ship(1), "cooc"))

@@ -4,16 +4,23 @@ import signal
 import sys
 import threading
 import time
+from datetime import timedelta
 
+import msgspec
 import pytest
 
+from recsys_assets.identity import rfc3339
 from recsys_assets.serving.polling import JITTER, Poller
 from recsys_assets.serving.single_flight import SingleFlight
 from recsys_assets.serving.state import Outcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets_tests.serving.releases import POINTER, Shop, answers
+from recsys_assets.storage.s3 import S3Store
+from recsys_assets_tests.serving.releases import POINTER, START, Shop, answers
 
+SWITCHES = 200
+RELEASES = 10
+FIRST_SWITCH = START + timedelta(days=1)
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well
 
 
@@ -35,43 +42,55 @@ def quick_switches():
     sys.setswitchinterval(usual)
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "bucket"])
 def any_store(request, tmp_path):
+    if request.param == "bucket":
+        server = request.getfixturevalue("s3_server")
+        return S3Store(server.client(), bucket=server.bucket, prefix=server.new_prefix())
     return MemoryStore() if request.param == "memory" else FilesystemStore(tmp_path / "store")
 
 
 def ask_until(done, reader, seen, faults):
-    """Ask for whole releases, and note every number seen, and every mix or step back."""
-    last = -1
+    """Ask for whole releases, and note every switch seen, and every mix, wrong release or step back."""
+    last = 0
     while not done.is_set():
         with reader.snapshot() as release:
             numbers = answers(release)
-        if len(numbers) != 1 or max(numbers) < last:
-            faults.append(numbers)
-        last = max(numbers)
-        seen.add(last)
+            switch = round((release.updated_at - FIRST_SWITCH).total_seconds())
+        if numbers != {switch % RELEASES} or switch < last:
+            faults.append((switch, last, numbers))
+        last = switch
+        seen.add(switch)
+        done.wait(0.0005)  # as requests come; without a pause sixteen threads leave the switching one no turn
+
+
+def pointers_of(store, shop):
+    """The bytes of a pointer for each switch, to one of a few releases in turn."""
+    shipped = []
+    for n in range(RELEASES):
+        shop.ship(n)
+        shipped.append(msgspec.json.decode(store.get(POINTER, max_bytes=10_000).data))
+    for switch in range(SWITCHES + 1):
+        at = rfc3339(FIRST_SWITCH + timedelta(seconds=switch))
+        yield msgspec.json.encode(shipped[switch % RELEASES] | {"updated_at": at})
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_switches")
 def test_sixteen_threads_through_two_hundred_switches_never_see_a_mix(any_store, open_reader):
-    shop = Shop(any_store)
-    pointers = []
-    for n in range(201):
-        shop.ship(n)
-        pointers.append(any_store.get(POINTER, max_bytes=10_000).data)
+    first, *others = pointers_of(any_store, Shop(any_store))
     reader = open_reader(store=any_store)
-    any_store.put(POINTER, pointers[0])
+    any_store.put(POINTER, first)
     reader.refresh()
     done, faults, seen = threading.Event(), [], [set() for _ in range(16)]
     threads = [threading.Thread(target=ask_until, args=(done, reader, mine, faults), daemon=True) for mine in seen]
     for thread in threads:
         thread.start()
     try:
-        for pointer in pointers[1:]:
+        for pointer in others:
             any_store.put(POINTER, pointer)
             assert reader.refresh().outcome is Outcome.CHANGED
-        until(lambda: all(200 in mine for mine in seen))
+        until(lambda: all(SWITCHES in mine for mine in seen))
     finally:
         done.set()
         for thread in threads:

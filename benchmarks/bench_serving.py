@@ -1,0 +1,178 @@
+"""What serving costs: time and memory to load, lookups a second, an idle poll, lookups while a release is reloaded.
+
+    python benchmarks/bench_serving.py [--megabytes 10]
+
+Blobs are of the given size each, with short rows (the worst case for an index) and with long ones.
+"""
+
+import argparse
+import gc
+import random
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from recsys_assets.identity import Target
+from recsys_assets.manifest.layout import pointer_key
+from recsys_assets.serving.reader import Reader
+from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.storage.filesystem import FilesystemStore
+
+TARGET = Target("shop", "home")
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A release of one kind: rows, and how to ask for one."""
+
+    name: str
+    kind: str
+    row_bytes: int
+    list_length: int
+
+    def rows(self, megabytes, salt):
+        count = int(megabytes * 1e6 / self.row_bytes)
+        items = {f"item-{salt}{n:07d}": 1 + n for n in range(self.list_length)}
+        return {self.kind: {f"u{n:08d}": items for n in range(count)}}
+
+
+CASES = (Case("short rows", "implicit", 66, 1), Case("rows of 50", "cooc", 1800, 50))
+
+
+def shipped(store, case, megabytes, n):
+    publish_fixture(store, TARGET.tenant, TARGET.surface, case.rows(megabytes, n), day=DAY + timedelta(days=n))
+
+
+def loaded(store):
+    reader = Reader(store, TARGET.tenant, TARGET.surface)
+    begin = time.perf_counter()
+    refresh = reader.refresh()
+    seconds = time.perf_counter() - begin
+    assert refresh.release_id, refresh.why  # noqa: S101 - a benchmark of nothing would be fast
+    return reader, seconds
+
+
+def memory(store):
+    """Bytes held after loading, and the most that was held on the way."""
+    gc.collect()
+    tracemalloc.start()
+    reader = loaded(store)[0]
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held, peak, reader
+
+
+def ask(snapshot, kind):
+    return snapshot.for_user if kind == "implicit" else snapshot.neighbors
+
+
+def lookups(reader, kind, count=100_000):
+    with reader.snapshot() as release:
+        total = len(release.artifacts[kind].rows)
+    chance = random.Random(1)  # noqa: S311 - a seed, no secret
+    ids = [f"u{chance.randrange(total):08d}" for _ in range(count)]
+    begin = time.perf_counter()
+    for one in ids:
+        with reader.snapshot() as release:
+            ask(release, kind)(one)
+    return count / (time.perf_counter() - begin)
+
+
+def latencies(reader, kind, *, seconds):
+    """Latency of single lookups in microseconds, sorted, paced as requests are."""
+    taken = []
+    end = time.perf_counter() + seconds
+    while (begin := time.perf_counter()) < end:
+        with reader.snapshot() as release:
+            ask(release, kind)("u00000042")
+        taken.append((time.perf_counter() - begin) * 1e6)
+        time.sleep(0.0005)
+    return sorted(taken)
+
+
+def during_reload(store, reader, case, pointers):
+    """Latencies while another thread loads one release after the other."""
+    done = threading.Event()
+
+    def reload():
+        n = 0
+        while not done.is_set():
+            n += 1
+            store.put(pointer_key(TARGET), pointers[n % 2])
+            reader.refresh(accept_older=True)
+
+    thread = threading.Thread(target=reload)
+    thread.start()
+    try:
+        return latencies(reader, case.kind, seconds=5)
+    finally:
+        done.set()
+        thread.join()
+
+
+def idle_poll(reader, count=2000):
+    begin = time.perf_counter()
+    for _ in range(count):
+        reader.refresh()
+    return (time.perf_counter() - begin) / count * 1e6
+
+
+def p99(sorted_values):
+    return sorted_values[int(len(sorted_values) * 0.99)]
+
+
+def measure(case, megabytes, folder):
+    store = FilesystemStore(folder)
+    pointers = []
+    for n in range(2):
+        shipped(store, case, megabytes, n)
+        pointers.append(store.get(pointer_key(TARGET), max_bytes=10**6).data)
+    held, peak, reader = memory(store)
+    artifact = reader.snapshot().artifacts[case.kind]
+    size = len(artifact.data)
+    seconds = min(loaded(store)[1] for _ in range(ROUNDS))
+    quiet = latencies(reader, case.kind, seconds=3)
+    busy = during_reload(store, reader, case, pointers)
+    rate = f"{seconds:.3f} s ({size / 1e6 / seconds:.0f} MB/s)"
+    print(f"{case.name}: {size / 1e6:.1f} MB, {len(artifact.rows):,} rows of {case.kind}")
+    print(f"  load {rate}; held {held / size:.2f}x, peak {peak / size:.2f}x the blob")
+    print(f"  {lookups(reader, case.kind):,.0f} lookups/s; idle poll of a folder {idle_poll(reader):.0f} us")
+    print(f"  a lookup p50/p99: quiet {quiet[len(quiet) // 2]:.0f}/{p99(quiet):.0f} us, ", end="")
+    print(f"while reloading {busy[len(busy) // 2]:.0f}/{p99(busy):.0f} us, worst {busy[-1]:.0f} us")
+
+
+def hundred_readers(folder):
+    store = FilesystemStore(folder)
+    readers = [Reader(store, TARGET.tenant, TARGET.surface) for _ in range(100)]
+    begin = time.perf_counter()
+    for reader in readers:
+        reader.refresh()
+    loading = time.perf_counter() - begin
+    begin = time.perf_counter()
+    for reader in readers:
+        reader.refresh()
+    polling = time.perf_counter() - begin
+    print(f"100 readers on one folder: first load {loading:.2f} s, then a round of idle polls {polling:.4f} s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=float, default=10)
+    asked = parser.parse_args()
+    print(f"Python {sys.version.split()[0]}")
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            measure(case, asked.megabytes, Path(folder) / case.kind)
+        small = Path(folder) / "small"
+        shipped(FilesystemStore(small), CASES[1], 0.1, 0)
+        hundred_readers(small)
+
+
+if __name__ == "__main__":
+    main()
