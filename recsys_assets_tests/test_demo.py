@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,9 +47,18 @@ def week(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def home(week):
+def shipped(week):
     run(DEMO / "open_home.py", folder=week)
-    return week / "dagster"
+    return run_days(week, "2025-11-25", "2025-11-28")
+
+
+def live(week):
+    """Return the SHA-256 of every blob and pointer by its path."""
+    return {
+        name: digest
+        for name, digest in files(week / "store").items()
+        if name.startswith(("artifacts/", "registry/current/"))
+    }
 
 
 def test_the_generated_week_is_the_same_every_time(week, tmp_path):
@@ -63,31 +73,41 @@ def test_showing_before_a_run_says_what_to_do(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_the_demo_ships_every_target_over_the_gap_and_shows_what_is_live(week):
-    told = run_days(week, "2025-11-26", "2025-11-28")
-    assert "3 day(s) done" in told
+def test_the_days_ship_over_a_gap_and_a_quiet_day(week, shipped):
+    assert "4 day(s) done" in shipped
+    assert re.search(r"2025-11-25 garden/offers/canonical +skipped", shipped)
+    assert re.search(r"2025-11-27 raw +skipped", shipped)
     pointers = sorted((week / "store" / "registry" / "current").rglob("manifest.json"))
-    assert [path.parent.relative_to(path.parents[2]).as_posix() for path in pointers] == [
-        "books/home",
-        "books/search",
-        "garden/offers",
-        "garden/start",
-    ]
-    ends = {
-        json.loads(Path(uri.removeprefix("file://")).read_bytes())["window"]["end"]
-        for path in pointers
-        for uri in json.loads(path.read_bytes())["current"].values()
-    }
+    targets = [path.parent.relative_to(path.parents[2]).as_posix() for path in pointers]
+    assert targets == ["books/home", "books/search", "garden/offers", "garden/start"]
+    uris = [uri for path in pointers for uri in json.loads(path.read_bytes())["current"].values()]
+    ends = {json.loads(Path(uri.removeprefix("file://")).read_bytes())["window"]["end"] for uri in uris}
     assert ends == {"2025-11-29T00:00:00Z"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shipped")
+def test_what_is_live_and_what_was_put_aside_is_shown(week):
     shown = run(DEMO / "show.py", week, folder=week)
-    for expected in ("5 artifacts", "books/home: most seen", "no_zone", "out_of_window"):
+    for expected in ("5 artifacts", "books/home: most seen", "garden/start: most seen", "no_zone", "out_of_window"):
         assert expected in shown
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_running_the_demo_again_leaves_every_pointer_and_blob_as_it_is(week):
-    before = files(week / "store" / "artifacts") | files(week / "store" / "registry" / "current")
+@pytest.mark.usefixtures("shipped")
+def test_running_a_day_again_leaves_every_pointer_and_blob_as_it_is(week):
+    before = live(week)
     run_days(week, "2025-11-28", "2025-11-28")
-    assert files(week / "store" / "artifacts") | files(week / "store" / "registry" / "current") == before
+    assert live(week) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shipped")
+def test_the_scene_of_a_bad_day_ends_well(week):
+    played = run(DEMO / "scene.py", week, folder=week)
+    assert played.count("exit 1") == 2
+    assert "undefined" in played
+    pointer = json.loads((week / "store/registry/current/books/home/manifest.json").read_bytes())
+    popularity = Path(pointer["current"]["popularity"].removeprefix("file://")).read_text()
+    assert "undefined" not in popularity
+    assert json.loads(popularity)["window"]["end"] == "2025-12-03T00:00:00Z"
