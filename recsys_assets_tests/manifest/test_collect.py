@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
@@ -320,11 +321,17 @@ def test_a_listing_of_announcements_that_ends_early_takes_nothing(shop):  # F38
 
 
 def interleave(shop, at, work):
-    """Run `work` once, right before the `at`-th call that the other side makes from now on."""
+    """Run `work` once, right before the `at`-th call that the other side makes from now on.
+
+    Before every single call, all that the pointer names is there: a reader may come at any instant.
+    """
     seen = []
 
     def on_call(*_):
         seen.append(1)
+        pointer = msgspec.json.decode(shop.store.objects[pointer_key(TARGET)][0])
+        for uri in pointer["current"].values():
+            assert uri.removeprefix("memory://store/") in shop.store.objects, f"gone before call {len(seen)}"
         if len(seen) == at:
             shop.store.on_call = None
             work()
@@ -410,6 +417,31 @@ def test_a_publish_whose_writer_slept_for_days_finds_its_artifact_or_is_refused(
     shop.store.on_call = sleep_before_swap
     assert shop.publish(1).how is Ruling.OLDER
     assert read_current(shop.store, TARGET).release_id != shipped.id
+    assert sound(shop)
+
+
+@pytest.mark.parametrize("collections", [1, 2])
+def test_a_publish_that_slept_past_its_own_announcement_never_ships_what_was_taken(shop, collections):  # F6 F36
+    old = old_content_again(shop)
+    live = read_current(shop.store, TARGET).release_id
+    done = []
+
+    def sleep_before_swap(verb, key):
+        if verb == "swap" and key == pointer_key(TARGET) and not done:
+            done.append(1)
+            for _ in range(collections):
+                days_later(shop, 5)
+                gather(shop)
+            assert not blobs_of(old) & blobs(shop)
+
+    shop.store.on_call = sleep_before_swap
+    if collections == 1:  # still in the trash: taken back before the next attempt
+        assert shop.publish(0, allow_older=True).live == old.id
+    else:
+        with pytest.raises(RefusedError, match="build the day again"):
+            shop.publish(0, allow_older=True)
+        assert read_current(shop.store, TARGET).release_id == live
+    shop.store.on_call = None
     assert sound(shop)
 
 
