@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.params import KindParams, Promise
 from recsys_assets.artifacts.rows import Built, LeftOut, Rows, Shape
 from recsys_assets.raw.white_space import WHITE_SPACE
 
@@ -15,6 +15,11 @@ class ContentSimParams(KindParams):
     """Parameters of content similarity."""
 
     max_items: int = Field(default=100_000, ge=1, description="a cut: the first by id are kept")
+
+    @property
+    def promise(self) -> Promise:
+        """A bounded number of lists of lower-case tags."""
+        return Promise(max_lists=self.max_items, lower_case=True)
 
 
 def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:

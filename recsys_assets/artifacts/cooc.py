@@ -11,7 +11,7 @@ from pydantic import Field
 from recsys_assets.artifacts.baskets import Baskets, fill_baskets
 from recsys_assets.artifacts.grouping import offsets_of
 from recsys_assets.artifacts.neighbor_rows import best_neighbors, new_desk
-from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.params import KindParams, Promise
 from recsys_assets.artifacts.rows import Built, Codes, Numbers, Rows, Shape
 from recsys_assets.canonical.events import Events
 
@@ -29,6 +29,11 @@ class CoocParams(KindParams):
     max_neighbors: int = Field(default=50, ge=1, description="a cut: the best neighbours of an item are kept")
     max_items: int = Field(default=1000, ge=1, description="a cut: the items of the most sessions are kept")
     max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
+
+    @property
+    def promise(self) -> Promise:
+        """Bounded lists of pairs with enough support."""
+        return Promise(max_lists=self.max_items, max_members=self.max_neighbors, least=self.min_support, pairs=True)
 
 
 def count_neighbors(events: Events, params: CoocParams) -> Built:

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from recsys_assets.artifacts.active_users import UserParams, active_users
-from recsys_assets.artifacts.counting import count_runs, pack, rank_rows, sum_runs
-from recsys_assets.artifacts.rows import Built, Codes, Numbers, Rows, Shape
+from recsys_assets.artifacts.rows import Built, Numbers, Shape
+from recsys_assets.artifacts.user_lists import UserParams, list_users
 from recsys_assets.canonical.events import Events
 
 WEIGHT_SCALE = 1_000_000  # weights are summed as whole millionths: sums of integers do not depend on their order
-MAX_WEIGHT = 1_000_000
+MAX_SCORE = 2**33  # below it no two scores are one double, so that each has one shortest text
 
 SHAPE = Shape(
     body="users",
@@ -25,7 +24,7 @@ SHAPE = Shape(
     scale=WEIGHT_SCALE,
 )
 
-Weight = Annotated[Decimal, Field(gt=0, le=MAX_WEIGHT, decimal_places=6)]
+Weight = Annotated[Decimal, Field(gt=0, lt=MAX_SCORE, decimal_places=6)]
 
 
 class ImplicitParams(UserParams):
@@ -35,6 +34,16 @@ class ImplicitParams(UserParams):
         default={"default": Decimal(1)},
         description="weight by the events' `event` value, up to six decimals; `default` for all others",
     )
+
+    @model_validator(mode="after")
+    def _scores_are_exact(self) -> Self:
+        heaviest = max(self.weights.values(), default=Decimal(1))
+        if heaviest * self.max_events_per_user >= MAX_SCORE:
+            raise ValueError(
+                f"a weight of {heaviest} times max_events_per_user = {self.max_events_per_user} reaches {MAX_SCORE}, "
+                "past which scores are not exact: lower one of them"
+            )
+        return self
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -57,26 +66,11 @@ def score_items(events: Events, params: ImplicitParams) -> Built:
     Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so that sums do not depend on their order.
     Scores after Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008: the raw counts r.
     """
-    mask, users, left_out = active_users(events, params)
-    items = events.codes["item_id"].to_numpy()[mask]
-    rows = np.flatnonzero(np.bincount(users, minlength=len(events.ids["user_id"]))).astype(np.uint32)
-    weights = _weights(events, params)
-    if len(set(weights.tolist())) == 1:
-        pairs, counts = count_runs(pack(users, items))
-        scores = counts * int(weights[0])
-    else:
-        pairs, scores = sum_runs(pack(users, items), weights[_event_codes(events)[mask]])
-    offsets, kept, values = rank_rows(pairs, scores, rows, limit=params.max_items_per_user)
-    found = Rows(SHAPE, rows, offsets, kept, values, events.ids["user_id"], events.ids["item_id"])
-    return Built(found, left_out, {"events": len(users), "distinct_items": len(np.unique(kept)), "pairs": len(pairs)})
+    return list_users(events, params, SHAPE, weights=_weights(events, params))
 
 
 def _weights(events: Events, params: ImplicitParams) -> Numbers:
-    """Return the weight of each event code in millionths; the last stands for events without a kind."""
-    names = [*events.ids["event"].to_list(), None] if "event" in events.ids else [None]
-    return np.array([params.millionths(name) for name in names], np.int64)
-
-
-def _event_codes(events: Events) -> Codes:
-    """Return each row's event code, that of `_weights`' last entry where the event has none."""
-    return events.codes["event"].fill_null(len(events.ids["event"])).to_numpy()
+    """Return the weight of each event kind in millionths and that of events without one; a single one if all are equal."""
+    kinds = [*events.ids["event"].to_list(), None] if params.weights.keys() - {"default"} else [None]
+    weights = np.array([params.millionths(kind) for kind in kinds], np.int64)
+    return weights if len(set(weights.tolist())) > 1 else weights[-1:]

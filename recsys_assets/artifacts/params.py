@@ -1,8 +1,21 @@
-"""What every kind of artifact can be told in `recsys.toml`; each kernel's file adds its own."""
+"""What every kind can be told in `recsys.toml`, and what its rows then promise; each kernel's file adds its own."""
+
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Bounds that rows built with some parameters keep; `contracts` adds what follows from their shape."""
+
+    max_lists: int | None = None
+    max_members: int | None = None  # of one list
+    least: int = 1  # smallest value, in units of 1 / scale
+    pairs: bool = False  # keys and members are of one sort: none is its own member, and pairs are told from both sides
+    lower_case: bool = False  # members are
 
 
 class KindParams(BaseModel):
@@ -15,3 +28,8 @@ class KindParams(BaseModel):
     )
     min_days: int = Field(default=1, ge=0, description="fewest days of the window that must have events")
     max_bytes: int = Field(default=MAX_BYTES, ge=1, description="largest blob; over it nothing is built")
+
+    @property
+    def promise(self) -> Promise:
+        """What rows built with these parameters keep."""
+        return Promise()

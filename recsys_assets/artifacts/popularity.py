@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.params import KindParams, Promise
 from recsys_assets.artifacts.rows import Built, LeftOut, Rows, Shape
 from recsys_assets.canonical.events import Events
 
@@ -14,6 +14,11 @@ class PopularityParams(KindParams):
     """Parameters of popularity."""
 
     max_items: int = Field(default=1000, ge=1, description="a cut: the most seen items are kept")
+
+    @property
+    def promise(self) -> Promise:
+        """One list, bounded."""
+        return Promise(max_members=self.max_items)
 
 
 def build_popularity(events: Events, params: PopularityParams) -> Built:

@@ -1,0 +1,121 @@
+"""The law of kinds with a list per user: named users only, without the over-active, the best items first."""
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from recsys_assets.artifacts.grouping import NOBODY, count_codes, deal, offsets_of
+from recsys_assets.artifacts.params import KindParams, Promise
+from recsys_assets.artifacts.ranking import Best, drain, offer
+from recsys_assets.artifacts.rows import Built, Codes, LeftOut, Numbers, Rows, Shape
+from recsys_assets.canonical.events import Events
+from recsys_assets.raw.compiling import compiled
+
+
+class UserParams(KindParams):
+    """Parameters of every kind with a list per user."""
+
+    max_items_per_user: int = Field(default=500, ge=1, description="a cut: the best items of a user are kept")
+    max_events_per_user: int = Field(default=10_000, ge=1, description="more active users are left out and counted")
+
+    @property
+    def promise(self) -> Promise:
+        """Bounded lists."""
+        return Promise(max_members=self.max_items_per_user)
+
+
+class Histories(NamedTuple):
+    """The events of each user that counts, in canonical order: those of `users[n]` lie from `offsets[n]` on."""
+
+    users: Codes
+    offsets: Numbers
+    items: Codes
+    kinds: Codes  # of events; empty if all weigh the same
+
+
+class Desk(NamedTuple):
+    """What is worked on: a sum per item, all zero between two users, the items of this user, and the best of them."""
+
+    sums: Numbers
+    met: Codes
+    best: Best
+
+
+def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> Built:
+    """Sum the events' weights per user and item, highest sum first; ties by item id; `max_items_per_user` are kept.
+
+    `weights`: of each event kind by its code, the last for events without a kind; a single one weighs all events. The
+    first `skipped` events of a user count for nothing, but the user stays. A user with more than `max_events_per_user`
+    events is a robot more often than a person, and would cost most of the work: such users are left out whole.
+    """
+    histories, left_out = _histories(events, params, weighted=len(weights) > 1)
+    ids = events.ids["item_id"]
+    offsets = np.zeros(len(histories.users) + 1, np.int64)
+    members, sums = np.empty(len(histories.items), np.uint32), np.empty(len(histories.items), np.int64)
+    pairs = _sum_lists(histories, weights, skipped, _new_desk(len(ids), params), offsets, members, sums)
+    used = int(offsets[-1])
+    rows = Rows(shape, histories.users, offsets, members[:used], sums[:used], events.ids["user_id"], ids)
+    distinct_items = np.count_nonzero(count_codes(rows.members, size=len(ids)))
+    numbers = {"events": len(histories.items), "distinct_items": int(distinct_items), "pairs": int(pairs)}
+    return Built(rows, left_out, numbers)
+
+
+def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, LeftOut]:
+    """Deal the events out to their users, without those of nobody and of the over-active."""
+    known = len(events.ids["user_id"])
+    users = events.codes["user_id"].fill_null(known).to_numpy()
+    counts = count_codes(users, size=known)
+    heavy = counts > params.max_events_per_user
+    left_out = LeftOut("users", int(heavy.sum()), int(counts[heavy].sum()), len(users))
+    counts[heavy] = 0
+    ends = offsets_of(counts)
+    places = np.where(counts > 0, ends[:-1], NOBODY)
+    size = int(ends[-1])
+    items = deal(users, events.codes["item_id"].to_numpy(), places=places.copy(), size=size)
+    kinds = deal(users, _event_kinds(events), places=places, size=size) if weighted else np.empty(0, np.uint32)
+    found = np.flatnonzero(counts)
+    return Histories(found.astype(np.uint32), np.append(ends[found], size), items, kinds), left_out
+
+
+def _event_kinds(events: Events) -> Codes:
+    """Return each row's event kind; what has none gets the code behind the last."""
+    return events.codes["event"].fill_null(len(events.ids["event"])).to_numpy()
+
+
+def _new_desk(distinct_items: int, params: UserParams) -> Desk:
+    room = min(params.max_items_per_user, max(distinct_items, 1))
+    best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
+    return Desk(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
+
+
+@compiled
+def _sum_lists(
+    histories: Histories, weights: Numbers, skipped: int, desk: Desk, offsets: Numbers, members: Codes, sums: Numbers
+) -> int:
+    """Fill the users' lists one after the other; return how many pairs of user and item there were before the cut."""
+    used = pairs = 0
+    for n in range(len(histories.users)):
+        met = _sum_items(histories, histories.offsets[n] + skipped, histories.offsets[n + 1], weights, desk)
+        pairs += met
+        size = 0
+        for item in desk.met[:met]:
+            size = offer(desk.best, size, int(desk.sums[item]), item)
+            desk.sums[item] = 0
+        drain(desk.best, size, sums, members, used)
+        used += size
+        offsets[n + 1] = used
+    return pairs
+
+
+@compiled
+def _sum_items(histories: Histories, start: int, stop: int, weights: Numbers, desk: Desk) -> int:
+    """Sum the weights of each item at these places; return how many items there are."""
+    met = 0
+    for place in range(start, stop):
+        item = histories.items[place]
+        if desk.sums[item] == 0:
+            desk.met[met] = item
+            met += 1
+        desk.sums[item] += weights[histories.kinds[place]] if len(histories.kinds) else weights[0]
+    return met
