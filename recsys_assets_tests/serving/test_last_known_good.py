@@ -148,17 +148,19 @@ def test_the_copy_holds_one_release_and_no_more(kept, shop, open_reader):
         assert {path.stem for path in files(kept)} == {ref.version for ref in release.refs.values()} | {"pointer"}
 
 
-def test_two_processes_share_a_folder_and_the_newer_stays(kept, shop, open_reader):
-    slow, fast = open_reader(copy_folder=kept), open_reader(copy_folder=kept)
+def test_two_processes_share_a_folder_and_the_newer_stays(kept, store, shop, open_reader):
+    lagging = MemoryStore(objects=dict(store.objects))
+    slow, fast = open_reader(store=lagging, copy_folder=kept), open_reader(copy_folder=kept)
     slow.refresh()
     fast.refresh()
     shop.ship(1)
-    slow.refresh()
+    lagging.objects = dict(store.objects)
     shop.ship(2)
     fast.refresh()
-    shop_down = open_reader(store=down(), copy_folder=kept)
-    shop_down.refresh()
-    assert answers(shop_down.snapshot()) == {2}
+    assert slow.refresh().outcome is Outcome.CHANGED
+    without_store = open_reader(store=down(), copy_folder=kept)
+    without_store.refresh()
+    assert (answers(slow.snapshot()), answers(without_store.snapshot())) == ({1}, {2})
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(shop, open_reader, tmp_path, caplog):

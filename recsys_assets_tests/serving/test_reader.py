@@ -1,4 +1,6 @@
+import gc
 import logging
+import tracemalloc
 from datetime import timedelta
 
 import msgspec
@@ -374,6 +376,27 @@ def test_a_release_larger_than_the_limit_is_refused_before_it_is_read(store, sho
     assert reader.refresh().problem is Problem.BROKEN_RELEASE
     fits = open_reader(limits=Limits(blob_bytes=size, release_bytes=size))
     assert fits.refresh().outcome is Outcome.CHANGED
+
+
+def test_what_was_replaced_and_what_failed_to_load_is_freed(store, shop, open_reader):
+    """F45: after any number of switches, one release is held, and while one is broken, at most two."""
+    wide = {"cooc": {f"item {n}": {"other": n} for n in range(1, 4000)}}
+    reader = open_reader()
+    tracemalloc.start()
+    try:
+        for n in range(6):
+            release = shop.ship(n, **wide)
+            key = shop.blob(release, "popularity")
+            good = store.objects.pop(key)
+            assert reader.refresh().outcome is Outcome.FAILED
+            store.objects[key] = good
+            assert reader.refresh().outcome is Outcome.CHANGED
+            store.objects = {key: value for key, value in store.objects.items() if "/cooc/" not in key}
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 2.5 * reader.snapshot().size + 500_000
 
 
 def test_a_switch_is_logged_with_what_people_search_for(shop, open_reader, caplog):
