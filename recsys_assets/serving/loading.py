@@ -28,10 +28,8 @@ class Limits:
     release_bytes: int = 1_000_000_000
 
     def __post_init__(self) -> None:
-        if not 0 < self.blob_bytes <= min(self.release_bytes, MAX_INDEXED_BYTES) or self.pointer_bytes <= 0:
-            raise ConfigurationError(
-                f"{self}: expected positive numbers, blob_bytes at most {MAX_INDEXED_BYTES} and not over release_bytes"
-            )
+        if min(self.pointer_bytes, self.blob_bytes, self.release_bytes) <= 0 or self.blob_bytes > MAX_INDEXED_BYTES:
+            raise ConfigurationError(f"{self}: expected positive numbers, blob_bytes at most {MAX_INDEXED_BYTES}")
 
 
 @dataclass(frozen=True, slots=True)

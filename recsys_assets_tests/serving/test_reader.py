@@ -378,6 +378,18 @@ def test_a_release_larger_than_the_limit_is_refused_before_it_is_read(store, sho
     assert fits.refresh().outcome is Outcome.CHANGED
 
 
+def test_what_is_kept_from_before_counts_towards_the_limit(shop, open_reader):
+    wide = {"popularity": {f"item {n}": 1 for n in range(100)}}
+    shop.ship(0, **wide)
+    probe = open_reader()
+    probe.refresh()
+    reader = open_reader(limits=Limits(blob_bytes=10_000, release_bytes=probe.snapshot().size + 100))
+    assert reader.refresh().outcome is Outcome.CHANGED
+    shop.ship(0, **wide, cooc={"item": {f"item {n}": 1 for n in range(20)}})  # the same day: only this kind is new
+    assert "takes more than" in reader.refresh().why
+    assert reader.status().state is State.BROKEN_RELEASE
+
+
 def test_what_was_replaced_and_what_failed_to_load_is_freed(store, shop, open_reader):
     """F45: after any number of switches, one release is held, and while one is broken, at most two."""
     wide = {"cooc": {f"item {n}": {"other": n} for n in range(1, 4000)}}
@@ -462,6 +474,14 @@ def test_the_past_says_what_was_collected(store, shop, open_reader):
     store.delete(shop.blob(shop.ship(0), "cooc"))
     with pytest.raises(RefusedError, match="cooc is gone"):
         open_reader().at(shop.clock.at)
+
+
+@pytest.mark.parametrize(
+    "limit", [{"pointer_bytes": 0}, {"blob_bytes": -1}, {"release_bytes": 0}, {"blob_bytes": 2**32}]
+)
+def test_limits_that_limit_nothing_or_all_are_refused(limit):
+    with pytest.raises(ConfigurationError, match="positive"):
+        Limits(**limit)
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
