@@ -51,7 +51,9 @@ def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, int, LeftO
     starts = offsets_of(count_codes(dealt, size=distinct_items))
     begins, ends = np.empty(len(dealt), np.uint32), np.empty(len(dealt), np.uint32)
     _place(dealt, offsets[: count + 1], starts[:-1].copy(), begins, ends)
-    return Baskets(dealt, starts, begins, ends), count, LeftOut("sessions", int(left[0]), int(left[1]), len(items))
+    groups, lost = left.tolist()
+    left_out = LeftOut("sessions", groups=groups, of_groups=count + groups, events=lost)
+    return Baskets(dealt, starts, begins, ends), count, left_out
 
 
 @compiled

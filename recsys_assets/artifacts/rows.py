@@ -86,9 +86,9 @@ class LeftOut:
     """What a limit of the kind kept out of the counts: so many sessions or users, with so many of the events."""
 
     what: str  # "sessions", "users"; "" for kinds that leave nothing out
-    groups: int = 0
-    of_groups: int = 0
-    events: int = 0
+    groups: int = field(default=0, kw_only=True)
+    of_groups: int = field(default=0, kw_only=True)
+    events: int = field(default=0, kw_only=True)
 
     @property
     def share(self) -> float:

@@ -67,7 +67,12 @@ def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[H
     users = events.codes["user_id"].fill_null(known).to_numpy()
     counts = count_codes(users, size=known)
     heavy = counts > params.max_events_per_user
-    left_out = LeftOut("users", int(heavy.sum()), int(counts[heavy].sum()), len(users))
+    left_out = LeftOut(
+        "users",
+        groups=int(heavy.sum()),
+        of_groups=int(np.count_nonzero(counts)),
+        events=int(counts[heavy].sum()),
+    )
     counts[heavy] = 0
     ends = offsets_of(counts)
     places = np.where(counts > 0, ends[:-1], NOBODY)
