@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_assets.canonical.columns import Coded, events_of
-from recsys_assets.canonical.dictionaries import merge_coded
+from recsys_assets.canonical.columns import events_of
+from recsys_assets.canonical.dictionaries import CodedColumn
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.canonical.growing import Growing
 from recsys_assets.canonical.ordering import distinct_rows, sort_rows
 from recsys_assets.raw.part import Part, Strings
 
@@ -29,13 +30,10 @@ def canonicalize(parts: Iterable[Part], *, threads: int = 2) -> tuple[Events, Ca
 
     Order: `ts, user_id, session_id, rank, item_id, request_id, event`, ids by code point, absent first. Rows that are
     alike in all of these count once. The result is the same for the same rows in any order and division, and for any
-    `threads`. Memory: twice the codes (36 bytes a row); pass an iterator, so that a part is freed when it is taken.
+    `threads`. Memory: 36 bytes a row, 16 more while sorting, and the distinct ids; pass an iterator,
+    so that a part is let go of when it is taken.
     """
-    columns, ids, lists = _take(parts)
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = {name: pool.submit(_merge, lists, ids, name) for name in ID_COLUMNS}
-        merged = {name: job.result() for name, job in jobs.items()}
-    columns.update({name: coded.codes for name, coded in merged.items()})
+    columns, ids = _take(parts, threads)
     columns = {name: columns[name] for name in SCHEMA}
     events = len(columns["ts"])
     sort_rows(columns)
@@ -44,28 +42,23 @@ def canonicalize(parts: Iterable[Part], *, threads: int = 2) -> tuple[Events, Ca
     if rows < events:
         for name in columns:
             columns[name] = columns[name][keep]
-    canonical = events_of(columns, {name: coded.ids for name, coded in merged.items()})
+    canonical = events_of(columns, ids)
     return canonical, CanonicalCounts(events, events - rows, rows)
 
 
-_Lists = dict[str, list[NDArray[Any]]]
-
-
-def _take(parts: Iterable[Part]) -> tuple[dict[str, NDArray[Any]], dict[str, list[Strings]], _Lists]:
-    """Return `ts` and `rank` of all parts as columns, and the ids and codes of each part by column."""
-    ts: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    rank: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    ids: dict[str, list[Strings]] = {name: [] for name in ID_COLUMNS}
-    codes: _Lists = {name: [] for name in ID_COLUMNS}
-    for part in parts:
-        ts.append(part.ts)
-        rank.append(part.rank)
-        for name in ID_COLUMNS:
-            ids[name].append(part.ids[name])
-            codes[name].append(part.codes[name])
-    return {"ts": np.concatenate(ts), "rank": np.concatenate(rank)}, ids, codes
-
-
-def _merge(codes: _Lists, ids: dict[str, list[Strings]], name: str) -> Coded:
-    """Merge one column, and let go of what it was made of."""
-    return merge_coded(codes.pop(name), ids.pop(name))
+def _take(parts: Iterable[Part], threads: int) -> tuple[dict[str, NDArray[Any]], dict[str, Strings]]:
+    """Return all rows as columns in the order in which they came, and the ids that the codes stand for."""
+    numbers = {"ts": Growing(np.int64), "rank": Growing(np.int64)}
+    coded = {name: CodedColumn() for name in ID_COLUMNS}
+    columns: dict[str, NDArray[Any]] = {}
+    ids: dict[str, Strings] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            numbers["ts"].append(part.ts)
+            numbers["rank"].append(part.rank)
+            # A column at a time on each thread: compiled code and copies need no interpreter.
+            for taken in [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]:
+                taken.result()
+        for name, done in {name: pool.submit(coded.pop(name).finish) for name in ID_COLUMNS}.items():
+            columns[name], ids[name] = done.result().codes, done.result().ids
+    return {**{name: column.array() for name, column in numbers.items()}, **columns}, ids

@@ -6,29 +6,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_assets.canonical.columns import Coded
+from recsys_assets.canonical.growing import Growing
 from recsys_assets.canonical.sorting import sort_strings
 from recsys_assets.raw.compiling import compiled
-from recsys_assets.raw.merging import gather, translate, unite
+from recsys_assets.raw.merging import Union, gather, translate
 from recsys_assets.raw.part import ABSENT, Strings
 
 
-def merge_coded(codes: Sequence[NDArray[np.uint32]], ids: Sequence[Strings]) -> Coded:
-    """Return one column from many: rows in their order, ids ascending and only those that a row uses.
+class CodedColumn:
+    """One id column, taken piece by piece: what comes in may be let go of at once."""
 
-    `codes[n]` are positions in `ids[n]`, or `ABSENT`. So equal rows give equal codes, however the rows were divided.
-    """
-    united, maps = unite(ids)
-    column = translate(codes, maps)
-    used = np.zeros(len(united), np.bool_)
-    _mark_used(column, used)
-    if not used.all():
-        united = gather(united, np.flatnonzero(used))
-        _apply(column, (np.cumsum(used) - 1).astype(np.uint32))
-    order = sort_strings(united)
-    new = np.empty(len(order), np.uint32)
-    new[order] = np.arange(len(order), dtype=np.uint32)
-    _apply(column, new)
-    return Coded(column, gather(united, order))
+    def __init__(self) -> None:
+        self._ids = Union()
+        self._codes = Growing(np.uint32)
+
+    def add(self, codes: NDArray[np.uint32], ids: Strings) -> None:
+        """Take rows behind those that are there: `codes` are positions in `ids`, or `ABSENT`."""
+        self._codes.append(translate([codes], [self._ids.add(ids)]))
+
+    def finish(self) -> Coded:
+        """Return all rows, ids ascending and only those that a row uses; this must not be used any more.
+
+        So equal rows give equal codes, however they were divided.
+        """
+        codes, ids = self._codes.array(), self._ids.strings()
+        used = np.zeros(len(ids), np.bool_)
+        _mark_used(codes, used)
+        if not used.all():
+            ids = gather(ids, np.flatnonzero(used))
+            _apply(codes, (np.cumsum(used) - 1).astype(np.uint32))
+        order = sort_strings(ids)
+        new = np.empty(len(order), np.uint32)
+        new[order] = np.arange(len(order), dtype=np.uint32)
+        _apply(codes, new)
+        return Coded(codes, gather(ids, order))
+
+
+def merge_coded(codes: Sequence[NDArray[np.uint32]], ids: Sequence[Strings]) -> Coded:
+    """Return one column from many pieces."""
+    column = CodedColumn()
+    for piece, strings in zip(codes, ids, strict=True):
+        column.add(piece, strings)
+    return column.finish()
 
 
 @compiled

@@ -79,7 +79,9 @@ def _encode(arrays: Mapping[str, Any], ids: Mapping[str, Strings]) -> bytes:
         use_dictionary=list(ID_COLUMNS),
         column_encoding={"ts": "DELTA_BINARY_PACKED"},
     )
-    return sink.getvalue().to_pybytes()
+    data = sink.getvalue().to_pybytes()
+    _give_back_memory()
+    return data
 
 
 def _decode(data: bytes, wanted: list[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Strings]]:
@@ -99,7 +101,13 @@ def _decode(data: bytes, wanted: list[str]) -> tuple[dict[str, NDArray[Any]], di
             values[name], ids[name] = _split_dictionary(name, column)
         else:
             values[name] = _numbers(name, column)
+    _give_back_memory()
     return values, ids
+
+
+def _give_back_memory() -> None:
+    """Let the system have what Arrow freed and would keep: it is as much as the events, and others need it next."""
+    pa.default_memory_pool().release_unused()
 
 
 def _split_dictionary(name: str, column: Any) -> tuple[NDArray[np.uint32], Strings]:

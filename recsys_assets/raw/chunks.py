@@ -7,7 +7,8 @@ from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.rejects import MAX_TEXT_BYTES
 from recsys_assets.sources.source import RawStream
 
-CHUNK_BYTES = 2 * MAX_LINE_BYTES  # more than one line, so that a chunk without a newline is part of a line too long
+# More than one line may have, so that a chunk without a newline is part of a line that is too long.
+CHUNK_BYTES = MAX_LINE_BYTES + 2**20
 
 
 @dataclass(frozen=True, slots=True)

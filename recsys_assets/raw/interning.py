@@ -42,6 +42,18 @@ def new_tables(count: int, *, capacity: int, text_bytes: int) -> Tables:
     )
 
 
+def grown(tables: Tables, *, capacity: int, text_bytes: int) -> Tables:
+    """Return one table with the strings of `tables`, under the same codes, and with room for more."""
+    new = new_tables(1, capacity=capacity, text_bytes=text_bytes)
+    count, _, size = tables.state[0].tolist()
+    new.spans[0, :count] = tables.spans[0, :count]
+    new.text[:size] = tables.text[:size]
+    mask = max(_FIRST_SLOTS, 1 << (2 * count + 1).bit_length()) - 1
+    new.state[0] = count, min(mask, new.slots.shape[1] - 1), size
+    _fill(new, 0)
+    return new
+
+
 @compiled
 def clear(tables: Tables) -> None:
     """Forget every string."""
@@ -93,6 +105,13 @@ def _double(tables: Tables, table: int) -> None:
     tables.state[table, _MASK] = mask
     for slot in range(mask + 1):
         tables.slots[table, slot] = 0
+    _fill(tables, table)
+
+
+@compiled
+def _fill(tables: Tables, table: int) -> None:
+    """Put every code into the slots, which are empty."""
+    mask = tables.state[table, _MASK]
     for code in range(tables.state[table, _COUNT]):
         mark = np.uint64(tables.spans[table, code, 2])
         slot = np.int64(mark) & mask

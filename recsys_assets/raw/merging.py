@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_assets.raw.compiling import compiled
-from recsys_assets.raw.interning import Tables, intern, new_tables
+from recsys_assets.raw.interning import Tables, grown, intern, new_tables
 from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING, Part, Strings, offsets_of
 from recsys_assets.raw.words import Bytes, copy_bytes
+
+_FIRST_CAPACITY = 1 << 12
+_FIRST_TEXT = 1 << 16
 
 
 def merge_parts(parts: Sequence[Part]) -> Part:
@@ -25,15 +28,37 @@ def merge_parts(parts: Sequence[Part]) -> Part:
 
 def unite(many: Sequence[Strings]) -> tuple[Strings, list[NDArray[np.uint32]]]:
     """Return every string once, in order of appearance, and for each input the new code of each of its strings."""
-    count = sum(len(strings) for strings in many)
-    size = sum(int(strings.offsets[-1] - strings.offsets[0]) for strings in many)
-    tables = new_tables(1, capacity=max(count, 1), text_bytes=size)
-    maps = [np.empty(len(strings), np.uint32) for strings in many]
-    for strings, codes in zip(many, maps, strict=True):
-        _intern_all(tables, strings.data, strings.offsets, codes)
-    lengths = tables.spans[0, : int(tables.state[0, 0]), 1]
-    # New strings are written one behind the other, so that their lengths tell where they are.
-    return Strings(tables.text, offsets_of(lengths)), maps
+    united = Union()
+    maps = [united.add(strings) for strings in many]
+    return united.strings(), maps
+
+
+class Union:
+    """Distinct strings that grow by those of one input after another; memory for what is distinct, not for all."""
+
+    def __init__(self) -> None:
+        self._tables = new_tables(1, capacity=_FIRST_CAPACITY, text_bytes=_FIRST_TEXT)
+
+    def add(self, strings: Strings) -> NDArray[np.uint32]:
+        """Return the code of each string, new ones for those that were not met before."""
+        self._make_room(len(strings), int(strings.offsets[-1] - strings.offsets[0]))
+        codes = np.empty(len(strings), np.uint32)
+        _intern_all(self._tables, strings.data, strings.offsets, codes)
+        return codes
+
+    def strings(self) -> Strings:
+        """Return the strings by code; they share memory with this, which must not grow any more."""
+        # New strings are written one behind the other, so that their lengths tell where they are.
+        return Strings(self._tables.text, offsets_of(self._tables.spans[0, : int(self._tables.state[0, 0]), 1]))
+
+    def _make_room(self, count: int, size: int) -> None:
+        tables = self._tables
+        codes, _, used = tables.state[0].tolist()
+        capacity, text = tables.spans.shape[1], len(tables.text) - 2 * PADDING
+        if codes + count > capacity or used + size > text:
+            self._tables = grown(
+                tables, capacity=max(2 * (codes + count), capacity), text_bytes=max(2 * (used + size), text)
+            )
 
 
 def translate(codes: Sequence[NDArray[np.uint32]], maps: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:

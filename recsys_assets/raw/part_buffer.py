@@ -8,8 +8,8 @@ from recsys_assets.identity import Target
 from recsys_assets.raw.merging import merge_parts
 from recsys_assets.raw.part import Part
 
-PART_ROWS = 1 << 18
-BUFFERED_ROWS = 1 << 20  # of all targets; past it the largest is handed on, however small
+PART_ROWS = 1 << 17
+BUFFERED_ROWS = 1 << 19  # of all targets; past it the largest is handed on, however small
 
 
 @dataclass(slots=True)

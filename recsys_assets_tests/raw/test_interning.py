@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.raw.interning import FULL, clear, intern, new_tables
-from recsys_assets.raw.merging import gather, merge_parts, translate, unite
+from recsys_assets.raw.merging import Union, gather, merge_parts, translate, unite
 from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, Strings, part_of
 from recsys_assets.raw.part_buffer import PartBuffer
 from recsys_assets.raw.reference import RawEvent
@@ -57,6 +57,14 @@ def test_united_strings_are_distinct_and_every_map_leads_to_its_string(many):
     texts = united.texts()
     assert texts == list(dict.fromkeys(text for each in many for text in each))
     assert [[texts[code] for code in column.tolist()] for column in maps] == many
+
+
+def test_a_union_grows_past_any_room_it_began_with():
+    union = Union()
+    pieces = [[f"{n}-{'x' * 50}" for n in range(start, start + 3000)] for start in range(0, 30_000, 1500)]
+    codes = [union.add(Strings.of(texts)).tolist() for texts in pieces]
+    assert codes == [[int(text.split("-")[0]) for text in texts] for texts in pieces]
+    assert union.strings().texts() == [f"{n}-{'x' * 50}" for n in range(31_500)]
 
 
 def test_translation_keeps_absent_absent():
