@@ -41,7 +41,7 @@ def load_previous(store: ObjectStore, target: Target, *, besides: str, limits: L
     """Return the latest release that was live, can be proven and is not marked bad, or None; `besides` is not asked."""
     for entry in islice(changes(store, target), _LOOKED_AT):
         since = effective(entry)
-        if entry.after in {None, besides} or entry.after is None or since is None:
+        if entry.after is None or entry.after == besides or since is None:
             continue
         if find_label(store, target, Labelled.BAD, entry.after) is not None:
             continue
