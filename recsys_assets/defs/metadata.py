@@ -28,7 +28,7 @@ def gate_metadata(report: GateReport) -> Metadata:
     """Return a report as check metadata: one row a gate, a capped sample of offending rows, every number by name."""
     plotted = {f"gate/{f.gate}": f.value for f in report.findings if isinstance(f.value, (int, float))}
     metadata: Metadata = {
-        "gates": dg.MetadataValue.table([_gate_row(f) for f in report.findings]),
+        "gates": dg.MetadataValue.table([_gate_row(f) for f in sorted(report.findings, key=lambda f: f.ok)]),
         "version": dg.MetadataValue.text(report.version),
         "policy": dg.MetadataValue.text(report.policy),
         "refused": dg.MetadataValue.int(len(report.refusals)),

@@ -44,7 +44,7 @@ def merged(gate: str, findings: tuple[Finding, ...], *, params: dict[str, Scalar
 
 
 def _judge(gate: str, value: float, *, ok: bool, knob: str, limit: float, what: str, word: str) -> Finding:
-    message = f"{what} is {value:g}, {knob} allows {word} {limit:g}"
+    message = f"{what} is {_shown(value)}, {knob} allows {word} {_shown(limit)}"
     return Finding(
         gate=gate,
         verdict=Verdict.PASSED if ok else Verdict.REFUSED,
@@ -53,3 +53,8 @@ def _judge(gate: str, value: float, *, ok: bool, knob: str, limit: float, what: 
         message=message if ok else f"{message}: mend the input, or change {knob} if the day is right",
         count=0 if ok else 1,
     )
+
+
+def _shown(value: float) -> str:
+    """Write whole numbers whole, shares in four digits."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
