@@ -31,13 +31,17 @@ parse and compute four of them, and keep the rows in memory. `implicit` does onl
 coded ids that ours works on. Results are compared: every engine must have the same rows, or the run fails.
 """
 
+SMALL_OPERATIONS = """On a folder of this machine, with artifacts of three rows: the price of conditions, of fsync,
+of proofs and of the journal (`benchmarks/bench_pointer.py`). Commands are processes of their own, start to end."""
 
-def write_report(runs: Runs, told: Mapping[str, str], *, folder: Path, rounds: int) -> None:
+
+def write_report(runs: Runs, told: Mapping[str, str], *, folder: Path, rounds: int, small_operations: str) -> None:
     """Write benchmarks.md and benchmarks.svg into `folder`."""
     lines = [INTRODUCTION.format(rounds=rounds), *_machine(runs), "", "![time and memory by size](benchmarks.svg)", ""]
     for events, engines in runs.items():
         lines += [f"## {events:,} events", "", *_totals(engines, told, events=events), "", *_phases(engines), ""]
     lines += ["## Growth", "", *_growth(runs), "", "## Agreement", "", *_agreement(runs), ""]
+    lines += ["## Shipping, undoing, reading", "", SMALL_OPERATIONS, "", small_operations]
     folder.mkdir(exist_ok=True)
     (folder / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
     draw(_series(runs), folder / "benchmarks.svg")

@@ -6,6 +6,7 @@ python benchmarks/run.py --events 100000 1000000 --rounds 3
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str]) -> int:
                 runs[events][engine.name].append(run)
                 print(f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s", flush=True)
         failures += disagreements(runs[events], events=events)
-    write_report(runs, {engine.name: engine.told for engine in engines}, folder=chosen.out, rounds=chosen.rounds)
+    told = {engine.name: engine.told for engine in engines}
+    write_report(runs, told, folder=chosen.out, rounds=chosen.rounds, small_operations=small_operations())
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
@@ -54,6 +56,12 @@ def measure(engine: Engine, data: Path) -> Run:
     run.digests.update(engine.collect(data))
     shutil.rmtree(data / engine.name, ignore_errors=True)
     return run
+
+
+def small_operations() -> str:
+    """Return the table of what it costs to ship, undo and read, measured in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("bench_pointer.py"))]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def disagreements(runs: Mapping[str, Sequence[Run]], *, events: int) -> list[str]:
