@@ -70,7 +70,7 @@ def score_items(events: Events, params: ImplicitParams) -> Built:
 
 
 def _weights(events: Events, params: ImplicitParams) -> Numbers:
-    """Return the weight of each event kind in millionths and that of events without one; a single one if all are equal."""
+    """Return the weight of each event kind in millionths, last that of events without one; a single one if equal."""
     kinds = [*events.ids["event"].to_list(), None] if params.weights.keys() - {"default"} else [None]
     weights = np.array([params.millionths(kind) for kind in kinds], np.int64)
     return weights if len(set(weights.tolist())) > 1 else weights[-1:]
