@@ -1,0 +1,116 @@
+"""Parameters are read from two tables, the target's over the kind's, and a wrong one is named with what is allowed."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from recsys_assets.artifacts.kinds import KINDS, find_kind, read_params
+from recsys_assets.config import DEFAULT_KINDS, parse_settings
+from recsys_assets.errors import ConfigurationError
+
+TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+
+
+def params_of(text, kind):
+    settings = parse_settings(text.encode(), name="recsys.toml", base=Path())
+    return read_params(settings, settings.targets[0], kind)
+
+
+def test_the_kinds_of_the_configuration_are_those_of_the_table():
+    assert set(DEFAULT_KINDS) == set(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_is_known_by_its_name_and_says_what_it_is_in_a_sentence(name):
+    kind = find_kind(name)
+    assert kind.name == name
+    assert kind.description.endswith(".")
+    assert kind.from_catalog == (name == "content_sim")
+
+
+def test_an_unknown_kind_is_refused_with_those_that_are_known():
+    with pytest.raises(ConfigurationError, match=r"no kind 'trending'; known are popularity, cooc, implicit"):
+        find_kind("trending")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        pytest.param("popularity", {"max_items": 1000}, id="popularity"),
+        pytest.param(
+            "cooc",
+            {"min_support": 2, "max_neighbors": 50, "max_items": 1000, "max_items_per_session": 200},
+            id="cooc",
+        ),
+        pytest.param(
+            "implicit",
+            {"max_items_per_user": 500, "max_events_per_user": 10_000, "weights": {"default": Decimal(1)}},
+            id="implicit",
+        ),
+        pytest.param("session_seq", {"max_items_per_user": 500, "max_events_per_user": 10_000}, id="session_seq"),
+        pytest.param("content_sim", {"max_items": 100_000}, id="content_sim"),
+    ],
+)
+def test_defaults_are_those_of_the_design(kind, expected):
+    common = {"window_days": 1, "min_days": 1, "max_bytes": 10_000_000}
+    assert params_of(TARGET, kind).model_dump() == {**common, **expected}
+
+
+def test_a_target_overrides_single_keys_of_a_kind():
+    text = (
+        "[artifacts.cooc]\nmin_support = 3\nmax_neighbors = 7\n"
+        f"{TARGET}[targets.artifacts.cooc]\nmax_neighbors = 9\nwindow_days = 28\n"
+    )
+    params = params_of(text, "cooc")
+    assert (params.min_support, params.max_neighbors, params.window_days) == (3, 9, 28)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "told"),
+    [
+        pytest.param(
+            "cooc", "min_suport = 3", r"artifacts\.cooc\.min_suport: unknown key; allowed.*min_support", id="typo"
+        ),
+        pytest.param("cooc", "max_neighbors = 0", r"artifacts\.cooc\.max_neighbors: .*\(found 0\)", id="zero"),
+        pytest.param("popularity", 'max_items = "many"', r"max_items: .*\(found 'many'\)", id="a word for a number"),
+        pytest.param("implicit", "window_days = 0", r"window_days: .*\(found 0\)", id="no days"),
+        pytest.param(
+            "implicit", "weights = { click = -1.0 }", r"weights\.click: .*greater than 0", id="negative weight"
+        ),
+        pytest.param("implicit", "weights = { click = 0 }", r"weights\.click: .*greater than 0", id="no weight"),
+        pytest.param("implicit", "weights = { click = 0.0000001 }", r"weights\.click: .*6 decimal", id="too fine"),
+        pytest.param("implicit", "weights = { click = nan }", r"weights\.click: ", id="not a number"),
+        pytest.param("implicit", "weights = { click = inf }", r"weights\.click: ", id="infinite"),
+        pytest.param("implicit", "weights = { click = 900_000 }", r"scores are not exact", id="sums past 2**33"),
+        pytest.param("implicit", "weights = 3", r"artifacts\.implicit\.weights: ", id="no table"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_was_found(kind, line, told):
+    with pytest.raises(ConfigurationError, match=told) as raised:
+        params_of(f"[artifacts.{kind}]\n{line}\n{TARGET}", kind)
+    assert "shop/home" in str(raised.value)
+
+
+def test_weights_are_read_as_written_not_as_binary_numbers():
+    text = f"[artifacts.implicit]\nweights = {{ default = 0.1, click = 2, purchase = 1e-6 }}\n{TARGET}"
+    params = params_of(text, "implicit")
+    assert [params.millionths(kind) for kind in (None, "other", "click", "purchase")] == [
+        100_000,
+        100_000,
+        2_000_000,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_columns_of_a_kind_are_those_that_people_see(name):
+    expected = {
+        "popularity": {"item_id": pl.String(), "count": pl.Int64()},
+        "cooc": {"item_id": pl.String(), "neighbor_id": pl.String(), "count": pl.Int64()},
+        "implicit": {"user_id": pl.String(), "item_id": pl.String(), "score": pl.Float64()},
+        "session_seq": {"user_id": pl.String(), "item_id": pl.String(), "score": pl.Int64()},
+        "content_sim": {"item_id": pl.String(), "tag": pl.String()},
+    }
+    assert KINDS[name].columns == expected[name]
