@@ -47,7 +47,7 @@ class OutcomeUnknownError(StoreUnavailableError):
 
 
 class RefusedError(RecsysAssetsError):
-    """A safety rule said no (gate, fence, hold, missing blob); what is live is untouched; the message names the rule."""
+    """A safety rule said no (gate, fence, hold, missing blob) and the message names it; what is live is untouched."""
 
 
 class NotFoundError(RecsysAssetsError):

@@ -75,7 +75,7 @@ def run_rollback(  # noqa: PLR0913 - one parameter an option
 @dry_run_option
 @json_option
 @click.option("--until", type=instant_type, help="the hold ends by itself at this time")
-def run_hold(  # noqa: PLR0913 - one parameter an option
+def run_hold(
     *,
     config: str | None,
     tenant: str | None,
@@ -98,7 +98,7 @@ def run_hold(  # noqa: PLR0913 - one parameter an option
 @actor_options
 @dry_run_option
 @json_option
-def run_release_hold(  # noqa: PLR0913 - one parameter an option
+def run_release_hold(
     *,
     config: str | None,
     tenant: str | None,
@@ -120,7 +120,7 @@ def run_release_hold(  # noqa: PLR0913 - one parameter an option
 @actor_options
 @dry_run_option
 @json_option
-def run_restore_pointer(  # noqa: PLR0913 - one parameter an option
+def run_restore_pointer(
     *,
     config: str | None,
     tenant: str | None,

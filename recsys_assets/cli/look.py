@@ -111,7 +111,8 @@ def show_diff(*, a: str, b: str, config: str | None, tenant: str | None, surface
         print_json(found)
         return 0
     columns = ("kind", "rows", "entered", "left", "moved", "examples")
-    title = f"{short(found.before.id)} ({found.before.data_through}) -> {short(found.after.id)} ({found.after.data_through})"
+    ends = [f"{short(release.id)} ({release.data_through})" for release in (found.before, found.after)]
+    title = " -> ".join(ends)
     print_table(title, columns, [_diff_row(kind) for kind in found.kinds])
     return 0
 

@@ -1,4 +1,4 @@
-"""The command: every subcommand by name, each loaded only when it is called, so that rollback never waits for Dagster."""
+"""The command: subcommands by name, each loaded when it is called, so that rollback never waits for Dagster."""
 
 import sys
 from importlib import import_module

@@ -42,7 +42,7 @@ class Place:
         return Retention(kept.keep, timedelta(hours=kept.grace_hours))
 
 
-class _Day(click.ParamType):
+class _Day(click.ParamType[date]):
     """A UTC day, written as in file names."""
 
     name = "day"
@@ -57,7 +57,7 @@ class _Day(click.ParamType):
             self.fail(f"{value!r} is no day: write it like 2026-01-31", param, ctx)
 
 
-class _Instant(click.ParamType):
+class _Instant(click.ParamType[datetime]):
     """An instant with a zone."""
 
     name = "time"

@@ -38,7 +38,7 @@ def run_probe(*, config: str | None, as_json: bool) -> int:
 @click.option("--actor", help="who; else this account and host")
 @dry_run_option
 @json_option
-def run_reindex(  # noqa: PLR0913 - one parameter an option
+def run_reindex(
     *,
     config: str | None,
     tenant: str | None,

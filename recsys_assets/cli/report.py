@@ -1,6 +1,6 @@
 """What a Dagster run says about each asset, as one line for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -58,7 +58,7 @@ def _name(key: dg.AssetKey) -> str:
     return "/".join(key.path)
 
 
-def _told(metadata: dict[str, Any]) -> str:
+def _told(metadata: Mapping[str, Any]) -> str:
     shown = {key: metadata[key].value for key in ("rows", "events", "version", "outcome", "release") if key in metadata}
     return " ".join(f"{key}={value}" for key, value in shown.items())
 

@@ -1,8 +1,8 @@
-"""`recsys-assets run`: the same assets, day after day in one process, one line per asset, every failure named at the end."""
+"""`recsys-assets run`: the same assets, day after day in one process, a line per asset, failures named at the end."""
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 
@@ -70,7 +70,7 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
 
 
 @contextmanager
-def _instance() -> Iterator[dg.DagsterInstance]:
+def _instance() -> Generator[dg.DagsterInstance]:
     """Open the instance that $DAGSTER_HOME names, so that the UI shows these runs; without it nothing is recorded."""
     if os.environ.get("DAGSTER_HOME"):
         with dg.DagsterInstance.get() as instance:
@@ -82,7 +82,7 @@ def _instance() -> Iterator[dg.DagsterInstance]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Progress]:
+def _progress(total: int) -> Generator[Progress]:
     """Show days done on a terminal (standard error stays quiet elsewhere); lines go to standard output."""
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
