@@ -13,9 +13,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -58,15 +59,15 @@ def measure_kind(name: str, count: int, rounds: int) -> dict[str, Any]:
     limits = LimitSettings(max_events=UNCUT, max_distinct_items=UNCUT, max_users=UNCUT)
     best: dict[str, Any] = {}
     for round_ in range(rounds + 1):
-        built = timed(best, round_, "build", lambda: kind.build(events, params, limits))
-        blob = timed(best, round_, "encode", lambda: encode(built.rows, kind=name, target=target, window=window, max_bytes=UNCUT))
-        size, version = len(blob.data), blob.ref.version[:8]
-        rows = len(built.rows.members)
-        del built
-        _, rows_read = timed(best, round_, "decode", lambda: decode(blob.data, kind.shape))
-        found = timed(best, round_, "check", lambda: check_rows(rows_read, params))
-        del blob, rows_read
-    return {**best, "broken": len(found), "members": rows, "bytes": size, "version": version}
+        built = timed(best, round_, "build", partial(kind.build, events, params, limits))
+        write = partial(encode, built.rows, kind=name, target=target, window=window, max_bytes=UNCUT)
+        blob = timed(best, round_, "encode", write)
+        best |= {"members": len(built.rows.members), "bytes": len(blob.data), "version": blob.ref.version[:8]}
+        del built, write
+        _, rows = timed(best, round_, "decode", partial(decode, blob.data, kind.shape))
+        best["broken"] = len(timed(best, round_, "check", partial(check_rows, rows, params)))
+        del blob, rows
+    return best
 
 
 def timed(best: dict[str, Any], round_: int, step: str, work: Callable[[], Any]) -> Any:
@@ -85,7 +86,7 @@ def timed(best: dict[str, Any], round_: int, step: str, work: Callable[[], Any])
 class Peak:
     """Watches this process's anonymous memory from another thread."""
 
-    def __enter__(self) -> "Peak":
+    def __enter__(self) -> Self:
         self.before, self.added, self.done = anonymous(), 0, threading.Event()
         self.watch = threading.Thread(target=self._run)
         self.watch.start()
@@ -115,7 +116,10 @@ def coded_day(count: int, columns: tuple[str, ...]) -> Events:
     codes, ids = {}, {}
     for name in columns:
         if name == "event":
-            codes[name], ids[name] = pl.Series([None], dtype=pl.UInt32).new_from_index(0, count), pl.Series([], dtype=pl.String)
+            codes[name], ids[name] = (
+                pl.Series([None], dtype=pl.UInt32).new_from_index(0, count),
+                pl.Series([], dtype=pl.String),
+            )
             continue
         known, code = np.unique(numbers[name], return_inverse=True)
         anonymous_too = int(known[0] < 0)

@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys_assets.artifacts.grouping import count_codes, deal, offsets_of
 from recsys_assets.artifacts.rows import Codes, LeftOut, Numbers
+from recsys_assets.artifacts.tallies import repeats_of
 from recsys_assets.canonical.events import Events
 from recsys_assets.raw.compiling import compiled
 
@@ -43,22 +45,28 @@ def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, int, LeftO
     """
     sessions, items = (events.codes[name].to_numpy() for name in ("session_id", "item_id"))
     distinct_items = len(events.ids["item_id"])
-    sessions_end = offsets_of(count_codes(sessions, size=len(events.ids["session_id"])))
-    dealt = deal(sessions, items, places=sessions_end[:-1].copy(), size=len(items))
-    offsets, left = np.zeros(len(sessions_end), np.int64), np.zeros(2, np.int64)
-    count = _drop_repeats(dealt, sessions_end, max_items, np.full(distinct_items, -1, np.int64), offsets, left)
+    ends = offsets_of(count_codes(sessions, size=len(events.ids["session_id"])))
+    dealt = deal(sessions, items, places=ends[:-1].copy(), size=len(items))
+    offsets, left = np.zeros(len(ends), np.int64), np.zeros(len(ends) - 1, np.bool_)
+    count = _drop_repeats(dealt, ends, max_items, np.full(distinct_items, -1, np.int64), offsets, left)
     dealt = dealt[: offsets[count]]
     starts = offsets_of(count_codes(dealt, size=distinct_items))
-    begins, ends = np.empty(len(dealt), np.uint32), np.empty(len(dealt), np.uint32)
-    _place(dealt, offsets[: count + 1], starts[:-1].copy(), begins, ends)
-    groups, lost = left.tolist()
-    left_out = LeftOut("sessions", groups=groups, of_groups=count + groups, events=lost)
-    return Baskets(dealt, starts, begins, ends), count, left_out
+    begins, stops = np.empty(len(dealt), np.uint32), np.empty(len(dealt), np.uint32)
+    _place(dealt, offsets[: count + 1], starts[:-1].copy(), begins, stops)
+    return Baskets(dealt, starts, begins, stops), count, _left_out(events, left, kept=count)
+
+
+def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> LeftOut:
+    groups = int(left.sum())
+    if not groups:
+        return LeftOut("sessions", of_groups=kept)
+    sizes = count_codes(events.codes["session_id"].to_numpy(), size=len(left), repeats=repeats_of(events))
+    return LeftOut("sessions", groups=groups, of_groups=kept + groups, events=int(sizes[left].sum()))
 
 
 @compiled
 def _drop_repeats(
-    items: Codes, sessions: Numbers, max_items: int, seen_in: Numbers, offsets: Numbers, left: Numbers
+    items: Codes, sessions: Numbers, max_items: int, seen_in: Numbers, offsets: Numbers, left: NDArray[np.bool_]
 ) -> int:
     """Move the distinct items of each session to the front of `items`; return how many sessions are kept."""
     baskets = at = 0
@@ -71,8 +79,7 @@ def _drop_repeats(
                 items[at] = item
                 at += 1
         if at - begin > max_items:
-            left[0] += 1
-            left[1] += sessions[session + 1] - sessions[session]
+            left[session] = True
             at = begin
         elif at > begin:
             baskets += 1

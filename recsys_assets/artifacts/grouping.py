@@ -8,10 +8,13 @@ from recsys_assets.raw.compiling import compiled
 NOBODY = -1  # in `places`: rows of this group are not wanted
 
 
-def count_codes(codes: Codes, *, size: int) -> Numbers:
-    """Return how often each code below `size` stands in `codes`; others are passed over."""
+def count_codes(codes: Codes, *, size: int, repeats: Codes | None = None) -> Numbers:
+    """Return how often each code below `size` stands in `codes`; others are passed over.
+
+    `repeats`: as how many each row counts; one if there are none.
+    """
     counts = np.zeros(size, np.int64)
-    _count(codes, counts)
+    _count(codes, np.empty(0, np.uint32) if repeats is None else repeats, counts)
     return counts
 
 
@@ -33,10 +36,10 @@ def deal(groups: Codes, values: Codes, *, places: Numbers, size: int) -> Codes:
 
 
 @compiled
-def _count(codes: Codes, counts: Numbers) -> None:
-    for code in codes:
-        if code < len(counts):
-            counts[code] += 1
+def _count(codes: Codes, repeats: Codes, counts: Numbers) -> None:
+    for row in range(len(codes)):
+        if codes[row] < len(counts):
+            counts[codes[row]] += repeats[row] if len(repeats) else 1
 
 
 @compiled

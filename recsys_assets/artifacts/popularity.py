@@ -3,8 +3,10 @@
 import numpy as np
 from pydantic import Field
 
+from recsys_assets.artifacts.grouping import count_codes
 from recsys_assets.artifacts.params import KindParams, Promise
 from recsys_assets.artifacts.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.artifacts.tallies import repeats_of
 from recsys_assets.canonical.events import Events
 
 SHAPE = Shape(body="items", member="item_id", column="item_id", value="count")
@@ -27,7 +29,7 @@ def build_popularity(events: Events, params: PopularityParams) -> Built:
     Reads the column `item_id`. Rows: `item_id` String, `count` Int64 > 0.
     """
     ids = events.ids["item_id"]
-    counts = np.bincount(events.codes["item_id"].to_numpy(), minlength=len(ids))
+    counts = count_codes(events.codes["item_id"].to_numpy(), size=len(ids), repeats=repeats_of(events))
     seen = np.flatnonzero(counts)
     # A stable sort keeps equal counts in the order of their codes, which is the order of the ids.
     best = seen[np.argsort(-counts[seen], kind="stable")][: params.max_items]

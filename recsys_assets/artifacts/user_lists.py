@@ -9,6 +9,7 @@ from recsys_assets.artifacts.grouping import NOBODY, count_codes, deal, offsets_
 from recsys_assets.artifacts.params import KindParams, Promise
 from recsys_assets.artifacts.ranking import Best, drain, offer
 from recsys_assets.artifacts.rows import Built, Codes, LeftOut, Numbers, Rows, Shape
+from recsys_assets.artifacts.tallies import repeats_of
 from recsys_assets.canonical.events import Events
 from recsys_assets.raw.compiling import compiled
 
@@ -26,12 +27,13 @@ class UserParams(KindParams):
 
 
 class Histories(NamedTuple):
-    """The events of each user that counts, in canonical order: those of `users[n]` lie from `offsets[n]` on."""
+    """The rows of each user that counts, in canonical order: those of `users[n]` lie from `offsets[n]` on."""
 
     users: Codes
     offsets: Numbers
     items: Codes
     kinds: Codes  # of events; empty if all weigh the same
+    repeats: Codes  # how many events each row stands for; empty if each is one event
 
 
 class Desk(NamedTuple):
@@ -49,7 +51,7 @@ def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Num
     first `skipped` events of a user count for nothing, but the user stays. A user with more than `max_events_per_user`
     events is a robot more often than a person, and would cost most of the work: such users are left out whole.
     """
-    histories, left_out = _histories(events, params, weighted=len(weights) > 1)
+    histories, counted, left_out = _histories(events, params, weighted=len(weights) > 1)
     ids = events.ids["item_id"]
     offsets = np.zeros(len(histories.users) + 1, np.int64)
     members, sums = np.empty(len(histories.items), np.uint32), np.empty(len(histories.items), np.int64)
@@ -57,15 +59,15 @@ def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Num
     used = int(offsets[-1])
     rows = Rows(shape, histories.users, offsets, members[:used], sums[:used], events.ids["user_id"], ids)
     distinct_items = np.count_nonzero(count_codes(rows.members, size=len(ids)))
-    numbers = {"events": len(histories.items), "distinct_items": int(distinct_items), "pairs": int(pairs)}
+    numbers = {"events": counted, "distinct_items": int(distinct_items), "pairs": int(pairs)}
     return Built(rows, left_out, numbers)
 
 
-def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, LeftOut]:
-    """Deal the events out to their users, without those of nobody and of the over-active."""
+def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, LeftOut]:
+    """Deal the rows out to their users, without those of nobody and of the over-active; tell how many events count."""
     known = len(events.ids["user_id"])
-    users = events.codes["user_id"].fill_null(known).to_numpy()
-    counts = count_codes(users, size=known)
+    users, repeats = events.codes["user_id"].fill_null(known).to_numpy(), repeats_of(events)
+    counts = count_codes(users, size=known, repeats=repeats)
     heavy = counts > params.max_events_per_user
     left_out = LeftOut(
         "users",
@@ -73,14 +75,22 @@ def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[H
         of_groups=int(np.count_nonzero(counts)),
         events=int(counts[heavy].sum()),
     )
-    counts[heavy] = 0
-    ends = offsets_of(counts)
-    places = np.where(counts > 0, ends[:-1], NOBODY)
-    size = int(ends[-1])
-    items = deal(users, events.codes["item_id"].to_numpy(), places=places.copy(), size=size)
-    kinds = deal(users, _event_kinds(events), places=places, size=size) if weighted else np.empty(0, np.uint32)
-    found = np.flatnonzero(counts)
-    return Histories(found.astype(np.uint32), np.append(ends[found], size), items, kinds), left_out
+    rows = np.where(heavy, 0, count_codes(users, size=known) if len(repeats) else counts)
+    ends = offsets_of(rows)
+    places = np.where(rows > 0, ends[:-1], NOBODY)
+
+    def dealt(values: Codes) -> Codes:
+        return deal(users, values, places=places.copy(), size=int(ends[-1])) if len(values) else values
+
+    found = np.flatnonzero(rows)
+    histories = Histories(
+        users=found.astype(np.uint32),
+        offsets=np.append(ends[found], ends[-1]),
+        items=dealt(events.codes["item_id"].to_numpy()),
+        kinds=dealt(_event_kinds(events) if weighted else np.empty(0, np.uint32)),
+        repeats=dealt(repeats),
+    )
+    return histories, int(counts[~heavy].sum()), left_out
 
 
 def _event_kinds(events: Events) -> Codes:
@@ -101,7 +111,7 @@ def _sum_lists(
     """Fill the users' lists one after the other; return how many pairs of user and item there were before the cut."""
     used = pairs = 0
     for n in range(len(histories.users)):
-        met = _sum_items(histories, histories.offsets[n] + skipped, histories.offsets[n + 1], weights, desk)
+        met = _sum_items(histories, histories.offsets[n], histories.offsets[n + 1], weights, skipped, desk)
         pairs += met
         size = 0
         for item in desk.met[:met]:
@@ -114,13 +124,19 @@ def _sum_lists(
 
 
 @compiled
-def _sum_items(histories: Histories, start: int, stop: int, weights: Numbers, desk: Desk) -> int:
-    """Sum the weights of each item at these places; return how many items there are."""
+def _sum_items(histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, desk: Desk) -> int:
+    """Sum the weights of each item in these rows, but for the first events; return how many items there are."""
     met = 0
-    for place in range(start, stop):
-        item = histories.items[place]
+    for row in range(start, stop):
+        events = int(histories.repeats[row]) if len(histories.repeats) else 1
+        passed = min(skipped, events)
+        skipped -= passed
+        if events == passed:
+            continue
+        item = histories.items[row]
         if desk.sums[item] == 0:
             desk.met[met] = item
             met += 1
-        desk.sums[item] += weights[histories.kinds[place]] if len(histories.kinds) else weights[0]
+        weight = weights[histories.kinds[row]] if len(histories.kinds) else weights[0]
+        desk.sums[item] += weight * (events - passed)
     return met
