@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from recsys_assets.raw.faults import Fault
 from recsys_assets.raw.json_object import MAX_LINE_BYTES
-from recsys_assets.raw.reference import read_line
+from recsys_assets.raw.reference import RawEvent, read_line
 from recsys_assets.raw.white_space import WHITE_SPACE
 from recsys_assets_tests.raw.lines import GOOD, LEFT_OUT, line, scan, unknown_counts
+from recsys_assets_tests.raw.test_timestamps import INSTANTS, NO_INSTANTS
 
 SPACES = st.text(" \t\r", max_size=2)
 IDS = st.text(st.one_of(st.sampled_from(f'{WHITE_SPACE}\x00\x1c"\\/é€😀'), st.characters(codec="utf-8")), max_size=40)
@@ -20,7 +21,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(IDS, inner, max_size=3),
     max_leaves=6,
 )
-INSTANTS = st.builds(
+RANDOM_INSTANTS = st.builds(
     "{}-{}-{}{}{}:{}:{}{}{}".format,
     st.sampled_from(["2026", "1969", "1970", "2100", "2000", "2024", "2198", "2199", "9999", "0000"]),
     *(st.integers(0, 32).map("{:02d}".format) for _ in range(2)),
@@ -39,7 +40,7 @@ OFTEN_GOOD = st.sampled_from(
 )
 VALUES = {
     "v": st.sampled_from([*[1] * 40, 2, 1.0, "1", True, None]),
-    "ts": st.sampled_from(range(6)).flatmap(lambda n: INSTANTS if n == 3 else OFTEN_GOOD),
+    "ts": st.sampled_from(range(6)).flatmap(lambda n: RANDOM_INSTANTS if n == 3 else OFTEN_GOOD),
     "rank": st.integers(0, 999) | st.integers(0, 2**63) | st.sampled_from([None, 0, 10**17, 10**18, 2**63 - 1, 3.0]),
     **{name: IDS | st.none() for name in ("user_id", "request_id", "event")},
     **{
@@ -93,6 +94,9 @@ HOSTILE = [
     pytest.param(line().replace(b"i1", b"\xe0\x80\xaf"), id="overlong in three bytes"),
     pytest.param(line().replace(b"i1", b"\xf4\x90\x80\x80"), id="beyond Unicode"),
     pytest.param(line().replace(b"i1", b"\xf0\x9f\x98"), id="character cut in two"),
+    pytest.param(line().replace(b"i1", b"\xed\xa0\x80"), id="surrogate as UTF-8"),
+    pytest.param(line().replace(b"i1", rb"\ude00"), id="second half of a pair alone"),
+    pytest.param(line().replace(b"i1", rb"\ude00x"), id="second half of a pair and a letter"),
     pytest.param(line().replace(b"i1", rb"\ud83d\u0041"), id="half of a pair and a letter"),
     pytest.param(line().replace(b"i1", rb"\ude00\ud83d"), id="pair the wrong way round"),
     pytest.param(line().replace(b"i1", rb"\u12g4"), id="no hexadecimal"),
@@ -102,6 +106,8 @@ HOSTILE = [
     pytest.param(line().replace(b'"rank": 3', b'"rank": 3e'), id="no exponent"),
     pytest.param(line().replace(b'"rank": 3', b'"rank": +3'), id="plus"),
     pytest.param(line().replace(b'"rank": 3', b'"rank": 00'), id="two zeros"),
+    pytest.param(line(rank=2**64 + 1), id="rank that 64 bits would wrap"),
+    pytest.param(line(rank=10**18), id="rank of 19 digits"),
     pytest.param(line().replace(b'"v": 1', b'"v": 10'), id="v 10"),
     pytest.param(line().replace(b'"v": 1', b'"v": 1e0'), id="v in another form"),
     pytest.param(line(x="Q").replace(b'"Q"', b"-"), id="minus alone"),
@@ -206,6 +212,22 @@ def test_lines_of_many_shapes_in_turn_are_each_read_right():
         line(item_id="i2"),
     ] * 3
     assert agree(texts) == [True, True, True, True, True, False, True] * 3
+
+
+def test_nothing_of_a_line_is_left_over_for_the_next_of_the_same_shape():
+    texts = [line(rank=7, x=1), line(rank=None, x=1), line(user_id=None, event=None, x=1), line(user_id=" ", x=2)]
+    assert agree(texts + texts[::-1]) == [True] * 8
+
+
+@pytest.mark.parametrize("text", [pytest.param(param.values[0], id=param.id) for param in [*INSTANTS, *NO_INSTANTS]])
+def test_instants_are_read_as_the_reference_reads_them(text):
+    accepted = agree([line(ts=text)])
+    assert accepted[0] == (isinstance(read_line(line(ts=text)), RawEvent) and "1971" <= text[:4] < "2199")
+
+
+def test_every_character_is_trimmed_or_kept_as_the_reference_does():
+    characters = [chr(code) for code in (*range(0x3100), *range(0xFE00, 0x10000), 0x1F600, 0x10FFFF) if code != 10]
+    assert all(agree([line(item_id=f"{character}x{character}") for character in characters]))
 
 
 def test_unknown_names_are_counted_over_accepted_lines():
