@@ -1,11 +1,13 @@
 """Hold: stop automation from shipping to a target, for certain from the moment that the command returns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError, RefusedError
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.change import Change, Move, change_pointer
@@ -104,13 +106,13 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
 
 
-def swap_to_itself(change: Change, *, told: str) -> JournalEntry:
+def swap_to_itself(change: Change, *, told: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
     """Give the pointer a new time and nothing else: every change under way loses its condition and judges again."""
 
     def stay_on(current: Current | None, _: Told) -> Move:
         if current is None:
             raise RefusedError(f"{change.target}: the pointer is gone: put it back by `recsys-assets restore-pointer`")
-        return Move(current.versions, told=told)
+        return Move(current.versions, told=told, details=details or {})
 
     return change_pointer(change, stay_on)
 

@@ -17,6 +17,7 @@ from recsys_assets.storage.store import ObjectStore
 
 KEEP = 7
 GRACE = timedelta(days=1)
+HORIZON = "horizon"  # in the details of a collection's entry: no older entry keeps a release any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +72,51 @@ def read_roots(
 def retained_releases(store: ObjectStore, target: Target, live: Current, *, keep: int) -> dict[str, str]:
     """Return the releases whose blobs are kept, and why: live, pinned, held, or among the last `keep` good ones.
 
-    "Last" counts the releases that were live, by the journal's order. Those marked bad do not count, so that a row of
-    bad nights never pushes out the last good one. Raises `RefusedError` if an entry that must be read is lost.
+    Raises `RefusedError` if a journal entry that must be read is lost.
     """
     bad = set(labelled(store, target, Labelled.BAD))
     retained = {live.release_id: "live"}
     retained |= dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
-    seen: set[str] = set()
-    for entry in _readable(store, target):
-        if not seen and entry.outcome == HELD:
-            retained.setdefault(str(entry.details["release"]), "recorded and held back")
-        if not entry.changed or entry.after is None or entry.after in seen:
-            continue
-        seen.add(entry.after)
-        retained.setdefault(
-            entry.after, "marked bad, kept beside the good ones" if entry.after in bad else f"one of the last {keep}"
-        )
-        if len(seen - bad) >= keep:
-            break
+    retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded and held back")
+    for release, _ in _last_good(store, target, bad, keep=keep):
+        why = "marked bad, kept beside the good ones" if release in bad else f"one of the last {keep}"
+        retained.setdefault(release, why)
     return retained
+
+
+def horizon(store: ObjectStore, target: Target, *, keep: int) -> int:
+    """Return the number of the oldest journal entry that keeps a release: what is older may be collected."""
+    bad = set(labelled(store, target, Labelled.BAD))
+    return min((entry.sequence for _, entry in _last_good(store, target, bad, keep=keep)), default=0)
+
+
+def _last_good(store: ObjectStore, target: Target, bad: set[str], *, keep: int) -> Iterator[tuple[str, JournalEntry]]:
+    """Yield the releases that were live, by the journal's order, with the newest entry of each, until `keep` are good.
+
+    Those marked bad do not count, so that a row of bad nights never pushes out the last good one. It ends at the
+    horizon of an earlier collection: a release marked bad later would else bring back what was collected by then.
+    """
+    seen: set[str] = set()
+    end = 0
+    for entry in _readable(store, target):
+        told = entry.details.get(HORIZON)
+        end = max(end, told) if isinstance(told, int) else end
+        if entry.sequence < end:
+            return
+        if entry.changed and entry.after is not None and entry.after not in seen:
+            seen.add(entry.after)
+            yield entry.after, entry
+        if len(seen - bad) >= keep:
+            return
+
+
+def _held_back(store: ObjectStore, target: Target) -> Iterator[str]:
+    """Yield what was recorded under a hold since the pointer was swapped last."""
+    for entry in _readable(store, target):
+        if entry.changed:
+            return
+        if entry.outcome == HELD:
+            yield str(entry.details["release"])
 
 
 def _readable(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:

@@ -14,11 +14,12 @@ from recsys_assets.manifest.encoding import MAX_DOCUMENT_BYTES, create_document,
 from recsys_assets.manifest.faults import reach
 from recsys_assets.manifest.hold import swap_to_itself
 from recsys_assets.manifest.layout import blob_key, sweep_key, trash_record_key
-from recsys_assets.manifest.roots import Retention, Roots, read_roots
+from recsys_assets.manifest.roots import HORIZON, Retention, Roots, horizon, read_roots
 from recsys_assets.manifest.trash import move_to_trash, take_back
 from recsys_assets.storage.store import ObjectStore
 
 COLLECT = "collect"
+FENCES = 3  # swaps of the pointer to itself, until one is told by its own words
 
 
 def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
@@ -51,7 +52,7 @@ def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken
     """
     store, target = change.store, change.target
     if not sweep.decided:
-        swap_to_itself(change, told=f"collects up to {len(sweep.taken)} artifacts that nothing needs")
+        _fence(change, sweep, retention)
         sweep = _decide(change, sweep, read_roots(store, target, retention, now=change.now(), sweeping=True))
     reach(f"{COLLECT}.after_decision")
     _record(change, sweep)
@@ -65,6 +66,19 @@ def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken
         store.delete(sweep_key(target))
     reach(f"{COLLECT}.after_sweep")
     return sweep.taken
+
+
+def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
+    """Swap the pointer to itself, and tell the horizon: nothing goes before the journal says what is not kept."""
+    for _ in range(FENCES):
+        entry = swap_to_itself(
+            change,
+            told=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
+            details={HORIZON: horizon(change.store, change.target, keep=retention.keep)},
+        )
+        if entry.sequence and HORIZON in entry.details:
+            return  # else a crash, or somebody who found the swap before we told it: it is told, but not the horizon
+    raise ConflictError(f"{change.target}: the journal does not tell the horizon; nothing was taken: collect again")
 
 
 def _record(change: Change, sweep: Sweep) -> None:

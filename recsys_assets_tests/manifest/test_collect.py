@@ -135,6 +135,23 @@ def test_bad_nights_do_not_push_the_last_good_release_out(shop):
     assert roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock).live == good.id
 
 
+def test_what_was_collected_does_not_count_again_when_a_release_is_marked_bad(shop):
+    for n in range(3):
+        shop.ship(n)
+    days_later(shop)
+    gather(shop)
+
+    roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock, hold=False)
+
+    assert verify(shop.store, TARGET, keep=2).ok
+    gather(shop)
+    shop.ship(3)
+    assert [proof.data_through for proof in verify(shop.store, TARGET, keep=2).releases] == [
+        "2026-03-04",
+        "2026-03-02",
+    ]
+
+
 def test_what_a_hold_keeps_back_is_kept(shop):
     for n in range(3):
         shop.ship(n)
