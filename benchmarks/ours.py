@@ -19,6 +19,7 @@ from result import Result, counts_alone, digest, main_of
 from workspace import open_workspace, read_blobs, version_digests
 
 from recsys_assets.config import load_settings
+from recsys_assets.manifest.journal import Actor
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import build_canonical, judge_canonical
 from recsys_assets.stages.raw import build_raw
@@ -63,7 +64,7 @@ def run_day(folder: Path, result: Result) -> None:
         with result.phase("gates"):
             judge_artifact(store, settings, row, kind, DAY)
     with result.phase("manifest"):
-        ship_day(store, settings, row, DAY, run_id="benchmark", now=lambda: datetime.now(UTC))
+        ship_day(store, settings, row, DAY, by=Actor("benchmark", "measured"), now=lambda: datetime.now(UTC))
 
 
 # How a kind's rows are flattened for comparison: list, owner, inner list, other, number; popularity has no inner list.

@@ -9,6 +9,7 @@ from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 
 COMMANDS = {
     "run": "recsys_assets.cli.run:run",
+    "ship": "recsys_assets.cli.change:run_ship",
     "status": "recsys_assets.cli.look:show_status",
     "log": "recsys_assets.cli.look:show_log",
     "at": "recsys_assets.cli.look:show_at",
@@ -18,7 +19,7 @@ COMMANDS = {
     "hold": "recsys_assets.cli.change:run_hold",
     "release-hold": "recsys_assets.cli.change:run_release_hold",
     "restore-pointer": "recsys_assets.cli.change:run_restore_pointer",
-    "collect": "recsys_assets.cli.change:run_collect",
+    "collect": "recsys_assets.cli.collect:run_collect",
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "probe": "recsys_assets.cli.repair:run_probe",
 }

@@ -1,10 +1,8 @@
 """Options that mean the same in every command, and what they stand for."""
 
-import getpass
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import click
@@ -12,8 +10,10 @@ import click
 from recsys_assets.config import Settings, TargetSettings, load_settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.roots import Retention
+from recsys_assets.stages.retention import retention
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.store import ObjectStore
 
@@ -38,8 +38,7 @@ class Place:
 
     def retention(self, target: Target) -> Retention:
         """Return how much of the past of a target is kept."""
-        kept = self.settings.retention_for(self.settings.find(target.tenant, target.surface))
-        return Retention(kept.keep, timedelta(hours=kept.grace_hours))
+        return retention(self.settings, self.settings.find(target.tenant, target.surface))
 
 
 class _Day(click.ParamType[date]):
@@ -117,16 +116,7 @@ def choose_targets(settings: Settings, *, tenant: str | None, surface: str | Non
 
 def acting(actor: str | None, reason: str) -> Actor:
     """Return who acts and why."""
-    return Actor(name=actor or account(), reason=reason)
-
-
-def account() -> str:
-    """Return this account and host."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        name = "unknown"
-    return f"{name}@{socket.gethostname()}"
+    return Actor(name=actor or this_account(), reason=reason)
 
 
 def clock() -> datetime:

@@ -12,6 +12,8 @@ from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_nam
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.manifest.account import this_account
+from recsys_assets.manifest.journal import Actor
 from recsys_assets.stages.ship import ship_day
 
 
@@ -30,15 +32,10 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
     )
     def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         started = perf_counter()
+        day = day_of(context)
+        by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
         with told_to_dagster():
-            shipped = ship_day(
-                store.store,
-                settings,
-                row,
-                day_of(context),
-                run_id=context.run.run_id,
-                now=lambda: datetime.now(UTC),
-            )
+            shipped = ship_day(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(shipped.release_id),
             metadata={

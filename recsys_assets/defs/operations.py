@@ -11,12 +11,13 @@ from recsys_assets.defs.events import materialization_of, observation_of
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.identity import parse_rfc3339
+from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.collect import collect
 from recsys_assets.manifest.hold import place_hold, release_hold
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.rollback import roll_back
-from recsys_assets.stages.ship import actor, retention
+from recsys_assets.stages.retention import retention
 
 
 class TargetConfig(dg.Config):
@@ -132,7 +133,7 @@ def _job(name: str, op: Any, description: str) -> dg.JobDefinition:
 
 
 def _by(context: dg.OpExecutionContext, reason: str) -> Actor:
-    return Actor(name=actor(), reason=reason, run_id=context.run.run_id)
+    return Actor(name=this_account(), reason=reason, run_id=context.run.run_id)
 
 
 def _now() -> datetime:

@@ -1,10 +1,8 @@
 """Ship: a day's staged artifacts of one target, proven against the configured gates, become what is live."""
 
-import getpass
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from recsys_assets.artifacts.kinds import read_params
 from recsys_assets.config import Settings, TargetSettings
@@ -13,9 +11,10 @@ from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.publish import Outcome, publish
-from recsys_assets.manifest.roots import Retention
 from recsys_assets.stages.artifact import build_info
 from recsys_assets.storage.store import ObjectStore
+
+COMMAND = "by command"  # in place of the id of a run, where somebody ships by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,14 @@ def ship_day(
     row: TargetSettings,
     day: date,
     *,
-    run_id: str,
+    by: Actor,
     now: Callable[[], datetime],
+    allow_older: bool = False,
+    dry_run: bool = False,
 ) -> ShippedDay:
     """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
+
+    With `allow_older` a day older than live data ships too; with `dry_run` nothing is written.
 
     Raises `RefusedError` naming gate and subject when any required gate has not passed on the very bytes stored.
     """
@@ -69,9 +72,11 @@ def ship_day(
         day,
         kinds=settings.artifacts.kinds,
         requirements=requirements(settings, row),
-        build=build_info(settings, run_id),
-        by=Actor(name=actor(), reason=f"build of {day}", run_id=run_id),
+        build=build_info(settings, by.run_id or COMMAND),
+        by=by,
         now=now,
+        allow_older=allow_older,
+        dry_run=dry_run,
     )
     return ShippedDay(outcome)
 
@@ -83,21 +88,6 @@ def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requireme
         artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
     ]
     return {policy.subject: _requirement(policy) for policy in policies}
-
-
-def retention(settings: Settings, row: TargetSettings) -> Retention:
-    """Return how much of a target's past is kept."""
-    kept = settings.retention_for(row)
-    return Retention(kept.keep, timedelta(hours=kept.grace_hours))
-
-
-def actor() -> str:
-    """Return who runs this: the account and the host."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        name = "unknown"
-    return f"{name}@{socket.gethostname()}"
 
 
 def _requirement(policy: Policy) -> Requirement:

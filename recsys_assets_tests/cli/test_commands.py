@@ -82,6 +82,7 @@ def test_status_as_json_is_one_document_with_a_row_per_target(shop):
     "command",
     [
         pytest.param(("rollback", *TARGET, *WHY, "--to", "previous", "--dry-run"), id="rollback"),
+        pytest.param(("ship", *TARGET, *WHY, "--day", str(FIRST), "--allow-older", "--dry-run"), id="ship"),
         pytest.param(("hold", *TARGET, *WHY, "--dry-run"), id="hold"),
         pytest.param(("release-hold", *TARGET, *WHY, "--dry-run"), id="release-hold"),
         pytest.param(("restore-pointer", *TARGET, *WHY, "--dry-run"), id="restore-pointer"),
@@ -97,11 +98,28 @@ def test_a_dry_run_leaves_the_store_as_it_is(shop, command):
 
 
 @pytest.mark.slow
+def test_ship_forces_an_older_day_past_the_fence_only_when_told(shop):
+    newest = shop.live()
+    older = (*TARGET, *WHY, "--day", str(FIRST), "--json")
+    kept = json.loads(call(shop, "ship", *older).stdout)
+    assert kept["how"] == "older"
+    assert shop.live() == newest
+
+    forced = json.loads(call(shop, "ship", *older, "--allow-older").stdout)
+
+    assert forced["how"] == "done"
+    assert shop.live().release_id == forced["release"]["id"] != newest.release_id
+    told = json.loads(call(shop, "log", *TARGET, "--json").stdout)[0]
+    assert (told["action"], told["actor"], told["reason"]) == ("ship", "ada", "ranking looks wrong")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
         pytest.param(("rollback", *TARGET, *WHY, "--to", "deadbeef"), 1, "deadbeef", id="no such release"),
         pytest.param(("rollback", *TARGET, "--to", "previous"), 2, "--reason", id="no reason"),
+        pytest.param(("ship", *TARGET, *WHY, "--day", "2026-01-09"), 1, "was not built", id="nothing staged"),
         pytest.param(("hold", *WHY), 2, "name one target", id="no target"),
         pytest.param(("status", "--tenant", "shop"), 2, "both", id="half a target"),
         pytest.param(("status", "--tenant", "../x", "--surface", "home"), 2, "no target", id="F17 hostile name"),

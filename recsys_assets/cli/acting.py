@@ -1,0 +1,73 @@
+"""What every command that changes one target shares: its options, who acts, and how it tells what became of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Protocol
+
+import click
+
+from recsys_assets.cli.options import (
+    Place,
+    acting,
+    actor_options,
+    dry_run_option,
+    json_option,
+    open_place,
+    target_options,
+)
+from recsys_assets.cli.output import print_json
+from recsys_assets.manifest.journal import Actor
+
+
+class Told(Protocol):
+    """What a change came to: a document, with the sentence about it for people."""
+
+    @property
+    def told(self) -> str:
+        """What happened, or would happen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of such a command: where, who and why, and whether it is only to say what it would do."""
+
+    place: Place
+    by: Actor
+    dry_run: bool
+
+
+def changes_one_target(name: str) -> Callable[[Callable[..., Told]], click.Command]:
+    """Return a decorator that makes a function of a `Call` (and of options of its own) a command called `name`.
+
+    The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0.
+    """
+
+    def decorate(act: Callable[..., Told]) -> click.Command:
+        @click.command(name)
+        @target_options
+        @actor_options
+        @dry_run_option
+        @json_option
+        @wraps(act)
+        def command(
+            *,
+            config: str | None,
+            tenant: str | None,
+            surface: str | None,
+            reason: str,
+            actor: str | None,
+            dry_run: bool,
+            as_json: bool,
+            **own: object,
+        ) -> int:
+            place = open_place(config=config, tenant=tenant, surface=surface)
+            target = place.target
+            done = act(Call(place, acting(actor, reason), dry_run), **own)
+            print_json(done) if as_json else click.echo(f"{target}: {done.told}")
+            return 0
+
+        return command
+
+    return decorate

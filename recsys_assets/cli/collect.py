@@ -1,0 +1,64 @@
+"""The command that collects what nothing needs, takes it back out of the trash, or says why an object stays."""
+
+import click
+
+from recsys_assets.cli.main import EXIT_REFUSED
+from recsys_assets.cli.options import acting, clock, json_option, open_place, target_options
+from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.manifest.collect import Collection, collect, explain, restore
+
+
+@click.command("collect")
+@target_options
+@click.option("--actor", help="who; else this account and host")
+@json_option
+@click.option("--apply", is_flag=True, help="do it; else only say what would be collected")
+@click.option("--dry-run", is_flag=True, help="say what would be collected: the default")
+@click.option("--restore", "restore_key", metavar="KEY", help="take one object (or all: '') back out of the trash")
+@click.option("--explain", "explain_key", metavar="KEY", help="why an object is kept, or why not")
+def run_collect(  # noqa: PLR0913 - one parameter an option
+    *,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    actor: str | None,
+    as_json: bool,
+    apply: bool,
+    dry_run: bool,
+    restore_key: str | None,
+    explain_key: str | None,
+) -> int:
+    """Move artifacts that no retained release needs to the trash, and empty what has lain there for its grace."""
+    if sum((apply, dry_run, restore_key is not None, explain_key is not None)) > 1:
+        raise click.UsageError("--apply, --dry-run, --restore and --explain exclude each other")
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    by = acting(actor, "collection by command")
+    if explain_key is not None:
+        told = explain(place.store, place.target, explain_key, now=clock, retention=place.retention(place.target))
+        print_json({"key": explain_key, "told": told}) if as_json else click.echo(told)
+        return 0
+    if restore_key is not None:
+        back = restore(place.store, place.target, by=by, now=clock, key=restore_key or None)
+        print_json(back) if as_json else click.echo("\n".join(back) or "nothing to restore")
+        return 0 if back else EXIT_REFUSED
+    found = {
+        t: collect(place.store, t, by=by, now=clock, retention=place.retention(t), apply=apply) for t in place.targets
+    }
+    if as_json:
+        print_json([{"tenant": t.tenant, "surface": t.surface, "collection": c} for t, c in found.items()])
+    else:
+        for target, collection in found.items():
+            _print_collection(str(target), collection)
+    return 0
+
+
+def _print_collection(target: str, found: Collection) -> None:
+    rows = [("to trash" if found.applied else "would go to trash", item.key, item.size) for item in found.taken]
+    rows += [("emptied" if found.applied else "would be emptied", item.key, item.size) for item in found.emptied]
+    rows += [("unknown, left alone", item.key, item.size) for item in found.unknown]
+    print_table(target, ("what", "key", "bytes"), rows)
+    click.echo(f"kept {len(found.kept)} artifact(s), {sum(item.size for item in found.kept):,} bytes")
+    for prefix, (count, size) in found.left_alone.items():
+        click.echo(f"never collected here: {prefix} {count} object(s), {size:,} bytes")
+    for intent in found.stale_intents:
+        click.echo(f"left by a publish that died: {short(intent)}")

@@ -1,0 +1,12 @@
+"""How much of a target's past is kept, by its configuration; light, so that collecting needs no kernel."""
+
+from datetime import timedelta
+
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.manifest.roots import Retention
+
+
+def retention(settings: Settings, row: TargetSettings) -> Retention:
+    """Return the retention of one target: so many releases, and the grace."""
+    kept = settings.retention_for(row)
+    return Retention(kept.keep, timedelta(hours=kept.grace_hours))
