@@ -109,7 +109,7 @@ def test_ship_forces_an_older_day_past_the_fence_only_when_told(shop):
 
     assert forced["how"] == "done"
     assert shop.live().release_id == forced["release"]["id"] != newest.release_id
-    told = json.loads(call(shop, "log", *TARGET, "--json").stdout)[0]
+    told = json.loads(call(shop, "log", *TARGET, "--json").stdout)[0]["entries"][0]
     assert (told["action"], told["actor"], told["reason"]) == ("ship", "ada", "ranking looks wrong")
 
 
