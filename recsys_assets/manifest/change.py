@@ -82,6 +82,7 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     stands, and the next command tells it.
     """
     sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
+    told: Told | None = None
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for attempt in range(MAX_ATTEMPTS):
         _pause(attempt)
@@ -89,7 +90,7 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
         if current is not None and current.pointer.updated_at in sent:
             tried = sent[current.pointer.updated_at]
             return _tell(change, tried.before, current, tried.move, after=tried.told.last)
-        told = recover(change.store, change.target, current, by=change.by, now=change.now(), own_intent=change.intent)
+        told = _recover(change, current, since=told)
         judged = judge(current, told)
         if isinstance(judged, Stay):
             return _tell_stay(change, current, judged, told)
@@ -102,6 +103,11 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
         reach(f"{change.action}.after_swap")
         return _tell(change, current, swapped, judged, after=told.last)
     raise problem
+
+
+def _recover(change: Change, current: Current | None, *, since: Told | None) -> Told:
+    store, target = change.store, change.target
+    return recover(store, target, current, by=change.by, now=change.now(), own_intent=change.intent, since=since)
 
 
 @contextmanager

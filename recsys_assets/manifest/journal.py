@@ -87,14 +87,21 @@ def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: Jo
             return numbered
 
 
-def tail(store: ObjectStore, target: Target) -> JournalEntry | None:
-    """Return the newest entry, or None, by doubling and halving the number: never by listing."""
-    low, high = 0, 1
+def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = None) -> JournalEntry | None:
+    """Return the newest entry, or None, by doubling and halving the number: never by listing.
+
+    The search begins at `since`, the newest entry that is known already: who looks again looks at what is new.
+    """
+    low, step = _sequence(since), 1
+    high = low + step
     while store.stat(journal_key(target, high)) is not None:
-        low, high = high, high * 2
+        low, step = high, step * 2
+        high = low + step
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if store.stat(journal_key(target, middle)) is not None else (low, middle)
+    if since is not None and low == since.sequence:
+        return since
     return read_entry(store, target, low) if low else None
 
 

@@ -44,9 +44,9 @@ class Told:
         return parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
 
 
-def read_told(store: ObjectStore, target: Target) -> Told:
-    """Return where the journal stands."""
-    last = tail(store, target)
+def read_told(store: ObjectStore, target: Target, *, since: Told | None = None) -> Told:
+    """Return where the journal stands; only what came after `since` is looked for."""
+    last = tail(store, target, since=since.last if since else None)
     return Told(last, change_at_or_before(store, target, last))
 
 
@@ -68,6 +68,7 @@ def recover(
     by: Actor,
     now: datetime,
     own_intent: str | None = None,
+    since: Told | None = None,
 ) -> Told:
     """Return where the journal stands, after telling a swap that nobody told.
 
@@ -75,7 +76,7 @@ def recover(
     recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
     that the journal knows: somebody put old bytes back.
     """
-    told = read_told(store, target)
+    told = read_told(store, target, since=since)
     if current is None or not is_untold(told, current):
         return told
     if read_current(store, target) != current:

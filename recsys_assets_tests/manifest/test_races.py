@@ -71,9 +71,10 @@ def test_eight_processes_race_on_a_folder_two_hundred_times(tmp_path):  # F5
     check(FilesystemStore(tmp_path), told, writers=8, rounds=200)
 
 
-def test_eight_processes_race_on_s3(s3_server):  # F5
+@pytest.mark.timeout(900)  # some 100,000 requests
+def test_eight_processes_race_on_s3_two_hundred_times(s3_server):  # F5
     prefix = s3_server.new_prefix()
     root = f"s3://{s3_server.bucket}/{prefix}"
-    told = race(root, writers=8, rounds=15, environment=s3_server.environment())
+    told = race(root, writers=8, rounds=200, environment=s3_server.environment())
     store = S3Store(s3_server.client(), bucket=s3_server.bucket, prefix=prefix)
-    check(store, told, writers=8, rounds=15)
+    check(store, told, writers=8, rounds=200)
