@@ -1,6 +1,9 @@
 """What a longer window needs of a day: its distinct rows and how often each stands, kept and put together again."""
 
+import hashlib
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from recsys_assets.canonical.windows import merge_days
 from recsys_assets.errors import CorruptObjectError
 
 COUNT = "count"
+MAX_TALLY_BYTES = 4_000_000_000
+_DIGEST_BYTES = 32
 
 
 def tally_day(events: Events, columns: Sequence[str]) -> Events:
@@ -37,8 +42,19 @@ def repeats_of(events: Events) -> Codes:
     return events.codes[COUNT].to_numpy() if COUNT in events.codes.columns else np.empty(0, np.uint32)
 
 
+def tally_address(digest: str, columns: Sequence[str]) -> str:
+    """Return what names the tally of a canonical day (by its digest) in these columns, as this code makes it."""
+    return hashlib.sha256("\n".join((digest, *columns, _code())).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Tell this code from any other, by the text that makes and writes tallies."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
 def encode_tally(tally: Events) -> bytes:
-    """Return a tally as one Arrow IPC file with its dictionaries; the same tally gives the same bytes."""
+    """Return a tally as one Arrow IPC file with its dictionaries, sealed by its SHA-256; the same gives the same."""
     coded = {
         name: pa.DictionaryArray.from_arrays(tally.codes[name].to_arrow(), ids.to_arrow().cast(pa.large_string()))
         for name, ids in tally.ids.items()
@@ -47,13 +63,17 @@ def encode_tally(tally: Events) -> bytes:
     sink = pa.BufferOutputStream()
     with ipc.new_file(sink, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table, max_chunksize=max(len(table), 1))
-    return sink.getvalue().to_pybytes()
+    data = sink.getvalue().to_pybytes()
+    return data + hashlib.sha256(data).digest()
 
 
 def decode_tally(data: bytes) -> Events:
     """Return a tally from the bytes of `encode_tally`; raises `CorruptObjectError` if they are something else."""
+    content = memoryview(data)[:-_DIGEST_BYTES]
+    if hashlib.sha256(content).digest() != data[-_DIGEST_BYTES:]:
+        raise CorruptObjectError("no tally of a day: its bytes do not prove its digest; build the window again")
     try:
-        table = ipc.open_file(pa.BufferReader(data)).read_all().combine_chunks()
+        table = ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all().combine_chunks()
     except (pa.ArrowException, OSError) as error:
         raise CorruptObjectError(f"no tally of a day: {error}; build the window again") from error
     if COUNT not in table.column_names:

@@ -42,6 +42,16 @@ def canonical_gates_key(target: Target, day: date) -> str:
     return f"{canonical_prefix(target)}{day}.gates.json"
 
 
+def tally_prefix(target: Target, kind: str) -> str:
+    """Return where the tallies lie that windows of a kind are put together from; all of it can be made again."""
+    return f"tallies/{target.tenant}/{target.surface}/{check_segment(kind, what='artifact kind')}/"
+
+
+def tally_key(target: Target, kind: str, day: date, address: str) -> str:
+    """Return the key of one day's tally, by the address of what it is made of; keys sort as days do."""
+    return f"{tally_prefix(target, kind)}{day}/{address}.arrow"
+
+
 def blob_prefix(target: Target) -> str:
     """Return where a target's artifacts lie."""
     return f"artifacts/{target.tenant}/{target.surface}/"

@@ -8,20 +8,15 @@ from importlib.metadata import version as installed
 import polars as pl
 
 from recsys_assets.artifacts.codec import Blob, encode
-from recsys_assets.artifacts.content_sim import rows_of_surface
 from recsys_assets.artifacts.contracts import check_rows
 from recsys_assets.artifacts.decoding import decode
-from recsys_assets.artifacts.kinds import KINDS, Kind, read_params
+from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.artifacts.rows import Built, Rows
-from recsys_assets.canonical.events import Events
-from recsys_assets.canonical.windows import merge_days
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.errors import (
-    ConfigurationError,
     ConflictError,
     CorruptObjectError,
     InputError,
-    LimitExceededError,
     NotFoundError,
 )
 from recsys_assets.evidence import GateReport, Scalar
@@ -29,18 +24,16 @@ from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
 from recsys_assets.gates.policy import artifact_policy
 from recsys_assets.identity import Target, Window, rfc3339
 from recsys_assets.manifest.blob import read_blob
-from recsys_assets.manifest.documents import Build, CanonicalRecord, Input, StagedArtifact
+from recsys_assets.manifest.documents import Build, StagedArtifact
 from recsys_assets.manifest.encoding import encode as encode_document
-from recsys_assets.manifest.encoding import find_document, read_document
+from recsys_assets.manifest.encoding import read_document
 from recsys_assets.manifest.layout import (
     blob_key,
-    canonical_key,
     canonical_record_key,
     staged_gates_key,
     staged_key,
 )
-from recsys_assets.raw.catalog import read_catalog
-from recsys_assets.stages.canonical import read_events
+from recsys_assets.stages.source import Source, read_source
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10
@@ -63,15 +56,6 @@ class ArtifactBuilt:
         return {"version": ref.version, "bytes": ref.size, "window": window, "reused": self.reused, **self.staged.facts}
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What a kernel reads, what it was made from, and which days of the window are missing."""
-
-    read: Events | pl.DataFrame
-    inputs: tuple[Input, ...]
-    missing: tuple[date, ...]
-
-
 def build_artifact(
     store: ObjectStore,
     settings: Settings,
@@ -87,7 +71,7 @@ def build_artifact(
     """
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
-    source = _catalog(settings, row) if kind.from_catalog else _events(store, settings, row.target, window, kind)
+    source = read_source(store, settings, row, kind, window)
     _require_day(store, row.target, day)
     built = kind.build(source.read, params, settings.limits)
     blob = encode(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
@@ -163,39 +147,11 @@ def _require_day(store: ObjectStore, target: Target, day: date) -> None:
         raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")
 
 
-def _events(store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind) -> _Source:
-    """Load the columns that a kernel reads of every day in the window that stands."""
-    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
-    records = {day: record for day, record in found.items() if record is not None}
-    total = sum(record.rows for record in records.values())
-    limit = settings.limits.max_events
-    if total > limit:
-        raise LimitExceededError(
-            f"{target}: {total:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
-        )
-    if not records:
-        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
-    days = [read_events(store, target, day, record, columns=kind.event_columns) for day, record in records.items()]
-    inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
-    return _Source(merge_days(days), inputs, tuple(day for day in window.days if day not in records))
-
-
-def _catalog(settings: Settings, row: TargetSettings) -> _Source:
-    """Load the catalog's rows of the target's surface."""
-    if settings.raw.catalog is None:
-        raise ConfigurationError(
-            "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
-        )
-    catalog = read_catalog(settings.resolve(settings.raw.catalog))
-    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
-    return _Source(rows_of_surface(catalog.rows, row.surface), (named,), ())
-
-
-def _facts(built: Built, source: _Source, window: Window) -> dict[str, Scalar]:
+def _facts(built: Built, source: Source, window: Window) -> dict[str, Scalar]:
     left = built.left_out
     facts: dict[str, Scalar] = {"rows": len(built.rows), **built.numbers}
-    if isinstance(source.read, Events):
-        facts["events"] = len(source.read.codes)
+    if source.events is not None:
+        facts["events"] = source.events
     facts["days"] = len(window.days) - len(source.missing)
     if source.missing:
         facts["missing_days"] = ", ".join(day.isoformat() for day in source.missing)

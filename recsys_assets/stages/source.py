@@ -1,0 +1,71 @@
+"""What a kernel reads: a day's events, a longer window put together from its days' tallies, or the catalog's rows."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from recsys_assets.artifacts.content_sim import rows_of_surface
+from recsys_assets.artifacts.kinds import Kind
+from recsys_assets.artifacts.tallies import merge_tallies
+from recsys_assets.canonical.events import Events
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.errors import ConfigurationError, InputError, LimitExceededError
+from recsys_assets.identity import Target, Window
+from recsys_assets.manifest.documents import CanonicalRecord, Input
+from recsys_assets.manifest.encoding import find_document
+from recsys_assets.manifest.layout import canonical_key, canonical_record_key
+from recsys_assets.raw.catalog import read_catalog
+from recsys_assets.stages.canonical import read_events
+from recsys_assets.stages.tallies import read_tallies
+from recsys_assets.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a kernel reads, of how many events, what it was made from, and which days of the window are missing."""
+
+    read: Events | pl.DataFrame
+    events: int | None
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...] = ()
+
+
+def read_source(store: ObjectStore, settings: Settings, row: TargetSettings, kind: Kind, window: Window) -> Source:
+    """Return what `kind` is built from for this window.
+
+    Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
+    that cannot fit, `ConfigurationError` for a kind of the catalog without one.
+    """
+    return _catalog(settings, row) if kind.from_catalog else _events(store, settings, row.target, window, kind)
+
+
+def _events(store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind) -> Source:
+    """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
+    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
+    records = {day: record for day, record in found.items() if record is not None}
+    total = sum(record.rows for record in records.values())
+    limit = settings.limits.max_events
+    if total > limit:
+        raise LimitExceededError(
+            f"{target}: {total:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
+        )
+    if not records:
+        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
+    inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
+    if window.first == window.last:
+        read = read_events(store, target, window.last, records[window.last], columns=kind.event_columns)
+    else:
+        read = merge_tallies(read_tallies(store, target, kind, records))
+    return Source(read, total, inputs, tuple(day for day in window.days if day not in records))
+
+
+def _catalog(settings: Settings, row: TargetSettings) -> Source:
+    """Load the catalog's rows of the target's surface."""
+    if settings.raw.catalog is None:
+        raise ConfigurationError(
+            "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
+        )
+    catalog = read_catalog(settings.resolve(settings.raw.catalog))
+    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
+    return Source(rows_of_surface(catalog.rows, row.surface), None, (named,))
