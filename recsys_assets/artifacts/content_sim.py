@@ -29,26 +29,26 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:
     several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
     """
     last = catalog.unique("item_id", keep="last").sort("item_id")
-    tags = {item: found for item, raw in last.select("item_id", "tags").iter_rows() if (found := clean_tags(raw))}
-    kept = dict(list(tags.items())[: params.max_items])
-    item_ids = pl.Series(sorted({tag for found in kept.values() for tag in found}), dtype=pl.String)
-    codes = {tag: code for code, tag in enumerate(item_ids)}
-    flat = np.array([codes[tag] for found in kept.values() for tag in found], np.uint32)
+    tags = _clean(last)
+    items = tags["item"].unique().sort()
+    kept = tags.filter(pl.col("item").is_in(items.head(params.max_items).implode()))
+    tag_ids = kept["tag"].unique().sort()
+    keys, lengths = np.unique(kept["item"].to_numpy(), return_counts=True)
     found = Rows(
         shape=SHAPE,
-        keys=np.arange(len(kept), dtype=np.uint32),
-        offsets=np.cumsum([0, *(len(found) for found in kept.values())], dtype=np.int64),
-        members=flat,
-        values=np.zeros(len(flat), np.int64),
-        key_ids=pl.Series(list(kept), dtype=pl.String),
-        member_ids=item_ids,
+        keys=np.arange(len(keys), dtype=np.uint32),
+        offsets=np.cumsum([0, *lengths], dtype=np.int64),
+        members=tag_ids.search_sorted(kept["tag"]).cast(pl.UInt32).to_numpy(),
+        values=np.zeros(len(kept), np.int64),
+        key_ids=last["item_id"].gather(pl.Series(keys)),
+        member_ids=tag_ids,
     )
     facts = {
         "catalog_rows": len(catalog),
         "repeated_ids": len(catalog) - len(last),
-        "without_tags": len(last) - len(tags),
+        "without_tags": len(last) - len(items),
     }
-    numbers = facts | {"cut_items": len(tags) - len(kept), "distinct_tags": len(item_ids)}
+    numbers = facts | {"cut_items": len(items) - len(keys), "distinct_tags": len(tag_ids)}
     return Built(found, LeftOut(""), numbers)
 
 
@@ -57,10 +57,13 @@ def rows_of_surface(catalog: pl.DataFrame, surface: str) -> pl.DataFrame:
     return catalog.filter(pl.col("namespace").is_null() | pl.col("namespace").is_in(["", surface]))
 
 
-def clean_tags(raw: list[str | None] | None) -> list[str]:
-    """Return the tags trimmed, lower-cased, distinct in their first order, without empty ones."""
-    trimmed = (lower(tag.strip(WHITE_SPACE)) for tag in raw or [] if tag is not None)
-    return list(dict.fromkeys(tag for tag in trimmed if tag))
+def _clean(catalog: pl.DataFrame) -> pl.DataFrame:
+    """Return `item` (row number) and `tag`: each row's tags in order, once each; every distinct text is read once."""
+    raw = catalog.select("tags").with_row_index("item").explode("tags").drop_nulls("tags")
+    texts = raw["tags"].unique()
+    tags = pl.Series("tag", [lower(text.strip(WHITE_SPACE)) for text in texts], dtype=pl.String)
+    cleaned = raw.join(pl.DataFrame([texts, tags]), on="tags", how="left", maintain_order="left")
+    return cleaned.filter(pl.col("tag") != "").unique(["item", "tag"], keep="first", maintain_order=True)
 
 
 def lower(text: str) -> str:

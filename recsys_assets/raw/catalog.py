@@ -1,11 +1,14 @@
 """The catalog of items: CSV or JSON lines to one frame, bad rows put aside one by one."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from recsys_assets.errors import InputError
 from recsys_assets.raw.catalog_csv import read_csv_rows
@@ -69,8 +72,7 @@ def read_catalog(path: str | Path) -> Catalog:
                 rejects += [_reject(name, found, found.row)] if len(rejects) < _MAX_KEPT else []
             else:
                 rows.append(found.row)
-        frame = pl.DataFrame([row.values() for row in rows], schema=dict(SCHEMA), orient="row")
-        return Catalog(frame, stream.sha256, stream.size, dict(faults), tuple(rejects))
+        return Catalog(_frame(rows), stream.sha256, stream.size, dict(faults), tuple(rejects))
 
 
 def _lines(stream: RawStream) -> Iterator[bytes]:
@@ -81,6 +83,20 @@ def _lines(stream: RawStream) -> Iterator[bytes]:
             yield piece.head.ljust(CHUNK_BYTES)
         else:
             yield from bytes(piece.buffer[: piece.size - 1]).split(b"\n")
+
+
+def _frame(rows: Sequence[CatalogRow]) -> pl.DataFrame:
+    """Return rows as columns; all tags lie in one array, for a list of lists takes a series for each."""
+    offsets = np.cumsum([0, *(len(row.tags) for row in rows)], dtype=np.int64)
+    tags = pa.array([tag for row in rows for tag in row.tags], pa.large_string())
+    columns: dict[str, Any] = {
+        "item_id": [row.item_id for row in rows],
+        "tags": pl.Series(pa.LargeListArray.from_arrays(offsets, tags)),
+        "namespace": [row.namespace for row in rows],
+        "price": [row.price for row in rows],
+        "created_at": [row.created_at for row in rows],
+    }
+    return pl.DataFrame(columns, schema=dict(SCHEMA))
 
 
 def _reject(name: str, found: Found, fault: Fault) -> Reject:

@@ -3,14 +3,26 @@
 import gzip
 import hashlib
 import json
+from functools import reduce
 
 import polars as pl
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError
 from recsys_assets.raw.catalog import SCHEMA, read_catalog
+from recsys_assets.raw.catalog_rows import FIELDS, _read_plain, make_row
+from recsys_assets.raw.json_object import find_repeated, read_object
 from recsys_assets.raw.rejects import Reason
+
+SPELLED = [
+    '{"item_id": " a ", "tags": ["x", " Ü"], "namespace": " ", "price": 1.5, "more": {"a": [1e3, null, "é"]}}'.encode(),
+    b'{"item_id":"b","price":12,"tags":[],"created_at":"now","other":"?"}',
+    b'{"item_id":"c","item\\u005fid":"d","tags":["\\ud800"]}',
+    b'{"item_id":"b","tags":null,"tags":["x"]}',
+]
 
 
 def read(folder, data, name="catalog.csv"):
@@ -135,6 +147,36 @@ def test_a_bad_json_row_costs_that_row(tmp_path, row, reason):
     catalog = read(tmp_path, json_lines({"item_id": "a"}, row, {"item_id": "b"}), "catalog.jsonl")
     assert refused(catalog) == [(2, reason)]
     assert catalog.rows["item_id"].to_list() == ["a", "b"]
+
+
+def typo(line, at, change):
+    """Return the line with one byte changed, taken out or put in."""
+    at %= len(line)
+    byte, keep = change
+    return line[:at] + byte + line[at + (0 if keep else 1) :]
+
+
+changes = st.tuples(
+    st.integers(0, 200), st.tuples(st.sampled_from([b"", *(bytes([n]) for n in range(256))]), st.booleans())
+)
+
+
+@given(rows=st.lists(st.tuples(st.sampled_from(SPELLED), st.lists(changes, max_size=3)), min_size=1, max_size=40))
+@settings(max_examples=150)
+def test_a_row_that_is_read_fast_is_the_row_of_the_strict_reader(rows):
+    """What the fast reader takes, typos and all, the strict one takes too, and reads the same of it."""
+    for line, typos in rows:
+        mistyped = reduce(lambda text, change: typo(text, *change) or b"{}", typos, line)
+        fast = _read_plain(mistyped)
+        if fast is not None:
+            pairs = read_object(mistyped)
+            assert find_repeated(pairs, frozenset(FIELDS)) is None
+            assert make_row(dict(pairs)) == fast
+
+
+@pytest.mark.parametrize("line", SPELLED[:2])
+def test_ordinary_rows_are_read_fast(line):
+    assert _read_plain(line) is not None
 
 
 @pytest.mark.parametrize(
