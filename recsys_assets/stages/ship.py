@@ -12,6 +12,7 @@ from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.publish import Outcome, publish
 from recsys_assets.stages.artifact import build_info
+from recsys_assets.stages.rejudging import judge_earlier_days_again
 from recsys_assets.storage.store import ObjectStore
 
 COMMAND = "by command"  # in place of the id of a run, where somebody ships by hand
@@ -66,6 +67,8 @@ def ship_day(
 
     Raises `RefusedError` naming gate and subject when any required gate has not passed on the very bytes stored.
     """
+    if not dry_run:
+        judge_earlier_days_again(store, settings, row, day)
     outcome = publish(
         store,
         row.target,

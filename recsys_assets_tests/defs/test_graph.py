@@ -200,6 +200,32 @@ def test_a_window_of_days_counts_all_of_them_and_names_the_missing(shop):
     assert seen["events"] == 36
 
 
+@pytest.mark.parametrize(
+    ("min_events", "ships"),
+    [
+        pytest.param(2, True, id="looser"),
+        pytest.param(18, True, id="just met"),
+        pytest.param(19, False, id="too strict"),
+    ],
+)
+def test_f48_changed_limits_judge_the_earlier_days_of_a_window_again(shop, min_events, ships):
+    window = "[artifacts.popularity]\nwindow_days = 3\n"
+    shop.configure(window)
+    for n in range(2):
+        shop.write(after(n), day_lines(after(n), shift=n))
+        shop.build(after(n))
+    before = shop.live()
+    shop.configure(f"{window}[gates]\nmin_events = {min_events}\n")
+    shop.write(after(2), day_lines(after(2), shift=2) + day_lines(after(2), shift=3))
+
+    result = shop.build(after(2))
+
+    assert result.success is ships
+    assert (shop.live() != before) is ships
+    if not ships:
+        assert "canonical 2026-01-01: gate volume refused" in failure_of(result, "shop__home__manifest")
+
+
 def test_f27_too_few_days_in_a_window_are_refused(shop):
     shop.configure("[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n")
     shop.write(FIRST, day_lines(FIRST))
