@@ -2,14 +2,17 @@
 
 import hashlib
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recsys_assets.config_errors import Location, explain
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target, check_distinct, check_segment, is_slug
 
@@ -19,6 +22,7 @@ DEFAULT_CONFIG = "recsys.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Table = dict[str, Any]
+_CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
 
 
 class _Model(BaseModel):
@@ -61,6 +65,7 @@ class LimitSettings(_Model):
     max_events: int = Field(default=100_000_000, ge=1, description="events of one target and window")
     max_distinct_items: int = Field(default=5_000_000, ge=1, description="distinct item ids of one target and window")
     max_users: int = Field(default=10_000_000, ge=1, description="distinct user ids of one target and window")
+    max_days: int = Field(default=400, ge=1, description="days that one call of `recsys-assets run` may build")
 
 
 class ArtifactSettings(BaseModel):
@@ -103,6 +108,51 @@ class RetentionSettings(_Model):
     )
 
 
+class AutomationSettings(_Model):
+    """When a target's days are built without anybody asking."""
+
+    nightly: bool = Field(default=False, description="whether the target's schedule runs from the first load on")
+    cron: str = Field(default="0 1 * * *", description="when the day before is built: minute hour day month weekday")
+    timezone: str = Field(default="UTC", description="the zone of `cron`; days themselves are UTC days")
+    watch: bool = Field(default=False, description="whether raw files that arrive or change start the day they hold")
+    settled_minutes: float = Field(
+        default=10, ge=0, description="raw files count as complete when they have not changed for so long"
+    )
+    look_back_days: int = Field(
+        default=7, ge=1, le=100, description="how many past days are looked at for late or changed raw files"
+    )
+    priority: int = Field(
+        default=0, ge=-1000, le=1000, description="of two waiting runs the one with the higher number starts first"
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if _CRON.fullmatch(value) is None:
+            raise ValueError(
+                'expected five fields, minute hour day month weekday, like "0 1 * * *" or "*/30 * * * 1-5"'
+            )
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError('expected a zone of the IANA list, like "UTC" or "Europe/Berlin"')
+        return value
+
+
+class FreshnessSettings(_Model):
+    """How old is too old."""
+
+    max_age_hours: float = Field(
+        default=30, gt=0, description="age, from the end of the last day in it, above which live data is stale"
+    )
+    max_silence_hours: float = Field(
+        default=30, ge=1 / 60, description="time without a build after which the badge in the UI turns red"
+    )
+
+
 class TargetSettings(_Model):
     """One target, and what it overrides."""
 
@@ -117,6 +167,8 @@ class TargetSettings(_Model):
     )
     gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
     retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")
+    automation: Table = Field(default_factory=dict[str, Any], description="[targets.automation] overrides per key")
+    freshness: Table = Field(default_factory=dict[str, Any], description="[targets.freshness] overrides per key")
 
     @property
     def target(self) -> Target:
@@ -150,6 +202,8 @@ class Settings(_Model):
     artifacts: ArtifactSettings = ArtifactSettings()
     gates: GateSettings = GateSettings()
     retention: RetentionSettings = RetentionSettings()
+    automation: AutomationSettings = AutomationSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     owners: tuple[str, ...] = Field(
         default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
@@ -188,6 +242,14 @@ class Settings(_Model):
         """Return what is kept of one target, its overrides applied."""
         return RetentionSettings.model_validate({**self.retention.model_dump(), **row.retention})
 
+    def automation_for(self, row: TargetSettings) -> AutomationSettings:
+        """Return when one target's days are built by themselves, its overrides applied."""
+        return AutomationSettings.model_validate({**self.automation.model_dump(), **row.automation})
+
+    def freshness_for(self, row: TargetSettings) -> FreshnessSettings:
+        """Return how old one target's data may be, its overrides applied."""
+        return FreshnessSettings.model_validate({**self.freshness.model_dump(), **row.freshness})
+
     def resolve(self, path: str) -> str:
         """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
         return path if "://" in path else str((self.base / path).absolute())
@@ -219,34 +281,27 @@ def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
             raise ConfigurationError(f"{name}: unknown key {reserved!r}")
     try:
         settings = Settings.model_validate({**table, "base": base, "digest": hashlib.sha256(data).hexdigest()})
-        for row in settings.targets:
-            settings.gates_for(row)
-            settings.retention_for(row)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, name=name)) from error
+        raise ConfigurationError(explain([((), error)], name=name, text=data.decode(), root=Settings)) from error
+    wrong = list(_wrong_overrides(settings))
+    if wrong:
+        raise ConfigurationError(explain(wrong, name=name, text=data.decode(), root=Settings)) from wrong[0][1]
     return settings
 
 
-def _explain(error: ValidationError, *, name: str) -> str:
-    """One line per finding: the key as written in the file, what is wrong, what was found."""
-    lines = [f"{name}: {error.error_count()} finding(s)"]
-    for finding in error.errors():
-        key = ".".join(str(part) for part in finding["loc"]) or "(file)"
-        if finding["type"] == "extra_forbidden":
-            allowed = ", ".join(_allowed_keys(finding["loc"]))
-            lines.append(f"  {key}: unknown key; allowed here: {allowed}")
-        else:
-            lines.append(f"  {key}: {finding['msg'].removeprefix('Value error, ')} (found {finding['input']!r:.80})")
-    return "\n".join(lines)
+def _wrong_overrides(settings: Settings) -> Iterator[tuple[Location, ValidationError]]:
+    """Yield what is wrong in the tables by which single targets override the file's."""
+    for index, row in enumerate(settings.targets):
+        for name, read in _OVERRIDABLE.items():
+            try:
+                read(settings, row)
+            except ValidationError as error:
+                yield ("targets", index, name), error
 
 
-def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
-    """Names that may stand where the unknown key stood."""
-    model: type[BaseModel] = Settings
-    for part in loc[:-1]:
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            inner = getattr(annotation, "__args__", (annotation,))[0]
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-    return sorted(set(model.model_fields) - {"base", "digest"})
+_OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
+    "gates": Settings.gates_for,
+    "retention": Settings.retention_for,
+    "automation": Settings.automation_for,
+    "freshness": Settings.freshness_for,
+}

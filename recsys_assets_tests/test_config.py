@@ -32,11 +32,13 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"", "targets", id="no targets"),
         pytest.param(
             MINIMAL + b"colour = 1\n",
-            "unknown key; allowed here: artifacts, gates, retention, segment",
+            "line 4: targets.0.colour: unknown key; allowed here: artifacts, automation, freshness, gates, retention",
             id="F48 unknown key of a target",
         ),
         pytest.param(
-            b"[raw]\nmax_bad_shared = 0.1\n" + MINIMAL, "raw.max_bad_shared: unknown key", id="F48 threshold typo"
+            b"[raw]\nmax_bad_shared = 0.1\n" + MINIMAL,
+            "line 2: raw.max_bad_shared: unknown key",
+            id="F48 threshold typo",
         ),
         pytest.param(b"[raw]\nmax_bad_share = 2\n" + MINIMAL, "less than or equal to 1", id="share over one"),
         pytest.param(b"[limits]\nmax_events = 0\n" + MINIMAL, "limits.max_events", id="limit of nothing"),
@@ -50,7 +52,22 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"[raw\n", "not TOML", id="not TOML"),
         pytest.param(b"\xff", "UTF-8", id="not UTF-8"),
         pytest.param(b'base = "x"\n' + MINIMAL, "unknown key 'base'", id="internal field"),
-        pytest.param(MINIMAL + b"[targets.gates]\nmin_event = 3\n", "min_event", id="typo in an override"),
+        pytest.param(
+            MINIMAL + MINIMAL.replace(b"home", b"cart") + b"[targets.gates]\nmin_event = 3\n",
+            "line 8: targets.1.gates.min_event: unknown key; allowed here: max_duplicate_share, max_left_out",
+            id="F48 typo in an override",
+        ),
+        pytest.param(
+            b'[automation]\ncron = "1 am"\n' + MINIMAL,
+            "line 2: automation.cron: expected five fields, minute hour day month weekday",
+            id="F48 no cron",
+        ),
+        pytest.param(
+            MINIMAL + b'[targets.automation]\ntimezone = "Berlin"\n',
+            'line 5: targets.0.automation.timezone: expected a zone of the IANA list, like "UTC"',
+            id="F48 no zone",
+        ),
+        pytest.param(b"[freshness]\nmax_age_hours = 0\n" + MINIMAL, "greater than 0", id="always stale"),
     ],
 )
 def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, told):
@@ -71,6 +88,16 @@ def test_a_target_overrides_single_gate_limits():
     )
     gates = settings.gates_for(settings.targets[0])
     assert (gates.min_events, gates.max_left_out_share) == (3, 0.2)
+
+
+def test_a_target_overrides_when_it_is_built_and_when_it_is_stale():
+    settings = parse(
+        MINIMAL + b'[targets.automation]\ncron = "*/5 * * * *"\nwatch = true\n[targets.freshness]\nmax_age_hours = 2\n'
+    )
+    row = settings.targets[0]
+    assert (settings.automation_for(row).cron, settings.automation_for(row).timezone) == ("*/5 * * * *", "UTC")
+    assert (settings.automation_for(row).watch, settings.automation_for(row).nightly) == (True, False)
+    assert (settings.freshness_for(row).max_age_hours, settings.freshness_for(row).max_silence_hours) == (2, 30)
 
 
 def test_an_unknown_target_is_answered_with_the_known_ones():
