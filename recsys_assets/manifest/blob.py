@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target
@@ -22,16 +23,7 @@ def version_of(data: bytes, *, name: str) -> str:
 
     Raises `CorruptObjectError` if the bytes carry another version than they prove, or are no artifact at all.
     """
-    tail = _TAIL.search(data, max(0, len(data) - _TAIL_BYTES))
-    if tail is None:
-        raise CorruptObjectError(f"{name} does not end as an artifact does: build it again")
-    proof = hashlib.sha256(memoryview(data)[: tail.start()])
-    proof.update(ZEROED_BUILD)
-    version = proof.hexdigest()
-    told = {part.decode() for part in tail.groups()}
-    if told != {version}:
-        raise CorruptObjectError(f"{name} carries version {sorted(told)}, its bytes prove {version}: build it again")
-    return version
+    return _proven(data, _hash(data), name=name)
 
 
 def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
@@ -41,13 +33,14 @@ def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
     """
     key = blob_key(target, ref.kind, ref.version)
     data = store.get(key, max_bytes=ref.size).data
-    digest = hashlib.sha256(data).hexdigest()
+    hashes = _hash(data)
+    digest = hashes.digest
     if (len(data), digest) != (ref.size, ref.digest):
         raise CorruptObjectError(
             f"{key} has {len(data)} bytes with digest {digest[:12]}, expected {ref.size} with {ref.digest[:12]}: "
             "build it again, or restore it from a backup"
         )
-    if version_of(data, name=key) != ref.version:
+    if _proven(data, hashes, name=key) != ref.version:
         raise CorruptObjectError(f"{key} is another version than its name says: build it again")
     if not data.startswith(_head(target, ref.kind)):
         raise CorruptObjectError(f"{key} says that it belongs to another target or kind: {data[:120]!r}; remove it")
@@ -76,6 +69,39 @@ def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef
     """Return the references whose blob is not there in its size: one look each, no byte read."""
     found = {ref: store.stat(blob_key(target, ref.kind, ref.version)) for ref in refs}
     return tuple(ref for ref, there in found.items() if there is None or there.size != ref.size)
+
+
+class _Hashes(NamedTuple):
+    """SHA-256 of all bytes, and of the content: the same bytes with `build` zeroed; None if they are no artifact."""
+
+    digest: str
+    version: str | None
+
+
+def _hash(data: bytes) -> _Hashes:
+    """Return both hashes, each byte hashed once: the texts differ in their ends only."""
+    tail = _tail(data)
+    end = tail.start() if tail else len(data)
+    content = hashlib.sha256(memoryview(data)[:end])
+    proof = content.copy()
+    proof.update(ZEROED_BUILD)
+    content.update(memoryview(data)[end:])
+    return _Hashes(content.hexdigest(), proof.hexdigest() if tail else None)
+
+
+def _proven(data: bytes, hashes: _Hashes, *, name: str) -> str:
+    """Return the version that the bytes carry and prove."""
+    tail, version = _tail(data), hashes.version
+    if tail is None or version is None:
+        raise CorruptObjectError(f"{name} does not end as an artifact does: build it again")
+    told = {part.decode() for part in tail.groups()}
+    if told != {version}:
+        raise CorruptObjectError(f"{name} carries version {sorted(told)}, its bytes prove {version}: build it again")
+    return version
+
+
+def _tail(data: bytes) -> re.Match[bytes] | None:
+    return _TAIL.search(data, max(0, len(data) - _TAIL_BYTES))
 
 
 def _head(target: Target, kind: str) -> bytes:
