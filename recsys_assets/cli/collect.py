@@ -60,5 +60,7 @@ def _print_collection(target: str, found: Collection) -> None:
     click.echo(f"kept {len(found.kept)} artifact(s), {sum(item.size for item in found.kept):,} bytes")
     for prefix, (count, size) in found.left_alone.items():
         click.echo(f"never collected here: {prefix} {count} object(s), {size:,} bytes")
+    if found.dead_heartbeats:
+        click.echo(f"consumers that fell silent long ago: {len(found.dead_heartbeats)}")
     for intent in found.stale_intents:
         click.echo(f"left by a publish that died: {short(intent)}")

@@ -20,13 +20,13 @@ from recsys_assets.manifest.verify import verify
 @target_options
 @json_option
 def show_status(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Show what is live per target, how old its data is, holds, and how the last attempt ended."""
+    """Show what is live per target and who serves it, how old its data is, holds, and how the last attempt ended."""
     place = open_place(config=config, tenant=tenant, surface=surface)
     found = status(place.store, place.targets, now=clock())
     if as_json:
         print_json(found)
     else:
-        columns = ("target", "release", "data through", "age in days", "hold", "last attempt", "problems")
+        columns = ("target", "release", "data through", "age in days", "hold", "last attempt", "consumers", "problems")
         print_table("", columns, [_status_row(row) for row in found])
     return EXIT_REFUSED if any(row.problems for row in found) else 0
 
@@ -139,8 +139,10 @@ def _status_row(row: TargetStatus) -> tuple[object, ...]:
         hold = f"{loud}by {row.hold.actor} since {row.hold.at}: {row.hold.reason}"
     last = row.last
     told = f"{last.action} {last.outcome} at {last.at}: {last.details.get('told', '')}" if last else None
+    consumers = row.consumers.told if row.consumers else None
     problems = "; ".join(row.problems)
-    return f"{row.tenant}/{row.surface}", short(row.release), row.data_through, row.data_age_days, hold, told, problems
+    target, release = f"{row.tenant}/{row.surface}", short(row.release)
+    return target, release, row.data_through, row.data_age_days, hold, told, consumers, problems
 
 
 def _at_row(target: str, live: LiveAt | None) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from recsys_assets.manifest.change import Change
 from recsys_assets.manifest.documents import JournalEntry, Sweep, Taken
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.faults import reach
+from recsys_assets.manifest.heartbeats import dead_heartbeats, delete_heartbeats
 from recsys_assets.manifest.journal import Actor, Clock
 from recsys_assets.manifest.layout import (
     blob_key,
@@ -42,6 +43,7 @@ class Collection:
     unknown: tuple[Listed, ...]  # among the artifacts, but none: left alone
     left_alone: dict[str, tuple[int, int]]  # objects and bytes of what is never collected here, by prefix
     stale_intents: tuple[str, ...]  # of changes that died before the grace
+    dead_heartbeats: tuple[str, ...]  # keys of consumers that have been silent for long: deleted for good
     entry: JournalEntry | None = None
 
     @property
@@ -79,6 +81,7 @@ def collect(
         done = replace(done, taken=tuple(item for item in plan.taken if item.key in took))
     for sweep in _ripe(change, retention):
         _empty(change, sweep, retention)
+    delete_heartbeats(store, plan.dead_heartbeats)
     return replace(done, entry=_tell(change, done))
 
 
@@ -148,6 +151,7 @@ def _plan(change: Change, retention: Retention) -> Collection:
         unknown=tuple(unknown),
         left_alone={prefix: _count(store, prefix) for prefix in (staged_prefix(target), canonical_prefix(target))},
         stale_intents=roots.stale_intents,
+        dead_heartbeats=dead_heartbeats(store, target, now=now),
     )
 
 

@@ -117,6 +117,16 @@ def journal_key(target: Target, sequence: int) -> str:
     return f"{journal_prefix(target)}{sequence:012d}.json"
 
 
+def heartbeat_prefix(target: Target) -> str:
+    """Return where the consumers of a target tell what they serve; the only prefix that a consumer may write."""
+    return f"heartbeats/{target.tenant}/{target.surface}/"
+
+
+def heartbeat_key(target: Target, consumer: str) -> str:
+    """Return the key of what one consumer says that it serves."""
+    return f"{heartbeat_prefix(target)}{check_segment(consumer, what='consumer')}.json"
+
+
 def intent_prefix(target: Target) -> str:
     """Return where a target's changes under way are announced."""
     return f"intents/{target.tenant}/{target.surface}/"

@@ -9,6 +9,7 @@ from typing import TypeVar
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.manifest.blob import missing_blobs
+from recsys_assets.manifest.convergence import Convergence, convergence
 from recsys_assets.manifest.documents import Hold, JournalEntry, Release
 from recsys_assets.manifest.hold import is_loud, read_hold
 from recsys_assets.manifest.journal import LOST, newest_first
@@ -40,6 +41,7 @@ class TargetStatus:
     versions: dict[str, str]
     hold: Hold | None
     last: JournalEntry | None
+    consumers: Convergence | None
     problems: tuple[str, ...]
 
 
@@ -59,6 +61,9 @@ def _one(store: ObjectStore, target: Target, now: datetime) -> TargetStatus:
         hold = None
     if current is not None:
         problems += _pointer_problems(store, target, current, release, now)
+    consumers = _or_note(problems, lambda: convergence(store, target, current.release_id if current else None, now=now))
+    if consumers is not None:
+        problems += consumers.faults
     if told is not None:
         problems += _journal_problems(current, told)
     if hold is not None and is_loud(hold, now=now):
@@ -73,6 +78,7 @@ def _one(store: ObjectStore, target: Target, now: datetime) -> TargetStatus:
         versions=dict(current.versions) if current else {},
         hold=hold,
         last=_or_note(problems, lambda: _last_attempt(store, target)),
+        consumers=consumers,
         problems=tuple(problems),
     )
 

@@ -9,6 +9,7 @@ from recsys_assets.identity import Target
 from recsys_assets.manifest.journal import Clock
 from recsys_assets.serving.announcing import Listener
 from recsys_assets.serving.following import Follower
+from recsys_assets.serving.heartbeat import Heart
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.past import load_at
@@ -32,6 +33,8 @@ class Reader:
     `copy_folder` keeps a copy of what was served last, for starts without a store. `expire_after_seconds` is how long
     the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
     loaded, where there is nothing else. `listener(old, new)` is told after every switch, in the thread that refreshed.
+    `heartbeat` is a name of this consumer's own: under it the store is told what is served, from a thread apart, so
+    that people see who has converged; a store that cannot be written to is as good.
     """
 
     def __init__(  # noqa: PLR0913 - each is an independent choice of the service
@@ -46,6 +49,7 @@ class Reader:
         fall_back: bool = False,
         limits: Limits | None = None,
         listener: Listener | None = None,
+        heartbeat: str | None = None,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         if poll_seconds <= 0:
@@ -61,6 +65,11 @@ class Reader:
             store, self._target, limits=self._limits, now=now, copy=copy, fall_back=fall_back, listener=listener
         )
         self._flight = SingleFlight(Refresh(Outcome.FAILED, None, why="no refresh has ended yet"))
+        self._heart = (
+            None
+            if heartbeat is None
+            else Heart(store, heartbeat, every_seconds=poll_seconds, now=now, status=self.status)
+        )
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
 
     def __enter__(self) -> Self:
@@ -76,11 +85,25 @@ class Reader:
         """Load once, in this thread, and poll in a thread of its own from then on; tell how the first look ended."""
         first = self.refresh()
         self._poller.start()
+        if self._heart:
+            self._heart.start()
         return first
 
     def close(self, *, wait_seconds: float = 5.0) -> bool:
         """Stop polling, and tell whether the thread ended in time; what is served can still be asked."""
-        return self._poller.stop(wait_seconds=wait_seconds)
+        ended = self._poller.stop(wait_seconds=wait_seconds)
+        if self._heart:
+            self._heart.stop(wait_seconds=wait_seconds)
+        return ended
+
+    def beat(self) -> bool:
+        """Tell the store what is served, and whether that went well; for who calls `refresh()` and has no thread.
+
+        Raises `ConfigurationError` if the reader was made without `heartbeat`.
+        """
+        if not self._heart:
+            raise ConfigurationError("this reader has no heartbeat: make it with heartbeat=<a name of its own>")
+        return self._heart.beat()
 
     def refresh(self, *, accept_older: bool = False) -> Refresh:
         """Look at the store once and switch if there is something new; what goes wrong is told, not raised.
