@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import click
 
@@ -29,6 +29,16 @@ class Told(Protocol):
         ...
 
 
+@runtime_checkable
+class EndsWithCode(Protocol):
+    """A change that was made and may still want something, which the exit code tells."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if somebody has to look."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of such a command: where, who and why, and whether it is only to say what it would do."""
@@ -41,7 +51,8 @@ class Call:
 def changes_one_target(name: str) -> Callable[[Callable[..., Told]], click.Command]:
     """Return a decorator that makes a function of a `Call` (and of options of its own) a command called `name`.
 
-    The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0.
+    The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0, or with
+    what the change says.
     """
 
     def decorate(act: Callable[..., Told]) -> click.Command:
@@ -66,7 +77,7 @@ def changes_one_target(name: str) -> Callable[[Callable[..., Told]], click.Comma
             target = place.target
             done = act(Call(place, acting(actor, reason), dry_run), **own)
             print_json(done) if as_json else click.echo(f"{target}: {done.told}")
-            return 0
+            return done.exit_code if isinstance(done, EndsWithCode) else 0
 
         return command
 

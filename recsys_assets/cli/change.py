@@ -5,6 +5,7 @@ from datetime import date, datetime
 import click
 
 from recsys_assets.cli.acting import Call, Told, changes_one_target
+from recsys_assets.cli.awaiting import Awaited, await_consumers, wait_option
 from recsys_assets.cli.options import clock, day_type, instant_type
 from recsys_assets.manifest.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.manifest.restore import Restored, restore_pointer
@@ -32,11 +33,14 @@ def run_ship(call: Call, *, day: date, allow_older: bool) -> Told:
 )
 @click.option("--no-hold", is_flag=True, help="let the next night ship at once")
 @click.option("--hold-until", type=instant_type, help="hold until this time instead of until newer good data")
-def run_rollback(call: Call, *, to: str, no_hold: bool, hold_until: datetime | None) -> RolledBack:
+@wait_option
+def run_rollback(
+    call: Call, *, to: str, no_hold: bool, hold_until: datetime | None, wait: float | None
+) -> RolledBack | Awaited:
     """Move one target back to an earlier release; verified first, held afterwards, nothing recomputed."""
     if no_hold and hold_until is not None:
         raise click.UsageError("--no-hold and --hold-until exclude each other")
-    return roll_back(
+    done = roll_back(
         call.place.store,
         call.place.target,
         to=to,
@@ -46,6 +50,7 @@ def run_rollback(call: Call, *, to: str, no_hold: bool, hold_until: datetime | N
         until=hold_until,
         dry_run=call.dry_run,
     )
+    return done if wait is None or call.dry_run else await_consumers(call, done, seconds=wait)
 
 
 @changes_one_target("hold")
