@@ -6,15 +6,18 @@ import dagster as dg
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.defs.arrivals import arrivals_sensor
 from recsys_assets.defs.artifacts import artifact_asset
 from recsys_assets.defs.canonical import canonical_asset
 from recsys_assets.defs.checks import gate_check
+from recsys_assets.defs.freshness import freshness_check, freshness_sensor
 from recsys_assets.defs.jobs import all_targets_job, target_job
 from recsys_assets.defs.manifest import manifest_asset
 from recsys_assets.defs.naming import CANONICAL, asset_key
 from recsys_assets.defs.operations import operation_jobs
 from recsys_assets.defs.raw import raw_asset
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.defs.schedules import nightly_schedule
 from recsys_assets.stages.artifact import judge_artifact
 from recsys_assets.stages.canonical import judge_canonical
 
@@ -31,10 +34,13 @@ def build_definitions(
     settings = settings or load_settings()
     rows = rows or settings.targets
     parts = [part for row in rows for part in target_parts(settings, row)]
+    jobs = [target_job(settings, row) for row in rows]
     return dg.Definitions(
         assets=[raw_asset(settings), *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition))],
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
-        jobs=[all_targets_job(), *(target_job(row) for row in rows), *operation_jobs(settings)],
+        jobs=[all_targets_job(rows), *jobs, *operation_jobs(settings)],
+        schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],
+        sensors=[arrivals_sensor(settings, rows, jobs), freshness_sensor(settings, rows)],
         resources={"store": StoreResource(root=settings.resolve(settings.storage.root))},
         executor=dg.in_process_executor,
     )
@@ -51,6 +57,7 @@ def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
         *built,
         *checks,
         manifest_asset(settings, row),
+        freshness_check(settings, row),
     ]
 
 

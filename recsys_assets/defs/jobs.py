@@ -1,31 +1,39 @@
 """The jobs that people and schedules start: one day of one target, or one day of all."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )  # named nowhere public
 
-from recsys_assets.config import TargetSettings
-from recsys_assets.defs.naming import group_name, job_name
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.defs.freshness import CHECK
+from recsys_assets.defs.naming import MANIFEST, asset_key, group_name, job_name, run_tags
 from recsys_assets.defs.raw import RAW
 
 BUILD_ALL = "build_all"
 
 
-def target_job(row: TargetSettings) -> UnresolvedAssetJobDefinition:
+def target_job(settings: Settings, row: TargetSettings) -> UnresolvedAssetJobDefinition:
     """Return the job that builds, gates and ships one day of one target."""
     return dg.define_asset_job(
         job_name(row),
-        selection=dg.AssetSelection.assets(RAW) | dg.AssetSelection.groups(group_name(row)),
+        selection=(dg.AssetSelection.assets(RAW) | dg.AssetSelection.groups(group_name(row))) - freshness_checks([row]),
         description=f"Build, gate and ship one day of {row.target}.",
-        tags={"recsys/target": str(row.target)},
+        tags=run_tags(row, priority=settings.automation_for(row).priority),
     )
 
 
-def all_targets_job() -> UnresolvedAssetJobDefinition:
+def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedAssetJobDefinition:
     """Return the job that builds and ships one day of every target; one target's failure leaves the others alone."""
     return dg.define_asset_job(
         BUILD_ALL,
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - freshness_checks(rows),
         description="Build, gate and ship one day of every target.",
     )
+
+
+def freshness_checks(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
+    """Return the checks on the age of live data: they judge the present, so the build of a day must not run them."""
+    return dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(row, MANIFEST), CHECK) for row in rows))

@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.defs.freshness import freshness_policy
 from recsys_assets.defs.metadata import markdown_table, numbers
-from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name
+from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name, publish_pool
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
@@ -28,6 +29,8 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         kinds={"json"},
         owners=list(settings.owners),
         tags=asset_tags(row),
+        pool=publish_pool(row),
+        freshness_policy=freshness_policy(settings, row),
         description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
     def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:

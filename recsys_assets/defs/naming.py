@@ -18,11 +18,31 @@ def group_name(row: TargetSettings) -> str:
     return "/".join(row.slug_parts)
 
 
+def slug(row: TargetSettings) -> str:
+    """Return the target as one word that is a name in Dagster, distinct for each target."""
+    return "__".join(row.slug_parts)
+
+
 def job_name(row: TargetSettings) -> str:
     """Return the name of the job that builds one day of the target."""
-    return f"build_{'__'.join(row.slug_parts)}"
+    return f"build_{slug(row)}"
+
+
+def schedule_name(row: TargetSettings) -> str:
+    """Return the name of the schedule that runs that job."""
+    return f"nightly_{slug(row)}"
+
+
+def publish_pool(row: TargetSettings) -> str:
+    """Return the pool of what moves the target's pointer: a queue keeps its runs apart, the swap keeps them right."""
+    return f"publish_{slug(row)}"
+
+
+def run_tags(row: TargetSettings, *, priority: int) -> dict[str, str]:
+    """Return the tags by which the run queue orders and limits the runs of a target's job."""
+    return {"recsys/target": str(row.target), "recsys/tenant": row.tenant, "dagster/priority": str(priority)}
 
 
 def asset_tags(row: TargetSettings) -> dict[str, str]:
     """Return the tags that select a target's assets in the UI and in selections."""
-    return {"recsys/target": "__".join(row.slug_parts)[:63]}
+    return {"recsys/target": slug(row)[:63]}

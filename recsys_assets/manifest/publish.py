@@ -166,7 +166,7 @@ def _tell_refused(change: Change, day: date, refusal: RecsysAssetsError) -> None
             now=change.now(),
             live=current,
             told=str(refusal),
-            details={"day": day.isoformat()},
+            details={"day": day.isoformat(), "error": type(refusal).__name__},
         )
         journal.append(store, target, entry, after=told.last)
     except RecsysAssetsError as error:

@@ -1,11 +1,12 @@
 """Which raw files on disk hold a day, found by the path template of the configuration."""
 
 import glob
+import hashlib
 import os
 import re
 import string
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from recsys_assets.config import Settings
@@ -30,6 +31,19 @@ class RawFile:
     def open(self) -> FileStream:
         """Return the file's decompressed bytes as a stream; plain, `.gz` and `.zst` are told apart by the name."""
         return FileStream(self.path, name=self.name)
+
+    def digest(self) -> str:
+        """Return the lower-case hex SHA-256 of the bytes as stored, read anew."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def touched_at(self) -> datetime:
+        """Return when content or place of the file last changed, by the file system's clock.
+
+        A file that is moved into place, or given an old time by a copying program, counts from then.
+        """
+        found = self.path.stat()
+        return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), tz=UTC)
 
 
 def find_files(settings: Settings, day: date) -> list[RawFile]:

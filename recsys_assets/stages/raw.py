@@ -148,12 +148,7 @@ def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[RawFile]) 
     parts = (part for target in record.targets for part in target.parts)
     if any((found := store.stat(part.name)) is None or found.size != part.size for part in parts):
         return False
-    return all(_digest(now) == before.digest for now, before in zip(files, record.files, strict=True))
-
-
-def _digest(file: RawFile) -> str:
-    with file.path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return all(now.digest() == before.digest for now, before in zip(files, record.files, strict=True))
 
 
 def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:

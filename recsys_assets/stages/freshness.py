@@ -1,0 +1,33 @@
+"""Freshness of a configured target: its limits and its raw files, put to the one function that explains it."""
+
+from datetime import date, datetime, timedelta
+
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.manifest.staleness import Freshness, RawInput, explain_freshness, wanted_at
+from recsys_assets.sources.files import find_files
+from recsys_assets.storage.store import ObjectStore
+
+
+def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> Freshness:
+    """Return how fresh a target is against `freshness.max_age_hours`, and the cause when it is stale."""
+    wanted = wanted_at(
+        now,
+        max_age=timedelta(hours=settings.freshness_for(row).max_age_hours),
+        first=settings.partitions.start,
+        last=settings.partitions.end,
+    )
+    return explain_freshness(
+        store,
+        row.target,
+        wanted,
+        kinds=settings.artifacts.kinds,
+        raw=lambda day: raw_input(settings, row, day, now=now),
+    )
+
+
+def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawInput:
+    """Return how many raw files a target has for a day, when the newest changed, and whether they are complete."""
+    files = find_files(settings.model_copy(update={"targets": (row,)}), day)
+    newest = max((file.touched_at() for file in files), default=None)
+    settling = timedelta(minutes=settings.automation_for(row).settled_minutes)
+    return RawInput(len(files), newest, settled=newest is None or now - newest >= settling)
