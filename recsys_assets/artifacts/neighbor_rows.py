@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from recsys_assets.artifacts.baskets import Baskets
-from recsys_assets.artifacts.prefetching import prefetch
 from recsys_assets.artifacts.ranking import Best, drain, offer
 from recsys_assets.artifacts.rows import Codes, Numbers
-from recsys_assets.raw.compiling import compiled, inlined
+from recsys_assets.raw.compiling import borrowed, compiled, inlined
 
+prefetch = borrowed("recsys_assets.artifacts.prefetching", "prefetch")
 _AHEAD = 12  # baskets: about as long as memory takes to answer
 _MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than that of events
 

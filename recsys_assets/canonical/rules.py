@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandera.polars as pa
 import polars as pl
 
 from recsys_assets.evidence import Finding, Scalar, Verdict
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 SAMPLE_ROWS = 10
 
@@ -32,14 +34,7 @@ def broken_rules(
     """
     if _proven(frame, dtypes, rules, nullable=nullable):
         return ()
-    columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
-    try:
-        pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        named = {rule.name: rule for rule in rules}
-        failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
-        return tuple(_finding(name, named.get(name), frame, errors) for name in failed)
-    return ()
+    return _told(frame, dtypes, rules, nullable=nullable)
 
 
 def _proven(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool) -> bool:
@@ -50,14 +45,31 @@ def _proven(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Seque
     return all(frame.select(*present, *(rule.holds.all().alias(rule.name) for rule in rules)).row(0))
 
 
-def _check(rule: Rule) -> pa.Check:
-    def holds(data: pa.PolarsData) -> pl.LazyFrame:
+def _told(
+    frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool
+) -> tuple[Finding, ...]:
+    import pandera.polars as pa  # noqa: PLC0415 - half a second that only a frame with faults has to pay
+
+    columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
+    try:
+        pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        named = {rule.name: rule for rule in rules}
+        failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
+        return tuple(_finding(name, named.get(name), frame, errors) for name in failed)
+    return ()
+
+
+def _check(rule: Rule) -> "pa.Check":
+    import pandera.polars as pa  # noqa: PLC0415 - see `_told`
+
+    def holds(data: "pa.PolarsData") -> pl.LazyFrame:
         return data.lazyframe.select(rule.holds)
 
     return pa.Check(holds, name=rule.name, n_failure_cases=1)
 
 
-def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: pa.errors.SchemaErrors) -> Finding:
+def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: "pa.errors.SchemaErrors") -> Finding:
     """Count and sample what breaks a rule; what is no rule of ours is pandera's word about columns and dtypes."""
     if rule is None:
         cases = errors.failure_cases.filter(pl.col("check").cast(pl.String) == name)

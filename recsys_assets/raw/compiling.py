@@ -1,35 +1,82 @@
 """How functions are compiled: without the interpreter's lock, once for each state of the sources, kept beside them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
-
-from numba import njit
+from threading import RLock
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # `_nrt=False`: without counting references, which took two thirds of the time. Sound because functions compiled so
 # allocate no array, and their callers hold every array that they pass until they return.
+_LOCK = RLock()  # two threads may call the same code first
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 
 def compiled(function: F) -> F:
     """Return `function` compiled at its first call; it must allocate nothing: results go into arrays passed in."""
-    return _kept(function, njit(**_OPTIONS)(function))
+    return cast("F", _Later(lambda: _kept(function, {}), function))
 
 
 def inlined(function: F) -> F:
     """Return `function` compiled into each caller: for the small ones, where a call costs more than the work."""
-    return _kept(function, njit(**_OPTIONS, forceinline=True)(function))
+    return cast("F", _Later(lambda: _kept(function, {"forceinline": True}), function))
 
 
-def _kept(function: F, dispatcher: Any) -> F:
+def borrowed(module: str, name: str) -> Any:
+    """Return what compiled code calls as `name` of a module that is imported when it is first needed."""
+    return _Later(lambda: getattr(import_module(module), name), None)
+
+
+class _Later:
+    """Compiled code that is made ready when it is first called: numba takes a second to import, most of a start.
+
+    Until then the globals of compiled functions hold such placeholders for one another; numba must see what they stand
+    for, so whoever is made ready first puts the real ones into its place.
+    """
+
+    def __init__(self, make: Callable[[], Any], function: Callable[..., Any] | None) -> None:
+        self._make = make
+        self._function = function
+        self._found: Any = None  # what stands under the lock, before all that it calls does
+        self._made: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.ready()(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ready(), name)
+
+    def ready(self) -> Any:
+        """Return the code; all that it calls is ready then too."""
+        if self._made is None:
+            with _LOCK:
+                self._made = self.resolved()
+        return self._made
+
+    def resolved(self) -> Any:
+        """Return the code, and put it and all that it calls into their places; only under the lock."""
+        if self._found is None:
+            self._found = self._make()
+            names = self._function.__code__.co_names if self._function else ()
+            known: dict[str, Any] = self._function.__globals__ if self._function else {}
+            for name in names:
+                if isinstance(called := known.get(name), _Later):
+                    known[name] = called.resolved()
+        return self._found
+
+
+def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     """Tie compiled code that is kept on disk to the sources of all it may call, not of its own module alone.
 
     numba looks at the module of the function only, and would go on running what it called before that was changed.
     """
+    from numba import njit  # noqa: PLC0415 - see `_Later`
+
+    dispatcher: Any = njit(**_OPTIONS, **options)(function)
     folders = {Path(__file__).parent, Path(function.__code__.co_filename).parent}
     dispatcher._cache._cache_file._source_stamp = _digest(tuple(sorted(folders)))  # noqa: SLF001 - numba has no way
     return dispatcher
