@@ -31,6 +31,7 @@ def _open_s3(root: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
         raise ConfigurationError(f"storage root {root!r} names no bucket: expected s3://bucket/prefix")
     if prefix:
         check_s3_prefix(prefix)
-    from recsys_assets.storage.s3 import S3Store, make_client  # noqa: PLC0415
+    from recsys_assets.s3.client import make_client  # noqa: PLC0415
+    from recsys_assets.storage.s3 import S3Store  # noqa: PLC0415
 
     return S3Store((s3_client or make_client)(), bucket=bucket, prefix=prefix)

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,20 +15,12 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
+from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for, told
+from recsys_assets.s3.listing import list_objects
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
-from recsys_assets.storage.s3_errors import S3_ERRORS, Answer, answer_of, error_for, told
 from recsys_assets.storage.store import Listed, Stored
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds before each further try; the jitter takes up to half of each
-
-
-def make_client() -> Any:
-    """Return boto3's S3 client (made at run time, so without a static type), set by its environment variables."""
-    import boto3  # noqa: PLC0415 - a folder as store need not pay for it
-    from botocore.config import Config  # noqa: PLC0415
-
-    retries: Any = {"mode": "standard", "max_attempts": 4}
-    return boto3.client("s3", config=Config(connect_timeout=5, read_timeout=30, retries=retries))
 
 
 class S3Store:
@@ -94,19 +87,11 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Yield the objects below `prefix`, by key; every page is fetched before the first object is yielded."""
-        found: list[Listed] = []
-        below = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
-        more: dict[str, str] = {}
-        with told(prefix):
-            while True:
-                page = self._client.list_objects_v2(**below, **more)
-                found.extend(
-                    Listed(item["Key"][len(self._prefix) :], int(item["Size"]), item["LastModified"].timestamp())
-                    for item in page.get("Contents", ())
-                )
-                if not page.get("IsTruncated"):
-                    break
-                more = _next_page(page, prefix, before=more)
+        entries = list_objects(self._client, bucket=self._bucket, prefix=self._prefix + check_prefix(prefix))
+        found = [
+            Listed(item["Key"][len(self._prefix) :], int(item["Size"]), item["LastModified"].timestamp())
+            for item in entries
+        ]
         yield from sorted(item for item in found if is_key(item.key))
 
     def delete(self, key: str) -> None:
@@ -171,17 +156,10 @@ def _leave_conditions_alone(request_dict: Mapping[str, Any], **_: Any) -> bool |
 
 def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> Stored:
     size = int(reply["ContentLength"])
-    if size > max_bytes:
-        reply["Body"].close()
-        raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
-    data: bytes = reply["Body"].read(max_bytes + 1)
+    with closing(reply["Body"]) as body:  # read whole, its connection is free again already
+        if size > max_bytes:
+            raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
+        data: bytes = body.read(max_bytes + 1)
     if len(data) != size:
         raise StoreUnavailableError(f"{key}: the answer broke off after {len(data)} of {size} bytes: try again")
     return Stored(data, str(reply["ETag"]))
-
-
-def _next_page(page: Mapping[str, Any], prefix: str, *, before: Mapping[str, str]) -> dict[str, str]:
-    token = {"ContinuationToken": str(page.get("NextContinuationToken", ""))}
-    if token in ({"ContinuationToken": ""}, before):
-        raise StoreUnavailableError(f"{prefix}: the listing says that it is cut and not how to go on: try again")
-    return token

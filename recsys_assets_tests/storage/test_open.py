@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.s3.client import make_client
 from recsys_assets.storage.open import open_store
-from recsys_assets.storage.s3 import S3Store, make_client
+from recsys_assets.storage.s3 import S3Store
 
 ROOT = Path(__file__).parents[2]
 
