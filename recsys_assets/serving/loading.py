@@ -18,7 +18,7 @@ Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that is read, whatever a store holds: bytes of a pointer, of one blob, and of a release's blobs.
+    """The most that is read, whatever a store holds: bytes of a pointer, of one blob, of a release; seconds of a call.
 
     The pointer's kinds and the depth of any document are bounded by their formats.
     """
@@ -26,9 +26,11 @@ class Limits:
     pointer_bytes: int = 1_000_000
     blob_bytes: int = 256_000_000
     release_bytes: int = 1_000_000_000
+    call_seconds: float = 300.0  # a store that answers byte by byte is not waited for longer
 
     def __post_init__(self) -> None:
-        if min(self.pointer_bytes, self.blob_bytes, self.release_bytes) <= 0 or self.blob_bytes > MAX_INDEXED_BYTES:
+        numbers = (self.pointer_bytes, self.blob_bytes, self.release_bytes, self.call_seconds)
+        if min(numbers) <= 0 or self.blob_bytes > MAX_INDEXED_BYTES:
             raise ConfigurationError(f"{self}: expected positive numbers, blob_bytes at most {MAX_INDEXED_BYTES}")
 
 

@@ -14,6 +14,7 @@ from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.past import load_at
 from recsys_assets.serving.polling import Poller
+from recsys_assets.serving.punctual import PunctualStore
 from recsys_assets.serving.single_flight import SingleFlight
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Outcome, Refresh, Status
@@ -54,9 +55,9 @@ class Reader:
     ) -> None:
         if poll_seconds <= 0:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
-        self._store = store
-        self._target = Target(tenant, surface)
         self._limits = limits or Limits()
+        self._store = store = PunctualStore(store, seconds=self._limits.call_seconds)
+        self._target = Target(tenant, surface)
         self._now = now
         self._stale_after = timedelta(seconds=poll_seconds * _MISSED_POLLS)
         self._expire_after = None if expire_after_seconds is None else timedelta(seconds=expire_after_seconds)
