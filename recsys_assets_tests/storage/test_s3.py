@@ -265,9 +265,14 @@ def test_a_body_that_breaks_off_is_no_object(wire, store):
             data, self._body = self._body[:amount], self._body[amount:] if amount else b""
             return data
 
+        def close(self):
+            closed.append(True)
+
+    closed = []
     wire.fail("GetObject", *[cut] * 4)
     with pytest.raises(StoreUnavailableError):
         store.get("a", max_bytes=9)
+    assert closed  # else the broken connection would stay open until it is collected
 
 
 def test_a_listing_that_fails_on_its_second_page_yields_nothing(wire, store, monkeypatch):  # F38
