@@ -25,7 +25,8 @@ from generate import DAY, SEED, SURFACE, TENANT, generate
 
 from recsys_assets.canonical.canonicalize import canonicalize
 from recsys_assets.canonical.contract import check_events
-from recsys_assets.canonical.parquet import decode_events, decode_part, encode_events, encode_part
+from recsys_assets.canonical.parquet import decode_events, encode_events
+from recsys_assets.canonical.part_file import decode_part, encode_part
 from recsys_assets.identity import Target
 from recsys_assets.raw.parse import parse_day
 from recsys_assets.raw.part import Part

@@ -1,6 +1,6 @@
-"""Events and parts as Parquet: string columns for every reader, whose dictionaries give ours the codes back unread."""
+"""Events as Parquet: string columns for every reader, whose dictionaries give ours the codes back unread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +8,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from recsys_assets.canonical.columns import arrow_column, arrow_strings, events_of, strings_of
+from recsys_assets.canonical.columns import arrow_strings, events_of, strings_of
 from recsys_assets.canonical.dictionaries import merge_coded
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.sorting import ascending
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
-from recsys_assets.raw.part import Part, Strings
+from recsys_assets.raw.part import Strings
 
 _INSTANT = pa.timestamp("ns", tz="UTC")
 _MAX_DICTIONARY_BYTES = 2**31 - 1  # Arrow reads dictionaries with 32-bit offsets
@@ -25,38 +25,8 @@ def encode_events(events: Events) -> bytes:
 
     Raises `LimitExceededError` if the ids of a column take 2 GiB or more.
     """
-    codes = {name: events.codes[name].to_arrow() for name in SCHEMA}
-    return _encode(codes, {name: strings_of(events.ids[name].to_arrow()) for name in ID_COLUMNS})
-
-
-def encode_part(part: Part) -> bytes:
-    """Return a part as Parquet of the same columns; its dictionaries stay in their order."""
-    values: Mapping[str, NDArray[Any]] = {"ts": part.ts, "rank": part.rank, **part.codes}
-    return _encode({name: arrow_column(name, values[name]) for name in SCHEMA}, part.ids)
-
-
-def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
-    """Return canonical events, or some of their columns, from Parquet; in the order of the rows as they are stored.
-
-    Codes and ids are taken as stored if the dictionary is one and ascending; else (another writer) coded again. Raises
-    `CorruptObjectError` if the bytes are no Parquet of canonical events.
-    """
-    wanted = [name for name in SCHEMA if columns is None or name in columns]
-    values, ids = _decode(data, wanted)
-    for name, strings in ids.items():
-        if not ascending(strings):
-            coded = merge_coded([values[name]], [strings])
-            values[name], ids[name] = coded.codes, coded.ids
-    return events_of(values, ids)
-
-
-def decode_part(data: bytes) -> Part:
-    """Return a part from the bytes of `encode_part`; raises `CorruptObjectError` if they are something else."""
-    values, ids = _decode(data, list(SCHEMA))
-    return Part(values["ts"], values["rank"], {name: values[name] for name in ID_COLUMNS}, ids)
-
-
-def _encode(arrays: Mapping[str, Any], ids: Mapping[str, Strings]) -> bytes:
+    arrays = {name: events.codes[name].to_arrow() for name in SCHEMA}
+    ids = {name: strings_of(events.ids[name].to_arrow()) for name in ID_COLUMNS}
     for name, strings in ids.items():
         if strings.offsets[-1] > _MAX_DICTIONARY_BYTES:
             raise LimitExceededError(f"the distinct {name}s take {strings.offsets[-1]} bytes: at most 2 GiB in one day")
@@ -72,16 +42,29 @@ def _encode(arrays: Mapping[str, Any], ids: Mapping[str, Strings]) -> bytes:
         row_group_size=max(table.num_rows, 1),
         dictionary_pagesize_limit=_NEVER,
         store_schema=False,
-        write_statistics=[
-            "ts",
-            "rank",
-        ],  # of strings they cost more than all the rest, and help nobody in one row group
+        # Of strings they cost more than all the rest, and help nobody in one row group.
+        write_statistics=["ts", "rank"],
         use_dictionary=list(ID_COLUMNS),
         column_encoding={"ts": "DELTA_BINARY_PACKED"},
     )
     data = sink.getvalue().to_pybytes()
     _give_back_memory()
     return data
+
+
+def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
+    """Return canonical events, or some of their columns, from Parquet; in the order of the rows as they are stored.
+
+    Codes and ids are taken as stored if the dictionary is one and ascending; else (another writer) coded again. Raises
+    `CorruptObjectError` if the bytes are no Parquet of canonical events.
+    """
+    wanted = [name for name in SCHEMA if columns is None or name in columns]
+    values, ids = _decode(data, wanted)
+    for name, strings in ids.items():
+        if not ascending(strings):
+            coded = merge_coded([values[name]], [strings])
+            values[name], ids[name] = coded.codes, coded.ids
+    return events_of(values, ids)
 
 
 def _decode(data: bytes, wanted: list[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Strings]]:

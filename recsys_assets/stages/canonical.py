@@ -10,7 +10,8 @@ import polars as pl
 from recsys_assets.canonical.canonicalize import canonicalize
 from recsys_assets.canonical.contract import check_events
 from recsys_assets.canonical.events import Events
-from recsys_assets.canonical.parquet import decode_events, decode_part, encode_events
+from recsys_assets.canonical.parquet import decode_events, encode_events
+from recsys_assets.canonical.part_file import decode_part
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.errors import CorruptObjectError, InputError, LimitExceededError, NoInputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from recsys_assets.canonical.parquet import encode_part
+from recsys_assets.canonical.part_file import SUFFIX, encode_part
 from recsys_assets.config import Settings
 from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
 from recsys_assets.evidence import Scalar
@@ -17,7 +17,8 @@ from recsys_assets.raw.parse import parse_day
 from recsys_assets.raw.part import Part
 from recsys_assets.raw.rejects import Reject, encode_rejects
 from recsys_assets.raw.report import FileRecord, RawReport, TargetReport
-from recsys_assets.sources.files import RawFile, find_files
+from recsys_assets.sources.finding import find_inputs
+from recsys_assets.sources.source import FoundInput
 from recsys_assets.stages.records import RawFileRecord, RawRecord, RawTargetRecord
 from recsys_assets.storage.store import ObjectStore
 
@@ -76,7 +77,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
 
     Raises `NoInputError` (no_input) when there is no file: nothing that stands in the store is touched.
     """
-    files = find_files(settings, day)
+    files = find_inputs(settings, day)
     if not files:
         pattern = settings.raw.exposures.replace("{day}", day.isoformat())
         raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
@@ -110,7 +111,7 @@ class _Keeper:
 
     def keep_part(self, target: Target, part: Part) -> None:
         kept = self.parts.setdefault(target, [])
-        kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}.parquet", encode_part(part)))
+        kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}{SUFFIX}", encode_part(part)))
 
     def keep_rejects(self, rejects: Sequence[Reject]) -> None:
         self._waiting += encode_rejects(rejects)
@@ -139,16 +140,22 @@ def _known(store: ObjectStore, settings: Settings, day: date) -> RawRecord | Non
     return record if same and record.template == settings.raw.exposures else None
 
 
-def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[RawFile]) -> bool:
+def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput]) -> bool:
     """Tell whether the files are, by content, those of the record, and its parts still stand."""
     if any(file.error for file in record.files):
         return False
-    if [(file.name, file.size) for file in files] != [(file.name, file.size) for file in record.files]:
+    if [file.name for file in files] != [file.name for file in record.files]:
         return False
     parts = (part for target in record.targets for part in target.parts)
-    if any((found := store.stat(part.name)) is None or found.size != part.size for part in parts):
+    if any(not _stands(store, part) for part in parts):
         return False
     return all(now.digest() == before.digest for now, before in zip(files, record.files, strict=True))
+
+
+def _stands(store: ObjectStore, part: Input) -> bool:
+    """Tell whether a part is there in its size, and of the form that is read now."""
+    found = store.stat(part.name)
+    return found is not None and found.size == part.size and part.name.endswith(SUFFIX)
 
 
 def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:

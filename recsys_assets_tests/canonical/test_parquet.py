@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.canonical.canonicalize import canonicalize
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA
-from recsys_assets.canonical.parquet import decode_events, decode_part, encode_events, encode_part
+from recsys_assets.canonical.parquet import decode_events, encode_events
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets_tests.canonical.rows import ROWS, events, in_order, part, row, rows_of
+from recsys_assets_tests.canonical.rows import ROWS, events, row
 
 
 def same(left, right):
@@ -27,17 +26,6 @@ def test_events_come_back_with_the_same_codes(rows):
     data = encode_events(written)
     assert same(decode_events(data), written)
     assert encode_events(decode_events(data)) == data
-
-
-@given(st.lists(ROWS, max_size=30))
-@settings(max_examples=60, deadline=None)
-def test_parts_come_back_with_the_same_rows(rows):
-    written = part(rows)
-    found = decode_part(encode_part(written))
-    assert [found.ids[name].texts() for name in ID_COLUMNS] == [written.ids[name].texts() for name in ID_COLUMNS]
-    assert [found.codes[name].tolist() for name in ID_COLUMNS] == [written.codes[name].tolist() for name in ID_COLUMNS]
-    assert (found.ts.tolist(), found.rank.tolist()) == (written.ts.tolist(), written.rank.tolist())
-    assert rows_of(canonicalize([found])[0]) == in_order(rows)
 
 
 def test_any_reader_sees_strings_and_instants():

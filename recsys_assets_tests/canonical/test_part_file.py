@@ -1,0 +1,60 @@
+"""Parts as files: what was written comes back, and nothing foreign is trusted."""
+
+import io
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import ipc
+
+from recsys_assets.canonical.canonicalize import canonicalize
+from recsys_assets.canonical.events import ID_COLUMNS
+from recsys_assets.canonical.part_file import decode_part, encode_part
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets_tests.canonical.rows import ROWS, in_order, part, row, rows_of
+
+GOOD = encode_part(part([row(1), row(2)]))
+
+
+def with_columns(change):
+    """Return a part's file whose table was changed."""
+    sink = io.BytesIO()
+    table = change(ipc.open_file(GOOD).read_all())
+    with ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+@given(st.lists(ROWS, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_parts_come_back_with_the_same_rows(rows):
+    written = part(rows)
+    found = decode_part(encode_part(written))
+    assert [found.ids[name].texts() for name in ID_COLUMNS] == [written.ids[name].texts() for name in ID_COLUMNS]
+    assert [found.codes[name].tolist() for name in ID_COLUMNS] == [written.codes[name].tolist() for name in ID_COLUMNS]
+    assert (found.ts.tolist(), found.rank.tolist()) == (written.ts.tolist(), written.rank.tolist())
+    assert rows_of(canonicalize([found])[0]) == in_order(rows)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"no arrow", id="something else"),
+        pytest.param(GOOD[: len(GOOD) // 2], id="cut"),
+        pytest.param(with_columns(lambda table: table.drop_columns("rank")), id="a column is missing"),
+        pytest.param(with_columns(lambda table: table.append_column("more", table["rank"])), id="a column too many"),
+        pytest.param(
+            with_columns(lambda table: table.set_column(0, "ts", table["ts"].cast(pa.int64()))), id="another type"
+        ),
+    ],
+)
+def test_what_is_no_part_is_refused_with_the_next_step(data):
+    """F13: a part that is damaged or foreign is never read as events."""
+    with pytest.raises(CorruptObjectError, match="run raw of this day again"):
+        decode_part(data)
+
+
+def test_the_same_part_gives_the_same_bytes():
+    assert encode_part(part([row(1), row(2)])) == GOOD
