@@ -64,6 +64,9 @@ IMPLICIT: Final = _of_users()
 SESSION_SEQ: Final = _of_users()
 CONTENT_SIM: Final = Form("items", "item_id", b"]}", msgspec.json.Decoder(TaggedItem), _item_id)
 
+# What the rows of a kind that is not known here can be: such a kind is looked up in without a line of its own.
+SHAPES: Final[tuple[Form[Any], ...]] = (POPULARITY, COOC, IMPLICIT, CONTENT_SIM)
+
 FORMS: Final[Mapping[str, Form[Any]]] = {
     "popularity": POPULARITY,
     "cooc": COOC,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.identity import Target
@@ -76,11 +76,18 @@ class Snapshot:
         row = self._rows("content_sim", CONTENT_SIM).find(item_id)
         return None if row is None else row.tags
 
-    def _rows(self, kind: str, _: Form[Row]) -> RowIndex[Row]:
-        """Return the rows of a kind; the form says of which type they are."""
+    def rows(self, kind: str) -> RowIndex[Any]:
+        """Return the rows of any kind, one that this package does not know too: `rows(kind).find(id)`, or iterate.
+
+        Raises `NotFoundError` if the release has no such kind, or its rows have no shape that is known.
+        """
         artifact = self.artifacts.get(kind)
         if artifact is None or artifact.rows is None:
             raise NotFoundError(
                 f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
             )
         return artifact.rows
+
+    def _rows(self, kind: str, _: Form[Row]) -> RowIndex[Row]:
+        """Return the rows of a kind; the form says of which type they are."""
+        return self.rows(kind)

@@ -1,5 +1,6 @@
 """Fixtures are what the pipeline ships: same bytes as the real codec, same refusals as in earnest."""
 
+import hashlib
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from recsys_assets.artifacts.codec import encode
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
-from recsys_assets.errors import ConfigurationError
+from recsys_assets.errors import ConfigurationError, NotFoundError
 from recsys_assets.identity import Target, Window
-from recsys_assets.manifest.blob import read_blob
+from recsys_assets.manifest.blob import ZEROED_BUILD, read_blob
 from recsys_assets.manifest.judgement import Ruling
 from recsys_assets.manifest.verify import verify
 from recsys_assets.serving.lookups import FORMS
+from recsys_assets.serving.served import prove
+from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.test_double import DAY, publish_fixture
 from recsys_assets_tests.serving.releases import TARGET, rows_of
 
@@ -59,8 +62,28 @@ def test_lookups_know_the_form_that_the_pipeline_writes(kind):
     assert (form.body, form.key) == (shape.body, shape.key or shape.member)
 
 
-def test_every_kind_of_the_pipeline_can_be_looked_up():
-    assert set(FORMS) == set(KINDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_that_serving_does_not_know_can_be_looked_up_by_the_shape_of_its_rows(kind):
+    known, other = (
+        encode(rows(kind), kind=name, target=TARGET, window=Window(DAY, DAY), max_bytes=10**6)
+        for name in (kind, "sixth")
+    )
+    expected = prove(TARGET, kind, known.ref.version, known.data, name=kind).rows
+    found = prove(TARGET, "sixth", other.ref.version, other.data, name="sixth").rows
+    assert list(found) == list(expected) != []
+    first = expected.form.id_of(expected.row(0))
+    assert found.find(first) == expected.find(first)
+
+
+def test_a_kind_of_no_known_shape_is_served_as_bytes():
+    known = encode(rows("popularity"), kind="sixth", target=TARGET, window=Window(DAY, DAY), max_bytes=10**6)
+    head = known.data[: known.data.rindex(b',"build":')].replace(b'"count":', b'"heat":')
+    version = hashlib.sha256(head + ZEROED_BUILD).hexdigest()
+    data = head + known.data[known.data.rindex(b',"build":') :].replace(known.ref.version.encode(), version.encode())
+    artifact = prove(TARGET, "sixth", version, data, name="sixth")
+    assert artifact.rows is None
+    with pytest.raises(NotFoundError, match="has no sixth"):
+        Snapshot(TARGET, "0" * 64, datetime(2026, 1, 1, tzinfo=UTC), {"sixth": artifact}).rows("sixth")
 
 
 def test_a_fixture_proves_itself(store):
