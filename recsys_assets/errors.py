@@ -67,3 +67,14 @@ class UnsafeNameError(ConfigurationError):
 
 class UnsafeStoreError(ConfigurationError):
     """The store does not honour conditional writes, so two publishers could both win; use another store."""
+
+
+# --- ask differently -------------------------------------------------------------------------------------------------
+
+
+class BadRequestError(RecsysAssetsError):
+    """What was asked of the read API cannot be understood; the message names the parameter, the allowed and the found."""
+
+
+class UnknownAddressError(NotFoundError):
+    """What was asked of the read API is not there; unlike others' messages, this one may be shown to anybody."""

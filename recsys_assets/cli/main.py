@@ -21,6 +21,7 @@ COMMANDS = {
     "restore-pointer": "recsys_assets.cli.change:run_restore_pointer",
     "collect": "recsys_assets.cli.collect:run_collect",
     "reindex": "recsys_assets.cli.repair:run_reindex",
+    "api": "recsys_assets.cli.api:run_api",
     "probe": "recsys_assets.cli.repair:run_probe",
 }
 

@@ -1,0 +1,144 @@
+"""The read API as an ASGI application: routes, headers on every answer, and errors that tell nothing of the inside."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Address
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recsys_assets.api import metrics, problems
+from recsys_assets.api.artifacts import MEDIA
+from recsys_assets.api.asking import ArtifactAsked, Nothing, read_asked
+from recsys_assets.api.content import send_content
+from recsys_assets.api.health import Health
+from recsys_assets.api.metrics import Scrapes
+from recsys_assets.api.openapi import describe
+from recsys_assets.api.pages import PAGES, answer_page, page_of_problem, style_sheet
+from recsys_assets.api.problems import Problem, of_status, problem_of
+from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
+from recsys_assets.api.site import Site
+from recsys_assets.errors import RecsysAssetsError
+
+_log = logging.getLogger(__name__)
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_MACHINES: Final = ("/v1/", "/health", "/metrics", "/openapi.json")
+
+
+def make_application(site: Site) -> Starlette:
+    """Return the application that answers from a site; only GET and HEAD are known to it."""
+    return Starlette(
+        routes=[*_addresses(site)],
+        middleware=[Middleware(_Headers)],
+        exception_handlers={RecsysAssetsError: _answer_error, HTTPException: _answer_status, Exception: _answer_bug},
+    )
+
+
+def _addresses(site: Site) -> list[Address]:
+    description = msgspec.json.encode(describe())
+    scrapes = Scrapes()
+    bare: dict[str, Callable[[Request], Response]] = {
+        "/openapi.json": lambda _: Response(description, media_type=MEDIA),
+        "/metrics": lambda _: Response(scrapes.text(site), headers={"Content-Type": metrics.MEDIA}),
+        "/style.css": lambda _: Response(style_sheet(), media_type="text/css"),
+    }
+    found = [Address(route.path, _json_endpoint(site, route), methods=["GET"]) for route in ROUTES]
+    found.append(Address(CONTENT_PATH, _content_endpoint(site), methods=["GET"]))
+    found += [Address(path, _bare_endpoint(answer), methods=["GET"]) for path, answer in bare.items()]
+    found += [Address(page.path, _page_endpoint(site, page), methods=["GET"]) for page in PAGES]
+    return found
+
+
+def _json_endpoint(site: Site, route: Route) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        found = route.handle(site, _asked(request, route.asked))
+        status = found.status if isinstance(found, Health) else 200
+        return Response(msgspec.json.encode(found), status, {"Cache-Control": "no-cache"}, MEDIA)
+
+    return answer
+
+
+def _content_endpoint(site: Site) -> Callable[[Request], Response]:
+    return lambda request: send_content(site, _asked(request, ArtifactAsked), request)
+
+
+def _bare_endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    def checked(request: Request) -> Response:
+        _asked(request, Nothing)
+        return answer(request)
+
+    return checked
+
+
+def _page_endpoint(site: Site, page: Any) -> Callable[[Request], Response]:
+    return lambda request: answer_page(site, page, read_asked(page.asked, *_given(request), lenient=True))
+
+
+def _asked(request: Request, form: type[Any]) -> Any:
+    return read_asked(form, *_given(request))
+
+
+def _given(request: Request) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    return dict(request.path_params), request.query_params.multi_items()
+
+
+def _answer_error(request: Request, error: Exception) -> Response:
+    """Answer what may be told of an error; the log has the rest."""
+    problem = problem_of(error) if isinstance(error, RecsysAssetsError) else of_status(500)
+    if problem.status >= 500 or problem.status == 410:  # noqa: PLR2004 - what its operator should know of
+        _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    return _problem(request, problem)
+
+
+def _answer_status(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    answer = _problem(request, of_status(status))
+    answer.headers.update((error.headers or {}) if isinstance(error, HTTPException) else {})
+    return answer
+
+
+def _answer_bug(request: Request, _: Exception) -> Response:
+    """Answer that something is wrong here; the server logs the traceback, nobody outside sees it."""
+    return _problem(request, of_status(500))
+
+
+def _problem(request: Request, problem: Problem) -> Response:
+    headers = {**problem.headers, "Cache-Control": "no-store"}
+    if not request.url.path.startswith(_MACHINES):
+        return Response(page_of_problem(problem), problem.status, headers, "text/html")
+    return Response(msgspec.json.encode(problem), problem.status, headers, problems.MEDIA)
+
+
+class _Headers:
+    """Puts the headers that make a browser careful on every answer, errors included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and the answer back with the headers."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,183 @@
+"""Answers about artifacts by version: what one is, its rows, what it was made from, and which releases hold it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from recsys_assets.api.asking import ArtifactAsked, ArtifactPageAsked, ArtifactTreeAsked, DayAsked, RowsAsked
+from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
+from recsys_assets.api.locating import Located, load, locate
+from recsys_assets.api.paging import Page, Recorded, recorded_releases
+from recsys_assets.api.release_view import ArtifactEvidence, view_member
+from recsys_assets.api.site import Site
+from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import Member, Release
+from recsys_assets.manifest.releases import read_release
+
+MEDIA = "application/json"
+MAX_HOLDERS = 100  # releases looked at on one request
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What one artifact is: its bytes are proven when this is told."""
+
+    version: str
+    kind: str
+    tenant: str
+    surface: str
+    level: int
+    label: str
+    bytes: int
+    media_type: str
+    stored_at: datetime
+    window_start: str
+    window_end: str
+    rows: int | None  # None: a kind whose rows nobody looks up
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """An artifact with the evidence of a release that holds it (None: none of the latest does)."""
+
+    artifact: Metadata
+    release: str | None
+    evidence: ArtifactEvidence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A release that holds an artifact, or rests on a day of input."""
+
+    release: str
+    data_through: str
+    recorded_at: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsPage:
+    """A part of an artifact's rows, decoded, in its own order; or the one row of an id, or none."""
+
+    version: str
+    kind: str
+    total: int
+    start: int
+    rows: tuple[Mapping[str, Any], ...]
+    next: int | None
+
+
+def show_metadata(site: Site, asked: ArtifactAsked) -> Metadata:
+    """Return what an artifact is; its bytes are read and proven for it."""
+    return _metadata(site, locate(site, asked))
+
+
+def show_expanded(site: Site, asked: ArtifactAsked) -> Expanded:
+    """Return what an artifact is, and how it came to be, as the last recorded release that holds it tells."""
+    found = locate(site, asked)
+    release, member = next(_holding(site, found), (None, None))
+    evidence = view_member(found.target, member, stored=True) if member else None
+    return Expanded(_metadata(site, found), release.id if release else None, evidence)
+
+
+def show_artifact_tree(site: Site, asked: ArtifactTreeAsked) -> Node:
+    """Return what an artifact was made from, down to raw files, as the last recorded release that holds it tells."""
+    found = locate(site, asked)
+    for release, member in _holding(site, found):
+        return artifact_tree(release, member, depth=asked.depth)
+    raise UnknownAddressError(f"none of the last {MAX_HOLDERS} releases holds this version: its tree is not known")
+
+
+def list_users(site: Site, asked: ArtifactPageAsked) -> Page[Holder]:
+    """Return the releases that hold an artifact, the last recorded first; a page may be empty with one after it."""
+    found = locate(site, asked)
+    return _page(
+        site,
+        found.target,
+        cursor=asked.cursor,
+        limit=asked.limit,
+        uses=lambda release: [m.ref.kind for m in release.members if m.ref.version == found.version],
+    )
+
+
+def list_day_users(site: Site, asked: DayAsked) -> Page[Holder]:
+    """Return the releases that rest on a day of input, with the kinds that were made from it."""
+    target = site.find(asked.tenant, asked.surface)
+
+    def uses(release: Release) -> list[str]:
+        return [m.ref.kind for m in release.members if asked.day in {day_of_input(i.name, target) for i in m.inputs}]
+
+    return _page(site, target, cursor=asked.cursor, limit=asked.limit, uses=uses)
+
+
+def list_rows(site: Site, asked: RowsAsked) -> RowsPage:
+    """Return a page of an artifact's rows, or the one row of an id."""
+    found = locate(site, asked)
+    served = load(site, found)
+    if served.rows is None:
+        raise BadRequestError(f"rows of {served.kind} cannot be looked up: read its content")
+    if asked.id is not None:
+        row = served.rows.find(asked.id)
+        rows = () if row is None else (msgspec.to_builtins(row),)
+        return RowsPage(found.version, found.kind, len(served.rows), 0, rows, None)
+    stop = min(asked.start + asked.limit, len(served.rows))
+    rows = tuple(msgspec.to_builtins(served.rows.row(n)) for n in range(asked.start, stop))
+    following = stop if stop < len(served.rows) and rows else None
+    return RowsPage(found.version, found.kind, len(served.rows), asked.start, rows, following)
+
+
+def _metadata(site: Site, found: Located) -> Metadata:
+    served = load(site, found)
+    return Metadata(
+        version=found.version,
+        kind=found.kind,
+        tenant=found.target.tenant,
+        surface=found.target.surface,
+        level=LEVELS.index("artifact"),
+        label="artifact",
+        bytes=len(served.data),
+        media_type=MEDIA,
+        stored_at=datetime.fromtimestamp(found.stored.modified, UTC),
+        window_start=served.window_start,
+        window_end=served.window_end,
+        rows=None if served.rows is None else len(served.rows),
+    )
+
+
+def _holding(site: Site, found: Located) -> Iterator[tuple[Release, Member]]:
+    """Yield the releases that hold an artifact among the last recorded ones."""
+    for item in islice(recorded_releases(site.store, found.target, cursor=None), MAX_HOLDERS):
+        release = _find(site, found.target, item)
+        for member in release.members if release else ():
+            if release and member.ref.version == found.version:
+                yield release, member
+
+
+def _page(
+    site: Site, target: Target, *, cursor: str | None, limit: int, uses: Callable[[Release], list[str]]
+) -> Page[Holder]:
+    """Return the releases that use something, of so many looked at; the cursor goes on where looking ended."""
+    holders: list[Holder] = []
+    looked, last = 0, None
+    for item in recorded_releases(site.store, target, cursor=cursor):
+        if looked == MAX_HOLDERS or len(holders) == limit:
+            return Page(tuple(holders), last)
+        looked, last = looked + 1, item.cursor
+        release = _find(site, target, item)
+        kinds = uses(release) if release else []
+        if release and kinds:
+            holders.append(Holder(release.id, release.data_through, release.recorded_at, tuple(kinds)))
+    return Page(tuple(holders), None)
+
+
+def _find(site: Site, target: Target, item: Recorded) -> Release | None:
+    """Return a release's record, or None if it cannot be read: then it serves nobody, and `verify` names it."""
+    try:
+        return read_release(site.store, target, item.id)
+    except (NotFoundError, CorruptObjectError):
+        return None

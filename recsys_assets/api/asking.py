@@ -1,0 +1,142 @@
+"""What may be asked: the parameters of every route as checked values, from strings that anybody may have sent."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from recsys_assets.errors import BadRequestError
+
+MAX_PAGE: Final = 100
+MAX_ROWS: Final = 200
+MAX_DEPTH: Final = 4
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Version = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
+ReleaseName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^(live|[0-9a-f]{8,64})$", max_length=64, description="a release id, its first digits, or `live`"
+    ),
+]
+Day = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", min_length=10, max_length=10)]
+Cursor = Annotated[
+    str, msgspec.Meta(pattern="^[0-9a-z-]{1,100}$", max_length=100, description="`next` of the page before")
+]
+PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+RowsSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
+Depth = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEPTH)]
+Place = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+Search = Annotated[str, msgspec.Meta(max_length=1000, description="the id of one row: an item or a user")]
+
+Asked = TypeVar("Asked", bound="Nothing")
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """No parameter at all; every other question adds to it."""
+
+
+class PageAsked(Nothing, frozen=True, kw_only=True):
+    """A page of a list."""
+
+    limit: PageSize = 20
+    cursor: Cursor | None = None
+
+
+class TargetAsked(Nothing, frozen=True, kw_only=True):
+    """One target."""
+
+    tenant: Name
+    surface: Name
+
+
+class TargetPageAsked(TargetAsked, frozen=True, kw_only=True):
+    """A page of something that a target has."""
+
+    limit: PageSize = 20
+    cursor: Cursor | None = None
+
+
+class ReleaseAsked(TargetAsked, frozen=True, kw_only=True):
+    """One release of a target."""
+
+    release: ReleaseName
+
+
+class TreeAsked(TargetAsked, frozen=True, kw_only=True):
+    """What a target's release was made from, so many levels down."""
+
+    release: ReleaseName = "live"
+    depth: Depth = 2
+
+
+class DiffAsked(TargetAsked, frozen=True, kw_only=True):
+    """Two releases of a target."""
+
+    before: ReleaseName
+    after: ReleaseName = "live"
+
+
+class AtAsked(TargetAsked, frozen=True, kw_only=True):
+    """An instant."""
+
+    time: Annotated[datetime, msgspec.Meta(tz=True, description="like 2026-01-31T04:00:00Z")]
+
+
+class DayAsked(TargetPageAsked, frozen=True, kw_only=True):
+    """One day of input of a target."""
+
+    day: Day
+
+
+class ArtifactAsked(Nothing, frozen=True, kw_only=True):
+    """One artifact by its version; who knows whose it is may say so, and is answered faster."""
+
+    version: Version
+    tenant: Name | None = None
+    surface: Name | None = None
+    kind: Name | None = None
+
+
+class ArtifactPageAsked(ArtifactAsked, frozen=True, kw_only=True):
+    """A page of what holds an artifact."""
+
+    limit: PageSize = 20
+    cursor: Cursor | None = None
+
+
+class ArtifactTreeAsked(ArtifactAsked, frozen=True, kw_only=True):
+    """What an artifact was made from, so many levels down."""
+
+    depth: Depth = 2
+
+
+class RowsAsked(ArtifactAsked, frozen=True, kw_only=True):
+    """A page of an artifact's rows, or the one row of an id."""
+
+    limit: RowsSize = 50
+    start: Place = 0
+    id: Search | None = None
+
+
+def read_asked(
+    form: type[Asked], path: dict[str, str], query: Iterable[tuple[str, str]], *, lenient: bool = False
+) -> Asked:
+    """Return what was asked as a checked value; `BadRequestError` names the first parameter that cannot be.
+
+    With `lenient` an empty parameter counts as none: a form in a page sends every field that it has.
+    """
+    given = dict(path)
+    for name, value in query:
+        if name in given:
+            raise BadRequestError(f"parameter {name[:100]!r} is given twice: give it once")
+        if value or not lenient:
+            given[name] = value
+    if any("\x00" in value for value in given.values()):
+        raise BadRequestError("a parameter holds a NUL character: none may")
+    try:
+        return msgspec.convert(given, form, strict=False)
+    except msgspec.ValidationError as error:
+        allowed = ", ".join(field.name for field in msgspec.structs.fields(form)) or "none"
+        raise BadRequestError(f"{str(error)[:500]}; parameters of this address: {allowed}") from error

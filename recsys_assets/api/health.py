@@ -1,0 +1,45 @@
+"""Whether the service is alive, and whether it can answer: two questions that an orchestrator asks apart."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from recsys_assets.api.asking import Nothing
+from recsys_assets.api.site import Site
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.manifest.layout import pointer_key
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`live`: the process answers. `ready`: the store answered it just now; else `told` says what is the matter."""
+
+    live: bool
+    ready: bool
+    told: str
+
+    @property
+    def status(self) -> int:
+        """The status by which a probe decides."""
+        return HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """The process answers; restart it when this does not come."""
+
+    live: bool
+
+
+def show_liveness(site: Site, asked: Nothing) -> Liveness:  # noqa: ARG001 - as every handler is called
+    """Return that the process answers, without asking the store: its trouble is no reason for a restart."""
+    return Liveness(live=True)
+
+
+def show_health(site: Site, asked: Nothing) -> Health:  # noqa: ARG001 - as every handler is called
+    """Return whether the store answers, by one look at the first target's pointer; 503 when it does not."""
+    try:
+        if site.targets:
+            site.store.stat(pointer_key(site.targets[0]))
+    except RecsysAssetsError:
+        return Health(live=True, ready=False, told="the store does not answer")
+    return Health(live=True, ready=True, told="the store answers")

@@ -1,0 +1,94 @@
+"""The tree of what was made from what: target > release > artifact > canonical day > raw file, as deep as asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from recsys_assets.api.discreet import base_name
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import CanonicalDay, Input, Member, Release
+from recsys_assets.manifest.layout import canonical_prefix
+
+LEVELS: Final = ("target", "release", "artifact", "canonical day", "raw file")
+MAX_CHILDREN: Final = 400  # of one node: more than the days of a year
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One thing, and what it was made from; `left_out` counts children beyond the depth or the bound."""
+
+    level: int
+    label: str
+    id: str
+    name: str
+    facts: Mapping[str, Scalar]
+    children: "tuple[Node, ...]"
+    left_out: int
+
+
+def target_tree(target: Target, release: Release | None, *, depth: int) -> Node:
+    """Return a target and, to a depth, what its release was made from (None: nothing is live)."""
+    below = [release] if release else []
+    children = tuple(release_tree(one, depth=depth - 1) for one in below) if depth else ()
+    return _node(0, str(target), str(target), {"segment": target.segment}, children, of=len(below))
+
+
+def release_tree(release: Release, *, depth: int) -> Node:
+    """Return a release with its artifacts, their canonical days, and those days' raw files."""
+    shown = release.members[:MAX_CHILDREN] if depth > 0 else ()
+    children = tuple(artifact_tree(release, member, depth=depth - 1) for member in shown)
+    facts: dict[str, Scalar] = {"data_through": release.data_through, "recorded_at": release.recorded_at}
+    return _node(1, release.id, release.id[:12], facts, children, of=len(release.members))
+
+
+def artifact_tree(release: Release, member: Member, *, depth: int) -> Node:
+    """Return an artifact with the inputs that it was made from."""
+    days = {f"{_prefix(release)}{day.day}.parquet": day for day in release.canonical}
+    shown = member.inputs[:MAX_CHILDREN] if depth > 0 else ()
+    children = tuple(_input_tree(used, days.get(used.name), release, depth=depth - 1) for used in shown)
+    facts: dict[str, Scalar] = {
+        "window_first": member.window_first,
+        "window_last": member.window_last,
+        "bytes": member.ref.size,
+        "gates_passed": member.gates.passed,
+    }
+    return _node(2, member.ref.version, member.ref.kind, facts, children, of=len(member.inputs))
+
+
+def day_of_input(name: str, target: Target) -> str | None:
+    """Return the canonical day that an input's name means, or None if it is another kind of input."""
+    prefix = canonical_prefix(target)
+    if name.startswith(prefix) and name.endswith(".parquet"):
+        return name[len(prefix) : -len(".parquet")]
+    return None
+
+
+def input_name(name: str, target: Target) -> str:
+    """Return what an input is called outside: its day, or a file's name without its folder."""
+    day = day_of_input(name, target)
+    if day is not None:
+        return day
+    what, colon, path = name.partition(":")
+    return f"{what} {base_name(path)}" if colon and not path.startswith("//") else base_name(name)
+
+
+def _input_tree(used: Input, day: CanonicalDay | None, release: Release, *, depth: int) -> Node:
+    name = input_name(used.name, Target(release.tenant, release.surface))
+    if day is None:  # a catalog, or a day whose record the release does not hold
+        level = 3 if day_of_input(used.name, Target(release.tenant, release.surface)) else 4
+        return _node(level, used.digest, name, {"bytes": used.size}, (), of=0)
+    facts: dict[str, Scalar] = {"bytes": used.size, "gates_passed": day.gates.passed}
+    shown: Sequence[Input] = day.inputs[:MAX_CHILDREN] if depth > 0 else ()
+    files = tuple(_node(4, file.digest, base_name(file.name), {"bytes": file.size}, (), of=0) for file in shown)
+    return _node(3, used.digest, name, facts, files, of=len(day.inputs))
+
+
+def _node(
+    level: int, identifier: str, name: str, facts: Mapping[str, Scalar], children: "tuple[Node, ...]", *, of: int
+) -> Node:
+    return Node(level, LEVELS[level], identifier, name, facts, children, of - len(children))
+
+
+def _prefix(release: Release) -> str:
+    return canonical_prefix(Target(release.tenant, release.surface))

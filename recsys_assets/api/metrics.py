@@ -1,0 +1,74 @@
+"""What is live as Prometheus text: a few gauges for each target, and never more targets than a bound."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from recsys_assets.api.site import Site
+from recsys_assets.manifest.status import TargetStatus, status
+
+MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
+MAX_TARGETS: Final = 200  # series are paid for by everybody who stores them
+KEPT_SECONDS: Final = 10.0
+_GAUGES: Final = {
+    "recsys_target_live": "Whether the target has a live release.",
+    "recsys_target_data_age_days": "Whole days between the end of the live data and now.",
+    "recsys_target_swapped_timestamp_seconds": "When the pointer was swapped last.",
+    "recsys_target_held": "Whether a hold keeps automation from shipping.",
+    "recsys_target_last_attempt_refused": "Whether the last attempt to ship was refused.",
+    "recsys_target_problems": "How many problems status knows of.",
+}
+
+
+@dataclass(slots=True)
+class Scrapes:
+    """The last answer, kept for some seconds: many scrapers ask the store no more often than one."""
+
+    kept_seconds: float = KEPT_SECONDS
+    _text: str = ""
+    _until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def text(self, site: Site) -> str:
+        """Return the metrics, at most so many seconds old; one thread at a time asks the store."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._text = metrics_text(site)
+                self._until = time.monotonic() + self.kept_seconds
+            return self._text
+
+
+def metrics_text(site: Site) -> str:
+    """Return the gauges of the first `MAX_TARGETS` targets as Prometheus reads them; what is unknown has no sample."""
+    shown = site.targets[:MAX_TARGETS]
+    samples: dict[str, list[str]] = {name: [] for name in _GAUGES}
+    for row in status(site.store, shown, now=site.now()):
+        labels = f'{{tenant="{_escaped(row.tenant)}",surface="{_escaped(row.surface)}"}}'
+        for name, value in _values(row):
+            samples[name].append(f"{name}{labels} {value}")
+    lines = [line for name, told in _GAUGES.items() for line in _family(name, told, samples[name])]
+    left_out = len(site.targets) - len(shown)
+    lines += _family("recsys_targets_left_out", "Targets beyond the bound.", [f"recsys_targets_left_out {left_out}"])
+    return "\n".join(lines) + "\n"
+
+
+def _values(row: TargetStatus) -> Iterator[tuple[str, float]]:
+    yield "recsys_target_live", int(row.release is not None)
+    yield "recsys_target_held", int(row.hold is not None)
+    yield "recsys_target_problems", len(row.problems)
+    if row.last is not None:
+        yield "recsys_target_last_attempt_refused", int(row.last.outcome == "refused")
+    if row.data_age_days is not None:
+        yield "recsys_target_data_age_days", row.data_age_days
+    if row.updated_at is not None:
+        yield "recsys_target_swapped_timestamp_seconds", row.updated_at.timestamp()
+
+
+def _family(name: str, told: str, samples: list[str]) -> list[str]:
+    return [f"# HELP {name} {told}", f"# TYPE {name} gauge", *samples]
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

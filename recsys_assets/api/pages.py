@@ -1,0 +1,136 @@
+"""The web page over the API: the same answers, put into templates; no script, no build step, nothing from elsewhere."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from recsys_assets.api import artifacts, asking, history, releases, targets
+from recsys_assets.api.lineage import LEVELS
+from recsys_assets.api.problems import Problem
+from recsys_assets.api.site import Site
+from recsys_assets.errors import RecsysAssetsError
+
+_TEMPLATES: Final = "templates"
+_RECENT: Final = 8  # journal entries beside a target's releases
+
+
+@dataclass(frozen=True, slots=True)
+class PageOf:
+    """One page: its address, its parameters' form, its template, and the function that gathers what it shows."""
+
+    path: str
+    asked: type[asking.Nothing]
+    template: str
+    gather: Callable[[Site, Any], dict[str, Any]]
+
+
+def answer_page(site: Site, page: PageOf, asked: asking.Nothing) -> Response:
+    """Answer with a page."""
+    return HTMLResponse(_environment().get_template(page.template).render(page.gather(site, asked)))
+
+
+def page_of_problem(problem: Problem) -> str:
+    """Return the page that says why there is no other."""
+    return _environment().get_template("problem.html").render(problem=problem)
+
+
+@cache
+def style_sheet() -> bytes:
+    """Return the one style sheet."""
+    return files("recsys_assets.api").joinpath(_TEMPLATES, "style.css").read_bytes()
+
+
+def _targets_page(site: Site, asked: asking.PageAsked) -> dict[str, Any]:
+    page = targets.list_targets(site, asked)
+    gates = {(row.tenant, row.surface): _gates(site, row) for row in page.items}
+    return {"page": page, "gates": gates, "total": len(site.targets)}
+
+
+def _target_page(site: Site, asked: asking.TargetPageAsked) -> dict[str, Any]:
+    one = asking.TargetAsked(tenant=asked.tenant, surface=asked.surface)
+    recent = asking.TargetPageAsked(tenant=asked.tenant, surface=asked.surface, limit=_RECENT)
+    return {
+        "target": targets.show_target(site, one),
+        "freshness": targets.show_freshness(site, one),
+        "page": releases.list_releases(site, asked),
+        "journal": history.list_journal(site, recent),
+    }
+
+
+def _release_page(site: Site, asked: asking.ReleaseAsked) -> dict[str, Any]:
+    release = releases.show_release(site, asked)
+    in_full = asking.TreeAsked(tenant=asked.tenant, surface=asked.surface, release=release.id, depth=asking.MAX_DEPTH)
+    return {"release": release, "tree": releases.show_tree(site, in_full), "levels": LEVELS}
+
+
+def _diff_page(site: Site, asked: asking.DiffAsked) -> dict[str, Any]:
+    found = releases.show_diff(site, asked)
+    one = {"tenant": asked.tenant, "surface": asked.surface}
+    sides = [
+        releases.show_release(site, asking.ReleaseAsked(**one, release=name)) for name in (found.before, found.after)
+    ]
+    return {"diff": found, "sides": sides, **one}
+
+
+def _artifact_page(site: Site, asked: asking.RowsAsked) -> dict[str, Any]:
+    plain = asking.ArtifactAsked(version=asked.version, tenant=asked.tenant, surface=asked.surface, kind=asked.kind)
+    return {
+        "artifact": artifacts.show_metadata(site, plain),
+        "page": artifacts.list_rows(site, asked),
+        "asked": asked,
+        "users": artifacts.list_users(
+            site,
+            asking.ArtifactPageAsked(
+                version=asked.version, tenant=asked.tenant, surface=asked.surface, kind=asked.kind
+            ),
+        ),
+    }
+
+
+def _gates(site: Site, row: targets.TargetView) -> str:
+    """Return, in words, what the gates said of a target's live release."""
+    if row.release is None:
+        return ""
+    named = asking.ReleaseAsked(tenant=row.tenant, surface=row.surface, release=row.release)
+    try:
+        reports = [one.passed for one in releases.show_release(site, named).artifacts]
+    except RecsysAssetsError:
+        return "cannot be read"
+    return f"{sum(reports)} of {len(reports)} passed"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("recsys_assets.api", _TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["part"] = lambda name: quote(str(name), safe="")
+    environment.filters["short"] = lambda identifier: str(identifier)[:12]
+    environment.filters["bytes"] = lambda size: f"{size:,}"
+    environment.filters["instant"] = _instant
+    return environment
+
+
+def _instant(value: Any) -> str:
+    """Return an instant to the second, as people read it."""
+    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return text[:19].replace("T", " ")
+
+
+PAGES: Final = (
+    PageOf("/", asking.PageAsked, "targets.html", _targets_page),
+    PageOf("/targets/{tenant}/{surface}", asking.TargetPageAsked, "target.html", _target_page),
+    PageOf("/targets/{tenant}/{surface}/releases/{release}", asking.ReleaseAsked, "release.html", _release_page),
+    PageOf("/targets/{tenant}/{surface}/diff", asking.DiffAsked, "diff.html", _diff_page),
+    PageOf("/artifacts/{version}", asking.RowsAsked, "artifact.html", _artifact_page),
+)

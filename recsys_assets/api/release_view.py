@@ -1,0 +1,124 @@
+"""One release as it is shown: everything that proves it, and whether its artifacts are still there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from recsys_assets.api.discreet import discreet
+from recsys_assets.api.lineage import input_name
+from recsys_assets.api.site import Site
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.identity import Target
+from recsys_assets.manifest.blob import missing_blobs
+from recsys_assets.manifest.documents import Build, CanonicalDay, Input, Label, Member, Release
+from recsys_assets.manifest.labels import Labelled, find_label
+from recsys_assets.manifest.releases import refs_of
+
+
+@dataclass(frozen=True, slots=True)
+class InputView:
+    """One thing that something was made from, by name and SHA-256; of files the name alone, never a folder."""
+
+    name: str
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactEvidence:
+    """One artifact of a release: what it is, what and who made it, what its gates said, whether it is still stored."""
+
+    kind: str
+    version: str
+    bytes: int
+    digest: str
+    stored: bool
+    window_first: str
+    window_last: str
+    passed: bool
+    gates: GateReport
+    facts: Mapping[str, Scalar]
+    inputs: tuple[InputView, ...]
+    build: Build
+
+
+@dataclass(frozen=True, slots=True)
+class DayEvidence:
+    """One canonical day that a release rests on: the raw files behind it, and what its gates said."""
+
+    day: str
+    digest: str
+    passed: bool
+    gates: GateReport
+    inputs: tuple[InputView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """One release with everything that proves it."""
+
+    id: str
+    tenant: str
+    surface: str
+    segment: str | None
+    live: bool
+    data_through: str
+    recorded_at: str
+    parent: str | None
+    bad: Label | None
+    pinned: Label | None
+    artifacts: tuple[ArtifactEvidence, ...]
+    days: tuple[DayEvidence, ...]
+    build: Build
+
+
+def view_release(site: Site, target: Target, release: Release, *, live: bool) -> ReleaseView:
+    """Return a release as it is shown; one look in the store for each of its artifacts and labels."""
+    missing = missing_blobs(site.store, target, refs_of(release))
+    return ReleaseView(
+        id=release.id,
+        tenant=release.tenant,
+        surface=release.surface,
+        segment=release.segment,
+        live=live,
+        data_through=release.data_through,
+        recorded_at=release.recorded_at,
+        parent=release.parent,
+        bad=_label(site, target, Labelled.BAD, release),
+        pinned=_label(site, target, Labelled.PINNED, release),
+        artifacts=tuple(view_member(target, one, stored=one.ref not in missing) for one in release.members),
+        days=tuple(_day(target, day) for day in release.canonical),
+        build=release.build,
+    )
+
+
+def view_member(target: Target, member: Member, *, stored: bool) -> ArtifactEvidence:
+    """Return one artifact of a release as it is shown."""
+    return ArtifactEvidence(
+        kind=member.ref.kind,
+        version=member.ref.version,
+        bytes=member.ref.size,
+        digest=member.ref.digest,
+        stored=stored,
+        window_first=member.window_first,
+        window_last=member.window_last,
+        passed=member.gates.passed,
+        gates=member.gates,
+        facts=member.facts,
+        inputs=_inputs(member.inputs, target),
+        build=member.build,
+    )
+
+
+def _day(target: Target, day: CanonicalDay) -> DayEvidence:
+    return DayEvidence(day.day, day.digest, day.gates.passed, day.gates, _inputs(day.inputs, target))
+
+
+def _label(site: Site, target: Target, label: Labelled, release: Release) -> Label | None:
+    found = find_label(site.store, target, label, release.id)
+    return msgspec.structs.replace(found, reason=discreet(found.reason)) if found else None
+
+
+def _inputs(inputs: tuple[Input, ...], target: Target) -> tuple[InputView, ...]:
+    return tuple(InputView(input_name(one.name, target), one.digest, one.size) for one in inputs)

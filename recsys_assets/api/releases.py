@@ -1,0 +1,113 @@
+"""Answers about releases: which there are, one with all evidence, its tree, what two differ in, what was live when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from recsys_assets.api.asking import DiffAsked, ReleaseAsked, TargetPageAsked, TreeAsked
+from recsys_assets.api.lineage import Node, target_tree
+from recsys_assets.api.paging import MAX_LISTED, Page, page_of, recorded_releases
+from recsys_assets.api.release_view import ReleaseView, view_release
+from recsys_assets.api.site import Site
+from recsys_assets.errors import CorruptObjectError, NotFoundError, UnknownAddressError
+from recsys_assets.identity import Target
+from recsys_assets.manifest.destination import resolve_id
+from recsys_assets.manifest.diff import LIVE, KindDiff, diff
+from recsys_assets.manifest.documents import Release
+from recsys_assets.manifest.labels import Labelled, labelled
+from recsys_assets.manifest.pointer import read_current
+from recsys_assets.manifest.releases import read_release, versions_of
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """One release in a list; `problem` says why the rest is null."""
+
+    id: str
+    live: bool
+    bad: bool
+    pinned: bool
+    data_through: str | None
+    recorded_at: str | None
+    versions: dict[str, str]
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiffView:
+    """How release `after` differs from release `before`, kind by kind."""
+
+    before: str
+    before_data_through: str
+    after: str
+    after_data_through: str
+    kinds: tuple[KindDiff, ...]
+
+
+def list_releases(site: Site, asked: TargetPageAsked) -> Page[ReleaseRow]:
+    """Return the releases of a target whose record stands, the last recorded first; shipped ones and others."""
+    target = site.find(asked.tenant, asked.surface)
+    found = list(islice(recorded_releases(site.store, target, cursor=asked.cursor), asked.limit + 1))
+    page = page_of(found, [item.cursor for item in found], limit=asked.limit)
+    live = live_id(site, target)
+    marked = {label: set(islice(labelled(site.store, target, label), MAX_LISTED)) for label in Labelled}
+    rows = (_row(site, target, item.id, live=live, marked=marked) for item in page.items)
+    return Page(tuple(rows), page.next)
+
+
+def show_release(site: Site, asked: ReleaseAsked) -> ReleaseView:
+    """Return one release with its evidence."""
+    target = site.find(asked.tenant, asked.surface)
+    release = find_named(site, target, asked.release)
+    return view_release(site, target, release, live=release.id == live_id(site, target))
+
+
+def show_tree(site: Site, asked: TreeAsked) -> Node:
+    """Return what a target's release was made from, down to raw files, as deep as asked."""
+    target = site.find(asked.tenant, asked.surface)
+    if asked.release == LIVE and live_id(site, target) is None:
+        return target_tree(target, None, depth=asked.depth)
+    return target_tree(target, find_named(site, target, asked.release), depth=asked.depth)
+
+
+def show_diff(site: Site, asked: DiffAsked) -> DiffView:
+    """Return which items enter, leave and move from one release to another; the first of each, and exact counts."""
+    target = site.find(asked.tenant, asked.surface)
+    before, after = (find_named(site, target, name) for name in (asked.before, asked.after))
+    with site.heavy.pass_through():
+        found = diff(site.store, target, before.id, after.id)
+    return DiffView(before.id, before.data_through, after.id, after.data_through, found.kinds)
+
+
+def find_named(site: Site, target: Target, name: str) -> Release:
+    """Return the record of a release by its id, the id's first digits, or `live`."""
+    release_id = live_id(site, target) if name == LIVE else resolve_id(site.store, target, name)
+    if release_id is None:
+        raise UnknownAddressError(f"{target} has no release {name}: its list of releases tells which there are")
+    return read_release(site.store, target, release_id)
+
+
+def live_id(site: Site, target: Target) -> str | None:
+    """Return the id of the live release, or None if nothing is live."""
+    current = read_current(site.store, target)
+    return current.release_id if current else None
+
+
+def _row(
+    site: Site, target: Target, release_id: str, *, live: str | None, marked: Mapping[Labelled, set[str]]
+) -> ReleaseRow:
+    problem, record = None, None
+    try:
+        record = read_release(site.store, target, release_id)
+    except (NotFoundError, CorruptObjectError):
+        problem = "its record cannot be read: `recsys-assets verify` tells why"
+    return ReleaseRow(
+        id=release_id,
+        live=release_id == live,
+        bad=release_id in marked[Labelled.BAD],
+        pinned=release_id in marked[Labelled.PINNED],
+        data_through=record.data_through if record else None,
+        recorded_at=record.recorded_at if record else None,
+        versions=versions_of(record) if record else {},
+        problem=problem,
+    )

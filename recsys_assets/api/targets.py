@@ -1,0 +1,127 @@
+"""Answers about targets: what is live of each, how old its data is, what holds it, and how much there is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from itertools import islice
+
+import msgspec
+
+from recsys_assets.api.asking import PageAsked, TargetAsked
+from recsys_assets.api.discreet import discreet, discreet_entry
+from recsys_assets.api.paging import MAX_LISTED, Page, number_of, page_of
+from recsys_assets.api.site import Site
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import Hold, JournalEntry
+from recsys_assets.manifest.journal import tail
+from recsys_assets.manifest.layout import blob_prefix, pointer_key, release_prefix
+from recsys_assets.manifest.staleness import Freshness
+from recsys_assets.manifest.status import TargetStatus, status
+from recsys_assets.stages.freshness import freshness
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """How one target stands; what cannot be told is null, and `problems` says why."""
+
+    tenant: str
+    surface: str
+    segment: str | None
+    release: str | None
+    data_through: date | None
+    data_age_days: int | None
+    updated_at: datetime | None
+    versions: dict[str, str]
+    hold: Hold | None
+    last: JournalEntry | None
+    consumers: str | None  # how many of those that tell what they serve serve it
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How many objects there are of one kind of artifact, and how large they are together."""
+
+    kind: str
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How much there is of a target; `complete` is false where there is more than is counted on a request."""
+
+    tenant: str
+    surface: str
+    releases: int
+    journal_entries: int
+    artifacts: tuple[Stored, ...]
+    complete: bool
+
+
+def list_targets(site: Site, asked: PageAsked) -> Page[TargetView]:
+    """Return the configured targets in the order of the configuration, each with what is live of it."""
+    start = 0 if asked.cursor is None else number_of(asked.cursor)
+    chosen = site.targets[start : start + asked.limit + 1]
+    cursors = [str(start + n) for n in range(1, len(chosen) + 1)]
+    views = [*_views(site, chosen[: asked.limit])]
+    page = page_of([*range(len(chosen))], cursors, limit=asked.limit)
+    return Page(tuple(views), page.next)
+
+
+def show_target(site: Site, asked: TargetAsked) -> TargetView:
+    """Return one target with what is live of it."""
+    return _views(site, [site.find(asked.tenant, asked.surface)])[0]
+
+
+def show_freshness(site: Site, asked: TargetAsked) -> Freshness:
+    """Return whether a target's data is young enough for its configuration, and why not; by the day its data ends."""
+    target = site.find(asked.tenant, asked.surface)
+    row = site.settings.find(target.tenant, target.surface)
+    found = freshness(site.store, site.settings, row, now=site.now())
+    return replace(found, why=discreet(found.why))
+
+
+def show_stats(site: Site, asked: TargetAsked) -> Stats:
+    """Return how many releases, journal entries and artifacts are stored of a target, by listing its keys."""
+    target = site.find(asked.tenant, asked.surface)
+    prefix = blob_prefix(target)
+    blobs = list(islice(site.store.list(prefix), MAX_LISTED))
+    releases = sum(1 for _ in islice(site.store.list(release_prefix(target)), MAX_LISTED))
+    newest = tail(site.store, target)
+    sizes: dict[str, list[int]] = {}
+    for item in blobs:
+        sizes.setdefault(item.key[len(prefix) :].partition("/")[0], []).append(item.size)
+    return Stats(
+        tenant=target.tenant,
+        surface=target.surface,
+        releases=releases,
+        journal_entries=newest.sequence if newest else 0,
+        artifacts=tuple(Stored(kind, len(found), sum(found)) for kind, found in sorted(sizes.items())),
+        complete=max(len(blobs), releases) < MAX_LISTED,
+    )
+
+
+def _views(site: Site, targets: Iterable[Target]) -> list[TargetView]:
+    chosen = list(targets)
+    if chosen:
+        site.store.stat(pointer_key(chosen[0]))  # a store that is down fails the answer; status would only note it
+    return [_view(target, row) for target, row in zip(chosen, status(site.store, chosen, now=site.now()), strict=True)]
+
+
+def _view(target: Target, row: TargetStatus) -> TargetView:
+    hold = row.hold
+    return TargetView(
+        tenant=row.tenant,
+        surface=row.surface,
+        segment=target.segment,
+        release=row.release,
+        data_through=row.data_through,
+        data_age_days=row.data_age_days,
+        updated_at=row.updated_at,
+        versions=row.versions,
+        hold=msgspec.structs.replace(hold, reason=discreet(hold.reason)) if hold else None,
+        last=discreet_entry(row.last) if row.last else None,
+        consumers=row.consumers.told if row.consumers else None,
+        problems=tuple(discreet(problem) for problem in row.problems),
+    )
