@@ -82,7 +82,7 @@ def _look_at(
     for row in rows:
         try:
             looks[slug(row)] = look(store, settings, row, seen=cursor.seen.get(slug(row), {}), now=now)
-        except RecsysAssetsError as error:
+        except (RecsysAssetsError, OSError) as error:
             faults.append(f"{row.target}: {type(error).__name__}: {error}")
     return looks, faults
 
