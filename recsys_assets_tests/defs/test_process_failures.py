@@ -1,4 +1,4 @@
-"""F33: runs that are repeated, doubled, overlapping or killed, and a Dagster that forgets: the pointer stays right."""
+"""F33 F48: runs repeated, doubled, overlapping, killed, edited under; a Dagster that forgets: the pointer is right."""
 
 import json
 import os
@@ -59,8 +59,8 @@ def start(shop, command, *words, fault=None):
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(shop, first, last, **more):
-    return start(shop, "run", "--start", str(after(first)), "--end", str(after(last)), **more)
+def run(shop, first, last, *words, **more):
+    return start(shop, "run", "--start", str(after(first)), "--end", str(after(last)), *words, **more)
 
 
 def finish(process):
@@ -180,3 +180,21 @@ def test_f33_a_wiped_asset_is_told_anew_and_the_others_are_left_alone(shop):
     again = shop.instance.fetch_materializations(OTHER, limit=9).records
     assert [record.storage_id for record in again] == [record.storage_id for record in before]
     assert shop.live() == live
+
+
+def test_f48_a_configuration_that_is_edited_during_a_run_counts_from_the_next_run_on(shop):
+    pinned = shop.settings.digest
+    running = run(shop, 0, 0, "--tenant", "shop", "--surface", "home", fault="ship.after_read:STOP")
+    os.waitid(os.P_PID, running.pid, os.WSTOPPED)
+    shop.configure("[gates]\nmin_events = 1000\n")
+    assert shop.settings.digest != pinned
+    running.send_signal(signal.SIGCONT)
+    code, said = finish(running)
+    assert code == 0, said
+    live = shop.live()
+    release = read_release(shop.store, HOME, live.release_id)
+    assert {release.build.config, *(member.build.config for member in release.members)} == {pinned}
+
+    shop.build(after(1))
+
+    assert shop.live() == live, "the new limit refuses the next day"

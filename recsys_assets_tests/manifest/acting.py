@@ -71,6 +71,8 @@ def main():
     store = open_store(root)
     if action == "race":
         race(store, *map(int, words))
+    elif action == "stage":
+        Shop(store, clock=now).stage(*map(int, words))
     else:
         say(act(store, action, words))
 
