@@ -1,0 +1,73 @@
+"""Every runbook, followed to the letter on a shop that is broken in just that way."""
+
+import logging
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from recsys_assets_tests.pages import Commands, Meanwhile, Output, missing_lines, read_page, run_line
+from recsys_assets_tests.situations import HOME_ONLY, SITUATIONS, built_day, roomy_disk
+from recsys_assets_tests.small_shop import HOME, after, open_shop
+
+RUNBOOKS = Path(__file__).parents[1] / "docs" / "runbooks"
+PARTS = ["## Symptom", "## Safe check", "## Remedy", "## Verification"]
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A shop with one target and one good day live, the variables of the runbooks set to it."""
+    level = logging.getLogger("dagster").level
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path, instance)
+        opened.configure(targets=HOME_ONLY)
+        built_day(0)(opened)
+        monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
+        monkeypatch.setenv("TENANT", HOME.tenant)
+        monkeypatch.setenv("SURFACE", HOME.surface)
+        monkeypatch.setenv("STORE", str(tmp_path / "store"))
+        yield opened
+        roomy_disk(opened)
+    logging.getLogger("dagster").setLevel(level)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.page)
+@pytest.mark.slow
+def test_following_a_runbook_mends_what_it_is_for(shop, situation, monkeypatch, capsys):
+    situation.spoil(shop)
+    monkeypatch.setenv("DAY", after(situation.day).isoformat())
+    home = shop.folder / "dagster"
+    monkeypatch.setenv("DAGSTER_HOME", str(home)) if home.exists() else monkeypatch.delenv(
+        "DAGSTER_HOME", raising=False
+    )
+    capsys.readouterr()
+    printed = ""
+    for step in read_page(RUNBOOKS / f"{situation.page}.md"):
+        match step:
+            case Meanwhile(event):
+                situation.meanwhile[event](shop)
+            case Output(lines):
+                assert list(missing_lines(lines, printed)) == [], printed
+            case Commands(lines, code):
+                printed = ""
+                for number, line in enumerate(lines, start=1):
+                    found, told = run_line(line, capsys)
+                    assert found == (code if number == len(lines) else 0), f"{line}\n{told}"
+                    printed += told
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.page)
+def test_a_runbook_has_its_four_parts_and_stands_in_the_list(situation):
+    text = (RUNBOOKS / f"{situation.page}.md").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("## ")] == PARTS
+    assert f"({situation.page}.md)" in (RUNBOOKS / "index.md").read_text(encoding="utf-8")
+
+
+def test_no_runbook_stands_there_untested():
+    assert {page.stem for page in RUNBOOKS.glob("*.md")} == {one.page for one in SITUATIONS} | {"index"}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.page)
+def test_whatever_happens_meanwhile_is_told_in_the_page(situation):
+    steps = read_page(RUNBOOKS / f"{situation.page}.md")
+    assert {step.event for step in steps if isinstance(step, Meanwhile)} == set(situation.meanwhile)
