@@ -48,8 +48,13 @@ class Catalog:
     rejects: tuple[Reject, ...]
 
 
-def read_catalog(path: str | Path) -> Catalog:
-    """Return the catalog in a `.csv` or `.jsonl` file, also with `.gz` or `.zst` behind.
+def open_file(path: str) -> RawStream:
+    """Return the stream of a file on disk."""
+    return FileStream(Path(path), name=path)
+
+
+def read_catalog(path: str | Path, *, open_stream: Callable[[str], RawStream] = open_file) -> Catalog:
+    """Return the catalog in a `.csv` or `.jsonl` file, also with `.gz` or `.zst` behind, as `open_stream` opens it.
 
     JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all but item_id may be absent or null.
     CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and perhaps `namespace|surface`,
@@ -65,14 +70,14 @@ def read_catalog(path: str | Path) -> Catalog:
     rows: list[CatalogRow] = []
     rejects: list[Reject] = []
     faults: Counter[Reason] = Counter()
-    with FileStream(Path(path), name=name) as stream:
+    with open_stream(name) as stream:
         for found in _READERS[suffixes[-1]](_lines(stream), name):
             if isinstance(found.row, Fault):
                 faults[found.row.reason] += 1
                 rejects += [_reject(name, found, found.row)] if len(rejects) < _MAX_KEPT else []
             else:
                 rows.append(found.row)
-        return Catalog(_frame(rows), stream.sha256, stream.size, dict(faults), tuple(rejects))
+        return Catalog(_frame(rows), stream.digest, stream.size, dict(faults), tuple(rejects))
 
 
 def _lines(stream: RawStream) -> Iterator[bytes]:

@@ -110,7 +110,7 @@ def _tasks(files: Iterable[RawInput], tally: Tally, memory: _Memory, chunk_bytes
             with source.open() as stream:
                 for piece in read_chunks(stream, take=memory.buffers.get, chunk_bytes=chunk_bytes):
                     yield file, piece
-                file.size, file.sha256 = stream.size, stream.sha256
+                file.size, file.digest = stream.size, stream.digest
         except InputError as error:
             file.error = str(error)
 

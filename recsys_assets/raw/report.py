@@ -22,11 +22,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One input as it was read: bytes as stored, their SHA-256, and its lines; `error` tells why it ended early."""
+    """One input as it was read: bytes as stored, its mark, its lines; `error`: why it ended early."""
 
     name: str
     size: int
-    sha256: str
+    digest: str
     lines: int
     targets: tuple[Target, ...]
     error: str | None = None

@@ -22,7 +22,7 @@ class FileTally:
 
     source: RawInput
     size: int = 0
-    sha256: str = ""
+    digest: str = ""
     lines: int = 0
     error: str | None = None
     seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
@@ -31,7 +31,7 @@ class FileTally:
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
         name, targets = self.source.name, tuple(self.source.targets)
-        return FileRecord(name, self.size, self.sha256, self.lines, targets, self.error)
+        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error)
 
 
 @dataclass(slots=True)

@@ -3,8 +3,6 @@
 import glob
 import hashlib
 import os
-import re
-import string
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,10 +11,7 @@ from recsys_assets.config import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.sources.streams import FileStream
-
-_FIELDS = ("day", "tenant", "surface")
-# Days that differ in the day, the month and the year: a template that maps two of them to one pattern mixes days.
-_PROBES = (date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1), date(2027, 1, 1))
+from recsys_assets.sources.templates import check_template, expand, fixed_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +31,11 @@ class RawFile:
         """Return the lower-case hex SHA-256 of the bytes as stored, read anew."""
         with self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def appearance(self) -> str:
+        """Return name, size and time of the last change."""
+        found = self.path.stat()
+        return f"{self.name} {found.st_size} {found.st_mtime_ns}"
 
     def touched_at(self) -> datetime:
         """Return when content or place of the file last changed, by the file system's clock.
@@ -64,32 +64,9 @@ def find_files(settings: Settings, day: date) -> list[RawFile]:
     return [_file(name, targets, folder=settings.base) for name, targets in sorted(found.items())]
 
 
-def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
-    """Return the glob pattern of one target and day; names stand in it literally, whatever wildcards they hold."""
-    return template.format(day=day, tenant=glob.escape(tenant), surface=glob.escape(surface))
-
-
-def check_template(template: str) -> None:
-    """Raise `ConfigurationError` if the template cannot be expanded, or if it maps different days to one pattern."""
-    if "://" in template:
-        raise ConfigurationError(f"raw.exposures is {template!r}: only files are read so far; name a path")
-    try:
-        fields = [(name, spec, conv) for _, name, spec, conv in string.Formatter().parse(template) if name is not None]
-    except ValueError as error:
-        raise ConfigurationError(f"raw.exposures is {template!r}: {error}; write {{{{ for a brace") from error
-    for name, spec, conversion in fields:
-        if name not in _FIELDS or conversion or (spec and name != "day"):
-            raise ConfigurationError(
-                f"raw.exposures is {template!r}: unknown field {name!r}; there are {{day}}, {{tenant}}, {{surface}}"
-            )
-    patterns = {expand(template, probe, tenant="t", surface="s") for probe in _PROBES}
-    if len(patterns) < len(_PROBES):
-        raise ConfigurationError(f"raw.exposures is {template!r}: it names one file for several days; add {{day}}")
-
-
 def _match(pattern: str, *, folder: Path) -> list[str]:
     """Names of files that a pattern matches; a folder that may not be listed is an error, never an empty day."""
-    fixed = folder / os.path.dirname(re.split(r"[*?[]", pattern, maxsplit=1)[0])  # noqa: PTH120 - "a/b*" is no path
+    fixed = folder / os.path.dirname(fixed_part(pattern))  # noqa: PTH120 - "a/b*" is no path
     if fixed.is_dir() and not os.access(fixed, os.R_OK | os.X_OK):
         raise ConfigurationError(
             f"folder {fixed} of raw.exposures cannot be listed: give this user the right to read it"

@@ -31,7 +31,7 @@ class MemoryStream:
         self.size = 0
 
     @property
-    def sha256(self) -> str:
+    def digest(self) -> str:
         """Lower-case hex SHA-256 of the bytes read so far."""
         return hashlib.sha256(self._source.data[: self.size]).hexdigest()
 

@@ -1,6 +1,7 @@
 """What ingest asks of a raw input, wherever it lives: a name, the targets it was named for, and one stream of bytes."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -10,7 +11,7 @@ from recsys_assets.identity import Target
 class RawStream(Protocol):
     """Decompressed bytes, read once, from the beginning to the end.
 
-    `size` and `sha256` describe the bytes as stored (perhaps compressed), and are known once `readinto` returned 0.
+    `size` and `digest` describe the input as stored (perhaps compressed), and are known once `readinto` returned 0.
     """
 
     @property
@@ -19,14 +20,15 @@ class RawStream(Protocol):
         ...
 
     @property
-    def sha256(self) -> str:
-        """Lower-case hex SHA-256 of the bytes read so far, as stored."""
+    def digest(self) -> str:
+        """What tells this content from any other: hex SHA-256 of a file's bytes, or the mark that its store keeps."""
         ...
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` and return how many bytes; 0 at the end.
 
-        Raises `InputError` naming the input if it is truncated, corrupt, unreadable, or changed while it was read.
+        Raises `InputError` naming the input if it is truncated, corrupt, unreadable, or changed while it was read;
+        `StoreUnavailableError` if what holds it does not answer any more.
         """
         ...
 
@@ -52,4 +54,20 @@ class RawInput(Protocol):
 
     def open(self) -> RawStream:
         """Return a fresh stream; raises `InputError` naming the input if it cannot be opened."""
+        ...
+
+
+class FoundInput(RawInput, Protocol):
+    """A raw input that a source has found, with what tells whether it is the one that was read before."""
+
+    def digest(self) -> str:
+        """Return what `RawStream.digest` is once all is read; a source reads no more for it than it must."""
+        ...
+
+    def appearance(self) -> str:
+        """Return what changes whenever the content may have changed, at the least cost that the source knows."""
+        ...
+
+    def touched_at(self) -> datetime:
+        """Return when the input last changed, by the clock of what holds it."""
         ...

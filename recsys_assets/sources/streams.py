@@ -1,11 +1,11 @@
-"""Bytes of one file as a stream: decompressed, hashed as stored, and never whole in memory."""
+"""Stored bytes as a stream: decompressed by the name's ending, told apart as stored, and never whole in memory."""
 
 import hashlib
 import os
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
@@ -14,38 +14,64 @@ from recsys_assets.errors import InputError
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
-class FileStream:
-    """The `RawStream` of a file on disk: plain, `.gz` (also of several members) or `.zst` (also of several frames).
+class StoredBytes(Protocol):
+    """The bytes of one file or object as they are stored, read from the beginning to the end."""
 
-    Truncated and corrupt compressed data, trailing garbage, and a file that changed while it was read are `InputError`s
-    that name the file. An empty file is an empty stream whatever its name.
+    size: int
+
+    @property
+    def digest(self) -> str:
+        """What tells these bytes from any others."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        ...
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` and return how many bytes; 0 at the end."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether what is stored is not, or not any more, what was read."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file or the connection."""
+        ...
+
+
+class DecodedStream:
+    """The `RawStream` of stored bytes: plain, `.gz` (also of several members) or `.zst` (also of several frames).
+
+    Truncated and corrupt compressed data, trailing garbage, and bytes that changed while they were read are
+    `InputError`s that name the input. No bytes are an empty stream whatever the name.
     """
 
-    def __init__(self, path: Path, *, name: str) -> None:
+    def __init__(self, stored: StoredBytes, *, name: str) -> None:
         self._name = name
-        try:
-            self._stored = _HashingFile(path)
-        except OSError as error:
-            raise InputError(f"{name} cannot be opened: {error.strerror}; mend it and run the day again") from error
-        codec = _CODECS.get(path.suffix)
+        self._stored = stored
+        self._codec = _CODECS.get(os.path.splitext(name)[1])  # noqa: PTH122 - names of objects are no paths
         # Arrow's stream, because it tells a truncated stream from a finished one; zstandard's reader does not.
         self._bytes: Any = (
-            self._stored if codec is None else pa.CompressedInputStream(pa.PythonFile(self._stored, mode="r"), codec)
+            stored
+            if self._codec is None
+            else pa.CompressedInputStream(pa.PythonFile(_Asked(stored), mode="r"), self._codec)
         )
-        self._codec = codec
 
     @property
     def size(self) -> int:
-        """Bytes read from the file so far, as stored."""
+        """Bytes read so far, as stored."""
         return self._stored.size
 
     @property
-    def sha256(self) -> str:
-        """Lower-case hex SHA-256 of the bytes read so far, as stored."""
-        return self._stored.sha256
+    def digest(self) -> str:
+        """What tells the bytes read from any others, as stored."""
+        return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with decompressed bytes and return how many; 0 at the end of the file."""
+        """Fill the front of `buffer` with decompressed bytes and return how many; 0 at the end."""
         try:
             count = self._bytes.readinto(buffer)
         except (OSError, pa.ArrowException) as error:
@@ -64,6 +90,36 @@ class FileStream:
         self._stored.close()
 
 
+class FileStream(DecodedStream):
+    """The `DecodedStream` of a file on disk; raises `InputError` naming it if it cannot be opened."""
+
+    def __init__(self, path: Path, *, name: str) -> None:
+        try:
+            stored = _HashingFile(path)
+        except OSError as error:
+            raise InputError(f"{name} cannot be opened: {error.strerror}; mend it and run the day again") from error
+        super().__init__(stored, name=name)
+
+
+class _Asked:
+    """Stored bytes in the form in which Arrow asks for them."""
+
+    def __init__(self, stored: StoredBytes) -> None:
+        self._stored = stored
+
+    @property
+    def closed(self) -> bool:
+        return self._stored.closed
+
+    def read(self, limit: int) -> bytes:
+        data = bytearray(limit)
+        count = self._stored.readinto(memoryview(data))
+        return bytes(data[:count])
+
+    def close(self) -> None:
+        self._stored.close()
+
+
 class _HashingFile:
     """An unbuffered file that hashes what is read from it, and knows whether it changed since it was opened."""
 
@@ -74,7 +130,7 @@ class _HashingFile:
         self.size = 0
 
     @property
-    def sha256(self) -> str:
+    def digest(self) -> str:
         return self._hash.hexdigest()
 
     @property
@@ -86,12 +142,6 @@ class _HashingFile:
         self._hash.update(buffer[:count])
         self.size += count
         return count
-
-    def read(self, limit: int) -> bytes:
-        """Return up to `limit` bytes: the form in which Arrow asks."""
-        data = bytearray(limit)
-        count = self.readinto(memoryview(data))
-        return bytes(data[:count])
 
     def changed(self) -> bool:
         """Whether the file is not, by size and time of change, the one that was opened and read."""

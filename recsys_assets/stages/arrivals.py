@@ -12,7 +12,8 @@ from recsys_assets.identity import Window
 from recsys_assets.manifest.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.manifest.encoding import Document, find_document
 from recsys_assets.manifest.layout import canonical_key, canonical_record_key, raw_record_key, staged_key
-from recsys_assets.sources.files import RawFile, find_files
+from recsys_assets.sources.finding import find_inputs
+from recsys_assets.sources.source import FoundInput
 from recsys_assets.stages.records import RawRecord, RawTargetRecord
 from recsys_assets.storage.store import ObjectStore
 
@@ -74,7 +75,7 @@ class _Looking:
 
     def changed(self, day: date, seen: str | None) -> Due | None:
         """Return the day as due if its files, settled, are not by content those that it was built of."""
-        files = find_files(self.settings.model_copy(update={"targets": (self.row,)}), day)
+        files = find_inputs(self.settings.model_copy(update={"targets": (self.row,)}), day)
         young = self._young(files)
         self.unsettled += young
         if young:
@@ -104,7 +105,7 @@ class _Looking:
                 why = f"{', '.join(stale)} of {day} rest on days that were built again since"
                 yield Due(self.row, day, why, _address("window", *parts))
 
-    def _young(self, files: Sequence[RawFile]) -> list[str]:
+    def _young(self, files: Sequence[FoundInput]) -> list[str]:
         limit = self.now - timedelta(minutes=self.settings.automation_for(self.row).settled_minutes)
         return [file.name for file in files if file.touched_at() > limit]
 
@@ -153,9 +154,9 @@ def _is_of(share: RawTargetRecord, row: TargetSettings) -> bool:
     return (share.tenant, share.surface) == (row.tenant, row.surface)
 
 
-def _appearance(files: Sequence[RawFile]) -> str:
+def _appearance(files: Sequence[FoundInput]) -> str:
     """Return what tells, without reading them, that files may have changed."""
-    return _address(*(f"{file.name} {file.size} {file.path.stat().st_mtime_ns}" for file in files))
+    return _address(*(file.appearance() for file in files))
 
 
 def _address(*parts: str) -> str:

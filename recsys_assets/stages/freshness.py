@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.manifest.staleness import Freshness, RawInput, explain_freshness, wanted_at
-from recsys_assets.sources.files import find_files
+from recsys_assets.sources.finding import find_inputs
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -27,7 +27,7 @@ def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, no
 
 def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawInput:
     """Return how many raw files a target has for a day, when the newest changed, and whether they are complete."""
-    files = find_files(settings.model_copy(update={"targets": (row,)}), day)
+    files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
     newest = max((file.touched_at() for file in files), default=None)
     settling = timedelta(minutes=settings.automation_for(row).settled_minutes)
     return RawInput(len(files), newest, settled=newest is None or now - newest >= settling)

@@ -173,7 +173,7 @@ def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:
 
 
 def _file(file: FileRecord) -> RawFileRecord:
-    return RawFileRecord(name=file.name, digest=file.sha256, size=file.size, lines=file.lines, error=file.error)
+    return RawFileRecord(name=file.name, digest=file.digest, size=file.size, lines=file.lines, error=file.error)
 
 
 def _target(found: TargetReport, parts: tuple[Input, ...]) -> RawTargetRecord:

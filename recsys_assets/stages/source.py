@@ -16,6 +16,7 @@ from recsys_assets.manifest.documents import CanonicalRecord, Input
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.layout import canonical_key, canonical_record_key
 from recsys_assets.raw.catalog import read_catalog
+from recsys_assets.sources.finding import open_stream
 from recsys_assets.stages.canonical import read_events
 from recsys_assets.stages.tallies import read_tallies
 from recsys_assets.storage.store import ObjectStore
@@ -66,6 +67,6 @@ def _catalog(settings: Settings, row: TargetSettings) -> Source:
         raise ConfigurationError(
             "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
         )
-    catalog = read_catalog(settings.resolve(settings.raw.catalog))
+    catalog = read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream)
     named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
     return Source(rows_of_surface(catalog.rows, row.surface), None, (named,))

@@ -99,7 +99,6 @@ def test_an_absolute_template_is_taken_as_it_stands(tmp_path):
         pytest.param("{tenant:>9}/{day}", "unknown field 'tenant'", id="format of a name"),
         pytest.param("{day}.jsonl}", "Single '}'", id="stray brace"),
         pytest.param("{day", "expected '}'", id="open brace"),
-        pytest.param("s3://bucket/{day}.jsonl", "only files", id="bucket"),
     ],
 )
 def test_a_template_that_cannot_name_a_day_is_refused(tmp_path, template, told):

@@ -39,7 +39,7 @@ def test_the_text_comes_out_whole_and_the_stored_bytes_are_hashed(tmp_path, name
     (tmp_path / name).write_bytes(STORED[name])
     stream = RawFile(name, tmp_path / name, 0, (Target("shop", "home"),)).open()
     assert read(stream) == TEXT
-    assert (stream.size, stream.sha256) == (len(STORED[name]), hashlib.sha256(STORED[name]).hexdigest())
+    assert (stream.size, stream.digest) == (len(STORED[name]), hashlib.sha256(STORED[name]).hexdigest())
 
 
 @pytest.mark.parametrize("name", ["empty.jsonl", "empty.jsonl.gz", "empty.jsonl.zst"])
@@ -99,7 +99,7 @@ def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path):
 def test_bytes_in_memory_stream_as_a_file_does(size):
     stream = MemoryInput("query", TEXT[:1000], (Target("shop", "home"),)).open()
     assert read(stream, size) == TEXT[:1000]
-    assert (stream.size, stream.sha256) == (1000, hashlib.sha256(TEXT[:1000]).hexdigest())
+    assert (stream.size, stream.digest) == (1000, hashlib.sha256(TEXT[:1000]).hexdigest())
 
 
 def test_bytes_in_memory_break_off_where_they_are_told_to():

@@ -1,0 +1,41 @@
+"""Where raw inputs are looked for: in files or in a bucket, by how `raw.exposures` begins."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from recsys_assets.config import Settings
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.sources.files import find_files
+from recsys_assets.sources.source import FoundInput, RawStream
+from recsys_assets.sources.streams import FileStream
+
+_S3 = "s3://"
+
+
+def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
+    """Return what holds the raw events of `day`, by name, each once, with the targets that it was named for.
+
+    Nothing at all is an empty sequence. A source that does not answer is a `StoreUnavailableError`, one that is wrong
+    or may not be read a `ConfigurationError`: never an empty day.
+    """
+    exposures = settings.raw.exposures
+    if exposures.startswith(_S3):
+        # Imported only here: whose files lie in a folder need not pay for boto3.
+        from recsys_assets.s3.client import make_client  # noqa: PLC0415
+        from recsys_assets.sources.objects import find_objects  # noqa: PLC0415
+
+        return find_objects(settings, day, client=make_client())
+    if "://" in exposures:
+        raise ConfigurationError(f"raw.exposures is {exposures!r}: expected a path, or s3://bucket/key")
+    return find_files(settings, day)
+
+
+def open_stream(place: str) -> RawStream:
+    """Return the decompressed bytes of one file or s3:// object; `InputError` if it is not there."""
+    if place.startswith(_S3):
+        from recsys_assets.s3.client import make_client  # noqa: PLC0415
+        from recsys_assets.sources.objects import open_object  # noqa: PLC0415
+
+        return open_object(place, client=make_client())
+    return FileStream(Path(place), name=place)

@@ -1,0 +1,62 @@
+"""The path template of the configuration: what it means for a day and a target, and which names its glob takes."""
+
+import glob
+import re
+import string
+from collections.abc import Sequence
+from datetime import date
+from fnmatch import fnmatchcase
+
+from recsys_assets.errors import ConfigurationError
+
+_FIELDS = ("day", "tenant", "surface")
+# Days that differ in the day, the month and the year: a template that maps two of them to one pattern mixes days.
+_PROBES = (date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1), date(2027, 1, 1))
+_WILDCARD = re.compile(r"[*?[]")
+
+
+def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
+    """Return the glob pattern of one target and day; names stand in it literally, whatever wildcards they hold."""
+    return template.format(day=day, tenant=glob.escape(tenant), surface=glob.escape(surface))
+
+
+def check_template(template: str) -> None:
+    """Raise `ConfigurationError` if the template cannot be expanded, or if it maps different days to one pattern."""
+    try:
+        fields = [(name, spec, conv) for _, name, spec, conv in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"raw.exposures is {template!r}: {error}; write {{{{ for a brace") from error
+    for name, spec, conversion in fields:
+        if name not in _FIELDS or conversion or (spec and name != "day"):
+            raise ConfigurationError(
+                f"raw.exposures is {template!r}: unknown field {name!r}; there are {{day}}, {{tenant}}, {{surface}}"
+            )
+    patterns = {expand(template, probe, tenant="t", surface="s") for probe in _PROBES}
+    if len(patterns) < len(_PROBES):
+        raise ConfigurationError(f"raw.exposures is {template!r}: it names one file for several days; add {{day}}")
+
+
+def fixed_part(pattern: str) -> str:
+    """Return what every name that the pattern takes begins with."""
+    return _WILDCARD.split(pattern, maxsplit=1)[0]
+
+
+def takes(pattern: str, key: str) -> bool:
+    """Tell whether a glob takes the key of an object, with the meaning that it has over paths of files.
+
+    `*`, `?` and `[...]` stay within a segment, `**` stands for any number of segments, and none of them takes a segment
+    that begins with a dot.
+    """
+    return _match(pattern.split("/"), key.split("/"))
+
+
+def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
+    if not segments:
+        return not parts
+    first, rest = segments[0], segments[1:]
+    if first == "**":
+        shown = next((n for n, part in enumerate(parts) if part.startswith(".")), len(parts))
+        return any(_match(rest, parts[n:]) for n in range(shown + 1))
+    if not parts or (parts[0].startswith(".") and not first.startswith(".")):
+        return False
+    return fnmatchcase(parts[0], first) and _match(rest, parts[1:])
