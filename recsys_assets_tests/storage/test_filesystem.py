@@ -174,14 +174,18 @@ def test_a_name_that_may_not_last_is_an_unknown_outcome(store, monkeypatch):  # 
         store.swap("a", b"second", expected=etag)
 
 
-def test_files_follow_the_umask(root):  # F50
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"),
+    [pytest.param(0o027, 0o640, 0o750, id="F50 group reads"), pytest.param(0o077, 0o600, 0o700, id="F50 nobody else")],
+)
+def test_files_follow_the_umask(root, umask, file, folder):
     code = (
-        "import os; os.umask(0o027); from recsys_assets.storage.filesystem import FilesystemStore; "
+        f"import os; os.umask({umask}); from recsys_assets.storage.filesystem import FilesystemStore; "
         f"FilesystemStore({str(root)!r}).create('a/b', b'1')"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    assert stat.S_IMODE((root / "a" / "b").stat().st_mode) == 0o640
-    assert stat.S_IMODE((root / "a").stat().st_mode) == 0o750
+    assert stat.S_IMODE((root / "a" / "b").stat().st_mode) == file
+    assert stat.S_IMODE((root / "a").stat().st_mode) == folder
 
 
 def test_a_writer_that_is_stopped_with_the_lock_does_not_stop_the_others_for_ever(root):  # F6
