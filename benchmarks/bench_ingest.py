@@ -2,6 +2,8 @@
 
     python benchmarks/bench_ingest.py --events 1000000 [--folder /tmp/bench] [--step parse] [--rounds 3]
 
+Prints a Markdown table.
+
 Each step runs in a process of its own; its first round, which compiles or loads what is compiled, is not counted.
 Seconds are the best of the rounds, by the clock and of processor time (all threads); memory is the most anonymous
 memory that the process ever had, the interpreter and its libraries included.
@@ -64,7 +66,9 @@ def main(arguments: list[str]) -> None:
     for step in STEPS:
         command = [sys.executable, __file__, "--step", step, *arguments]
         told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"{step:16}", *(f"{name} {value:<10}" for name, value in told.items()))
+        if step == next(iter(STEPS)):
+            print("| step |" + "".join(f" {name} |" for name in told) + "\n|---|" + "---:|" * len(told))
+        print(f"| {step} |" + "".join(f" {value} |" for value in told.values()), flush=True)
 
 
 def measure(step: Step, lines: Path, events: int, rounds: int) -> dict[str, object]:

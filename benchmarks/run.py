@@ -18,6 +18,7 @@ from process import EngineFailedError, Run, run_process
 from report import write_report
 
 ROOT = Path(__file__).parents[1]
+MAX_ASIDE_EVENTS = 1_000_000
 
 Runs = dict[int, dict[str, list[Run]]]
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s", flush=True)
         failures += disagreements(runs[events], events=events)
     told = {engine.name: engine.told for engine in engines}
-    write_report(runs, told, folder=chosen.out, rounds=chosen.rounds, small_operations=small_operations())
+    write_report(runs, told, folder=chosen.out, rounds=chosen.rounds, asides=asides(chosen))
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
@@ -58,9 +59,18 @@ def measure(engine: Engine, data: Path) -> Run:
     return run
 
 
-def small_operations() -> str:
-    """Return the table of what it costs to ship, undo and read, measured in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("bench_pointer.py"))]
+def asides(chosen: argparse.Namespace) -> dict[str, str]:
+    """Return the tables of what is measured beside the engines, each in a process of its own, by its program."""
+    day, lines = str(min(max(chosen.events), MAX_ASIDE_EVENTS)), ["--rounds", str(chosen.rounds)]
+    return {
+        "bench_ingest.py": _table("bench_ingest.py", "--events", day, "--folder", str(chosen.data), *lines),
+        "bench_windows.py": _table("bench_windows.py", "--events", str(int(day) // 10), "--data", str(chosen.data)),
+        "bench_pointer.py": _table("bench_pointer.py"),
+    }
+
+
+def _table(program: str, *arguments: str) -> str:
+    command = [sys.executable, str(Path(__file__).with_name(program)), *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
