@@ -1,0 +1,69 @@
+"""Compiles what is compiled, so that the first day after an installation need not: a tiny day through every stage.
+
+    python -m recsys_assets.stages.warm_up
+
+Compiled code is kept beside the sources; a later call finds it there and takes a second or two.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from recsys_assets.config import Settings, parse_settings
+from recsys_assets.stages.artifact import build_artifact, judge_artifact
+from recsys_assets.stages.canonical import build_canonical, judge_canonical
+from recsys_assets.stages.raw import build_raw
+from recsys_assets.storage.memory import MemoryStore
+
+DAYS = (date(2026, 1, 1), date(2026, 1, 2))
+CONFIG = """
+[raw]
+exposures = "{day}.jsonl"
+catalog = "catalog.jsonl"
+[[targets]]
+tenant = "warm"
+surface = "up"
+"""
+
+
+def warm_up() -> None:
+    """Build and judge days of six events in a folder that is gone afterwards, with windows of one and of two days."""
+    with TemporaryDirectory() as folder:
+        base = Path(folder)
+        for day in DAYS:
+            (base / f"{day}.jsonl").write_text(_events(day), encoding="utf-8")
+        (base / "catalog.jsonl").write_text('{"item_id":"i0","tags":["t"]}\n', encoding="utf-8")
+        for days in (1, 2):
+            build_days(parse_settings((_windows(days) + CONFIG).encode(), name="warm-up", base=base), DAYS)
+
+
+def build_days(settings: Settings, days: Sequence[date]) -> None:
+    """Build and judge every stage of these days, in memory, and of the last one every kind."""
+    store, row = MemoryStore(), settings.targets[0]
+    for day in days:
+        build_raw(store, settings, day)
+        build_canonical(store, settings, row, day)
+        judge_canonical(store, settings, row, day)
+    for kind in settings.artifacts.kinds:
+        build_artifact(store, settings, row, kind, days[-1], run_id="warm-up")
+        judge_artifact(store, settings, row, kind, days[-1])
+
+
+def _events(day: date) -> str:
+    lines: list[str] = []
+    for place in range(6):
+        event = {"v": 1, "ts": f"{day}T08:00:0{place}Z", "tenant": "warm", "surface": "up", "rank": place}
+        ids = {"session_id": f"s{place % 2}", "user_id": f"u{place % 2}", "item_id": f"i{place % 3}", "event": "click"}
+        lines.append(json.dumps(event | ids, separators=(",", ":")))
+    return "\n".join([*lines, "{"]) + "\n"
+
+
+def _windows(days: int) -> str:
+    kinds = ("popularity", "cooc", "implicit", "session_seq")
+    return "".join(f"[artifacts.{kind}]\nwindow_days = {days}\n" for kind in kinds)
+
+
+if __name__ == "__main__":
+    warm_up()

@@ -1,0 +1,38 @@
+"""The warm-up compiles all that an ordinary day calls."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DAY = """
+import json, sys, tempfile
+from datetime import date, timedelta
+from pathlib import Path
+from recsys_assets.config import parse_settings
+from recsys_assets.stages.warm_up import CONFIG, build_days
+folder = Path(tempfile.mkdtemp())
+days = [date(2026, 3, 1), date(2026, 3, 2)]
+for day in days:
+    lines = [{"v": 1, "ts": f"{day}T09:00:00.{n:03d}Z", "tenant": "warm", "surface": "up", "session_id": f"s{n // 9}",
+              "item_id": f"item {n % 7} é", **({"user_id": f"u{n % 4}"} if n % 3 else {})} for n in range(300)]
+    (folder / f"{day}.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\\n" for line in lines))
+(folder / "catalog.jsonl").write_text('{"item_id":"a","tags":["x"]}\\n')
+build_days(parse_settings(CONFIG.encode(), name="test", base=folder), days)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_left_to_compile_after_it(tmp_path):
+    """Names without rank, request and event, other characters, other lengths: all run what is there."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for program in (["-m", "recsys_assets.stages.warm_up"], ["-c", DAY]):
+        subprocess.run([sys.executable, *program], env=environment, check=True, cwd=ROOT, timeout=300)
+        compiled = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
+        if program[0] == "-m":
+            warm = compiled
+    assert len(warm) > 20
+    assert compiled == warm
