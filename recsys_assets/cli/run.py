@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 
@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.report import AssetLine, read_result
-from recsys_assets.config import Settings, load_settings
+from recsys_assets.config import Settings, TargetSettings, load_settings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.stages.standing import stands
+from recsys_assets.storage.open import open_store
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -28,28 +30,26 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @click.option("--surface")
 @click.option("--start", type=day_type, required=True, help="first day, like 2026-01-31")
 @click.option("--end", type=day_type, help="last day, included; the first day when left out")
-def run(*, config: str | None, tenant: str | None, surface: str | None, start: date, end: date | None) -> int:
+@click.option("--resume", is_flag=True, help="pass over days that are done; the last day is always built")
+def run(
+    *, config: str | None, tenant: str | None, surface: str | None, start: date, end: date | None, resume: bool
+) -> int:
     """Build, gate and ship every day from START to END, oldest first; what is live never moves back."""
     _quiet_what_the_lines_say_better()
     settings = load_settings(config)
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
+    done = _days_done(settings, rows, days[:-1]) if resume else set[date]()
     job = build_definitions(settings, rows=rows).resolve_job_def(BUILD_ALL)
     failures: list[AssetLine] = []
     with _instance() as instance, _progress(len(days)) as progress:
         for day in days:
-            result = job.execute_in_process(
-                partition_key=day.isoformat(),
-                instance=instance,
-                raise_on_error=False,
-                run_config=QUIET,
-            )
-            for line in read_result(result, day):
-                progress.console.print(line.text, style=line.style, highlight=False, soft_wrap=True, markup=False)
+            for line in [] if day in done else _build(job, day, instance):
+                _print(progress, line)
                 if line.failed:
                     failures.append(line)
             progress.advance(progress.task_ids[0])
-    return _summary(days, failures)
+    return _summary(days, done, failures)
 
 
 def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:
@@ -66,7 +66,30 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
         raise ConfigurationError(f"--end {end} is after partitions.end {last}: end earlier, or change the setting")
     if end >= today:
         raise ConfigurationError(f"--end {end} has not ended in UTC: the last whole day is {today - timedelta(days=1)}")
-    return [start + timedelta(days=n) for n in range((end - start).days + 1)]
+    count = (end - start).days + 1
+    if count > settings.limits.max_days:
+        raise ConfigurationError(
+            f"--start {start} to --end {end} are {count} days, limits.max_days allows {settings.limits.max_days}: "
+            "make several calls of it, or change the setting"
+        )
+    return [start + timedelta(days=n) for n in range(count)]
+
+
+def _days_done(settings: Settings, rows: Sequence[TargetSettings], days: Sequence[date]) -> set[date]:
+    """Return the days that are done for every target."""
+    store = open_store(settings.resolve(settings.storage.root))
+    return {day for day in days if all(stands(store, settings, row, day) for row in rows)}
+
+
+def _build(job: dg.JobDefinition, day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
+    result = job.execute_in_process(
+        partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET
+    )
+    return read_result(result, day)
+
+
+def _print(progress: Progress, line: AssetLine) -> None:
+    progress.console.print(line.text, style=line.style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _quiet_what_the_lines_say_better() -> None:
@@ -103,11 +126,14 @@ def _progress(total: int) -> Generator[Progress]:
         yield progress
 
 
-def _summary(days: list[date], failures: list[AssetLine]) -> int:
+def _summary(days: Sequence[date], passed_over: Collection[date], failures: Sequence[AssetLine]) -> int:
+    told = f"{len(days)} day(s) done"
+    if passed_over:
+        told += f", {len(passed_over)} of them before"
     if not failures:
-        click.echo(f"{len(days)} day(s) done")
+        click.echo(told)
         return 0
-    click.echo(f"{len(days)} day(s) done, {len(failures)} failure(s):", err=True)
+    click.echo(f"{told}, {len(failures)} failure(s):", err=True)
     for line in failures:
         click.echo(f"  {line.text}", err=True)
     return EXIT_REFUSED
