@@ -23,6 +23,7 @@ COMMANDS = {
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "api": "recsys_assets.cli.api:run_api",
     "probe": "recsys_assets.cli.repair:run_probe",
+    "drill": "recsys_assets.cli.drill:drill",
 }
 
 EXIT_REFUSED = 1

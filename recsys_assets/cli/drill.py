@@ -1,0 +1,149 @@
+"""Drills: a runbook walked on a scratch store, by the commands one would type, each held to its exit code."""
+
+import os
+import shlex
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import click
+
+from recsys_assets.cli.main import EXIT_REFUSED, recsys_assets
+from recsys_assets.cli.options import clock
+from recsys_assets.cli.scratch import BAD_ITEM, TARGET, ScratchShop, open_scratch_shop
+from recsys_assets.errors import ConfigurationError, RecsysAssetsError
+from recsys_assets.serving.reader import Reader
+from recsys_assets.storage.filesystem import FilesystemStore
+
+_SHOWN_ITEMS = 5
+_WHY = ("--reason", "drill: items without ids")
+
+
+@click.group("drill")
+def drill() -> None:
+    """Practise a runbook on a scratch store; nothing that is live is touched."""
+
+
+@drill.command("bad-release")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="keep the scratch store here (an empty or new folder) to go on by hand; else it is removed at the end",
+)
+@click.option("--pause", is_flag=True, help="wait for Enter before each command")
+def run_bad_release(*, folder: Path | None, pause: bool) -> int:
+    """Ship a bad release that passes every gate, see it, roll it back, and let the next good day ship.
+
+    Follows docs/runbooks/bad-release.md. Ends with 1 if a step does not end as it should.
+    """
+    with _scratch_folder(folder) as place, _without_dagster_home():
+        drilled = _Drill(open_scratch_shop(place, first_day=clock().date() - timedelta(days=3)), pause)
+        _walk(drilled)
+        drilled.tell(f"Done. The store is in {place}: try --config {drilled.shop.config}." if folder else "Done.")
+    return 0
+
+
+def _walk(drilled: "_Drill") -> None:
+    today = clock().date()
+    before, bad, after = (today - timedelta(days=days) for days in (3, 2, 1))
+    drilled.tell(f"{before} is a good day, and ships.")
+    drilled.shop.send(before)
+    drilled.build("--start", str(before))
+    drilled.expect(is_bad=False)
+
+    drilled.tell(f"{bad}: a page loses the ids of its items. Every line can be read, every gate passes, and it ships.")
+    drilled.shop.send(bad, is_bad=True)
+    drilled.build("--start", str(bad))
+    drilled.expect(is_bad=True)
+
+    drilled.tell("Somebody calls. Look first: what shipped when, and what a rollback would do. Nothing changes.")
+    drilled.command("log", "--limit", "3")
+    drilled.command("rollback", "--to", "previous", *_WHY, "--dry-run")
+    drilled.expect(is_bad=True)
+
+    drilled.tell("Go back. What it goes back to is verified first; nothing is computed.")
+    seconds = drilled.command("rollback", "--to", "previous", *_WHY)
+    drilled.expect(is_bad=False)
+    drilled.tell(
+        f"That took {seconds:.2f} s. The release that was left is marked bad: building its day again ships nothing."
+    )
+    drilled.build("--start", str(bad), code=EXIT_REFUSED)
+    drilled.expect(is_bad=False)
+
+    drilled.tell(f"The page is mended, its day sent again, and {after} is good. It ships, and the hold ends by itself.")
+    drilled.shop.send(bad)
+    drilled.shop.send(after)
+    drilled.build("--start", str(bad), "--end", str(after))
+    drilled.expect(is_bad=False)
+    drilled.command("status")
+    drilled.command("verify")
+
+
+@dataclass(frozen=True, slots=True)
+class _Drill:
+    """The shop that is drilled on, and whether somebody wants to press Enter."""
+
+    shop: ScratchShop
+    pause: bool
+
+    def tell(self, text: str) -> None:
+        """Say what happens next."""
+        click.secho(f"\n{text}", bold=True)
+
+    def build(self, *arguments: str, code: int = 0) -> None:
+        """Build days of the target."""
+        self.command("run", *arguments, code=code)
+
+    def command(self, name: str, *arguments: str, code: int = 0) -> float:
+        """Show a command, run it, hold it to its exit code, and return its seconds."""
+        line = [name, "--config", str(self.shop.config), "--tenant", TARGET.tenant, "--surface", TARGET.surface]
+        line += arguments
+        click.secho(f"$ recsys-assets {shlex.join(line)}", fg="cyan")
+        if self.pause:
+            click.pause("press Enter")
+        started = perf_counter()
+        try:
+            found = recsys_assets.main(line, prog_name="recsys-assets", standalone_mode=False) or 0
+        except RecsysAssetsError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            found = EXIT_REFUSED
+        if found != code:
+            raise click.ClickException(f"the drill failed: `{name}` ended with {found}, not with {code}")
+        return perf_counter() - started
+
+    def expect(self, *, is_bad: bool) -> None:
+        """Show what a service serves now, and hold it to what it should be."""
+        reader = Reader(FilesystemStore(self.shop.store), TARGET.tenant, TARGET.surface)
+        reader.refresh()
+        with reader.snapshot() as live:
+            items = [row.item_id for row in live.top_items(_SHOWN_ITEMS)]
+        click.echo(f"a service recommends: {', '.join(items)}")
+        if (BAD_ITEM in items) is not is_bad:
+            raise click.ClickException("the drill failed: that is not what should be live now")
+
+
+@contextmanager
+def _scratch_folder(folder: Path | None) -> Generator[Path]:
+    """Give a folder that is empty, so that no drill can meet a store that somebody needs."""
+    if folder is None:
+        with TemporaryDirectory(prefix="recsys-drill-") as made:
+            yield Path(made)
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"--folder {folder} is not empty: name a new one")
+    yield folder.absolute()
+
+
+@contextmanager
+def _without_dagster_home() -> Generator[None]:
+    """Keep the runs of a drill out of the history of the instance that $DAGSTER_HOME names."""
+    home = os.environ.pop("DAGSTER_HOME", None)
+    try:
+        yield
+    finally:
+        if home is not None:
+            os.environ["DAGSTER_HOME"] = home
