@@ -34,8 +34,9 @@ def arrow_column(name: str, values: NDArray[Any]) -> Any:
 
 
 def arrow_strings(strings: Strings) -> Any:
-    """Return strings as a large_string array that shares their memory."""
-    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(strings.offsets), pa.py_buffer(strings.data))
+    """Return strings as a large_string array that shares their memory, and ends where they do: files pad with zeros."""
+    data = strings.data[: int(strings.offsets[-1])]
+    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(strings.offsets), pa.py_buffer(data))
 
 
 def strings_of(array: Any) -> Strings:
