@@ -21,9 +21,9 @@ ReleaseName = Annotated[
     ),
 ]
 Day = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", min_length=10, max_length=10)]
-Cursor = Annotated[
-    str, msgspec.Meta(pattern="^[0-9a-z-]{1,100}$", max_length=100, description="`next` of the page before")
-]
+_NEXT: Final = "`next` of the page before"
+Number = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,15}$", max_length=15, description=_NEXT)]
+Cursor = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,18}-[0-9a-f]{64}$", max_length=83, description=_NEXT)]
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 RowsSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
 Depth = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEPTH)]
@@ -41,7 +41,7 @@ class PageAsked(Nothing, frozen=True, kw_only=True):
     """A page of a list."""
 
     limit: PageSize = 20
-    cursor: Cursor | None = None
+    cursor: Number | None = None
 
 
 class TargetAsked(Nothing, frozen=True, kw_only=True):
@@ -52,10 +52,17 @@ class TargetAsked(Nothing, frozen=True, kw_only=True):
 
 
 class TargetPageAsked(TargetAsked, frozen=True, kw_only=True):
-    """A page of something that a target has."""
+    """A page of the releases of a target."""
 
     limit: PageSize = 20
     cursor: Cursor | None = None
+
+
+class JournalAsked(TargetAsked, frozen=True, kw_only=True):
+    """A page of a target's journal."""
+
+    limit: PageSize = 20
+    cursor: Number | None = None
 
 
 class ReleaseAsked(TargetAsked, frozen=True, kw_only=True):

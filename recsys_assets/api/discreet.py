@@ -10,7 +10,8 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.manifest.documents import JournalEntry
 
 _PLACE: Final = re.compile(
-    r"\b(?:https?|file|s3)://[^\s'\",;)]*"  # addresses, endpoints, buckets
+    r"\b[a-z0-9]+://[^\s'\",;)]*"  # addresses, endpoints, buckets
+    r"|\b(?:registry|releases|artifacts|staging|canonical|raw|quarantine|intents|trash|tallies)/[^\s'\",;)]+"  # keys
     r"|\barn:[^\s'\",;)]+"
     r"|(?<![\w.~-])(?:/[\w.@+~-]+){2,}/?"  # absolute paths
     r"|\b[A-Za-z]:\\[^\s'\",;)]*"

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from recsys_assets.api.asking import AtAsked, TargetPageAsked
+from recsys_assets.api.asking import AtAsked, JournalAsked
 from recsys_assets.api.discreet import discreet_entry
-from recsys_assets.api.paging import Page, number_of, page_of
+from recsys_assets.api.paging import Page, page_of
 from recsys_assets.api.site import Site
 from recsys_assets.errors import UnknownAddressError
 from recsys_assets.manifest.documents import JournalEntry
@@ -39,10 +39,10 @@ def show_at(site: Site, asked: AtAsked) -> LiveView:
     )
 
 
-def list_journal(site: Site, asked: TargetPageAsked) -> Page[JournalEntry]:
+def list_journal(site: Site, asked: JournalAsked) -> Page[JournalEntry]:
     """Return who did what to a target's pointer, when and why, the newest first; refusals too."""
     target = site.find(asked.tenant, asked.surface)
-    before = None if asked.cursor is None else number_of(asked.cursor)
+    before = None if asked.cursor is None else int(asked.cursor)
     newest = tail(site.store, target)
     first = newest.sequence if newest else 0
     if before is not None:

@@ -54,7 +54,7 @@ def _targets_page(site: Site, asked: asking.PageAsked) -> dict[str, Any]:
 
 def _target_page(site: Site, asked: asking.TargetPageAsked) -> dict[str, Any]:
     one = asking.TargetAsked(tenant=asked.tenant, surface=asked.surface)
-    recent = asking.TargetPageAsked(tenant=asked.tenant, surface=asked.surface, limit=_RECENT)
+    recent = asking.JournalAsked(tenant=asked.tenant, surface=asked.surface, limit=_RECENT)
     return {
         "target": targets.show_target(site, one),
         "freshness": targets.show_freshness(site, one),

@@ -47,7 +47,7 @@ ROUTES: Final = (
     Route(f"{_TARGET}/tree", asking.TreeAsked, Node, releases.show_tree),
     Route(f"{_TARGET}/diff", asking.DiffAsked, releases.DiffView, releases.show_diff),
     Route(f"{_TARGET}/at", asking.AtAsked, history.LiveView, history.show_at),
-    Route(f"{_TARGET}/journal", asking.TargetPageAsked, Page[JournalEntry], history.list_journal),
+    Route(f"{_TARGET}/journal", asking.JournalAsked, Page[JournalEntry], history.list_journal),
     Route(f"{_TARGET}/days/{{day}}/usedby", asking.DayAsked, Page[artifacts.Holder], artifacts.list_day_users),
     Route(f"{_ARTIFACT}/metadata", asking.ArtifactAsked, artifacts.Metadata, artifacts.show_metadata),
     Route(f"{_ARTIFACT}/expand", asking.ArtifactAsked, artifacts.Expanded, artifacts.show_expanded),

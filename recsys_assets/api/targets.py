@@ -9,7 +9,7 @@ import msgspec
 
 from recsys_assets.api.asking import PageAsked, TargetAsked
 from recsys_assets.api.discreet import discreet, discreet_entry
-from recsys_assets.api.paging import MAX_LISTED, Page, number_of, page_of
+from recsys_assets.api.paging import MAX_LISTED, Page, page_of
 from recsys_assets.api.site import Site
 from recsys_assets.identity import Target
 from recsys_assets.manifest.documents import Hold, JournalEntry
@@ -61,7 +61,7 @@ class Stats:
 
 def list_targets(site: Site, asked: PageAsked) -> Page[TargetView]:
     """Return the configured targets in the order of the configuration, each with what is live of it."""
-    start = 0 if asked.cursor is None else number_of(asked.cursor)
+    start = 0 if asked.cursor is None else int(asked.cursor)
     chosen = site.targets[start : start + asked.limit + 1]
     cursors = [str(start + n) for n in range(1, len(chosen) + 1)]
     views = [*_views(site, chosen[: asked.limit])]
