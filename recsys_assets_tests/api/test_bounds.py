@@ -1,0 +1,143 @@
+"""What keeps answers small and the store unbothered: pages, the shelf, metrics' series, and texts made discreet."""
+
+import pytest
+
+from recsys_assets.api import metrics, shelf
+from recsys_assets.api.discreet import HIDDEN, base_name, discreet
+from recsys_assets.api.metrics import Scrapes, metrics_text
+from recsys_assets.api.openapi import describe
+from recsys_assets.api.shelf import Shelf
+from recsys_assets.api.site import Site
+from recsys_assets.serving.served import ServedArtifact
+from recsys_assets_tests.api.conftest import settings_in
+
+HOME = "/v1/targets/shop/home"
+
+
+def walk(client, path, **query):
+    pages = []
+    while True:
+        page = client.get(path, params=query).json()
+        pages.append(page["items"])
+        if page["next"] is None:
+            return pages
+        query["cursor"] = page["next"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 7, 100])
+@pytest.mark.parametrize(("path", "name"), [(f"{HOME}/releases", "id"), (f"{HOME}/journal", "sequence")])
+def test_pages_hold_every_item_once_and_no_more_than_asked(client, shop, limit, path, name):
+    for n in range(3, 5):
+        shop.ship(n)
+    pages = walk(client, path, limit=limit)
+    assert all(len(page) <= limit for page in pages)
+    found = [item[name] for page in pages for item in page]
+    assert found == [item[name] for item in walk(client, path, limit=100)[0]]
+    assert len(set(found)) == len(found) == 5
+
+
+def test_targets_come_in_pages_too(store, tmp_path, open_client):
+    settings = settings_in(tmp_path, targets=[("shop", f"s{n}") for n in range(7)])
+    pages = walk(open_client(store, settings=settings), "/v1/targets", limit=3)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [row["surface"] for page in pages for row in page] == [f"s{n}" for n in range(7)]
+
+
+def test_rows_come_in_pages(client, shop):
+    release = shop.ship(4, popularity={f"i{n:03}": 1 for n in range(120)})
+    at, start, found = f"/v1/artifacts/{release.refs['popularity'].version}/rows", 0, []
+    while start is not None:
+        page = client.get(at, params={"start": start, "limit": 50}).json()
+        found += [row["item_id"] for row in page["rows"]]
+        start = page["next"]
+    assert found == [f"i{n:03}" for n in range(120)]
+    assert client.get(at, params={"start": 10**9}).json()["rows"] == []
+
+
+def test_a_version_that_could_lie_anywhere_needs_its_target_named(store, tmp_path, open_client, shop):
+    release = shop.ship(0)
+    settings = settings_in(tmp_path, targets=[("shop", "home"), *(("shop", f"s{n}") for n in range(120))])
+    client = open_client(store, settings=settings)
+    at = f"/v1/artifacts/{release.refs['cooc'].version}/metadata"
+    assert client.get(at).status_code == 422
+    assert client.get(at, params={"tenant": "shop", "surface": "home"}).status_code == 200
+
+
+def artifact(version, size):
+    return ServedArtifact("cooc", version, bytes(size), "", "", None)
+
+
+def test_the_shelf_gives_up_what_was_asked_for_least_lately():
+    kept, loads = Shelf(max_bytes=25), []
+
+    def take(version, size=10):
+        return kept.take(version, lambda: loads.append(version) or artifact(version, size))
+
+    for version in ("a", "b", "a", "c", "a", "b"):
+        take(version)
+    assert loads == ["a", "b", "c", "b"]
+    take("large", 26)
+    take("large", 26)
+    assert loads[-2:] == ["large", "large"]
+    assert shelf.MAX_BYTES > 10_000_000
+
+
+def test_metrics_have_a_sample_for_each_target_and_none_for_what_is_unknown(store, releases, settings):
+    assert releases
+    lines = metrics_text(Site(store, settings)).splitlines()
+    assert 'recsys_target_live{tenant="shop",surface="home"} 1' in lines
+    assert 'recsys_target_live{tenant="shop",surface="cart"} 0' in lines
+    aged = [line for line in lines if line.startswith("recsys_target_data_age_days{")]
+    assert len(aged) == 1
+    assert "recsys_targets_left_out 0" in lines
+
+
+def test_metrics_of_many_targets_are_cut_and_say_so(store, tmp_path):
+    many = metrics.MAX_TARGETS + 5
+    settings = settings_in(tmp_path, targets=[("shop", f"s{n}") for n in range(many)])
+    text = metrics_text(Site(store, settings))
+    assert text.count("recsys_target_live{") == metrics.MAX_TARGETS
+    assert "recsys_targets_left_out 5\n" in text
+
+
+def test_many_scrapes_ask_the_store_once(store, releases, settings, shop):
+    scrapes, site = Scrapes(kept_seconds=1000), Site(store, settings)
+    before = scrapes.text(site)
+    shop.ship(9)
+    assert scrapes.text(site) == before
+    assert Scrapes(kept_seconds=0).text(site) != before
+    assert releases
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("s3://bucket/a/b: denied", f"{HIDDEN} denied", id="bucket"),
+        pytest.param("[Errno 2] no file: '/srv/data/x.json'", f"[Errno 2] no file: '{HIDDEN}'", id="folder"),
+        pytest.param('to "http://10.0.0.1:9000/b", again', f'to "{HIDDEN}", again', id="endpoint"),
+        pytest.param("registry/current/a/b/manifest.json is no Pointer", f"{HIDDEN} is no Pointer", id="key"),
+        pytest.param("arn:aws:s3:::bucket/x refused", f"{HIDDEN} refused", id="arn"),
+        pytest.param(
+            "build of 2026-01-02 by ada@host, 3/4 done", "build of 2026-01-02 by ada@host, 3/4 done", id="words"
+        ),
+        pytest.param("shop/home: held", "shop/home: held", id="target"),
+    ],
+)
+def test_texts_lose_the_places_that_they_name(text, told):
+    assert discreet(text) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "last"), [("/a/b/c.jsonl", "c.jsonl"), ("s3://b/c.gz", "c.gz"), ("C:\\x\\y", "y"), ("z", "z")]
+)
+def test_files_are_called_without_their_folder(name, last):
+    assert base_name(name) == last
+
+
+def test_the_description_names_every_route_with_get_alone(client):
+    told = client.get("/openapi.json").json()
+    assert told == describe()
+    assert {method for path in told["paths"].values() for method in path} == {"get"}
+    assert len(told["paths"]) == 20
+    ids = [path["get"]["operationId"] for path in told["paths"].values()]
+    assert len(set(ids)) == len(ids)

@@ -1,0 +1,107 @@
+"""The command on a real port: without Dagster and frames, fuzzed against its own description, seen by a real browser."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets_tests.api.serving_api import CHROMIUM, RUN, seen, served
+from recsys_assets_tests.serving.releases import Shop
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"dagster", "dagster_aws", "polars", "numba", "pandera", "dagster_webserver"}:
+            raise ImportError(name + " is not here")
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    found = tmp_path_factory.mktemp("api")
+    settings_in(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def shop(folder):
+    shop = Shop(FilesystemStore(folder / "store"))
+    for n in range(3):
+        shop.ship(n, popularity={f"item {n}": 7, "<script>alert(1)</script>": 3})
+    return shop
+
+
+@pytest.fixture(scope="module")
+def server(folder, shop):
+    assert shop
+    with served(folder / "recsys.toml", code=BLOCKED + RUN) as (url, _):
+        yield url
+
+
+@pytest.mark.slow
+def test_it_serves_without_dagster_and_frames_and_ends_on_a_signal(folder, shop):
+    assert shop
+    with served(folder / "recsys.toml", code=BLOCKED + RUN) as (url, process):
+        assert httpx.get(f"{url}/v1/targets").json()["items"][0]["surface"] == "home"
+        process.terminate()
+        process.wait(timeout=20)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [True, False], ids=["names that there are", "any names"])
+def test_no_question_that_can_be_asked_breaks_it_and_every_answer_is_as_described(server, folder, known):
+    live = httpx.get(f"{server}/v1/targets/shop/home").json()
+    names = {
+        "tenant": "shop",
+        "surface": "home",
+        "version": live["versions"]["cooc"],
+        "release": "live",
+        "kind": "cooc",
+    }
+    config = folder / f"schemathesis-{known}.toml"
+    rows = [f'{name} = "{value}"' for name, value in names.items()] if known else []
+    config.write_text("[parameters]\n" + "\n".join(rows))
+    program = Path(sys.executable).with_name("schemathesis")
+    command = [program, "--config-file", config, "run", f"{server}/openapi.json", "--seed", "1", "--no-color"]
+    command += ["--max-examples", "10", "--phases", "coverage,fuzzing", "--checks", "all"]
+    command += [] if known else ["--exclude-checks", "positive_data_acceptance"]  # a hostile name is a string too
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "Tested: 20" in done.stdout
+
+
+pages = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install one to see the pages in it")
+
+
+@pytest.mark.slow
+@pages
+def test_a_browser_walks_from_the_targets_to_a_row(server, folder):
+    start = seen(f"{server}/", folder, "--dump-dom")
+    assert "shop/home" in start
+    assert "nothing is live" in start
+    live = httpx.get(f"{server}/v1/targets/shop/home").json()
+    release = seen(f"{server}/targets/shop/home/releases/{live['release']}", folder, "--dump-dom")
+    assert release.count("canonical day") == 5
+    popularity = f"{server}/artifacts/{live['versions']['popularity']}"
+    rows = seen(popularity, folder, "--dump-dom")
+    assert "item 2" in rows
+    assert "<script>" not in rows
+    assert "item 2" in seen(f"{popularity}?id=item+2", folder, "--dump-dom")
+    assert "No row of item 9" in seen(f"{popularity}?id=item+9", folder, "--dump-dom")
+
+
+@pytest.mark.slow
+@pages
+def test_a_browser_draws_the_page_with_its_style(server, folder):
+    picture = folder / "page.png"
+    seen(f"{server}/", folder, f"--screenshot={picture}", "--window-size=800,600")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert httpx.get(f"{server}/style.css").headers["content-type"].startswith("text/css")
