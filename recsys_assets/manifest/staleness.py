@@ -57,8 +57,8 @@ class Wanted:
 
     @property
     def due(self) -> datetime | None:
-        """Since when it must be live."""
-        return _end(self.day) + self.max_age if self.day else None
+        """Since when it must be live: since the day before it is too old."""
+        return _end(self.day) - timedelta(days=1) + self.max_age if self.day else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,11 @@ class Freshness:
 
 
 def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | None) -> Wanted:
-    """Return which day's data must be live: the newest that ended `max_age` ago, among the days that exist."""
-    day = (now.astimezone(UTC) - max_age).date() - timedelta(days=1)
+    """Return which day's data must be live, at least: the oldest that ended less than `max_age` ago.
+
+    Below 24 hours that may be a day which goes on: such data is stale for a part of every day.
+    """
+    day = (now.astimezone(UTC) - max_age).date()
     day = min(day, last) if last is not None else day
     return Wanted(day if day >= first else None, max_age, now)
 

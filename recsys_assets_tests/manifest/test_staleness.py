@@ -17,7 +17,7 @@ from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
 from recsys_assets_tests.manifest.staging import KINDS, TARGET, Shop, day, report_of
 
 AGE = timedelta(hours=30)
-DUE = datetime(2026, 3, 4, 6, tzinfo=UTC)  # when data through day(1), 2 March, must be live
+DUE = datetime(2026, 3, 3, 6, tzinfo=UTC)  # when data through day(1), 2 March, must be live
 ANN = Actor("ann", "prices are wrong")
 REFUSED = Finding("volume", Verdict.REFUSED, 0, {"min_events": 1}, "0 events, at least 1")
 
@@ -37,7 +37,7 @@ def explain(shop, raw=None, *, now=DUE):
 
 def test_data_is_fresh_until_the_instant_at_which_the_next_day_is_due(shop):
     before = explain(shop, now=DUE - timedelta(seconds=1))
-    assert (before.fresh, before.wanted_through, before.age_hours) == (True, day(0), 54.0)
+    assert (before.fresh, before.wanted_through, before.age_hours) == (True, day(0), 30.0)
     after = explain(shop)
     assert (after.fresh, after.cause, after.wanted_through) == (False, Cause.INPUT_MISSING, day(1))
     shop.ship(1)
@@ -54,7 +54,7 @@ def test_data_is_fresh_until_the_instant_at_which_the_next_day_is_due(shop):
         pytest.param(DUE.astimezone(tz=None), None, day(1), id="F16 in another zone"),
     ],
 )
-def test_the_wanted_day_is_the_newest_that_ended_long_enough_ago(now, last, wanted):
+def test_the_wanted_day_is_the_oldest_that_ended_less_than_the_age_ago(now, last, wanted):
     assert wanted_at(now, max_age=AGE, first=day(0), last=last).day == wanted
 
 
