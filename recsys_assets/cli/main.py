@@ -19,6 +19,7 @@ COMMANDS = {
     "hold": "recsys_assets.cli.change:run_hold",
     "release-hold": "recsys_assets.cli.change:run_release_hold",
     "restore-pointer": "recsys_assets.cli.change:run_restore_pointer",
+    "retire": "recsys_assets.cli.retire:run_retire",
     "collect": "recsys_assets.cli.collect:run_collect",
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "api": "recsys_assets.cli.api:run_api",
