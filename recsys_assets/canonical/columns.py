@@ -49,6 +49,11 @@ def strings_of(array: Any) -> Strings:
     return Strings(np.concatenate([used, np.zeros(PADDING, np.uint8)]), (bounds - bounds[0]).astype(np.int64))
 
 
+def give_back_memory() -> None:
+    """Let the system have what Arrow freed and would keep: it is as much as the events, and others need it next."""
+    pa.default_memory_pool().release_unused()
+
+
 def codes_of(series: pl.Series) -> NDArray[np.uint32]:
     """Return a column of codes with `ABSENT` for null."""
     return series.cast(pl.UInt32).fill_null(ABSENT).to_numpy()

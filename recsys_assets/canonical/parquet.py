@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from recsys_assets.canonical.columns import arrow_strings, events_of, strings_of
+from recsys_assets.canonical.columns import arrow_strings, events_of, give_back_memory, strings_of
 from recsys_assets.canonical.dictionaries import merge_coded
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.sorting import ascending
@@ -48,7 +48,7 @@ def encode_events(events: Events) -> bytes:
         column_encoding={"ts": "DELTA_BINARY_PACKED"},
     )
     data = sink.getvalue().to_pybytes()
-    _give_back_memory()
+    give_back_memory()
     return data
 
 
@@ -74,23 +74,22 @@ def _decode(data: bytes, wanted: list[str]) -> tuple[dict[str, NDArray[Any]], di
         read = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded).read(columns=wanted)
     except (pa.ArrowException, OSError) as error:
         raise CorruptObjectError(f"no Parquet of canonical events: {error}; build the day again") from error
+    missing = [name for name in wanted if name not in read.column_names]
+    if missing:
+        raise CorruptObjectError(f"expected the column {missing[0]}, found {read.column_names}; build the day again")
+    columns = {name: read.column(name) for name in wanted}
+    del read  # so that each column is gone once it is taken over
     values: dict[str, NDArray[Any]] = {}
     ids: dict[str, Strings] = {}
     for name in wanted:
-        if name not in read.column_names:
-            raise CorruptObjectError(f"expected the column {name}, found {read.column_names}; build the day again")
-        column = read.column(name).combine_chunks()
+        column = columns.pop(name).combine_chunks()
         if name in ID_COLUMNS:
             values[name], ids[name] = _split_dictionary(name, column)
         else:
             values[name] = _numbers(name, column)
-    _give_back_memory()
+        del column
+        give_back_memory()
     return values, ids
-
-
-def _give_back_memory() -> None:
-    """Let the system have what Arrow freed and would keep: it is as much as the events, and others need it next."""
-    pa.default_memory_pool().release_unused()
 
 
 def _split_dictionary(name: str, column: Any) -> tuple[NDArray[np.uint32], Strings]:
