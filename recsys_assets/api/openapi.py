@@ -22,7 +22,6 @@ _FAILURES: Final = {
     422: "The question cannot be understood.",
     503: "The store does not answer: ask again later.",
 }
-_CONTENT: Final = {"type": "string", "format": "binary"}
 _HEADER: Final = {"in": "header", "required": False, "schema": {"type": "string"}}
 
 
@@ -67,8 +66,8 @@ def _content(components: Mapping[str, Any]) -> dict[str, Any]:
         "summary": "Return an artifact's bytes: the ETag is its version, single ranges are served, it never changes.",
         "parameters": parameters,
         "responses": {
-            "200": _response("All bytes.", _CONTENT, media=MEDIA),
-            "206": _response("The part that `Range` names.", _CONTENT, media=MEDIA),
+            "200": _response("All bytes: one JSON object.", {"type": "object"}),
+            "206": {"description": "The part that `Range` names."},
             "304": {"description": "The client has it."},
             "416": {"description": "The range lies beyond the end."},
             **_failures(_FAILURES),

@@ -1,4 +1,4 @@
-"""The command on a real port: without Dagster and frames, fuzzed against its own description, seen by a real browser."""
+"""The command on a real port: without Dagster and frames, fuzzed by its own description, seen by a real browser."""
 
 import subprocess
 import sys
