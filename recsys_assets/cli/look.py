@@ -1,5 +1,6 @@
 """Commands that only look: status, log, at, verify, diff."""
 
+from dataclasses import fields
 from datetime import datetime
 from itertools import islice
 
@@ -12,22 +13,27 @@ from recsys_assets.manifest.diff import KindDiff, diff
 from recsys_assets.manifest.history import LiveAt, live_at
 from recsys_assets.manifest.hold import is_loud
 from recsys_assets.manifest.journal import newest_first
+from recsys_assets.manifest.staleness import Freshness
 from recsys_assets.manifest.status import TargetStatus, status
 from recsys_assets.manifest.verify import verify
+from recsys_assets.stages.freshness import freshness
 
 
 @click.command("status")
 @target_options
 @json_option
 def show_status(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Show what is live per target and who serves it, how old its data is, holds, and how the last attempt ended."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    found = status(place.store, place.targets, now=clock())
+    """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt."""
+    place, now = open_place(config=config, tenant=tenant, surface=surface), clock()
+    found = status(place.store, place.targets, now=now)
+    ages = [
+        freshness(place.store, place.settings, place.settings.find(t.tenant, t.surface), now=now) for t in place.targets
+    ]
     if as_json:
-        print_json(found)
+        print_json([{**_fields(row), "freshness": age} for row, age in zip(found, ages, strict=True)])
     else:
-        columns = ("target", "release", "data through", "age in days", "hold", "last attempt", "consumers", "problems")
-        print_table("", columns, [_status_row(row) for row in found])
+        columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
+        print_table("", columns, [_status_row(row, age) for row, age in zip(found, ages, strict=True)])
     return EXIT_REFUSED if any(row.problems for row in found) else 0
 
 
@@ -95,6 +101,8 @@ def run_verify(*, config: str | None, tenant: str | None, surface: str | None, a
             print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows)
             for problem in one.problems:
                 click.echo(f"  problem: {problem}")
+            for note in one.notes:
+                click.echo(f"  note: {note}")
     return 0 if all(one.ok for one in found) else EXIT_REFUSED
 
 
@@ -132,7 +140,11 @@ def _diff_row(kind: KindDiff) -> tuple[object, ...]:
     )
 
 
-def _status_row(row: TargetStatus) -> tuple[object, ...]:
+def _fields(row: TargetStatus) -> dict[str, object]:
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
+def _status_row(row: TargetStatus, age: Freshness) -> tuple[object, ...]:
     hold = None
     if row.hold is not None:
         loud = "FORGOTTEN? " if is_loud(row.hold, now=clock()) else ""
@@ -142,7 +154,8 @@ def _status_row(row: TargetStatus) -> tuple[object, ...]:
     consumers = row.consumers.told if row.consumers else None
     problems = "; ".join(row.problems)
     target, release = f"{row.tenant}/{row.surface}", short(row.release)
-    return target, release, row.data_through, row.data_age_days, hold, told, consumers, problems
+    stale = "no" if age.fresh else f"{age.cause.value}: {age.why}"
+    return target, release, row.data_through, stale, hold, told, consumers, problems
 
 
 def _at_row(target: str, live: LiveAt | None) -> tuple[object, ...]:

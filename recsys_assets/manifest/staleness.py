@@ -9,6 +9,7 @@ from itertools import islice
 from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target, rfc3339
+from recsys_assets.manifest.convergence import convergence
 from recsys_assets.manifest.documents import CanonicalRecord, JournalEntry, StagedArtifact
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.hold import read_hold
@@ -20,6 +21,7 @@ from recsys_assets.manifest.releases import find_release
 from recsys_assets.storage.store import ObjectStore
 
 _LOOKED_AT = 100  # journal entries
+_TIME_TO_SWITCH = timedelta(minutes=15)  # what consumers get after a swap before they count as behind
 
 
 class Cause(StrEnum):
@@ -36,6 +38,7 @@ class Cause(StrEnum):
     INPUT_MISSING = "input_missing"
     INPUT_LATE = "input_late"
     NOT_BUILT = "not_built"
+    READERS_BEHIND = "readers_behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def explain_freshness(
     try:
         through = _live_through(store, target)
         if wanted.day is None or (through is not None and through >= wanted.day):
-            cause, why = Cause.FRESH, "nothing is due yet" if wanted.day is None else f"data through {through} is live"
+            cause, why = _where_fresh(store, target, through, now=wanted.now)
         else:
             cause, why = _first_cause(store, target, wanted.day, wanted, kinds, raw)
     except StoreUnavailableError as error:
@@ -122,6 +125,17 @@ def _live_through(store: ObjectStore, target: Target) -> date | None:
     current = read_current(store, target)
     release = find_release(store, target, current.release_id) if current else None
     return date.fromisoformat(release.data_through) if release else None
+
+
+def _where_fresh(store: ObjectStore, target: Target, through: date | None, *, now: datetime) -> tuple[Cause, str]:
+    """Return the cause if what is live is young enough and yet not what consumers serve."""
+    current = read_current(store, target)
+    if current is None:
+        return Cause.FRESH, "nothing is due yet"
+    found = convergence(store, target, current.release_id, now=now)
+    if found.behind and now - current.updated_at > _TIME_TO_SWITCH:
+        return Cause.READERS_BEHIND, f"data through {through} is live since {current.pointer.updated_at}; {found.told}"
+    return Cause.FRESH, f"data through {through} is live"
 
 
 def _first_cause(

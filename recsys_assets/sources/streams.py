@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import pyarrow as pa
-
 from recsys_assets.errors import InputError
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
@@ -50,7 +48,10 @@ class DecodedStream:
     """
 
     def __init__(self, stored: StoredBytes, *, name: str) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - `status` finds inputs, opens none, and must not wait for Arrow
+
         self._name = name
+        self._faults = (OSError, pa.ArrowException)
         self._stored = stored
         self._codec = _CODECS.get(os.path.splitext(name)[1])  # noqa: PTH122 - names of objects are no paths
         # Arrow's stream, because it tells a truncated stream from a finished one; zstandard's reader does not.
@@ -74,7 +75,7 @@ class DecodedStream:
         """Fill the front of `buffer` with decompressed bytes and return how many; 0 at the end."""
         try:
             count = self._bytes.readinto(buffer)
-        except (OSError, pa.ArrowException) as error:
+        except self._faults as error:
             what = f"is no whole {self._codec} file" if self._codec else "cannot be read"
             raise InputError(f"{self._name} {what}: {error}; mend or replace it and run the day again") from error
         if not count and self._stored.changed():

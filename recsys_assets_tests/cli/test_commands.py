@@ -68,6 +68,14 @@ def test_rollback_hold_status_log_verify_and_collect_work_without_dagster_and_po
 
 
 @pytest.mark.slow
+def test_status_says_why_a_target_is_stale(shop):
+    told = call(shop, "status").stdout
+    assert "input_missing" in " ".join(told.split())
+    (home, _) = json.loads(call(shop, "status", "--json").stdout)
+    assert (home["freshness"]["fresh"], home["freshness"]["cause"]) == (False, "input_missing")
+    assert home["freshness"]["data_through"] == "2026-01-02"
+
+
 def test_status_as_json_is_one_document_with_a_row_per_target(shop):
     done = call(shop, "status", "--json")
     rows = json.loads(done.stdout)

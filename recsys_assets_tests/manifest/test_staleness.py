@@ -6,7 +6,9 @@ import pytest
 
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.evidence import Finding, Verdict
+from recsys_assets.identity import rfc3339
 from recsys_assets.manifest.encoding import encode
+from recsys_assets.manifest.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.manifest.hold import place_hold
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.labels import Labelled
@@ -14,7 +16,7 @@ from recsys_assets.manifest.layout import canonical_gates_key, pointer_key, stag
 from recsys_assets.manifest.marking import mark
 from recsys_assets.manifest.staleness import Cause, RawInput, explain_freshness, wanted_at
 from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
-from recsys_assets_tests.manifest.staging import KINDS, TARGET, Shop, day, report_of
+from recsys_assets_tests.manifest.staging import KINDS, TARGET, Clock, Shop, day, report_of
 
 AGE = timedelta(hours=30)
 DUE = datetime(2026, 3, 3, 6, tzinfo=UTC)  # when data through day(1), 2 March, must be live
@@ -146,6 +148,25 @@ def test_f5_a_ship_that_lost_every_swap_is_a_conflict(shop):
     found = explain(shop)
     assert found.cause is Cause.CONFLICT
     assert "changed by somebody else" in found.why
+
+
+@pytest.mark.parametrize(
+    ("minutes", "cause"),
+    [
+        pytest.param(5, Cause.FRESH, id="just swapped"),
+        pytest.param(60, Cause.READERS_BEHIND, id="long after the swap"),
+    ],
+)
+def test_fresh_data_that_consumers_do_not_serve_is_not_fresh_for_them(minutes, cause):
+    shop = Shop(MemoryStore(), clock=Clock(DUE - timedelta(minutes=minutes)))
+    shop.ship(1)
+    beat = Heartbeat(
+        consumer="web-1", release="b" * 64, state="fresh", seen_at=rfc3339(DUE), every_seconds=60.0, nonce="1"
+    )
+    write_heartbeat(shop.store, TARGET, beat, expected=None)
+    found = explain(shop)
+    assert found.cause is cause
+    assert ("web-1" in found.why) == (cause is Cause.READERS_BEHIND)
 
 
 @pytest.mark.parametrize("verb", ["get", "stat"])
