@@ -4,8 +4,8 @@ import dagster as dg
 
 from recsys_assets.config import TargetSettings
 from recsys_assets.defs.metadata import Metadata, numbers
-from recsys_assets.defs.naming import MANIFEST, asset_key
-from recsys_assets.manifest.documents import JournalEntry, Release
+from recsys_assets.defs.naming import CANONICAL, MANIFEST, asset_key
+from recsys_assets.manifest.documents import CanonicalDay, JournalEntry, Member, Release
 
 SEQUENCE = "journal"
 
@@ -18,6 +18,30 @@ def materialization_of(row: TargetSettings, entry: JournalEntry, release: Releas
         description=f"{entry.action} to release {release.id[:12]}: {entry.reason}",
         metadata=entry_metadata(entry) | numbers({"release": release.id, "data_through": release.data_through}),
         tags={"dagster/data_version": release.id},
+    )
+
+
+def member_materialization_of(row: TargetSettings, member: Member, release: Release) -> dg.AssetMaterialization:
+    """Return the event that an artifact of a release was built, by what the release records of it."""
+    ref = member.ref
+    facts = {"version": ref.version, "bytes": ref.size, "window": f"{member.window_first} to {member.window_last}"}
+    return dg.AssetMaterialization(
+        asset_key(row, ref.kind),
+        partition=member.window_last,
+        description=f"from the record of release {release.id[:12]}",
+        metadata=numbers({**facts, **member.facts}),
+        tags={"dagster/data_version": ref.version},
+    )
+
+
+def canonical_materialization_of(row: TargetSettings, day: CanonicalDay, release: Release) -> dg.AssetMaterialization:
+    """Return the event that a canonical day under a release was built, by what the release records of it."""
+    return dg.AssetMaterialization(
+        asset_key(row, CANONICAL),
+        partition=day.day,
+        description=f"from the record of release {release.id[:12]}",
+        metadata=numbers({"digest": day.digest, "files": len(day.inputs)}),
+        tags={"dagster/data_version": day.digest},
     )
 
 

@@ -1,18 +1,27 @@
 """Rebuilds Dagster's view of what was shipped from the store's journal: the store is the truth, Dagster is the face."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import dagster as dg
 
 from recsys_assets.config import Settings, TargetSettings
-from recsys_assets.defs.events import SEQUENCE, materialization_of
-from recsys_assets.defs.naming import MANIFEST, asset_key
+from recsys_assets.defs.events import (
+    SEQUENCE,
+    canonical_materialization_of,
+    materialization_of,
+    member_materialization_of,
+)
 from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.journal import changes
 from recsys_assets.manifest.releases import find_release
 from recsys_assets.storage.store import ObjectStore
 
 PAGE = 1000
+DATA_VERSION = "dagster/data_version"
+
+Identity = tuple[str | None, str | None]  # partition, and journal number or data version
 
 
 def tell_dagster(
@@ -23,35 +32,78 @@ def tell_dagster(
     targets: Sequence[Target],
     dry_run: bool,
 ) -> int:
-    """Report every swap in the journals that the instance has no event of; return how many."""
-    rows = [settings.find(target.tenant, target.surface) for target in targets]
-    return sum(_tell(instance, store, row, dry_run=dry_run) for row in rows)
+    """Report what the instance has no event of, and return how many events that are.
 
-
-def _tell(instance: dg.DagsterInstance, store: ObjectStore, row: TargetSettings, *, dry_run: bool) -> int:
-    known = _known(instance, asset_key(row, MANIFEST))
+    Of every swap in the journals: the manifest, and each artifact and canonical day that its release records. What was
+    built and never shipped, and the checks, come back with the next build.
+    """
+    known = _Known(instance)
     told = 0
-    for entry in reversed(list(changes(store, row.target))):
-        release = find_release(store, row.target, entry.after) if entry.after else None
-        if release is None or entry.sequence in known:
-            continue
-        told += 1
-        if not dry_run:
-            instance.report_runless_asset_event(materialization_of(row, entry, release))
+    for target in targets:
+        row = settings.find(target.tenant, target.surface)
+        for event in _events(store, settings, row):
+            if known.has(event):
+                continue
+            told += 1
+            known.add(event)
+            if not dry_run:
+                instance.report_runless_asset_event(event)
     return told
 
 
-def _known(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[int]:
-    """Return the journal numbers that the instance's events on the manifest asset carry."""
-    known: set[int] = set()
+def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iterator[dg.AssetMaterialization]:
+    """Yield what Dagster should know of a target, oldest swap first."""
+    for entry in reversed(list(changes(store, row.target))):
+        release = find_release(store, row.target, entry.after) if entry.after else None
+        if release is not None:
+            yield from _built(settings, row, release)
+            yield materialization_of(row, entry, release)
+
+
+def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterator[dg.AssetMaterialization]:
+    for day in release.canonical:
+        yield canonical_materialization_of(row, day, release)
+    for member in release.members:
+        if member.ref.kind in settings.artifacts.kinds:  # a kind that is no more has no asset to tell it on
+            yield member_materialization_of(row, member, release)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the instance has events of, looked up once an asset."""
+
+    instance: dg.DagsterInstance
+    found: dict[dg.AssetKey, set[Identity]] = field(default_factory=dict[dg.AssetKey, set[Identity]])
+
+    def has(self, event: dg.AssetMaterialization) -> bool:
+        """Tell whether this event was reported before."""
+        return _identity(event) in self._of(event.asset_key)
+
+    def add(self, event: dg.AssetMaterialization) -> None:
+        """Take the event as reported: two releases may share an artifact."""
+        self._of(event.asset_key).add(_identity(event))
+
+    def _of(self, key: dg.AssetKey) -> set[Identity]:
+        if key not in self.found:
+            self.found[key] = {_identity(event) for event in _all(self.instance, key)}
+        return self.found[key]
+
+
+def _identity(event: dg.AssetMaterialization) -> Identity:
+    """Return what tells two events of an asset apart: a swap by its journal number, all else by its content."""
+    number = event.metadata.get(SEQUENCE)
+    if number is not None:
+        return None, str(number.value)
+    return event.partition, (event.tags or {}).get(DATA_VERSION)
+
+
+def _all(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.AssetMaterialization]:
     cursor: str | None = None
     while True:
         page = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=PAGE, cursor=cursor)
         for record in page.records:
-            event = record.asset_materialization
-            value = event.metadata.get(SEQUENCE) if event else None
-            if value is not None:
-                known.add(int(str(value.value)))
+            if record.asset_materialization is not None:
+                yield record.asset_materialization
         if not page.has_more:
-            return known
+            return
         cursor = page.cursor

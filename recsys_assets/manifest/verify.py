@@ -29,11 +29,12 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was looked at of one target, and what is wrong beside the releases."""
+    """Everything that was looked at of one target, what is wrong beside the releases, and what else is worth a look."""
 
     target: Target
     releases: tuple[Proof, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # changes under way, or left by a process that died: nothing is wrong with what is live
 
     @property
     def ok(self) -> bool:
@@ -43,13 +44,14 @@ class Verification:
 
 def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verification:
     """Return what proves itself and what does not; every byte of every retained release is read."""
-    problems = [*_journal_problems(store, target), *_intent_problems(store, target)]
+    notes, unreadable = _announcements(store, target)
+    problems = [*_journal_problems(store, target), *unreadable]
     try:
         current = read_current(store, target)
     except CorruptObjectError as error:
-        return Verification(target, (), (str(error), *problems))
+        return Verification(target, (), (str(error), *problems), notes)
     if current is None:
-        return Verification(target, (), ("nothing is live", *problems))
+        return Verification(target, (), ("nothing is live", *problems), notes)
     told = read_told(store, target)
     if is_replay(told, current):
         problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {told.newest_at}")
@@ -61,7 +63,7 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verificat
         problems.append(str(error))
         retained = {current.release_id: "live"}
     proofs = tuple(_prove(store, target, release_id, why) for release_id, why in retained.items())
-    return Verification(target, proofs, tuple(problems))
+    return Verification(target, proofs, tuple(problems), notes)
 
 
 def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Proof:
@@ -82,16 +84,20 @@ def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:
     yield from (e.reason for e in newest_first(store, target) if e.action == LOST and e.sequence not in gaps)
 
 
-def _intent_problems(store: ObjectStore, target: Target) -> Iterator[str]:
+def _announcements(store: ObjectStore, target: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is under way or was interrupted, and which announcements cannot be read."""
+    notes: list[str] = []
+    unreadable: list[str] = []
     for item in store.list(intent_prefix(target)):
         if item.key == sweep_key(target):
-            yield "a collection is under way, or was interrupted: `recsys-assets collect --apply` finishes it"
+            notes.append("a collection is under way, or was interrupted: `recsys-assets collect --apply` finishes it")
             continue
         try:
             intent = read_document(store, item.key, Intent)
         except NotFoundError:
             continue
         except CorruptObjectError as error:
-            yield str(error)
+            unreadable.append(str(error))
             continue
-        yield f"{intent.action} of {intent.at} by {intent.actor} is under way, or was interrupted"
+        notes.append(f"{intent.action} of {intent.at} by {intent.actor} is under way, or was interrupted")
+    return tuple(notes), tuple(unreadable)

@@ -90,8 +90,13 @@ def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
         def tell(*, dry_run):
             return tell_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
 
-        assert tell(dry_run=True) == 4
-        assert tell(dry_run=False) == 4
+        told = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
+        assert tell(dry_run=True) == told
+        assert tell(dry_run=False) == told
         assert tell(dry_run=False) == 0
         found = fresh.fetch_materializations(MANIFEST, limit=9).records
         assert sorted(r.partition_key for r in found) == ["2026-01-01", "2026-01-02"]
+        built = fresh.fetch_materializations(dg.AssetKey(["shop", "home", "cooc"]), limit=9).records
+        versions = {r.asset_materialization.tags["dagster/data_version"] for r in built}
+        assert shop.live().versions["cooc"] in versions
+        assert sorted(r.partition_key for r in built) == ["2026-01-01", "2026-01-02"]

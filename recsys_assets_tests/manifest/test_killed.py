@@ -149,7 +149,7 @@ def test_a_recovered_entry_names_who_did_it(store):
 
 def test_what_a_killed_publish_leaves_behind_is_named_and_collected(store):  # F1
     run(store, "ship", ["4"], fault="ship.before_swap")
-    assert "ship of" in " ".join(verify(store, TARGET).problems)
+    assert "ship of" in " ".join(verify(store, TARGET).notes)
     act(store, "ship", ["4"])
     act(store, "collect")
     assert list(store.list(intent_prefix(TARGET))) == []
