@@ -5,17 +5,21 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from recsys_assets.cli.main import main
 
+NOTHING: Mapping[str, Callable[[], object]] = MappingProxyType({})
+
 PIECE = re.compile(
     r"^```(?P<language>sh|text)(?: title=\"exits with (?P<code>\d)\")?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+COMMAND = re.compile(r"^(\S.*?(?:<<'(\w+)'.*\n(?:.*\n)*?\2)?)$", re.MULTILINE)  # a line, with its here-document
 MEANWHILE = re.compile(r"^<!-- meanwhile: (?P<event>.+?) -->$", re.MULTILINE)
 
 
@@ -44,6 +48,22 @@ class Meanwhile:
 Step = Commands | Output | Meanwhile
 
 
+def follow(
+    page: Path, capture: pytest.CaptureFixture[str], *, meanwhile: Mapping[str, Callable[[], object]] = NOTHING
+) -> None:
+    """Do what a page says, from its first command to its last; fail where an exit code or a line of output differs."""
+    capture.readouterr()
+    printed = ""
+    for step in read_page(page):
+        match step:
+            case Meanwhile(event):
+                meanwhile[event]()
+            case Output(lines):
+                assert list(missing_lines(lines, printed)) == [], printed
+            case Commands(lines, code):
+                printed = "".join(_run_block(lines, code, capture))
+
+
 def read_page(page: Path) -> list[Step]:
     """Return the steps of a page, in order."""
     text = page.read_text(encoding="utf-8")
@@ -55,17 +75,28 @@ def _step(match: re.Match[str]) -> Step:
     parts = match.groupdict()
     if "event" in parts:
         return Meanwhile(parts["event"])
-    lines = tuple(parts["body"].replace("\\\n", " ").splitlines())
-    return Output(lines) if parts["language"] == "text" else Commands(lines, int(parts["code"] or 0))
+    if parts["language"] == "text":
+        return Output(tuple(parts["body"].splitlines()))
+    commands = COMMAND.findall(parts["body"].replace("\\\n", " "))
+    return Commands(tuple(whole for whole, _ in commands), int(parts["code"] or 0))
+
+
+def _run_block(lines: tuple[str, ...], code: int, capture: pytest.CaptureFixture[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        found, told = run_line(line, capture)
+        assert found == (code if number == len(lines) else 0), f"{line}\n{told}"
+        yield told
 
 
 def run_line(line: str, capture: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run one command line and return its exit code and all that it printed; ours in this process, others in bash."""
-    program, *arguments = shlex.split(os.path.expandvars(line))
+    """Run one command and return its exit code and all that it printed; ours in this process, others in bash."""
+    program, *arguments = shlex.split(os.path.expandvars(line.partition("\n")[0]))
+    if program == "export":
+        os.environ.update({name: value for name, _, value in (pair.partition("=") for pair in arguments)})
+        return 0, ""
     if program != "recsys-assets":
-        done = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False, timeout=60
-        )
+        bash = ["bash", "-eu", "-o", "pipefail", "-c", line]
+        done = subprocess.run(bash, capture_output=True, text=True, check=False, timeout=60)
         return done.returncode, done.stdout + done.stderr
     code = _run_ours(arguments)
     printed = capture.readouterr()

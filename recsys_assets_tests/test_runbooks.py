@@ -1,12 +1,13 @@
 """Every runbook, followed to the letter on a shop that is broken in just that way."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from recsys_assets_tests.pages import Commands, Meanwhile, Output, missing_lines, read_page, run_line
+from recsys_assets_tests.pages import Meanwhile, follow, read_page
 from recsys_assets_tests.situations import HOME_ONLY, SITUATIONS, built_day, roomy_disk
 from recsys_assets_tests.small_shop import HOME, after, open_shop
 
@@ -40,20 +41,8 @@ def test_following_a_runbook_mends_what_it_is_for(shop, situation, monkeypatch, 
     monkeypatch.setenv("DAGSTER_HOME", str(home)) if home.exists() else monkeypatch.delenv(
         "DAGSTER_HOME", raising=False
     )
-    capsys.readouterr()
-    printed = ""
-    for step in read_page(RUNBOOKS / f"{situation.page}.md"):
-        match step:
-            case Meanwhile(event):
-                situation.meanwhile[event](shop)
-            case Output(lines):
-                assert list(missing_lines(lines, printed)) == [], printed
-            case Commands(lines, code):
-                printed = ""
-                for number, line in enumerate(lines, start=1):
-                    found, told = run_line(line, capsys)
-                    assert found == (code if number == len(lines) else 0), f"{line}\n{told}"
-                    printed += told
+    meanwhile = {event: partial(act, shop) for event, act in situation.meanwhile.items()}
+    follow(RUNBOOKS / f"{situation.page}.md", capsys, meanwhile=meanwhile)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.page)

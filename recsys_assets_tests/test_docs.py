@@ -1,0 +1,102 @@
+"""The documentation: its site builds without a warning and asks nobody, its commands run, its reference is complete."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.cli.main import COMMANDS
+from recsys_assets.config import GateSettings, TargetSettings
+from recsys_assets_tests.pages import follow, missing_lines, read_page
+from recsys_assets_tests.small_shop import after, day_lines, open_shop
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+FETCHED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"((?:https?:)?//[^\"]+)\"[^>]*>")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site; a warning of MkDocs, such as a dead link, fails it."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def level():
+    before = logging.getLogger("dagster").level
+    yield
+    logging.getLogger("dagster").setLevel(before)
+
+
+@pytest.mark.slow
+def test_the_site_fetches_nothing_from_anywhere(site):
+    pages = list(site.rglob("*.html"))
+    found = {
+        url for page in pages for url in FETCHED.findall(page.read_text(encoding="utf-8")) if "canonical" not in url
+    }
+    assert len(pages) > 20
+    assert found == set()
+
+
+@pytest.mark.slow
+def test_the_reference_names_every_setting_and_every_command(site):
+    settings = (site / "reference" / "configuration.html").read_text(encoding="utf-8")
+    keys = {*GateSettings.model_fields, *TargetSettings.model_fields}
+    keys |= {key for kind in KINDS.values() for key in kind.params.model_fields}
+    assert {key for key in keys if f"<code>{key}</code>" not in settings} == set()
+    commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert {name for name in COMMANDS if f"<code>recsys-assets {name}</code>" not in commands} == set()
+    assert "generated:" not in settings + commands
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("level")
+def test_following_the_tutorial_to_the_letter_does_what_it_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECSYS_CONFIG", "set by the page")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    follow(DOCS / "tutorial.md", capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("page", ["backfill", "roll-back"])
+def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+        for n in range(3):
+            shop.write(after(n), day_lines(after(n), shift=n))
+        for n in range(2):
+            shop.build(after(n))
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    follow(DOCS / "how-to" / f"{page}.md", capsys)
+
+
+def test_a_page_that_promises_what_is_not_printed_is_found_out():
+    printed = "shop/home  2026-01-01\nok\n"
+    assert list(missing_lines(("shop/home … 2026-01-01", "ok"), printed)) == []
+    assert list(missing_lines(("ok", "shop/home … 2026-01-01"), printed)) == ["shop/home … 2026-01-01"]
+
+
+def test_a_here_document_is_one_command(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```sh\ncat > f <<'END'\na\nb\nEND\nls \\\n  f\n```\n")
+    assert [step.lines for step in read_page(page)] == [("cat > f <<'END'\na\nb\nEND", "ls    f")]
