@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
@@ -23,6 +24,12 @@ DEFAULT_CONFIG = "recsys.toml"
 Share = Annotated[float, Field(ge=0, le=1)]
 Table = dict[str, Any]
 _CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
+
+
+@cache
+def _known_zones() -> set[str]:
+    """Return the names of the IANA list, read from the disk once: it is asked for each target."""
+    return available_timezones()
 
 
 class _Model(BaseModel):
@@ -137,7 +144,7 @@ class AutomationSettings(_Model):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in _known_zones():
             raise ValueError('expected a zone of the IANA list, like "UTC" or "Europe/Berlin"')
         return value
 
