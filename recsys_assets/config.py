@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,6 +23,10 @@ DEFAULT_CONFIG = "recsys.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Table = dict[str, Any]
+EventField: TypeAlias = Literal[
+    "ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id", "rank", "event"
+]
+ConstantField: TypeAlias = Literal["tenant", "surface", "event"]
 _CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
 
 
@@ -49,8 +53,16 @@ class RawSettings(_Model):
 
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
-        description="path template with {day}, {tenant}, {surface}; a glob, relative to the config file",
+        description="template with {day}, {tenant}, {surface}; a glob over paths (relative to the config file) or s3://",
     )
+    columns: Mapping[EventField, str] = Field(
+        default_factory=dict[EventField, str],
+        description="the column that holds a field, of Parquet files; without a line the one of the field's own name",
+    )
+    constants: Mapping[ConstantField, str] = Field(
+        default_factory=dict[ConstantField, str], description="the value of a field that has no column"
+    )
+    assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"

@@ -10,7 +10,7 @@ from pathlib import Path
 from recsys_assets.config import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
-from recsys_assets.sources.streams import FileStream
+from recsys_assets.sources.streams import FileStream, SeekableFile
 from recsys_assets.sources.templates import check_template, expand, fixed_part
 
 
@@ -26,6 +26,10 @@ class RawFile:
     def open(self) -> FileStream:
         """Return the file's decompressed bytes as a stream; plain, `.gz` and `.zst` are told apart by the name."""
         return FileStream(self.path, name=self.name)
+
+    def open_seekable(self) -> SeekableFile:
+        """Return the file's bytes as stored, to be read here and there."""
+        return SeekableFile(self.path, name=self.name)
 
     def digest(self) -> str:
         """Return the lower-case hex SHA-256 of the bytes as stored, read anew."""

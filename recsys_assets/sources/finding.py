@@ -7,6 +7,7 @@ from pathlib import Path
 from recsys_assets.config import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.sources.files import find_files
+from recsys_assets.sources.parquet import SUFFIX, ParquetInput, Seekable
 from recsys_assets.sources.source import FoundInput, RawStream
 from recsys_assets.sources.streams import FileStream
 
@@ -16,8 +17,10 @@ _S3 = "s3://"
 def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
     """Return what holds the raw events of `day`, by name, each once, with the targets that it was named for.
 
-    Nothing at all is an empty sequence. A source that does not answer is a `StoreUnavailableError`, one that is wrong
-    or may not be read a `ConfigurationError`: never an empty day.
+    Names that end with .parquet are read as Parquet, all others as JSON lines. Nothing at all is an empty sequence.
+
+    A source that does not answer is a `StoreUnavailableError`, one that is wrong or may not be read a
+    `ConfigurationError`: never an empty day.
     """
     exposures = settings.raw.exposures
     if exposures.startswith(_S3):
@@ -25,10 +28,12 @@ def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
         from recsys_assets.s3.client import make_client  # noqa: PLC0415
         from recsys_assets.sources.objects import find_objects  # noqa: PLC0415
 
-        return find_objects(settings, day, client=make_client())
-    if "://" in exposures:
+        found: Sequence[Seekable] = find_objects(settings, day, client=make_client())
+    elif "://" in exposures:
         raise ConfigurationError(f"raw.exposures is {exposures!r}: expected a path, or s3://bucket/key")
-    return find_files(settings, day)
+    else:
+        found = find_files(settings, day)
+    return [ParquetInput(place, settings.raw) if place.name.endswith(SUFFIX) else place for place in found]
 
 
 def open_stream(place: str) -> RawStream:

@@ -10,7 +10,7 @@ from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for
 from recsys_assets.s3.listing import list_objects
-from recsys_assets.sources.object_stream import ObjectStream, mark_of
+from recsys_assets.sources.object_stream import ObjectStream, SeekableObject, mark_of
 from recsys_assets.sources.templates import check_template, expand, fixed_part, takes
 
 SCHEME = "s3://"
@@ -36,6 +36,10 @@ class RawObject:
     def open(self) -> ObjectStream:
         """Return the decompressed bytes of the very object that was listed."""
         return ObjectStream(self.client, bucket=self.bucket, key=self.key, etag=self.etag, size=self.size)
+
+    def open_seekable(self) -> SeekableObject:
+        """Return the object's bytes as stored, to be read here and there."""
+        return SeekableObject(self.client, bucket=self.bucket, key=self.key, etag=self.etag, size=self.size)
 
     def digest(self) -> str:
         """Return the mark of the object's content, by its etag; nothing is read."""

@@ -27,7 +27,7 @@ class StoredBytes(Protocol):
         """Whether `close` was called."""
         ...
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, /) -> int:
         """Fill the front of `buffer` and return how many bytes; 0 at the end."""
         ...
 
@@ -100,6 +100,28 @@ class FileStream(DecodedStream):
         except OSError as error:
             raise InputError(f"{name} cannot be opened: {error.strerror}; mend it and run the day again") from error
         super().__init__(stored, name=name)
+
+
+class SeekableFile(FileIO):
+    """A file on disk that is read here and there, and knows its hash and size from the beginning.
+
+    Raises `InputError` naming it if it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, name: str) -> None:
+        try:
+            super().__init__(path)
+        except OSError as error:
+            raise InputError(f"{name} cannot be opened: {error.strerror}; mend it and run the day again") from error
+        self._opened = os.fstat(self.fileno())
+        self.size = self._opened.st_size
+        self.digest = hashlib.file_digest(self, "sha256").hexdigest()
+        self.seek(0)
+
+    def changed(self) -> bool:
+        """Whether the file is not, by size and time of change, the one that was hashed."""
+        now = os.fstat(self.fileno())
+        return (now.st_size, now.st_mtime_ns) != (self.size, self._opened.st_mtime_ns)
 
 
 class _Asked:

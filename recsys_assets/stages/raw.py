@@ -1,6 +1,7 @@
 """Raw: a day's files, read once, to parts per target and quarantine in the store, and the record that names them."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -93,7 +94,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
         keep_rejects=keeper.keep_rejects,
     )
     keeper.flush()
-    record = _record(report, keeper, template=settings.raw.exposures)
+    record = _record(report, keeper, template=_template(settings))
     store.put(raw_record_key(day), encode(record))
     _sweep(store, known, record)
     return RawDay(record, reused=False)
@@ -137,7 +138,14 @@ def _known(store: ObjectStore, settings: Settings, day: date) -> RawRecord | Non
         return None
     targets = {(target.tenant, target.surface) for target in record.targets}
     same = targets == {(row.tenant, row.surface) for row in settings.targets}
-    return record if same and record.template == settings.raw.exposures else None
+    return record if same and record.template == _template(settings) else None
+
+
+def _template(settings: Settings) -> str:
+    """Return where raw events are looked for, and how columns are read if that is set: both decide what is found."""
+    raw = settings.raw
+    how = raw.model_dump(include={"columns", "constants", "assume_utc"}, exclude_defaults=True)
+    return f"{raw.exposures} {json.dumps(how, sort_keys=True)}" if how else raw.exposures
 
 
 def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput]) -> bool:
