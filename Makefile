@@ -9,6 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PORT ?= 3000
 DEMO := $(CURDIR)/demo
 
@@ -35,8 +36,8 @@ $(BENCH_READY): $(READY)
 	@$(PIP) install --constraint constraints.txt --group bench
 	@touch $@
 
-test: $(READY) ## Run the whole test suite
-	@$(BIN)/pytest
+test: $(READY) ## Run the whole test suite, a process for each core
+	@$(PYTEST)
 
 check: $(READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
 	$(BIN)/ruff format --check .
@@ -44,7 +45,7 @@ check: $(READY) ## Everything that a change must pass: format, lint, types, impo
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	RECSYS_CONFIG=recsys.toml $(BIN)/dagster definitions validate --workspace workspace.yaml
-	$(BIN)/pytest
+	$(PYTEST)
 
 # The store begins anew, so that the scene always plays alike; Dagster's history of earlier demos stays.
 demo: $(READY) ## Generate two shops and a week of events; build, gate and ship them; then a bad day, undone
