@@ -24,6 +24,7 @@ COMMANDS = {
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "api": "recsys_assets.cli.api:run_api",
     "probe": "recsys_assets.cli.repair:run_probe",
+    "workspace": "recsys_assets.cli.workspace:write_workspace",
     "drill": "recsys_assets.cli.drill:drill",
 }
 

