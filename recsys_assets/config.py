@@ -172,6 +172,18 @@ class FreshnessSettings(_Model):
     )
 
 
+class MetricsSettings(_Model):
+    """Where Prometheus finds the numbers of the build side."""
+
+    folder: str | None = Field(
+        default=None, description="a folder for one .prom file per target, as node_exporter's textfile collector reads"
+    )
+    push: str | None = Field(default=None, description="a Pushgateway, like http://push.example:9091")
+    max_targets: int = Field(
+        default=500, ge=1, description="targets with numbers, the first of the file: each costs about 40 time series"
+    )
+
+
 class TargetSettings(_Model):
     """One target, and what it overrides."""
 
@@ -223,6 +235,7 @@ class Settings(_Model):
     retention: RetentionSettings = RetentionSettings()
     automation: AutomationSettings = AutomationSettings()
     freshness: FreshnessSettings = FreshnessSettings()
+    metrics: MetricsSettings = MetricsSettings()
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     owners: tuple[str, ...] = Field(
         default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
