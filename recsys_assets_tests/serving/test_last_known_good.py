@@ -34,7 +34,7 @@ def files(folder):
     return sorted(path for path in folder.rglob("*.json") if path.is_file())
 
 
-def test_a_start_without_a_store_serves_the_copy(kept, open_reader):
+def test_a_start_without_a_store_serves_the_copy(kept, open_reader):  # F43
     reader = open_reader(store=down(), copy_folder=kept)
     assert reader.refresh().problem is Problem.OUTAGE
     assert answers(reader.snapshot()) == {0}
@@ -50,7 +50,7 @@ def test_a_start_with_a_store_takes_the_store_and_reads_no_blob_twice(kept, stor
     assert read == [POINTER]
 
 
-def test_a_start_without_store_and_copy_says_both(folder, open_reader):
+def test_a_start_without_store_and_copy_says_both(folder, open_reader):  # F43
     reader = open_reader(store=down(), copy_folder=folder)
     reader.refresh()
     assert reader.status().state is State.NEVER_LOADED
@@ -67,7 +67,7 @@ def test_a_start_without_store_and_copy_says_both(folder, open_reader):
         pytest.param(lambda path: path.unlink(), id="gone"),
     ],
 )
-def test_a_damaged_copy_never_serves_and_is_replaced(kept, store, open_reader, which, damage):
+def test_a_damaged_copy_never_serves_and_is_replaced(kept, store, open_reader, which, damage):  # F43
     damage(files(kept)[which])
     reader = open_reader(store=down(), copy_folder=kept)
     reader.refresh()
@@ -95,7 +95,7 @@ def test_a_link_in_the_copy_is_not_followed_and_stops_nothing(kept, store, open_
     assert path.is_symlink()
 
 
-def test_a_flipped_bit_in_any_file_of_the_copy_is_found(kept, open_reader):
+def test_a_flipped_bit_in_any_file_of_the_copy_is_found(kept, open_reader):  # F43
     for path in files(kept):
         good = path.read_bytes()
         for at in range(0, len(good), 37):
@@ -106,7 +106,7 @@ def test_a_flipped_bit_in_any_file_of_the_copy_is_found(kept, open_reader):
         path.write_bytes(good)
 
 
-def test_the_copy_of_another_target_never_serves(kept, store, open_reader):
+def test_the_copy_of_another_target_never_serves(kept, store, open_reader):  # F43
     rival = Shop(store, Target("rival", "home"))
     theirs = rival.ship(5)
     Reader(store, "rival", "home", copy_folder=kept).refresh()
@@ -129,7 +129,7 @@ def test_the_copy_of_another_store_never_serves(kept, open_reader):
     assert "does not lie below memory://elsewhere" in reader.status().why
 
 
-def test_a_copy_that_is_newer_than_the_store_stays(kept, store, shop, open_reader):
+def test_a_copy_that_is_newer_than_the_store_stays(kept, store, shop, open_reader):  # F43
     backup = dict(store.objects)
     shop.ship(1)
     open_reader(copy_folder=kept).refresh()

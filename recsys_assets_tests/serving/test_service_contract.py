@@ -3,10 +3,14 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from recsys_assets.artifacts.kinds import KINDS, read_params
+from recsys_assets.config import parse_settings
+from recsys_assets.gates.policy import artifact_policy
 from recsys_assets.identity import Target
 from recsys_assets.manifest.collect import collect
 from recsys_assets.manifest.journal import Actor
@@ -94,6 +98,21 @@ def test_no_id_has_two_rows(shop):
         body = next(value for value in document.values() if isinstance(value, list))
         ids = [row.get("item_id", row.get("user_id")) for row in body]
         assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("kind", "gate", "limits"),
+    [
+        pytest.param(
+            "popularity", "not_empty", {"min_rows": 1}, id="an empty popularity falls back to another surface"
+        ),
+        *(pytest.param(kind, "size", {"max_bytes": MAX_BYTES}, id=f"a {kind} too big is a 500") for kind in KINDS),
+    ],
+)
+def test_what_the_service_cannot_answer_from_is_refused_by_default(kind, gate, limits):
+    settings = parse_settings(b'[[targets]]\ntenant = "shop"\nsurface = "home"\n', name="defaults", base=Path("/"))
+    row = settings.find("shop", "home")
+    assert artifact_policy(settings, row, kind, read_params(settings, row, kind)).gates[gate] == limits
 
 
 def test_lists_are_never_null(shop):
