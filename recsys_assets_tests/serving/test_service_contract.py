@@ -103,9 +103,7 @@ def test_no_id_has_two_rows(shop):
 @pytest.mark.parametrize(
     ("kind", "gate", "limits"),
     [
-        pytest.param(
-            "popularity", "not_empty", {"min_rows": 1}, id="an empty popularity falls back to another surface"
-        ),
+        pytest.param("popularity", "not_empty", {"min_rows": 1}, id="an empty popularity, which falls back"),
         *(pytest.param(kind, "size", {"max_bytes": MAX_BYTES}, id=f"a {kind} too big is a 500") for kind in KINDS),
     ],
 )
