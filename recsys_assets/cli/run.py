@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.report import AssetLine, read_result
+from recsys_assets.cli.telling import tell_run
 from recsys_assets.config import Settings, TargetSettings, load_settings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
@@ -42,6 +43,7 @@ def run(
     done = _days_done(settings, rows, days[:-1]) if resume else set[date]()
     job = build_definitions(settings, rows=rows).resolve_job_def(BUILD_ALL)
     failures: list[AssetLine] = []
+    started = datetime.now(UTC)
     with _instance() as instance, _progress(len(days)) as progress:
         for day in days:
             for line in [] if day in done else _build(job, day, instance):
@@ -49,6 +51,7 @@ def run(
                 if line.failed:
                     failures.append(line)
             progress.advance(progress.task_ids[0])
+    tell_run(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.defs.alerts import alert_sensors
 from recsys_assets.defs.arrivals import arrivals_sensor
 from recsys_assets.defs.artifacts import artifact_asset
 from recsys_assets.defs.canonical import canonical_asset
@@ -40,7 +41,11 @@ def build_definitions(
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
         jobs=[all_targets_job(rows), *jobs, *operation_jobs(settings)],
         schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],
-        sensors=[arrivals_sensor(settings, rows, jobs), freshness_sensor(settings, rows)],
+        sensors=[
+            arrivals_sensor(settings, rows, jobs),
+            freshness_sensor(settings, rows),
+            *alert_sensors(settings, rows),
+        ],
         resources={"store": StoreResource(root=settings.resolve(settings.storage.root))},
         executor=dg.in_process_executor,
     )

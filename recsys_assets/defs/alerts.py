@@ -1,0 +1,185 @@
+"""Who is told without asking: a webhook of failed runs and of targets that turn stale, Prometheus of every run."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import dagster as dg
+import msgspec
+
+from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.defs.naming import slug
+from recsys_assets.defs.resources import StoreResource
+from recsys_assets.stages.build_metrics import RunEnd
+from recsys_assets.stages.freshness import freshness
+from recsys_assets.stages.telling_prometheus import tell_prometheus
+
+WEBHOOK = "RECSYS_WEBHOOK_URL"
+TARGETS_A_TICK = 100
+MAX_TOLD = 2000  # characters of an error
+_SECONDS = 10
+_TARGET, _PARTITION = "recsys/target", "dagster/partition"
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Which target comes next, and the cause that was told last of each; None: that it is fresh."""
+
+    next: int = 0
+    told: Mapping[str, str | None] = msgspec.field(default_factory=dict)
+
+
+def alert_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> list[dg.SensorDefinition]:
+    """Return the sensors; each runs from the first load on where there is somebody to tell."""
+    return [_run_failure_sensor(), _freshness_alerts(settings, rows), *_metrics_sensors(settings, rows)]
+
+
+def post(document: Mapping[str, object]) -> None:
+    """Send one JSON document to the webhook that $RECSYS_WEBHOOK_URL names; `text` in it is what chats show.
+
+    Raises `dg.Failure` when nobody takes it, so that the tick is red and says why.
+    """
+    url = os.environ.get(WEBHOOK, "")
+    if not url.startswith(("http://", "https://")):
+        raise dg.Failure(f"{WEBHOOK} must begin with http:// or https://")
+    request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
+    try:
+        with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
+            return
+    except (URLError, TimeoutError) as error:
+        # The address is a secret of many services, so it is not told.
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {error}") from error
+
+
+def _run_failure_sensor() -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="run_failure_webhook",
+        default_status=_running(bool(os.environ.get(WEBHOOK))),
+        description=f"Tell the webhook of ${WEBHOOK} of every run that fails.",
+    )
+    def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        target, day = run.tags.get(_TARGET), run.tags.get(_PARTITION)
+        errors = [*_refusals(context), *map(_reason, _failures(context))]
+        about = " ".join(part for part in (target or run.job_name, day) if part)
+        post(
+            {
+                "event": "run_failed",
+                "text": f"{about} failed: {'; '.join(errors) or context.failure_event.message}"[:MAX_TOLD],
+                "job": run.job_name,
+                "target": target,
+                "day": day,
+                "run_id": run.run_id,
+                "errors": [error[:MAX_TOLD] for error in errors],
+            }
+        )
+
+    return run_failure_webhook
+
+
+def _freshness_alerts(settings: Settings, rows: Sequence[TargetSettings]) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="freshness_webhook",
+        minimum_interval_seconds=60,
+        default_status=_running(bool(os.environ.get(WEBHOOK))),
+        description=f"Tell the webhook of ${WEBHOOK} when a target turns stale, why, and when it is fresh again.",
+    )
+    def freshness_webhook(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult:
+        cursor = msgspec.json.decode(context.cursor, type=Cursor) if context.cursor else Cursor()
+        chosen = [rows[(cursor.next + n) % len(rows)] for n in range(min(TARGETS_A_TICK, len(rows)))]
+        now, told = datetime.now(UTC), dict(cursor.told)
+        outcome = f"{len(chosen)} target(s) looked at"
+        for row in chosen:
+            found = freshness(store.store, settings, row, now=now)
+            cause = None if found.fresh else found.cause.value
+            if cause == told.get(slug(row)):
+                continue
+            try:
+                post(_freshness_document(row, cause, found.why))
+            except dg.Failure as error:
+                # The tick must not fail: its cursor would be lost, and what was told would be told again.
+                outcome = str(error.description)
+                context.log.exception("the webhook does not answer")
+                break
+            told[slug(row)] = cause
+        following = Cursor((cursor.next + len(chosen)) % len(rows), told)
+        return dg.SensorResult(skip_reason=outcome, cursor=msgspec.json.encode(following).decode())
+
+    return freshness_webhook
+
+
+def _freshness_document(row: TargetSettings, cause: str | None, why: str) -> dict[str, object]:
+    word = "is stale" if cause else "is fresh again"
+    event = "target_stale" if cause else "target_fresh"
+    text = f"{row.target} {word}: {why}"[:MAX_TOLD]
+    return {"event": event, "text": text, "target": str(row.target), "cause": cause, "why": why[:MAX_TOLD]}
+
+
+def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iterator[dg.SensorDefinition]:
+    """Yield a sensor for each way in which a run may end."""
+    is_told = settings.metrics.folder is not None or settings.metrics.push is not None
+    for ended in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE):
+
+        @dg.run_status_sensor(
+            run_status=ended,
+            name=f"metrics_of_{ended.value.lower()}",
+            default_status=_running(is_told),
+            description="Tell Prometheus of the targets of a run that ended: see [metrics] in the configuration.",
+        )
+        def metrics(context: dg.RunStatusSensorContext, store: StoreResource) -> dg.SkipReason | None:
+            run, now = context.dagster_run, datetime.now(UTC)
+            stats = context.instance.get_run_stats(run.run_id)
+            seconds = (stats.end_time or 0) - (stats.start_time or stats.launch_time or 0)
+            end = RunEnd(run.is_success, datetime.fromtimestamp(stats.end_time or now.timestamp(), UTC), seconds)
+            day = run.tags.get(_PARTITION)
+            faults = tell_prometheus(
+                store.store,
+                settings,
+                _rows_of(run, rows),
+                day=date.fromisoformat(day) if day else None,
+                run=end,
+                now=now,
+            )
+            for fault in faults:
+                context.log.error(fault)
+
+        yield metrics
+
+
+def _rows_of(run: dg.DagsterRun, rows: Sequence[TargetSettings]) -> list[TargetSettings]:
+    """Return the targets that a run was about: the one of its tag, else those whose assets it was to build."""
+    target = run.tags.get(_TARGET)
+    if target is not None:
+        return [row for row in rows if str(row.target) == target]
+    prefixes = {tuple(key.path[:-1]) for key in run.asset_selection or ()}
+    return [row for row in rows if not prefixes or row.slug_parts in prefixes]
+
+
+def _refusals(context: dg.RunFailureSensorContext) -> Iterator[str]:
+    """Yield what the gates of a run said no to."""
+    wanted = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    for record in context.instance.all_logs(context.dagster_run.run_id, of_type=wanted):
+        if record.dagster_event is not None:
+            said = record.dagster_event.asset_check_evaluation_data
+            if not said.passed:
+                yield f"{said.asset_key.to_user_string()}: {said.description}"
+
+
+def _failures(context: dg.RunFailureSensorContext) -> Iterator[dg.DagsterEvent]:
+    """Yield the failures of steps, but for those that only say that a check said no."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        if error is None or error.cls_name != "DagsterAssetCheckFailedError":
+            yield event
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    told = data.user_failure_data.description if data.user_failure_data else None
+    return f"{event.step_key}: {told or (data.error.message.strip() if data.error else event.message)}"
+
+
+def _running(is_wanted: bool) -> dg.DefaultSensorStatus:  # noqa: FBT001 - the one thing that it is asked
+    return dg.DefaultSensorStatus.RUNNING if is_wanted else dg.DefaultSensorStatus.STOPPED
