@@ -12,6 +12,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.defs.naming import job_name, slug
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.defs.turns import in_turn
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.stages.arrivals import Due, Look, look
 from recsys_assets.storage.store import ObjectStore
@@ -19,7 +20,6 @@ from recsys_assets.storage.store import ObjectStore
 SENSOR = "raw_arrivals"
 SECONDS = 30
 MAX_TOLD = 1000  # characters
-TARGETS_A_TICK = 100  # a tick must end within a minute, however many targets there are
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -46,18 +46,17 @@ def arrivals_sensor(
         if not watched:
             return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
         cursor = msgspec.json.decode(context.cursor, type=Cursor) if context.cursor else Cursor()
-        chosen = [watched[(cursor.next + n) % len(watched)] for n in range(min(TARGETS_A_TICK, len(watched)))]
+        chosen, following = in_turn(watched, start=cursor.next)
         now = datetime.now(UTC)
         looks, faults = _look_at(store.store, settings, chosen, cursor, now=now)
         for fault in faults:
             context.log.error(fault)
         due = [found for one in looks.values() for found in one.due]
         seen = {**cursor.seen, **{name: one.seen for name, one in looks.items()}}
-        following = Cursor((cursor.next + len(chosen)) % len(watched), seen)
         return dg.SensorResult(
             run_requests=[run_request(found) for found in due],
             skip_reason=None if due else _nothing(looks, faults),
-            cursor=msgspec.json.encode(following).decode(),
+            cursor=msgspec.json.encode(Cursor(following, seen)).decode(),
         )
 
     return raw_arrivals

@@ -10,13 +10,13 @@ from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.defs.metadata import Metadata, numbers
 from recsys_assets.defs.naming import MANIFEST, asset_key, slug
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.defs.turns import in_turn
 from recsys_assets.manifest.staleness import Freshness
 from recsys_assets.stages.freshness import freshness
 
 CHECK = "fresh"
 SENSOR = "freshness"
 SECONDS = 30
-TARGETS_A_TICK = 100  # a tick must end within a minute, however many targets there are
 TOLD_AGAIN = timedelta(hours=1)  # an unchanged verdict is recorded so often: the event log must not grow by the minute
 
 
@@ -71,17 +71,16 @@ def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.S
     )
     def watch_freshness(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult:
         cursor = msgspec.json.decode(context.cursor, type=Cursor) if context.cursor else Cursor()
-        chosen = [rows[(cursor.next + n) % len(rows)] for n in range(min(TARGETS_A_TICK, len(rows)))]
+        chosen, following = in_turn(rows, start=cursor.next)
         now = datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in chosen}
         news = {name: one for name, one in found.items() if _is_news(cursor.told.get(name), one[1], now=now)}
         told = {**cursor.told, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
-        following = Cursor((cursor.next + len(chosen)) % len(rows), told)
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
             skip_reason=f"{len(stale)} of {len(found)} target(s) stale {', '.join(stale[:10])}".strip(),
-            cursor=msgspec.json.encode(following).decode(),
+            cursor=msgspec.json.encode(Cursor(following, told)).decode(),
         )
 
     return watch_freshness
