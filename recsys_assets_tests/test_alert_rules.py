@@ -1,0 +1,67 @@
+"""The shipped alert rules and dashboard: every expression is PromQL, over metrics and labels that are really told."""
+
+import json
+import re
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from recsys_assets.stages.exposition import HELP
+
+ROOT = Path(__file__).parents[1]
+RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+SELECTOR = re.compile(r"(recsys_\w+)(?:\{([^}]*)\})?")
+OWN_LABELS = {
+    "recsys_build_artifact_rows": {"kind"},
+    "recsys_build_artifact_bytes": {"kind"},
+    "recsys_build_gates": {"subject", "verdict"},
+    "recsys_build_last_attempt": {"outcome"},
+}
+
+
+def labels_of(metric):
+    return {"tenant", "surface"} | OWN_LABELS.get(metric, set())
+
+
+@pytest.mark.parametrize("expression", [*(rule["expr"] for rule in RULES), *QUERIES])
+def test_an_expression_is_promql_over_what_is_told(expression):
+    promql_parser.parse(expression)
+    found = SELECTOR.findall(expression)
+    assert found
+    for metric, matchers in found:
+        assert metric in HELP
+        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= labels_of(metric)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_whom_it_concerns_how_urgent_it_is_and_what_to_do(rule):
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert (ROOT / rule["annotations"]["runbook"]).exists()
+    named = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    metric = SELECTOR.search(rule["expr"])[1]
+    assert named <= labels_of(metric)
+
+
+def test_every_metric_is_looked_at_by_a_rule_or_a_panel():
+    used = {
+        metric
+        for expression in [*(rule["expr"] for rule in RULES), *QUERIES]
+        for metric, _ in SELECTOR.findall(expression)
+    }
+    for_people = {"recsys_build_last_attempt_timestamp_seconds", "recsys_build_run_timestamp_seconds"}
+    assert set(HELP) - used == for_people
+
+
+def test_the_panels_do_not_lie_on_one_another():
+    places = [
+        (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
+        for panel in DASHBOARD["panels"]
+        for x in range(panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
