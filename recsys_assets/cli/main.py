@@ -25,6 +25,7 @@ COMMANDS = {
     "api": "recsys_assets.cli.api:run_api",
     "probe": "recsys_assets.cli.repair:run_probe",
     "workspace": "recsys_assets.cli.workspace:write_workspace",
+    "prune-runs": "recsys_assets.cli.prune:prune_runs",
     "drill": "recsys_assets.cli.drill:drill",
 }
 

@@ -1,0 +1,43 @@
+"""Forgetting old runs: only what has ended and is old, only when told, and never anything of the store."""
+
+import dagster as dg
+import pytest
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.errors import ConfigurationError
+from recsys_assets_tests.small_shop import after, day_lines, open_shop
+
+
+def prune(*arguments):
+    return recsys_assets.main(["prune-runs", *arguments], standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_old_runs_are_removed_only_when_told_and_what_is_live_stays(tmp_path, monkeypatch, capsys):
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.get() as instance:
+        shop = open_shop(tmp_path, instance)
+        for n in range(2):
+            shop.write(after(n), day_lines(after(n)))
+            shop.build(after(n))
+        live = shop.live()
+        capsys.readouterr()
+
+        for arguments, told, left in (
+            ([], "would remove 0", 2),
+            (["--older-than-days", "0"], "would remove 2", 2),
+            (["--older-than-days", "0", "--apply"], "removed 2", 0),
+        ):
+            assert prune(*arguments) == 0
+            assert told in capsys.readouterr().out
+            assert instance.get_runs_count() == left
+        assert shop.live() == live
+
+
+def test_without_a_home_there_is_nothing_to_prune(monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with pytest.raises(ConfigurationError, match="DAGSTER_HOME is not set"):
+        prune()
