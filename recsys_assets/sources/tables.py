@@ -13,8 +13,9 @@ from recsys_assets.config import RawSettings, Settings
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.postgres.client import connected
+from recsys_assets.postgres.names import table_name
 from recsys_assets.sources.pieces import Pieces
-from recsys_assets.sources.table_query import DayQuery, day_query, table_name
+from recsys_assets.sources.table_query import DayQuery, day_query
 
 SCHEME = "postgresql:"
 VARIABLE = "RECSYS_RAW_DATABASE_URL"

@@ -144,7 +144,7 @@ def _known(store: ObjectStore, settings: Settings, day: date) -> RawRecord | Non
 def _template(settings: Settings) -> str:
     """Return where raw events are looked for, and how columns are read if that is set: both decide what is found."""
     raw = settings.raw
-    how = raw.model_dump(include={"columns", "constants", "assume_utc"}, exclude_defaults=True)
+    how = raw.model_dump(include={"columns", "constants", "assume_utc", "nested", "tenants"}, exclude_defaults=True)
     return f"{raw.exposures} {json.dumps(how, sort_keys=True)}" if how else raw.exposures
 
 

@@ -305,7 +305,8 @@ def test_a_connection_that_is_cut_in_the_middle_is_an_error_and_no_end(plain):  
     with found.open() as stream:
         assert stream.readinto(memoryview(bytearray(1000)))
         plain.run(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%recsys_assets_raw%%' AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%recsys_assets_raw%' AND pid <> pg_backend_pid()"
         )
         with pytest.raises(StoreUnavailableError, match="try again"):
             read(stream)
@@ -340,7 +341,8 @@ def test_the_mark_tells_the_content_and_not_the_order_of_rows(plain):
 
 def test_nothing_can_be_written_through_the_reading(plain):
     plain.run(
-        "CREATE FUNCTION tell() RETURNS text LANGUAGE sql VOLATILE AS 'INSERT INTO events (ts) VALUES (now()) RETURNING ''x'''"
+        "CREATE FUNCTION tell() RETURNS text LANGUAGE sql VOLATILE"
+        " AS 'INSERT INTO events (ts) VALUES (now()) RETURNING ''x'''"
     )
     plain.event()
     plain.run("CREATE VIEW writes AS SELECT ts, tenant, surface, tell() AS session_id, item_id FROM events")
@@ -366,7 +368,8 @@ def test_a_long_table_is_streamed_in_bounded_memory(plain):  # F21
 
 def _many(plain, rows):
     plain.run(
-        "INSERT INTO events SELECT timestamptz '2026-01-01 00:00Z' + n * interval '100 ms', 'shop', 'home', 's' || n / 5,"
+        "INSERT INTO events SELECT timestamptz '2026-01-01 00:00Z' + n * interval '100 ms', 'shop', 'home',"
+        " 's' || n / 5,"
         " 'item' || mod(n, 1000), NULL, mod(n, 10) FROM generate_series(1, %s) AS n",
         rows,
     )

@@ -1,7 +1,13 @@
 """Days built from every kind of source ship the same artifacts as the same events in files do."""
 
+import json
+from datetime import datetime
+
 import boto3
 import dagster as dg
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys_assets.config import load_settings
@@ -9,6 +15,7 @@ from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.manifest.pointer import read_current
+from recsys_assets.sources.tables import VARIABLE
 from recsys_assets.stages.raw import build_raw
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
@@ -103,3 +110,35 @@ def test_a_bucket_that_does_not_answer_fails_the_day(shop, monkeypatch):  # F11
     with pytest.raises(StoreUnavailableError, match="s3://raw/2026-01-01"):
         build_raw(shop.store, shop.settings, FIRST)
     assert list(shop.store.list("")) == []
+
+
+def test_a_day_of_parquet_files_ships_what_its_lines_ship(shop, expected):
+    events = [json.loads(line) for line in day_lines(FIRST)]
+    rows = [{**event, "ts": datetime.fromisoformat(event["ts"]), "user_id": event.get("user_id")} for event in events]
+    pq.write_table(pa.Table.from_pylist(rows), shop.folder / f"{FIRST}.parquet")
+    (shop.folder / "catalog.jsonl").write_text(CATALOG)
+    shop.configure("{day}.parquet")
+    assert shop.build().success
+    assert live(shop.store) == expected
+    assert build_raw(shop.store, shop.settings, FIRST).reused
+    shop.configure("{day}.parquet", more='columns = { user_id = "session_id" }')
+    assert not build_raw(shop.store, shop.settings, FIRST).reused, "another reading of the same bytes is another day"
+
+
+def test_a_day_of_a_table_ships_what_its_lines_ship(shop, database, monkeypatch, expected):
+    monkeypatch.setenv(VARIABLE, database)
+    events = [json.loads(line) for line in day_lines(FIRST)]
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "CREATE TABLE events AS SELECT * FROM jsonb_to_recordset(%s::jsonb) AS e"
+            "(ts timestamptz, tenant text, surface text, session_id text, item_id text, user_id text, rank int)",
+            [json.dumps(events)],
+        )
+    (shop.folder / "catalog.jsonl").write_text(CATALOG)
+    shop.configure("postgresql:events")
+    assert shop.build().success
+    assert live(shop.store) == expected
+    assert build_raw(shop.store, shop.settings, FIRST).reused
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE events SET item_id = 'other' WHERE rank = 2")
+    assert not build_raw(shop.store, shop.settings, FIRST).reused
