@@ -194,6 +194,18 @@ class MetricsSettings(_Model):
     )
 
 
+class SignalSettings(_Model):
+    """Whether the artifacts are also written to a database, and how its tenants are found."""
+
+    write: bool = Field(default=False, description="whether each day is written to $RECSYS_SIGNALS_DATABASE_URL")
+    tenants: str | None = Field(
+        default="tenants",
+        description="the table that resolves a tenant, by external_id or id; none: its name is the id",
+    )
+    create_tenants: bool = Field(default=False, description="whether a tenant that is not there is added")
+    statement_timeout_seconds: float = Field(default=600, ge=1, description="how long one statement may take")
+
+
 class TargetSettings(_Model):
     """One target, and what it overrides."""
 
@@ -246,6 +258,7 @@ class Settings(_Model):
     automation: AutomationSettings = AutomationSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     metrics: MetricsSettings = MetricsSettings()
+    signals: SignalSettings = SignalSettings()
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     owners: tuple[str, ...] = Field(
         default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'

@@ -19,6 +19,7 @@ from recsys_assets.defs.operations import operation_jobs
 from recsys_assets.defs.raw import raw_asset
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.schedules import nightly_schedule
+from recsys_assets.defs.signals import signals_asset
 from recsys_assets.stages.artifact import judge_artifact
 from recsys_assets.stages.canonical import judge_canonical
 
@@ -62,6 +63,7 @@ def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
         *built,
         *checks,
         manifest_asset(settings, row),
+        *([signals_asset(settings, row)] if settings.signals.write else []),
         freshness_check(settings, row),
     ]
 
