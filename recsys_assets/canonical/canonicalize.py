@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_assets.canonical.columns import events_of
+from recsys_assets.canonical.columns import events_of, give_back_memory
 from recsys_assets.canonical.dictionaries import CodedColumn
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.growing import Growing
@@ -59,6 +59,7 @@ def _take(parts: Iterable[Part], threads: int) -> tuple[dict[str, NDArray[Any]],
             # A column at a time on each thread: compiled code and copies need no interpreter.
             for taken in [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]:
                 taken.result()
+        give_back_memory()  # once: what one part leaves behind, the next is decoded into
         for name, done in {name: pool.submit(coded.pop(name).finish) for name in ID_COLUMNS}.items():
             columns[name], ids[name] = done.result().codes, done.result().ids
     return {**{name: column.array() for name, column in numbers.items()}, **columns}, ids

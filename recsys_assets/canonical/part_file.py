@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import ipc
 
-from recsys_assets.canonical.columns import arrow_column, arrow_strings, give_back_memory, strings_of
+from recsys_assets.canonical.columns import arrow_column, arrow_strings, strings_of
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.raw.part import ABSENT, Part
@@ -25,9 +25,7 @@ def encode_part(part: Part) -> bytes:
     sink = pa.BufferOutputStream()
     with ipc.new_file(sink, table.schema, options=ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(table, max_chunksize=max(len(table), 1))
-    data = sink.getvalue().to_pybytes()
-    give_back_memory()
-    return data
+    return sink.getvalue().to_pybytes()
 
 
 def decode_part(data: bytes) -> Part:
@@ -39,7 +37,6 @@ def decode_part(data: bytes) -> Part:
     found = {field.name: field.type for field in table.schema}
     if found != _TYPES:
         raise CorruptObjectError(f"no part of a day: expected {_TYPES}, found {found}; run raw of this day again")
-    give_back_memory()
     columns: dict[str, Any] = {name: table.column(name).combine_chunks() for name in SCHEMA}
     return Part(
         ts=columns["ts"].view(pa.int64()).to_numpy(),
