@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recsys_assets.config import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.postgres.client import require_driver
 from recsys_assets.sources.files import find_files
-from recsys_assets.sources.parquet import SUFFIX, ParquetInput, Seekable
 from recsys_assets.sources.source import FoundInput, RawStream
 from recsys_assets.sources.streams import FileStream
 
+if TYPE_CHECKING:
+    from recsys_assets.sources.parquet import Seekable
+
 _S3 = "s3://"
+_PARQUET = ".parquet"
 _POSTGRES = "postgresql:"
 
 
@@ -35,14 +39,23 @@ def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
         from recsys_assets.s3.client import make_client  # noqa: PLC0415
         from recsys_assets.sources.objects import find_objects  # noqa: PLC0415
 
-        found: Sequence[Seekable] = find_objects(settings, day, client=make_client())
+        found: Sequence["Seekable"] = find_objects(settings, day, client=make_client())
     elif "://" in exposures:
         raise ConfigurationError(
             f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key or postgresql:table"
         )
     else:
         found = find_files(settings, day)
-    return [ParquetInput(place, settings.raw) if place.name.endswith(SUFFIX) else place for place in found]
+    return [_by_form(settings, place) for place in found]
+
+
+def _by_form(settings: Settings, place: "Seekable") -> FoundInput:
+    """Return the input as what its name says it is; who looks at lines alone loads neither Arrow nor Polars."""
+    if not place.name.endswith(_PARQUET):
+        return place
+    from recsys_assets.sources.parquet import ParquetInput  # noqa: PLC0415
+
+    return ParquetInput(place, settings.raw)
 
 
 def open_stream(place: str) -> RawStream:

@@ -94,17 +94,8 @@ def _bucket_and_key(uri: str) -> tuple[str, str]:
 
 
 def _list(client: Any, bucket: str, prefix: str) -> list[Mapping[str, Any]]:
-    """Return what is below a prefix; nothing there is believed only of a bucket that exists."""
-    entries = [entry for entry in list_objects(client, bucket=bucket, prefix=prefix) if entry["Key"][-1:] != "/"]
-    if not entries:
-        try:
-            client.head_bucket(Bucket=bucket)
-        except S3_ERRORS as error:
-            if answer_of(error) is Answer.MISSING:
-                told = f"there is no bucket {bucket!r}: check raw.exposures and AWS_ENDPOINT_URL"
-                raise ConfigurationError(told) from error
-            raise error_for(f"{SCHEME}{bucket}", error) from error
-    return entries
+    """Return the objects below a prefix, but not those that only stand for a folder."""
+    return [entry for entry in list_objects(client, bucket=bucket, prefix=prefix) if not entry["Key"].endswith("/")]
 
 
 def _object(client: Any, bucket: str, entry: Mapping[str, Any], targets: list[Target]) -> RawObject:

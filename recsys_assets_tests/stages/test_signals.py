@@ -30,7 +30,8 @@ TABLES = """
         created_at timestamptz, PRIMARY KEY (tenant_id, namespace, item_id)
     );
 """
-ON = "[signals]\nwrite = true\n"
+KINDS = '[artifacts]\nkinds = ["popularity", "cooc", "content_sim"]\n'
+ON = KINDS + "[signals]\nwrite = true\n"
 BY = Actor(name="tests", reason="a test", run_id=None)
 pytestmark = pytest.mark.slow
 
@@ -172,7 +173,7 @@ def test_nothing_is_written_while_the_target_is_held(signals):  # F34
     ],
 )
 def test_a_day_is_written_whole_or_not_at_all(signals, change, raised, told):
-    signals.shop.configure()
+    signals.shop.configure(KINDS)
     signals.shop.write(FIRST, day_lines(FIRST))
     signals.shop.build(FIRST)
     signals.run(change)
@@ -194,7 +195,7 @@ def test_a_tenant_is_added_only_if_that_is_allowed(signals):
 
 def test_a_database_that_is_down_fails_the_signals_and_not_the_ship(signals, monkeypatch):  # F11
     monkeypatch.setenv(VARIABLE, "postgresql://someone:secret@127.0.0.1:9/none")
-    signals.shop.configure()
+    signals.shop.configure(KINDS)
     signals.shop.write(FIRST, day_lines(FIRST))
     assert signals.shop.build(FIRST).success
     with pytest.raises(StoreUnavailableError, match="signals of shop/home"):
