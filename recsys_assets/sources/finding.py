@@ -39,7 +39,7 @@ def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
         from recsys_assets.s3.client import make_client  # noqa: PLC0415
         from recsys_assets.sources.objects import find_objects  # noqa: PLC0415
 
-        found: Sequence["Seekable"] = find_objects(settings, day, client=make_client())
+        found: Sequence[Seekable] = find_objects(settings, day, client=make_client())
     elif "://" in exposures:
         raise ConfigurationError(
             f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key or postgresql:table"

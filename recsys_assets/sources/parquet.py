@@ -19,7 +19,6 @@ from recsys_assets.sources.row_lines import field_array, lines_of
 from recsys_assets.sources.source import FoundInput
 from recsys_assets.sources.streams import StoredBytes
 
-SUFFIX = ".parquet"
 _BATCH_ROWS = 1 << 15
 _BUFFER_BYTES = 1 << 20  # of each column that is read: a row group may be larger than memory
 
