@@ -26,8 +26,11 @@ def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
         columns[name] = columns[name][order]
     spare = np.empty(_longest_run(columns["ts"]), np.int64)
     _sort_equal_instants(columns["ts"], _ties(columns), order, spare)
+    moved = np.flatnonzero(order != np.arange(len(order)))  # few or none: most instants are like no other
+    source = order[moved]
+    del order
     for name in TIE_COLUMNS:
-        columns[name] = columns[name][order]
+        columns[name][moved] = columns[name][source]
 
 
 def ascending_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
