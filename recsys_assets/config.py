@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recsys_assets.config_drift import DriftSettings
 from recsys_assets.config_errors import Location, explain
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target, check_distinct, check_segment, is_slug
@@ -126,6 +127,7 @@ class GateSettings(_Model):
         default=0.1, description="largest share of sessions left out as over-long, or of users as over-active"
     )
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
+    drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may lie from the live ones")
 
 
 class RetentionSettings(_Model):
@@ -291,7 +293,7 @@ class Settings(_Model):
 
     def gates_for(self, row: TargetSettings) -> GateSettings:
         """Return the gates' limits of one target, its overrides applied."""
-        return GateSettings.model_validate({**self.gates.model_dump(), **row.gates})
+        return GateSettings.model_validate(_overridden(self.gates.model_dump(exclude_unset=True), row.gates))
 
     def retention_for(self, row: TargetSettings) -> RetentionSettings:
         """Return what is kept of one target, its overrides applied."""
@@ -342,6 +344,12 @@ def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
     if wrong:
         raise ConfigurationError(explain(wrong, name=name, text=data.decode(), root=Settings)) from wrong[0][1]
     return settings
+
+
+def _overridden(table: Table, by: Table) -> Table:
+    """Return a table with single keys said otherwise, in the tables inside it too."""
+    inner = {key: _overridden(table[key], by[key]) for key in table.keys() & by.keys() if isinstance(by[key], dict)}
+    return {**table, **by, **inner}
 
 
 def _wrong_overrides(settings: Settings) -> Iterator[tuple[Location, ValidationError]]:

@@ -11,7 +11,7 @@ from recsys_assets.defs.metadata import gate_metadata
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
-from recsys_assets.evidence import GateReport
+from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.storage.store import ObjectStore
 
 CHECK = "gates"
@@ -33,7 +33,7 @@ def gate_check(
         return dg.AssetCheckResult(
             passed=report.passed,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=refusals or f"{len(report.findings)} gates passed",
+            description=refusals or _passed(report),
             metadata=gate_metadata(report),
         )
 
@@ -47,3 +47,10 @@ def gate_check(
             partitions_def=daily_partitions(settings.partitions),
             description=description,
         )(gates)
+
+
+def _passed(report: GateReport) -> str:
+    """Say that the gates let the day go on, and which of them only advise against it."""
+    advice = [f.message for f in report.findings if f.verdict is Verdict.ADVISED]
+    passed = f"{len(report.findings) - len(advice)} gates passed"
+    return "; ".join([f"{passed}, {len(advice)} advise", *advice]) if advice else passed

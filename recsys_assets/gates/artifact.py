@@ -1,9 +1,11 @@
-"""The gates of one artifact: envelope, contract, emptiness, size, days in the window, and the share left out."""
+"""The gates of one artifact: envelope, contract, emptiness, size, days in the window, the share left out, and drift."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recsys_assets.evidence import Finding, GateReport, Scalar
+from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
+from recsys_assets.gates.drift_numbers import Drift
 from recsys_assets.gates.policy import Policy
 from recsys_assets.gates.rules import at_least, at_most, merged, same
 
@@ -20,11 +22,15 @@ class ArtifactFacts:
     days: int  # days of the window that had a canonical day
     left_out_share: float
     contract: tuple[Finding, ...]
+    drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
 
 
 def judge_artifact_rows(facts: ArtifactFacts, policy: Policy) -> GateReport:
     """Return one finding per gate of the policy, in its order; a gate without a rule here is an error, never a pass."""
-    findings = tuple(_RULES[gate](facts, params) for gate, params in policy.gates.items())
+    findings = tuple(
+        DRIFT_RULES[gate](facts.drift, params) if gate in DRIFT_RULES else _RULES[gate](facts, params)
+        for gate, params in policy.gates.items()
+    )
     return GateReport(policy.subject, facts.version, findings, policy=policy.digest)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.evidence import Scalar
+from recsys_assets.gates.drift import drift_gates
 
 CANONICAL = "canonical"
 
@@ -53,6 +54,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
             "size": {"max_bytes": params.max_bytes},
             "days": {"min_days": params.min_days, "window_days": params.window_days},
             "left_out_share": {"max_left_out_share": limits.max_left_out_share},
+            **drift_gates(limits.drift.of_kind(kind)),
         },
     )
 

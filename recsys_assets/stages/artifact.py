@@ -21,7 +21,9 @@ from recsys_assets.errors import (
 )
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
-from recsys_assets.gates.policy import artifact_policy
+from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
+from recsys_assets.gates.drift_numbers import Drift
+from recsys_assets.gates.policy import Policy, artifact_policy
 from recsys_assets.identity import Target, Window, rfc3339
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.documents import Build, StagedArtifact
@@ -33,6 +35,7 @@ from recsys_assets.manifest.layout import (
     staged_gates_key,
     staged_key,
 )
+from recsys_assets.stages.baseline import compare_with_live
 from recsys_assets.stages.source import Source, read_source
 from recsys_assets.storage.store import ObjectStore
 
@@ -96,6 +99,7 @@ def judge_artifact(
     staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
     window = Window.ending(day, days=params.window_days)
     envelope, rows = decode(read_blob(store, row.target, staged.ref), kind.shape)
+    policy = artifact_policy(settings, row, kind.name, params)
     facts = ArtifactFacts(
         version=staged.ref.version,
         size=staged.ref.size,
@@ -112,8 +116,9 @@ def judge_artifact(
         days=int(staged.facts.get("days") or 0),
         left_out_share=float(staged.facts.get("left_out_share") or 0.0),
         contract=check_rows(rows, params),
+        drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
     )
-    report = judge_artifact_rows(facts, artifact_policy(settings, row, kind.name, params))
+    report = judge_artifact_rows(facts, policy)
     store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))
     return report
 
@@ -140,6 +145,16 @@ def head(rows: Rows, limit: int) -> pl.DataFrame:
         values=rows.values[:stop],
     )
     return first.frame().head(limit)
+
+
+def _drift(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, *, rows: Rows, policy: Policy
+) -> Drift | NoBaseline:
+    """Return how far the rows lie from live; nothing is read if no gate asks."""
+    if not policy.gates.keys() & DRIFT_RULES.keys():
+        return NoBaseline()
+    top_items = settings.gates_for(row).drift.of_kind(kind).top_items
+    return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)
 
 
 def _require_day(store: ObjectStore, target: Target, day: date) -> None:

@@ -6,7 +6,8 @@ import pytest
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.manifest.journal import newest_first
 from recsys_assets.manifest.layout import canonical_gates_key, staged_gates_key
-from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
+from recsys_assets.manifest.releases import read_release
+from recsys_assets_tests.small_shop import CART, FIRST, HOME, TARGETS, after, day_lines, open_shop
 
 KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
 
@@ -105,6 +106,29 @@ def test_f28_too_many_bad_lines_stop_the_targets_concerned(shop):
     assert "18 unknown_version" in refused[0].description
     gates = {record.data["gate"]: record.data["verdict"] for record in refused[0].metadata["gates"].records}
     assert gates == {"contract": "passed", "volume": "passed", "bad_share": "refused", "duplicate_share": "passed"}
+
+
+def test_a_day_that_drifts_too_far_from_live_is_refused_where_the_target_requires_it(shop):
+    cart_lax = "[targets.gates.drift]\nmode = 'advisory'\n"
+    shop.configure("[gates.drift]\nmode = 'required'\nmax_rows_factor = 1.5\n", targets=TARGETS + cart_lax)
+    shop.write(FIRST, day_lines(FIRST))
+    assert shop.build(FIRST).success
+    before = {target: shop.live(target).release_id for target in (HOME, CART)}
+    shop.write(after(1), [line for line in day_lines(after(1)) if '"i0"' in line or '"i1"' in line])
+    result = shop.build(after(1))
+    assert shop.live(HOME).release_id == before[HOME]
+    assert shop.live(CART).release_id != before[CART]
+    seen = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+    (popularity,) = [e for e in seen if e.asset_key == key("shop", "home", "popularity")]
+    assert before[HOME][:12] in popularity.description
+    assert popularity.metadata["gate/drift_rows"].value == 2
+    (advised,) = [e for e in seen if e.asset_key == key("shop", "cart", "popularity")]
+    assert advised.passed
+    assert "drift_rows" in advised.description
+    member = next(
+        m for m in read_release(shop.store, CART, shop.live(CART).release_id).members if m.ref.kind == "popularity"
+    )
+    assert {f.params["live_release"] for f in member.gates.findings if f.gate.startswith("drift_")} == {before[CART]}
 
 
 def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):

@@ -1,0 +1,147 @@
+"""How far the rows of an artifact lie from the rows of the live one: numbers only, no limits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_assets.artifacts.rows import Rows
+
+ITEM = "item_id"
+FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Baseline:
+    """The live release, its rows of the same kind, and the items it knows: its catalog's, else those of the rows."""
+
+    release: str
+    rows: Rows
+    catalog: pl.Series  # distinct item ids
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """One number of the candidate and of live."""
+
+    candidate: float
+    live: float
+
+    @property
+    def factor(self) -> float:
+        """How many times the larger one is the smaller one; infinite if only one is 0."""
+        low, high = sorted((self.candidate, self.live))
+        return 1.0 if high == low else high / low if low else float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """All numbers of one comparison; None where there is nothing to compare."""
+
+    release: str
+    rows: Sides
+    items: Sides
+    overlap: float | None  # share of live's strongest items among the candidate's strongest
+    rank_correlation: float | None  # Spearman's, over the items that both name
+    churn: float | None  # Jaccard distance of (key, member) pairs, over the keys that both have
+    coverage: Sides  # share of the catalog that is named
+    gini: Sides
+    unknown_share: float | None  # share of the candidate's items that are not in the catalog
+
+
+def measure_drift(rows: Rows, live: Baseline, *, top_items: int) -> Drift:
+    """Return how far `rows` lie from live's rows of the same shape.
+
+    An item's strength is the sum of its values, or the number of lists that name it where members have no value; of
+    equally strong items the first by id counts. Gini: 0 when all items are equally strong, towards 1 when one has it
+    all. Spearman's correlation gives equal strengths their mean rank.
+    """
+    new, old = item_strengths(rows), item_strengths(live.rows)
+    both = new.join(old, on=ITEM, suffix="_live")
+    known = new.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
+    known_live = old.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
+    catalog = max(len(live.catalog), 1)
+    return Drift(
+        release=live.release,
+        rows=Sides(len(rows), len(live.rows)),
+        items=Sides(new.height, old.height),
+        overlap=_overlap(new, old, top_items),
+        rank_correlation=_spearman(both),
+        churn=_churn(rows, live.rows) if rows.shape.key else None,
+        coverage=Sides(known / catalog, known_live / catalog),
+        gini=Sides(_gini(new), _gini(old)),
+        unknown_share=1 - known / new.height if new.height else None,
+    )
+
+
+def item_strengths(rows: Rows) -> pl.DataFrame:
+    """Return `item_id` (String, distinct) and `strength` (Float64), strongest first, ties by id."""
+    shape = rows.shape
+    if shape.column == ITEM:
+        codes, ids = rows.members, rows.member_ids
+        weights = rows.values.astype(np.float64) if shape.value else None
+    else:
+        codes = np.repeat(rows.keys, np.diff(rows.offsets))
+        ids, weights = rows.key_ids, None
+    strengths = np.bincount(codes, weights=weights, minlength=len(ids)).astype(np.float64)
+    named = np.bincount(codes, minlength=len(ids)) > 0
+    frame = pl.DataFrame({ITEM: ids, "strength": strengths}).filter(pl.Series(named))
+    return frame.sort("strength", ITEM, descending=[True, False])
+
+
+def _overlap(new: pl.DataFrame, old: pl.DataFrame, top_items: int) -> float | None:
+    best = old.head(top_items)
+    return best.join(new.head(top_items), on=ITEM, how="semi").height / best.height if best.height else None
+
+
+def _spearman(both: pl.DataFrame) -> float | None:
+    if both.height < FEWEST_RANKED:
+        return None
+    ranks = both.select(pl.col("strength", "strength_live").rank("average")).to_numpy()
+    if (ranks == ranks[0]).all(axis=0).any():
+        return None  # one side ranks nothing
+    return float(np.corrcoef(ranks, rowvar=False)[0, 1])
+
+
+def _churn(rows: Rows, live: Rows) -> float | None:
+    keys = _numbered(rows.key_ids, live.key_ids)
+    members = _numbered(rows.member_ids, live.member_ids)
+    shared = np.intersect1d(keys[0][rows.keys], keys[1][live.keys])
+    new, old = (
+        _pairs(one, keys[side], members[side], shared=shared, width=len(rows.member_ids) + len(live.member_ids))
+        for side, one in enumerate((rows, live))
+    )
+    kept = len(np.intersect1d(new, old))
+    either = len(new) + len(old) - kept
+    return 1 - kept / either if either else None
+
+
+def _numbered(ids: pl.Series, live: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, for the codes of either dictionary, numbers that are the same for the same id."""
+    together = pl.concat([ids, live]).unique().sort()
+    return _places(together, ids), _places(together, live)
+
+
+def _places(together: pl.Series, ids: pl.Series) -> NDArray[np.int64]:
+    places: NDArray[Any] = np.asarray(together.search_sorted(ids, descending=False).to_numpy())
+    return places.astype(np.int64)
+
+
+def _pairs(
+    rows: Rows, keys: NDArray[np.int64], members: NDArray[np.int64], *, shared: NDArray[np.int64], width: int
+) -> NDArray[np.int64]:
+    """Return each distinct (key, member) of the shared keys as one number."""
+    lists = np.repeat(keys[rows.keys], np.diff(rows.offsets))
+    pairs = lists * max(width, 1) + members[rows.members]
+    return np.unique(pairs[np.isin(lists, shared)])
+
+
+def _gini(items: pl.DataFrame) -> float:
+    values = np.sort(items["strength"].to_numpy())
+    total = values.sum()
+    if not total:
+        return 0.0
+    places = np.arange(1, len(values) + 1)
+    return float((2 * places - len(values) - 1) @ values / (len(values) * total))
