@@ -16,9 +16,9 @@ from recsys_assets.raw.part import ABSENT, Strings
 class CodedColumn:
     """One id column, taken piece by piece: what comes in may be let go of at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, room: int = 0) -> None:
         self._ids = Union()
-        self._codes = Growing(np.uint32)
+        self._codes = Growing(np.uint32, room=room)
 
     def add(self, codes: NDArray[np.uint32], ids: Strings) -> None:
         """Take rows behind those that are there: `codes` are positions in `ids`, or `ABSENT`."""

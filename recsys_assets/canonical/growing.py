@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 class Growing:
     """Numbers of one dtype in one piece of memory, so that letting go of what came in gives memory back."""
 
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._room: NDArray[Any] = np.empty(0, dtype)
+    def __init__(self, dtype: type[np.generic], *, room: int = 0) -> None:
+        self._room: NDArray[Any] = np.empty(room, dtype)
         self._size = 0
 
     def append(self, values: NDArray[Any]) -> None:

@@ -60,7 +60,7 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
-    events, counts = canonicalize(_parts(store, share))
+    events, counts = canonicalize(_parts(store, share), expected=share.events)
     data = encode_events(events)
     record = CanonicalRecord(
         digest=hashlib.sha256(data).hexdigest(),
