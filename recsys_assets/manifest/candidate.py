@@ -1,12 +1,12 @@
 """A release candidate: what a day staged, read back from the store and proven against the gates it must have passed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
-from recsys_assets.evidence import GateReport
+from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.manifest.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.manifest.encoding import find_document, read_document
@@ -20,6 +20,7 @@ from recsys_assets.manifest.layout import (
 from recsys_assets.storage.store import ObjectStore
 
 CANONICAL = "canonical"
+OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Requirement:
 
     policy: str
     gates: frozenset[str]
+    overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gates whose refusal does not count, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,16 @@ class Candidate:
     def versions(self) -> dict[str, str]:
         """Version by kind: what names a release."""
         return {ref.kind: ref.version for ref in self.refs}
+
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """Every refusal that was overridden, as "kind: gate"."""
+        return tuple(
+            f"{member.ref.kind}: {finding.gate}"
+            for member in self.members
+            for finding in member.gates.findings
+            if OVERRIDDEN in finding.params
+        )
 
 
 def read_candidate(
@@ -157,6 +169,7 @@ class _Reading:
         except CorruptObjectError as error:
             self.faults.append(f"{subject}: {error}")
             return None
+        report = _without_overridden(report, requirement.overridden)
         faults = _shortcomings(report, requirement, judged)
         self.faults.extend(f"{subject}: {fault}" for fault in faults)
         return None if faults else report
@@ -176,6 +189,23 @@ class _Records:
             except CorruptObjectError as error:
                 self.read[day] = str(error)
         return self.read[day]
+
+
+def _without_overridden(report: GateReport, overridden: Mapping[str, str]) -> GateReport:
+    """Return the report with each refusal that somebody answers for as an advice, which says why it does not count."""
+
+    def answered(finding: Finding) -> Finding:
+        if finding.ok or finding.gate not in overridden:
+            return finding
+        reason = overridden[finding.gate]
+        return replace(
+            finding,
+            verdict=Verdict.ADVISED,
+            params={**finding.params, OVERRIDDEN: reason},
+            message=f"overridden ({reason}): {finding.message}",
+        )
+
+    return replace(report, findings=tuple(answered(finding) for finding in report.findings))
 
 
 def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssets
 from recsys_assets.identity import Target
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import prove_blobs
-from recsys_assets.manifest.candidate import Candidate, Requirement, read_candidate
+from recsys_assets.manifest.candidate import OVERRIDDEN, Candidate, Requirement, read_candidate
 from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.manifest.documents import Build, JournalEntry, Release
 from recsys_assets.manifest.faults import reach
@@ -104,6 +104,8 @@ def _publish(asked: _Publish) -> Outcome:
 def _judge(asked: _Publish, release: Release, current: Current | None, told: Told) -> Move | Stay:
     judgement = _judgement(asked, release, current, told)
     details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
+    if asked.candidate.overridden:
+        details[OVERRIDDEN] = "; ".join(asked.candidate.overridden)
     if judgement.ruling is Ruling.BAD:
         raise RefusedError(f"{asked.change.target}: {judgement.told}")
     if judgement.ruling is not Ruling.SHIP:

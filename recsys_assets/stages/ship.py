@@ -1,12 +1,14 @@
 """Ship: a day's staged artifacts of one target, proven against the configured gates, become what is live."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from recsys_assets.artifacts.kinds import read_params
 from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Scalar
+from recsys_assets.gates.drift import DRIFT_RULES
 from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
@@ -50,7 +52,7 @@ class ShippedDay:
         return [(m.ref.kind, m.ref.version, m.ref.size) for m in self.outcome.release.members]
 
 
-def ship_day(
+def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
     store: ObjectStore,
     settings: Settings,
     row: TargetSettings,
@@ -60,12 +62,15 @@ def ship_day(
     now: Callable[[], datetime],
     allow_older: bool = False,
     dry_run: bool = False,
+    override: Collection[str] = (),
 ) -> ShippedDay:
     """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
 
-    With `allow_older` a day older than live data ships too; with `dry_run` nothing is written.
+    With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
+    `override` do not count, which the release's record and the journal tell with the reason.
 
-    Raises `RefusedError` naming gate and subject when any required gate has not passed on the very bytes stored.
+    Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
+    required gate has not passed on the very bytes stored.
     """
     if not dry_run:
         judge_earlier_days_again(store, settings, row, day)
@@ -74,7 +79,7 @@ def ship_day(
         row.target,
         day,
         kinds=settings.artifacts.kinds,
-        requirements=requirements(settings, row),
+        requirements=_overridden(requirements(settings, row), override, reason=by.reason),
         build=build_info(settings, by.run_id or COMMAND),
         by=by,
         now=now,
@@ -91,6 +96,17 @@ def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requireme
         artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
     ]
     return {policy.subject: _requirement(policy) for policy in policies}
+
+
+def _overridden(required: dict[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:
+    """Return the requirements, of which refusals of these gates do not count; only gates of quality give way."""
+    firm = sorted(set(gates) - DRIFT_RULES.keys())
+    if firm:
+        raise ConfigurationError(
+            f"{', '.join(firm)} cannot be overridden: only {', '.join(DRIFT_RULES)} can; mend the input, or change the "
+            "limit in the configuration"
+        )
+    return {subject: replace(one, overridden=dict.fromkeys(gates, reason)) for subject, one in required.items()}
 
 
 def _requirement(policy: Policy) -> Requirement:

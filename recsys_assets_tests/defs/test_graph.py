@@ -1,12 +1,16 @@
 """The graph over real files and a real store: what ships, what does not, and what people see of it."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 
 from recsys_assets.defs.assemble import build_definitions
-from recsys_assets.manifest.journal import newest_first
+from recsys_assets.errors import ConfigurationError, RefusedError
+from recsys_assets.manifest.journal import Actor, newest_first
 from recsys_assets.manifest.layout import canonical_gates_key, staged_gates_key
 from recsys_assets.manifest.releases import read_release
+from recsys_assets.stages.ship import ship_day
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, TARGETS, after, day_lines, open_shop
 
 KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
@@ -129,6 +133,33 @@ def test_a_day_that_drifts_too_far_from_live_is_refused_where_the_target_require
         m for m in read_release(shop.store, CART, shop.live(CART).release_id).members if m.ref.kind == "popularity"
     )
     assert {f.params["live_release"] for f in member.gates.findings if f.gate.startswith("drift_")} == {before[CART]}
+
+
+def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_journal_tell_why(shop):
+    shop.configure(
+        "[gates.drift]\nrequired = ['drift_rows', 'drift_items']\nmax_rows_factor = 1.5\nmax_items_factor = 1.5\n"
+    )
+    shop.write(FIRST, day_lines(FIRST))
+    assert shop.build(FIRST).success
+    shop.write(after(1), [line for line in day_lines(after(1)) if '"i0"' in line or '"i1"' in line])
+    assert not shop.build(after(1)).success
+    row, by = shop.settings.find("shop", "home"), Actor("ada", "the sale has ended")
+
+    def ship(*gates):
+        return ship_day(shop.store, shop.settings, row, after(1), by=by, now=lambda: datetime.now(UTC), override=gates)
+
+    with pytest.raises(ConfigurationError, match="contract cannot be overridden"):
+        ship("contract")
+    with pytest.raises(RefusedError, match="drift_items"):
+        ship("drift_rows")
+    release = ship("drift_rows", "drift_items").outcome.release
+    assert shop.live().release_id == release.id
+    answered = [f for member in release.members for f in member.gates.findings if "overridden" in f.params]
+    assert {f.gate for f in answered} == {"drift_rows", "drift_items"}
+    assert all("the sale has ended" in f.message for f in answered)
+    entry = next(newest_first(shop.store, HOME))
+    assert "popularity: drift_rows" in str(entry.details["overridden"])
+    assert (entry.actor, entry.reason) == ("ada", "the sale has ended")
 
 
 def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):
