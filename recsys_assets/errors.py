@@ -73,7 +73,7 @@ class UnsafeStoreError(ConfigurationError):
 
 
 class BadRequestError(RecsysAssetsError):
-    """What was asked of the read API cannot be understood; the message names the parameter, the allowed and the found."""
+    """What was asked of the read API cannot be understood; the message names parameter, allowed and found."""
 
 
 class UnknownAddressError(NotFoundError):
