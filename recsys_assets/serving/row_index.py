@@ -11,8 +11,11 @@ import msgspec
 from recsys_assets.errors import CorruptObjectError
 
 MAX_INDEXED_BYTES = 2**32 - 1  # offsets are kept in four bytes
-_PAUSE_BYTES = 1 << 16  # after so many the thread lets requests run: some 0.3 ms of work
-_PAUSE_ROWS = 0xFFF
+_PAUSE_BYTES = (
+    1 << 14
+)  # after so many, or so many rows, the thread lets requests run: a few tenths of a millisecond of work
+_PAUSE_ROWS = 0xFF
+_PAUSE_SLOTS = 0x1FF
 _PAUSE_SECONDS = 50e-6
 _LOW_HALF = 0xFFFFFFFF
 
@@ -89,7 +92,7 @@ def index_rows(form: Form[Row], data: bytes, *, start: int, stop: int, name: str
     for at, end in _spans(form, data, start, stop):
         starts.append(at)
         hashes.append(hash(_id_at(form, data, at, end, name)))
-        if end - paused > _PAUSE_BYTES:
+        if end - paused > _PAUSE_BYTES or len(starts) & _PAUSE_ROWS == 0:
             paused = end
             time.sleep(_PAUSE_SECONDS)  # no wait for anything: it hands the interpreter to the threads that serve
     starts.append(stop + 1)
@@ -131,7 +134,7 @@ def _with_table(form: Form[Row], data: bytes, starts: "array[int]", hashes: "arr
             slot = (slot + 1) & mask
         else:
             slots[slot], marks[slot] = number + 1, mark
-        if number & _PAUSE_ROWS == _PAUSE_ROWS:
+        if number & _PAUSE_SLOTS == _PAUSE_SLOTS:
             time.sleep(_PAUSE_SECONDS)
     return index
 
