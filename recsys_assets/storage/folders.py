@@ -16,6 +16,7 @@ from recsys_assets.storage.store import Listed
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # without the last, a FIFO would wait for a writer
+_LEAST_READ, _MOST_READ = 1 << 16, 1 << 30  # bytes
 _PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 
@@ -57,9 +58,11 @@ def read_at_most(fd: int, *, key: str, max_bytes: int) -> bytes:
         raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
     chunks: list[bytes] = []
     left = max_bytes + 1
-    while left and (chunk := os.read(fd, min(left, 1 << 24))):
+    # Room is taken for what is asked for: ask for what the file holds, or a small one costs a large buffer.
+    while left and (chunk := os.read(fd, min(left, max(size + 1, _LEAST_READ), _MOST_READ))):
         chunks.append(chunk)
         left -= len(chunk)
+        size -= len(chunk)
     if not left:
         raise CorruptObjectError(f"{key} grew over {max_bytes} bytes while it was read")
     return b"".join(chunks)
