@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from recsys_assets.serving.test_double import publish_fixture
+from recsys_assets.storage.open import open_store
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN_STORE = "s3://bucket/prefix"
 
 
 def program(text):
@@ -22,11 +26,29 @@ def program(text):
 SHOWN = [page for page in PAGES if program(page.read_text(encoding="utf-8")).strip()]
 
 
+@pytest.fixture
+def shown_store(request, monkeypatch):
+    """Where a real release stands for the bucket that the pages name; asked for only by a page that names one."""
+
+    def stocked():
+        server = request.getfixturevalue("s3_server")
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        location = f"s3://{server.bucket}/{server.new_prefix()}"
+        shipped = publish_fixture(open_store(location), "shop", "home", {"popularity": {"tea": 3, "cup": 1}})
+        assert shipped.live == shipped.release.id
+        return location
+
+    return stocked
+
+
 @pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, shown_store):
     monkeypatch.chdir(tmp_path)
-    code = compile(program(page.read_text(encoding="utf-8")), page, "exec")
-    exec(code, {"__name__": "__main__"})  # noqa: S102 - our own pages
+    text = program(page.read_text(encoding="utf-8"))
+    if SHOWN_STORE in text:
+        text = text.replace(SHOWN_STORE, shown_store())
+    exec(compile(text, page, "exec"), {"__name__": "__main__"})  # noqa: S102 - our own pages
 
 
 def test_a_page_that_shows_wrong_python_fails():
