@@ -17,6 +17,7 @@ from recsys_assets.manifest.layout import (
     staged_gates_key,
     staged_key,
 )
+from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.storage.store import ObjectStore
 
 CANONICAL = "canonical"
@@ -30,15 +31,17 @@ class Requirement:
     policy: str
     gates: frozenset[str]
     overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gates whose refusal does not count, and why
+    whole: bool = False  # the subject is the candidate: its report names the release's id
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Artifacts of one day that were proven to have passed every required gate."""
+    """Artifacts of one day that were proven to have passed every required gate, each and as a whole."""
 
     day: date
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
+    gates: tuple[GateReport, ...] = ()  # of the candidate as a whole: what only all artifacts together can show
 
     @property
     def refs(self) -> tuple[ArtifactRef, ...]:
@@ -52,11 +55,11 @@ class Candidate:
 
     @property
     def overridden(self) -> tuple[str, ...]:
-        """Every refusal that was overridden, as "kind: gate"."""
+        """Every refusal that was overridden, as "subject: gate"."""
         return tuple(
-            f"{member.ref.kind}: {finding.gate}"
-            for member in self.members
-            for finding in member.gates.findings
+            f"{report.subject}: {finding.gate}"
+            for report in (*(member.gates for member in self.members), *self.gates)
+            for finding in report.findings
             if OVERRIDDEN in finding.params
         )
 
@@ -71,6 +74,8 @@ def read_candidate(
 ) -> Candidate:
     """Return the day's artifacts with their evidence, complete against `requirements` (by kind, and "canonical").
 
+    A subject whose requirement is `whole` needs a report of these very artifacts together.
+
     Raises `RefusedError` naming every subject and gate that is missing, refused, of other bytes or of other limits.
     """
     unnamed = sorted({*kinds, CANONICAL} - set(requirements))
@@ -81,9 +86,11 @@ def read_candidate(
     reading = _Reading(store, target, day, requirements)
     members = [member for kind in kinds if (member := reading.member(kind)) is not None]
     canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
+    whole = sorted(subject for subject, one in requirements.items() if one.whole) if len(members) == len(kinds) else []
+    gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
     if reading.faults:
         raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults))
-    return Candidate(day, tuple(members), tuple(canonical))
+    return Candidate(day, tuple(members), tuple(canonical), tuple(gates))
 
 
 @dataclass
@@ -139,6 +146,11 @@ class _Reading:
         if report is None:
             return None
         return CanonicalDay(day=day.isoformat(), digest=record.digest, inputs=record.inputs, gates=report)
+
+    def whole(self, subject: str, members: Sequence[Member]) -> GateReport | None:
+        """Return what gates said of these very artifacts together, or note why that proves nothing."""
+        release_id = release_id_of(self.target, {member.ref.kind: member.ref.version for member in members})
+        return self._report(staged_gates_key(self.target, self.day, subject), subject, (subject, release_id))
 
     def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:
         """Note every day of the window whose events are not the ones that the artifact was made from."""

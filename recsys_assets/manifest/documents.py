@@ -102,6 +102,7 @@ class Release(Record, frozen=True):
     recorded_at: str
     parent: str | None
     segment: str | None = None
+    gates: tuple[GateReport, ...] = ()  # of the artifacts together; the members carry what was said of each
     v: int = FORMAT
 
     @property

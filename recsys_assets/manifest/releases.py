@@ -23,6 +23,7 @@ def release_of(target: Target, candidate: Candidate, *, build: Build, now: datet
         data_through=candidate.day.isoformat(),
         members=candidate.members,
         canonical=candidate.canonical,
+        gates=candidate.gates,
         build=build,
         recorded_at=rfc3339(now),
         parent=parent,
