@@ -1,6 +1,7 @@
 """One action on a store as a process of its own, to be raced, stopped and killed: python -m ... ROOT ACTION [WORDS]."""
 
 import json
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,7 +67,14 @@ def say(line):
     sys.stdout.flush()
 
 
+def obey_signals():
+    """A suite that was started in the background ignores interrupts, and its processes would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main():
+    obey_signals()
     root, action, *words = sys.argv[1:]
     store = open_store(root)
     if action == "race":
