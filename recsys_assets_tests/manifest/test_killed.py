@@ -16,6 +16,7 @@ from recsys_assets.manifest.repair import repair_journal
 from recsys_assets.manifest.verify import verify
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.manifest.acting import ANN, ROOT, act, command, now
 from recsys_assets_tests.manifest.staging import TARGET, Shop
 
@@ -38,20 +39,31 @@ COLLECT = [
     "before_emptying", "after_emptying",
 ]  # fmt: skip
 RESTORE = ["after_intent", "before_swap", "after_swap", "after_journal"]
-POINTS = [
+MOVES = [
     *(pytest.param("ship", point, id=f"F1 ship {point}") for point in SHIP),
     *(pytest.param("roll_back", point, id=f"F2 roll_back {point}") for point in ROLL_BACK),
+    *(pytest.param("collect", point, id=f"F2 collect {point}") for point in COLLECT),
+]
+OTHERS = [
     *(pytest.param("hold", point, id=f"F2 hold {point}") for point in HOLD),
     pytest.param("release_hold", "after_lift", id="F2 release_hold after_lift"),
-    *(pytest.param("collect", point, id=f"F2 collect {point}") for point in COLLECT),
     *(pytest.param("restore_pointer", point, id=f"F2 F39 restore_pointer {point}") for point in RESTORE),
 ]
+ON_BOTH = pytest.mark.parametrize("store", ["folder", "bucket"], indirect=True)
 
 
 @pytest.fixture
-def store(tmp_path):
-    """Four days shipped, a fifth staged."""
-    store = FilesystemStore(tmp_path / "store")
+def store(request, tmp_path, monkeypatch):
+    """Four days shipped, a fifth staged: in a folder, or, where a test asks for it, on a real S3 server."""
+    if getattr(request, "param", "folder") == "folder":
+        return filled(FilesystemStore(tmp_path / "store"))
+    server = request.getfixturevalue("s3_server")
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)  # for the processes that are killed
+    return filled(S3Store(server.client(), bucket=server.bucket, prefix=server.new_prefix()))
+
+
+def filled(store):
     shop = Shop(store)
     for n in range(4):
         shop.ship(n)
@@ -91,8 +103,18 @@ def check_invariants(store):
     assert not any(proof.faults for proof in verification.releases)
 
 
-@pytest.mark.parametrize(("action", "point"), POINTS)
+@ON_BOTH
+@pytest.mark.parametrize(("action", "point"), MOVES)
 def test_a_killed_process_breaks_nothing_and_a_rerun_converges(store, action, point):
+    check_killed(store, action, point)
+
+
+@pytest.mark.parametrize(("action", "point"), OTHERS)
+def test_a_killed_hold_or_repair_breaks_nothing_and_a_rerun_converges(store, action, point):
+    check_killed(store, action, point)
+
+
+def check_killed(store, action, point):
     prepare(store, action)
     before = state(store)
     killed = run(store, action, words_of(action), fault=f"{action}.{point}")
@@ -100,11 +122,7 @@ def test_a_killed_process_breaks_nothing_and_a_rerun_converges(store, action, po
     check_invariants(store)
     live = read_current(store, TARGET)
 
-    other = MemoryStore(name="undisturbed")
-    shop = Shop(other)
-    for n in range(4):
-        shop.ship(n)
-    shop.stage(4)
+    other = filled(MemoryStore(name="undisturbed"))
     prepare(other, action)
     expected = act(other, action, words_of(action)) and state(other)
 
@@ -169,6 +187,7 @@ def test_a_signal_is_no_worse_than_a_kill(store, name, point):  # F52
     check_journal(store)
 
 
+@ON_BOTH
 def test_a_publisher_that_was_stopped_before_its_swap_loses_to_who_shipped_meanwhile(store):  # F6
     shop = Shop(store, clock=now)
     environment = os.environ | {VARIABLE: "ship.before_swap:STOP"}
