@@ -61,6 +61,11 @@ class RowIndex(Generic[Row]):
         """Yield every row in the artifact's order."""
         return (self.row(number) for number in range(len(self)))
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that stay in memory: the artifact's own, and the tables beside them."""
+        return len(self.data) + sum(len(table) * table.itemsize for table in (self.starts, self.slots, self.marks))
+
     def row(self, number: int) -> Row:
         """Return the row at a position."""
         return self.form.decoder.decode(memoryview(self.data)[self.starts[number] : self.starts[number + 1] - 1])

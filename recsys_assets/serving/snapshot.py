@@ -51,6 +51,11 @@ class Snapshot:
         """Bytes of all blobs."""
         return sum(len(artifact.data) for artifact in self.artifacts.values())
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the release keeps in memory: its blobs, and what finds rows in them."""
+        return sum(one.rows.held_bytes if one.rows else len(one.data) for one in self.artifacts.values())
+
     def top_items(self, limit: int = 100) -> list[CountedItem]:
         """Return the most counted items, the first first."""
         rows = self._rows("popularity", POPULARITY)
