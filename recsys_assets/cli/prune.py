@@ -1,14 +1,13 @@
 """The command that forgets old runs: Dagster keeps every run for ever, and nothing that serves needs them."""
 
-import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
+from recsys_assets.cli.instance import opened_instance
 from recsys_assets.cli.options import clock
-from recsys_assets.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -24,11 +23,7 @@ def prune_runs(*, older_than_days: int, apply: bool) -> int:
 
     Days that only those runs built look missing in the UI afterwards; `reindex` tells Dagster what they shipped.
     """
-    if not os.environ.get("DAGSTER_HOME"):
-        raise ConfigurationError("DAGSTER_HOME is not set: name the folder that holds dagster.yaml")
-    from dagster import DagsterInstance  # noqa: PLC0415 - the other commands need no Dagster
-
-    with DagsterInstance.get() as instance:
+    with opened_instance() as instance:
         found = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))
         for run_id in found if apply else ():
             instance.delete_run(run_id)

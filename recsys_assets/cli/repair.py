@@ -4,6 +4,7 @@ import os
 
 import click
 
+from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     acting,
@@ -52,12 +53,10 @@ def run_reindex(
     by = acting(actor, "reindex")
     found = {t: repair_journal(place.store, t, by=by, now=clock, dry_run=dry_run) for t in place.targets}
     told = 0
-    if os.environ.get("DAGSTER_HOME"):
-        from dagster import DagsterInstance  # noqa: PLC0415 - only here does a repair need Dagster
+    if os.environ.get(VARIABLE):
+        with opened_instance() as instance:
+            from recsys_assets.defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
 
-        from recsys_assets.defs.reindex import tell_dagster  # noqa: PLC0415
-
-        with DagsterInstance.get() as instance:
             told = tell_dagster(instance, place.store, place.settings, targets=place.targets, dry_run=dry_run)
     if as_json:
         journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in found.items()]
@@ -67,7 +66,7 @@ def run_reindex(
     print_table("", ("target", "entries filled", "untold swap told"), rows)
     click.echo(
         f"events told to Dagster: {told}"
-        if os.environ.get("DAGSTER_HOME")
-        else "DAGSTER_HOME is not set: Dagster was not told"
+        if os.environ.get(VARIABLE)
+        else f"{VARIABLE} is not set: Dagster was not told"
     )
     return 0

@@ -11,6 +11,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.report import AssetLine, read_result
@@ -107,11 +108,11 @@ def _quiet_what_the_lines_say_better() -> None:
 @contextmanager
 def _instance() -> Generator[dg.DagsterInstance]:
     """Open the instance that $DAGSTER_HOME names, so that the UI shows these runs; without it nothing is recorded."""
-    if os.environ.get("DAGSTER_HOME"):
-        with dg.DagsterInstance.get() as instance:
+    if os.environ.get(VARIABLE):
+        with opened_instance() as instance:
             yield instance
         return
-    click.echo("DAGSTER_HOME is not set: the runs will not show in the UI", err=True)
+    click.echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 

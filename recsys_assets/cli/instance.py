@@ -1,0 +1,40 @@
+"""Dagster's instance as $DAGSTER_HOME names it, opened, or told in a sentence why it cannot be."""
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from recsys_assets.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from dagster import DagsterInstance
+
+VARIABLE = "DAGSTER_HOME"
+
+
+@contextmanager
+def opened_instance() -> "Generator[DagsterInstance]":
+    """Yield the instance that $DAGSTER_HOME names; `ConfigurationError` if it names none that can be opened.
+
+    Only commands that tell Dagster something come here: what is live needs none of it.
+    """
+    home = os.environ.get(VARIABLE)
+    if not home:
+        raise ConfigurationError(f"{VARIABLE} is not set: name the folder that holds dagster.yaml")
+    from alembic.util import CommandError  # noqa: PLC0415 - the other commands need no Dagster
+    from dagster import DagsterError, DagsterInstance  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from yaml import YAMLError  # noqa: PLC0415
+
+    try:
+        instance = DagsterInstance.get()
+    except (DagsterError, SQLAlchemyError, CommandError, YAMLError, OSError) as error:
+        cause = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): mend it, move its damaged database out "
+            "of the way, or unset the variable; status, rollback, hold and collect need none of it"
+        ) from error
+    with instance:
+        yield instance
