@@ -22,7 +22,7 @@ def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -
     """
     arrays = {name: arrow_column(name, columns[name]) for name in SCHEMA if name in columns}
     frame = pl.DataFrame([pl.Series(name, array, dtype=SCHEMA[name]) for name, array in arrays.items()])
-    return Events(frame, {name: _series(name, ids[name]) for name in ID_COLUMNS if name in columns})
+    return Events(frame, {name: id_series(name, ids[name]) for name in ID_COLUMNS if name in columns})
 
 
 def arrow_column(name: str, values: NDArray[Any]) -> Any:
@@ -37,6 +37,11 @@ def arrow_strings(strings: Strings) -> Any:
     """Return strings as a large_string array that shares their memory, and ends where they do: files pad with zeros."""
     data = strings.data[: int(strings.offsets[-1])]
     return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(strings.offsets), pa.py_buffer(data))
+
+
+def id_series(name: str, strings: Strings) -> pl.Series:
+    """Return strings as a series of ids."""
+    return pl.Series(name, arrow_strings(strings), dtype=pl.String)
 
 
 def strings_of(array: Any) -> Strings:
@@ -65,7 +70,3 @@ class Coded:
 
     codes: NDArray[np.uint32]
     ids: Strings
-
-
-def _series(name: str, strings: Strings) -> pl.Series:
-    return pl.Series(name, arrow_strings(strings), dtype=pl.String)

@@ -1,23 +1,32 @@
 """Events as Parquet: string columns for every reader, whose dictionaries give ours the codes back unread."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyarrow import parquet
 
-from recsys_assets.canonical.columns import arrow_strings, events_of, give_back_memory, strings_of
+from recsys_assets.canonical.columns import (
+    arrow_column,
+    arrow_strings,
+    codes_of,
+    give_back_memory,
+    id_series,
+    strings_of,
+)
 from recsys_assets.canonical.dictionaries import merge_coded
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.sorting import ascending
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
-from recsys_assets.raw.part import Strings
 
 _INSTANT = pa.timestamp("ns", tz="UTC")
 _MAX_DICTIONARY_BYTES = 2**31 - 1  # Arrow reads dictionaries with 32-bit offsets
+_LONGEST_FIRST = ("request_id", "session_id", "user_id", "ts", "item_id", "rank", "event")  # so that all end together
+_THREADS = 2  # columns at a time: more would hold more of what reading them takes
 _NEVER = 1 << 30  # bytes of a dictionary page, from which on the writer would fall back to plain strings
 
 
@@ -59,51 +68,50 @@ def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
     Codes and ids are taken as stored if the dictionary is one and ascending; else (another writer) coded again. Raises
     `CorruptObjectError` if the bytes are no Parquet of canonical events.
     """
-    wanted = [name for name in SCHEMA if columns is None or name in columns]
-    values, ids = _decode(data, wanted)
-    for name, strings in ids.items():
-        if not ascending(strings):
-            coded = merge_coded([values[name]], [strings])
-            values[name], ids[name] = coded.codes, coded.ids
-    return events_of(values, ids)
+    wanted = [name for name in _LONGEST_FIRST if columns is None or name in columns]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read = dict(zip(wanted, pool.map(partial(_read, data), wanted), strict=True))
+    frame = pl.DataFrame({name: read[name].values for name in SCHEMA if name in read})
+    return Events(frame, {name: column.ids for name, column in read.items() if column.ids is not None})
 
 
-def _decode(data: bytes, wanted: list[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Strings]]:
-    coded = [name for name in wanted if name in ID_COLUMNS]
+class _Column(NamedTuple):
+    """One column as `Events` has it: numbers or codes, and the ids that codes stand for."""
+
+    values: pl.Series
+    ids: pl.Series | None = None
+
+
+def _read(data: bytes, name: str) -> _Column:
+    """Return one column; what reading it took is given back before the next is begun."""
+    coded = [name] if name in ID_COLUMNS else []
     try:
+        # Buffering ahead is for stores far away: of bytes at hand it only makes a copy.
+        file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded, pre_buffer=False)
         # One chunk a row group; `read_table` would cut the rows into batches, each with the dictionary again.
-        read = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded).read(columns=wanted)
+        read = file.read(columns=[name])
     except (pa.ArrowException, OSError) as error:
         raise CorruptObjectError(f"no Parquet of canonical events: {error}; build the day again") from error
-    missing = [name for name in wanted if name not in read.column_names]
-    if missing:
-        raise CorruptObjectError(f"expected the column {missing[0]}, found {read.column_names}; build the day again")
-    columns = {name: read.column(name) for name in wanted}
-    del read  # so that each column is gone once it is taken over
-    values: dict[str, NDArray[Any]] = {}
-    ids: dict[str, Strings] = {}
-    for name in wanted:
-        column = columns.pop(name).combine_chunks()
-        if name in ID_COLUMNS:
-            values[name], ids[name] = _split_dictionary(name, column)
-        else:
-            values[name] = _numbers(name, column)
-        del column
-        give_back_memory()
-    return values, ids
+    if name not in read.column_names:
+        raise CorruptObjectError(f"expected the column {name}, found {file.schema_arrow.names}; build the day again")
+    column = read.column(name).combine_chunks()
+    give_back_memory()
+    return _coded(name, column) if coded else _Column(_numbers(name, column))
 
 
-def _split_dictionary(name: str, column: Any) -> tuple[NDArray[np.uint32], Strings]:
-    """Return codes, `ABSENT` where null, and strings."""
+def _coded(name: str, column: Any) -> _Column:
+    """Return codes, which share memory with the column, and the ascending ids that they stand for."""
     if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
         raise CorruptObjectError(f"{name}: expected strings, found {column.type}; build the day again")
-    # -1 as an unsigned number is ABSENT.
-    indices = column.indices.fill_null(-1).to_numpy()
-    return indices.astype(np.int32, copy=False).view(np.uint32), strings_of(column.dictionary)
+    codes, ids = pl.Series(name, column.indices.cast(pa.int32()).view(pa.uint32())), strings_of(column.dictionary)
+    if not ascending(ids):
+        coded = merge_coded([codes_of(codes)], [ids])
+        codes, ids = pl.Series(name, arrow_column(name, coded.codes)), coded.ids
+    return _Column(codes, id_series(name, ids))
 
 
-def _numbers(name: str, column: Any) -> NDArray[np.int64]:
+def _numbers(name: str, column: Any) -> pl.Series:
     expected = _INSTANT if name == "ts" else pa.int64()
     if column.type != expected or column.null_count:
         raise CorruptObjectError(f"{name}: expected {expected} without nulls, found {column.type}; build the day again")
-    return column.view(pa.int64()).to_numpy()
+    return pl.Series(name, column)
