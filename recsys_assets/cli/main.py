@@ -14,6 +14,7 @@ COMMANDS = {
     "log": "recsys_assets.cli.look:show_log",
     "at": "recsys_assets.cli.look:show_at",
     "diff": "recsys_assets.cli.look:show_diff",
+    "report": "recsys_assets.cli.release_report:show_report",
     "verify": "recsys_assets.cli.look:run_verify",
     "rollback": "recsys_assets.cli.change:run_rollback",
     "hold": "recsys_assets.cli.change:run_hold",

@@ -16,7 +16,7 @@ from recsys_assets.storage.store import ObjectStore
 MAX_BYTES = 100_000_000  # of one blob: what is larger is compared by version and size alone
 SHOWN = 20
 LIVE = "live"
-_PLACES = frozenset({"popularity"})  # kinds whose rows are a ranking; the rows of all others are in order of their ids
+RANKINGS = frozenset({"popularity"})  # kinds whose rows are a ranking; the rows of all others are in order of their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: 
 
     Raises `NotFoundError` if a release or one of its blobs is not there (collected: take it back from the trash).
     """
-    old, new = _release(store, target, before), _release(store, target, after)
+    old, new = read_named(store, target, before), read_named(store, target, after)
     refs_old = {ref.kind: ref for ref in refs_of(old)}
     refs_new = {ref.kind: ref for ref in refs_of(new)}
     kinds = sorted(refs_old.keys() | refs_new.keys())
@@ -61,7 +61,8 @@ def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: 
     return ReleaseDiff(old, new, tuple(diff for diff in found if diff is not None))
 
 
-def _release(store: ObjectStore, target: Target, named: str) -> Release:
+def read_named(store: ObjectStore, target: Target, named: str) -> Release:
+    """Return the record of a release by its id, 8 digits or more of it, or `live`; `NotFoundError` if there is none."""
     if named == LIVE:
         current = read_current(store, target)
         release_id = current.release_id if current else None
@@ -112,5 +113,5 @@ def _moved(kind: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -
     return [
         (row, places[row], place)
         for place, (row, content) in enumerate(after.items(), start=1)
-        if row in places and (places[row] != place if kind in _PLACES else before[row] != content)
+        if row in places and (places[row] != place if kind in RANKINGS else before[row] != content)
     ]

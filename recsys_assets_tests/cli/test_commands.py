@@ -177,3 +177,20 @@ def test_running_a_day_again_ends_with_0_and_changes_nothing(shop):
     assert shop.live() == before
     assert "outcome=unchanged" in done.stdout
     assert "outcome=older" in done.stdout
+
+
+def test_a_report_is_markdown_about_the_live_release_or_the_one_that_is_named(shop):
+    live = shop.live().release_id
+    told = call(shop, "report", *TARGET, code=BLOCKED)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(f"# Release {live[:12]} of shop/home\n")
+    first = json.loads(call(shop, "report", *TARGET, "--json").stdout)["facts"]
+    parent = dict(first)["live before it"]
+    older = call(shop, "report", *TARGET, "--release", parent)
+    assert older.stdout.startswith(f"# Release {parent} of shop/home\n")
+    assert "- state: not live\n" in older.stdout
+
+
+def test_a_report_of_a_release_that_is_not_there_says_so(shop):
+    told = call(shop, "report", *TARGET, "--release", "00000000")
+    assert (told.returncode, "there is no release 00000000" in told.stderr) == (1, True)

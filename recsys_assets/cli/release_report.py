@@ -1,0 +1,32 @@
+"""`recsys-assets report`: what a release is and what changed with it, on one page."""
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from recsys_assets.cli.options import json_option, open_place, target_options
+from recsys_assets.cli.output import print_json
+from recsys_assets.manifest.diff import LIVE, read_named
+from recsys_assets.manifest.page import to_markdown
+from recsys_assets.manifest.pointer import read_current
+from recsys_assets.manifest.report import report_release
+
+
+@click.command("report")
+@target_options
+@json_option
+@click.option("--release", default=LIVE, show_default=True, help="a release id, 8 digits or more of it, or live")
+def show_report(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, release: str) -> None:
+    """Tell on one page what a release changed, what its gates found, what it was made from; Markdown when piped."""
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    record, current = read_named(place.store, place.target, release), read_current(place.store, place.target)
+    live = current is not None and current.release_id == record.id
+    page = report_release(place.store, place.target, record, live=live)
+    if as_json:
+        print_json(page)
+        return
+    text, console = to_markdown(page), Console()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        click.echo(text, nl=False)

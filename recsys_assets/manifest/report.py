@@ -1,0 +1,71 @@
+"""The report of a release: one page of what changed, in words, of gates with numbers, drift, inputs and size."""
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError
+from recsys_assets.evidence import Verdict
+from recsys_assets.identity import Target
+from recsys_assets.manifest.diff import diff
+from recsys_assets.manifest.documents import Release
+from recsys_assets.manifest.page import Page, Section
+from recsys_assets.manifest.releases import find_release
+from recsys_assets.manifest.report_sections import artifacts, drift, gates, inputs, whole
+from recsys_assets.manifest.report_words import tell_change
+from recsys_assets.storage.store import ObjectStore
+
+COMPARED = 1000  # rows of a kind whose change is looked at one by one for the words
+SHORT = 12  # digits of a hash that people are shown
+
+
+def report_release(store: ObjectStore, target: Target, release: Release, *, live: bool) -> Page:
+    """Return the report of a recorded release, compared with the one that was live when it was recorded.
+
+    Everything but the comparison stands in the record. What the comparison needs and is not there any more (collected,
+    damaged) is said instead of told, and raises nothing.
+    """
+    before = _before(store, target, release)
+    return Page(
+        title=f"Release {release.id[:SHORT]} of {target}",
+        facts=(
+            ("release", release.id),
+            ("state", "live" if live else "not live"),
+            ("data through", release.data_through),
+            ("recorded", release.recorded_at),
+            ("live before it", release.parent[:SHORT] if release.parent else "nothing"),
+            ("gates", _verdict(release)),
+            ("bytes", sum(member.ref.size for member in release.members)),
+            ("code", release.build.code),
+            ("configuration", release.build.config[:SHORT]),
+        ),
+        sections=(
+            Section("What changed", told=_changes(store, target, release)),
+            *(whole(report) for report in release.gates),
+            drift(release.members),
+            gates(release.members),
+            artifacts(release.members, before.members if before else ()),
+            inputs(release),
+        ),
+    )
+
+
+def _before(store: ObjectStore, target: Target, release: Release) -> Release | None:
+    try:
+        return find_release(store, target, release.parent) if release.parent else None
+    except CorruptObjectError:
+        return None  # the words say so
+
+
+def _verdict(release: Release) -> str:
+    reports = [*(day.gates for day in release.canonical), *(one.gates for one in release.members), *release.gates]
+    findings = [finding for report in reports for finding in report.findings]
+    advised = sum(1 for finding in findings if finding.verdict is Verdict.ADVISED)
+    refused = sum(1 for finding in findings if not finding.ok)
+    return f"{len(findings) - advised - refused} passed, {advised} advised, {refused} refused"
+
+
+def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str, ...]:
+    if release.parent is None:
+        return ("This is the first release: nothing was live to compare it with.",)
+    try:
+        found = diff(store, target, release.parent, release.id, shown=COMPARED)
+    except (NotFoundError, CorruptObjectError) as error:
+        return (f"What was live before it cannot be compared with any more: {error}",)
+    return tuple(tell_change(kind) for kind in found.kinds)

@@ -1,0 +1,138 @@
+"""A release's report tells on one page what changed, in words, and what its gates, inputs and bytes are."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.identity import Target
+from recsys_assets.manifest.diff import KindDiff
+from recsys_assets.manifest.layout import blob_key, release_key
+from recsys_assets.manifest.page import to_markdown
+from recsys_assets.manifest.report import report_release
+from recsys_assets.manifest.report_words import tell_change
+from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.storage.memory import MemoryStore
+
+TARGET = Target("shop", "home")
+BEFORE = {"popularity": {"tea": 9, "cup": 8, "pot": 7, "jug": 1}, "cooc": {"tea": {"cup": 3}}}
+AFTER = {"popularity": {"jug": 9, "tea": 8, "cup": 7, "tin": 1}, "cooc": {"tea": {"cup": 4}, "jug": {"tea": 2}}}
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def releases(store):
+    """Two releases, the second one live."""
+    days = enumerate((BEFORE, AFTER))
+    return [publish_fixture(store, "shop", "home", rows, day=DAY + timedelta(days=n)).release for n, rows in days]
+
+
+def section(page, title):
+    return next(one for one in page.sections if one.title == title)
+
+
+def report(store, release):
+    return report_release(store, TARGET, release, live=True)
+
+
+def test_the_report_says_in_words_what_changed(store, releases):
+    assert section(report(store, releases[1]), "What changed").told == (
+        "cooc, from 1 to 2 rows: 1 item entered the lists of what is seen together, 1 item changed. New: jug.",
+        (
+            "popularity, from 4 to 4 rows: 1 item entered the top list, 1 item left it, 3 items changed place. "
+            "New: tin. Gone: pot. Risen most: jug (4 to 1). Fallen most: tea (1 to 2), cup (2 to 3)."
+        ),
+    )
+
+
+def test_the_first_release_has_nothing_to_be_compared_with(store, releases):
+    page = report(store, releases[0])
+    assert section(page, "What changed").told == ("This is the first release: nothing was live to compare it with.",)
+    assert dict(page.facts)["live before it"] == "nothing"
+
+
+@pytest.mark.parametrize("gone", ["record", "blob", "damaged record"])
+def test_what_the_comparison_needs_and_is_gone_is_said(store, releases, gone):
+    if gone == "blob":
+        store.delete(blob_key(TARGET, "popularity", releases[0].refs["popularity"].version))
+    else:
+        key = release_key(TARGET, releases[0].id)
+        store.delete(key)
+        if gone == "damaged record":
+            store.create(key, b"{}")
+    page = report(store, releases[1])
+    (told,) = section(page, "What changed").told
+    assert "cannot be compared with any more" in told
+    assert section(page, "Artifacts").rows[0][:2] == ("popularity", releases[1].refs["popularity"].version[:12])
+
+
+def test_the_report_shows_every_artifact_with_its_size_beside_the_one_before(store, releases):
+    sizes = [release.refs["cooc"].size for release in (releases[1], releases[0])]
+    row = section(report(store, releases[1]), "Artifacts").rows[1]
+    assert row == ("cooc", releases[1].refs["cooc"].version[:12], "2026-01-02", None, *sizes)
+
+
+def test_the_report_names_the_inputs_and_what_their_gates_said(store, releases):
+    (row,) = section(report(store, releases[1]), "Inputs").rows
+    assert row[0] == "2026-01-02"
+    assert row[2:] == (1, len(json.dumps(AFTER, sort_keys=True)), "1 passed")
+
+
+def finding(gate, verdict, value):
+    return Finding(gate, verdict, value, {}, f"{gate} says {verdict.value}")
+
+
+def test_gates_stand_by_kind_and_what_did_not_pass_is_told_in_full(store, releases):
+    member = releases[1].members[0]
+    findings = (
+        finding("size", Verdict.PASSED, 5),
+        finding("days", Verdict.ADVISED, 0.25),
+        finding("drift_rows", Verdict.ADVISED, 9),
+    )
+    gates = GateReport("popularity", member.ref.version, findings)
+    whole = GateReport("rehearsal", "v", (finding("rehearsal_empty", Verdict.PASSED, 0.5),), facts={"asked/cooc": 7})
+    changed = msgspec.structs.replace(
+        releases[1],
+        members=(msgspec.structs.replace(member, gates=gates), releases[1].members[1]),
+        gates=(whole,),
+    )
+    page = report(store, changed)
+    assert dict(page.facts)["gates"] == "4 passed, 2 advised, 0 refused"
+    gate = section(page, "Gates")
+    assert gate.columns == ("gate", "popularity", "cooc")
+    assert gate.rows == (("size", 5, None), ("days", "0.25 (advised)", None), ("fixture", None, 1))
+    assert gate.told == ("popularity: days advised: days says advised",)
+    assert section(page, "Drift from live").rows == (("drift_rows", "9 (advised)", None),)
+    rehearsal = section(page, "Rehearsal")
+    assert (rehearsal.told, rehearsal.rows) == (("passed: rehearsal_empty says passed",), (("asked/cooc", 7),))
+    assert "popularity: days advised: days says advised" in to_markdown(page)
+
+
+SAME = KindDiff("cooc", "a", "b", 3, 3, counts={"entered": 0, "left": 0, "moved": 0})
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        pytest.param(SAME, "cooc: the same rows as before, in other bytes.", id="other bytes"),
+        pytest.param(KindDiff("cooc", "a", "a", told="the same"), "cooc: the same.", id="the same"),
+        pytest.param(replace(SAME, before=None), "cooc is new, with 3 items.", id="new"),
+        pytest.param(replace(SAME, after=None, rows_before=1), "cooc is gone; it had 1 item.", id="gone"),
+        pytest.param(
+            KindDiff(
+                "trending", "a", "b", 0, 2000, ("x", "y", "z", "q"), counts={"entered": 2000, "left": 0, "moved": 0}
+            ),
+            "trending, from 0 to 2,000 rows: 2,000 rows entered the artifact. New: x, y, z and 1,997 more.",
+            id="a kind without words of its own",
+        ),
+    ],
+)
+def test_every_kind_of_change_has_its_sentence(found, told):
+    assert tell_change(found) == told
