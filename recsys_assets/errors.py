@@ -43,6 +43,10 @@ class OutcomeUnknownError(StoreUnavailableError):
     """A conditional write got no reply and reading back failed too: it may have won; read before anything else."""
 
 
+class EngineUnavailableError(RecsysAssetsError):
+    """The engine cannot be reached, or gave up on a job; nothing that it wrote is read: look at it, then run again."""
+
+
 # --- restore or roll back --------------------------------------------------------------------------------------------
 
 
@@ -67,6 +71,10 @@ class UnsafeNameError(ConfigurationError):
 
 class UnsafeStoreError(ConfigurationError):
     """The store does not honour conditional writes, so two publishers could both win; use another store."""
+
+
+class EngineRefusedError(ConfigurationError):
+    """The engine gives other rows than the definition says, seen on a day made up to show it; use another engine."""
 
 
 # --- ask differently -------------------------------------------------------------------------------------------------

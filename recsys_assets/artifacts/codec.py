@@ -8,7 +8,7 @@ import numpy as np
 
 from recsys_assets.artifacts.encoding import Body, body_size, prepare, write_body
 from recsys_assets.artifacts.escaping import quote
-from recsys_assets.artifacts.rows import Rows
+from recsys_assets.artifacts.rows import Rows, Shape
 from recsys_assets.errors import LimitExceededError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 
@@ -29,14 +29,11 @@ def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: 
 
     Raises `LimitExceededError` before anything is built if the blob would be larger than `max_bytes`.
     """
-    head = _head(rows, kind=kind, target=target, window=window)
+    head = head_of(rows.shape, kind=kind, target=target, window=window)
     body = prepare(rows)
-    size = len(head) + body_size(body) + len(_tail(_NO_VERSION, window))
+    size = len(head) + body_size(body) + len(tail_of(_NO_VERSION, window))
     if size > max_bytes:
-        raise LimitExceededError(
-            f"{kind} of {target} would have {size:,} bytes, artifacts.{kind}.max_bytes allows {max_bytes:,}: "
-            "lower a cut (max_items, max_neighbors, max_items_per_user), or raise max_bytes if consumers can read it",
-        )
+        raise too_large(kind, target, found=f"{size:,}", max_bytes=max_bytes)
     return _write(head, body, size, kind=kind, window=window)
 
 
@@ -57,21 +54,31 @@ def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> 
         proof = content.copy()
         proof.update(ZEROED_BUILD)
         version = proof.hexdigest()
-        tail = _tail(version, window)
+        tail = tail_of(version, window)
         view[done:] = tail
         content.update(tail)
     # The stream hands out the very buffer that was filled: half the memory of a copy.
     return Blob(ArtifactRef(kind, version, size, content.hexdigest()), stream.getvalue())
 
 
-def _head(rows: Rows, *, kind: str, target: Target, window: Window) -> bytes:
+def too_large(kind: str, target: Target, *, found: str, max_bytes: int) -> LimitExceededError:
+    """Return the error that says how large a blob would be, and which knobs there are."""
+    return LimitExceededError(
+        f"{kind} of {target} would have {found} bytes, artifacts.{kind}.max_bytes allows {max_bytes:,}: "
+        "lower a cut (max_items, max_neighbors, max_items_per_user), or raise max_bytes if consumers can read it",
+    )
+
+
+def head_of(shape: Shape, *, kind: str, target: Target, window: Window) -> bytes:
+    """Return what stands before the body's array."""
     segment = f'"segment":{quote(target.segment)},' if target.segment else ""
     return (
         f'{{"v":1,"artifact_type":{quote(kind)},"tenant":{quote(target.tenant)},"surface":{quote(target.surface)},'
         f'{segment}"window":{{"start":"{rfc3339(window.start)}","end":"{rfc3339(window.end)}"}},'
-        f'"{rows.shape.body}":'
+        f'"{shape.body}":'
     ).encode()
 
 
-def _tail(version: str, window: Window) -> bytes:
+def tail_of(version: str, window: Window) -> bytes:
+    """Return what stands behind the body's array."""
     return f',"build":{{"built_at":"{rfc3339(window.end)}","version":"{version}","source_hash":"{version}"}}}}'.encode()

@@ -5,7 +5,13 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from recsys_assets.errors import ConflictError, NoInputError, RecsysAssetsError, StoreUnavailableError
+from recsys_assets.errors import (
+    ConflictError,
+    EngineUnavailableError,
+    NoInputError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+)
 
 RETRIES = 3
 RETRY_SECONDS = 5
@@ -16,7 +22,7 @@ def told_to_dagster() -> Generator[None]:
     """Turn a package error into a retry request or a failure without retries, its message kept whole."""
     try:
         yield
-    except (StoreUnavailableError, ConflictError) as error:
+    except (StoreUnavailableError, ConflictError, EngineUnavailableError) as error:
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except RecsysAssetsError as error:
         kind = type(error).__name__

@@ -1,0 +1,90 @@
+"""One artifact on an engine: the definition asked for, its rows read back in order, and encoded as they come."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from recsys_assets.artifacts.codec import Blob
+from recsys_assets.artifacts.kinds import Kind
+from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.rows import LeftOut, Rows
+from recsys_assets.artifacts.streaming import encode_pieces
+from recsys_assets.engines.definitions import DEFINITIONS, Definition
+from recsys_assets.engines.engine import Engine, Finished
+from recsys_assets.engines.reading import columns_of, rows_of
+from recsys_assets.engines.relation import Frame
+from recsys_assets.errors import ConfigurationError, EngineUnavailableError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One artifact that an engine computed: its blob, what was left out, its numbers, its first rows."""
+
+    blob: Blob
+    left_out: LeftOut
+    numbers: dict[str, Scalar]
+    lists: int  # objects in the body's array
+    first: Rows | None
+
+
+def find_definition(kind: str) -> Definition:
+    """Return the relational definition of a kind; `ConfigurationError` if it has none."""
+    if kind not in DEFINITIONS:
+        raise ConfigurationError(
+            f"artifacts.{kind}.engine: {kind} has no relational definition, so only the native engine builds it; "
+            f"those that have one are {', '.join(DEFINITIONS)}"
+        )
+    return DEFINITIONS[kind]
+
+
+def scan_source(engine: Engine, kind: Kind, files: Sequence[str]) -> Frame:
+    """Return what a kind's definition reads: canonical days, oldest first, or one table of a catalog's tags."""
+    if kind.from_catalog:
+        return engine.scan_table(files[0])
+    return engine.scan_days(files, find_definition(kind.name).columns)
+
+
+def make_on_engine(
+    engine: Engine, kind: Kind, params: KindParams, source: Frame, *, folder: str, target: Target, window: Window
+) -> Made:
+    """Compute a kind on an engine, which writes below `folder`, and encode its rows without holding all of them.
+
+    Raises `EngineUnavailableError` if the engine gave up or a part of its result is not there, `LimitExceededError` if
+    the blob would be larger than the kind's `max_bytes`.
+    """
+    definition = find_definition(kind.name)
+    finished = engine.finish(definition.answer(source, params), folder)
+    pieces = _Pieces(engine, finished, kind)
+    blob = encode_pieces(pieces, kind.shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes)
+    left_out, numbers = definition.tell(finished.counts, pieces.lists)
+    return Made(blob, left_out, numbers, pieces.lists, pieces.first)
+
+
+class _Pieces:
+    """The rows of a finished answer, once through, counted: what was written must all have been read at the end."""
+
+    def __init__(self, engine: Engine, finished: Finished, kind: Kind) -> None:
+        self._engine, self._finished, self._shape = engine, finished, kind.shape
+        self.first: Rows | None = None
+        self.lists = 0
+        self._rows = 0
+
+    def __iter__(self) -> Iterator[Rows]:
+        for piece in rows_of(self._batches(), self._shape):
+            self.first = self.first or piece
+            self.lists += len(piece)
+            yield piece
+        if self._rows != self._finished.rows:
+            raise EngineUnavailableError(
+                f"{self._engine.name} wrote {self._finished.rows:,} rows and {self._rows:,} can be read: a part of the "
+                "result is lost; nothing was shipped: run the day again"
+            )
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        for part in self._finished.parts:
+            for batch in self._engine.read(part, columns_of(self._shape)):
+                self._rows += len(batch)
+                yield batch

@@ -1,0 +1,59 @@
+"""Content similarity as relations: of each item's last catalog row the distinct tags, in the order of their places."""
+
+import narwhals as nw
+import polars as pl
+
+from recsys_assets.artifacts.content_sim import ContentSimParams, lower
+from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.engines.relation import ITEM, KEY, MEMBER, PLACE, Answer, Counts, Frame, number_of_rows, side_by_side
+from recsys_assets.evidence import Scalar
+from recsys_assets.raw.white_space import WHITE_SPACE
+
+ROW, TAG = "row", "tag"
+_LAST = "last"
+
+
+def tag_rows(catalog: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per tag of a catalog: ROW (of the file), ITEM, PLACE (in its row) and TAG, trimmed, lower-cased.
+
+    A catalog row without tags has one row, whose TAG is empty. `catalog`: item_id String, tags List(String), in file
+    order. Reading texts stays ours: no two engines lower-case alike.
+    """
+    listed = catalog.select(ITEM, "tags").with_row_index(ROW).explode("tags").with_row_index(PLACE)
+    texts = listed["tags"].unique().drop_nulls()
+    cleaned = pl.DataFrame(
+        {"tags": texts, TAG: pl.Series([lower(t.strip(WHITE_SPACE)) for t in texts], dtype=pl.String)}
+    )
+    tagged = listed.join(cleaned, on="tags", how="left", maintain_order="left")
+    return tagged.select(pl.col(ROW, PLACE).cast(pl.Int64), ITEM, pl.col(TAG).fill_null(""))
+
+
+def content_sim(tags: Frame, params: ContentSimParams) -> Answer:
+    """List each item's tags, distinct in order, none empty; items by id. Reads what `tag_rows` gives.
+
+    Of several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
+    """
+    last = tags.group_by(ITEM).agg(nw.col(ROW).max().alias(_LAST))
+    latest = tags.join(last, on=ITEM).filter((nw.col(ROW) == nw.col(_LAST)) & (nw.col(TAG) != ""))
+    distinct = latest.group_by(ITEM, TAG).agg(nw.col(PLACE).min().alias(PLACE))
+    items = distinct.group_by(ITEM).agg(number_of_rows().alias("tags")).select(ITEM)
+    kept = distinct.join(items.sort(ITEM).head(params.max_items), on=ITEM)
+    rows = kept.select(nw.col(ITEM).alias(KEY), nw.col(TAG).alias(MEMBER), PLACE)
+    counts = side_by_side(
+        tags.select(ROW)
+        .group_by(ROW)
+        .agg(number_of_rows().alias(PLACE))
+        .select(number_of_rows().alias("catalog_rows")),
+        last.select(number_of_rows().alias("ids")),
+        items.select(number_of_rows().alias("with_tags")),
+        kept.group_by(TAG).agg(number_of_rows().alias(PLACE)).select(number_of_rows().alias("distinct_tags")),
+    )
+    return Answer(rows, (KEY, PLACE), counts)
+
+
+def tell_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers that the native kernel tells."""
+    ids, with_tags = counts["ids"], counts["with_tags"]
+    told = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
+    told |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
+    return LeftOut(""), {**told, "distinct_tags": counts["distinct_tags"]}

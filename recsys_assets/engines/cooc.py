@@ -1,0 +1,83 @@
+"""Co-occurrence as relations: distinct items of sessions joined with themselves, pairs counted, the best kept."""
+
+import narwhals as nw
+
+from recsys_assets.artifacts.cooc import CoocParams
+from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.engines.relation import (
+    ITEM,
+    KEY,
+    MEMBER,
+    NEGATED,
+    SESSION,
+    Answer,
+    Counts,
+    Frame,
+    as_entries,
+    best_of_each_key,
+    if_true,
+    number_of_rows,
+    side_by_side,
+    total,
+    whole,
+)
+from recsys_assets.evidence import Scalar
+
+_OTHER, _SHARED, _ITEMS, _EVENTS = "other_id", "shared", "items", "events"
+
+
+def cooc(events: Frame, params: CoocParams) -> Answer:
+    """Count the sessions in which two items met, per item, most first; ties by id. Reads SESSION and ITEM.
+
+    An item counts once a session. Sessions of more than `max_items_per_session` distinct items are left out before
+    anything is joined, so that no session makes more than half that number squared of pairs. Pairs under `min_support`
+    are dropped; items that have neighbours then are kept by the number of their sessions, `max_items` of them.
+    """
+    visited = events.group_by(SESSION, ITEM).agg(number_of_rows().alias(_EVENTS))
+    sessions = visited.group_by(SESSION).agg(number_of_rows().alias(_ITEMS), total(_EVENTS).alias(_EVENTS))
+    short = sessions.filter(nw.col(_ITEMS) <= params.max_items_per_session).select(SESSION)
+    kept = visited.select(SESSION, ITEM).join(short, on=SESSION)
+    support = kept.group_by(ITEM).agg(number_of_rows().alias(_ITEMS))
+    entries = _met(kept, min_support=params.min_support)
+    rows = best_of_each_key(_of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
+    counts = side_by_side(
+        _session_counts(sessions, longest=params.max_items_per_session),
+        support.select(number_of_rows().alias("distinct_items")),
+    )
+    return Answer(rows, (KEY, NEGATED, MEMBER), counts)
+
+
+def tell_cooc(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers that the native kernel tells."""
+    del rows
+    groups, sessions = counts["left_out"], counts["sessions"]
+    left_out = LeftOut("sessions", groups=groups, of_groups=sessions + groups, events=counts["left_out_events"])
+    met = {"pairs_met": counts["met_twice"] // 2}
+    return left_out, {"sessions": sessions, "distinct_items": counts["distinct_items"], **met}
+
+
+def _met(kept: Frame, *, min_support: int) -> Frame:
+    """Return the pairs that met often enough, told from both sides; each is joined and counted once."""
+    others = kept.select(SESSION, nw.col(ITEM).alias(_OTHER))
+    met = kept.join(others, on=SESSION).filter(nw.col(ITEM) < nw.col(_OTHER))
+    pairs = met.group_by(ITEM, _OTHER).agg(number_of_rows().alias(_SHARED)).filter(nw.col(_SHARED) >= min_support)
+    sides = [as_entries(pairs, key=one, member=other, value=_SHARED) for one, other in ((ITEM, _OTHER), (_OTHER, ITEM))]
+    return nw.concat(sides)
+
+
+def _of_best_items(entries: Frame, support: Frame, *, most: int) -> Frame:
+    """Return the entries of the items that stand in the most sessions; ties by id."""
+    with_neighbors = entries.group_by(KEY).agg(number_of_rows().alias(_SHARED)).select(KEY)
+    ranked = with_neighbors.join(support, left_on=KEY, right_on=ITEM).with_columns((nw.col(_ITEMS) * -1).alias(NEGATED))
+    return entries.join(ranked.sort(NEGATED, KEY).head(most).select(KEY), on=KEY)
+
+
+def _session_counts(sessions: Frame, *, longest: int) -> Frame:
+    long = nw.col(_ITEMS) > longest
+    told = sessions.select(
+        if_true(~long, whole(1)).alias("sessions"),
+        if_true(long, whole(1)).alias("left_out"),
+        if_true(long, nw.col(_EVENTS)).alias("left_out_events"),
+        if_true(~long, nw.col(_ITEMS) * (nw.col(_ITEMS) - 1)).alias("met_twice"),
+    )
+    return told.select(total(name).alias(name) for name in ("sessions", "left_out", "left_out_events", "met_twice"))

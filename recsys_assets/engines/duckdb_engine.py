@@ -1,0 +1,89 @@
+"""DuckDB as an engine: out of core on one machine, within a memory limit and with a folder for what does not fit."""
+
+import glob
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+from pyarrow import parquet
+
+from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
+from recsys_assets.engines.libraries import require
+from recsys_assets.engines.parts import read_part
+from recsys_assets.engines.relation import PLACE, Answer, Frame
+from recsys_assets.errors import EngineUnavailableError
+
+
+class DuckDbEngine:
+    """The definitions as relations of one database in memory, which spills to `scratch` past `memory_limit`."""
+
+    name = "duckdb"
+    in_place = False
+
+    def __init__(self, *, memory_limit: str | None, threads: int | None, scratch: str) -> None:
+        self._settings: dict[str, Any] = {"temp_directory": scratch}
+        if memory_limit:
+            self._settings["memory_limit"] = memory_limit
+        if threads:
+            self._settings["threads"] = threads
+
+    @cached_property
+    def _database(self) -> Any:
+        duckdb = require("duckdb", extra="duckdb")
+        with _told():
+            return duckdb.connect(config=self._settings)
+
+    def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
+        """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
+        names = ", ".join(stored(columns))
+        scans = [
+            f"select {names}, file_row_number + {number * DAY_STRIDE} as {PLACE} "  # noqa: S608 - our names, a quoted path
+            f"from read_parquet({_quoted(day)}, file_row_number = true)"
+            for number, day in enumerate(days)
+        ]
+        with _told():
+            return nw.from_native(self._database.sql(" union all ".join(scans))).lazy().select(*columns)
+
+    def scan_table(self, file: str) -> Frame:
+        """Return the rows of a Parquet file that we wrote."""
+        with _told():
+            return nw.from_native(self._database.sql(f"from read_parquet({_quoted(file)})")).lazy()
+
+    def finish(self, answer: Answer, folder: str) -> Finished:
+        """Compute an answer and write its rows as one file."""
+        part = f"{folder}/part-0.parquet"
+        rows: Any = answer.ordered.to_native()
+        counts: Any = answer.counts.to_native()
+        with _told():
+            rows.write_parquet(part)
+            told = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
+        return Finished((part,), parquet.read_metadata(part).num_rows, told)
+
+    def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a part, in order."""
+        return read_part(part, columns, name=part)
+
+    def verify(self, days: Mapping[str, str]) -> None:
+        """Do nothing: this engine reads copies of proven bytes."""
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Turn DuckDB's errors into ours: no memory and no disk are cured by a setting or by room, nothing was shipped."""
+    duckdb = require("duckdb", extra="duckdb")
+    try:
+        yield
+    except duckdb.Error as error:
+        raise EngineUnavailableError(
+            f"DuckDB gave up: {error}; nothing was shipped: raise engines.duckdb.memory_limit, or give "
+            "engines.scratch a folder with more room, then run the day again"
+        ) from error
+
+
+def _quoted(path: str) -> str:
+    """Return a path as an SQL string, in which no character is a wildcard."""
+    escaped = glob.escape(path).replace("'", "''")
+    return f"'{escaped}'"

@@ -1,0 +1,95 @@
+"""Lists per user as relations: named users only, without the over-active, the best items first."""
+
+import narwhals as nw
+
+from recsys_assets.artifacts.implicit import ImplicitParams
+from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.artifacts.session_seq import SessionSeqParams
+from recsys_assets.artifacts.user_lists import UserParams
+from recsys_assets.engines.relation import (
+    EVENT,
+    ITEM,
+    KEY,
+    MEMBER,
+    NEGATED,
+    PLACE,
+    USER,
+    VALUE,
+    Answer,
+    Counts,
+    Frame,
+    as_entries,
+    best_of_each_key,
+    if_true,
+    number_of_rows,
+    side_by_side,
+    total,
+    whole,
+)
+from recsys_assets.evidence import Scalar
+
+_EVENTS, _WEIGHT, _FIRST = "events", "weight", "first"
+_ORDER = (KEY, NEGATED, MEMBER)
+
+
+def implicit(events: Frame, params: ImplicitParams) -> Answer:
+    """Sum the events' weights per user and item, highest first; ties by item id. Reads USER, ITEM and EVENT.
+
+    Weights are whole millionths, so that no sum depends on its order.
+    """
+    weighed = events.filter(~nw.col(USER).is_null()).select(USER, ITEM, _weight(params).alias(_WEIGHT))
+    seen = weighed.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), total(_WEIGHT).alias(_WEIGHT))
+    users = seen.group_by(USER).agg(total(_EVENTS).alias("of_user"))
+    counted = users.filter(nw.col("of_user") <= params.max_events_per_user).select(USER)
+    entries = as_entries(seen.join(counted, on=USER), key=USER, member=ITEM, value=_WEIGHT)
+    rows = best_of_each_key(entries, most=params.max_items_per_user)
+    return Answer(rows, _ORDER, _counts(users, entries, rows, params))
+
+
+def session_seq(events: Frame, params: SessionSeqParams) -> Answer:
+    """Count, per user, every event but the first for its item, highest first; ties by item id. Reads USER, ITEM, PLACE.
+
+    A user with a single event stays, without items. The first event is that of the lowest place: one more aggregate,
+    where numbering a user's events would sort them all.
+    """
+    named = events.filter(~nw.col(USER).is_null())
+    first = nw.col(PLACE).min().alias(_FIRST)
+    seen = named.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), first)
+    users = seen.group_by(USER).agg(total(_EVENTS).alias("of_user"), nw.col(_FIRST).min().alias("first_of_user"))
+    counted = users.filter(nw.col("of_user") <= params.max_events_per_user).select(USER, "first_of_user")
+    passed = if_true(nw.col(_FIRST) == nw.col("first_of_user"), whole(1))
+    followed = seen.join(counted, on=USER).with_columns((nw.col(_EVENTS) - passed).alias(_WEIGHT))
+    entries = as_entries(followed.filter(nw.col(_WEIGHT) > 0), key=USER, member=ITEM, value=_WEIGHT)
+    best = best_of_each_key(entries, most=params.max_items_per_user)
+    rows = counted.select(nw.col(USER).alias(KEY)).join(best, on=KEY, how="left")
+    return Answer(rows.select(KEY, MEMBER, VALUE, NEGATED), _ORDER, _counts(users, entries, best, params))
+
+
+def tell_users(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers that the native kernels tell."""
+    del rows
+    left_out = LeftOut("users", groups=counts["left_out"], of_groups=counts["users"], events=counts["left_out_events"])
+    return left_out, {name: counts[name] for name in ("events", "distinct_items", "pairs")}
+
+
+def _weight(params: ImplicitParams) -> nw.Expr:
+    """Return an event's weight in millionths, by its kind; any other kind, and none, weighs the default."""
+    weight = whole(params.millionths(None))
+    for event in params.weights:
+        weight = nw.when(nw.col(EVENT) == event).then(whole(params.millionths(event))).otherwise(weight)
+    return weight
+
+
+def _counts(users: Frame, entries: Frame, rows: Frame, params: UserParams) -> Frame:
+    heavy = nw.col("of_user") > params.max_events_per_user
+    told = users.select(
+        whole(1).alias("users"),
+        if_true(heavy, whole(1)).alias("left_out"),
+        if_true(heavy, nw.col("of_user")).alias("left_out_events"),
+        if_true(~heavy, nw.col("of_user")).alias(_EVENTS),
+    )
+    return side_by_side(
+        told.select(total(name).alias(name) for name in ("users", "left_out", "left_out_events", _EVENTS)),
+        entries.select(number_of_rows().alias("pairs")),
+        rows.group_by(MEMBER).agg(number_of_rows().alias(_EVENTS)).select(number_of_rows().alias("distinct_items")),
+    )

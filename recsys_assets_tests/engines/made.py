@@ -1,0 +1,64 @@
+"""A kind made twice: by its coded kernel, and by its definition on an engine; what must be equal, side by side."""
+
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from recsys_assets.artifacts.codec import Blob, encode
+from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.canonical.parquet import encode_events
+from recsys_assets.config import LimitSettings
+from recsys_assets.engines.building import make_on_engine, scan_source
+from recsys_assets.engines.content_sim import tag_rows
+from recsys_assets.identity import Target, Window
+
+DAY = date(2026, 1, 1)
+TARGET = Target("shop", "home")
+MANY_BYTES = 10**9
+
+
+class Outcome(NamedTuple):
+    """What of an artifact does not depend on who made it."""
+
+    blob: Blob
+    left_out: LeftOut
+    numbers: dict
+    rows: int
+
+
+def window_of(days):
+    return Window.ending(DAY, days=days)
+
+
+def by_kernel(kind, source, params, *, target=TARGET, window=None):
+    built = KINDS[kind].build(source, params, LimitSettings())
+    window = window or window_of(1)
+    blob = encode(built.rows, kind=kind, target=target, window=window, max_bytes=MANY_BYTES)
+    return Outcome(blob, built.left_out, dict(built.numbers), len(built.rows))
+
+
+def on_engine(engine, kind, sources, params, folder, *, target=TARGET, window=None):
+    """Write each source as it is stored and make the kind of them all; `sources` are days, oldest first."""
+    files = [write_source(source, Path(folder) / f"{n}.parquet") for n, source in enumerate(sources)]
+    scanned = scan_source(engine, KINDS[kind], files)
+    made = make_on_engine(
+        engine,
+        KINDS[kind],
+        params.model_copy(update={"max_bytes": MANY_BYTES}),
+        scanned,
+        folder=str(folder),
+        target=target,
+        window=window or window_of(len(sources)),
+    )
+    return Outcome(made.blob, made.left_out, made.numbers, made.lists)
+
+
+def write_source(source, file):
+    if isinstance(source, pl.DataFrame):
+        tag_rows(source).write_parquet(file)
+    else:
+        file.write_bytes(encode_events(source))
+    return str(file)
