@@ -8,6 +8,7 @@ from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.manifest.documents import Intent, JournalEntry, Release, StagedArtifact
 from recsys_assets.manifest.encoding import read_document
+from recsys_assets.manifest.history import effective
 from recsys_assets.manifest.journal import HELD, LOST, newest_first
 from recsys_assets.manifest.labels import Labelled, labelled
 from recsys_assets.manifest.layout import intent_prefix, release_key, staged_prefix, sweep_key
@@ -53,7 +54,7 @@ def read_roots(
         raise RefusedError(
             f"{target}: nothing live found: the root is wrong, or the pointer must be restored; nothing is collected"
         )
-    releases = retained_releases(store, target, live, keep=retention.keep)
+    releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace)
     named: dict[tuple[str, str], str] = {}
     for release_id, why in releases.items():
         for ref in refs_of(_must_read(store, target, release_id)):
@@ -69,45 +70,54 @@ def read_roots(
     return Roots(live, releases, blobs, named, stale)
 
 
-def retained_releases(store: ObjectStore, target: Target, live: Current, *, keep: int) -> dict[str, str]:
+def retained_releases(
+    store: ObjectStore, target: Target, live: Current, *, keep: int, left_since: datetime | None = None
+) -> dict[str, str]:
     """Return the releases whose blobs are kept, and why: live, pinned, held, or among the last `keep` good ones.
 
+    With `left_since`, also those that were live until later than that: caches of consumers name them still.
     Raises `RefusedError` if a journal entry that must be read is lost.
     """
     bad = set(labelled(store, target, Labelled.BAD))
     retained = {live.release_id: "live"}
     retained |= dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
     retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded and held back")
-    for release, _ in _last_good(store, target, bad, keep=keep):
-        why = "marked bad, kept beside the good ones" if release in bad else f"one of the last {keep}"
-        retained.setdefault(release, why)
+    good = 0
+    for release, _ in _last_live(store, target, bad, keep=keep, left_since=left_since):
+        why = f"one of the last {keep}" if good < keep else "live until lately, so that caches may name it still"
+        retained.setdefault(release, "marked bad, kept beside the good ones" if release in bad else why)
+        good += release not in bad
     return retained
 
 
-def horizon(store: ObjectStore, target: Target, *, keep: int) -> int:
+def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:
     """Return the number of the oldest journal entry that keeps a release: what is older may be collected."""
     bad = set(labelled(store, target, Labelled.BAD))
-    return min((entry.sequence for _, entry in _last_good(store, target, bad, keep=keep)), default=0)
+    kept = _last_live(store, target, bad, keep=keep, left_since=left_since)
+    return min((entry.sequence for _, entry in kept), default=0)
 
 
-def _last_good(store: ObjectStore, target: Target, bad: set[str], *, keep: int) -> Iterator[tuple[str, JournalEntry]]:
-    """Yield the releases that were live, by the journal's order, with the newest entry of each, until `keep` are good.
+def _last_live(
+    store: ObjectStore, target: Target, bad: set[str], *, keep: int, left_since: datetime | None
+) -> Iterator[tuple[str, JournalEntry]]:
+    """Yield the releases that were live, by the journal's order, with the newest entry of each.
 
-    Those marked bad do not count, so that a row of bad nights never pushes out the last good one. It ends at the
-    horizon of an earlier collection: a release marked bad later would else bring back what was collected by then.
+    It ends when `keep` of them are good and the next was left before `left_since`. Those marked bad do not count, so
+    that a row of bad nights never pushes out the last good one. It also ends at the horizon of an earlier collection:
+    a release marked bad later would else bring back what was collected by then.
     """
     seen: set[str] = set()
-    end = 0
+    end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or nobody can tell
     for entry in _readable(store, target):
         told = entry.details.get(HORIZON)
         end = max(end, told) if isinstance(told, int) else end
-        if entry.sequence < end:
+        is_enough = len(seen - bad) >= keep
+        if entry.sequence < end or (is_enough and (left_since is None or (left_at or left_since) <= left_since)):
             return
         if entry.changed and entry.after is not None and entry.after not in seen:
             seen.add(entry.after)
             yield entry.after, entry
-        if len(seen - bad) >= keep:
-            return
+        left_at = effective(entry) if entry.changed else left_at
 
 
 def _held_back(store: ObjectStore, target: Target) -> Iterator[str]:

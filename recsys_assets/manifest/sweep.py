@@ -70,11 +70,12 @@ def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken
 
 def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
     """Swap the pointer to itself, and tell the horizon: nothing goes before the journal says what is not kept."""
+    left_since = change.now() - retention.grace
     for _ in range(FENCES):
         entry = swap_to_itself(
             change,
             told=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
-            details={HORIZON: horizon(change.store, change.target, keep=retention.keep)},
+            details={HORIZON: horizon(change.store, change.target, keep=retention.keep, left_since=left_since)},
         )
         if entry.sequence and HORIZON in entry.details:
             return  # else a crash, or somebody who found the swap before we told it: it is told, but not the horizon

@@ -229,8 +229,13 @@ def test_explain_says_why_for_every_object(shop):
 
     assert "live" in why(releases[3])
     assert "one of the last 2" in why(releases[2])
-    assert "within the last" in why(releases[1])
+    assert "live until lately" in why(releases[1])
     assert "pinned" in why(pinned)
+    shop.stage(0, content=9)  # an older day than live data: nothing will ship it by itself
+    (unnamed,) = {item.key for item in shop.store.list(f"{blob_prefix(TARGET)}cooc/")} - {
+        key for release in releases for key in blobs_of(release)
+    }
+    assert "written within the last" in explain(shop.store, TARGET, unnamed, now=shop.clock, retention=KEEP_TWO)
     days_later(shop)
     assert "next collection takes it" in why(releases[1])
     gather(shop)

@@ -1,23 +1,39 @@
 """What the reference service does with our objects (its reading rules, line by line): written from its description."""
 
+import hashlib
 import json
+import os
 import re
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
-from recsys_assets.config import parse_settings
+from recsys_assets.config import load_settings, parse_settings
+from recsys_assets.errors import NotFoundError
 from recsys_assets.gates.policy import artifact_policy
-from recsys_assets.identity import Target
+from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.collect import collect
+from recsys_assets.manifest.documents import StagedArtifact
+from recsys_assets.manifest.encoding import encode, read_document
 from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.layout import pointer_key
+from recsys_assets.manifest.layout import blob_key, pointer_key, staged_key
+from recsys_assets.manifest.roots import GRACE, KEEP, Retention
+from recsys_assets.stages.artifact import build_artifact, judge_artifact
+from recsys_assets.stages.canonical import build_canonical, judge_canonical
+from recsys_assets.stages.raw import build_raw
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets_tests.serving.releases import Clock, Shop, rows_of
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.manifest.staging import artifact
+from recsys_assets_tests.serving.releases import TARGET, Clock, Shop, rows_of
 
+FIRST = date(2026, 1, 1)
 MAX_BYTES = 10_000_000
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -92,12 +108,88 @@ def test_what_the_service_sorts_in_place_is_sorted_already(shop):
         assert items == sorted(items, key=lambda row: (-row["count"], row["item_id"]))
 
 
-def test_no_id_has_two_rows(shop):
-    shop.ship(1)
-    for document in artifacts(shop).values():
-        body = next(value for value in document.values() if isinstance(value, list))
-        ids = [row.get("item_id", row.get("user_id")) for row in body]
-        assert len(ids) == len(set(ids))
+@dataclass(frozen=True)
+class RepeatingDay:
+    """A day built by the real stages: each line twice, each id in several spellings, each item often in the catalog."""
+
+    folder: Path
+    store: MemoryStore = field(default_factory=MemoryStore)
+
+    @property
+    def settings(self):
+        return load_settings(self.folder / "recsys.toml")
+
+    def build(self):
+        spellings = ["{}", " {}", "{}\u3000", "\t{}"]
+        names = [(f"i{n % 3}", f"u{n % 2}", f"s{n % 4}") for n in range(36)]
+        lines = [
+            json.dumps(
+                {"v": 1, "ts": f"2026-01-01T08:00:{n:02d}Z", "tenant": "shop", "surface": "home", "rank": n}
+                | dict(zip(("item_id", "user_id", "session_id"), (spelled.format(i) for i in ids), strict=True))
+            )
+            for n, (ids, spelled) in enumerate(zip(names, cycle(spellings), strict=False))
+        ]
+        (self.folder / "2026-01-01.jsonl").write_text("\n".join(lines * 2))
+        tagged = [
+            {"item_id": spelled.format(f"i{n}"), "tags": ["red", "Red "]} for n in range(3) for spelled in spellings
+        ]
+        (self.folder / "catalog.jsonl").write_text("\n".join(map(json.dumps, tagged)))
+        config = '[raw]\nexposures = "{day}.jsonl"\ncatalog = "catalog.jsonl"\n'
+        (self.folder / "recsys.toml").write_text(f'{config}[[targets]]\ntenant = "shop"\nsurface = "home"\n')
+        settings, row = self.settings, self.settings.targets[0]
+        build_raw(self.store, settings, FIRST)
+        build_canonical(self.store, settings, row, FIRST)
+        judge_canonical(self.store, settings, row, FIRST)
+        for kind in KINDS:
+            build_artifact(self.store, settings, row, kind, FIRST, run_id="test")
+        return self
+
+    def judge(self, kind):
+        return judge_artifact(self.store, self.settings, self.settings.targets[0], kind, FIRST)
+
+    def staged(self, kind):
+        return read_document(self.store, staged_key(TARGET, FIRST, kind), StagedArtifact)
+
+    def rows(self, kind):
+        return json.loads(read_blob(self.store, TARGET, self.staged(kind).ref))[KINDS[kind].shape.body]
+
+    def restage(self, kind, rows):
+        """Put other rows in the place of what was built, under a version that proves itself."""
+        data, version = artifact(TARGET, kind, Window.ending(FIRST, days=1), rows)
+        ref = ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
+        self.store.create(blob_key(TARGET, kind, version), data)
+        self.store.put(staged_key(TARGET, FIRST, kind), encode(msgspec.structs.replace(self.staged(kind), ref=ref)))
+
+
+@pytest.fixture
+def repeating(tmp_path):
+    return RepeatingDay(tmp_path).build()
+
+
+def names_in(rows):
+    """The ids of rows, in their order."""
+    return [row.get("item_id", row.get("user_id")) for row in rows]
+
+
+def test_no_id_has_two_rows_however_often_and_in_whatever_spelling_it_came(repeating):
+    """The service answers from the first row of an id: a second one would be lost, and nobody would see it."""
+    known = {"users": ["u0", "u1"], "items": ["i0", "i1", "i2"], "neighbors": ["i0", "i1", "i2"]}
+    for kind in KINDS:
+        assert repeating.judge(kind).passed
+        rows = repeating.rows(kind)
+        assert sorted(names_in(rows)) == known[KINDS[kind].shape.body], kind
+        for row in rows:
+            members = row.get("tags") or names_in(row.get("items", []))
+            assert len(members) == len(set(members)), kind
+    assert sum(row["count"] for row in repeating.rows("popularity")) == 36  # and nothing was lost or told twice
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_row_of_an_id_does_not_pass_the_gates(repeating, kind):
+    rows = repeating.rows(kind)
+    repeating.restage(kind, [rows[0], *rows])
+    report = repeating.judge(kind)
+    assert [finding.gate for finding in report.refusals] == ["contract"]
 
 
 @pytest.mark.parametrize(
@@ -118,15 +210,49 @@ def test_lists_are_never_null(shop):
     assert artifacts(shop)["session_seq"]["users"] == [{"user_id": "idle", "items": []}]
 
 
-def test_a_cached_manifest_finds_its_blobs_after_the_next_was_shipped_and_collected(shop):
-    """Both caches live for a minute: what was superseded stays readable for longer."""
-    shop.ship(1)
+def collect_as_if_written_long_ago(shop, **options):
+    """Collect where no blob is young any more, by files' times: what is kept then is kept for a reason."""
+    for path in Path(urlsplit(shop.store.root_uri).path, "artifacts").rglob("*.json"):
+        os.utime(path, (0, 0))
+    by = Actor("cron", "daily")
+    return collect(shop.store, shop.target, by=by, now=shop.clock, apply=True, retention=Retention(**options))
+
+
+def is_readable(shop, cached):
+    """Tell whether every URI of a manifest that somebody holds can be fetched."""
+    try:
+        return {json.loads(get(shop, uri))["v"] for uri in cached["current"].values()} == {1}
+    except NotFoundError:
+        return False
+
+
+def test_what_was_superseded_is_readable_past_both_caches_and_as_far_back_as_one_can_roll(shop):
+    """A replica holds a manifest for a minute and its blobs for another; a rollback brings an old one back."""
+    cached = []
+    for n in range(KEEP):
+        shop.ship(n)
+        cached.append(json.loads(manifest(shop)))
+    for passed in (timedelta(minutes=2, seconds=1), 2 * GRACE, 2 * GRACE):  # what one took, the last would have emptied
+        shop.clock.at += passed
+        collect_as_if_written_long_ago(shop)
+        assert all(is_readable(shop, old) for old in cached)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_what_was_superseded_a_moment_ago_is_readable_though_it_is_old_and_no_more_kept(shop, keep):
+    """A backfill ships a row of days in seconds: what was live before it is in every cache still."""
+    shop.ship(0)
     cached = json.loads(manifest(shop))
-    shop.ship(2)
-    now = shop.clock.at + timedelta(minutes=3)
-    collect(shop.store, shop.target, by=Actor("cron", "daily"), now=Clock(now), apply=True)
-    for uri in cached["current"].values():
-        assert json.loads(get(shop, uri))["v"] == 1
+    shop.clock.at += timedelta(days=30)
+    for n in range(1, 5):
+        shop.ship(n)
+    for _ in range(3):
+        shop.clock.at += timedelta(minutes=2)
+        collect_as_if_written_long_ago(shop, keep=keep)
+        assert is_readable(shop, cached)
+    shop.clock.at += GRACE
+    collect_as_if_written_long_ago(shop, keep=keep)
+    assert not is_readable(shop, cached)
 
 
 def test_a_uri_never_changes_its_content(shop):
