@@ -10,11 +10,12 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from recsys_assets.api import artifacts, asking, history, releases, targets
+from recsys_assets.api import artifacts, asking, history, releases, reports, targets
 from recsys_assets.api.lineage import LEVELS
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.manifest.report_document import shown
 
 _TEMPLATES: Final = "templates"
 _RECENT: Final = 8  # journal entries beside a target's releases
@@ -69,6 +70,16 @@ def _release_page(site: Site, asked: asking.ReleaseAsked) -> dict[str, Any]:
     return {"release": release, "tree": releases.show_tree(site, in_full), "levels": LEVELS}
 
 
+def _report_page(site: Site, asked: asking.ReleaseAsked) -> dict[str, Any]:
+    report = reports.show_report(site, asked)
+    return {
+        "report": report,
+        "release": dict(report.facts)["release"],
+        "tenant": asked.tenant,
+        "surface": asked.surface,
+    }
+
+
 def _diff_page(site: Site, asked: asking.DiffAsked) -> dict[str, Any]:
     found = releases.show_diff(site, asked)
     one = {"tenant": asked.tenant, "surface": asked.surface}
@@ -117,6 +128,7 @@ def _environment() -> Environment:
     environment.filters["part"] = lambda name: quote(str(name), safe="")
     environment.filters["short"] = lambda identifier: str(identifier)[:12]
     environment.filters["bytes"] = lambda size: f"{size:,}"
+    environment.filters["shown"] = shown
     environment.filters["instant"] = _instant
     return environment
 
@@ -131,6 +143,7 @@ PAGES: Final = (
     PageOf("/", asking.PageAsked, "targets.html", _targets_page),
     PageOf("/targets/{tenant}/{surface}", asking.TargetPageAsked, "target.html", _target_page),
     PageOf("/targets/{tenant}/{surface}/releases/{release}", asking.ReleaseAsked, "release.html", _release_page),
+    PageOf("/targets/{tenant}/{surface}/releases/{release}/report", asking.ReleaseAsked, "report.html", _report_page),
     PageOf("/targets/{tenant}/{surface}/diff", asking.DiffAsked, "diff.html", _diff_page),
     PageOf("/artifacts/{version}", asking.RowsAsked, "artifact.html", _artifact_page),
 )

@@ -70,6 +70,7 @@ class ReleaseView:
     pinned: Label | None
     artifacts: tuple[ArtifactEvidence, ...]
     days: tuple[DayEvidence, ...]
+    gates: tuple[GateReport, ...]  # of all artifacts together
     build: Build
 
 
@@ -89,6 +90,7 @@ def view_release(site: Site, target: Target, release: Release, *, live: bool) ->
         pinned=_label(site, target, Labelled.PINNED, release),
         artifacts=tuple(view_member(target, one, stored=one.ref not in missing) for one in release.members),
         days=tuple(_day(target, day) for day in release.canonical),
+        gates=release.gates,
         build=release.build,
     )
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from recsys_assets.api import artifacts, asking, health, history, releases, targets
+from recsys_assets.api import artifacts, asking, health, history, releases, reports, targets
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.paging import Page
 from recsys_assets.api.site import Site
 from recsys_assets.manifest.documents import JournalEntry
+from recsys_assets.manifest.report_document import Report
 from recsys_assets.manifest.staleness import Freshness
 
 _TARGET: Final = "/v1/targets/{tenant}/{surface}"
@@ -44,6 +45,7 @@ ROUTES: Final = (
     Route(f"{_TARGET}/stats", asking.TargetAsked, targets.Stats, targets.show_stats),
     Route(f"{_TARGET}/releases", asking.TargetPageAsked, Page[releases.ReleaseRow], releases.list_releases),
     Route(f"{_TARGET}/releases/{{release}}", asking.ReleaseAsked, releases.ReleaseView, releases.show_release),
+    Route(f"{_TARGET}/releases/{{release}}/report", asking.ReleaseAsked, Report, reports.show_report),
     Route(f"{_TARGET}/tree", asking.TreeAsked, Node, releases.show_tree),
     Route(f"{_TARGET}/diff", asking.DiffAsked, releases.DiffView, releases.show_diff),
     Route(f"{_TARGET}/at", asking.AtAsked, history.LiveView, history.show_at),

@@ -5,8 +5,8 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import diff
 from recsys_assets.manifest.documents import Release
-from recsys_assets.manifest.page import Page, Section
 from recsys_assets.manifest.releases import find_release
+from recsys_assets.manifest.report_document import Report, Section
 from recsys_assets.manifest.report_sections import artifacts, drift, gates, inputs, whole
 from recsys_assets.manifest.report_words import tell_change
 from recsys_assets.storage.store import ObjectStore
@@ -15,14 +15,14 @@ COMPARED = 1000  # rows of a kind whose change is looked at one by one for the w
 SHORT = 12  # digits of a hash that people are shown
 
 
-def report_release(store: ObjectStore, target: Target, release: Release, *, live: bool) -> Page:
+def report_release(store: ObjectStore, target: Target, release: Release, *, live: bool) -> Report:
     """Return the report of a recorded release, compared with the one that was live when it was recorded.
 
     Everything but the comparison stands in the record. What the comparison needs and is not there any more (collected,
     damaged) is said instead of told, and raises nothing.
     """
     before = _before(store, target, release)
-    return Page(
+    return Report(
         title=f"Release {release.id[:SHORT]} of {target}",
         facts=(
             ("release", release.id),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from recsys_assets.evidence import Finding, GateReport, Scalar, Verdict
 from recsys_assets.manifest.documents import Member, Release
-from recsys_assets.manifest.page import Section, shown
+from recsys_assets.manifest.report_document import Section, shown
 
 _DRIFT = "drift_"
 _DIGITS = 12

@@ -1,9 +1,12 @@
 """What the API answers about targets, releases, their past and their lineage, over real releases."""
 
+import re
+
 import pytest
 
 from recsys_assets.manifest.hold import place_hold
 from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.layout import release_key
 from recsys_assets_tests.serving.releases import TARGET
 
 HOME = "/v1/targets/shop/home"
@@ -144,3 +147,18 @@ def test_a_hold_is_shown(client, shop, store):
     place_hold(store, TARGET, by=Actor("ada", "prices are wrong"), now=shop.clock)
     assert get(client, HOME)["hold"]["reason"] == "prices are wrong"
     assert get(client, f"{HOME}/journal", limit=1)["items"][0]["action"] == "hold"
+
+
+def test_the_report_tells_what_a_release_changed_and_names_no_place(client, releases):
+    answer = client.get(f"{HOME}/releases/live/report")
+    told = {section["title"]: section["told"] for section in answer.json()["sections"]}
+    assert "1 item entered the top list, 1 item left it" in " ".join(told["What changed"])
+    assert dict(answer.json()["facts"])["live before it"] == releases[1].id[:12]
+    assert not re.search(r"canonical/|file://|memory://", answer.text)
+
+
+def test_a_report_of_damaged_records_still_names_no_place(client, store, releases):
+    store.delete(release_key(TARGET, releases[1].id))
+    (told,) = client.get(f"{HOME}/releases/live/report").json()["sections"][0]["told"]
+    assert "cannot be compared with any more" in told
+    assert "releases/" not in told

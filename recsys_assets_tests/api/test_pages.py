@@ -17,6 +17,7 @@ def addresses(releases):
         HOME,
         "/targets/shop/cart",
         f"{HOME}/releases/live",
+        f"{HOME}/releases/live/report",
         f"{HOME}/diff?before={releases[0].id}&after=live",
         f"/artifacts/{version}",
         f"/artifacts/{version}?id=item",
@@ -80,8 +81,12 @@ def test_hostile_ids_stay_text(client, shop):
         assert "&lt;img" in text
         assert "{{7*7}}" in text
         assert Elements(text).all("img") == []
-    text = client.get(f"{HOME}/diff", params={"before": release.parent, "after": release.id}).text
-    assert "<img" not in text
+    for text in (
+        client.get(f"{HOME}/diff", params={"before": release.parent, "after": release.id}).text,
+        client.get(f"{HOME}/releases/{release.id}/report").text,
+    ):
+        assert "<img" not in text
+        assert "&lt;img" in text
 
 
 def test_the_first_page_tells_live_release_age_hold_and_gates(client, releases):

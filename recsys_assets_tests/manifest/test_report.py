@@ -11,7 +11,7 @@ from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import KindDiff
 from recsys_assets.manifest.layout import blob_key, release_key
-from recsys_assets.manifest.page import to_markdown
+from recsys_assets.manifest.report_document import to_markdown
 from recsys_assets.manifest.report import report_release
 from recsys_assets.manifest.report_words import tell_change
 from recsys_assets.serving.test_double import DAY, publish_fixture

@@ -1,4 +1,4 @@
-"""A page for people: facts, then sections of sentences and tables; and the same page as Markdown."""
+"""A report for people: facts, then sections of sentences and tables; and the same report as Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Final
 
 from recsys_assets.evidence import Scalar
 
-MAX_TEXT: Final = 1000  # characters of a sentence or cell; what is longer is cut: no message makes a page unreadable
+MAX_TEXT: Final = 1000  # characters of a sentence or cell; what is longer is cut: no message makes it unreadable
 _MARKUP: Final = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)[_#]|_(?!\w)")  # an underscore inside a word means itself
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of a page: sentences, and a table below them (without columns: none)."""
+    """One part of a report: sentences, and a table below them (without columns: none)."""
 
     title: str
     told: tuple[str, ...] = ()
@@ -22,18 +22,18 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A title, what the page is about as (name, value), and its sections in the order in which they are read."""
+class Report:
+    """A title, what it is about as (name, value), and its sections in the order in which they are read."""
 
     title: str
     facts: tuple[tuple[str, Scalar], ...]
     sections: tuple[Section, ...]
 
 
-def to_markdown(page: Page) -> str:
-    """Return the page as Markdown, every value as text: no id can become a tag, a cell or emphasis."""
-    parts = [f"# {_text(page.title)}", _list([f"{name}: {shown(value)}" for name, value in page.facts])]
-    for section in page.sections:
+def to_markdown(report: Report) -> str:
+    """Return the report as Markdown, every value as text: no id can become a tag, a cell or emphasis."""
+    parts = [f"# {_text(report.title)}", _list([f"{name}: {shown(value)}" for name, value in report.facts])]
+    for section in report.sections:
         parts.append(f"## {_text(section.title)}")
         if section.told:
             parts.append(_list(section.told))

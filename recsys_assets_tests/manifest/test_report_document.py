@@ -1,17 +1,17 @@
-"""A page reads the same in Markdown, and what stands in it stays text."""
+"""A report reads the same in Markdown, and what stands in it stays text."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.manifest.page import MAX_TEXT, Page, Section, shown, to_markdown
+from recsys_assets.manifest.report_document import MAX_TEXT, Report, Section, shown, to_markdown
 
 EVIL = "a|b\n# *x* [y](z) <img> `q`"
 
 
 def test_a_page_is_its_title_its_facts_and_its_sections():
     section = Section("Numbers", told=("All is well.",), columns=("kind", "rows"), rows=(("cooc", 1234), ("x", None)))
-    assert to_markdown(Page("One", (("bytes", 10_000), ("live", True)), (section, Section("Empty")))) == (
+    assert to_markdown(Report("One", (("bytes", 10_000), ("live", True)), (section, Section("Empty")))) == (
         "# One\n\n- bytes: 10,000\n- live: yes\n\n## Numbers\n\n- All is well.\n\n"
         "| kind | rows |\n| --- | --- |\n| cooc | 1,234 |\n| x | - |\n\n## Empty\n"
     )
@@ -34,7 +34,7 @@ def test_a_value_is_shown_as_people_read_it(value, text):
 
 
 def test_hostile_text_makes_neither_a_cell_nor_a_tag_nor_a_heading():
-    text = to_markdown(Page(EVIL, ((EVIL, EVIL),), (Section(EVIL, (EVIL,), ("c",), ((EVIL,),)),)))
+    text = to_markdown(Report(EVIL, ((EVIL, EVIL),), (Section(EVIL, (EVIL,), ("c",), ((EVIL,),)),)))
     assert text.count("\n# ") == 0
     assert "<img" not in text.replace("\\<img", "")
     row = text.splitlines()[-1]
@@ -43,6 +43,6 @@ def test_hostile_text_makes_neither_a_cell_nor_a_tag_nor_a_heading():
 
 @given(st.text(max_size=60))
 def test_any_text_stays_in_its_cell(text):
-    line = to_markdown(Page("t", (), (Section("s", (), ("c",), ((text,),)),))).splitlines()[-1]
+    line = to_markdown(Report("t", (), (Section("s", (), ("c",), ((text,),)),))).splitlines()[-1]
     assert line.startswith("| ")
     assert line.replace("\\\\", "").replace("\\|", "").count("|") == 2

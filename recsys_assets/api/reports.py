@@ -1,0 +1,29 @@
+"""The report of a release, as a document and as a page; its texts name no place in the store."""
+
+from dataclasses import replace
+
+from recsys_assets.api.asking import ReleaseAsked
+from recsys_assets.api.discreet import discreet
+from recsys_assets.api.releases import find_named, live_id
+from recsys_assets.api.site import Site
+from recsys_assets.evidence import Scalar
+from recsys_assets.manifest.report import report_release
+from recsys_assets.manifest.report_document import Report, Section
+
+
+def show_report(site: Site, asked: ReleaseAsked) -> Report:
+    """Return what a release changed, in words, what its gates found, and what it was made from."""
+    target = site.find(asked.tenant, asked.surface)
+    release = find_named(site, target, asked.release)
+    with site.heavy.pass_through():
+        report = report_release(site.store, target, release, live=release.id == live_id(site, target))
+    return replace(report, sections=tuple(_discreet(section) for section in report.sections))
+
+
+def _discreet(section: Section) -> Section:
+    rows = tuple(tuple(_hidden(cell) for cell in row) for row in section.rows)
+    return replace(section, told=tuple(discreet(line) for line in section.told), rows=rows)
+
+
+def _hidden(cell: Scalar) -> Scalar:
+    return discreet(cell) if isinstance(cell, str) else cell
