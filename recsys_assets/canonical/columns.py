@@ -26,10 +26,10 @@ def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -
 
 
 def arrow_column(name: str, values: NDArray[Any]) -> Any:
-    """Return a column as an Arrow array: `ts` as an instant, codes with nulls where `ABSENT`."""
+    """Return a column as an Arrow array: `ts` as an instant, codes with nulls where `ABSENT`, cut to their width."""
     if name == "ts":
         return pa.array(values).view(_INSTANT)
-    absent = values == ABSENT if name in ID_COLUMNS else None
+    absent = values == values.dtype.type(ABSENT & np.iinfo(values.dtype).max) if name in ID_COLUMNS else None
     return pa.array(values, mask=absent if absent is not None and absent.any() else None)
 
 

@@ -14,7 +14,7 @@ from recsys_assets.canonical.canonicalize import canonicalize
 from recsys_assets.canonical.events import ID_COLUMNS
 from recsys_assets.canonical.part_file import decode_part, encode_part
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.raw.part import Strings
+from recsys_assets.raw.part import ABSENT, Part, Strings
 from recsys_assets_tests.canonical.rows import ROWS, in_order, part, row, rows_of
 
 GOOD = encode_part(part([row(1), row(2)]))
@@ -68,3 +68,25 @@ def test_the_same_part_gives_the_same_bytes_whatever_lies_behind_its_strings():
 def with_rubbish(strings):
     used = strings.data[: strings.offsets[-1]]
     return np.concatenate([used, np.full(1000, 255, np.uint8)])
+
+
+@pytest.mark.parametrize("ids", [2**16 - 2, 2**16 - 1, 2**16], ids="{} ids".format)
+def test_codes_that_do_not_fit_in_two_bytes_come_back_too(ids):
+    codes = np.append(np.arange(ids, dtype=np.uint32), ABSENT).astype(np.uint32)
+    numbers = np.arange(len(codes), dtype=np.int64)
+    strings = Strings.of(map(str, range(ids)))
+    many = Part(numbers, numbers, dict.fromkeys(ID_COLUMNS, codes), dict.fromkeys(ID_COLUMNS, strings))
+    found = decode_part(encode_part(many))
+    assert all(np.array_equal(found.codes[name], codes) for name in ID_COLUMNS)
+    assert np.array_equal(found.rank, numbers)
+
+
+def test_parts_of_an_earlier_version_are_read():
+    """F51: parts were compressed once, with four bytes to a code and eight to a rank."""
+    written = part([row(1, rank=3), row(2, user=None)])
+    wide = {name: pa.dictionary(pa.uint32(), pa.large_string()) for name in ID_COLUMNS} | {"rank": pa.int64()}
+    sink, table = io.BytesIO(), ipc.open_file(encode_part(written)).read_all()
+    schema = pa.schema([pa.field(field.name, wide.get(field.name, field.type)) for field in table.schema])
+    with ipc.new_file(sink, schema, options=ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_table(table.cast(schema))
+    assert rows_of(canonicalize([decode_part(sink.getvalue())])[0]) == rows_of(canonicalize([written])[0])
