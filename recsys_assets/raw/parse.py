@@ -45,6 +45,7 @@ def parse_day(
     A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
     come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
     a day; past it refused lines are only counted. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
+    `keep_part` is called on a thread of its own, one part at a time, so that the next lines are read meanwhile.
 
     A file that cannot be read to its end does not stop the others: its record tells why, and its targets' outcome is
     `unreadable`, whatever parts came from it before. Raises `ConfigurationError` for a day that no Parquet timestamp in
@@ -59,14 +60,17 @@ def parse_day(
     def judge(task: "_Task") -> Judged:
         return memory.judge(task[1], _rules(task[0], day, targets, max_kept_rejects))
 
-    with ThreadPoolExecutor(threads) as pool:
-        tasks = _tasks(files, tally, memory, chunk_bytes)
-        for (file, _), judged in _in_order(pool, judge, tasks, ahead=threads + 1):
+    def count(chunks: Iterable[tuple["_Task", Judged]]) -> Iterator[Sequence[tuple[Target, Part]]]:
+        for (file, _), judged in chunks:
             rejects = tally.add(file, judged, room=max_kept_rejects - tally.kept)
             if rejects:
                 keep_rejects(rejects)
-            for target, part in judged.parts:
-                parts.add(target, part)
+            yield judged.parts
+
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as keeper:
+        chunks = _in_order(pool, judge, _tasks(files, tally, memory, chunk_bytes), ahead=threads + 1)
+        for _kept in _in_order(keeper, parts.add_all, count(chunks), ahead=2):
+            pass
     parts.flush()
     return tally.report()
 

@@ -1,7 +1,7 @@
 """Small parts collected by target and handed on as large ones, so that a day is few parts however its files are cut."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from recsys_assets.identity import Target
@@ -21,6 +21,11 @@ class PartBuffer:
     buffered_rows: int = BUFFERED_ROWS
     _parts: defaultdict[Target, list[Part]] = field(default_factory=lambda: defaultdict(list[Part]))
     _rows: dict[Target, int] = field(default_factory=dict[Target, int])
+
+    def add_all(self, parts: Iterable[tuple[Target, Part]]) -> None:
+        """Take parts of several targets."""
+        for target, part in parts:
+            self.add(target, part)
 
     def add(self, target: Target, part: Part) -> None:
         """Take a part of a target."""

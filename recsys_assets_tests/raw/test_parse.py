@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.errors import ConfigurationError
+from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.raw.parse import parse_day
 from recsys_assets.raw.part import ABSENT, CODED_COLUMNS
+from recsys_assets.raw.part_buffer import PART_ROWS
 from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.report import OTHER, Outcome
 from recsys_assets.sources.memory import MemoryInput
@@ -247,3 +248,17 @@ def test_every_line_is_counted_exactly_once(events, threads):
     kept = sum(map(len, day.rows.values()))
     assert kept + day.report.rejects + sum(day.report.foreign.values()) == len(texts) == day.report.files[0].lines
     assert len({reject.line for reject in day.rejects}) == day.report.rejects
+
+
+def test_a_part_that_cannot_be_kept_ends_the_reading():
+    """F15: the disk is full at a part in the middle of a day; nothing waits for ever, and the rest is not read."""
+    rows, kept = PART_ROWS // 2, []
+
+    def keep(_target, part):
+        kept.append(len(part))
+        raise StoreUnavailableError("no space left")
+
+    files = [file(*[line(item_id=f"i{number}")] * rows, name=f"{number}.jsonl") for number in range(8)]
+    with pytest.raises(StoreUnavailableError, match="no space left"):
+        parse_day(files, day=DAY, targets=BOTH, keep_part=keep, keep_rejects=print, chunk_bytes=1 << 20)
+    assert len(kept) < len(files) // 2
