@@ -19,7 +19,12 @@ def tag_rows(catalog: pl.DataFrame) -> pl.DataFrame:
     A catalog row without tags has one row, whose TAG is empty. `catalog`: item_id String, tags List(String), in file
     order. Reading texts stays ours: no two engines lower-case alike.
     """
-    listed = catalog.select(ITEM, "tags").with_row_index(ROW).explode("tags").with_row_index(PLACE)
+    listed = (
+        catalog.select(ITEM, "tags")
+        .with_row_index(ROW)
+        .explode("tags", empty_as_null=True, keep_nulls=True)
+        .with_row_index(PLACE)
+    )
     texts = listed["tags"].unique().drop_nulls()
     cleaned = pl.DataFrame(
         {"tags": texts, TAG: pl.Series([lower(t.strip(WHITE_SPACE)) for t in texts], dtype=pl.String)}
