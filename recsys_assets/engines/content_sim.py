@@ -1,5 +1,7 @@
 """Content similarity as relations: of each item's last catalog row the distinct tags, in the order of their places."""
 
+from io import BytesIO
+
 import narwhals as nw
 import polars as pl
 
@@ -31,6 +33,13 @@ def tag_rows(catalog: pl.DataFrame) -> pl.DataFrame:
     )
     tagged = listed.join(cleaned, on="tags", how="left", maintain_order="left")
     return tagged.select(pl.col(ROW, PLACE).cast(pl.Int64), ITEM, pl.col(TAG).fill_null(""))
+
+
+def encode_tags(catalog: pl.DataFrame) -> bytes:
+    """Return `tag_rows` of a catalog as Parquet, for an engine to scan."""
+    out = BytesIO()
+    tag_rows(catalog).write_parquet(out)
+    return out.getvalue()
 
 
 def content_sim(tags: Frame, params: ContentSimParams) -> Answer:

@@ -30,6 +30,12 @@ class DuckDbEngine:
         if threads:
             self._settings["threads"] = threads
 
+    @property
+    def identity(self) -> str:
+        """The library's version and its settings."""
+        version = require("duckdb", extra="duckdb").__version__
+        return f"duckdb {version}, {', '.join(f'{key}={value}' for key, value in sorted(self._settings.items()))}"
+
     @cached_property
     def _database(self) -> Any:
         duckdb = require("duckdb", extra="duckdb")

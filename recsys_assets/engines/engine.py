@@ -33,6 +33,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def identity(self) -> str:
+        """What it is proven as: the library's version and all settings that it runs with, secrets left out."""
+        ...
+
+    @property
     def in_place(self) -> bool:
         """Whether it reads canonical days where they are stored; else it is handed copies whose bytes were proven."""
         ...

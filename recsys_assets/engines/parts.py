@@ -1,14 +1,18 @@
-"""Parquet files of this machine that engines hand over: read in bounded pieces, and proven where it matters."""
+"""Parquet files that engines hand over, in a folder or a bucket: only finished ones, read in bounded pieces."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import fs, parquet
 
 from recsys_assets.errors import EngineUnavailableError
 
 BATCH_ROWS = 1 << 16
+SUCCESS = "_SUCCESS"
 
 
 def read_part(source: object, columns: Sequence[str], *, name: str) -> Iterator[pl.DataFrame]:
@@ -16,11 +20,56 @@ def read_part(source: object, columns: Sequence[str], *, name: str) -> Iterator[
 
     Raises `EngineUnavailableError` if the file is gone or cut short: an engine is asked again, it is never guessed.
     """
+    with told_of_parts(name), parquet.ParquetFile(source) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
+            yield pl.DataFrame(pl.from_arrow(batch))
+
+
+@contextmanager
+def open_part(part: str) -> Generator[Any]:
+    """Open a part by its URI or path."""
+    system, path = filesystem_of(part)
+    with told_of_parts(part), system.open_input_file(path) as file:
+        yield file
+
+
+def finished_parts(folder: str) -> tuple[str, ...]:
+    """Return the parts of a finished result, in the order of their rows, as paths of `folder`'s kind.
+
+    Raises `EngineUnavailableError` without the mark that the engine sets last: what is there may be half a result.
+    """
+    system, path = filesystem_of(folder)
+    with told_of_parts(folder):
+        names = sorted(info.base_name for info in system.get_file_info(fs.FileSelector(path)))
+    if SUCCESS not in names:
+        raise EngineUnavailableError(f"{folder} has no {SUCCESS}, so it may be half a result: run the day again")
+    return tuple(f"{folder}/{name}" for name in names if name.startswith("part-") and name.endswith(".parquet"))
+
+
+def write_file(uri: str, data: bytes) -> None:
+    """Write a file in an attempt's folder, for an engine to read."""
+    system, path = filesystem_of(uri)
+    with told_of_parts(uri), system.open_output_stream(path) as stream:
+        stream.write(data)
+
+
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """Return the file system of a path, a file:// or an s3:// URI, and the path in it; credentials by environment."""
+    if not uri.startswith("s3://"):
+        return fs.LocalFileSystem(), uri.removeprefix("file://")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    scheme, _, host = endpoint.rpartition("://")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    options: dict[str, Any] = {"endpoint_override": host, "scheme": scheme or "https"} if endpoint else {}
+    return fs.S3FileSystem(region=region, **options), uri.removeprefix("s3://")
+
+
+@contextmanager
+def told_of_parts(name: str) -> Generator[None]:
+    """Turn errors of file systems and of Parquet into ours, which name the file and say what to do."""
     try:
-        with parquet.ParquetFile(source) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
-                yield pl.DataFrame(pl.from_arrow(batch))
+        yield
     except (pa.ArrowException, OSError) as error:
         raise EngineUnavailableError(
-            f"a part of the result cannot be read ({name}: {error}); nothing was shipped: run the day again"
+            f"what an engine reads or wrote is not there ({name}: {error}); nothing was shipped: run the day again"
         ) from error

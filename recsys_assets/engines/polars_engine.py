@@ -17,6 +17,7 @@ class PolarsEngine:
 
     name = "polars"
     in_place = False
+    identity = f"polars {pl.__version__}"
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
         """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
