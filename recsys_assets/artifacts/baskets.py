@@ -38,8 +38,8 @@ class Baskets(NamedTuple):
         return np.diff(sums[self.starts])
 
 
-def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, int, LeftOut]:
-    """Return the sessions as baskets, and how many there are.
+def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, LeftOut]:
+    """Return the sessions as baskets, and by their codes which they are, in the order in which their baskets lie.
 
     Sessions of more than `max_items` distinct items are left out and counted.
     """
@@ -53,7 +53,8 @@ def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, int, LeftO
     starts = offsets_of(count_codes(dealt, size=distinct_items))
     begins, stops = np.empty(len(dealt), np.uint32), np.empty(len(dealt), np.uint32)
     _place(dealt, offsets[: count + 1], starts[:-1].copy(), begins, stops)
-    return Baskets(dealt, starts, begins, stops), count, _left_out(events, left, kept=count)
+    kept = np.flatnonzero(~left & (np.diff(ends) > 0))
+    return Baskets(dealt, starts, begins, stops), kept, _left_out(events, left, kept=count)
 
 
 def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> LeftOut:

@@ -8,7 +8,7 @@ from recsys_assets.raw.compiling import compiled
 NOBODY = -1  # in `places`: rows of this group are not wanted
 
 
-def count_codes(codes: Codes, *, size: int, repeats: Codes | None = None) -> Numbers:
+def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = None) -> Numbers:
     """Return how often each code below `size` stands in `codes`; others are passed over.
 
     `repeats`: as how many each row counts; one if there are none.
@@ -36,7 +36,7 @@ def deal(groups: Codes, values: Codes, *, places: Numbers, size: int) -> Codes:
 
 
 @compiled
-def _count(codes: Codes, repeats: Codes, counts: Numbers) -> None:
+def _count(codes: Codes, repeats: Codes | Numbers, counts: Numbers) -> None:
     for row in range(len(codes)):
         if codes[row] < len(counts):
             counts[codes[row]] += repeats[row] if len(repeats) else 1

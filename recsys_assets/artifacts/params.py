@@ -30,6 +30,16 @@ class KindParams(BaseModel):
     max_bytes: int = Field(default=MAX_BYTES, ge=1, description="largest blob; over it nothing is built")
 
     @property
+    def aged(self) -> bool:
+        """Whether it matters how old a day of the window is."""
+        return False
+
+    @property
+    def native_only(self) -> str:
+        """Which settings only the native engine knows; empty if any engine can build the kind so."""
+        return ""
+
+    @property
     def promise(self) -> Promise:
         """What rows built with these parameters keep."""
         return Promise()

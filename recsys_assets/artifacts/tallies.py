@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import ipc
 
+from recsys_assets.artifacts.decay import AGE
 from recsys_assets.artifacts.rows import Codes
 from recsys_assets.canonical.events import Events
 from recsys_assets.canonical.windows import merge_days
@@ -33,8 +34,9 @@ def tally_day(events: Events, columns: Sequence[str]) -> Events:
 
 def merge_tallies(days: Sequence[Events]) -> Events:
     """Return the tallies of days, oldest first, as one: rows one behind the other, codes of one common dictionary."""
-    merged = merge_days([Events(day.codes.drop(COUNT), day.ids) for day in days])
-    return Events(merged.codes.with_columns(pl.concat([day.codes[COUNT] for day in days])), merged.ids)
+    plain = [name for name in (COUNT, AGE) if name in days[0].codes.columns]  # columns that are no codes
+    merged = merge_days([Events(day.codes.drop(plain), day.ids) for day in days])
+    return Events(merged.codes.with_columns(pl.concat([day.codes[name] for day in days]) for name in plain), merged.ids)
 
 
 def repeats_of(events: Events) -> Codes:

@@ -52,10 +52,15 @@ def make_on_engine(
 ) -> Made:
     """Compute a kind on an engine, which writes below `folder`, and encode its rows without holding all of them.
 
-    Raises `EngineUnavailableError` if the engine gave up or a part of its result is not there, `LimitExceededError` if
-    the blob would be larger than the kind's `max_bytes`.
+    Raises `ConfigurationError` for settings that only the native engine knows, `EngineUnavailableError` if the engine
+    gave up or a part of its result is not there, `LimitExceededError` if the blob would be larger than `max_bytes`.
     """
     definition = find_definition(kind.name)
+    if params.native_only:
+        raise ConfigurationError(
+            f"artifacts.{kind.name}.engine: only the native engine knows {params.native_only} of {kind.name}, not "
+            f"{engine.name}: leave out one of them"
+        )
     finished = engine.finish(definition.answer(source, params), folder)
     pieces = _Pieces(engine, finished, kind)
     blob = encode_pieces(pieces, kind.shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes)

@@ -74,7 +74,7 @@ def build_artifact(
     """
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
-    source = read_source(store, settings, row, kind, window)
+    source = read_source(store, settings, row, kind, window, aged=params.aged)
     _require_day(store, row.target, day)
     built = kind.build(source.read, params, settings.limits)
     blob = encode(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)

@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 
 from recsys_assets.artifacts.content_sim import rows_of_surface
+from recsys_assets.artifacts.decay import with_ages
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.tallies import merge_tallies
 from recsys_assets.canonical.events import Events
@@ -32,16 +33,22 @@ class Source:
     missing: tuple[date, ...] = ()
 
 
-def read_source(store: ObjectStore, settings: Settings, row: TargetSettings, kind: Kind, window: Window) -> Source:
-    """Return what `kind` is built from for this window.
+def read_source(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind: Kind, window: Window, *, aged: bool = False
+) -> Source:
+    """Return what `kind` is built from for this window; `aged` adds how many days before the window's last each is.
 
     Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
     that cannot fit, `ConfigurationError` for a kind of the catalog without one.
     """
-    return _catalog(settings, row) if kind.from_catalog else _events(store, settings, row.target, window, kind)
+    return (
+        _catalog(settings, row) if kind.from_catalog else _events(store, settings, row.target, window, kind, aged=aged)
+    )
 
 
-def _events(store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind) -> Source:
+def _events(
+    store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind, *, aged: bool
+) -> Source:
     """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
     records = {day: record for day, record in found.items() if record is not None}
@@ -57,7 +64,9 @@ def _events(store: ObjectStore, settings: Settings, target: Target, window: Wind
     if window.first == window.last:
         read = read_events(store, target, window.last, records[window.last], columns=kind.event_columns)
     else:
-        read = merge_tallies(read_tallies(store, target, kind, records))
+        tallies = read_tallies(store, target, kind, records)
+        ages = [(window.last - day).days for day in sorted(records)]
+        read = merge_tallies(with_ages(tallies, ages) if aged else tallies)
     return Source(read, total, inputs, tuple(day for day in window.days if day not in records))
 
 

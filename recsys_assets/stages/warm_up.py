@@ -61,8 +61,12 @@ def _events(day: date) -> str:
 
 
 def _windows(days: int) -> str:
+    """Return the windows of all kinds; in the longer one, days weigh by their age and pairs have a score."""
+    other = (
+        {"popularity": "half_life_days = 1\n", "cooc": 'half_life_days = 1\nscore = "jaccard"\n'} if days > 1 else {}
+    )
     kinds = ("popularity", "cooc", "implicit", "session_seq")
-    return "".join(f"[artifacts.{kind}]\nwindow_days = {days}\n" for kind in kinds)
+    return "".join(f"[artifacts.{kind}]\nwindow_days = {days}\n{other.get(kind, '')}" for kind in kinds)
 
 
 if __name__ == "__main__":

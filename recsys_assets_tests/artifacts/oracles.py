@@ -4,8 +4,11 @@ import json
 import re
 from collections import Counter, defaultdict
 from decimal import Decimal
+from fractions import Fraction
 from itertools import permutations
+from math import isqrt
 
+from recsys_assets.artifacts.similarity import Score
 from recsys_assets_tests.artifacts.event_rows import canonical
 
 
@@ -14,27 +17,75 @@ def best(counts, limit):
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
 
 
-def popularity(rows, params):
-    counts = Counter(r.item_id for r in canonical(rows))
+def popularity(rows, params, age_of=lambda _: 0):
+    counts = Counter()
+    for r in canonical(rows):
+        counts[r.item_id] += weight_of_age(age_of(r), params)
     return [{"item_id": item, "count": count} for item, count in best(counts, params.max_items)]
 
 
-def cooc(rows, params):
-    sessions = defaultdict(set)
+def cooc(rows, params, age_of=lambda _: 0):
+    sessions, ages = defaultdict(set), defaultdict(list)
     for r in rows:
         sessions[r.session_id].add(r.item_id)
-    baskets = [items for items in sessions.values() if len(items) <= params.max_items_per_session]
-    support = Counter(item for basket in baskets for item in basket)
-    pairs = defaultdict(Counter)
-    for basket in baskets:
-        for item, other in permutations(basket, 2):
+        ages[r.session_id].append(age_of(r))
+    kept_sessions = [name for name, items in sessions.items() if len(items) <= params.max_items_per_session]
+    support, weight, total = Counter(), Counter(), 0
+    pairs, shared = defaultdict(Counter), defaultdict(Counter)
+    for name in kept_sessions:
+        of_session = weight_of_age(min(ages[name]), params)
+        total += of_session
+        for item in sessions[name]:
+            support[item] += 1
+            weight[item] += of_session
+        for item, other in permutations(sessions[name], 2):
             pairs[item][other] += 1
-    kept = {item: {n: c for n, c in found.items() if c >= params.min_support} for item, found in pairs.items()}
+            shared[item][other] += of_session
+    kept = {
+        item: {
+            n: pair_score(shared[item][n], weight[item], weight[n], total, params)
+            for n, count in found.items()
+            if count >= params.min_support
+        }
+        for item, found in pairs.items()
+    }
     ranked = best({item: support[item] for item, found in kept.items() if found}, params.max_items)
     return [
         {"item_id": i, "items": [{"item_id": n, "count": c} for n, c in best(kept[i], params.max_neighbors)]}
         for i, _ in sorted(ranked)
     ]
+
+
+def weight_of_age(age, params):
+    """Thousandths, rounded half to even, by roots of integers; half lives of one, two and three days."""
+    if params.half_life_days is None:
+        return 1
+    roots = {1: lambda power: power, 2: isqrt, 3: _cube_root}
+    half_life = params.half_life_days
+    return max(1, round(Fraction(1000 * roots[half_life](2 ** (150 * half_life - age)), 2**150)))
+
+
+def pair_score(shared, one, other, total, params):
+    """The definitions as fractions, each rounded down where the kernel says that it is."""
+    millionths = 10**6
+    score = {
+        Score.COUNT: shared,
+        Score.COSINE: isqrt((shared * millionths // one) * (shared * millionths // other)),
+        Score.JACCARD: shared * millionths // (one + other - shared),
+        Score.LIFT: (shared * millionths // max(one, other)) * total // min(one, other),
+    }[params.score]
+    unit = 1 if params.half_life_days is None else 1000
+    if params.shrinkage:
+        score = score * (shared * millionths // (shared + params.shrinkage * unit)) // millionths
+    return max(1, score)
+
+
+def _cube_root(cube):
+    low, high = 0, 1 << (cube.bit_length() // 3 + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle**3 <= cube else (low, middle)
+    return low
 
 
 def implicit(rows, params):

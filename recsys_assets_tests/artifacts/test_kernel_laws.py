@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.artifacts.contracts import check_rows
 from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.artifacts.similarity import Score
 from recsys_assets.config import LimitSettings
 from recsys_assets_tests.artifacts import oracles
 from recsys_assets_tests.artifacts.event_rows import ITEMS, KINDS_OF_EVENT, event_rows, events_of, row
@@ -25,12 +26,20 @@ SMALL = {
     "max_events_per_user": st.integers(1, 12),
     "weights": st.sampled_from(WEIGHTS),
 }
+NATIVE = {  # what only the native engine knows
+    "score": st.sampled_from(Score),
+    "shrinkage": st.integers(1, 20),
+    "half_life_days": st.integers(1, 3),
+}
 
 
 @st.composite
-def params_of(draw, kind):
+def params_of(draw, kind, *, native=False):
     """Parameters whose cuts and limits bite in a few dozen events, and the defaults, whose do not."""
-    chosen = {name: draw(st.none() | SMALL[name]) for name in sorted(SMALL.keys() & kind.params.model_fields)}
+    small = SMALL | NATIVE if native else SMALL
+    chosen = {name: draw(st.none() | small[name]) for name in sorted(small.keys() & kind.params.model_fields)}
+    if chosen.get("score") in {None, Score.COUNT}:
+        chosen.pop("shrinkage", None)
     return kind.params(**{name: value for name, value in chosen.items() if value is not None})
 
 
@@ -58,7 +67,7 @@ def number(shape, value):
 @pytest.mark.parametrize("kind", OF_EVENTS)
 @given(data=st.data(), rows=event_rows)
 def test_a_kernel_agrees_with_its_oracle(kind, data, rows):
-    params = data.draw(params_of(kind))
+    params = data.draw(params_of(kind, native=True))
     expected = getattr(oracles, kind.name)(rows, params)
     assert build(kind, events_of(rows), params).rows.frame().rows() == as_people_read(kind, expected)
 
@@ -66,7 +75,7 @@ def test_a_kernel_agrees_with_its_oracle(kind, data, rows):
 @pytest.mark.parametrize("kind", OF_EVENTS)
 @given(data=st.data(), rows=event_rows)
 def test_rows_keep_the_contract_and_the_declared_columns(kind, data, rows):
-    params = data.draw(params_of(kind))
+    params = data.draw(params_of(kind, native=True))
     built = build(kind, events_of(rows), params)
     assert check_rows(built.rows, params) == ()
     assert built.rows.frame().schema == pl.Schema(kind.columns)
@@ -75,7 +84,7 @@ def test_rows_keep_the_contract_and_the_declared_columns(kind, data, rows):
 @pytest.mark.parametrize("kind", OF_EVENTS)
 @given(data=st.data(), rows=event_rows)
 def test_ids_that_no_event_names_change_nothing(kind, data, rows):
-    params = data.draw(params_of(kind))
+    params = data.draw(params_of(kind, native=True))
     plain = build(kind, events_of(rows), params)
     spared = build(kind, events_of(rows, spare_ids=["", "b1", "\U0010ffff"]), params)
     assert spared.rows.frame().equals(plain.rows.frame())
@@ -85,7 +94,7 @@ def test_ids_that_no_event_names_change_nothing(kind, data, rows):
 @pytest.mark.parametrize("kind", OF_EVENTS)
 @given(data=st.data(), rows=event_rows)
 def test_a_kernel_reads_no_other_column_than_it_says_and_leaves_its_input_alone(kind, data, rows):
-    params = data.draw(params_of(kind))
+    params = data.draw(params_of(kind, native=True))
     events = events_of(rows)
     before = events.codes.clone()
     narrow = type(events)(
@@ -99,7 +108,7 @@ def test_a_kernel_reads_no_other_column_than_it_says_and_leaves_its_input_alone(
 @given(data=st.data(), rows=event_rows, seed=st.integers(0, 2**32))
 def test_the_order_of_events_changes_nothing(kind, data, rows, seed):
     """Session sequences are about order: for them the canonical one is part of the input."""
-    params = data.draw(params_of(kind))
+    params = data.draw(params_of(kind, native=True))
     events = events_of(rows)
     shuffled = type(events)(events.codes.sample(fraction=1, shuffle=True, seed=seed), events.ids)
     assert build(kind, shuffled, params).rows.frame().equals(build(kind, events, params).rows.frame())

@@ -12,6 +12,7 @@ from recsys_assets.canonical.windows import merge_days
 from recsys_assets.engines.definitions import DEFINITIONS
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.errors import ConfigurationError
 from recsys_assets_tests.artifacts.event_rows import ITEMS, event_rows, events_of, row
 from recsys_assets_tests.artifacts.golden_cases import KINDS_OF_CASES, find_case
 from recsys_assets_tests.artifacts.test_kernel_laws import OF_EVENTS, params_of
@@ -81,3 +82,15 @@ def test_several_days_are_one_window_in_order(engines, engine, kind, tmp_path):
     params = kind.params()
     expected = by_kernel(kind.name, merge_days(sources), params, window=window_of(3))
     assert on_engine(engines[engine], kind.name, sources, params, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "named"),
+    [
+        pytest.param("cooc", {"score": "cosine"}, "score and half_life_days", id="score"),
+        pytest.param("popularity", {"half_life_days": 7}, "half_life_days", id="decay"),
+    ],
+)
+def test_a_setting_that_only_the_native_engine_knows_is_refused(engines, kind, params, named, tmp_path):
+    with pytest.raises(ConfigurationError, match=f"only the native engine knows {named} of {kind}, not polars"):
+        on_engine(engines["polars"], kind, [events_of([])], KINDS[kind].params(**params), tmp_path)
