@@ -14,9 +14,9 @@ from recsys_assets.manifest.history import LiveAt, live_at
 from recsys_assets.manifest.hold import is_loud
 from recsys_assets.manifest.journal import newest_first
 from recsys_assets.manifest.staleness import Freshness
-from recsys_assets.manifest.status import TargetStatus, status
+from recsys_assets.manifest.status import TargetStatus
 from recsys_assets.manifest.verify import verify
-from recsys_assets.stages.freshness import freshness
+from recsys_assets.stages.freshness import look_at_targets
 
 
 @click.command("status")
@@ -25,16 +25,14 @@ from recsys_assets.stages.freshness import freshness
 def show_status(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
     """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt."""
     place, now = open_place(config=config, tenant=tenant, surface=surface), clock()
-    found = status(place.store, place.targets, now=now)
-    ages = [
-        freshness(place.store, place.settings, place.settings.find(t.tenant, t.surface), now=now) for t in place.targets
-    ]
+    rows = [place.settings.find(target.tenant, target.surface) for target in place.targets]
+    found = look_at_targets(place.store, place.settings, rows, now=now)
     if as_json:
-        print_json([{**_fields(row), "freshness": age} for row, age in zip(found, ages, strict=True)])
+        print_json([{**_fields(row), "freshness": age} for row, age in found])
     else:
         columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
-        print_table("", columns, [_status_row(row, age) for row, age in zip(found, ages, strict=True)])
-    return EXIT_REFUSED if any(row.problems for row in found) else 0
+        print_table("", columns, [_status_row(row, age) for row, age in found])
+    return EXIT_REFUSED if any(row.problems for row, _ in found) else 0
 
 
 @click.command("log")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 
 from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import GateReport
@@ -13,7 +13,7 @@ from recsys_assets.manifest.convergence import convergence
 from recsys_assets.manifest.documents import CanonicalRecord, JournalEntry, StagedArtifact
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.hold import read_hold
-from recsys_assets.manifest.journal import REFUSED, newest_first
+from recsys_assets.manifest.journal import LOST, REFUSED, newest_first
 from recsys_assets.manifest.judgement import ending, is_standing
 from recsys_assets.manifest.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.manifest.pointer import read_current
@@ -21,6 +21,7 @@ from recsys_assets.manifest.releases import find_release
 from recsys_assets.storage.store import ObjectStore
 
 _LOOKED_AT = 100  # journal entries
+_CLOCKS_DIFFER = timedelta(days=1)  # at most, between those who write a journal
 _TIME_TO_SWITCH = timedelta(minutes=15)  # what consumers get after a swap before they count as behind
 
 
@@ -186,9 +187,11 @@ def _refused(report: GateReport | None, version: str) -> Iterator[str]:
 
 
 def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry | None:
-    """Return the newest attempt to ship this day."""
+    """Return the newest attempt to ship this day; none was made long before the day began, so there the search ends."""
+    began = rfc3339(_end(day) - timedelta(days=1) - _CLOCKS_DIFFER)
     entries = islice(newest_first(store, target), _LOOKED_AT)
-    return next((entry for entry in entries if entry.details.get("day") == day.isoformat()), None)
+    possible = takewhile(lambda entry: entry.action == LOST or entry.at >= began, entries)
+    return next((entry for entry in possible if entry.details.get("day") == day.isoformat()), None)
 
 
 def _without_events(day: date, wanted: Wanted, raw: RawInput) -> tuple[Cause, str]:

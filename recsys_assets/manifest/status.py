@@ -18,6 +18,8 @@ from recsys_assets.manifest.labels import Labelled, find_label
 from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.recovery import Told, is_replay, is_untold, read_told
 from recsys_assets.manifest.releases import find_release, refs_of
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.once import ReadOnce
 from recsys_assets.storage.store import ObjectStore
 
 _HOUSEKEEPING = frozenset({"collect", "mend", "pin", "unpin"})
@@ -46,11 +48,12 @@ class TargetStatus:
 
 
 def status(store: ObjectStore, targets: Iterable[Target], *, now: datetime) -> tuple[TargetStatus, ...]:
-    """Return how every target stands; what is wrong with one never hides another."""
-    return tuple(_one(store, target, now) for target in targets)
+    """Return how every target stands, several looked at at once; what is wrong with one never hides another."""
+    return fan_out(lambda target: status_of(ReadOnce(store), target, now=now), tuple(targets))
 
 
-def _one(store: ObjectStore, target: Target, now: datetime) -> TargetStatus:
+def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetStatus:
+    """Return how one target stands."""
     problems: list[str] = []
     current = _or_note(problems, lambda: read_current(store, target))
     release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None

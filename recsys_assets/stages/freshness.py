@@ -1,10 +1,14 @@
 """Freshness of a configured target: its limits and its raw files, put to the one function that explains it."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from recsys_assets.config import Settings, TargetSettings
 from recsys_assets.manifest.staleness import Freshness, RawInput, explain_freshness, wanted_at
+from recsys_assets.manifest.status import TargetStatus, status_of
 from recsys_assets.sources.finding import find_inputs
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.once import ReadOnce
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -17,12 +21,24 @@ def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, no
         last=settings.partitions.end,
     )
     return explain_freshness(
-        store,
+        ReadOnce(store),
         row.target,
         wanted,
         kinds=settings.artifacts.kinds,
         raw=lambda day: raw_input(settings, row, day, now=now),
     )
+
+
+def look_at_targets(
+    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], *, now: datetime
+) -> tuple[tuple[TargetStatus, Freshness], ...]:
+    """Return how every target stands and how fresh it is, several looked at at once, each object read once."""
+
+    def look(row: TargetSettings) -> tuple[TargetStatus, Freshness]:
+        once = ReadOnce(store)
+        return status_of(once, row.target, now=now), freshness(once, settings, row, now=now)
+
+    return fan_out(look, rows)
 
 
 def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawInput:

@@ -274,3 +274,13 @@ def test_a_store_of_a_newer_package_takes_no_change(shop):  # F51
     ):
         with pytest.raises(ConfigurationError, match="upgrade"):
             change()
+
+
+def test_status_of_many_targets_comes_in_their_order_and_asks_each_question_once(shop):
+    targets = [Target("shop", f"surface{n:02d}") for n in range(30)]
+    shipped = {target: Shop(shop.store, target).ship(0).release.id for target in targets[::2]}
+    calls = []
+    shop.store.on_call = lambda verb, key: calls.append((verb, key))
+    found = status(shop.store, targets, now=shop.clock())
+    assert [(row.surface, row.release) for row in found] == [(t.surface, shipped.get(t)) for t in targets]
+    assert len(calls) == len(set(calls)) < 15 * len(targets)
