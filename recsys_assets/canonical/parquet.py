@@ -20,6 +20,7 @@ from recsys_assets.canonical.columns import (
 )
 from recsys_assets.canonical.dictionaries import merge_coded
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.canonical.parquet_join import join_columns
 from recsys_assets.canonical.sorting import ascending
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 
@@ -35,28 +36,34 @@ def encode_events(events: Events) -> bytes:
 
     Raises `LimitExceededError` if the ids of a column take 2 GiB or more.
     """
-    arrays = {name: events.codes[name].to_arrow() for name in SCHEMA}
-    ids = {name: strings_of(events.ids[name].to_arrow()) for name in ID_COLUMNS}
-    for name, strings in ids.items():
-        if strings.offsets[-1] > _MAX_DICTIONARY_BYTES:
-            raise LimitExceededError(f"the distinct {name}s take {strings.offsets[-1]} bytes: at most 2 GiB in one day")
-    coded = {name: pa.DictionaryArray.from_arrays(arrays[name], arrow_strings(ids[name]), safe=False) for name in ids}
-    table = pa.table({name: coded.get(name, arrays[name]) for name in SCHEMA})
+    with ThreadPoolExecutor(_THREADS) as pool:
+        columns = {name: pool.submit(_encode_column, events, name) for name in _LONGEST_FIRST}
+        return join_columns(columns[name].result() for name in SCHEMA)
+
+
+def _encode_column(events: Events, name: str) -> bytes:
+    """Return one column as a Parquet file of its own."""
+    column, coded = events.codes[name].to_arrow(), name in ID_COLUMNS
+    if coded:
+        ids = strings_of(events.ids[name].to_arrow())
+        if ids.offsets[-1] > _MAX_DICTIONARY_BYTES:
+            raise LimitExceededError(f"the distinct {name}s take {ids.offsets[-1]} bytes: at most 2 GiB in one day")
+        column = pa.DictionaryArray.from_arrays(column, arrow_strings(ids), safe=False)
     sink = BytesIO()  # hands out what it holds without a copy, and grows by an eighth where Arrow's own doubles
     write: Any = parquet.write_table  # its types do not know that settings may name columns
     write(
-        table,
+        pa.table({name: column}),
         sink,
         compression="zstd",
         compression_level=1,
-        row_group_size=max(table.num_rows, 1),
+        row_group_size=max(len(column), 1),
         dictionary_pagesize_limit=_NEVER,
         store_schema=False,
         # Of strings they cost more than all the rest, and help nobody in one row group.
-        write_statistics=["ts", "rank"],
-        use_dictionary=list(ID_COLUMNS),
+        write_statistics=not coded,
+        use_dictionary=coded,
         # Bits instead of eight bytes a row, before anything is compressed.
-        column_encoding={"ts": "DELTA_BINARY_PACKED", "rank": "DELTA_BINARY_PACKED"},
+        column_encoding=None if coded else "DELTA_BINARY_PACKED",
     )
     give_back_memory()
     return sink.getvalue()
@@ -89,7 +96,7 @@ def _read(data: bytes, name: str) -> _Column:
         # Buffering ahead is for stores far away: of bytes at hand it only makes a copy.
         file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded, pre_buffer=False)
         # One chunk a row group; `read_table` would cut the rows into batches, each with the dictionary again.
-        read = file.read(columns=[name])
+        read = file.read(columns=[name], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise CorruptObjectError(f"no Parquet of canonical events: {error}; build the day again") from error
     if name not in read.column_names:
