@@ -1,7 +1,7 @@
 """Parts to canonical events: one row per fact, in one total order, whatever way the rows came in."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,13 +53,21 @@ def _take(parts: Iterable[Part], expected: int, threads: int) -> tuple[dict[str,
     columns: dict[str, NDArray[Any]] = {}
     ids: dict[str, Strings] = {}
     with ThreadPoolExecutor(threads) as pool:
-        for part in parts:
+        taking: list[Future[None]] = []
+        for part in parts:  # the next one is read while the columns of this one are taken
+            _wait_for(taking)
             numbers["ts"].append(part.ts)
             numbers["rank"].append(part.rank)
             # A column at a time on each thread: compiled code and copies need no interpreter.
-            for taken in [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]:
-                taken.result()
+            taking = [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]
+        _wait_for(taking)
         give_back_memory()  # once: what one part leaves behind, the next is decoded into
         for name, done in {name: pool.submit(coded.pop(name).finish) for name in ID_COLUMNS}.items():
             columns[name], ids[name] = done.result().codes, done.result().ids
     return {**{name: column.array() for name, column in numbers.items()}, **columns}, ids
+
+
+def _wait_for(futures: Iterable[Future[None]]) -> None:
+    """Return when all are done; raises what one of them raised."""
+    for future in futures:
+        future.result()
