@@ -76,3 +76,12 @@ def test_it_returns_as_soon_as_everybody_serves_it(place, capsys):
 @pytest.mark.parametrize("more", [(), ("--wait", "0"), ("--wait", "--dry-run")])
 def test_nobody_is_waited_for_where_nobody_is_or_nothing_is_done(place, capsys, more):
     assert roll_back(place[0], capsys, *more)[0] == 0
+
+
+def test_a_dry_run_waits_for_nobody_though_somebody_serves_something_else(place, capsys):
+    config, store = place
+    live = read_current(store, TARGET)
+    serving(store)
+    code, out = roll_back(config, capsys, "--wait", "0", "--dry-run")
+    assert (code, "behind" in out) == (0, False)
+    assert read_current(store, TARGET) == live

@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.errors import ConflictError
 from recsys_assets.manifest.collect import collect
 from recsys_assets.manifest.convergence import convergence, wait_until_converged
-from recsys_assets.manifest.heartbeats import KEPT, Heartbeat, is_live, read_heartbeats, write_heartbeat
+from recsys_assets.manifest.heartbeats import KEPT, MAX_SECONDS, Heartbeat, is_live, read_heartbeats, write_heartbeat
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.layout import heartbeat_key, heartbeat_prefix, pointer_key
 from recsys_assets.manifest.status import status
@@ -107,6 +107,19 @@ def test_one_that_cannot_be_read_is_told_and_hides_no_other(store, data):
     assert heartbeat_key(TARGET, "bad") in heard.faults[0]
 
 
+def test_one_that_is_collected_while_it_is_read_is_passed_over(store):
+    beat(store, "gone")
+    beat(store, "web-1")
+
+    def collect_it(verb, key):
+        if (verb, key) == ("get", heartbeat_key(TARGET, "gone")):
+            store.objects.pop(key)
+
+    store.on_call = collect_it
+    heard = read_heartbeats(store, TARGET)
+    assert (names(heard.beats), heard.faults) == (["web-1"], ())
+
+
 def test_convergence_tells_who_serves_it_and_who_is_behind(store):
     beat(store, "new")
     beat(store, "old", OLD, state="stale")
@@ -177,9 +190,10 @@ def test_status_shows_who_has_converged_and_stands_when_heartbeats_cannot_be_lis
 def test_collection_takes_what_the_long_dead_left_and_nothing_else(store, shop):
     shop.ship(0)
     long_ago = (shop.clock.at - KEPT - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    lately = shop.clock.at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    for name, at in (("dead", long_ago), ("quiet", lately)):
-        write_heartbeat(store, TARGET, msgspec.structs.replace(beat_of(name), seen_at=at), expected=None)
+    lately = (shop.clock.at - KEPT + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for name, at, every in (("dead", long_ago, 60.0), ("quiet", lately, 60.0), ("seldom", long_ago, MAX_SECONDS)):
+        told = msgspec.structs.replace(beat_of(name, every_seconds=every), seen_at=at)
+        write_heartbeat(store, TARGET, told, expected=None)
     store.put(f"{heartbeat_prefix(TARGET)}odd.json", b"?")
     dead = (heartbeat_key(TARGET, "dead"),)
     asked = {"by": Actor("ann", "tidy up"), "now": shop.clock}
@@ -188,5 +202,6 @@ def test_collection_takes_what_the_long_dead_left_and_nothing_else(store, shop):
     assert collect(store, TARGET, **asked, apply=True).dead_heartbeats == dead
     assert store.stat(dead[0]) is None
     assert store.stat(heartbeat_key(TARGET, "quiet")) is not None
+    assert store.stat(heartbeat_key(TARGET, "seldom")) is not None
     assert store.stat(f"{heartbeat_prefix(TARGET)}odd.json") is not None
     assert store.stat(pointer_key(TARGET)) is not None

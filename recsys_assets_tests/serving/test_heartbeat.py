@@ -8,7 +8,7 @@ import time
 import pytest
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
-from recsys_assets.manifest.heartbeats import read_heartbeats
+from recsys_assets.manifest.heartbeats import MAX_SECONDS, read_heartbeats
 from recsys_assets.manifest.layout import heartbeat_key, heartbeat_prefix
 from recsys_assets.serving.state import Outcome
 from recsys_assets.storage.filesystem import FilesystemStore
@@ -88,6 +88,59 @@ def test_what_stays_the_same_is_told_once_in_an_interval(store, shop, open_reade
     assert written == ["create", "swap"]
 
 
+def test_a_state_that_changes_is_told_though_the_release_does_not(store, shop, open_reader, clock):
+    shop.ship(0)
+    reader = open_reader(heartbeat="web-1", poll_seconds=60, expire_after_seconds=30)
+    reader.refresh()
+    reader._heart._beat_if_due()
+    clock.move(seconds=50)  # less than the interval between two beats
+    reader._heart._beat_if_due()
+    assert heard(store)["web-1"].state == "expired"
+
+
+@pytest.mark.slow
+def test_a_switch_is_told_soon_however_seldom_the_consumer_polls(store, shop, open_reader):
+    shop.ship(0)
+    with open_reader(heartbeat="web-1", poll_seconds=3600) as reader:
+        until(lambda: "web-1" in heard(store))
+        second = shop.ship(1)
+        reader.refresh()
+        until(lambda: heard(store)["web-1"].release == second.id)
+
+
+def test_one_that_polls_all_the_time_tells_no_more_than_one_that_polls_every_ten_seconds(
+    store, shop, open_reader, clock
+):
+    shop.ship(0)
+    reader = open_reader(heartbeat="web-1", poll_seconds=0.01)
+    reader.refresh()
+    written = []
+    store.on_call = lambda verb, _: written.append(verb) if verb in {"create", "swap"} else None
+    for _ in range(20):
+        reader.refresh()
+        reader._heart._beat_if_due()
+        clock.move(seconds=1)
+    assert written == ["create", "swap"]
+
+
+def test_one_that_polls_once_a_month_is_believed_for_days_and_not_for_ever(store, shop, open_reader):
+    shop.ship(0)
+    reader = open_reader(heartbeat="web-1", poll_seconds=30 * MAX_SECONDS)
+    assert reader.beat()
+    assert heard(store)["web-1"].every_seconds == MAX_SECONDS
+
+
+def test_no_two_beats_are_the_same_bytes_though_they_say_the_same(store, shop, open_reader):
+    """A store whose reply was lost is read back: equal bytes would be taken for one's own."""
+    shop.ship(0)
+    reader = open_reader(heartbeat="web-1")
+    bytes_told = set()
+    for _ in range(3):
+        assert reader.beat()
+        bytes_told.add(store.objects[heartbeat_key(TARGET, "web-1")][0])
+    assert len(bytes_told) == 3
+
+
 @pytest.mark.parametrize("how", [Mishap.FAIL, Mishap.DENY, Mishap.LOSE_REQUEST])
 def test_a_store_that_takes_no_heartbeat_is_served_from_as_well(store, shop, open_reader, caplog, how):
     """F11: reading works, writing does not."""
@@ -103,6 +156,9 @@ def test_a_store_that_takes_no_heartbeat_is_served_from_as_well(store, shop, ope
     assert "heartbeat failed consumer=web-1" in warned[0].getMessage()
     store.heal()
     assert reader.beat() is True
+    store.inject(Fault("swap", how, times=FOR_EVER, prefix=heartbeat_prefix(TARGET)))
+    assert reader.beat() is False
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 2  # it is news again
 
 
 def test_a_store_that_fails_is_not_hurried(store, shop, open_reader):
@@ -139,6 +195,21 @@ def test_a_heartbeat_that_hangs_keeps_nobody_waiting(store, shop, open_reader):
         go.set()
 
 
+def test_a_last_heartbeat_that_hangs_delays_no_shutdown(store, shop, open_reader):
+    shop.ship(0)
+    go = threading.Event()
+    reader = open_reader(heartbeat="web-1", poll_seconds=0.01)
+    reader.start()
+    try:
+        until(lambda: "web-1" in heard(store))
+        store.on_call = lambda _, key: key.startswith(heartbeat_prefix(TARGET)) and go.wait(WAIT)
+        begin = time.monotonic()
+        reader.close(wait_seconds=0.05)
+        assert time.monotonic() - begin < WAIT / 2
+    finally:
+        go.set()
+
+
 def test_two_of_one_name_take_turns(store, shop, open_reader):
     shop.ship(0)
     readers = [open_reader(heartbeat="web-1") for _ in range(2)]
@@ -153,10 +224,12 @@ def test_two_of_one_name_take_turns(store, shop, open_reader):
 def test_a_forked_child_is_a_consumer_of_its_own(tmp_path, open_reader):
     store = FilesystemStore(tmp_path / "store")
     Shop(store).ship(0)
-    with open_reader(store=store, poll_seconds=0.02, heartbeat="web-1"):
+    with open_reader(store=store, poll_seconds=0.02, heartbeat="web-1") as reader:
+        reader._heart._lock.acquire()  # as if the parent was in the middle of a beat
         child = os.fork()
         if child == 0:
             signal.pause()
+        reader._heart._lock.release()
         try:
             until(lambda: set(heard(store)) == {"web-1", f"web-1.{child}"})
         finally:
