@@ -88,9 +88,9 @@ def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
     return Rows(
         shape=shape,
         keys=key_ranks[found.keys[:lists]],
-        offsets=found.offsets[: lists + 1].copy(),
+        offsets=found.offsets[: lists + 1],
         members=member_ranks[found.members[:members]],
-        values=found.values[:members].copy() if shape.value else np.zeros(members, np.int64),
+        values=found.values[:members] if shape.value else np.zeros(members, np.int64),
         key_ids=key_ids,
         member_ids=member_ids,
     )

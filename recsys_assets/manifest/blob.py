@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
@@ -31,9 +33,19 @@ def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
 
     Raises `NotFoundError` if it is missing, `CorruptObjectError` if size, digest, version or owner differ.
     """
-    key = blob_key(target, ref.kind, ref.version)
-    data = store.get(key, max_bytes=ref.size).data
-    hashes = _hash(data)
+    data = fetch_blob(store, target, ref)
+    prove_blob(data, target, ref)
+    return data
+
+
+def fetch_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
+    """Return what stands in a blob's place, not proven to be anything; `NotFoundError` if nothing does."""
+    return store.get(blob_key(target, ref.kind, ref.version), max_bytes=ref.size).data
+
+
+def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
+    """Raise `CorruptObjectError` unless the bytes are exactly those referred to, and this target's."""
+    key, hashes = blob_key(target, ref.kind, ref.version), _hash(data)
     digest = hashes.digest
     if (len(data), digest) != (ref.size, ref.digest):
         raise CorruptObjectError(
@@ -44,7 +56,6 @@ def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
         raise CorruptObjectError(f"{key} is another version than its name says: build it again")
     if not data.startswith(_head(target, ref.kind)):
         raise CorruptObjectError(f"{key} says that it belongs to another target or kind: {data[:120]!r}; remove it")
-    return data
 
 
 def prove_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> None:
@@ -55,14 +66,17 @@ def prove_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef])
 
 
 def blob_faults(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[str, ...]:
-    """Return what is wrong with each blob that cannot be served, nothing for those that can."""
-    faults: list[str] = []
-    for ref in refs:
-        try:
-            read_blob(store, target, ref)
-        except (NotFoundError, CorruptObjectError) as error:
-            faults.append(f"{ref.kind}: {error}")
-    return tuple(faults)
+    """Return what is wrong with each blob that cannot be served, nothing for those that can; two are read at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return tuple(fault for fault in pool.map(partial(_fault, store, target), refs) if fault)
+
+
+def _fault(store: ObjectStore, target: Target, ref: ArtifactRef) -> str | None:
+    try:
+        read_blob(store, target, ref)
+    except (NotFoundError, CorruptObjectError) as error:
+        return f"{ref.kind}: {error}"
+    return None
 
 
 def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:

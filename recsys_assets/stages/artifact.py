@@ -9,10 +9,10 @@ import polars as pl
 
 from recsys_assets.artifacts.codec import Blob, encode
 from recsys_assets.artifacts.contracts import check_rows
-from recsys_assets.artifacts.decoding import decode
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.artifacts.rows import Built, Rows
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import (
     ConflictError,
     CorruptObjectError,
@@ -37,6 +37,7 @@ from recsys_assets.manifest.layout import (
 )
 from recsys_assets.stages.baseline import compare_with_live
 from recsys_assets.stages.source import Source, read_source
+from recsys_assets.stages.stored_rows import read_rows
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10
@@ -98,7 +99,7 @@ def judge_artifact(
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
     window = Window.ending(day, days=params.window_days)
-    envelope, rows = decode(read_blob(store, row.target, staged.ref), kind.shape)
+    envelope, rows = read_rows(store, row.target, staged.ref, kind.shape)
     policy = artifact_policy(settings, row, kind.name, params)
     facts = ArtifactFacts(
         version=staged.ref.version,

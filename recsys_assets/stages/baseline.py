@@ -4,16 +4,15 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from recsys_assets.artifacts.decoding import decode
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_numbers import Baseline, Drift, item_strengths, measure_drift
 from recsys_assets.identity import ArtifactRef, Target
-from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.releases import read_release
+from recsys_assets.stages.stored_rows import read_rows
 from recsys_assets.storage.store import ObjectStore
 
 CATALOG_KIND = "content_sim"
@@ -49,7 +48,7 @@ def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | N
 
 
 def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], kind: str) -> Rows:
-    return decode(read_blob(store, target, refs[kind]), KINDS[kind].shape)[1]
+    return read_rows(store, target, refs[kind], KINDS[kind].shape)[1]
 
 
 def _items(rows: Rows) -> pl.Series:

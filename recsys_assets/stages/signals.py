@@ -7,12 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from recsys_assets.artifacts.decoding import decode
 from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef
-from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.judgement import Ruling
 from recsys_assets.postgres.client import connected
@@ -20,6 +19,7 @@ from recsys_assets.raw.catalog import read_catalog
 from recsys_assets.raw.timestamps import NANOSECONDS, read_instant
 from recsys_assets.sources.finding import open_stream
 from recsys_assets.stages.ship import ship_day
+from recsys_assets.stages.stored_rows import read_rows
 from recsys_assets.storage.store import ObjectStore
 
 VARIABLE = "RECSYS_SIGNALS_DATABASE_URL"
@@ -95,7 +95,7 @@ def _write(
 
 def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef) -> Iterator[Row]:
     """Yield the rows of an artifact without tenant, namespace and day."""
-    frame = decode(read_blob(store, row.target, ref), KINDS[ref.kind].shape)[1].frame()
+    frame = read_rows(store, row.target, ref, KINDS[ref.kind].shape)[1].frame()
     if ref.kind != "content_sim":
         yield from frame.iter_rows()
         return
