@@ -10,11 +10,11 @@ from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.rows import LeftOut, Rows
 from recsys_assets.artifacts.streaming import encode_pieces
-from recsys_assets.engines.definitions import DEFINITIONS, Definition
+from recsys_assets.engines.definitions import DEFINITIONS, find_definition
 from recsys_assets.engines.engine import Engine, Finished
 from recsys_assets.engines.reading import columns_of, rows_of
 from recsys_assets.engines.relation import Frame
-from recsys_assets.errors import ConfigurationError, EngineUnavailableError
+from recsys_assets.errors import EngineUnavailableError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 
@@ -30,21 +30,11 @@ class Made:
     first: Rows | None
 
 
-def find_definition(kind: str) -> Definition:
-    """Return the relational definition of a kind; `ConfigurationError` if it has none."""
-    if kind not in DEFINITIONS:
-        raise ConfigurationError(
-            f"artifacts.{kind}.engine: {kind} has no relational definition, so only the native engine builds it; "
-            f"those that have one are {', '.join(DEFINITIONS)}"
-        )
-    return DEFINITIONS[kind]
-
-
 def scan_source(engine: Engine, kind: Kind, files: Sequence[str]) -> Frame:
     """Return what a kind's definition reads: canonical days, oldest first, or one table of a catalog's tags."""
     if kind.from_catalog:
         return engine.scan_table(files[0])
-    return engine.scan_days(files, find_definition(kind.name).columns)
+    return engine.scan_days(files, DEFINITIONS[kind.name].columns)
 
 
 def make_on_engine(
@@ -55,13 +45,8 @@ def make_on_engine(
     Raises `ConfigurationError` for settings that only the native engine knows, `EngineUnavailableError` if the engine
     gave up or a part of its result is not there, `LimitExceededError` if the blob would be larger than `max_bytes`.
     """
-    definition = find_definition(kind.name)
-    if params.native_only:
-        raise ConfigurationError(
-            f"artifacts.{kind.name}.engine: only the native engine knows {params.native_only} of {kind.name}, not "
-            f"{engine.name}: leave out one of them"
-        )
-    finished = engine.finish(definition.answer(source, params), folder)
+    definition = find_definition(kind.name, params)
+    finished = engine.finish(definition.answer(source, params, engine.keep), folder)
     pieces = _Pieces(engine, finished, kind)
     blob = encode_pieces(pieces, kind.shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes)
     left_out, numbers = definition.tell(finished.counts, pieces.lists)

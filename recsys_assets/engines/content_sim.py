@@ -7,7 +7,18 @@ import polars as pl
 
 from recsys_assets.artifacts.content_sim import ContentSimParams, lower
 from recsys_assets.artifacts.rows import LeftOut
-from recsys_assets.engines.relation import ITEM, KEY, MEMBER, PLACE, Answer, Counts, Frame, number_of_rows, side_by_side
+from recsys_assets.engines.relation import (
+    ITEM,
+    KEY,
+    MEMBER,
+    PLACE,
+    Answer,
+    Counts,
+    Frame,
+    Keep,
+    number_of_rows,
+    side_by_side,
+)
 from recsys_assets.evidence import Scalar
 from recsys_assets.raw.white_space import WHITE_SPACE
 
@@ -42,14 +53,14 @@ def encode_tags(catalog: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-def content_sim(tags: Frame, params: ContentSimParams) -> Answer:
+def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> Answer:
     """List each item's tags, distinct in order, none empty; items by id. Reads what `tag_rows` gives.
 
     Of several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
     """
     last = tags.group_by(ITEM).agg(nw.col(ROW).max().alias(_LAST))
     latest = tags.join(last, on=ITEM).filter((nw.col(ROW) == nw.col(_LAST)) & (nw.col(TAG) != ""))
-    distinct = latest.group_by(ITEM, TAG).agg(nw.col(PLACE).min().alias(PLACE))
+    distinct = keep(latest.group_by(ITEM, TAG).agg(nw.col(PLACE).min().alias(PLACE)))
     items = distinct.group_by(ITEM).agg(number_of_rows().alias("tags")).select(ITEM)
     kept = distinct.join(items.sort(ITEM).head(params.max_items), on=ITEM)
     rows = kept.select(nw.col(ITEM).alias(KEY), nw.col(TAG).alias(MEMBER), PLACE)

@@ -13,6 +13,7 @@ from recsys_assets.engines.relation import (
     Answer,
     Counts,
     Frame,
+    Keep,
     as_entries,
     best_of_each_key,
     if_true,
@@ -26,19 +27,19 @@ from recsys_assets.evidence import Scalar
 _OTHER, _SHARED, _ITEMS, _EVENTS = "other_id", "shared", "items", "events"
 
 
-def cooc(events: Frame, params: CoocParams) -> Answer:
+def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
     """Count the sessions in which two items met, per item, most first; ties by id. Reads SESSION and ITEM.
 
     An item counts once a session. Sessions of more than `max_items_per_session` distinct items are left out before
     anything is joined, so that no session makes more than half that number squared of pairs. Pairs under `min_support`
     are dropped; items that have neighbours then are kept by the number of their sessions, `max_items` of them.
     """
-    visited = events.group_by(SESSION, ITEM).agg(number_of_rows().alias(_EVENTS))
+    visited = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(_EVENTS)))
     sessions = visited.group_by(SESSION).agg(number_of_rows().alias(_ITEMS), total(_EVENTS).alias(_EVENTS))
     short = sessions.filter(nw.col(_ITEMS) <= params.max_items_per_session).select(SESSION)
     kept = visited.select(SESSION, ITEM).join(short, on=SESSION)
     support = kept.group_by(ITEM).agg(number_of_rows().alias(_ITEMS))
-    entries = _met(kept, min_support=params.min_support)
+    entries = _told_from_both_sides(keep(_met(kept, min_support=params.min_support)))
     rows = best_of_each_key(_of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
     counts = side_by_side(
         _session_counts(sessions, longest=params.max_items_per_session),
@@ -57,10 +58,13 @@ def tell_cooc(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
 
 
 def _met(kept: Frame, *, min_support: int) -> Frame:
-    """Return the pairs that met often enough, told from both sides; each is joined and counted once."""
+    """Return the pairs that met often enough, each once."""
     others = kept.select(SESSION, nw.col(ITEM).alias(_OTHER))
     met = kept.join(others, on=SESSION).filter(nw.col(ITEM) < nw.col(_OTHER))
-    pairs = met.group_by(ITEM, _OTHER).agg(number_of_rows().alias(_SHARED)).filter(nw.col(_SHARED) >= min_support)
+    return met.group_by(ITEM, _OTHER).agg(number_of_rows().alias(_SHARED)).filter(nw.col(_SHARED) >= min_support)
+
+
+def _told_from_both_sides(pairs: Frame) -> Frame:
     sides = [as_entries(pairs, key=one, member=other, value=_SHARED) for one, other in ((ITEM, _OTHER), (_OTHER, ITEM))]
     return nw.concat(sides)
 

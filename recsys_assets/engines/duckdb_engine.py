@@ -25,6 +25,7 @@ class DuckDbEngine:
 
     def __init__(self, *, memory_limit: str | None, threads: int | None, scratch: str) -> None:
         self._settings: dict[str, Any] = {"temp_directory": scratch}
+        self._kept: list[str] = []
         if memory_limit:
             self._settings["memory_limit"] = memory_limit
         if threads:
@@ -58,6 +59,15 @@ class DuckDbEngine:
         with _told():
             return nw.from_native(self._database.sql(f"from read_parquet({_quoted(file)})")).lazy()
 
+    def keep(self, frame: Frame) -> Frame:
+        """Return the frame's rows as a table of the database, which spills to disk as all else does."""
+        name = f"kept_{len(self._kept)}"
+        self._kept.append(name)
+        rows: Any = frame.to_native()
+        with _told():
+            rows.create(name)
+            return nw.from_native(self._database.table(name)).lazy()
+
     def finish(self, answer: Answer, folder: str) -> Finished:
         """Compute an answer and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
@@ -66,6 +76,9 @@ class DuckDbEngine:
         with _told():
             rows.write_parquet(part)
             told = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
+            for name in self._kept:
+                self._database.execute(f"drop table {name}")
+        self._kept.clear()
         return Finished((part,), parquet.read_metadata(part).num_rows, told)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

@@ -50,8 +50,12 @@ class Engine(Protocol):
         """Return the rows of a Parquet file that we wrote."""
         ...
 
+    def keep(self, frame: Frame) -> Frame:
+        """Return a frame that is read several times, computed once if this engine would not see that by itself."""
+        ...
+
     def finish(self, answer: Answer, folder: str) -> Finished:
-        """Compute an answer and write its rows in order below `folder`, which nobody else uses."""
+        """Compute an answer and write its rows in order below `folder`, which nobody else uses; what was kept goes."""
         ...
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

@@ -2,13 +2,23 @@
 
 from recsys_assets.artifacts.popularity import PopularityParams
 from recsys_assets.artifacts.rows import LeftOut
-from recsys_assets.engines.relation import ITEM, MEMBER, NEGATED, Answer, Counts, Frame, as_entries, number_of_rows
+from recsys_assets.engines.relation import (
+    ITEM,
+    MEMBER,
+    NEGATED,
+    Answer,
+    Counts,
+    Frame,
+    Keep,
+    as_entries,
+    number_of_rows,
+)
 from recsys_assets.evidence import Scalar
 
 
-def popularity(events: Frame, params: PopularityParams) -> Answer:
+def popularity(events: Frame, params: PopularityParams, keep: Keep) -> Answer:
     """Count events per item, most seen first; ties by item id; the first `max_items`. Reads ITEM."""
-    counts = events.group_by(ITEM).agg(number_of_rows().alias("events"))
+    counts = keep(events.group_by(ITEM).agg(number_of_rows().alias("events")))
     entries = as_entries(counts, member=ITEM, value="events")
     best = entries.sort(NEGATED, MEMBER).head(params.max_items)
     return Answer(best, (NEGATED, MEMBER), counts.select(number_of_rows().alias("distinct_items")))

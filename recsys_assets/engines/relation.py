@@ -1,6 +1,6 @@
 """What a relational definition reads and gives, on any engine: columns of events in; ordered rows and counts out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,9 @@ class Answer:
 
 
 Counts = Mapping[str, int]
+
+# What an engine does with a frame that a definition reads several times: keep its rows, or trust its planner.
+Keep = Callable[[Frame], Frame]
 
 
 def number_of_rows() -> nw.Expr:

@@ -24,6 +24,7 @@ class SparkEngine:
     def __init__(self, cluster: SparkCluster, session: Callable[[SparkCluster], Any] = connect) -> None:
         self._cluster = cluster
         self._connect = session
+        self._kept: list[Any] = []
 
     @property
     def identity(self) -> str:
@@ -54,6 +55,12 @@ class SparkEngine:
         with self._told() as spark:
             return nw.from_native(spark.read.parquet(_hadoop(file))).lazy()
 
+    def keep(self, frame: Frame) -> Frame:
+        """Return the frame, whose rows the executors keep in memory or on disk once they have them."""
+        rows: Any = frame.to_native()
+        self._kept.append(rows.persist())
+        return frame
+
     def finish(self, answer: Answer, folder: str) -> Finished:
         """Compute an answer; the executors write its rows as sorted parts, and only finished ones are told."""
         sql = require("pyspark.sql", extra="spark")
@@ -65,6 +72,9 @@ class SparkEngine:
             rows = rows.observe(written, functions.count(functions.lit(1)).alias("rows"))
             rows.write.parquet(f"{_hadoop(folder)}/rows")
             told = counts.first().asDict()
+            for kept in self._kept:
+                kept.unpersist()
+        self._kept.clear()
         return Finished(finished_parts(f"{folder}/rows"), int(written.get["rows"]), told)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

@@ -18,6 +18,7 @@ from recsys_assets.engines.relation import (
     Answer,
     Counts,
     Frame,
+    Keep,
     as_entries,
     best_of_each_key,
     if_true,
@@ -32,13 +33,13 @@ _EVENTS, _WEIGHT, _FIRST = "events", "weight", "first"
 _ORDER = (KEY, NEGATED, MEMBER)
 
 
-def implicit(events: Frame, params: ImplicitParams) -> Answer:
+def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> Answer:
     """Sum the events' weights per user and item, highest first; ties by item id. Reads USER, ITEM and EVENT.
 
     Weights are whole millionths, so that no sum depends on its order.
     """
     weighed = events.filter(~nw.col(USER).is_null()).select(USER, ITEM, _weight(params).alias(_WEIGHT))
-    seen = weighed.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), total(_WEIGHT).alias(_WEIGHT))
+    seen = keep(weighed.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), total(_WEIGHT).alias(_WEIGHT)))
     users = seen.group_by(USER).agg(total(_EVENTS).alias("of_user"))
     counted = users.filter(nw.col("of_user") <= params.max_events_per_user).select(USER)
     entries = as_entries(seen.join(counted, on=USER), key=USER, member=ITEM, value=_WEIGHT)
@@ -46,7 +47,7 @@ def implicit(events: Frame, params: ImplicitParams) -> Answer:
     return Answer(rows, _ORDER, _counts(users, entries, rows, params))
 
 
-def session_seq(events: Frame, params: SessionSeqParams) -> Answer:
+def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> Answer:
     """Count, per user, every event but the first for its item, highest first; ties by item id. Reads USER, ITEM, PLACE.
 
     A user with a single event stays, without items. The first event is that of the lowest place: one more aggregate,
@@ -54,7 +55,7 @@ def session_seq(events: Frame, params: SessionSeqParams) -> Answer:
     """
     named = events.filter(~nw.col(USER).is_null())
     first = nw.col(PLACE).min().alias(_FIRST)
-    seen = named.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), first)
+    seen = keep(named.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), first))
     users = seen.group_by(USER).agg(total(_EVENTS).alias("of_user"), nw.col(_FIRST).min().alias("first_of_user"))
     counted = users.filter(nw.col("of_user") <= params.max_events_per_user).select(USER, "first_of_user")
     passed = if_true(nw.col(_FIRST) == nw.col("first_of_user"), whole(1))
