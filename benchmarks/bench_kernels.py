@@ -27,7 +27,7 @@ from recsys_assets.artifacts.contracts import check_rows
 from recsys_assets.artifacts.decoding import decode
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.canonical.events import Events
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.identity import Target, Window
 
 UNCUT = 1_000_000_000

@@ -25,7 +25,9 @@ from recsys_assets.artifacts.rows import Built
 from recsys_assets.canonical.events import Events
 from recsys_assets.canonical.parquet import encode_events
 from recsys_assets.canonical.windows import merge_days
-from recsys_assets.config import LimitSettings, Settings, parse_settings
+from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.config.reading import parse_settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.identity import Target, Window
 from recsys_assets.manifest.documents import CanonicalRecord
 from recsys_assets.manifest.encoding import encode, read_document

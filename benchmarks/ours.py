@@ -18,7 +18,7 @@ from generate import DAY, SURFACE, TENANT, generate
 from result import Result, counts_alone, digest, main_of
 from workspace import open_workspace, read_blobs, version_digests
 
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import build_canonical, judge_canonical

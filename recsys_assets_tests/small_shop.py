@@ -9,7 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.config import Settings, load_settings
+from recsys_assets.config.reading import load_settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.identity import Target

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.config import load_settings, parse_settings
+from recsys_assets.config.reading import load_settings, parse_settings
 from recsys_assets.errors import ConfigurationError
 
 MINIMAL = b'[[targets]]\ntenant = "shop"\nsurface = "home"\n'

@@ -15,7 +15,7 @@ from dagster._core.code_pointer import CodePointer
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 from recsys_assets.defs import slices
 from recsys_assets.defs.naming import job_name
 from recsys_assets_tests.small_shop import CONFIG, FIRST, QUIET, day_lines, open_shop

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 from recsys_assets.raw.reference import RawEvent, read_line
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,8 @@ from pydantic_core import PydanticUndefined
 
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 
 _FREE_FORM = {"artifacts", "targets", "base", "digest"}
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from recsys_assets.api.shelf import Shelf
 from recsys_assets.api.turnstile import Turnstile
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import UnknownAddressError
 from recsys_assets.identity import Target, check_segment
 from recsys_assets.serving.lookups import FORMS

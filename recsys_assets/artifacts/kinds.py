@@ -21,7 +21,9 @@ from recsys_assets.artifacts.rows import Built, Shape
 from recsys_assets.artifacts.session_seq import SHAPE as SESSION_SEQ
 from recsys_assets.artifacts.session_seq import SessionSeqParams, score_followers
 from recsys_assets.canonical.events import Events
-from recsys_assets.config import LimitSettings, Settings, TargetSettings
+from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
 
 

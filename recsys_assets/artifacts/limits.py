@@ -3,7 +3,7 @@
 import polars as pl
 
 from recsys_assets.canonical.events import Events
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.errors import LimitExceededError
 
 

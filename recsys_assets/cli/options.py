@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.config.reading import load_settings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.manifest.account import this_account

@@ -4,7 +4,7 @@ import click
 
 from recsys_assets.cli.options import acting, actor_options, clock, config_option, dry_run_option, json_option
 from recsys_assets.cli.output import print_json
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.manifest.retire import retire

@@ -16,7 +16,9 @@ from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.report import AssetLine, read_result
 from recsys_assets.cli.telling import tell_run
-from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.config.reading import load_settings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.errors import ConfigurationError

@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 
 import click
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.stages.build_metrics import RunEnd
 from recsys_assets.stages.telling_prometheus import tell_prometheus
 from recsys_assets.storage.open import open_store

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli.options import config_option
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 
 TARGETS_PER_LOCATION = 100  # a location of so many loads in about four seconds
 

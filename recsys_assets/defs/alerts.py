@@ -10,7 +10,8 @@ from urllib.request import Request, urlopen
 import dagster as dg
 import msgspec
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.naming import slug
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.stages.build_metrics import RunEnd

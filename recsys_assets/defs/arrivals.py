@@ -9,7 +9,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )  # named nowhere public
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.naming import job_name, slug
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.turns import in_turn

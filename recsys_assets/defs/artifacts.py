@@ -7,7 +7,8 @@ import dagster as dg
 
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.params import KindParams
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
 from recsys_assets.defs.outcomes import told_to_dagster

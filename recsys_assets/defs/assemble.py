@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
-from recsys_assets.config import Settings, TargetSettings, load_settings
+from recsys_assets.config.reading import load_settings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.alerts import alert_sensors
 from recsys_assets.defs.arrivals import arrivals_sensor
 from recsys_assets.defs.artifacts import artifact_asset

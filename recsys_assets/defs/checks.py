@@ -6,7 +6,7 @@ from datetime import date
 
 import dagster as dg
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.defs.metadata import gate_metadata
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of

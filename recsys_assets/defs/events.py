@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from recsys_assets.config import TargetSettings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import Metadata, numbers
 from recsys_assets.defs.naming import CANONICAL, MANIFEST, asset_key
 from recsys_assets.manifest.documents import CanonicalDay, JournalEntry, Member, Release

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import msgspec
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import Metadata, numbers
 from recsys_assets.defs.naming import MANIFEST, asset_key, slug
 from recsys_assets.defs.resources import StoreResource

@@ -7,7 +7,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )  # named nowhere public
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.freshness import CHECK
 from recsys_assets.defs.naming import MANIFEST, asset_key, group_name, job_name, run_tags
 from recsys_assets.defs.raw import RAW

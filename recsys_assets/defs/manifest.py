@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.freshness import freshness_policy
 from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name, publish_pool

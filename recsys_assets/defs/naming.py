@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from recsys_assets.config import TargetSettings
+from recsys_assets.config.target import TargetSettings
 
 MANIFEST = "manifest"
 CANONICAL = "canonical"

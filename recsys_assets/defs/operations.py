@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.defs.events import materialization_of, observation_of
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.resources import StoreResource

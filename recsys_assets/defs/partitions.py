@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from recsys_assets.config import PartitionSettings
+from recsys_assets.config.inputs import PartitionSettings
 
 
 def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinition:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.defs.metadata import Metadata, markdown_table, numbers
 from recsys_assets.defs.outcomes import skipped, told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of

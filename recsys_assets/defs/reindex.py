@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.events import (
     SEQUENCE,
     canonical_materialization_of,

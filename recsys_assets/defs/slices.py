@@ -6,7 +6,8 @@ from hashlib import sha256
 
 import dagster as dg
 
-from recsys_assets.config import TargetSettings, load_settings
+from recsys_assets.config.reading import load_settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.assemble import build_definitions
 
 _PART = re.compile(r"part_([1-9]\d{0,3})_of_([1-9]\d{0,3})")

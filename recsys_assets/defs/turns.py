@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from recsys_assets.config import TargetSettings
+from recsys_assets.config.target import TargetSettings
 
 TARGETS_A_TICK = 100
 

@@ -7,7 +7,7 @@ from recsys_assets.artifacts.decoding import decode
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.rows import Built
 from recsys_assets.canonical.parquet import encode_events
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.engines.attempts import attempt
 from recsys_assets.engines.building import Made, make_on_engine, scan_source
 from recsys_assets.engines.canary import (

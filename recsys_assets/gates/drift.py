@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from recsys_assets.config_drift import DriftGate, DriftLimits, Mode
+from recsys_assets.config.drift import DriftGate, DriftLimits, Mode
 from recsys_assets.evidence import Finding, Scalar, Verdict
 from recsys_assets.gates.drift_numbers import Drift, Sides
 

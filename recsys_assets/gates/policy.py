@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import msgspec
 
 from recsys_assets.artifacts.params import KindParams
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.drift import drift_gates
 

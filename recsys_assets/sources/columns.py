@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from recsys_assets.config import EventField, RawSettings
+from recsys_assets.config.inputs import EventField, RawSettings
 from recsys_assets.errors import ConfigurationError, InputError
 
 FIELDS: tuple[EventField, ...] = get_args(EventField)

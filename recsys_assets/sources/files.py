@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.sources.streams import FileStream, SeekableFile

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.postgres.client import require_driver
 from recsys_assets.sources.files import find_files

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for

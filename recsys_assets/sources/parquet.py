@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_assets.config import RawSettings
+from recsys_assets.config.inputs import RawSettings
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.sources.columns import Mapped, map_columns

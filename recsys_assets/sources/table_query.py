@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
-from recsys_assets.config import RawSettings
+from recsys_assets.config.inputs import RawSettings
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.postgres.names import table_name

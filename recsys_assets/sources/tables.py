@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from psycopg import IsolationLevel, sql
 
-from recsys_assets.config import RawSettings, Settings
+from recsys_assets.config.inputs import RawSettings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.postgres.client import connected

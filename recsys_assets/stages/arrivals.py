@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Window
 from recsys_assets.manifest.documents import CanonicalRecord, StagedArtifact

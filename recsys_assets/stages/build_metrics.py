@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.identity import parse_rfc3339

@@ -12,7 +12,8 @@ from recsys_assets.canonical.contract import check_events
 from recsys_assets.canonical.events import Events
 from recsys_assets.canonical.parquet import decode_events, encode_events
 from recsys_assets.canonical.part_file import decode_part
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError, InputError, LimitExceededError, NoInputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
@@ -22,11 +23,13 @@ from recsys_assets.manifest.documents import CanonicalRecord, Input
 from recsys_assets.manifest.encoding import encode, read_document
 from recsys_assets.manifest.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
 from recsys_assets.raw.part import Part
+from recsys_assets.stages.recent_day import RecentDay
 from recsys_assets.stages.records import RawRecord, RawTargetRecord
 from recsys_assets.storage.store import ObjectStore
 
 MAX_PART_BYTES = 4_000_000_000
 PREVIEW_ROWS = 10
+_RECENT = RecentDay()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
     Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
     before anything is loaded.
     """
+    _RECENT.forget()
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
@@ -82,7 +86,8 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
 def judge_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> GateReport:
     """Read the stored day back, judge it, keep the report beside it, and return it."""
     record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
-    events = read_events(store, row.target, day, record)
+    events = _read(store, row.target, day, record)
+    _RECENT.keep(record.digest, events)
     facts = CanonicalFacts(
         digest=record.digest,
         rows=len(events.codes),
@@ -105,7 +110,17 @@ def read_events(
     *,
     columns: tuple[str, ...] | None = None,
 ) -> Events:
-    """Return a canonical day, or some of its columns, if the stored bytes are those of its record."""
+    """Return a canonical day, or some of its columns, if the stored bytes are those of its record.
+
+    Columns of the day that this process judged last are at hand, and nothing is read.
+    """
+    found = None if columns is None else _RECENT.find(record.digest, columns)
+    return found or _read(store, target, day, record, columns)
+
+
+def _read(
+    store: ObjectStore, target: Target, day: date, record: CanonicalRecord, columns: tuple[str, ...] | None = None
+) -> Events:
     key = canonical_key(target, day)
     data = store.get(key, max_bytes=record.size).data
     if hashlib.sha256(data).hexdigest() != record.digest:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.manifest.staleness import Freshness, RawInput, explain_freshness, wanted_at
 from recsys_assets.manifest.status import TargetStatus, status_of
 from recsys_assets.sources.finding import find_inputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from recsys_assets.canonical.part_file import SUFFIX, encode_part
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target

@@ -3,7 +3,8 @@
 from datetime import date
 
 from recsys_assets.artifacts.kinds import read_params
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.policy import canonical_policy

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.manifest.roots import Retention
 
 

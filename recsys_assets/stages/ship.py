@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from recsys_assets.artifacts.kinds import read_params
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.drift import DRIFT_RULES

@@ -10,7 +10,8 @@ from recsys_assets.artifacts.decay import with_ages
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.tallies import merge_tallies
 from recsys_assets.canonical.events import Events
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError, InputError, LimitExceededError
 from recsys_assets.identity import Target, Window
 from recsys_assets.manifest.documents import CanonicalRecord, Input

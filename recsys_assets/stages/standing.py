@@ -2,7 +2,8 @@
 
 from datetime import date
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError, RefusedError
 from recsys_assets.manifest.candidate import read_candidate
 from recsys_assets.manifest.documents import CanonicalRecord

@@ -10,7 +10,8 @@ from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from recsys_assets.config import Settings, TargetSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.stages.build_metrics import RunEnd, measure_run, measure_target
 from recsys_assets.stages.exposition import Sample, exposition

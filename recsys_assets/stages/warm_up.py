@@ -11,7 +11,8 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from recsys_assets.config import Settings, parse_settings
+from recsys_assets.config.reading import parse_settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import build_canonical, judge_canonical
 from recsys_assets.stages.raw import build_raw

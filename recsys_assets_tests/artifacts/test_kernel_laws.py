@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recsys_assets.artifacts.contracts import check_rows
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.similarity import Score
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets_tests.artifacts import oracles
 from recsys_assets_tests.artifacts.event_rows import ITEMS, KINDS_OF_EVENT, event_rows, events_of, row
 

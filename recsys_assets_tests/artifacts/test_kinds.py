@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from recsys_assets.artifacts.kinds import KINDS, find_kind, read_params
-from recsys_assets.config import DEFAULT_KINDS, parse_settings
+from recsys_assets.config.artifacts import DEFAULT_KINDS
+from recsys_assets.config.reading import parse_settings
 from recsys_assets.errors import ConfigurationError
 
 TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.errors import LimitExceededError
 from recsys_assets_tests.artifacts.event_rows import event_rows, events_of, row
 

@@ -13,7 +13,7 @@ from recsys_assets.artifacts.decay import weights_by_age, with_ages
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.similarity import CODES, SCALE, Score, similarity
 from recsys_assets.artifacts.tallies import merge_tallies, tally_day
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets_tests.artifacts import oracles
 from recsys_assets_tests.artifacts.event_rows import events_of, row
 from recsys_assets_tests.artifacts.test_kernel_laws import as_people_read, crowd, params_of
@@ -25,8 +25,8 @@ MOST_SESSIONS = 10**8 * 1000  # limits.max_events sessions of one event, in thou
 __all__ = ["crowd"]
 
 
-def score(of, shared, one, other, *, total=MOST_SESSIONS, shrinkage=0):
-    return similarity(CODES[of], shrinkage, shared, one, other, total)
+def score(of, shared, one, other, *, shrinkage=0):
+    return similarity(CODES[of], shrinkage, shared, one, other)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,10 @@ def score(of, shared, one, other, *, total=MOST_SESSIONS, shrinkage=0):
         pytest.param(Score.COUNT, 3, id="count"),
         pytest.param(Score.COSINE, isqrt(750_000 * 333_333), id="cosine: root of 3 of 4 times 3 of 9"),
         pytest.param(Score.JACCARD, SCALE * 3 // 10, id="jaccard: 3 of 4 + 9 - 3"),
-        pytest.param(Score.LIFT, SCALE * 3 // 9 * 12 // 4, id="lift: 3 where chance gives 4 * 9 / 12"),
     ],
 )
 def test_a_score_is_what_its_name_says(of, expected):
-    assert score(of, 3, 4, 9, total=12) == expected
+    assert score(of, 3, 4, 9) == expected
 
 
 @given(
@@ -58,7 +57,6 @@ def test_a_score_is_the_same_from_both_sides_exact_and_never_nothing(of, one, ot
         Score.COUNT: shared,
         Score.COSINE: isqrt((shared * SCALE // one) * (shared * SCALE // other)),
         Score.JACCARD: shared * SCALE // (one + other - shared),
-        Score.LIFT: shared * SCALE // max(one, other) * MOST_SESSIONS // min(one, other),
     }[of]
     share = shared * SCALE // (shared + shrinkage)
     assert found == max(1, exact * share // SCALE if shrinkage else exact)

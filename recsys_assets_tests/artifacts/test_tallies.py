@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.tallies import decode_tally, encode_tally, merge_tallies, tally_day
 from recsys_assets.canonical.windows import merge_days
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets_tests.artifacts.event_rows import event_rows, events_of, row
 from recsys_assets_tests.artifacts.test_kernel_laws import OF_EVENTS, params_of

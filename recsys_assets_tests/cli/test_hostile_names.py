@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.storage.filesystem import FilesystemStore

@@ -10,7 +10,7 @@ from recsys_assets.artifacts.codec import Blob, encode
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import LeftOut
 from recsys_assets.canonical.parquet import encode_events
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.engines.building import make_on_engine, scan_source
 from recsys_assets.engines.content_sim import tag_rows
 from recsys_assets.identity import Target, Window

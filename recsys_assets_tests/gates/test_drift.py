@@ -11,8 +11,8 @@ from hypothesis import given
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.canonical.events import Events
-from recsys_assets.config import LimitSettings
-from recsys_assets.config_drift import DriftGate, DriftLimits, DriftSettings, Mode
+from recsys_assets.config.drift import DriftGate, DriftLimits, DriftSettings, Mode
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.drift import NoBaseline, drift_gates, judge_drift
 from recsys_assets.gates.drift_numbers import Baseline, item_strengths, measure_drift

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.config import parse_settings
+from recsys_assets.config.reading import parse_settings
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, UnsafeNameError
 from recsys_assets.identity import Target
 from recsys_assets.manifest.encoding import encode

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from recsys_assets.config import parse_settings
+from recsys_assets.config.reading import parse_settings
 from recsys_assets.identity import Target
 from recsys_assets.raw.parse import parse_day
 from recsys_assets.raw.report import Outcome

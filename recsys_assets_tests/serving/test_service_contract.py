@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
-from recsys_assets.config import load_settings, parse_settings
+from recsys_assets.config.reading import load_settings, parse_settings
 from recsys_assets.errors import NotFoundError
 from recsys_assets.gates.policy import artifact_policy
 from recsys_assets.identity import ArtifactRef, Target, Window

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.sources.files import find_files

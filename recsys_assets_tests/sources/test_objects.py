@@ -10,7 +10,7 @@ import pytest
 import zstandard
 from botocore.exceptions import ReadTimeoutError
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.s3.client import make_client

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.raw.parse import parse_day

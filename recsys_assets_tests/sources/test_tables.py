@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from recsys_assets.config import Settings
+from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.raw.parse import parse_day

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_assets.config import load_settings
+from recsys_assets.config.reading import load_settings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.errors import StoreUnavailableError

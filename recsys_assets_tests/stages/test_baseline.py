@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.config import LimitSettings
+from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_numbers import Drift
 from recsys_assets.identity import Target

@@ -13,7 +13,8 @@ from recsys_assets.artifacts.tallies import COUNT, decode_tally
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.parquet import encode_events
 from recsys_assets.canonical.windows import merge_days
-from recsys_assets.config import LimitSettings, parse_settings
+from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.config.reading import parse_settings
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.identity import Target, Window
 from recsys_assets.manifest.documents import CanonicalRecord

@@ -12,7 +12,7 @@ DAY = """
 import json, sys, tempfile
 from datetime import date, timedelta
 from pathlib import Path
-from recsys_assets.config import parse_settings
+from recsys_assets.config.reading import parse_settings
 from recsys_assets.stages.warm_up import CONFIG, build_days
 folder = Path(tempfile.mkdtemp())
 days = [date(2026, 3, 1), date(2026, 3, 2)]

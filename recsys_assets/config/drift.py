@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
+from recsys_assets.config.model import ClosedModel, Share
 
 
 class Mode(StrEnum):
@@ -30,10 +29,8 @@ class DriftGate(StrEnum):
     UNKNOWN = "drift_unknown"
 
 
-class DriftLimits(BaseModel):
+class DriftLimits(ClosedModel):
     """Limits that an ordinary day keeps, and which of them are required."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required: for all numbers")
     required: frozenset[DriftGate] = Field(

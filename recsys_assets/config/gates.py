@@ -1,0 +1,18 @@
+"""What a day is held against: `[gates]`."""
+
+from pydantic import Field
+
+from recsys_assets.config.drift import DriftSettings
+from recsys_assets.config.model import ClosedModel, Share
+
+
+class GateSettings(ClosedModel):
+    """The limits that the gates hold a day against."""
+
+    min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
+    min_rows: int = Field(default=1, ge=0, description="fewest rows of an artifact; 0 lets an empty one ship")
+    max_left_out_share: Share = Field(
+        default=0.1, description="largest share of sessions left out as over-long, or of users as over-active"
+    )
+    max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
+    drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may lie from the live ones")

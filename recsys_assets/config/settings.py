@@ -1,0 +1,86 @@
+"""The whole of recsys.toml, checked: its tables, its targets, and what single targets override."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from recsys_assets.config.artifacts import ArtifactSettings
+from recsys_assets.config.automation import AutomationSettings, FreshnessSettings
+from recsys_assets.config.gates import GateSettings
+from recsys_assets.config.inputs import LimitSettings, PartitionSettings, RawSettings, StorageSettings
+from recsys_assets.config.model import ClosedModel, Table
+from recsys_assets.config.outputs import MetricsSettings, RetentionSettings, SignalSettings
+from recsys_assets.config.target import TargetSettings
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import check_distinct
+
+
+class Settings(ClosedModel):
+    """The whole configuration of one store: its sources, its targets, its limits."""
+
+    storage: StorageSettings = StorageSettings()
+    raw: RawSettings = RawSettings()
+    partitions: PartitionSettings = PartitionSettings()
+    limits: LimitSettings = LimitSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+    gates: GateSettings = GateSettings()
+    retention: RetentionSettings = RetentionSettings()
+    automation: AutomationSettings = AutomationSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    signals: SignalSettings = SignalSettings()
+    targets: tuple[TargetSettings, ...] = Field(min_length=1)
+    owners: tuple[str, ...] = Field(
+        default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
+    )
+
+    base: Path = Field(default=Path(), exclude=True, description="folder of the config file; set when it is read")
+    digest: str = Field(default="", exclude=True, description="SHA-256 of the file as read")
+
+    @model_validator(mode="after")
+    def _distinct_targets(self) -> "Settings":
+        seen: dict[tuple[str, str], TargetSettings] = {}
+        slugs: dict[str, TargetSettings] = {}
+        for row in self.targets:
+            if (row.tenant, row.surface) in seen:
+                raise ValueError(f"targets: {row.target} stands twice")
+            seen[row.tenant, row.surface] = row
+            other = slugs.setdefault("__".join(row.slug_parts).lower(), row)
+            if other is not row:
+                raise ValueError(f"targets {other.target} and {row.target} have the same slug: give one another slug")
+        check_distinct((f"{t}/{s}" for t, s in seen), what="targets")
+        return self
+
+    def find(self, tenant: str, surface: str) -> TargetSettings:
+        """Return the row of a target; `ConfigurationError` lists the known ones."""
+        for row in self.targets:
+            if (row.tenant, row.surface) == (tenant, surface):
+                return row
+        known = ", ".join(str(row.target) for row in self.targets)
+        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: known are {known}")
+
+    def gates_for(self, row: TargetSettings) -> GateSettings:
+        """Return the gates' limits of one target, its overrides applied."""
+        return GateSettings.model_validate(_overridden(self.gates.model_dump(exclude_unset=True), row.gates))
+
+    def retention_for(self, row: TargetSettings) -> RetentionSettings:
+        """Return what is kept of one target, its overrides applied."""
+        return RetentionSettings.model_validate({**self.retention.model_dump(), **row.retention})
+
+    def automation_for(self, row: TargetSettings) -> AutomationSettings:
+        """Return when one target's days are built by themselves, its overrides applied."""
+        return AutomationSettings.model_validate({**self.automation.model_dump(), **row.automation})
+
+    def freshness_for(self, row: TargetSettings) -> FreshnessSettings:
+        """Return how old one target's data may be, its overrides applied."""
+        return FreshnessSettings.model_validate({**self.freshness.model_dump(), **row.freshness})
+
+    def resolve(self, path: str) -> str:
+        """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
+        return path if "://" in path else str((self.base / path).absolute())
+
+
+def _overridden(table: Table, by: Table) -> Table:
+    """Return a table with single keys said otherwise, in the tables inside it too."""
+    inner = {key: _overridden(table[key], by[key]) for key in table.keys() & by.keys() if isinstance(by[key], dict)}
+    return {**table, **by, **inner}
