@@ -19,7 +19,6 @@ class Scoring(NamedTuple):
     min_support: int
     weights: Numbers
     totals: Numbers
-    total: int
 
 
 class ScoredDesk(NamedTuple):
@@ -55,7 +54,7 @@ def scoring_of(baskets: Baskets, weights: Numbers, *, score: int, shrinkage: int
     by_place[begins] = weights
     sums = np.zeros(len(baskets.begins) + 1, np.int64)
     np.cumsum(by_place[baskets.begins], out=sums[1:])
-    return Scoring(score, shrinkage, min_support, by_place, np.diff(sums[baskets.starts]), int(weights.sum()))
+    return Scoring(score, shrinkage, min_support, by_place, np.diff(sums[baskets.starts]))
 
 
 @compiled
@@ -94,7 +93,7 @@ def _score_row(baskets: Baskets, item: int, scoring: Scoring, desk: ScoredDesk) 
     for other in desk.met[:met]:
         if other != item and desk.counts[other] >= scoring.min_support:
             shared, others = int(desk.sums[other]), int(scoring.totals[other])
-            value = similarity(scoring.score, scoring.shrinkage, shared, own, others, scoring.total)
+            value = similarity(scoring.score, scoring.shrinkage, shared, own, others)
             size = offer(desk.best, size, value, other)
         desk.counts[other] = np.uint32(0)
         desk.sums[other] = 0

@@ -15,35 +15,32 @@ class Score(StrEnum):
     COUNT = "count"  # in how many sessions both stand
     COSINE = "cosine"  # the same, over the root of the product of both items' sessions
     JACCARD = "jaccard"  # the same, over the sessions of either
-    LIFT = "lift"  # the same, over what two items met by chance would share
 
 
 COUNT: Final = 0
 COSINE: Final = 1
 JACCARD: Final = 2
-CODES: Final = {Score.COUNT: COUNT, Score.COSINE: COSINE, Score.JACCARD: JACCARD, Score.LIFT: 3}
+CODES: Final = {Score.COUNT: COUNT, Score.COSINE: COSINE, Score.JACCARD: JACCARD}
 
 
 @inlined
-def similarity(score: int, shrinkage: int, shared: int, one: int, other: int, total: int) -> int:
-    """Return the score of a pair, at least 1: of `total` sessions, `shared` of the `one` and `other` of each item.
+def similarity(score: int, shrinkage: int, shared: int, one: int, other: int) -> int:
+    """Return the score of a pair, at least 1: `shared` sessions of the `one` and the `other` that each item has.
 
     Every division rounds down and treats both items alike, so a pair has one score. With `shrinkage` k the score is
     multiplied by shared / (shared + k): few sessions prove little. Cosine after Sarwar et al., "Item-based
-    collaborative filtering", 2001; lift after Brin et al., "Dynamic itemset counting", 1997; shrinkage after Bell and
-    Koren, "Improved neighborhood-based collaborative filtering", 2007.
+    collaborative filtering", 2001; shrinkage after Bell and Koren, "Improved neighborhood-based collaborative
+    filtering", 2007.
     """
     if score == COUNT:
         value = shared
     elif score == COSINE:
         value = _whole_root((shared * SCALE // one) * (shared * SCALE // other))
-    elif score == JACCARD:
-        value = shared * SCALE // (one + other - shared)
     else:
-        value = shared * SCALE // max(one, other) * total // min(one, other)
+        value = shared * SCALE // (one + other - shared)
     if shrinkage > 0:
         share = shared * SCALE // (shared + shrinkage)
-        value = value // SCALE * share + value % SCALE * share // SCALE  # in two parts: the product could overflow
+        value = value * share // SCALE
     return max(value, 1)
 
 

@@ -30,11 +30,10 @@ def cooc(rows, params, age_of=lambda _: 0):
         sessions[r.session_id].add(r.item_id)
         ages[r.session_id].append(age_of(r))
     kept_sessions = [name for name, items in sessions.items() if len(items) <= params.max_items_per_session]
-    support, weight, total = Counter(), Counter(), 0
+    support, weight = Counter(), Counter()
     pairs, shared = defaultdict(Counter), defaultdict(Counter)
     for name in kept_sessions:
         of_session = weight_of_age(min(ages[name]), params)
-        total += of_session
         for item in sessions[name]:
             support[item] += 1
             weight[item] += of_session
@@ -43,7 +42,7 @@ def cooc(rows, params, age_of=lambda _: 0):
             shared[item][other] += of_session
     kept = {
         item: {
-            n: pair_score(shared[item][n], weight[item], weight[n], total, params)
+            n: pair_score(shared[item][n], weight[item], weight[n], params)
             for n, count in found.items()
             if count >= params.min_support
         }
@@ -65,14 +64,13 @@ def weight_of_age(age, params):
     return max(1, round(Fraction(1000 * roots[half_life](2 ** (150 * half_life - age)), 2**150)))
 
 
-def pair_score(shared, one, other, total, params):
+def pair_score(shared, one, other, params):
     """The definitions as fractions, each rounded down where the kernel says that it is."""
     millionths = 10**6
     score = {
         Score.COUNT: shared,
         Score.COSINE: isqrt((shared * millionths // one) * (shared * millionths // other)),
         Score.JACCARD: shared * millionths // (one + other - shared),
-        Score.LIFT: (shared * millionths // max(one, other)) * total // min(one, other),
     }[params.score]
     unit = 1 if params.half_life_days is None else 1000
     if params.shrinkage:
