@@ -1,6 +1,6 @@
 """The in-memory form of events that every kernel reads: integer codes that compare like the ids they stand for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -29,6 +29,21 @@ class Events:
 
     codes: pl.DataFrame
     ids: Mapping[str, pl.Series]
+
+    @property
+    def size(self) -> int:
+        """How many bytes of memory codes and ids take."""
+        return int(self.codes.estimated_size() + sum(ids.estimated_size() for ids in self.ids.values()))
+
+    def holds(self, columns: Iterable[str]) -> bool:
+        """Tell whether all of these columns are there."""
+        return set(columns) <= set(self.codes.columns)
+
+    def only(self, columns: Iterable[str]) -> "Events":
+        """Return the same rows with those of these columns that are there, sharing their memory."""
+        wanted = set(columns)
+        codes = self.codes.select(name for name in self.codes.columns if name in wanted)
+        return Events(codes, {name: ids for name, ids in self.ids.items() if name in wanted})
 
     def decoded(self) -> pl.DataFrame:
         """Return the same rows with ids as strings, for people, contracts and tests."""

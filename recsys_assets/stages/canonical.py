@@ -121,11 +121,16 @@ def read_events(
 def _read(
     store: ObjectStore, target: Target, day: date, record: CanonicalRecord, columns: tuple[str, ...] | None = None
 ) -> Events:
+    return decode_events(read_day(store, target, day, record), columns)
+
+
+def read_day(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bytes:
+    """Return the stored bytes of a canonical day if they are those of its record, else raise `CorruptObjectError`."""
     key = canonical_key(target, day)
     data = store.get(key, max_bytes=record.size).data
     if hashlib.sha256(data).hexdigest() != record.digest:
         raise CorruptObjectError(f"{key} is not what its record says, or is being rebuilt: build the day again")
-    return decode_events(data, columns)
+    return data
 
 
 def _share(raw: RawRecord, target: Target) -> RawTargetRecord:
