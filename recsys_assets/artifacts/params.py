@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsys_assets.config.engines import EngineName
+
 MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
 
 
@@ -28,6 +30,10 @@ class KindParams(BaseModel):
     )
     min_days: int = Field(default=1, ge=0, description="fewest days of the window that must have events")
     max_bytes: int = Field(default=MAX_BYTES, ge=1, description="largest blob; over it nothing is built")
+    # Not part of what is dumped: who computes an artifact is no limit that gates judge it by.
+    engine: EngineName | None = Field(
+        default=None, exclude=True, description="what computes this kind: native, polars, duckdb or spark"
+    )
 
     @property
     def aged(self) -> bool:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from recsys_assets.config.artifacts import ArtifactSettings
 from recsys_assets.config.automation import AutomationSettings, FreshnessSettings
+from recsys_assets.config.engines import EngineSettings
 from recsys_assets.config.gates import GateSettings
 from recsys_assets.config.inputs import LimitSettings, PartitionSettings, RawSettings, StorageSettings
 from recsys_assets.config.model import ClosedModel, Table
@@ -23,6 +24,7 @@ class Settings(ClosedModel):
     partitions: PartitionSettings = PartitionSettings()
     limits: LimitSettings = LimitSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
+    engines: EngineSettings = EngineSettings()
     gates: GateSettings = GateSettings()
     retention: RetentionSettings = RetentionSettings()
     automation: AutomationSettings = AutomationSettings()

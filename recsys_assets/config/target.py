@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from recsys_assets.config.engines import EngineName
 from recsys_assets.config.model import ClosedModel, Table
 from recsys_assets.identity import Target, check_segment, is_slug
 
@@ -20,6 +21,9 @@ class TargetSettings(ClosedModel):
     )
     artifacts: Mapping[str, Table] = Field(
         default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
+    )
+    engine: EngineName | None = Field(
+        default=None, description="what computes this target's kinds that do not name an engine themselves"
     )
     gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
     retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")

@@ -7,12 +7,13 @@ from importlib.metadata import version as installed
 
 import polars as pl
 
-from recsys_assets.artifacts.codec import Blob, encode
+from recsys_assets.artifacts.codec import Blob
 from recsys_assets.artifacts.contracts import check_rows
 from recsys_assets.artifacts.kinds import KINDS, read_params
-from recsys_assets.artifacts.rows import Built, Rows
+from recsys_assets.artifacts.rows import Rows
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.engines.room import EngineRoom
 from recsys_assets.errors import (
     ConflictError,
     CorruptObjectError,
@@ -36,7 +37,7 @@ from recsys_assets.manifest.layout import (
     staged_key,
 )
 from recsys_assets.stages.baseline import compare_with_live
-from recsys_assets.stages.source import Source, read_source
+from recsys_assets.stages.making import Making, Order, make_artifact
 from recsys_assets.stages.stored_rows import read_rows
 from recsys_assets.storage.store import ObjectStore
 
@@ -68,28 +69,29 @@ def build_artifact(
     day: date,
     *,
     run_id: str,
+    room: EngineRoom | None = None,
 ) -> ArtifactBuilt:
     """Build one kind for the window that ends with `day`; equal content is the same blob, written once.
 
-    Raises `InputError` when the day itself has no canonical events, `LimitExceededError` before work that cannot fit.
+    `room` opens the engines that the configuration may name. Raises `InputError` when the day itself has no canonical
+    events, `LimitExceededError` before work that cannot fit, and what `make_artifact` raises.
     """
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
-    source = read_source(store, settings, row, kind, window, aged=params.aged)
     _require_day(store, row.target, day)
-    built = kind.build(source.read, params, settings.limits)
-    blob = encode(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
-    reused = _keep(store, row.target, blob)
+    made = make_artifact(store, settings, Order(row, kind, params, window), room)
+    reused = _keep(store, row.target, made.blob)
     staged = StagedArtifact(
-        ref=blob.ref,
+        ref=made.blob.ref,
         window_first=window.first.isoformat(),
         window_last=window.last.isoformat(),
-        inputs=source.inputs,
-        facts=_facts(built, source, window),
+        inputs=made.inputs,
+        facts=_facts(made, window),
         build=build_info(settings, run_id),
     )
     store.put(staged_key(row.target, day, kind.name), encode_document(staged))
-    return ArtifactBuilt(staged, head(built.rows, PREVIEW_ROWS), reused)
+    preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
+    return ArtifactBuilt(staged, preview, reused)
 
 
 def judge_artifact(
@@ -163,14 +165,14 @@ def _require_day(store: ObjectStore, target: Target, day: date) -> None:
         raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")
 
 
-def _facts(built: Built, source: Source, window: Window) -> dict[str, Scalar]:
-    left = built.left_out
-    facts: dict[str, Scalar] = {"rows": len(built.rows), **built.numbers}
-    if source.events is not None:
-        facts["events"] = source.events
-    facts["days"] = len(window.days) - len(source.missing)
-    if source.missing:
-        facts["missing_days"] = ", ".join(day.isoformat() for day in source.missing)
+def _facts(made: Making, window: Window) -> dict[str, Scalar]:
+    left = made.left_out
+    facts: dict[str, Scalar] = {"rows": made.lists, **made.numbers}
+    if made.events is not None:
+        facts["events"] = made.events
+    facts["days"] = len(window.days) - len(made.missing)
+    if made.missing:
+        facts["missing_days"] = ", ".join(day.isoformat() for day in made.missing)
     if left.what:
         facts |= {f"left_out_{left.what}": left.groups, "left_out_events": left.events, "left_out_share": left.share}
     return facts

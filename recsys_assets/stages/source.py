@@ -1,5 +1,6 @@
 """What a kernel reads: a day's events, a longer window put together from its days' tallies, or the catalog's rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -34,6 +35,20 @@ class Source:
     missing: tuple[date, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class WindowDays:
+    """The canonical days of a window that stand, oldest first, and how many events they hold together."""
+
+    records: Mapping[date, CanonicalRecord]
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...]
+
+    @property
+    def events(self) -> int:
+        """Events of all days."""
+        return sum(record.rows for record in self.records.values())
+
+
 def read_source(
     store: ObjectStore, settings: Settings, row: TargetSettings, kind: Kind, window: Window, *, aged: bool = False
 ) -> Source:
@@ -42,41 +57,52 @@ def read_source(
     Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
     that cannot fit, `ConfigurationError` for a kind of the catalog without one.
     """
-    return (
-        _catalog(settings, row) if kind.from_catalog else _events(store, settings, row.target, window, kind, aged=aged)
-    )
+    if kind.from_catalog:
+        rows, catalog = load_catalog(settings, row)
+        return Source(rows, None, (catalog,))
+    return _events(store, settings, row.target, window, kind, aged=aged)
 
 
 def _events(
     store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind, *, aged: bool
 ) -> Source:
     """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
-    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
-    records = {day: record for day, record in found.items() if record is not None}
-    total = sum(record.rows for record in records.values())
-    limit = settings.limits.max_events
-    if total > limit:
-        raise LimitExceededError(
-            f"{target}: {total:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
-        )
-    if not records:
-        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
-    inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
+    days = find_days(store, settings, target, window)
+    records = days.records
     if window.first == window.last:
         read = read_events(store, target, window.last, records[window.last], columns=kind.event_columns)
     else:
         tallies = read_tallies(store, target, kind, records)
         ages = [(window.last - day).days for day in sorted(records)]
         read = merge_tallies(with_ages(tallies, ages) if aged else tallies)
-    return Source(read, total, inputs, tuple(day for day in window.days if day not in records))
+    return Source(read, days.events, days.inputs, days.missing)
 
 
-def _catalog(settings: Settings, row: TargetSettings) -> Source:
-    """Load the catalog's rows of the target's surface."""
+def find_days(store: ObjectStore, settings: Settings, target: Target, window: Window) -> WindowDays:
+    """Return which days of a window have canonical events; nothing of them is loaded.
+
+    Raises `InputError` if none has, `LimitExceededError` if they are more than `limits.max_events` allows.
+    """
+    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
+    records = {day: record for day, record in found.items() if record is not None}
+    inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
+    days = WindowDays(records, inputs, tuple(day for day in window.days if day not in records))
+    limit = settings.limits.max_events
+    if days.events > limit:
+        raise LimitExceededError(
+            f"{target}: {days.events:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
+        )
+    if not records:
+        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
+    return days
+
+
+def load_catalog(settings: Settings, row: TargetSettings) -> tuple[pl.DataFrame, Input]:
+    """Return the catalog's rows of the target's surface, and what was read; `ConfigurationError` if none is named."""
     if settings.raw.catalog is None:
         raise ConfigurationError(
             "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
         )
     catalog = read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream)
     named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
-    return Source(rows_of_surface(catalog.rows, row.surface), None, (named,))
+    return rows_of_surface(catalog.rows, row.surface), named

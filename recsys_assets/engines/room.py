@@ -1,0 +1,79 @@
+"""The engines of one configuration: opened when first asked for, proven by the canary before they build anything."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recsys_assets.artifacts.kinds import Kind
+from recsys_assets.config.engines import EngineSettings
+from recsys_assets.engines.duckdb_engine import DuckDbEngine
+from recsys_assets.engines.engine import Engine
+from recsys_assets.engines.gate import prove_engine
+from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets.engines.spark_session import SparkCluster, connect
+from recsys_assets.errors import ConfigurationError
+
+Connect = Callable[[SparkCluster], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """A proven engine, and the place (a path or a URI) where attempts at artifacts get their folders."""
+
+    engine: Engine
+    work: str
+
+
+Opener = Callable[[EngineSettings, Connect], Engine]
+
+
+def _polars(_settings: EngineSettings, _connect: Connect) -> Engine:
+    return PolarsEngine()
+
+
+def _duckdb(settings: EngineSettings, _connect: Connect) -> Engine:
+    told = settings.duckdb
+    return DuckDbEngine(memory_limit=told.memory_limit, threads=told.threads, scratch=scratch_of(settings))
+
+
+def _spark(settings: EngineSettings, connect: Connect) -> Engine:
+    told = settings.spark
+    return SparkEngine(SparkCluster(master=told.master, remote=told.remote, conf=told.conf), connect)
+
+
+OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": _spark}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRoom:
+    """What opens and proves engines. `root` is the store's, below which Spark writes unless it is told otherwise."""
+
+    settings: EngineSettings
+    root: str
+    connect: Connect = connect
+    openers: Mapping[str, Opener] = field(default_factory=lambda: OPENERS)
+
+    def open(self, name: str, kind: Kind) -> Workshop:
+        """Return the engine called `name` once it has proven that it gives the kind's rows as the definition says.
+
+        Raises `EngineRefusedError` with the first row that differs, `ConfigurationError` if its library is not
+        installed, `EngineUnavailableError` if it cannot be reached.
+        """
+        if name not in self.openers:
+            raise ConfigurationError(
+                f"artifacts.engine: no engine {name!r}; known are native, {', '.join(self.openers)}"
+            )
+        engine = self.openers[name](self.settings, self.connect)
+        work = self._shared() if engine.in_place else scratch_of(self.settings)
+        prove_engine(engine, kind, work=work)
+        return Workshop(engine, work)
+
+    def _shared(self) -> str:
+        return (self.settings.work or f"{self.root}/engines").rstrip("/")
+
+
+def scratch_of(settings: EngineSettings) -> str:
+    """Return the folder of this machine where copies, results and spills go."""
+    return settings.scratch or f"{tempfile.gettempdir()}/recsys-assets-engines"

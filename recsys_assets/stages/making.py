@@ -1,0 +1,86 @@
+"""What makes an artifact of a window: the kind's coded kernel here, or its relational definition on an engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from recsys_assets.artifacts.codec import Blob, encode
+from recsys_assets.artifacts.kinds import Kind
+from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.rows import LeftOut, Rows
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
+from recsys_assets.engines.attempts import attempt
+from recsys_assets.engines.building import make_on_engine, scan_source
+from recsys_assets.engines.definitions import find_definition
+from recsys_assets.engines.room import EngineRoom
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Window
+from recsys_assets.manifest.documents import Input
+from recsys_assets.stages.engine_source import offer_source
+from recsys_assets.stages.source import read_source
+from recsys_assets.storage.store import ObjectStore
+
+NATIVE = "native"
+
+
+class Order(NamedTuple):
+    """What is to be made, for whom, of which days."""
+
+    row: TargetSettings
+    kind: Kind
+    params: KindParams
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """One artifact as it was made: its bytes, its first rows, what is told of it, and what it was made from."""
+
+    blob: Blob
+    first: Rows | None  # the first piece of its rows: all of them if they were made here
+    lists: int  # objects in the body's array
+    left_out: LeftOut
+    numbers: Mapping[str, Scalar]
+    events: int | None
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...]
+
+
+def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom | None = None) -> Making:
+    """Make an artifact natively, or on the engine that the configuration names for the kind and target.
+
+    `room` opens engines; without one, they are where the configuration says. Raises what `read_source` raises, and of
+    engines `EngineRefusedError` and `EngineUnavailableError`.
+    """
+    engine = order.params.engine or order.row.engine or settings.artifacts.engine
+    if engine == NATIVE:
+        return _make_natively(store, settings, order)
+    return _make_on_engine(store, settings, order, room or EngineRoom(settings.engines, store.root_uri), engine)
+
+
+def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Making:
+    row, kind, params, window = order
+    source = read_source(store, settings, row, kind, window, aged=params.aged)
+    built = kind.build(source.read, params, settings.limits)
+    rows = built.rows
+    blob = encode(rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
+    return Making(blob, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing)
+
+
+def _make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom, name: str) -> Making:
+    """Open the engine, which proves itself, and let it write below a folder that is gone afterwards."""
+    row, kind, params, window = order
+    find_definition(kind.name, params)
+    opened = room.open(name, kind)
+    engine = opened.engine
+    with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
+        source = offer_source(store, settings, row, kind, window, engine=engine, folder=folder)
+        scanned = scan_source(engine, kind, source.files)
+        made = make_on_engine(engine, kind, params, scanned, folder=folder, target=row.target, window=window)
+        source.check_unchanged(store)
+    numbers = {"engine": engine.name, **made.numbers}
+    return Making(
+        made.blob, made.first, made.lists, made.left_out, numbers, source.events, source.inputs, source.missing
+    )
