@@ -14,6 +14,7 @@ from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_na
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of, rolling_window
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.defs.spark import SparkResource
 from recsys_assets.stages.artifact import build_artifact
 
 
@@ -30,10 +31,13 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         tags=asset_tags(row) | {"recsys/kind": kind.name},
         description=kind.description,
     )
-    def artifact(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
-        started = perf_counter()
+    def artifact(
+        context: dg.AssetExecutionContext, store: StoreResource, spark: SparkResource
+    ) -> dg.MaterializeResult[Any]:
+        started, day, run_id = perf_counter(), day_of(context), context.run.run_id
         with told_to_dagster():
-            built = build_artifact(store.store, settings, row, kind.name, day_of(context), run_id=context.run.run_id)
+            room = spark.room(settings.engines, store.store)
+            built = build_artifact(store.store, settings, row, kind.name, day, run_id=run_id, room=room)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={

@@ -22,6 +22,7 @@ from recsys_assets.defs.raw import raw_asset
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.schedules import nightly_schedule
 from recsys_assets.defs.signals import signals_asset
+from recsys_assets.defs.spark import spark_resource
 from recsys_assets.stages.artifact import judge_artifact
 from recsys_assets.stages.canonical import judge_canonical
 
@@ -49,7 +50,10 @@ def build_definitions(
             freshness_sensor(settings, rows),
             *alert_sensors(settings, rows),
         ],
-        resources={"store": StoreResource(root=settings.resolve(settings.storage.root))},
+        resources={
+            "store": StoreResource(root=settings.resolve(settings.storage.root)),
+            "spark": spark_resource(settings.engines.spark),
+        },
         executor=dg.in_process_executor,
     )
 
