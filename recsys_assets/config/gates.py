@@ -4,6 +4,7 @@ from pydantic import Field
 
 from recsys_assets.config.drift import DriftSettings
 from recsys_assets.config.model import ClosedModel, Share
+from recsys_assets.config.rehearsal import RehearsalSettings
 
 
 class GateSettings(ClosedModel):
@@ -16,3 +17,6 @@ class GateSettings(ClosedModel):
     )
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
     drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may lie from the live ones")
+    rehearsal: RehearsalSettings = Field(
+        default=RehearsalSettings(), description="how a candidate is tried by the reader before it is live"
+    )

@@ -7,11 +7,13 @@ from datetime import date
 import dagster as dg
 
 from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import gate_metadata
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.evidence import GateReport, Verdict
+from recsys_assets.stages.whole import whole_policies
 from recsys_assets.storage.store import ObjectStore
 
 CHECK = "gates"
@@ -28,14 +30,7 @@ def gate_check(
 
     def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         with told_to_dagster():
-            report = judge(store.store, day_of(context))
-        refusals = "; ".join(f.message for f in report.refusals)
-        return dg.AssetCheckResult(
-            passed=report.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=refusals or _passed(report),
-            metadata=gate_metadata(report),
-        )
+            return check_result(judge(store.store, day_of(context)))
 
     with warnings.catch_warnings():
         # Partitioned checks are in preview; a check that does not know its day would judge another one.
@@ -47,6 +42,32 @@ def gate_check(
             partitions_def=daily_partitions(settings.partitions),
             description=description,
         )(gates)
+
+
+def check_result(report: GateReport, *, name: str | None = None) -> dg.AssetCheckResult:
+    """Return a report as the result of the check called `name`, or of the only one there is."""
+    return dg.AssetCheckResult(
+        passed=report.passed,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(f.message for f in report.refusals) or _passed(report),
+        metadata=gate_metadata(report),
+    )
+
+
+def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """Return a check for each subject that judges a candidate as a whole; the manifest itself runs them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # as above
+        return [
+            dg.AssetCheckSpec(
+                policy.subject,
+                asset=key,
+                partitions_def=daily_partitions(settings.partitions),
+                description=f"{', '.join(policy.gates)}: judged before the pointer moves, of all artifacts together.",
+            )
+            for policy in whole_policies(settings, row)
+        ]
 
 
 def _passed(report: GateReport) -> str:

@@ -1,13 +1,15 @@
 """The manifest asset of a target: proves every gate on the bytes about to ship, then moves the pointer, last of all."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.checks import check_result, whole_check_specs
 from recsys_assets.defs.freshness import freshness_policy
 from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name, publish_pool
@@ -16,7 +18,13 @@ from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.journal import Actor
-from recsys_assets.stages.ship import ship_day
+from recsys_assets.manifest.report import report_release
+from recsys_assets.manifest.report_document import Report, to_markdown
+from recsys_assets.stages.ship import ShippedDay, ship_day
+from recsys_assets.stages.whole import judge_whole
+from recsys_assets.storage.store import ObjectStore
+
+Shown: TypeAlias = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
 
 def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
@@ -26,6 +34,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         key=asset_key(row, MANIFEST),
         group_name=group_name(row),
         deps=[asset_key(row, kind) for kind in settings.artifacts.kinds],
+        check_specs=whole_check_specs(settings, row, asset_key(row, MANIFEST)),
         partitions_def=daily_partitions(settings.partitions),
         kinds={"json"},
         owners=list(settings.owners),
@@ -34,18 +43,28 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         freshness_policy=freshness_policy(settings, row),
         description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
-    def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+    def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[Shown]:
         started = perf_counter()
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
         with told_to_dagster():
+            reports = judge_whole(store.store, settings, row, day)
+        # Before the swap, so that what a gate said is seen also when nothing ships.
+        yield from (check_result(report, name=report.subject) for report in reports)
+        with told_to_dagster():
             shipped = ship_day(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(shipped.release_id),
             metadata={
                 **numbers({"seconds": perf_counter() - started, **shipped.numbers}),
                 "artifacts": markdown_table(("kind", "version", "bytes"), shipped.artifact_rows),
+                "report": dg.MetadataValue.md(to_markdown(_report(store.store, row, shipped))),
             },
         )
 
     return manifest
+
+
+def _report(store: ObjectStore, row: TargetSettings, shipped: ShippedDay) -> Report:
+    release = shipped.outcome.release
+    return report_release(store, row.target, release, live=shipped.outcome.live == release.id)

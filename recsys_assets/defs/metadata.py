@@ -33,6 +33,7 @@ def gate_metadata(report: GateReport) -> Metadata:
         "policy": dg.MetadataValue.text(report.policy),
         "refused": dg.MetadataValue.int(len(report.refusals)),
         **numbers(plotted),
+        **numbers(report.facts),
     }
     sample = [{"gate": f.gate, **row} for f in report.findings for row in f.sample][:MAX_SAMPLE_ROWS]
     if sample:

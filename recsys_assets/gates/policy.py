@@ -11,6 +11,7 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.drift import drift_gates
+from recsys_assets.gates.rehearsal import REHEARSAL, rehearsal_gates
 
 CANONICAL = "canonical"
 
@@ -58,6 +59,11 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
             **drift_gates(limits.drift.of_kind(kind)),
         },
     )
+
+
+def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy:
+    """Return the gates of the rehearsal of a target's candidates; without any if it is off."""
+    return Policy(REHEARSAL, rehearsal_gates(settings.gates_for(row).rehearsal, settings.artifacts.kinds))
 
 
 def _scalars(params: KindParams) -> dict[str, Scalar]:

@@ -16,6 +16,7 @@ from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.publish import Outcome, publish
 from recsys_assets.stages.artifact import build_info
 from recsys_assets.stages.rejudging import judge_earlier_days_again
+from recsys_assets.stages.whole import judge_whole, whole_policies
 from recsys_assets.storage.store import ObjectStore
 
 COMMAND = "by command"  # in place of the id of a run, where somebody ships by hand
@@ -75,6 +76,7 @@ def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
     """
     if not dry_run:
         judge_earlier_days_again(store, settings, row, day)
+        judge_whole(store, settings, row, day, only_missing=True)
     outcome = publish(
         store,
         row.target,
@@ -93,10 +95,14 @@ def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
 def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requirement]:
     """Return, by subject, the gates that must have passed and the policy by which."""
     policies = [canonical_policy(settings, row)]
+    whole = whole_policies(settings, row)
     policies += [
         artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
     ]
-    return {policy.subject: _requirement(policy) for policy in policies}
+    return {
+        **{policy.subject: _requirement(policy) for policy in policies},
+        **{policy.subject: replace(_requirement(policy), whole=True) for policy in whole},
+    }
 
 
 def _overridden(required: dict[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:

@@ -17,6 +17,7 @@ from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import build_canonical, judge_canonical
 from recsys_assets.stages.raw import build_raw
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.storage.store import ObjectStore
 
 DAYS = (date(2026, 1, 1), date(2026, 1, 2))
 CONFIG = """
@@ -40,9 +41,9 @@ def warm_up() -> None:
             build_days(parse_settings((_windows(days) + CONFIG).encode(), name="warm-up", base=base), DAYS)
 
 
-def build_days(settings: Settings, days: Sequence[date]) -> None:
-    """Build and judge every stage of these days, in memory, and of the last one every kind."""
-    store, row = MemoryStore(), settings.targets[0]
+def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore | None = None) -> None:
+    """Build and judge every stage of these days, and of the last one every kind; in memory if no store is given."""
+    store, row = store or MemoryStore(), settings.targets[0]
     for day in days:
         build_raw(store, settings, day)
         build_canonical(store, settings, row, day)

@@ -1,0 +1,125 @@
+"""The rehearsal: a candidate loaded as readers load it, and asked what its own last day asked, before it is live."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
+from recsys_assets.errors import CorruptObjectError, NotFoundError
+from recsys_assets.evidence import GateReport
+from recsys_assets.gates.policy import rehearsal_policy
+from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, judge_rehearsal
+from recsys_assets.identity import Target, Window
+from recsys_assets.manifest.documents import CanonicalRecord
+from recsys_assets.manifest.encoding import find_document
+from recsys_assets.manifest.layout import canonical_record_key
+from recsys_assets.manifest.pointer import release_id_of
+from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
+from recsys_assets.serving.row_index import RowIndex
+from recsys_assets.serving.trial import load_trial
+from recsys_assets.stages.canonical import read_events
+from recsys_assets.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a day asked: the items and the users of single events, each as often as it came up."""
+
+    items: Sequence[str]
+    users: Sequence[str]
+
+
+def rehearse_day(
+    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, versions: Mapping[str, str]
+) -> GateReport:
+    """Return what the rehearsal's gates say of the release of `versions` (by kind), asked what `day` asked.
+
+    The questions are events at even distances in the day's canonical order, so the same day asks the same.
+    """
+    limits = settings.gates_for(row).rehearsal
+    policy = rehearsal_policy(settings, row)
+    questions = read_questions(store, row.target, day, limit=limits.questions)
+    found = rehearse(
+        store, row.target, versions, questions=questions, full_list=limits.full_list, at=Window(day, day).end
+    )
+    return GateReport(
+        policy.subject,
+        release_id_of(row.target, versions),
+        judge_rehearsal(found, policy.gates),
+        policy=policy.digest,
+        facts=found.numbers if isinstance(found, Rehearsed) else {},
+    )
+
+
+def read_questions(store: ObjectStore, target: Target, day: date, *, limit: int) -> Questions:
+    """Return at most `limit` items and as many users of a canonical day; none if there is no such day."""
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    if record is None:
+        return Questions((), ())
+    events = read_events(store, target, day, record, columns=("item_id", "user_id"))
+    return Questions(*(_spread(events.codes[name], events.ids[name], limit) for name in ("item_id", "user_id")))
+
+
+def rehearse(
+    store: ObjectStore,
+    target: Target,
+    versions: Mapping[str, str],
+    *,
+    questions: Questions,
+    full_list: int,
+    at: datetime,
+) -> Rehearsed | NotLoaded:
+    """Load a release as a reader would, and count what each kind answers; `NotLoaded` where a reader would refuse."""
+    started = perf_counter()
+    try:
+        snapshot = load_trial(store, target, versions, at=at)
+    except (CorruptObjectError, NotFoundError) as error:
+        return NotLoaded(str(error))
+    seconds = perf_counter() - started
+    answers = {
+        kind: _ask(artifact.rows, questions, full_list)
+        for kind, artifact in snapshot.artifacts.items()
+        if artifact.rows is not None
+    }
+    return Rehearsed(seconds, snapshot.size, snapshot.held_bytes, answers)
+
+
+def _spread(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
+    """Return the ids of at most `limit` rows at even distances; rows without an id do not count."""
+    known = codes.drop_nulls()
+    count = min(limit, len(known))
+    places = np.arange(count, dtype=np.int64) * len(known) // max(count, 1)
+    return ids.gather(known.gather(places)).to_list()
+
+
+def _ask(rows: RowIndex[Any], questions: Questions, full_list: int) -> Answers:
+    """Ask a kind for every item or user; a kind that is one list is asked once."""
+    if rows.form.close == b"}":
+        return _count([len(rows)], full_list)
+    asked = questions.users if rows.form.key == "user_id" else questions.items
+    return _count([_length(rows.find(one), full_list) for one in asked], full_list)
+
+
+def _length(row: object, full_list: int) -> int:
+    """Return how many items a row answers with; tags are no items, so that any number of them is a full list."""
+    match row:
+        case Neighbors() | UserItems():
+            return len(row.items)
+        case TaggedItem():
+            return full_list if row.tags else 0
+        case _:
+            return 0
+
+
+def _count(lengths: Sequence[int], full_list: int) -> Answers:
+    return Answers(
+        asked=len(lengths),
+        empty=sum(1 for length in lengths if length == 0),
+        short=sum(1 for length in lengths if 0 < length < full_list),
+    )
