@@ -24,6 +24,7 @@ COMMANDS = {
     "collect": "recsys_assets.cli.collect:run_collect",
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "api": "recsys_assets.cli.api:run_api",
+    "init": "recsys_assets.cli.repair:run_init",
     "probe": "recsys_assets.cli.repair:run_probe",
     "workspace": "recsys_assets.cli.workspace:write_workspace",
     "prune-runs": "recsys_assets.cli.prune:prune_runs",

@@ -15,8 +15,8 @@ from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.roots import Retention
+from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.retention import retention
-from recsys_assets.storage.open import open_store
 from recsys_assets.storage.store import ObjectStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,7 +103,7 @@ def open_place(*, config: str | None, tenant: str | None, surface: str | None) -
     """Open the configured store, for the named target, or for every one when none is named."""
     settings = load_settings(config)
     rows = choose_targets(settings, tenant=tenant, surface=surface)
-    store = open_store(settings.resolve(settings.storage.root))
+    store = open_configured_store(settings)
     return Place(settings, store, tuple(row.target for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""Commands that put right what stands beside the pointer: probe the store, reindex the journal and Dagster's view."""
+"""Commands about what stands beside the pointers: begin and probe the store, reindex journal and Dagster's view."""
 
 import os
 
@@ -16,8 +16,10 @@ from recsys_assets.cli.options import (
     target_options,
 )
 from recsys_assets.cli.output import print_json, print_table
+from recsys_assets.config.reading import load_settings
 from recsys_assets.manifest.repair import repair_journal
-from recsys_assets.storage.proof import probe
+from recsys_assets.storage.open import open_store
+from recsys_assets.storage.proof import check_format, ensure_proven, probe
 
 
 @click.command("probe")
@@ -32,6 +34,23 @@ def run_probe(*, config: str | None, as_json: bool) -> int:
     else:
         print_table(place.store.root_uri, ("trial", "held"), [(t.name, "yes" if t.held else "NO") for t in trials])
     return 0 if all(trial.held for trial in trials) else EXIT_REFUSED
+
+
+@click.command("init")
+@config_option
+@dry_run_option
+@json_option
+def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
+    """Begin a store: prove that it keeps its conditions, and mark it; needed once where storage.must_exist is true."""
+    settings = load_settings(config)
+    store = open_store(settings.resolve(settings.storage.root))
+    is_new = not check_format(store)
+    if is_new and not dry_run:
+        ensure_proven(store)
+    told = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
+    document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
+    print_json(document) if as_json else click.echo(f"{store.root_uri} {told}")
+    return 0
 
 
 @click.command("reindex")

@@ -8,7 +8,7 @@ from recsys_assets.config.reading import load_settings
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.manifest.retire import retire
-from recsys_assets.storage.open import open_store
+from recsys_assets.stages.opening import open_configured_store
 
 
 @click.command("retire")
@@ -32,7 +32,7 @@ def run_retire(
     settings, target = load_settings(config), Target(tenant, surface)
     if (tenant, surface) in {(row.tenant, row.surface) for row in settings.targets}:
         raise RefusedError(f"{target} is still configured: take its [[targets]] table out first, then retire it")
-    store = open_store(settings.resolve(settings.storage.root))
+    store = open_configured_store(settings)
     done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
     print_json(done) if as_json else click.echo(f"{target}: {done.told}")
     return 0

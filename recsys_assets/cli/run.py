@@ -18,12 +18,11 @@ from recsys_assets.cli.report import AssetLine, read_result
 from recsys_assets.cli.telling import tell_run
 from recsys_assets.config.reading import load_settings
 from recsys_assets.config.settings import Settings
-from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.standing import stands
-from recsys_assets.storage.open import open_store
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -43,7 +42,8 @@ def run(
     settings = load_settings(config)
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
-    done = _days_done(settings, rows, days[:-1]) if resume else set[date]()
+    store = open_configured_store(settings)  # a store that is not there is told now, and not by each asset
+    done = {day for day in days[:-1] if all(stands(store, settings, row, day) for row in rows)} if resume else set()
     job = build_definitions(settings, rows=rows).resolve_job_def(BUILD_ALL)
     failures: list[AssetLine] = []
     started = datetime.now(UTC)
@@ -79,12 +79,6 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
             "make several calls of it, or change the setting"
         )
     return [start + timedelta(days=n) for n in range(count)]
-
-
-def _days_done(settings: Settings, rows: Sequence[TargetSettings], days: Sequence[date]) -> set[date]:
-    """Return the days that are done for every target."""
-    store = open_store(settings.resolve(settings.storage.root))
-    return {day for day in days if all(stands(store, settings, row, day) for row in rows)}
 
 
 def _build(job: dg.JobDefinition, day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:

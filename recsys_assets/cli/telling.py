@@ -8,8 +8,8 @@ import click
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.stages.build_metrics import RunEnd
+from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.telling_prometheus import tell_prometheus
-from recsys_assets.storage.open import open_store
 
 
 def tell_run(
@@ -18,7 +18,7 @@ def tell_run(
     """Tell of each target whether any of its assets, or the shared `raw`, failed; what goes wrong is a warning."""
     if settings.metrics.folder is None and settings.metrics.push is None:
         return
-    store, now = open_store(settings.resolve(settings.storage.root)), datetime.now(UTC)
+    store, now = open_configured_store(settings), datetime.now(UTC)
     for row in rows:
         own = ("raw", "/".join((*row.slug_parts, "")))
         run = RunEnd(not any(asset.startswith(own) for asset in failed), now, (now - started).total_seconds())

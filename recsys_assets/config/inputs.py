@@ -18,6 +18,9 @@ class StorageSettings(ClosedModel):
     """Where everything that is built lives."""
 
     root: str = Field(default="data/store", description="a folder (relative to the config file), or s3://bucket/prefix")
+    must_exist: bool = Field(
+        default=False, description="refuse a root where no store was begun (`recsys-assets init`): a missing mount"
+    )
 
 
 class RawSettings(ClosedModel):

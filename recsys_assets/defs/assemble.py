@@ -51,7 +51,9 @@ def build_definitions(
             *alert_sensors(settings, rows),
         ],
         resources={
-            "store": StoreResource(root=settings.resolve(settings.storage.root)),
+            "store": StoreResource(
+                root=settings.resolve(settings.storage.root), must_exist=settings.storage.must_exist
+            ),
             "spark": spark_resource(settings.engines.spark),
         },
         executor=dg.in_process_executor,

@@ -14,11 +14,12 @@ class StoreResource(dg.ConfigurableResource[Any]):
     """The one store of raw slices, canonical days, artifacts, releases and pointers."""
 
     root: str = Field(description="an absolute folder, or s3://bucket/prefix (other S3 servers: AWS_ENDPOINT_URL)")
+    must_exist: bool = Field(default=False, description="refuse a root where no store was begun")
 
     @cached_property
     def store(self) -> ObjectStore:
         """The opened store; the first use proves that it honours conditional writes."""
-        return open_store(self.root, s3_client=_s3_client)
+        return open_store(self.root, s3_client=_s3_client, must_exist=self.must_exist)
 
 
 def _s3_client() -> Any:

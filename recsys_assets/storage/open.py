@@ -6,16 +6,25 @@ from typing import Any
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.keys import check_s3_prefix
+from recsys_assets.storage.proof import require_begun
 from recsys_assets.storage.store import ObjectStore
 
 
-def open_store(root: str, *, s3_client: Callable[[], Any] | None = None) -> ObjectStore:
-    """Return the store below `root`; nothing is read or written yet.
+def open_store(root: str, *, s3_client: Callable[[], Any] | None = None, must_exist: bool = False) -> ObjectStore:
+    """Return the store below `root`; nothing is read or written yet, unless it `must_exist`.
 
     `root` is a folder (`/path`, `path` or `file:///path`) or `s3://bucket/prefix`; `s3_client` makes the boto3 client
     (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers).
-    Raises `ConfigurationError` for any other scheme.
+    Raises `ConfigurationError` for any other scheme, and, with `must_exist`, where no store was begun before: a mount
+    that is missing leaves an empty folder, which would else be taken for a new store.
     """
+    store = _open(root, s3_client)
+    if must_exist:
+        require_begun(store)
+    return store
+
+
+def _open(root: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
     if root.startswith("s3://"):
         return _open_s3(root, s3_client)
     folder = root.removeprefix("file://") if root.startswith("file:///") else root

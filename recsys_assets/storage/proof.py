@@ -49,6 +49,15 @@ def ensure_proven(store: ObjectStore) -> None:
     store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri)))
 
 
+def require_begun(store: ObjectStore) -> None:
+    """Raise `ConfigurationError` unless this very store was proven before: what is missing is no new store."""
+    if not check_format(store):
+        raise ConfigurationError(
+            f"{store.root_uri} holds no {KEY} of its own, and storage.must_exist asks for one: is the disk mounted, "
+            "are bucket and prefix right? A new store is begun by `recsys-assets init`, once"
+        )
+
+
 def check_format(store: ObjectStore) -> bool:
     """Tell whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
     try:
