@@ -1,6 +1,7 @@
 """Rows to an immutable blob under its content hash; `decoding` reads its bytes back."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -38,7 +39,7 @@ def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: 
 
 
 def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> Blob:
-    """Write all bytes into their final place, hashing what was just written.
+    """Write all bytes into their final place; what was just written is hashed while the next block is.
 
     Version and digest come from one pass: the texts they hash differ in their ends only.
     """
@@ -48,9 +49,10 @@ def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> 
     with stream.getbuffer() as view:
         view[: len(head)] = head
         content, done = hashlib.sha256(head), len(head)
-        for end in write_body(body, np.frombuffer(view, np.uint8), done):
-            content.update(view[done:end])
-            done = end
+        with ThreadPoolExecutor(1) as hashing:
+            for end in write_body(body, np.frombuffer(view, np.uint8), done):
+                hashing.submit(content.update, view[done:end])
+                done = end
         proof = content.copy()
         proof.update(ZEROED_BUILD)
         version = proof.hexdigest()

@@ -1,5 +1,8 @@
 """The law of kinds with a list per user: named users only, without the over-active, the best items first."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +15,8 @@ from recsys_assets.artifacts.rows import Built, Codes, LeftOut, Numbers, Rows, S
 from recsys_assets.artifacts.tallies import repeats_of
 from recsys_assets.canonical.events import Events
 from recsys_assets.raw.compiling import compiled
+
+_THREADS = 2  # users are parted among them; one has its own desk
 
 
 class UserParams(KindParams):
@@ -36,6 +41,20 @@ class Histories(NamedTuple):
     repeats: Codes  # how many events each row stands for; empty if each is one event
 
 
+class Lists(NamedTuple):
+    """The users' lists: that of `users[n]` is `members[offsets[n] : offsets[n + 1]]`, with a sum beside each."""
+
+    offsets: Numbers
+    members: Codes
+    sums: Numbers
+
+    @classmethod
+    def room_for(cls, histories: Histories) -> "Lists":
+        """Return room for as many entries as there are events."""
+        room = len(histories.items)
+        return cls(np.zeros(len(histories.users) + 1, np.int64), np.empty(room, np.uint32), np.empty(room, np.int64))
+
+
 class Desk(NamedTuple):
     """What is worked on: a sum per item, all zero between two users, the items of this user, and the best of them."""
 
@@ -53,13 +72,13 @@ def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Num
     """
     histories, counted, left_out = _histories(events, params, weighted=len(weights) > 1)
     ids = events.ids["item_id"]
-    offsets = np.zeros(len(histories.users) + 1, np.int64)
-    members, sums = np.empty(len(histories.items), np.uint32), np.empty(len(histories.items), np.int64)
-    pairs = _sum_lists(histories, weights, skipped, _new_desk(len(ids), params), offsets, members, sums)
-    used = int(offsets[-1])
-    rows = Rows(shape, histories.users, offsets, members[:used], sums[:used], events.ids["user_id"], ids)
+    lists = Lists.room_for(histories)
+    pairs = _sum_all(histories, weights, skipped, [_new_desk(len(ids), params) for _ in range(_THREADS)], lists)
+    used = int(lists.offsets[-1])
+    members, sums = lists.members[:used], lists.sums[:used]
+    rows = Rows(shape, histories.users, lists.offsets, members, sums, events.ids["user_id"], ids)
     distinct_items = np.count_nonzero(count_codes(rows.members, size=len(ids)))
-    numbers = {"events": counted, "distinct_items": int(distinct_items), "pairs": int(pairs)}
+    numbers = {"events": counted, "distinct_items": int(distinct_items), "pairs": pairs}
     return Built(rows, left_out, numbers)
 
 
@@ -104,13 +123,42 @@ def _new_desk(distinct_items: int, params: UserParams) -> Desk:
     return Desk(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
 
 
+def _sum_all(histories: Histories, weights: Numbers, skipped: int, desks: Sequence[Desk], lists: Lists) -> int:
+    """Fill all lists, a range of users for each desk at the same time; return how many pairs there were."""
+    shares = np.arange(len(desks) + 1) * histories.offsets[-1] // len(desks)
+    bounds = np.searchsorted(histories.offsets, shares).tolist()
+    bounds[-1] = len(histories.users)  # those whose events have all been passed over too
+    with ThreadPoolExecutor(len(desks)) as pool:
+        pairs = [
+            pool.submit(_sum_lists, histories, first, last, weights, skipped, desk, lists)
+            for (first, last), desk in zip(pairwise(bounds), desks, strict=True)
+        ]
+        found = sum(int(one.result()) for one in pairs)
+    for first, last in pairwise(bounds):
+        if 0 < first < last:
+            _move_up(lists, first, last, start=int(histories.offsets[first]))
+    return found
+
+
+def _move_up(lists: Lists, first: int, last: int, *, start: int) -> None:
+    """Put lists that were filled from `start` on right behind those before them."""
+    free, end = int(lists.offsets[first]), int(lists.offsets[last])
+    for values in (lists.members, lists.sums):
+        values[free : free + end - start] = values[start:end]
+    lists.offsets[first + 1 : last + 1] -= start - free
+
+
 @compiled
 def _sum_lists(
-    histories: Histories, weights: Numbers, skipped: int, desk: Desk, offsets: Numbers, members: Codes, sums: Numbers
+    histories: Histories, first: int, last: int, weights: Numbers, skipped: int, desk: Desk, lists: Lists
 ) -> int:
-    """Fill the users' lists one after the other; return how many pairs of user and item there were before the cut."""
-    used = pairs = 0
-    for n in range(len(histories.users)):
+    """Fill the lists of users from `first` up to `last` one after the other, where their events lie.
+
+    Return how many pairs of user and item there were before the cut.
+    """
+    offsets, members, sums = lists
+    used, pairs = histories.offsets[first], 0
+    for n in range(first, last):
         met = _sum_items(histories, histories.offsets[n], histories.offsets[n + 1], weights, skipped, desk)
         pairs += met
         size = 0
