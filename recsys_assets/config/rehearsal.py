@@ -39,6 +39,9 @@ class RehearsalSettings(AnswerLimits):
     questions: int = Field(default=1000, ge=1, le=100_000, description="items asked for, and users")
     full_list: int = Field(default=5, ge=1, description="items that an answer should have")
     max_load_seconds: float = Field(default=60, gt=0, description="longest time that loading may take")
+    max_blob_bytes: int = Field(
+        default=256_000_000, ge=1, lt=2**32, description="largest blob that readers take: their Limits.blob_bytes"
+    )
     max_held_bytes: int = Field(
         default=1_000_000_000, ge=1, description="most memory of one release; while readers switch they hold two"
     )

@@ -70,7 +70,7 @@ def rehearsal_gates(limits: RehearsalSettings, kinds: Sequence[str]) -> dict[str
     empty: dict[str, Scalar] = {kind: limits.of_kind(kind).max_empty_share for kind in kinds}
     short: dict[str, Scalar] = {kind: limits.of_kind(kind).max_short_share for kind in kinds}
     return {
-        RehearsalGate.LOADS.value: {},
+        RehearsalGate.LOADS.value: {"max_blob_bytes": limits.max_blob_bytes},
         RehearsalGate.SECONDS.value: {**mode, "max_load_seconds": limits.max_load_seconds},
         RehearsalGate.MEMORY.value: {**mode, "max_held_bytes": limits.max_held_bytes},
         RehearsalGate.EMPTY.value: {**asked, **empty},

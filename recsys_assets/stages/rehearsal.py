@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys_assets.config.rehearsal import RehearsalSettings
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError, NotFoundError
@@ -20,11 +21,14 @@ from recsys_assets.manifest.documents import CanonicalRecord
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.layout import canonical_record_key
 from recsys_assets.manifest.pointer import release_id_of
+from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
 from recsys_assets.serving.row_index import RowIndex
 from recsys_assets.serving.trial import load_trial
 from recsys_assets.stages.canonical import read_events
 from recsys_assets.storage.store import ObjectStore
+
+_MOST_BYTES = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,7 @@ def rehearse_day(
     limits = settings.gates_for(row).rehearsal
     policy = rehearsal_policy(settings, row)
     questions = read_questions(store, row.target, day, limit=limits.questions)
-    found = rehearse(
-        store, row.target, versions, questions=questions, full_list=limits.full_list, at=Window(day, day).end
-    )
+    found = rehearse(store, row.target, versions, questions=questions, settings=limits, at=Window(day, day).end)
     return GateReport(
         policy.subject,
         release_id_of(row.target, versions),
@@ -72,18 +74,19 @@ def rehearse(
     versions: Mapping[str, str],
     *,
     questions: Questions,
-    full_list: int,
+    settings: RehearsalSettings,
     at: datetime,
 ) -> Rehearsed | NotLoaded:
     """Load a release as a reader would, and count what each kind answers; `NotLoaded` where a reader would refuse."""
+    limits = Limits(blob_bytes=settings.max_blob_bytes, release_bytes=_MOST_BYTES)  # memory has a gate of its own
     started = perf_counter()
     try:
-        snapshot = load_trial(store, target, versions, at=at)
+        snapshot = load_trial(store, target, versions, at=at, limits=limits)
     except (CorruptObjectError, NotFoundError) as error:
         return NotLoaded(str(error))
     seconds = perf_counter() - started
     answers = {
-        kind: _ask(artifact.rows, questions, full_list)
+        kind: _ask(artifact.rows, questions, settings.full_list)
         for kind, artifact in snapshot.artifacts.items()
         if artifact.rows is not None
     }

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from recsys_assets.config.reading import parse_settings
+from recsys_assets.config.rehearsal import RehearsalSettings
 from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed
@@ -53,9 +54,10 @@ def release(store):
     return publish_fixture(store, "shop", "home", ROWS).release
 
 
-def asked(store, release, *, items=("tea", "cup", "mug"), users=("ann", "bob", "eve")):
+def asked(store, release, *, items=("tea", "cup", "mug"), users=("ann", "bob", "eve"), **limits):
     versions = versions_of(release)
-    return rehearse(store, TARGET, versions, questions=Questions(items, users), full_list=2, at=AT)
+    settings = RehearsalSettings(full_list=2, **limits)
+    return rehearse(store, TARGET, versions, questions=Questions(items, users), settings=settings, at=AT)
 
 
 def test_each_kind_is_asked_what_it_knows(store, release):
@@ -79,6 +81,12 @@ def test_f12_f13_a_blob_that_a_reader_would_refuse_is_told(store, release, damag
     found = asked(store, release)
     assert isinstance(found, NotLoaded)
     assert key in found.fault
+
+
+def test_f45_a_blob_that_readers_would_not_read_to_its_end_is_told(store, release):
+    found = asked(store, release, max_blob_bytes=300)
+    assert isinstance(found, NotLoaded)
+    assert "300" in found.fault
 
 
 def settings_in(folder, extra="", *, sessions=4):
