@@ -11,6 +11,8 @@ from recsys_assets.errors import ConfigurationError, UnsafeNameError
 MAX_SEGMENT_BYTES = 200
 _SLUG = re.compile(r"[A-Za-z0-9_]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"[0-9a-f]{64}(?:\.(?!json$)[a-z0-9]{1,20})?")
+JSON_FORM = "json"
 _RESERVED = frozenset("?#%/\\")
 
 
@@ -101,7 +103,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ArtifactRef:
-    """One immutable blob: its kind, its version (content hash), and the size and SHA-256 of its stored bytes."""
+    """One immutable blob: its kind, its version, and the size and SHA-256 of its stored bytes.
+
+    The version is the content hash; behind it stand a dot and the form of the bytes, unless that is the kinds' JSON.
+    """
 
     kind: str
     version: str
@@ -110,11 +115,21 @@ class ArtifactRef:
 
     def __post_init__(self) -> None:
         check_segment(self.kind, what="artifact kind")
-        for what, value in (("version", self.version), ("digest", self.digest)):
-            if not _SHA256.fullmatch(value):
+        for what, value, form in (("version", self.version, _VERSION), ("digest", self.digest, _SHA256)):
+            if not form.fullmatch(value):
                 raise ConfigurationError(f"{what} of {self.kind} is {value!r}: expected 64 lower-case hex digits")
         if self.size <= 0:
             raise ConfigurationError(f"size of {self.kind} is {self.size}: expected a positive number of bytes")
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a text names content as versions do: 64 hex digits, and perhaps a dot and a form."""
+    return _VERSION.fullmatch(text) is not None
+
+
+def form_of(version: str) -> str:
+    """Return the form of a version's bytes, which is its file's ending: "json", or what stands behind the hash."""
+    return version.partition(".")[2] or JSON_FORM
 
 
 def is_slug(name: str) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from recsys_assets.api.asking import ArtifactAsked, ArtifactPageAsked, ArtifactTreeAsked, DayAsked, RowsAsked
 from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
 from recsys_assets.api.locating import Located, load, locate
+from recsys_assets.api.media import media_type
 from recsys_assets.api.paging import Page, Recorded, recorded_releases
 from recsys_assets.api.release_view import ArtifactEvidence, view_member
 from recsys_assets.api.site import Site
@@ -141,7 +142,7 @@ def _metadata(site: Site, found: Located) -> Metadata:
         level=LEVELS.index("artifact"),
         label="artifact",
         bytes=len(served.data),
-        media_type=MEDIA,
+        media_type=media_type(found.version),
         stored_at=datetime.fromtimestamp(found.stored.modified, UTC),
         window_start=served.window_start,
         window_end=served.window_end,

@@ -6,10 +6,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.asking import ArtifactAsked
 from recsys_assets.api.locating import Located, load, locate
+from recsys_assets.api.media import media_type
 from recsys_assets.api.site import Site
+from recsys_assets.manifest.layout import blob_name
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
@@ -40,8 +41,8 @@ def send_content(site: Site, asked: ArtifactAsked, request: Request) -> Response
 
 def _headers(found: Located) -> dict[str, str]:
     return {
-        "Content-Type": MEDIA,
-        "Content-Disposition": f'attachment; filename="{found.version}.json"',
+        "Content-Type": media_type(found.version),
+        "Content-Disposition": f'attachment; filename="{blob_name(found.version)}"',
         "ETag": f'"{found.version}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": "max-age=31536000, immutable",

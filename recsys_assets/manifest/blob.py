@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
-from recsys_assets.identity import ArtifactRef, Target
+from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.manifest.layout import blob_key
 from recsys_assets.storage.store import ObjectStore
 
@@ -44,7 +44,10 @@ def fetch_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
 
 
 def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
-    """Raise `CorruptObjectError` unless the bytes are exactly those referred to, and this target's."""
+    """Raise `CorruptObjectError` unless the bytes are exactly those referred to, and this target's.
+
+    Bytes of another form than the kinds' JSON do not say whose they are: their place under the target does.
+    """
     key, hashes = blob_key(target, ref.kind, ref.version), _hash(data)
     digest = hashes.digest
     if (len(data), digest) != (ref.size, ref.digest):
@@ -52,10 +55,19 @@ def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
             f"{key} has {len(data)} bytes with digest {digest[:12]}, expected {ref.size} with {ref.digest[:12]}: "
             "build it again, or restore it from a backup"
         )
+    if form_of(ref.version) != JSON_FORM:
+        check_digits(ref.version, digest, name=key)
+        return
     if _proven(data, hashes, name=key) != ref.version:
         raise CorruptObjectError(f"{key} is another version than its name says: build it again")
     if not data.startswith(_head(target, ref.kind)):
         raise CorruptObjectError(f"{key} says that it belongs to another target or kind: {data[:120]!r}; remove it")
+
+
+def check_digits(version: str, digest: str, *, name: str) -> None:
+    """Raise `CorruptObjectError` unless a version that is not of the kinds' JSON is the SHA-256 of its bytes."""
+    if version.partition(".")[0] != digest:
+        raise CorruptObjectError(f"{name} is version {digest[:12]}, not {version[:12]}: restore it or import it again")
 
 
 def prove_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> None:

@@ -20,6 +20,7 @@ from recsys_assets.manifest.layout import (
     staged_prefix,
     sweep_key,
     trashed_key,
+    version_of_name,
 )
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.recovery import recover
@@ -29,7 +30,7 @@ from recsys_assets.manifest.trash import empty_sweep, take_back, trashed
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import Listed, ObjectStore
 
-_BLOB = re.compile(r"([^/]+)/([0-9a-f]{64})\.json")
+_BLOB = re.compile(r"([^/]+)/([0-9a-f]{64}\.[a-z0-9]{1,20})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retenti
     if named is None:
         return f"{key} is not named as artifacts are: it is left alone, and listed as unknown"
     roots = read_roots(store, target, retention, now=now())
-    why = roots.blobs.get((named[1], named[2]))
+    why = roots.blobs.get((named[1], version_of_name(named[2])))
     if found is None:
         return _explain_missing(store, target, key, why, retention)
     if why is not None:
@@ -139,7 +140,7 @@ def _plan(change: Change, retention: Retention) -> Collection:
         named = _BLOB.fullmatch(item.key[len(blob_prefix(target)) :])
         if named is None:
             unknown.append(item)
-        elif (named[1], named[2]) in roots.blobs or _is_young(item, retention, now=now.timestamp()):
+        elif (named[1], version_of_name(named[2])) in roots.blobs or _is_young(item, retention, now=now.timestamp()):
             kept.append(item)
         else:
             taken.append(item)
@@ -175,7 +176,7 @@ def _is_young(item: Listed, retention: Retention, *, now: float) -> bool:
 
 def _taken(target: Target, item: Listed) -> Taken:
     kind, _, name = item.key[len(blob_prefix(target)) :].partition("/")
-    return Taken(kind=kind, version=name.removesuffix(".json"), size=item.size)
+    return Taken(kind=kind, version=version_of_name(name), size=item.size)
 
 
 def _ripe(change: Change, retention: Retention) -> list[Sweep]:

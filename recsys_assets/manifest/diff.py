@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recsys_assets.errors import NotFoundError
-from recsys_assets.identity import ArtifactRef, Target
+from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.destination import resolve_id
 from recsys_assets.manifest.documents import Release
@@ -82,6 +82,8 @@ def _diff_kind(
     kind, versions = either.kind, (old.version if old else None, new.version if new else None)
     if old == new:
         return KindDiff(kind, *versions, told="the same")
+    if any(form_of(version) != JSON_FORM for version in versions if version is not None):
+        return KindDiff(kind, *versions, told="differs; its bytes are not the kinds' JSON, so no rows are compared")
     largest = max(ref.size for ref in (old, new) if ref is not None)
     if largest > MAX_BYTES:
         return KindDiff(kind, *versions, told=f"differs; not looked into: {largest} bytes are over {MAX_BYTES}")

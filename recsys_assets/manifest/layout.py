@@ -1,10 +1,16 @@
 """Where everything lives below a store's root: every key is made here, and every URI is checked here."""
 
 from datetime import date
+from typing import Final
 
 from recsys_assets.errors import CorruptObjectError, UnsafeNameError
-from recsys_assets.identity import Target, check_segment
+from recsys_assets.identity import JSON_FORM, Target, check_segment, form_of
 from recsys_assets.storage.keys import check_key
+
+POINTERS: Final = "registry/current/"
+
+FORGOTTEN = "registry/forgotten/"  # below it, by target, who is to be forgotten
+TALLIES = "tallies/"  # below it, by target and kind, what windows are put together from
 
 
 def raw_prefix(day: date, target: Target) -> str:
@@ -44,7 +50,7 @@ def canonical_gates_key(target: Target, day: date) -> str:
 
 def tally_prefix(target: Target, kind: str) -> str:
     """Return where the tallies lie that windows of a kind are put together from; all of it can be made again."""
-    return f"tallies/{target.tenant}/{target.surface}/{check_segment(kind, what='artifact kind')}/"
+    return f"{TALLIES}{target.tenant}/{target.surface}/{check_segment(kind, what='artifact kind')}/"
 
 
 def tally_key(target: Target, kind: str, day: date, address: str) -> str:
@@ -59,7 +65,17 @@ def blob_prefix(target: Target) -> str:
 
 def blob_key(target: Target, kind: str, version: str) -> str:
     """Return the key of the immutable blob of one artifact version."""
-    return f"{blob_prefix(target)}{check_segment(kind, what='artifact kind')}/{version}.json"
+    return f"{blob_prefix(target)}{check_segment(kind, what='artifact kind')}/{blob_name(version)}"
+
+
+def blob_name(version: str) -> str:
+    """Return what a blob is called below its kind: its content hash, and its form as the ending."""
+    return f"{version}.{JSON_FORM}" if form_of(version) == JSON_FORM else version
+
+
+def version_of_name(name: str) -> str:
+    """Return the version that a blob's name stands for."""
+    return name.removesuffix(f".{JSON_FORM}")
 
 
 def staged_prefix(target: Target) -> str:
@@ -89,7 +105,18 @@ def release_key(target: Target, release_id: str) -> str:
 
 def pointer_key(target: Target) -> str:
     """Return the key of the only mutable object that services read."""
-    return f"registry/current/{target.tenant}/{target.surface}/manifest.json"
+    return f"{POINTERS}{target.tenant}/{target.surface}/manifest.json"
+
+
+def target_of_pointer(key: str) -> Target | None:
+    """Return whose pointer lies at a key below `POINTERS`, or None if what lies there is none."""
+    tenant, _, rest = key.removeprefix(POINTERS).partition("/")
+    surface, _, _ = rest.partition("/")
+    try:
+        target = Target(tenant, surface)
+    except UnsafeNameError:
+        return None
+    return target if key == pointer_key(target) else None
 
 
 def hold_key(target: Target) -> str:
@@ -105,6 +132,11 @@ def label_key(target: Target, label: str, release_id: str) -> str:
 def label_prefix(target: Target, label: str) -> str:
     """Return where the releases of a target that carry a label are named."""
     return f"registry/{label}/{target.tenant}/{target.surface}/"
+
+
+def forgotten_key(target: Target, name: str) -> str:
+    """Return the key of the note that a user is to be forgotten, by the hash that names the user."""
+    return f"{FORGOTTEN}{target.tenant}/{target.surface}/{name}.json"
 
 
 def journal_prefix(target: Target) -> str:
@@ -149,7 +181,7 @@ def trash_prefix(target: Target) -> str:
 
 def trashed_key(target: Target, sweep_id: str, kind: str, version: str) -> str:
     """Return the key of a blob in the trash."""
-    return f"{trash_prefix(target)}{sweep_id}/{kind}/{version}.json"
+    return f"{trash_prefix(target)}{sweep_id}/{kind}/{blob_name(version)}"
 
 
 def trash_record_key(target: Target, sweep_id: str) -> str:

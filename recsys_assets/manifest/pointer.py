@@ -1,7 +1,6 @@
 """The pointer: what it may say, what release it stands for, and the one way in which it changes."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,15 +16,14 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.identity import Target, check_segment, parse_rfc3339, rfc3339
+from recsys_assets.identity import Target, check_segment, is_version, parse_rfc3339, rfc3339
 from recsys_assets.manifest.documents import Pointer
 from recsys_assets.manifest.encoding import MAX_DOCUMENT_BYTES, decode, encode
-from recsys_assets.manifest.layout import blob_key, key_of_uri, pointer_key, uri_of_key
+from recsys_assets.manifest.layout import blob_key, key_of_uri, pointer_key, uri_of_key, version_of_name
 from recsys_assets.storage.store import ObjectStore
 
 POINTER_FORMAT: Final = 1
 MAX_KINDS: Final = 100
-_VERSION = re.compile(r"[0-9a-f]{64}")
 _TICK = timedelta(microseconds=1)
 
 
@@ -131,8 +129,8 @@ def _read_back(
 def _version_in(root_uri: str, target: Target, kind: str, uri: str) -> str:
     """Return the version that a URI names, if it is exactly the blob of this target and kind below this root."""
     key = key_of_uri(root_uri, uri)
-    version = key.rpartition("/")[2].removesuffix(".json")
-    if not _VERSION.fullmatch(version) or key != blob_key(target, kind, version):
+    version = version_of_name(key.rpartition("/")[2])
+    if not is_version(version) or key != blob_key(target, kind, version):
         raise CorruptObjectError(
             f"{pointer_key(target)}: {kind} points at {uri[:500]!r}, which is no {kind} blob of {target}"
         )

@@ -1,5 +1,6 @@
 """One artifact as it is served: bytes that proved their version, owner and rows, ready to be looked up in."""
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -7,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.identity import Target
-from recsys_assets.manifest.blob import version_of
+from recsys_assets.identity import JSON_FORM, Target, form_of
+from recsys_assets.manifest.blob import check_digits, version_of
 from recsys_assets.serving.lookups import FORMS, SHAPES
 from recsys_assets.serving.row_index import RowIndex, index_rows
 
@@ -34,7 +35,10 @@ class _Owner(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedArtifact:
-    """The proven bytes of one version, the window they were made from, and their rows (None: of no known shape)."""
+    """The proven bytes of one version, the window they were made from, and their rows (None: of no known shape).
+
+    Bytes of another form than the kinds' JSON tell no window: theirs is empty.
+    """
 
     kind: str
     version: str
@@ -50,6 +54,9 @@ def prove(target: Target, kind: str, version: str, data: bytes, *, name: str) ->
     The version is the hash of all bytes but the moment of building, which must be the window's end. Raises
     `CorruptObjectError`: restore the object from a backup or build it again.
     """
+    if form_of(version) != JSON_FORM:
+        check_digits(version, hashlib.sha256(data).hexdigest(), name=name)
+        return ServedArtifact(kind, version, data, "", "", rows=None)
     found = version_of(data, name=name)
     if found != version:
         raise CorruptObjectError(f"{name} is version {found[:12]}, not {version[:12]}: restore it or build it again")

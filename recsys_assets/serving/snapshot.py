@@ -81,6 +81,18 @@ class Snapshot:
         row = self._rows("content_sim", CONTENT_SIM).find(item_id)
         return None if row is None else row.tags
 
+    def content(self, kind: str) -> bytes:
+        """Return the proven bytes of any kind, as they were built or imported; their form is `form_of(version)`.
+
+        Raises `NotFoundError` if the release has no such kind.
+        """
+        artifact = self.artifacts.get(kind)
+        if artifact is None:
+            raise NotFoundError(
+                f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
+            )
+        return artifact.data
+
     def rows(self, kind: str) -> RowIndex[Any]:
         """Return the rows of any kind, one that this package does not know too: `rows(kind).find(id)`, or iterate.
 
