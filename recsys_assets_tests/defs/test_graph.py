@@ -162,6 +162,36 @@ def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_
     assert (entry.actor, entry.reason) == ("ada", "the sale has ended")
 
 
+def test_a_candidate_that_fails_its_rehearsal_shows_as_a_check_and_ships_nothing(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.configure("[gates.rehearsal]\nmode = 'required'\nmax_held_bytes = 10\n")
+    result = shop.build(FIRST)
+    assert not result.success
+    assert (shop.live(HOME), shop.live(CART)) == (None, None)
+    checks = {e.asset_key: e for e in evaluations(result) if e.check_name == "rehearsal"}
+    told = checks[key("shop", "home", "manifest")]
+    assert (told.passed, "max_held_bytes" in told.description) == (False, True)
+    assert told.metadata["asked/cooc"].value > 0
+
+
+def test_a_candidate_is_rehearsed_before_it_ships_and_its_report_stands_on_the_manifest(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    told = [
+        (e.event_type_value, e.step_materialization_data.materialization.metadata if e.asset_key else {})
+        for e in shop.build(FIRST).all_events
+        if e.step_key == "shop__home__manifest"
+        and e.event_type_value in {"ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION"}
+    ]
+    assert [kind for kind, _ in told] == ["ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION"]
+    report = told[1][1]["report"].value
+    assert report.startswith(f"# Release {shop.live(HOME).release_id[:12]} of shop/home")
+    assert "## Rehearsal" in report
+
+
+def evaluations(result):
+    return [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+
+
 def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):
     shop.write(FIRST, day_lines(FIRST))
     shop.configure("[gates]\nmin_events = 1000\n")
