@@ -22,7 +22,8 @@ class SparkResource(dg.ConfigurableResource[Any]):
 
     def room(self, settings: EngineSettings, store: ObjectStore) -> EngineRoom:
         """Return the engines of a configuration, with Spark where this resource says."""
-        spark = SparkSettings(master=self.master, remote=self.remote, conf=self.conf)
+        found = {"master": self.master, "remote": self.remote, "conf": self.conf}
+        spark = SparkSettings.model_validate({**settings.spark.model_dump(), **found})
         return EngineRoom(settings.model_copy(update={"spark": spark}), store.root_uri)
 
 

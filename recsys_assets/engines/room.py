@@ -40,7 +40,10 @@ def _duckdb(settings: EngineSettings, _connect: Connect) -> Engine:
 
 def _spark(settings: EngineSettings, connect: Connect) -> Engine:
     told = settings.spark
-    return SparkEngine(SparkCluster(master=told.master, remote=told.remote, conf=told.conf), connect)
+    return SparkEngine(
+        SparkCluster(master=told.master, remote=told.remote, conf=told.conf, patience_minutes=told.patience_minutes),
+        connect,
+    )
 
 
 OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": _spark}

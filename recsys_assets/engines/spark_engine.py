@@ -11,7 +11,7 @@ from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import finished_parts, open_part, read_part
 from recsys_assets.engines.relation import PLACE, Answer, Frame
-from recsys_assets.engines.spark_session import SparkCluster, connect, lost, spark_errors
+from recsys_assets.engines.spark_session import SparkCluster, connect, let_go_if_dead, lost, patiently, spark_errors
 from recsys_assets.errors import CorruptObjectError
 
 
@@ -97,8 +97,10 @@ class SparkEngine:
         """Hand out the session, and turn what Spark says of its own failures into ours."""
         spark = self._connect(self._cluster)
         try:
-            yield spark
+            with patiently(self._cluster, spark):
+                yield spark
         except spark_errors() as error:
+            let_go_if_dead(spark)
             raise lost(self._cluster, error) from error
 
 

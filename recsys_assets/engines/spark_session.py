@@ -1,12 +1,18 @@
 """A Spark session on an existing cluster, or on this machine: connected when first needed, anew after it was lost."""
 
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 
+_PORTS = {"spark": 7077, "sc": 15002}
+_KNOCK_SECONDS = 10
+_FOREWORD = "An error occurred while calling"  # of what came over the bridge to Java; what matters comes after
 APP = "recsys-assets"
 _OURS: Mapping[str, str] = {
     "spark.app.name": APP,
@@ -26,6 +32,7 @@ class SparkCluster:
     master: str | None = None
     remote: str | None = None
     conf: Mapping[str, str] = field(default_factory=dict[str, str])
+    patience_minutes: float = 240  # a job that takes longer is cancelled: without executors Spark waits for ever
 
     def __post_init__(self) -> None:
         if self.master and self.remote:
@@ -41,6 +48,8 @@ def connect(cluster: SparkCluster) -> Any:
     Raises `EngineUnavailableError` if the cluster does not answer, `ConfigurationError` without pyspark or Java.
     """
     sql = require("pyspark.sql", extra="spark")
+    if sql.SparkSession.getActiveSession() is None:
+        _knock(cluster)
     builder = sql.SparkSession.builder
     builder = builder.remote(cluster.remote) if cluster.remote else builder
     builder = builder.master(cluster.master) if cluster.master else builder
@@ -60,6 +69,26 @@ def connect(cluster: SparkCluster) -> Any:
         raise lost(cluster, error) from error
 
 
+@contextmanager
+def patiently(cluster: SparkCluster, session: Any) -> Generator[None]:
+    """Cancel what runs in the session when patience ends, which then fails as any job does that was cancelled."""
+    timer = threading.Timer(cluster.patience_minutes * 60, _cancel, [session])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def let_go_if_dead(session: Any) -> None:
+    """Stop a session that its cluster has given up, so that the next one who asks is connected anew."""
+    context = getattr(session, "_sc", None)  # of a driver in this process; Spark Connect has none
+    with suppress(Exception):
+        if context is not None and context._jsc.sc().isStopped():  # noqa: SLF001 - there is no public way to ask
+            session.stop()
+
+
 def spark_errors() -> tuple[type[BaseException], ...]:
     """Return the errors that mean that Spark, or the way to it, failed."""
     pyspark, py4j = require("pyspark.errors", extra="spark"), require("py4j.protocol", extra="spark")
@@ -67,9 +96,35 @@ def spark_errors() -> tuple[type[BaseException], ...]:
     return (pyspark.PySparkException, py4j.Py4JError, OSError, AssertionError)
 
 
+def _knock(cluster: SparkCluster) -> None:
+    """Raise at once if nobody listens where the cluster should be: Spark itself would ask for a minute or more."""
+    scheme, _, rest = (cluster.remote or cluster.master or "").partition("://")
+    if scheme not in {"spark", "sc"}:
+        return
+    last: OSError | None = None
+    for address in rest.partition("/")[0].split(","):
+        host, _, port = address.partition(":")
+        try:
+            socket.create_connection((host, int(port or _PORTS[scheme])), timeout=_KNOCK_SECONDS).close()
+        except OSError as error:
+            last = error
+        else:
+            return
+    raise lost(cluster, last or OSError("no address")) from last
+
+
+def _cancel(session: Any) -> None:
+    with suppress(Exception):  # the cluster may be gone, which the job then says itself
+        if hasattr(session, "_sc"):
+            session.sparkContext.cancelAllJobs()
+        else:
+            session.interruptAll()
+
+
 def lost(cluster: SparkCluster, error: BaseException) -> EngineUnavailableError:
     """Return the error that says what Spark said, and what to do."""
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_FOREWORD)]
+    said = lines[0] if lines else type(error).__name__
     return EngineUnavailableError(
         f"Spark at {cluster} gave up: {said[:500]}; nothing was shipped and nothing that it wrote is read: look at the "
         "cluster's own log (executors lost, memory, disk), then run the day again"

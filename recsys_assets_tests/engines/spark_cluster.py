@@ -1,0 +1,107 @@
+"""A real standalone Spark cluster on loopback: a master and workers from the pyspark wheel, each a process of ours."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pyspark
+import pytest
+
+HOME = Path(pyspark.__file__).parent
+START_SECONDS = 90
+# Small, and compiled lightly: the jobs are short, and a better compiler would cost more than it saves.
+LIGHT = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+
+
+@dataclass
+class StandaloneCluster:
+    """A master, and workers that can be killed and started; each worker has one core and a gigabyte."""
+
+    folder: Path
+    master: subprocess.Popen
+    port: int
+    workers: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"spark://127.0.0.1:{self.port}"
+
+    def add_worker(self) -> subprocess.Popen:
+        number = len(self.workers)
+        sizes = ["--cores", "1", "--memory", "1g", "--work-dir", str(self.folder / f"work{number}")]
+        worker = start_class("worker.Worker", self.folder / f"worker{number}.log", *sizes, self.url)
+        self.workers.append(worker)
+        wait_for(self.folder / f"worker{number}.log", "Successfully registered with master", worker)
+        return worker
+
+    def executors(self) -> list[psutil.Process]:
+        found = []
+        for worker in self.workers:
+            with suppress(psutil.NoSuchProcess):
+                found += psutil.Process(worker.pid).children(recursive=True)
+        return found
+
+    def kill_workers(self):
+        for executor in self.executors():
+            with suppress(psutil.NoSuchProcess):
+                executor.kill()
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+
+    def stop(self):
+        self.kill_workers()
+        self.master.kill()
+        self.master.wait()
+
+
+def start_cluster(folder: Path, *, workers: int) -> StandaloneCluster:
+    """Start a cluster whose logs lie in `folder`, ready to take work."""
+    port = free_port()
+    master = start_class("master.Master", folder / "master.log", "--port", str(port))
+    cluster = StandaloneCluster(folder, master, port)
+    wait_for(folder / "master.log", "I have been elected leader", master)
+    for _ in range(workers):
+        cluster.add_worker()
+    return cluster
+
+
+def start_class(name: str, log: Path, *arguments: str) -> subprocess.Popen:
+    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m", "SPARK_HOME": str(HOME)}
+    environment["SPARK_DAEMON_JAVA_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    command = [str(HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1"]
+    with log.open("wb") as out:
+        return subprocess.Popen([*command, "--webui-port", "0", *arguments], env=environment, stdout=out, stderr=out)
+
+
+def wait_for(log: Path, text: str, process: subprocess.Popen):
+    deadline = time.monotonic() + START_SECONDS
+    while text not in log.read_text(errors="replace"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"Spark did not say {text!r}:\n{log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def need_java():
+    """Skip where no Java is: pyspark is a wheel, its machine is not."""
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        pytest.skip("no Java: install a JRE of version 17 or newer, or set JAVA_HOME")

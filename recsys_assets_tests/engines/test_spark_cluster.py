@@ -1,0 +1,132 @@
+"""A standalone cluster of a master and two workers: the same bytes, and what happens when parts of it die (F33)."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.engines.engine import Finished
+from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets.engines.spark_session import SparkCluster, connect
+from recsys_assets.errors import EngineUnavailableError
+from recsys_assets_tests.artifacts.event_rows import events_of, row
+from recsys_assets_tests.artifacts.golden_cases import OF_ALL, find_case
+from recsys_assets_tests.engines.made import by_kernel, on_engine
+from recsys_assets_tests.engines.spark_cluster import LIGHT, free_port, need_java, start_cluster
+
+pytestmark = pytest.mark.slow
+CONF = {**LIGHT, "spark.executor.memory": "512m", "spark.executor.cores": "1"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    need_java()
+    started = start_cluster(tmp_path_factory.mktemp("spark"), workers=2)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def spark(cluster):
+    told = SparkCluster(master=cluster.url, conf=CONF)
+    yield SparkEngine(told)
+    connect(told).stop()
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Sessions and users enough for a job of some seconds, and one session of 30,000 events: a crawler."""
+    people = [row(n, f"u{n % 211}", f"s{n % 1511}", f"i{n * n % 997}") for n in range(20_000)]
+    return events_of([*people, *(row(n, None, "crawler", f"i{n % 5000}") for n in range(30_000))])
+
+
+class Watched(SparkEngine):
+    """The engine, with something that happens as soon as it is asked to finish, or when it has."""
+
+    def __init__(self, cluster, *, at_start=None, at_end=None):
+        super().__init__(cluster)
+        self._at_start, self._at_end = at_start, at_end
+
+    def finish(self, answer, folder):
+        if self._at_start:
+            self._at_start()
+        finished = super().finish(answer, folder)
+        return self._at_end(finished) if self._at_end else finished
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_cluster_gives_the_version_of_the_kernel(spark, kind, tmp_path):
+    golden = find_case("edge")
+    source, params = golden.source(kind), golden.params(kind)
+    made = on_engine(spark, kind, [source], params, tmp_path, target=golden.target, window=golden.window)
+    assert made == by_kernel(kind, source, params, target=golden.target, window=golden.window)
+    assert made.blob.ref.version == golden.case["versions"][kind]
+
+
+def test_a_skewed_session_is_left_out_and_counted_as_the_kernel_does(spark, crowd, tmp_path):
+    params = KINDS["cooc"].params()
+    made = on_engine(spark, "cooc", [crowd], params, tmp_path)
+    assert made == by_kernel("cooc", crowd, params)
+    assert made.left_out.groups == 1
+
+
+def test_f33_an_executor_killed_in_the_middle_changes_nothing(cluster, crowd, tmp_path):
+    params, killed = KINDS["cooc"].params(), []
+
+    def kill_one():
+        def act():
+            executor = cluster.executors()[0]
+            executor.kill()
+            killed.append(executor.pid)
+
+        threading.Timer(1.0, act).start()
+
+    made = on_engine(
+        Watched(SparkCluster(master=cluster.url, conf=CONF), at_start=kill_one), "cooc", [crowd], params, tmp_path
+    )
+    assert killed
+    assert made == by_kernel("cooc", crowd, params)
+
+
+def lose_a_part(finished):
+    Path(finished.parts[0]).unlink()
+    return finished
+
+
+def tear_a_part(finished):
+    part = Path(finished.parts[0])
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    return finished
+
+
+def forget_a_part(finished):
+    return Finished(finished.parts[1:], finished.rows, finished.counts)
+
+
+@pytest.mark.parametrize("harm", [lose_a_part, tear_a_part, forget_a_part])
+def test_f33_a_lost_partition_is_never_shipped_around(cluster, crowd, tmp_path, harm):
+    engine = Watched(SparkCluster(master=cluster.url, conf=CONF), at_end=harm)
+    with pytest.raises(EngineUnavailableError, match="nothing was shipped"):
+        on_engine(engine, "implicit", [crowd], KINDS["implicit"].params(), tmp_path)
+
+
+def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_converges(cluster, crowd, tmp_path):
+    """Last of the file: the workers that come after are others."""
+    cluster.kill_workers()
+    hasty = SparkEngine(SparkCluster(master=cluster.url, conf=CONF, patience_minutes=0.1))
+    params = KINDS["popularity"].params()
+    with pytest.raises(EngineUnavailableError, match="run the day again"):
+        on_engine(hasty, "popularity", [crowd], params, tmp_path)
+    cluster.add_worker()
+    again = SparkEngine(SparkCluster(master=cluster.url, conf=CONF))
+    folder = tmp_path / "again"
+    folder.mkdir()
+    assert on_engine(again, "popularity", [crowd], params, folder) == by_kernel("popularity", crowd, params)
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(crowd, tmp_path):
+    connect(SparkCluster(master="local[1]", conf=LIGHT)).stop()
+    engine = SparkEngine(SparkCluster(master=f"spark://127.0.0.1:{free_port()}", conf=CONF))
+    with pytest.raises(EngineUnavailableError, match="Connection refused"):
+        on_engine(engine, "popularity", [crowd], KINDS["popularity"].params(), tmp_path)
