@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from recsys_assets.config.backtest import BacktestSettings
 from recsys_assets.config.drift import DriftSettings
 from recsys_assets.config.model import ClosedModel, Share
 from recsys_assets.config.rehearsal import RehearsalSettings
@@ -19,4 +20,7 @@ class GateSettings(ClosedModel):
     drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may lie from the live ones")
     rehearsal: RehearsalSettings = Field(
         default=RehearsalSettings(), description="how a candidate is tried by the reader before it is live"
+    )
+    backtest: BacktestSettings = Field(
+        default=BacktestSettings(), description="how a candidate is scored on events that it has not seen"
     )

@@ -34,13 +34,14 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """One recommender on both sides; `low` and `high` bound the candidate's nDCG minus live's."""
+    """One recommender on both sides; `low` and `high` bound the candidate's nDCG minus live's; `allowed` may be lost."""
 
     name: str
     candidate: Scores
     live: Scores
     low: float
     high: float
+    allowed: float
     standing: Standing
 
     @property
@@ -83,7 +84,7 @@ def _compared(name: str, candidate: Scores, live: Scores, protocol: Protocol) ->
     low, high = paired_interval(differences, rounds=protocol.rounds, seed=protocol.seed, level=protocol.level)
     allowed = -protocol.delta * live.ndcg
     standing = _standing(len(differences), low, high, allowed=allowed, least=protocol.min_samples)
-    return Compared(name, candidate, live, low, high, standing)
+    return Compared(name, candidate, live, low, high, allowed, standing)
 
 
 def _standing(samples: int, low: float, high: float, *, allowed: float, least: int) -> Standing:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
+from recsys_assets.gates.backtest import BACKTEST, backtest_gates
 from recsys_assets.gates.drift import drift_gates
 from recsys_assets.gates.rehearsal import REHEARSAL, rehearsal_gates
 
@@ -64,6 +66,12 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
 def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of the rehearsal of a target's candidates; without any if it is off."""
     return Policy(REHEARSAL, rehearsal_gates(settings.gates_for(row).rehearsal, settings.artifacts.kinds))
+
+
+def backtest_policy(settings: Settings, row: TargetSettings) -> Policy:
+    """Return the gates of the back-test of a target's candidates: of each kind that orders items, and their blend."""
+    ranked = [kind for kind in settings.artifacts.kinds if kind in KINDS and KINDS[kind].shape.value is not None]
+    return Policy(BACKTEST, backtest_gates(settings.gates_for(row).backtest, ranked))
 
 
 def _scalars(params: KindParams) -> dict[str, Scalar]:

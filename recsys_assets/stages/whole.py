@@ -8,19 +8,24 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport
-from recsys_assets.gates.policy import Policy, rehearsal_policy
+from recsys_assets.gates.backtest import BACKTEST
+from recsys_assets.gates.policy import Policy, backtest_policy, rehearsal_policy
 from recsys_assets.gates.rehearsal import REHEARSAL
 from recsys_assets.manifest.documents import StagedArtifact
 from recsys_assets.manifest.encoding import encode, find_document
 from recsys_assets.manifest.layout import staged_gates_key, staged_key
 from recsys_assets.manifest.pointer import release_id_of
+from recsys_assets.stages.backtest import backtest_day
 from recsys_assets.stages.rehearsal import rehearse_day
 from recsys_assets.storage.store import ObjectStore
 
 Judge = Callable[[ObjectStore, Settings, TargetSettings, date, Mapping[str, str]], GateReport]
 
-_POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy]]] = {REHEARSAL: rehearsal_policy}
-_JUDGES: Final[Mapping[str, Judge]] = {REHEARSAL: rehearse_day}
+_POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy]]] = {
+    REHEARSAL: rehearsal_policy,
+    BACKTEST: backtest_policy,
+}
+_JUDGES: Final[Mapping[str, Judge]] = {REHEARSAL: rehearse_day, BACKTEST: backtest_day}
 
 
 def whole_policies(settings: Settings, row: TargetSettings) -> list[Policy]:

@@ -1,0 +1,196 @@
+"""The back-test of a day: what it staged, or a stand-in for it, beside a release that serves, on events of neither."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from time import monotonic
+
+from recsys_assets.config.backtest import BacktestSettings
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
+from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
+from recsys_assets.evaluation.comparison import Compared, Protocol, Standing, compare
+from recsys_assets.evaluation.tasks import next_item_tasks
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why, judge_backtest
+from recsys_assets.gates.policy import backtest_policy
+from recsys_assets.identity import Target, Window
+from recsys_assets.manifest.documents import Input, StagedArtifact
+from recsys_assets.manifest.encoding import find_document
+from recsys_assets.manifest.layout import staged_key
+from recsys_assets.manifest.pointer import read_current, release_id_of
+from recsys_assets.manifest.releases import read_release
+from recsys_assets.serving.trial import load_trial
+from recsys_assets.stages.holding_out import HeldOut, hold_out_next_day, hold_out_part
+from recsys_assets.stages.stand_in import build_stand_in
+from recsys_assets.storage.store import ObjectStore
+
+_STANDINGS = {Standing.WORSE: True, Standing.NOT_WORSE: False, Standing.INCONCLUSIVE: None}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: its release, its artifacts by kind, and what they were made from."""
+
+    release: str
+    versions: Mapping[str, str]
+    inputs: Collection[Input]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A comparison that was made: on which events, how many sessions, and what came out for each recommender."""
+
+    held_out: HeldOut
+    baseline: str
+    sessions: int
+    compared: tuple[Compared, ...]
+
+
+def backtest_day(
+    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, versions: Mapping[str, str]
+) -> GateReport:
+    """Return what the back-test's gates say of the release of `versions` (by kind) that `day` staged.
+
+    The report's facts name the held-out events by key and digest: neither is among the inputs that the release's
+    record names, but where a part of the last day is held out, and stand-ins made without that part were scored.
+    """
+    policy = backtest_policy(settings, row)
+    release = release_id_of(row.target, versions)
+    candidate = Side(release, versions, staged_inputs(store, row.target, day, kinds=versions))
+    try:
+        found = _beside_live(store, settings, row, day, candidate)
+    except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
+        found = NotTested(Why.FAILED, f"there was no back-test: {error}")
+    facts = found.facts if isinstance(found, Backtested) else {}
+    return GateReport(policy.subject, release, judge_backtest(found, policy.gates), policy=policy.digest, facts=facts)
+
+
+def compare_on_held_out(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    day: date,
+    *,
+    candidate: Side,
+    baseline: Side,
+) -> Outcome | NotTested:
+    """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
+
+    Never on events that a side was made from: then, and without events, nothing is compared and it says why.
+    Raises `LimitExceededError` after `gates.backtest.max_seconds`, `CorruptObjectError` or `NotFoundError` for a side
+    that no reader would take.
+    """
+    limits = settings.gates_for(row).backtest
+    go_on = _deadline(limits.max_seconds)
+    held = _hold_out(store, row.target, day, limits, candidate=candidate, baseline=baseline)
+    if held is None:
+        told = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
+        return NotTested(Why.INCONCLUSIVE, told)
+    at = Window(day, day).end
+    new = (
+        load_trial(store, row.target, candidate.versions, at=at)
+        if held.since is None
+        else build_stand_in(store, settings, row, day, until=held.since, go_on=go_on)
+    )
+    live = load_trial(store, row.target, baseline.versions, at=at)
+    tasks = next_item_tasks(held.events, limit=limits.max_samples, seed=limits.seed, since=held.since)
+    compared = compare(new, live, tasks, _protocol(limits, held), go_on=go_on)
+    return Outcome(held, baseline.release, len(tasks.tasks), tuple(compared))
+
+
+def staged_inputs(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> list[Input]:
+    """Return everything that the artifacts which a day staged were made from."""
+    return [
+        one
+        for kind in kinds
+        if (staged := find_document(store, staged_key(target, day, kind), StagedArtifact)) is not None
+        for one in staged.inputs
+    ]
+
+
+def live_side(store: ObjectStore, target: Target) -> Side | None:
+    """Return the live release as a side, or None if nothing is live; raises what its record's reading raises."""
+    current = read_current(store, target)
+    if current is None:
+        return None
+    record = read_release(store, target, current.release_id)
+    return Side(record.id, current.versions, [one for member in record.members for one in member.inputs])
+
+
+def _beside_live(
+    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, candidate: Side
+) -> Backtested | NotTested:
+    live = live_side(store, row.target)
+    if live is None:
+        return NotTested(Why.NOTHING_TO_LOSE, "no baseline")
+    if live.release == candidate.release:
+        return NotTested(Why.NOTHING_TO_LOSE, "this very release is live")
+    found = compare_on_held_out(store, settings, row, day, candidate=candidate, baseline=live)
+    return found if isinstance(found, NotTested) else _measured(found)
+
+
+def _hold_out(
+    store: ObjectStore, target: Target, day: date, limits: BacktestSettings, *, candidate: Side, baseline: Side
+) -> HeldOut | None:
+    """Return what neither side has seen; the last part of the day is unseen by the candidate once it is built anew."""
+    seen = [*candidate.inputs, *baseline.inputs]
+    return hold_out_next_day(store, target, day, seen=seen) or hold_out_part(
+        store, target, day, share=limits.held_out_share, seen=baseline.inputs
+    )
+
+
+def _deadline(seconds: float) -> Callable[[], None]:
+    started = monotonic()
+
+    def go_on() -> None:
+        if monotonic() - started > seconds:
+            raise LimitExceededError(
+                f"it took longer than gates.backtest.max_seconds ({seconds:g}): raise it, or lower max_samples"
+            )
+
+    return go_on
+
+
+def _protocol(limits: BacktestSettings, held: HeldOut) -> Protocol:
+    """Return how sides are compared; a stand-in may lose as much more as it lacks of a day that live has whole."""
+    kept = 1.0 if held.since is None else 1 - limits.held_out_share
+    return Protocol(
+        k=limits.k,
+        delta=1 - (1 - limits.delta) * kept,
+        min_samples=limits.min_samples,
+        rounds=limits.rounds,
+        seed=limits.seed,
+        level=limits.level,
+    )
+
+
+def _measured(outcome: Outcome) -> Backtested:
+    """Return what the gates judge: numbers without frames."""
+    measured = {
+        one.name: Measured(
+            outcome.sessions,
+            one.candidate.ndcg,
+            one.live.ndcg,
+            one.low,
+            one.high,
+            one.allowed,
+            worse=_STANDINGS[one.standing],
+        )
+        for one in outcome.compared
+    }
+    facts: dict[str, Scalar] = {**outcome.held_out.facts, "sessions": outcome.sessions, "live": outcome.baseline}
+    for one in outcome.compared:
+        facts |= _numbers(one)
+    return Backtested(outcome.baseline, outcome.held_out.told, measured, facts)
+
+
+def _numbers(one: Compared) -> dict[str, Scalar]:
+    return {
+        f"hit_rate/{one.name}": one.candidate.hit_rate,
+        f"mrr/{one.name}": one.candidate.mrr,
+        f"ndcg/{one.name}": one.candidate.ndcg,
+        f"coverage/{one.name}": one.candidate.coverage,
+        f"live_ndcg/{one.name}": one.live.ndcg,
+        f"difference/{one.name}": one.difference,
+    }
