@@ -7,14 +7,16 @@ from itertools import islice
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import clock, instant_type, json_option, open_place, target_options
+from recsys_assets.cli.options import Place, clock, instant_type, json_option, open_place, target_options
 from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import KindDiff, diff
 from recsys_assets.manifest.history import LiveAt, live_at
 from recsys_assets.manifest.hold import is_loud
 from recsys_assets.manifest.journal import newest_first
 from recsys_assets.manifest.staleness import Freshness
-from recsys_assets.manifest.status import TargetStatus
+from recsys_assets.manifest.status import TargetStatus, served_targets
 from recsys_assets.manifest.verify import verify
 from recsys_assets.stages.freshness import look_at_targets
 
@@ -23,12 +25,15 @@ from recsys_assets.stages.freshness import look_at_targets
 @target_options
 @json_option
 def show_status(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt."""
-    place, now = open_place(config=config, tenant=tenant, surface=surface), clock()
-    rows = [place.settings.find(target.tenant, target.surface) for target in place.targets]
-    found = look_at_targets(place.store, place.settings, rows, now=now)
+    """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
+
+    A target that is served and not in the configuration is shown as that; `retire` ends it.
+    """
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    targets = place.targets if tenant is not None else (*place.targets, *_unconfigured(place))
+    found = look_at_targets(place.store, place.settings, targets, now=clock())
     if as_json:
-        print_json([{**_fields(row), "freshness": age} for row, age in found])
+        print_json([{**_fields(row), "freshness": age, "configured": age is not None} for row, age in found])
     else:
         columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
         print_table("", columns, [_status_row(row, age) for row, age in found])
@@ -142,7 +147,17 @@ def _fields(row: TargetStatus) -> dict[str, object]:
     return {field.name: getattr(row, field.name) for field in fields(row)}
 
 
-def _status_row(row: TargetStatus, age: Freshness) -> tuple[object, ...]:
+def _unconfigured(place: Place) -> list[Target]:
+    """Return the targets that are served and not in the configuration; where they cannot be listed, say so."""
+    known = {(target.tenant, target.surface) for target in place.targets}
+    try:
+        return [found for found in served_targets(place.store) if (found.tenant, found.surface) not in known]
+    except RecsysAssetsError as error:
+        click.echo(f"targets that are not in the configuration cannot be told: {error}", err=True)
+        return []
+
+
+def _status_row(row: TargetStatus, age: Freshness | None) -> tuple[object, ...]:
     hold = None
     if row.hold is not None:
         loud = "FORGOTTEN? " if is_loud(row.hold, now=clock()) else ""
@@ -152,7 +167,7 @@ def _status_row(row: TargetStatus, age: Freshness) -> tuple[object, ...]:
     consumers = row.consumers.told if row.consumers else None
     problems = "; ".join(row.problems)
     target, release = f"{row.tenant}/{row.surface}", short(row.release)
-    stale = "no" if age.fresh else f"{age.cause.value}: {age.why}"
+    stale = "not configured" if age is None else "no" if age.fresh else f"{age.cause.value}: {age.why}"
     return target, release, row.data_through, stale, hold, told, consumers, problems
 
 

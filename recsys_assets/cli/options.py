@@ -1,6 +1,7 @@
 """Options that mean the same in every command, and what they stand for."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -10,10 +11,11 @@ import click
 from recsys_assets.config.reading import load_settings
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
-from recsys_assets.errors import ConfigurationError
+from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.layout import journal_key
 from recsys_assets.manifest.roots import Retention
 from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.retention import retention
@@ -39,8 +41,10 @@ class Place:
         return self.targets[0]
 
     def retention(self, target: Target) -> Retention:
-        """Return how much of the past of a target is kept."""
-        return retention(self.settings, self.settings.find(target.tenant, target.surface))
+        """Return how much of the past of a target is kept; of one that is not configured, as of all."""
+        rows = self.settings.targets
+        row = next((r for r in rows if (r.tenant, r.surface) == (target.tenant, target.surface)), None)
+        return retention(self.settings, row)
 
 
 class _Day(click.ParamType[date]):
@@ -100,10 +104,19 @@ def actor_options(command: F) -> F:
 
 
 def open_place(*, config: str | None, tenant: str | None, surface: str | None) -> Place:
-    """Open the configured store, for the named target, or for every one when none is named."""
+    """Open the configured store, for the named target, or for every one when none is named.
+
+    A target that was taken out of the configuration can still be named: the store knows it by its journal.
+    """
     settings = load_settings(config)
-    rows = choose_targets(settings, tenant=tenant, surface=surface)
     store = open_configured_store(settings)
+    try:
+        rows = choose_targets(settings, tenant=tenant, surface=surface)
+    except ConfigurationError:
+        former = _find_former(store, tenant, surface)
+        if former is None:
+            raise
+        return Place(settings, store, (former,))
     return Place(settings, store, tuple(row.target for row in rows))
 
 
@@ -114,6 +127,14 @@ def choose_targets(settings: Settings, *, tenant: str | None, surface: str | Non
     if tenant is None or surface is None:
         raise ConfigurationError("name both --tenant and --surface, or neither for every target")
     return (settings.find(tenant, surface),)
+
+
+def _find_former(store: ObjectStore, tenant: str | None, surface: str | None) -> Target | None:
+    """Return the named target if the store has its journal."""
+    with suppress(UnsafeNameError):
+        target = Target(tenant or "", surface or "")
+        return target if store.stat(journal_key(target, 1)) else None
+    return None
 
 
 def acting(actor: str | None, reason: str) -> Actor:

@@ -1,9 +1,10 @@
 """Retire a target: stop serving it on purpose, which taking it out of the configuration alone never does."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from recsys_assets.errors import RefusedError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.documents import JournalEntry
 from recsys_assets.manifest.hold import place_hold
@@ -33,7 +34,10 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
     current = read_current(store, target)
     if current is None:
         raise RefusedError(f"{target}: nothing is live, so nothing can be retired")
-    told = f"retired: release {current.release_id[:12]} is served no more; `restore-pointer` and `release-hold` undo it"
+    told = (
+        f"retired: release {current.release_id[:12]} is served no more; `restore-pointer` and `release-hold` undo it, "
+        "until `collect --apply` for this target takes its artifacts, a grace from now at the earliest"
+    )
     if dry_run:
         return Retired(f"dry run: {told}", None)
     place_hold(store, target, by=by, now=now)
@@ -42,3 +46,16 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
     entry = journal.append(store, target, entry, after=journal.tail(store, target))
     store.delete(pointer_key(target))
     return Retired(told, entry)
+
+
+def retired_at(store: ObjectStore, target: Target) -> datetime | None:
+    """Return since when a target without a pointer is retired, or None if it was lost some other way.
+
+    The journal tells: after a retirement nothing moved the pointer.
+    """
+    for entry in journal.newest_first(store, target):
+        if entry.action == RETIRE and entry.outcome == journal.DONE:
+            return parse_rfc3339(entry.at)
+        if entry.changed or entry.action == journal.LOST:
+            return None
+    return None

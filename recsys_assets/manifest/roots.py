@@ -14,6 +14,7 @@ from recsys_assets.manifest.labels import Labelled, labelled
 from recsys_assets.manifest.layout import intent_prefix, release_key, staged_prefix, sweep_key
 from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.manifest.retire import retired_at
 from recsys_assets.storage.store import ObjectStore
 
 KEEP = 7
@@ -33,7 +34,6 @@ class Retention:
 class Roots:
     """What is kept of a target: each release and each blob (kind, version), with the reason; and outlived intents."""
 
-    live: Current
     releases: Mapping[str, str]
     blobs: Mapping[tuple[str, str], str]
     named: Mapping[tuple[str, str], str]  # the part of `blobs` that a release names: all of it must be in a listing
@@ -51,14 +51,9 @@ def read_roots(
     intents = _intents(store, target, sweeping=sweeping)  # before the pointer: a change leaves the one for the other
     live = read_current(store, target)
     if live is None:
-        raise RefusedError(
-            f"{target}: nothing live found: the root is wrong, or the pointer must be restored; nothing is collected"
-        )
+        return _roots_of_retired(store, target, intents, retention, now=now)
     releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace)
-    named: dict[tuple[str, str], str] = {}
-    for release_id, why in releases.items():
-        for ref in refs_of(_must_read(store, target, release_id)):
-            named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {why}")
+    named = _named(store, target, releases)
     blobs = dict(named)
     stale = tuple(key for key, intent in intents.items() if now - parse_rfc3339(intent.at) > retention.grace)
     for key, intent in intents.items():
@@ -67,7 +62,41 @@ def read_roots(
     since = date.fromisoformat(_must_read(store, target, live.release_id).data_through)
     for day, ref in _staged(store, target, since=since):
         _add(blobs, (ref,), f"staged for {day}")
-    return Roots(live, releases, blobs, named, stale)
+    return Roots(releases, blobs, named, stale)
+
+
+def _roots_of_retired(
+    store: ObjectStore, target: Target, intents: Mapping[str, Intent], retention: Retention, *, now: datetime
+) -> Roots:
+    """Return what is kept of a target that was retired a grace ago: what is pinned, and what an announcement names.
+
+    There is no pointer whose swap would fence off a change that is under way. So every announcement counts, however
+    old: a change writes its own before it looks for a collection, and a collection writes its own before it reads them.
+    """
+    retired = retired_at(store, target)
+    if retired is None:
+        raise RefusedError(
+            f"{target}: nothing live found: the root is wrong, or the pointer must be restored; nothing is collected"
+        )
+    if now - retired < retention.grace:
+        raise RefusedError(
+            f"{target} was retired at {retired}: what it served can be put back until {retired + retention.grace}, and "
+            "is collected from then on; nothing is collected"
+        )
+    releases = dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
+    named = _named(store, target, releases)
+    blobs = dict(named)
+    for key, intent in intents.items():
+        _add(blobs, intent.refs, f"announced by {key}: {intent.action} by {intent.actor}; remove it if that is over")
+    return Roots(releases, blobs, named, ())
+
+
+def _named(store: ObjectStore, target: Target, releases: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    named: dict[tuple[str, str], str] = {}
+    for release_id, why in releases.items():
+        for ref in refs_of(_must_read(store, target, release_id)):
+            named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {why}")
+    return named
 
 
 def retained_releases(

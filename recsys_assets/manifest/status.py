@@ -15,9 +15,11 @@ from recsys_assets.manifest.hold import is_loud, read_hold
 from recsys_assets.manifest.journal import LOST, newest_first
 from recsys_assets.manifest.judgement import ending, is_standing
 from recsys_assets.manifest.labels import Labelled, find_label
+from recsys_assets.manifest.layout import POINTERS, target_of_pointer
 from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.recovery import Told, is_replay, is_untold, read_told
 from recsys_assets.manifest.releases import find_release, refs_of
+from recsys_assets.manifest.retire import retired_at
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.once import ReadOnce
 from recsys_assets.storage.store import ObjectStore
@@ -52,6 +54,12 @@ def status(store: ObjectStore, targets: Iterable[Target], *, now: datetime) -> t
     return fan_out(lambda target: status_of(ReadOnce(store), target, now=now), tuple(targets))
 
 
+def served_targets(store: ObjectStore) -> tuple[Target, ...]:
+    """Return every target that has a pointer, configured or not, by one listing."""
+    found = (target_of_pointer(item.key) for item in store.list(POINTERS))
+    return tuple(target for target in found if target is not None)
+
+
 def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetStatus:
     """Return how one target stands."""
     problems: list[str] = []
@@ -67,7 +75,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     consumers = _or_note(problems, lambda: convergence(store, target, current.release_id if current else None, now=now))
     if consumers is not None:
         problems += consumers.faults
-    if told is not None:
+    if told is not None and (current is not None or _or_note(problems, lambda: retired_at(store, target)) is None):
         problems += _journal_problems(current, told)
     if hold is not None and is_loud(hold, now=now):
         problems.append(f"held since {hold.at} by {hold.actor} ({hold.reason}): forgotten? It ends when {ending(hold)}")

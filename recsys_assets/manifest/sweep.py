@@ -8,12 +8,14 @@ import msgspec
 
 from recsys_assets.errors import ConflictError
 from recsys_assets.identity import Target, rfc3339
+from recsys_assets.manifest import journal
 from recsys_assets.manifest.change import Change
 from recsys_assets.manifest.documents import Sweep, Taken
 from recsys_assets.manifest.encoding import MAX_DOCUMENT_BYTES, create_document, decode, encode, find_document
 from recsys_assets.manifest.faults import reach
 from recsys_assets.manifest.hold import swap_to_itself
 from recsys_assets.manifest.layout import blob_key, sweep_key, trash_record_key
+from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.roots import HORIZON, Retention, Roots, horizon, read_roots
 from recsys_assets.manifest.trash import move_to_trash, take_back
 from recsys_assets.storage.store import ObjectStore
@@ -70,6 +72,9 @@ def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken
 
 def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
     """Swap the pointer to itself, and tell the horizon: nothing goes before the journal says what is not kept."""
+    if read_current(change.store, change.target) is None:  # retired: nothing to swap, and nothing of before is kept
+        _tell_end(change)
+        return
     left_since = change.now() - retention.grace
     for _ in range(FENCES):
         entry = swap_to_itself(
@@ -80,6 +85,18 @@ def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
         if entry.sequence and HORIZON in entry.details:
             return  # else a crash, or somebody who found the swap before we told it: it is told, but not the horizon
     raise ConflictError(f"{change.target}: the journal does not tell the horizon; nothing was taken: collect again")
+
+
+def _tell_end(change: Change) -> None:
+    """Tell that no entry so far keeps a release: should the target ever ship again, its past is not counted."""
+    store, target, by = change.store, change.target, change.by
+    last = journal.tail(store, target)
+    details = {HORIZON: last.sequence + 1 if last else 0}
+    told = "collects what a retired target left"
+    entry = journal.entry_of(
+        action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=None, told=told, details=details
+    )
+    journal.append(store, target, entry, after=last)
 
 
 def _record(change: Change, sweep: Sweep) -> None:

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.identity import Target
 from recsys_assets.manifest.staleness import Freshness, RawInput, explain_freshness, wanted_at
 from recsys_assets.manifest.status import TargetStatus, status_of
 from recsys_assets.sources.finding import find_inputs
@@ -31,15 +32,19 @@ def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, no
 
 
 def look_at_targets(
-    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], *, now: datetime
-) -> tuple[tuple[TargetStatus, Freshness], ...]:
-    """Return how every target stands and how fresh it is, several looked at at once, each object read once."""
+    store: ObjectStore, settings: Settings, targets: Sequence[Target], *, now: datetime
+) -> tuple[tuple[TargetStatus, Freshness | None], ...]:
+    """Return how every target stands and how fresh it is, several looked at at once, each object read once.
 
-    def look(row: TargetSettings) -> tuple[TargetStatus, Freshness]:
-        once = ReadOnce(store)
-        return status_of(once, row.target, now=now), freshness(once, settings, row, now=now)
+    How fresh one must be that is not in the configuration, nobody has said: None.
+    """
+    rows = {(row.tenant, row.surface): row for row in settings.targets}
 
-    return fan_out(look, rows)
+    def look(target: Target) -> tuple[TargetStatus, Freshness | None]:
+        once, row = ReadOnce(store), rows.get((target.tenant, target.surface))
+        return status_of(once, target, now=now), freshness(once, settings, row, now=now) if row else None
+
+    return fan_out(look, targets)
 
 
 def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawInput:

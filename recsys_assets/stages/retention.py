@@ -7,7 +7,7 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.manifest.roots import Retention
 
 
-def retention(settings: Settings, row: TargetSettings) -> Retention:
-    """Return the retention of one target: so many releases, and the grace."""
-    kept = settings.retention_for(row)
+def retention(settings: Settings, row: TargetSettings | None) -> Retention:
+    """Return the retention of one target, or of one without a row: so many releases, and the grace."""
+    kept = settings.retention_for(row) if row else settings.retention
     return Retention(kept.keep, timedelta(hours=kept.grace_hours))
