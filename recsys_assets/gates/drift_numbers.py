@@ -1,13 +1,12 @@
 """How far the rows of an artifact lie from the rows of the live one: numbers only, no limits."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from recsys_assets.artifacts.rows import Rows
+from recsys_assets.artifacts.rows import Numbers, Rows
+from recsys_assets.gates.drift_scan import count_pairs
 
 ITEM = "item_id"
 FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
@@ -106,36 +105,22 @@ def _spearman(both: pl.DataFrame) -> float | None:
 
 
 def _churn(rows: Rows, live: Rows) -> float | None:
-    keys = _numbered(rows.key_ids, live.key_ids)
-    members = _numbered(rows.member_ids, live.member_ids)
-    shared = np.intersect1d(keys[0][rows.keys], keys[1][live.keys])
-    new, old = (
-        _pairs(one, keys[side], members[side], shared=shared, width=len(rows.member_ids) + len(live.member_ids))
-        for side, one in enumerate((rows, live))
-    )
-    kept = len(np.intersect1d(new, old))
-    either = len(new) + len(old) - kept
-    return 1 - kept / either if either else None
+    ids = pl.DataFrame({"id": rows.member_ids}).with_row_index("code")
+    known = pl.DataFrame({"id": live.member_ids}).join(ids, on="id", how="left", maintain_order="left")["code"]
+    unknown = pl.Series(np.arange(len(ids), len(ids) + len(known), dtype=np.uint32))
+    codes = known.zip_with(known.is_not_null(), unknown).to_numpy()
+    kept, either = count_pairs((rows.offsets, rows.members), (live.offsets, codes[live.members]), _shared(rows, live))
+    return float(1 - kept / either) if either else None
 
 
-def _numbered(ids: pl.Series, live: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for the codes of either dictionary, numbers that are the same for the same id."""
-    together = pl.concat([ids, live]).unique().sort()
-    return _places(together, ids), _places(together, live)
-
-
-def _places(together: pl.Series, ids: pl.Series) -> NDArray[np.int64]:
-    places: NDArray[Any] = np.asarray(together.search_sorted(ids, descending=False).to_numpy())
-    return places.astype(np.int64)
-
-
-def _pairs(
-    rows: Rows, keys: NDArray[np.int64], members: NDArray[np.int64], *, shared: NDArray[np.int64], width: int
-) -> NDArray[np.int64]:
-    """Return each distinct (key, member) of the shared keys as one number."""
-    lists = np.repeat(keys[rows.keys], np.diff(rows.offsets))
-    pairs = lists * max(width, 1) + members[rows.members]
-    return np.unique(pairs[np.isin(lists, shared)])
+def _shared(rows: Rows, live: Rows) -> tuple[Numbers, Numbers]:
+    """Return the lists of either side that have the same key."""
+    sides = [
+        pl.DataFrame({"key": one.key_ids.gather(pl.Series(one.keys)), side: np.arange(len(one.keys))})
+        for side, one in (("new", rows), ("live", live))
+    ]
+    both = sides[0].join(sides[1], on="key")
+    return both["new"].to_numpy(), both["live"].to_numpy()
 
 
 def _gini(items: pl.DataFrame) -> float:

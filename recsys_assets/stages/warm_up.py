@@ -11,11 +11,18 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.config.reading import parse_settings
 from recsys_assets.config.settings import Settings
+from recsys_assets.gates.drift_numbers import Baseline, measure_drift
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import StagedArtifact
+from recsys_assets.manifest.encoding import read_document
+from recsys_assets.manifest.layout import staged_key
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import build_canonical, judge_canonical
 from recsys_assets.stages.raw import build_raw
+from recsys_assets.stages.stored_rows import read_rows
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
@@ -51,6 +58,14 @@ def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore |
     for kind in settings.artifacts.kinds:
         build_artifact(store, settings, row, kind, days[-1], run_id="warm-up")
         judge_artifact(store, settings, row, kind, days[-1])
+        _measure_drift(store, row.target, kind, days[-1])
+
+
+def _measure_drift(store: ObjectStore, target: Target, kind: str, day: date) -> None:
+    """Hold an artifact against itself, as its gates hold it against the live one when there is one."""
+    ref = read_document(store, staged_key(target, day, kind), StagedArtifact).ref
+    rows = read_rows(store, target, ref, KINDS[kind].shape)[1]
+    measure_drift(rows, Baseline("", rows, rows.member_ids), top_items=1)
 
 
 def _events(day: date) -> str:

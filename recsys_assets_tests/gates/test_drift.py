@@ -176,6 +176,17 @@ def test_churn_counts_the_members_of_lists_that_both_have():
     assert drift.churn == pytest.approx(1 / 3)  # (a, b), (b, a) stay, (a, c) goes; x, y and c have no list on one side
 
 
+@pytest.mark.parametrize("kind", ["cooc", "implicit", "session_seq"])
+@given(before=event_rows, after=event_rows)
+def test_churn_is_the_jaccard_distance_of_pairs_over_shared_keys(kind, before, after):
+    live, made = (rows_of(kind, events_of(rows)) for rows in (before, after))
+    sides = [rows.frame()[:, :2].rows() for rows in (live, made)]
+    shared = {key for key, _ in sides[0]} & {key for key, _ in sides[1]}
+    left, right = ({(key, member) for key, member in side if key in shared and member} for side in sides)
+    expected = 1 - len(left & right) / len(left | right) if left | right else None
+    assert measure_drift(made, baseline(live), top_items=5).churn == expected
+
+
 @pytest.mark.parametrize("kind", ["popularity", "cooc", "implicit", "session_seq"])
 @given(rows=event_rows)
 def test_rows_do_not_drift_from_themselves(kind, rows):
