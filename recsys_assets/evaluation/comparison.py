@@ -34,14 +34,14 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """One recommender on both sides; `low` and `high` bound the candidate's nDCG minus live's; `allowed` may be lost."""
+    """One recommender on both sides; `low` and `high` bound the candidate's nDCG minus live's."""
 
     name: str
     candidate: Scores
     live: Scores
     low: float
     high: float
-    allowed: float
+    allowed: float  # the difference, 0 or negative, that is not yet worse
     standing: Standing
 
     @property

@@ -1,6 +1,6 @@
 """The back-test of a day: what it staged, or a stand-in for it, beside a release that serves, on events of neither."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from time import monotonic
@@ -14,27 +14,15 @@ from recsys_assets.evaluation.tasks import next_item_tasks
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why, judge_backtest
 from recsys_assets.gates.policy import backtest_policy
-from recsys_assets.identity import Target, Window
-from recsys_assets.manifest.documents import Input, StagedArtifact
-from recsys_assets.manifest.encoding import find_document
-from recsys_assets.manifest.layout import staged_key
-from recsys_assets.manifest.pointer import read_current, release_id_of
-from recsys_assets.manifest.releases import read_release
+from recsys_assets.identity import Window
+from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.serving.trial import load_trial
 from recsys_assets.stages.holding_out import HeldOut, hold_out_next_day, hold_out_part
+from recsys_assets.stages.sides import Side, live_side, staged_inputs
 from recsys_assets.stages.stand_in import build_stand_in
 from recsys_assets.storage.store import ObjectStore
 
 _STANDINGS = {Standing.WORSE: True, Standing.NOT_WORSE: False, Standing.INCONCLUSIVE: None}
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One side of a comparison: its release, its artifacts by kind, and what they were made from."""
-
-    release: str
-    versions: Mapping[str, str]
-    inputs: Collection[Input]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +62,7 @@ def compare_on_held_out(
     *,
     candidate: Side,
     baseline: Side,
+    next_day_only: bool = False,
 ) -> Outcome | NotTested:
     """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
 
@@ -83,7 +72,11 @@ def compare_on_held_out(
     """
     limits = settings.gates_for(row).backtest
     go_on = _deadline(limits.max_seconds)
-    held = _hold_out(store, row.target, day, limits, candidate=candidate, baseline=baseline)
+    seen = [*candidate.inputs, *baseline.inputs]
+    held = hold_out_next_day(store, row.target, day, seen=seen)
+    if held is None and not next_day_only:
+        # The candidate has seen its own last day, but a stand-in that is built without the end of it has not.
+        held = hold_out_part(store, row.target, day, share=limits.held_out_share, seen=baseline.inputs)
     if held is None:
         told = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
         return NotTested(Why.INCONCLUSIVE, told)
@@ -99,25 +92,6 @@ def compare_on_held_out(
     return Outcome(held, baseline.release, len(tasks.tasks), tuple(compared))
 
 
-def staged_inputs(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> list[Input]:
-    """Return everything that the artifacts which a day staged were made from."""
-    return [
-        one
-        for kind in kinds
-        if (staged := find_document(store, staged_key(target, day, kind), StagedArtifact)) is not None
-        for one in staged.inputs
-    ]
-
-
-def live_side(store: ObjectStore, target: Target) -> Side | None:
-    """Return the live release as a side, or None if nothing is live; raises what its record's reading raises."""
-    current = read_current(store, target)
-    if current is None:
-        return None
-    record = read_release(store, target, current.release_id)
-    return Side(record.id, current.versions, [one for member in record.members for one in member.inputs])
-
-
 def _beside_live(
     store: ObjectStore, settings: Settings, row: TargetSettings, day: date, candidate: Side
 ) -> Backtested | NotTested:
@@ -128,16 +102,6 @@ def _beside_live(
         return NotTested(Why.NOTHING_TO_LOSE, "this very release is live")
     found = compare_on_held_out(store, settings, row, day, candidate=candidate, baseline=live)
     return found if isinstance(found, NotTested) else _measured(found)
-
-
-def _hold_out(
-    store: ObjectStore, target: Target, day: date, limits: BacktestSettings, *, candidate: Side, baseline: Side
-) -> HeldOut | None:
-    """Return what neither side has seen; the last part of the day is unseen by the candidate once it is built anew."""
-    seen = [*candidate.inputs, *baseline.inputs]
-    return hold_out_next_day(store, target, day, seen=seen) or hold_out_part(
-        store, target, day, share=limits.held_out_share, seen=baseline.inputs
-    )
 
 
 def _deadline(seconds: float) -> Callable[[], None]:
