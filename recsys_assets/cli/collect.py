@@ -13,7 +13,9 @@ from recsys_assets.manifest.collect import Collection, collect, explain, restore
 @click.option("--actor", help="who; else this account and host")
 @json_option
 @click.option("--apply", is_flag=True, help="do it; else only say what would be collected")
-@click.option("--dry-run", is_flag=True, help="say what would be collected: the default")
+@click.option(
+    "--dry-run", is_flag=True, help="say what would be collected: the default; or what --restore would take back"
+)
 @click.option("--restore", "restore_key", metavar="KEY", help="take one object (or all: '') back out of the trash")
 @click.option("--explain", "explain_key", metavar="KEY", help="why an object is kept, or why not")
 def run_collect(  # noqa: PLR0913 - one parameter an option
@@ -29,8 +31,8 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
     explain_key: str | None,
 ) -> int:
     """Move artifacts that no retained release needs to the trash, and empty what has lain there for its grace."""
-    if sum((apply, dry_run, restore_key is not None, explain_key is not None)) > 1:
-        raise click.UsageError("--apply, --dry-run, --restore and --explain exclude each other")
+    if sum((apply, restore_key is not None, explain_key is not None)) > 1 or (apply and dry_run):
+        raise click.UsageError("--apply, --restore and --explain exclude each other, and --dry-run excludes --apply")
     place = open_place(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "collection by command")
     if explain_key is not None:
@@ -38,9 +40,9 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
         print_json({"key": explain_key, "told": told}) if as_json else click.echo(told)
         return 0
     if restore_key is not None:
-        back = restore(place.store, place.target, by=by, now=clock, key=restore_key or None)
+        back = restore(place.store, place.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
         print_json(back) if as_json else click.echo("\n".join(back) or "nothing to restore")
-        return 0 if back else EXIT_REFUSED
+        return 0 if back or not restore_key else EXIT_REFUSED
     found = {
         t: collect(place.store, t, by=by, now=clock, retention=place.retention(t), apply=apply) for t in place.targets
     }

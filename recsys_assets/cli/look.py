@@ -8,7 +8,7 @@ import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import Place, clock, instant_type, json_option, open_place, target_options
-from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.cli.output import print_json, print_table, short, to_the_second
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import KindDiff, diff
@@ -161,9 +161,9 @@ def _status_row(row: TargetStatus, age: Freshness | None) -> tuple[object, ...]:
     hold = None
     if row.hold is not None:
         loud = "FORGOTTEN? " if is_loud(row.hold, now=clock()) else ""
-        hold = f"{loud}by {row.hold.actor} since {row.hold.at}: {row.hold.reason}"
+        hold = f"{loud}by {row.hold.actor} since {to_the_second(row.hold.at)}: {row.hold.reason}"
     last = row.last
-    told = f"{last.action} {last.outcome} at {last.at}: {last.details.get('told', '')}" if last else None
+    told = f"{last.action} {last.outcome} at {to_the_second(last.at)}: {last.details.get('told', '')}" if last else None
     consumers = row.consumers.told if row.consumers else None
     problems = "; ".join(row.problems)
     target, release = f"{row.tenant}/{row.surface}", short(row.release)

@@ -1,5 +1,6 @@
 """What commands print: tables for people, or one JSON document for programs."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 def short(identifier: str | None) -> str:
     """Return the beginning of a hash, or a dash for none."""
     return identifier[:SHORT] if identifier else "-"
+
+
+def to_the_second(instant: str) -> str:
+    """Return an RFC 3339 instant without its fraction, for people; JSON keeps all of it."""
+    return re.sub(r"\.\d+", "", instant, count=1)
 
 
 def _cell(value: object) -> str:

@@ -26,7 +26,7 @@ from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.recovery import recover
 from recsys_assets.manifest.roots import Retention, Roots, read_roots
 from recsys_assets.manifest.sweep import COLLECT, announce_sweep, carry_out
-from recsys_assets.manifest.trash import empty_sweep, take_back, trashed
+from recsys_assets.manifest.trash import empty_sweep, is_trashed, take_back, trashed
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import Listed, ObjectStore
 
@@ -106,14 +106,21 @@ def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retenti
     return f"{key} is not needed by anything: the next collection takes it into the trash"
 
 
-def restore(store: ObjectStore, target: Target, *, by: Actor, now: Clock, key: str | None = None) -> tuple[str, ...]:
+def restore(
+    store: ObjectStore, target: Target, *, by: Actor, now: Clock, key: str | None = None, dry_run: bool = False
+) -> tuple[str, ...]:
     """Take everything in the trash, or the one artifact that `key` names, back to its place; return the keys."""
     back: list[str] = []
     for sweep in trashed(store, target):
         for taken in sweep.taken:
             place = blob_key(target, taken.kind, taken.version)
-            if key in {None, place} and place not in back and take_back(store, target, sweep.id, taken):
+            wanted = key in {None, place} and place not in back
+            if wanted and (
+                is_trashed(store, target, sweep.id, taken) if dry_run else take_back(store, target, sweep.id, taken)
+            ):
                 back.append(place)
+    if dry_run:
+        return tuple(back)
     change = Change(store, target, COLLECT, by, now)
     _append(change, f"took {len(back)} artifacts back from the trash", {"restored": len(back)})
     return tuple(back)

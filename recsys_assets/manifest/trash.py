@@ -23,6 +23,11 @@ def move_to_trash(store: ObjectStore, target: Target, sweep_id: str, taken: Take
         store.delete(key)
 
 
+def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
+    """Tell whether the trash holds one blob that a sweep took."""
+    return store.stat(trashed_key(target, sweep_id, taken.kind, taken.version)) is not None
+
+
 def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
     """Copy one blob out of the trash to its place, and tell whether it was there to copy."""
     try:

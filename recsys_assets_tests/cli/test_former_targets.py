@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.identity import Target
+from recsys_assets.manifest.collect import collect
+from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
@@ -98,6 +101,29 @@ def test_it_is_retired_put_back_retired_and_collected(place, capsys):
     assert [row["surface"] for row in json.loads(capsys.readouterr().out)] == ["home"]
     with pytest.raises(RefusedError, match="cannot be served"):
         call("restore-pointer", *NAMED, *WHY)
+
+
+def test_what_was_collected_of_it_is_taken_back_out_of_the_trash_and_served_again(place, capsys):
+    assert call("retire", *NAMED, *WHY) == 0
+    by = Actor("cron", "daily")
+    collect(place, CART, by=by, now=lambda: datetime.now(UTC) + timedelta(days=2), apply=True)
+    capsys.readouterr()
+    for words in (("--dry-run",), ()):
+        assert list(place.list("artifacts/shop/cart/")) == []
+        assert call("collect", *NAMED, "--restore", "", *words, "--json") == 0
+        assert len(json.loads(capsys.readouterr().out)) == 4
+    assert call("restore-pointer", *NAMED, *WHY) == 0
+    assert call("verify", *NAMED) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("--restore", ""), 0), (("--restore", "artifacts/shop/home/cooc/x.json"), 1)],
+    ids=["nothing in the trash is a no-op", "one that is not there is a refusal"],
+)
+def test_taking_back_what_the_trash_does_not_hold(place, words, code):
+    assert place is not None
+    assert call("collect", "--tenant", "shop", "--surface", "home", *words) == code
 
 
 @pytest.mark.parametrize(
