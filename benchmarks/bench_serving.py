@@ -8,7 +8,6 @@ Blobs are of the given size each, with short rows (the worst case for an index) 
 import argparse
 import gc
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -25,6 +24,17 @@ from recsys_assets.storage.filesystem import FilesystemStore
 
 TARGET = Target("shop", "home")
 ROUNDS = 3
+COLUMNS = (
+    "rows of the blob",
+    "MB",
+    "load s",
+    "held, blob = 1",
+    "peak, blob = 1",
+    "lookups/s",
+    "idle poll us",
+    "a lookup us: median / 99 %",
+    "while reloading: median / 99 % / worst",
+)
 PACE_SECONDS = 0.0005
 
 
@@ -143,12 +153,18 @@ def measure(case, megabytes, folder):
     seconds = min(loaded(store)[1] for _ in range(ROUNDS))
     quiet = latencies(reader, case.kind, seconds=3)
     busy = during_reload(store, reader, case, pointers)
-    rate = f"{seconds:.3f} s ({size / 1e6 / seconds:.0f} MB/s)"
-    print(f"{case.name}: {size / 1e6:.1f} MB, {len(artifact.rows):,} rows of {case.kind}")
-    print(f"  load {rate}; held {held / size:.2f}x, peak {peak / size:.2f}x the blob")
-    print(f"  {lookups(reader, case.kind):,.0f} lookups/s; idle poll of a folder {idle_poll(reader):.0f} us")
-    print(f"  a lookup p50/p99: quiet {quiet[len(quiet) // 2]:.0f}/{p99(quiet):.0f} us, ", end="")
-    print(f"while reloading {busy[len(busy) // 2]:.0f}/{p99(busy):.0f} us, worst {busy[-1]:.0f} us")
+    cells = (
+        f"{case.name}, {len(artifact.rows):,} of {case.kind}",
+        f"{size / 1e6:.1f}",
+        f"{seconds:.3f}",
+        f"{held / size:.2f}",
+        f"{peak / size:.2f}",
+        f"{lookups(reader, case.kind):,.0f}",
+        f"{idle_poll(reader):.0f}",
+        f"{quiet[len(quiet) // 2]:.0f} / {p99(quiet):.0f}",
+        f"{busy[len(busy) // 2]:.0f} / {p99(busy):.0f} / {busy[-1]:.0f}",
+    )
+    print(f"| {' | '.join(cells)} |")
 
 
 def hundred_readers(folder):
@@ -162,14 +178,14 @@ def hundred_readers(folder):
     for reader in readers:
         reader.refresh()
     polling = time.perf_counter() - begin
-    print(f"100 readers on one folder: first load {loading:.2f} s, then a round of idle polls {polling:.4f} s")
+    print(f"\n100 readers on one folder: first load {loading:.2f} s, then a round of idle polls {polling:.4f} s.")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=10)
     asked = parser.parse_args()
-    print(f"Python {sys.version.split()[0]}")
+    print(f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}")
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             measure(case, asked.megabytes, Path(folder) / case.kind)

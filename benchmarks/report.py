@@ -47,6 +47,12 @@ makes them; on the next day, which reads one day's events and 27 tallies. The ro
         """On a folder of this machine, with artifacts of three rows: the price of conditions, of fsync, of proofs and
 of the journal. Commands are processes of their own, start to end.""",
     ),
+    "bench_serving.py": (
+        "Serving",
+        """One process loads a release from a folder and answers from it: with short rows, the worst case for an index,
+and with long ones; alone, and while another thread loads one release after the other. A lookup is timed from the moment
+at which it was due, so that its wait for a turn counts.""",
+    ),
 }
 
 

@@ -66,6 +66,7 @@ def asides(chosen: argparse.Namespace) -> dict[str, str]:
         "bench_ingest.py": _table("bench_ingest.py", "--events", day, "--folder", str(chosen.data), *lines),
         "bench_windows.py": _table("bench_windows.py", "--events", str(int(day) // 10), "--data", str(chosen.data)),
         "bench_pointer.py": _table("bench_pointer.py"),
+        "bench_serving.py": _table("bench_serving.py"),
     }
 
 
