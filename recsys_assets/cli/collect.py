@@ -3,9 +3,12 @@
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import acting, clock, json_option, open_place, target_options
+from recsys_assets.cli.options import Place, acting, clock, json_option, open_place, target_options
 from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.errors import RefusedError
+from recsys_assets.identity import Target
 from recsys_assets.manifest.collect import Collection, collect, explain, restore
+from recsys_assets.manifest.journal import Actor
 
 
 @click.command("collect")
@@ -43,15 +46,38 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
         back = restore(place.store, place.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
         print_json(back) if as_json else click.echo("\n".join(back) or "nothing to restore")
         return 0 if back or not restore_key else EXIT_REFUSED
-    found = {
-        t: collect(place.store, t, by=by, now=clock, retention=place.retention(t), apply=apply) for t in place.targets
-    }
+    found = {target: _collect(place, target, by=by, apply=apply) for target in place.targets}
     if as_json:
-        print_json([{"tenant": t.tenant, "surface": t.surface, "collection": c} for t, c in found.items()])
+        print_json([_document(target, outcome) for target, outcome in found.items()])
     else:
-        for target, collection in found.items():
-            _print_collection(str(target), collection)
-    return 0
+        for target, outcome in found.items():
+            _print_outcome(str(target), outcome)
+    return EXIT_REFUSED if any(isinstance(outcome, RefusedError) for outcome in found.values()) else 0
+
+
+def _collect(place: Place, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:
+    """Return what came of it; a target that refuses keeps no other from being collected."""
+    try:
+        return collect(place.store, target, by=by, now=clock, retention=place.retention(target), apply=apply)
+    except RefusedError as refusal:
+        return refusal
+
+
+def _document(target: Target, outcome: Collection | RefusedError) -> dict[str, object]:
+    refused = isinstance(outcome, RefusedError)
+    return {
+        "tenant": target.tenant,
+        "surface": target.surface,
+        "collection": None if refused else outcome,
+        "refused": str(outcome) if refused else None,
+    }
+
+
+def _print_outcome(target: str, outcome: Collection | RefusedError) -> None:
+    if isinstance(outcome, RefusedError):
+        click.echo(f"refused: {outcome}", err=True)
+    else:
+        _print_collection(target, outcome)
 
 
 def _print_collection(target: str, found: Collection) -> None:
