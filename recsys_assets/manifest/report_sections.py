@@ -11,12 +11,19 @@ _DIGITS = 12
 
 
 def whole(report: GateReport) -> Section:
-    """Return what gates said of all artifacts together: a sentence each, and the numbers that they judged by."""
+    """Return what gates said of all artifacts together: a sentence each, and the numbers that they judged by.
+
+    Numbers are called `name`, or `name/kind` if they are of one kind: those stand in a column a kind.
+    """
+    found = [(*name.partition("/")[::2], value) for name, value in report.facts.items()]
+    kinds = dict.fromkeys(kind for _, kind, _ in found if kind)
+    values = {(name, kind): value for name, kind, value in found}
+    names = dict.fromkeys(name for name, _, _ in found)
     return Section(
         report.subject.capitalize(),
-        told=tuple(f"{finding.verdict.value}: {finding.message}" for finding in report.findings),
-        columns=("number", "value"),
-        rows=tuple(report.facts.items()),
+        told=tuple(f"{finding.gate} {finding.verdict.value}: {finding.message}" for finding in report.findings),
+        columns=("number", "all", *kinds) if found else (),
+        rows=tuple((name, *(values.get((name, kind)) for kind in ("", *kinds))) for name in names),
     )
 
 

@@ -11,8 +11,8 @@ from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import KindDiff
 from recsys_assets.manifest.layout import blob_key, release_key
-from recsys_assets.manifest.report_document import to_markdown
 from recsys_assets.manifest.report import report_release
+from recsys_assets.manifest.report_document import to_markdown
 from recsys_assets.manifest.report_words import tell_change
 from recsys_assets.serving.test_double import DAY, publish_fixture
 from recsys_assets.storage.memory import MemoryStore
@@ -97,7 +97,9 @@ def test_gates_stand_by_kind_and_what_did_not_pass_is_told_in_full(store, releas
         finding("drift_rows", Verdict.ADVISED, 9),
     )
     gates = GateReport("popularity", member.ref.version, findings)
-    whole = GateReport("rehearsal", "v", (finding("rehearsal_empty", Verdict.PASSED, 0.5),), facts={"asked/cooc": 7})
+    whole = GateReport(
+        "rehearsal", "v", (finding("rehearsal_empty", Verdict.PASSED, 0.5),), facts={"asked/cooc": 7, "seconds": 2}
+    )
     changed = msgspec.structs.replace(
         releases[1],
         members=(msgspec.structs.replace(member, gates=gates), releases[1].members[1]),
@@ -111,7 +113,9 @@ def test_gates_stand_by_kind_and_what_did_not_pass_is_told_in_full(store, releas
     assert gate.told == ("popularity: days advised: days says advised",)
     assert section(page, "Drift from live").rows == (("drift_rows", "9 (advised)", None),)
     rehearsal = section(page, "Rehearsal")
-    assert (rehearsal.told, rehearsal.rows) == (("passed: rehearsal_empty says passed",), (("asked/cooc", 7),))
+    assert rehearsal.told == ("rehearsal_empty passed: rehearsal_empty says passed",)
+    assert rehearsal.columns == ("number", "all", "cooc")
+    assert rehearsal.rows == (("asked", None, 7), ("seconds", 2, None))
     assert "popularity: days advised: days says advised" in to_markdown(page)
 
 
