@@ -114,6 +114,22 @@ def test_an_old_neighbour_gives_way_to_a_new_one():
     ]
 
 
+@pytest.mark.parametrize(
+    ("of", "first"),
+    [
+        pytest.param(Score.COUNT, "bag", id="count: what stands in every basket"),
+        pytest.param(Score.COSINE, "cup", id="cosine"),
+        pytest.param(Score.JACCARD, "cup", id="jaccard"),
+    ],
+)
+def test_a_score_prefers_what_belongs_together_to_what_is_everywhere(of, first):
+    baskets = [("tea", "bag", "cup")] * 3 + [("tea", "bag")] + [("bag", "x")] * 20
+    rows = [row(n, None, f"s{n}", item) for n, basket in enumerate(baskets) for item in basket]
+    kind = KINDS["cooc"]
+    found = kind.build(events_of(rows), kind.params(score=of), LIMITS).rows.frame()
+    assert found.filter(item_id="tea")["neighbor_id"][0] == first
+
+
 def test_shrinkage_of_a_count_is_refused():
     with pytest.raises(ValidationError, match="shrinkage means nothing to a count"):
         KINDS["cooc"].params(shrinkage=3)
