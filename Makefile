@@ -8,6 +8,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
+TEST_READY := .venv/.ready-test
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PORT ?= 3000
@@ -37,10 +38,15 @@ $(BENCH_READY): $(READY)
 	@$(PIP) install --constraint constraints.txt --group bench
 	@touch $@
 
-test: $(READY) ## Run the whole test suite, a process for each core
+# Spark's wheel is larger than all the rest together: only tests need it.
+$(TEST_READY): $(READY)
+	@$(PIP) install --constraint constraints.txt --group test-spark
+	@touch $@
+
+test: $(TEST_READY) ## Run the whole test suite, a process for each core
 	@$(PYTEST)
 
-check: $(READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
+check: $(TEST_READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -77,7 +83,7 @@ docs: $(READY) ## Build the documentation into ./site
 lock: ## Write constraints.txt anew: the newest versions that pyproject.toml allows
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip --quiet install --upgrade pip hatchling editables
-	@.venv-lock/bin/python -m pip --quiet install --editable . --group dev --group bench
+	@.venv-lock/bin/python -m pip --quiet install --editable . --group dev --group bench --group test-spark
 	@{ echo "# Every version as tested, for pip install --constraint. Written by: make lock"; \
 		.venv-lock/bin/python -m pip freeze --all --exclude-editable; } > constraints.txt
 	@rm -rf .venv-lock

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-import pyspark
 import pytest
+
+pyspark = pytest.importorskip("pyspark", reason="no pyspark: make test installs it")
 
 HOME = Path(pyspark.__file__).parent
 START_SECONDS = 90
