@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.events import materialization_of, observation_of
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.resources import StoreResource
@@ -17,7 +18,9 @@ from recsys_assets.manifest.hold import place_hold, release_hold
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.rollback import roll_back
+from recsys_assets.manifest.roots import Retention
 from recsys_assets.stages.retention import retention
+from recsys_assets.storage.store import ObjectStore
 
 
 class TargetConfig(dg.Config):
@@ -104,15 +107,13 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
 
     @dg.op
     def collect_targets(context: dg.OpExecutionContext, config: CollectConfig, store: StoreResource) -> None:
-        for row in settings.targets:
-            by = _by(context, "collection by job")
-            with told_to_dagster():
-                kept = retention(settings, row)
-                found = collect(store.store, row.target, by=by, now=_now, retention=kept, apply=config.apply)
-            word = "collected" if config.apply else "would collect"
-            context.log.info("%s: %s %d artifact(s), %d bytes", row.target, word, len(found.taken), found.taken_bytes)
-            if found.entry is not None:
-                context.log_event(observation_of(row, found.entry))
+        refusals = [
+            told
+            for row in settings.targets
+            if (told := _collect(context, store.store, row, kept=retention(settings, row), apply=config.apply))
+        ]
+        if refusals:
+            raise dg.Failure("; ".join(refusals), allow_retries=False)
 
     return [
         _job("roll_back", roll_back_target, "Move one target back to an earlier release; nothing is recomputed."),
@@ -122,6 +123,23 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
             "collect_garbage", collect_targets, "Move what no retained release needs to the trash; dry run by default."
         ),
     ]
+
+
+def _collect(
+    context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, *, kept: Retention, apply: bool
+) -> str | None:
+    """Collect one target, and return why that was refused: it keeps no other target from being collected."""
+    by = _by(context, "collection by job")
+    try:
+        with told_to_dagster():
+            found = collect(store, row.target, by=by, now=_now, retention=kept, apply=apply)
+    except dg.Failure as refusal:
+        return str(refusal.description)
+    word = "collected" if apply else "would collect"
+    context.log.info("%s: %s %d artifact(s), %d bytes", row.target, word, len(found.taken), found.taken_bytes)
+    if found.entry is not None:
+        context.log_event(observation_of(row, found.entry))
+    return None
 
 
 def _job(name: str, op: Any, description: str) -> dg.JobDefinition:

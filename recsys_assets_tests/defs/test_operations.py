@@ -5,7 +5,8 @@ import pytest
 
 from recsys_assets.defs.reindex import tell_dagster
 from recsys_assets.manifest.journal import newest_first
-from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
+from recsys_assets.manifest.layout import pointer_key
+from recsys_assets_tests.small_shop import CART, HOME, after, day_lines, open_shop
 
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
 
@@ -81,6 +82,14 @@ def test_a_target_that_is_not_configured_is_refused(shop):
 def test_collecting_is_a_dry_run_unless_told(shop):
     assert shop.operate("collect_garbage", "collect_targets", {}).success
     assert shop.live() is not None
+
+
+def test_f38_f47_a_target_whose_collection_refuses_fails_the_job_after_the_others(shop):
+    shop.store.delete(pointer_key(HOME))  # the first target of the configuration
+    result = shop.operate("collect_garbage", "collect_targets", {"apply": True})
+    assert not result.success
+    assert "nothing live found" in result.failure_data_for_node("collect_targets").error.message
+    assert next(newest_first(shop.store, CART)).action == "collect"
 
 
 def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
