@@ -9,10 +9,10 @@ from recsys_assets.evidence import Finding, Verdict
 from recsys_assets.identity import rfc3339
 from recsys_assets.manifest.encoding import encode
 from recsys_assets.manifest.heartbeats import Heartbeat, write_heartbeat
-from recsys_assets.manifest.hold import place_hold
-from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.hold import place_hold, release_hold
+from recsys_assets.manifest.journal import Actor, tail
 from recsys_assets.manifest.labels import Labelled
-from recsys_assets.manifest.layout import canonical_gates_key, pointer_key, staged_gates_key
+from recsys_assets.manifest.layout import canonical_gates_key, journal_key, pointer_key, staged_gates_key
 from recsys_assets.manifest.marking import mark
 from recsys_assets.manifest.staleness import Cause, RawInput, explain_freshness, wanted_at
 from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
@@ -129,6 +129,35 @@ def test_a_release_that_was_marked_bad_is_a_refusal(shop):
     found = explain(shop)
     assert found.cause is Cause.REFUSED
     assert "marked bad" in found.why
+
+
+def refuse_day(shop, n, *, at):
+    """Try to ship a day that was never built, by a clock that says `at`."""
+    late, shop.clock.at = shop.clock.at, at
+    with pytest.raises(RefusedError):
+        shop.publish(n)
+    shop.clock.at = late
+
+
+def test_a_refusal_is_found_behind_entries_that_are_lost_and_by_a_clock_that_is_behind(shop):  # F14 F16
+    refuse_day(shop, 1, at=datetime(2026, 3, 1, 20, tzinfo=UTC))  # four hours before the day began
+    place_hold(shop.store, TARGET, by=ANN, now=shop.clock)
+    release_hold(shop.store, TARGET, by=ANN, now=shop.clock)
+    newest = tail(shop.store, TARGET).sequence
+    shop.store.put(journal_key(TARGET, newest), b"{")
+    found = explain(shop)
+    assert found.cause is Cause.REFUSED
+    assert "was not built" in found.why
+
+
+def test_the_search_for_an_attempt_ends_where_the_day_had_not_begun(shop):
+    for n in range(2, 30):
+        shop.ship(0, content=n)
+    later = DUE + timedelta(days=20)
+    read = []
+    shop.store.on_call = lambda verb, key: read.append(key) if verb == "get" and "registry/journal/" in key else None
+    assert explain(shop, now=later).cause is Cause.INPUT_MISSING
+    assert len(read) == 1
 
 
 def test_f5_a_ship_that_lost_every_swap_is_a_conflict(shop):
