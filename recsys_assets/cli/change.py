@@ -15,7 +15,7 @@ from recsys_assets.manifest.rollback import RolledBack, roll_back
 @changes_one_target("ship")
 @click.option("--day", type=day_type, required=True, help="the UTC day whose staged artifacts are to ship")
 @click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
-@click.option("--override", multiple=True, metavar="GATE", help="a drift gate whose refusal does not count")
+@click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
 def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> Told:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
     from recsys_assets.stages.ship import ship_day  # noqa: PLC0415 - loads the kernels

@@ -1,10 +1,13 @@
 """What a day is held against: `[gates]`."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from recsys_assets.config.backtest import BacktestSettings
-from recsys_assets.config.drift import DriftSettings
+from recsys_assets.config.drift import DriftSettings, Mode
 from recsys_assets.config.model import ClosedModel, Share
+from recsys_assets.config.modes import check_modes
 from recsys_assets.config.rehearsal import RehearsalSettings
 
 
@@ -23,4 +26,8 @@ class GateSettings(ClosedModel):
     )
     backtest: BacktestSettings = Field(
         default=BacktestSettings(), description="how a candidate is scored on events that it has not seen"
+    )
+    modes: Annotated[dict[str, Mode], AfterValidator(check_modes)] = Field(
+        default_factory=dict[str, Mode],
+        description="off, advisory or required by gate, whatever else is said; gates of integrity are always required",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from recsys_assets.evidence import Finding, GateReport, Scalar
 from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
 from recsys_assets.gates.drift_numbers import Drift
+from recsys_assets.gates.grading import graded
 from recsys_assets.gates.policy import Policy
 from recsys_assets.gates.rules import at_least, at_most, merged, same
 
@@ -28,7 +29,7 @@ class ArtifactFacts:
 def judge_artifact_rows(facts: ArtifactFacts, policy: Policy) -> GateReport:
     """Return one finding per gate of the policy, in its order; a gate without a rule here is an error, never a pass."""
     findings = tuple(
-        DRIFT_RULES[gate](facts.drift, params) if gate in DRIFT_RULES else _RULES[gate](facts, params)
+        DRIFT_RULES[gate](facts.drift, params) if gate in DRIFT_RULES else graded(_RULES[gate](facts, params), params)
         for gate, params in policy.gates.items()
     )
     return GateReport(policy.subject, facts.version, findings, policy=policy.digest)

@@ -6,6 +6,7 @@ from enum import Enum
 
 from recsys_assets.config.backtest import BacktestSettings
 from recsys_assets.config.drift import Mode
+from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Finding, Scalar, Verdict
 
 BACKTEST = "backtest"
@@ -53,24 +54,26 @@ class NotTested:
     told: str
 
 
-def backtest_gates(limits: BacktestSettings, kinds: Iterable[str]) -> dict[str, dict[str, Scalar]]:
-    """Return the parameters of the gate of each kind that recommends, and of their blend; none of what is off."""
+def backtest_gates(
+    limits: BacktestSettings, kinds: Iterable[str], modes: Mapping[str, Mode] | None = None
+) -> dict[str, dict[str, Scalar]]:
+    """Return the parameters of the gate of each kind that recommends, and of their blend; none of what is off.
+
+    `modes`, by gate, have the last word. Raises `ConfigurationError` for a mode of what does not recommend.
+    """
+    told = {_PREFIX + name: limits.mode_of(name) for name in (*kinds, BLEND)}
+    said = {gate: mode for gate, mode in (modes or {}).items() if gate.startswith(_PREFIX)}
+    if unknown := sorted(said.keys() - told.keys()):
+        raise ConfigurationError(
+            f"gates.modes: {', '.join(unknown)} would never judge: what recommends here is {', '.join(told)}"
+        )
     values: dict[str, Scalar] = limits.model_dump(mode="json", exclude={MODE, "required", "off", "max_seconds"})
-    return {
-        _PREFIX + name: {MODE: limits.mode_of(name).value, **values}
-        for name in (*kinds, BLEND)
-        if limits.mode_of(name) is not Mode.OFF
-    }
+    return {gate: {MODE: mode.value, **values} for gate, mode in {**told, **said}.items() if mode is not Mode.OFF}
 
 
 def judge_backtest(found: Backtested | NotTested, gates: Mapping[str, Mapping[str, Scalar]]) -> tuple[Finding, ...]:
     """Return one finding per gate: worse than live by more than the allowed loss advises, or refuses where required."""
     return tuple(_judge(found, gate, params) for gate, params in gates.items())
-
-
-def is_backtest(gate: str) -> bool:
-    """Tell whether a gate is one of these."""
-    return gate.startswith(_PREFIX)
 
 
 def _judge(found: Backtested | NotTested, gate: str, params: Mapping[str, Scalar]) -> Finding:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from recsys_assets.evidence import Finding, GateReport, Scalar
+from recsys_assets.gates.grading import graded
 from recsys_assets.gates.policy import Policy
 from recsys_assets.gates.rules import at_least, at_most, merged
 
@@ -23,7 +24,7 @@ class CanonicalFacts:
 
 def judge_canonical_day(facts: CanonicalFacts, policy: Policy) -> GateReport:
     """Return one finding per gate of the policy, in its order; a gate without a rule here is an error, never a pass."""
-    findings = tuple(_RULES[gate](facts, params) for gate, params in policy.gates.items())
+    findings = tuple(graded(_RULES[gate](facts, params), params) for gate, params in policy.gates.items())
     return GateReport(policy.subject, facts.digest, findings, policy=policy.digest)
 
 

@@ -18,13 +18,14 @@ class NoBaseline:
     fault: str | None = None
 
 
-def drift_gates(limits: DriftLimits) -> dict[str, dict[str, Scalar]]:
-    """Return the parameters of every drift gate that is not off, as a policy holds them."""
+def drift_gates(limits: DriftLimits, modes: Mapping[str, Mode] | None = None) -> dict[str, dict[str, Scalar]]:
+    """Return the parameters of every drift gate that is not off, as a policy holds them; `modes` have the last word."""
     values: dict[str, Scalar] = limits.model_dump(exclude={MODE, "required", "off"})
+    told = {gate: (modes or {}).get(gate, limits.mode_of(gate)) for gate in DriftGate}
     return {
-        gate.value: {MODE: limits.mode_of(gate).value, **{name: values[name] for name in _RULES[gate].limits}}
-        for gate in DriftGate
-        if limits.mode_of(gate) is not Mode.OFF
+        gate.value: {MODE: mode.value, **{name: values[name] for name in _RULES[gate].limits}}
+        for gate, mode in told.items()
+        if mode is not Mode.OFF
     }
 
 

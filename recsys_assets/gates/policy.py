@@ -13,6 +13,7 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.backtest import BACKTEST, backtest_gates
 from recsys_assets.gates.drift import drift_gates
+from recsys_assets.gates.grading import with_modes
 from recsys_assets.gates.rehearsal import REHEARSAL, rehearsal_gates
 
 CANONICAL = "canonical"
@@ -35,43 +36,41 @@ class Policy:
 def canonical_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of a target's canonical days."""
     limits = settings.gates_for(row)
-    return Policy(
-        CANONICAL,
-        {
-            "contract": {},
-            "volume": {"min_events": limits.min_events},
-            "bad_share": {"max_bad_share": settings.raw.max_bad_share},
-            "duplicate_share": {"max_duplicate_share": limits.max_duplicate_share},
-        },
-    )
+    gates: dict[str, dict[str, Scalar]] = {
+        "contract": {},
+        "volume": {"min_events": limits.min_events},
+        "bad_share": {"max_bad_share": settings.raw.max_bad_share},
+        "duplicate_share": {"max_duplicate_share": limits.max_duplicate_share},
+    }
+    return Policy(CANONICAL, with_modes(gates, limits.modes))
 
 
 def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: KindParams) -> Policy:
     """Return the gates of one artifact kind of a target; `params` are the ones that the kind is built with."""
     limits = settings.gates_for(row)
-    return Policy(
-        kind,
-        {
-            "envelope": {"kind": kind, "tenant": row.tenant, "surface": row.surface, "segment": row.segment},
-            "contract": _scalars(params),
-            "not_empty": {"min_rows": limits.min_rows},
-            "size": {"max_bytes": params.max_bytes},
-            "days": {"min_days": params.min_days, "window_days": params.window_days},
-            "left_out_share": {"max_left_out_share": limits.max_left_out_share},
-            **drift_gates(limits.drift.of_kind(kind)),
-        },
-    )
+    gates: dict[str, dict[str, Scalar]] = {
+        "envelope": {"kind": kind, "tenant": row.tenant, "surface": row.surface, "segment": row.segment},
+        "contract": _scalars(params),
+        "not_empty": {"min_rows": limits.min_rows},
+        "size": {"max_bytes": params.max_bytes},
+        "days": {"min_days": params.min_days, "window_days": params.window_days},
+        "left_out_share": {"max_left_out_share": limits.max_left_out_share},
+    }
+    drift = drift_gates(limits.drift.of_kind(kind), limits.modes)
+    return Policy(kind, {**with_modes(gates, limits.modes), **drift})
 
 
 def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of the rehearsal of a target's candidates; without any if it is off."""
-    return Policy(REHEARSAL, rehearsal_gates(settings.gates_for(row).rehearsal, settings.artifacts.kinds))
+    limits = settings.gates_for(row)
+    return Policy(REHEARSAL, rehearsal_gates(limits.rehearsal, settings.artifacts.kinds, limits.modes))
 
 
 def backtest_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of the back-test of a target's candidates: of each kind that orders items, and their blend."""
     ranked = [kind for kind in settings.artifacts.kinds if kind in KINDS and KINDS[kind].shape.value is not None]
-    return Policy(BACKTEST, backtest_gates(settings.gates_for(row).backtest, ranked))
+    limits = settings.gates_for(row)
+    return Policy(BACKTEST, backtest_gates(limits.backtest, ranked, limits.modes))
 
 
 def _scalars(params: KindParams) -> dict[str, Scalar]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from recsys_assets.config.drift import Mode
 from recsys_assets.config.rehearsal import RehearsalGate, RehearsalSettings
 from recsys_assets.evidence import Finding, Scalar, Verdict
 from recsys_assets.gates.rules import at_most
@@ -61,21 +62,26 @@ class NotLoaded:
     fault: str
 
 
-def rehearsal_gates(limits: RehearsalSettings, kinds: Sequence[str]) -> dict[str, dict[str, Scalar]]:
-    """Return the parameters of every rehearsal gate, as a policy holds them; none if the rehearsal is off."""
-    if limits.off:
-        return {}
-    mode: dict[str, Scalar] = {MODE: limits.mode.value}
-    asked: dict[str, Scalar] = {**mode, "questions": limits.questions}
+def rehearsal_gates(
+    limits: RehearsalSettings, kinds: Sequence[str], modes: Mapping[str, Mode] | None = None
+) -> dict[str, dict[str, Scalar]]:
+    """Return the parameters of every rehearsal gate that is not off, as a policy holds them; none if all are.
+
+    `modes`, by gate, have the last word.
+    """
+    asked: dict[str, Scalar] = {"questions": limits.questions}
     empty: dict[str, Scalar] = {kind: limits.of_kind(kind).max_empty_share for kind in kinds}
     short: dict[str, Scalar] = {kind: limits.of_kind(kind).max_short_share for kind in kinds}
-    return {
-        RehearsalGate.LOADS.value: {"max_blob_bytes": limits.max_blob_bytes},
-        RehearsalGate.SECONDS.value: {**mode, "max_load_seconds": limits.max_load_seconds},
-        RehearsalGate.MEMORY.value: {**mode, "max_held_bytes": limits.max_held_bytes},
-        RehearsalGate.EMPTY.value: {**asked, **empty},
-        RehearsalGate.SHORT.value: {**asked, **short, "full_list": limits.full_list},
+    params: dict[RehearsalGate, dict[str, Scalar]] = {
+        RehearsalGate.SECONDS: {"max_load_seconds": limits.max_load_seconds},
+        RehearsalGate.MEMORY: {"max_held_bytes": limits.max_held_bytes},
+        RehearsalGate.EMPTY: {**asked, **empty},
+        RehearsalGate.SHORT: {**asked, **short, "full_list": limits.full_list},
     }
+    told = {gate: (modes or {}).get(gate, limits.mode) for gate in params}
+    found = {gate.value: {MODE: told[gate].value, **params[gate]} for gate in params if told[gate] is not Mode.OFF}
+    loads: dict[str, Scalar] = {"max_blob_bytes": limits.max_blob_bytes}
+    return {RehearsalGate.LOADS.value: loads, **found} if found else {}
 
 
 def judge_rehearsal(found: Rehearsed | NotLoaded, gates: Mapping[str, Mapping[str, Scalar]]) -> tuple[Finding, ...]:

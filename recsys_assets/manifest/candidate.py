@@ -58,7 +58,7 @@ class Candidate:
         """Every refusal that was overridden, as "subject: gate"."""
         return tuple(
             f"{report.subject}: {finding.gate}"
-            for report in (*(member.gates for member in self.members), *self.gates)
+            for report in (*(one.gates for one in self.canonical), *(one.gates for one in self.members), *self.gates)
             for finding in report.findings
             if OVERRIDDEN in finding.params
         )

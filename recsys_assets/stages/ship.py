@@ -7,14 +7,14 @@ from datetime import date, datetime
 from recsys_assets.artifacts.kinds import read_params
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
-from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Scalar
-from recsys_assets.gates.drift import DRIFT_RULES
 from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.publish import Outcome, publish
 from recsys_assets.stages.artifact import build_info
+from recsys_assets.stages.overriding import as_recorded
+from recsys_assets.stages.overriding import override as overridden
 from recsys_assets.stages.rejudging import judge_earlier_days_again
 from recsys_assets.stages.whole import judge_whole, whole_policies
 from recsys_assets.storage.store import ObjectStore
@@ -69,7 +69,8 @@ def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
     """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
 
     With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
-    `override` do not count, which the release's record and the journal tell with the reason.
+    `override` do not count, which the release's record and the journal tell with the reason; nor do those that were
+    overridden when this very release shipped before.
 
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
     required gate has not passed on the very bytes stored.
@@ -77,12 +78,13 @@ def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
     if not dry_run:
         judge_earlier_days_again(store, settings, row, day)
         judge_whole(store, settings, row, day, only_missing=True)
+    required = as_recorded(store, settings, row, day, requirements(settings, row))
     outcome = publish(
         store,
         row.target,
         day,
         kinds=settings.artifacts.kinds,
-        requirements=_overridden(requirements(settings, row), override, reason=by.reason),
+        requirements=overridden(required, override, reason=by.reason),
         build=build_info(settings, by.run_id or COMMAND),
         by=by,
         now=now,
@@ -103,17 +105,6 @@ def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requireme
         **{policy.subject: _requirement(policy) for policy in policies},
         **{policy.subject: replace(_requirement(policy), whole=True) for policy in whole},
     }
-
-
-def _overridden(required: dict[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:
-    """Return the requirements, of which refusals of these gates do not count; only gates of quality give way."""
-    firm = sorted(set(gates) - DRIFT_RULES.keys())
-    if firm:
-        raise ConfigurationError(
-            f"{', '.join(firm)} cannot be overridden: only {', '.join(DRIFT_RULES)} can; mend the input, or change the "
-            "limit in the configuration"
-        )
-    return {subject: replace(one, overridden=dict.fromkeys(gates, reason)) for subject, one in required.items()}
 
 
 def _requirement(policy: Policy) -> Requirement:

@@ -12,6 +12,7 @@ from recsys_assets.manifest.layout import canonical_record_key
 from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.manifest.releases import find_release
 from recsys_assets.sources.files import find_files
+from recsys_assets.stages.overriding import as_recorded
 from recsys_assets.stages.ship import requirements
 from recsys_assets.storage.store import ObjectStore
 
@@ -26,9 +27,8 @@ def stands(store: ObjectStore, settings: Settings, row: TargetSettings, day: dat
         record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)
         if record is None or _raw(settings, row, day) != {(used.name, used.digest) for used in record.inputs}:
             return False
-        candidate = read_candidate(
-            store, row.target, day, kinds=settings.artifacts.kinds, requirements=requirements(settings, row)
-        )
+        required = as_recorded(store, settings, row, day, requirements(settings, row))
+        candidate = read_candidate(store, row.target, day, kinds=settings.artifacts.kinds, requirements=required)
         return find_release(store, row.target, release_id_of(row.target, candidate.versions)) is not None
     except (RefusedError, CorruptObjectError):
         return False

@@ -1,0 +1,29 @@
+"""What becomes of a refusal: the mode of a gate stands in its parameters, and says whether it refuses or advises."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from recsys_assets.config.drift import Mode
+from recsys_assets.evidence import Finding, Scalar, Verdict
+
+MODE = "mode"
+
+
+def with_modes(gates: Mapping[str, Mapping[str, Scalar]], modes: Mapping[str, Mode]) -> dict[str, Mapping[str, Scalar]]:
+    """Return the gates that are not off; an advisory one says so in its parameters, a required one is as it was.
+
+    So the policy's digest, and with it what reports prove, changes only for what is said.
+    """
+    told = {gate: modes.get(gate, Mode.REQUIRED) for gate in gates}
+    return {
+        gate: params if told[gate] is Mode.REQUIRED else {**params, MODE: told[gate].value}
+        for gate, params in gates.items()
+        if told[gate] is not Mode.OFF
+    }
+
+
+def graded(finding: Finding, params: Mapping[str, Scalar]) -> Finding:
+    """Return the finding as the gate's mode has it: a refusal by a gate that is advisory is an advice."""
+    if params.get(MODE) != Mode.ADVISORY or finding.ok:
+        return finding
+    return replace(finding, verdict=Verdict.ADVISED, params={**finding.params, MODE: Mode.ADVISORY.value})
