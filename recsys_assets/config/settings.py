@@ -1,19 +1,23 @@
 """The whole of recsys.toml, checked: its tables, its targets, and what single targets override."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from recsys_assets.config.artifacts import ArtifactSettings
+from recsys_assets.config.artifacts import DEFAULT_KINDS, ArtifactSettings
 from recsys_assets.config.automation import AutomationSettings, FreshnessSettings
 from recsys_assets.config.engines import EngineSettings
 from recsys_assets.config.gates import GateSettings
+from recsys_assets.config.imports import ImportSettings
 from recsys_assets.config.inputs import LimitSettings, PartitionSettings, RawSettings, StorageSettings
 from recsys_assets.config.model import ClosedModel, Table
 from recsys_assets.config.outputs import MetricsSettings, RetentionSettings, SignalSettings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.identity import check_distinct
+from recsys_assets.identity import check_distinct, is_slug
+
+_RESERVED = frozenset({"raw", "canonical", "manifest", "signals"})  # names of other assets and documents of a target
 
 
 class Settings(ClosedModel):
@@ -31,6 +35,9 @@ class Settings(ClosedModel):
     freshness: FreshnessSettings = FreshnessSettings()
     metrics: MetricsSettings = MetricsSettings()
     signals: SignalSettings = SignalSettings()
+    imports: Mapping[str, ImportSettings] = Field(
+        default_factory=dict[str, ImportSettings], description="[imports.<kind>]: what other teams build"
+    )
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     owners: tuple[str, ...] = Field(
         default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
@@ -52,6 +59,29 @@ class Settings(ClosedModel):
                 raise ValueError(f"targets {other.target} and {row.target} have the same slug: give one another slug")
         check_distinct((f"{t}/{s}" for t, s in seen), what="targets")
         return self
+
+    @model_validator(mode="after")
+    def _distinct_imports(self) -> "Settings":
+        known = {str(row.target) for row in self.targets}
+        for kind, one in self.imports.items():
+            if not is_slug(kind) or kind in {*self.artifacts.kinds, *DEFAULT_KINDS, *_RESERVED}:
+                raise ValueError(
+                    f"imports.{kind}: choose a name of letters, digits and _ that no built kind or asset has"
+                )
+            unknown = sorted(set(one.targets) - known)
+            if unknown:
+                raise ValueError(
+                    f"imports.{kind}.targets names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
+                )
+        return self
+
+    def imports_for(self, row: TargetSettings) -> dict[str, ImportSettings]:
+        """Return what other teams build for one target, by kind."""
+        return {kind: one for kind, one in self.imports.items() if not one.targets or str(row.target) in one.targets}
+
+    def kinds_for(self, row: TargetSettings) -> tuple[str, ...]:
+        """Return every kind of a target's releases: those that are built, then those that are imported."""
+        return (*self.artifacts.kinds, *self.imports_for(row))
 
     def find(self, tenant: str, surface: str) -> TargetSettings:
         """Return the row of a target; `ConfigurationError` lists the known ones."""

@@ -1,0 +1,18 @@
+"""What an imported file was found to hold: its fields by type, and how many rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MAX_FIELDS = 1000  # columns or arrays of one file
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Type by field, and the rows; of bytes that nobody looks into there are neither.
+
+    A column's type is like `string`, `float64?` (some value is null) or `list[float32]`; an array's is its dtype and
+    shape, like `float32[1200,64]`.
+    """
+
+    fields: Mapping[str, str]
+    rows: int | None

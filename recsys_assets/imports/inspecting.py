@@ -1,0 +1,43 @@
+"""One way to look into an imported file, whatever its format: what it holds, found within bounds, by type."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from recsys_assets.config.imports import ImportFormat
+from recsys_assets.errors import InputError
+from recsys_assets.imports.content import Content
+from recsys_assets.imports.json_lines import inspect_json_lines
+from recsys_assets.imports.npz import read_npz
+from recsys_assets.imports.parquet import inspect_parquet
+from recsys_assets.imports.safetensors import read_safetensors
+
+
+def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: int) -> Content:
+    """Return what a file holds; `InputError` or `LimitExceededError` if it is not of its format or too large."""
+    if form is ImportFormat.BYTES:
+        return Content({}, None)
+    if form is ImportFormat.JSONL:
+        return inspect_json_lines(data, name=name)
+    if form is ImportFormat.PARQUET:
+        return inspect_parquet(data, name=name, max_unpacked_bytes=max_unpacked_bytes)
+    return _of_arrays(read_arrays(data, form.value, name=name, max_unpacked_bytes=max_unpacked_bytes))
+
+
+def read_arrays(data: bytes, form: str, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an npz or safetensors file by name; `InputError` for any other form."""
+    if form == ImportFormat.NPZ:
+        return read_npz(data, name=name, max_unpacked_bytes=max_unpacked_bytes)
+    if form == ImportFormat.SAFETENSORS:
+        return read_safetensors(data, name=name)
+    raise InputError(f"{name} is of the form {form!r}, which holds no arrays: npz and safetensors do")
+
+
+def _of_arrays(arrays: dict[str, NDArray[Any]]) -> Content:
+    fields = {name: f"{_dtype(array)}[{','.join(map(str, array.shape))}]" for name, array in arrays.items()}
+    rows = max((array.shape[0] for array in arrays.values() if array.ndim), default=0)
+    return Content(fields, rows)
+
+
+def _dtype(array: NDArray[Any]) -> str:
+    return {"U": "string", "S": "bytes"}.get(array.dtype.kind, array.dtype.name)

@@ -1,0 +1,63 @@
+"""Parquet, looked into: the columns' types, and which of them hold nulls, read a thousand rows at a time."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_assets.errors import InputError, LimitExceededError
+from recsys_assets.imports.content import MAX_FIELDS, Content
+
+_BATCH_ROWS: Final = 1000
+_METADATA_BYTES: Final = 10_000_000
+_SHORT: Final = {"double": "float64", "float": "float32", "halffloat": "float16", "large_string": "string"}
+
+
+def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Content:
+    """Return the type of every column and the number of rows; all pages are read, so a damaged one is found.
+
+    Raises `InputError` for a file that cannot be read, `LimitExceededError` before more is unpacked than allowed.
+    """
+    try:
+        file = open_parquet(data)
+        size = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
+        if size > max_unpacked_bytes:
+            raise LimitExceededError(
+                f"{name} unpacks to {size:,} bytes, max_unpacked_bytes allows {max_unpacked_bytes:,}"
+            )
+        schema = file.schema_arrow
+        if len(schema) > MAX_FIELDS:
+            raise InputError(f"{name} has {len(schema):,} columns: at most {MAX_FIELDS:,}")
+        nulls: set[str] = set()
+        rows = unpacked = 0
+        for batch in _batches(file):
+            rows += batch.num_rows
+            unpacked += batch.nbytes
+            if unpacked > max_unpacked_bytes:
+                raise LimitExceededError(f"{name} unpacks to over max_unpacked_bytes = {max_unpacked_bytes:,} bytes")
+            nulls |= {field for field in schema.names if batch.column(field).null_count}
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{name} is no Parquet that can be read: {error}; mend the file") from error
+    return Content({f.name: _type(f.type) + ("?" if f.name in nulls else "") for f in schema}, rows)
+
+
+def open_parquet(data: bytes) -> pq.ParquetFile:
+    """Return the file over bytes in memory, its own metadata bounded."""
+    return pq.ParquetFile(
+        pa.BufferReader(data),
+        thrift_string_size_limit=_METADATA_BYTES,
+        thrift_container_size_limit=_METADATA_BYTES,
+    )
+
+
+def _batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    return file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list[{_type(kind.value_type)}]"
+    if pa.types.is_dictionary(kind):
+        return _type(kind.value_type)
+    return _SHORT.get(str(kind), str(kind))

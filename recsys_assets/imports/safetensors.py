@@ -1,0 +1,69 @@
+"""safetensors: arrays by name as views of the very bytes that were read, their places proven before any is made."""
+
+from itertools import pairwise
+from math import prod
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_assets.errors import InputError
+from recsys_assets.imports.content import MAX_FIELDS
+
+_MAX_HEADER: Final = 10_000_000
+_LENGTH: Final = 8
+_METADATA: Final = "__metadata__"
+_DTYPES: Final = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "F16": "float16", "U32": "uint32",
+    "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64", "F64": "float64",
+}  # fmt: skip
+
+
+class _Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of the header."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def read_safetensors(data: bytes, *, name: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays by name; the format is the one that huggingface/safetensors describes.
+
+    Raises `InputError` for a header that is none, a dtype that numpy lacks, or tensors that overlap or leave gaps.
+    """
+    size = int.from_bytes(data[:_LENGTH], "little")
+    start = _LENGTH + size
+    if len(data) < _LENGTH or size > _MAX_HEADER or start > len(data):
+        raise InputError(f"{name} is no safetensors: its header of {size:,} bytes is too long; save it again")
+    try:
+        header = msgspec.json.decode(data[_LENGTH:start], type=dict[str, msgspec.Raw])
+        tensors = {n: msgspec.json.decode(raw, type=_Tensor) for n, raw in header.items() if n != _METADATA}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{name} is no safetensors: {error}; save it again") from error
+    if len(tensors) > MAX_FIELDS:
+        raise InputError(f"{name} has {len(tensors):,} arrays: at most {MAX_FIELDS:,}")
+    _check_places(tensors, len(data) - start, name=name)
+    return {n: _view(data, start, tensor) for n, tensor in tensors.items()}
+
+
+def _check_places(tensors: dict[str, _Tensor], size: int, *, name: str) -> None:
+    for tensor_name, tensor in tensors.items():
+        begin, end = tensor.data_offsets
+        if tensor.dtype not in _DTYPES or min((0, *tensor.shape)) < 0:
+            raise InputError(
+                f"{name}: {tensor_name} is {tensor.dtype}{tensor.shape}: expected one of {', '.join(_DTYPES)}"
+            )
+        if end - begin != prod(tensor.shape) * np.dtype(_DTYPES[tensor.dtype]).itemsize:
+            raise InputError(f"{name}: {tensor_name} lies in {begin}..{end}, which is not the size of its shape")
+    places = sorted(tensor.data_offsets for tensor in tensors.values())
+    borders = [(0, 0), *places, (size, size)]
+    if any(before[1] != after[0] for before, after in pairwise(borders)):
+        raise InputError(f"{name}: its arrays overlap, or leave bytes that are none of theirs: save it again")
+
+
+def _view(data: bytes, start: int, tensor: _Tensor) -> NDArray[Any]:
+    dtype = np.dtype(_DTYPES[tensor.dtype]).newbyteorder("<")
+    found = np.frombuffer(data, dtype, count=prod(tensor.shape), offset=start + tensor.data_offsets[0])
+    return found.reshape(tensor.shape)
