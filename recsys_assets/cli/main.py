@@ -10,11 +10,13 @@ from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 COMMANDS = {
     "run": "recsys_assets.cli.run:run",
     "ship": "recsys_assets.cli.change:run_ship",
+    "import": "recsys_assets.cli.imports:run_import",
     "status": "recsys_assets.cli.look:show_status",
     "log": "recsys_assets.cli.look:show_log",
     "at": "recsys_assets.cli.look:show_at",
     "diff": "recsys_assets.cli.look:show_diff",
     "report": "recsys_assets.cli.release_report:show_report",
+    "backtest": "recsys_assets.cli.backtest:run_backtest",
     "verify": "recsys_assets.cli.look:run_verify",
     "rollback": "recsys_assets.cli.change:run_rollback",
     "hold": "recsys_assets.cli.change:run_hold",
