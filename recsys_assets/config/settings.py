@@ -107,6 +107,12 @@ class Settings(ClosedModel):
         """Return how old one target's data may be, its overrides applied."""
         return FreshnessSettings.model_validate({**self.freshness.model_dump(), **row.freshness})
 
+    @property
+    def resolved_engines(self) -> EngineSettings:
+        """What engines need, with its folders as absolute paths or URIs."""
+        folders = {"scratch": self.engines.scratch, "work": self.engines.work}
+        return self.engines.model_copy(update={name: path and self.resolve(path) for name, path in folders.items()})
+
     def resolve(self, path: str) -> str:
         """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
         return path if "://" in path else str((self.base / path).absolute())

@@ -36,7 +36,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
     ) -> dg.MaterializeResult[Any]:
         started, day, run_id = perf_counter(), day_of(context), context.run.run_id
         with told_to_dagster():
-            room = spark.room(settings.engines, store.store)
+            room = spark.room(settings.resolved_engines, store.store)
             built = build_artifact(store.store, settings, row, kind.name, day, run_id=run_id, room=room)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),

@@ -19,6 +19,8 @@ _OURS: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
     # Sums of whole numbers that overflow are an error, not another number.
     "spark.sql.ansi.enabled": "true",
+    # The best of many are held in memory only when they are few: room for all of max_items is taken beforehand.
+    "spark.sql.execution.topKSortFallbackThreshold": "100000",
 }
 
 
@@ -123,9 +125,17 @@ def _cancel(session: Any) -> None:
 
 def lost(cluster: SparkCluster, error: BaseException) -> EngineUnavailableError:
     """Return the error that says what Spark said, and what to do."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_FOREWORD)]
+    lines = [line for line in _text(error).splitlines() if line.strip() and not line.startswith(_FOREWORD)]
     said = lines[0] if lines else type(error).__name__
     return EngineUnavailableError(
         f"Spark at {cluster} gave up: {said[:500]}; nothing was shipped and nothing that it wrote is read: look at the "
         "cluster's own log (executors lost, memory, disk), then run the day again"
     )
+
+
+def _text(error: BaseException) -> str:
+    """Return what an error says; one from Java asks the driver's process for its text, which may be gone."""
+    try:
+        return str(error)
+    except OSError:
+        return f"{type(error).__name__}: the driver's Java process is gone (killed, or out of memory)"

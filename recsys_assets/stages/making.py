@@ -57,7 +57,9 @@ def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: En
     engine = order.params.engine or order.row.engine or settings.artifacts.engine
     if engine == NATIVE:
         return _make_natively(store, settings, order)
-    return _make_on_engine(store, settings, order, room or EngineRoom(settings.engines, store.root_uri), engine)
+    return _make_on_engine(
+        store, settings, order, room or EngineRoom(settings.resolved_engines, store.root_uri), engine
+    )
 
 
 def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Making:
