@@ -24,6 +24,7 @@ COMMANDS = {
     "restore-pointer": "recsys_assets.cli.change:run_restore_pointer",
     "retire": "recsys_assets.cli.retire:run_retire",
     "collect": "recsys_assets.cli.collect:run_collect",
+    "forget": "recsys_assets.cli.forget:run_forget",
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "api": "recsys_assets.cli.api:run_api",
     "init": "recsys_assets.cli.repair:run_init",

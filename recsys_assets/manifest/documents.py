@@ -184,3 +184,20 @@ class Sweep(Record, frozen=True):
     decided: bool  # before: everything named may be taken; after: all of it will be
     taken: tuple[Taken, ...]
     v: int = FORMAT
+
+
+class ForgottenUser(Record, frozen=True):
+    """One user, named by the document's key, whose events up to a day are to be dropped; who asked for it, and why."""
+
+    through: str
+    at: str
+    actor: str
+    reason: str
+    v: int = FORMAT
+
+
+class ForgottenUsersKey(Record, frozen=True):
+    """The secret, in hex, by which a target's forgotten users are hashed."""
+
+    key: str
+    v: int = FORMAT

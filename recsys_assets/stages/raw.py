@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from recsys_assets.canonical.erasing import erase_from_part
 from recsys_assets.canonical.part_file import SUFFIX, encode_part
 from recsys_assets.config.settings import Settings
 from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
@@ -13,6 +14,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.manifest.documents import Input
 from recsys_assets.manifest.encoding import encode, read_document
+from recsys_assets.manifest.forgotten import Forgotten, read_forgotten
 from recsys_assets.manifest.layout import quarantine_prefix, raw_prefix, raw_record_key
 from recsys_assets.raw.parse import parse_day
 from recsys_assets.raw.part import Part
@@ -85,7 +87,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     known = _known(store, settings, day)
     if known is not None and _unchanged(store, known, files):
         return RawDay(known, reused=True)
-    keeper = _Keeper(store, day)
+    keeper = _Keeper(store, day, read_forgotten(store))
     report = parse_day(
         files,
         day=day,
@@ -106,11 +108,15 @@ class _Keeper:
 
     store: ObjectStore
     day: date
+    forgotten: Mapping[tuple[str, str], Forgotten]
     parts: dict[Target, list[Input]] = field(default_factory=dict[Target, list[Input]])
     quarantine: list[Input] = field(default_factory=list[Input])
     _waiting: bytearray = field(default_factory=bytearray)
 
     def keep_part(self, target: Target, part: Part) -> None:
+        gone = self.forgotten.get((target.tenant, target.surface))
+        if gone:
+            part = erase_from_part(part, lambda user: gone.hides(user, self.day))
         kept = self.parts.setdefault(target, [])
         kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}{SUFFIX}", encode_part(part)))
 

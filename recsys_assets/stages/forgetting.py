@@ -1,0 +1,173 @@
+"""Forget a user: out of every day that stands, out of what is live, and never in again; and say what still holds it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from recsys_assets.artifacts.kinds import KINDS, read_params
+from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
+from recsys_assets.errors import InputError, RefusedError
+from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.manifest import journal
+from recsys_assets.manifest.blob import read_blob
+from recsys_assets.manifest.documents import JournalEntry
+from recsys_assets.manifest.forgotten import remember
+from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.layout import TALLIES
+from recsys_assets.manifest.pointer import Current, read_current
+from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.manifest.roots import KEEP, retained_releases
+from recsys_assets.serving.served import prove
+from recsys_assets.stages.artifact import build_artifact, judge_artifact
+from recsys_assets.stages.canonical import judge_canonical
+from recsys_assets.stages.erasing import canonical_days, erase_from_canonical, erase_from_raw, raw_days
+from recsys_assets.stages.ship import COMMAND, ship_day
+from recsys_assets.storage.store import ObjectStore
+
+FORGET = "forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """What became of it: which canonical days changed, how much went, and which releases still hold the user."""
+
+    target: str
+    told: str
+    days: tuple[str, ...]
+    events: int  # of canonical days
+    raw_events: int  # of the parts that days are made of, duplicates included
+    quarantined: int  # lines whose text was blanked
+    live_holds: bool
+    still_in: tuple[str, ...]  # releases that are kept, live or not
+    entry: JournalEntry | None = None  # None: dry run
+
+    @property
+    def exit_code(self) -> int:
+        """1 if it was to be done, and what is live still holds the user."""
+        return int(self.live_holds and self.entry is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """Whom to forget, where, on whose order."""
+
+    store: ObjectStore
+    settings: Settings
+    row: TargetSettings
+    user: str
+    by: Actor
+    now: Callable[[], datetime]
+
+    @property
+    def target(self) -> Target:
+        """Whose events are looked through."""
+        return self.row.target
+
+    def is_user(self, user: str) -> bool:
+        """Tell whether an id is the one to forget."""
+        return user == self.user
+
+
+def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
+    """Drop a user's events up to today from all days of a target, build what is live anew, and report what remains.
+
+    The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events. Releases
+    that are kept for a rollback are not touched: they hold the user until they are collected. Raw files are the
+    owner's. Broken off, it is done by running it again.
+    """
+    store, target, today = task.store, task.target, task.now().date()
+    if not dry_run:
+        remember(store, target, task.user, through=today, by=task.by, now=task.now())
+    canonical = {
+        day: erase_from_canonical(store, target, day, task.is_user, dry_run=dry_run)
+        for day in canonical_days(store, target)
+        if day <= today
+    }
+    raw = [erase_from_raw(store, target, day, task.user, dry_run=dry_run) for day in raw_days(store) if day <= today]
+    days = [day for day, gone in canonical.items() if gone]
+    told = "dry run: nothing was changed" if dry_run else _build_anew(task, days)
+    live = read_current(store, target)
+    holding = _holding(task, live)
+    forgot = Forgot(
+        target=str(target),
+        told=told,
+        days=tuple(map(str, days)),
+        events=sum(canonical.values()),
+        raw_events=sum(events for events, _ in raw),
+        quarantined=sum(lines for _, lines in raw),
+        live_holds=live is not None and live.release_id in holding,
+        still_in=tuple(holding),
+    )
+    return forgot if dry_run else replace(forgot, entry=_tell(task, forgot, live))
+
+
+def _build_anew(task: Forgetting, days: Sequence[date]) -> str:
+    """Judge the changed days, build the live day's artifacts from them, and ship; return how that ended."""
+    store, settings, row = task.store, task.settings, task.row
+    for item in store.list(f"{TALLIES}{row.tenant}/{row.surface}/"):
+        store.delete(item.key)  # made again when a window asks for them
+    for day in days:
+        judge_canonical(store, settings, row, day)
+    live = read_current(store, task.target)
+    if live is None:
+        return "nothing is live"
+    last = date.fromisoformat(read_release(store, task.target, live.release_id).data_through)
+    if not set(days) & _days_behind(task, last):
+        return f"what is live, of {last}, was made of none of these days"
+    try:
+        for kind in (name for name in settings.artifacts.kinds if name in KINDS):
+            build_artifact(store, settings, row, kind, last, run_id=task.by.run_id or COMMAND)
+            judge_artifact(store, settings, row, kind, last)
+        shipped = ship_day(store, settings, row, last, by=task.by, now=task.now)
+    except (InputError, RefusedError) as error:
+        return f"what is live, of {last}, could not be built anew: {error}"
+    return f"{last} was built anew: {shipped.outcome.told}"
+
+
+def _days_behind(task: Forgetting, last: date) -> set[date]:
+    """Return the days that artifacts of a day are made of."""
+    kinds = (name for name in task.settings.artifacts.kinds if name in KINDS)
+    windows = (Window.ending(last, days=read_params(task.settings, task.row, kind).window_days) for kind in kinds)
+    return {day for window in windows for day in window.days}
+
+
+def _holding(task: Forgetting, live: Current | None) -> list[str]:
+    """Return the releases, of those that are live or kept, with an artifact that names the user."""
+    if live is None:
+        return []
+    keep = max(KEEP, task.settings.retention_for(task.row).keep)
+    names: dict[tuple[str, str], bool] = {}
+    found: list[str] = []
+    for release_id in retained_releases(task.store, task.target, live, keep=keep):
+        for ref in refs_of(read_release(task.store, task.target, release_id)):
+            address = (ref.kind, ref.version)
+            if address not in names:
+                names[address] = _names_user(task, ref)
+            if names[address]:
+                found.append(release_id)
+                break
+    return found
+
+
+def _names_user(task: Forgetting, ref: ArtifactRef) -> bool:
+    """Tell whether an artifact has a row of the user; one whose rows cannot be looked up in, whether its bytes do."""
+    data = read_blob(task.store, task.target, ref)
+    rows = prove(task.target, ref.kind, ref.version, data, name=f"{ref.kind} {ref.version[:12]}").rows
+    if rows is None:
+        return task.user.encode() in data
+    return rows.form.key == "user_id" and rows.find(task.user) is not None
+
+
+def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntry:
+    """Tell the journal what was done, without the user's id: it would stand there for ever."""
+    entry = journal.entry_of(
+        action=FORGET,
+        outcome=journal.DONE,
+        by=task.by,
+        now=task.now(),
+        live=live,
+        told=forgot.told,
+        details={"days": len(forgot.days), "events": forgot.events, "still_in": len(forgot.still_in)},
+    )
+    return journal.append(task.store, task.target, entry, after=journal.tail(task.store, task.target))
