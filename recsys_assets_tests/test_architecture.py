@@ -17,6 +17,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "
 KNOWS_DAGSTER = {"defs", "cli", "definitions.py"}
 ALLOWED_ALIASES = {
     "dagster": "dg",
+    "narwhals": "nw",
     "polars": "pl",
     "pandera.polars": "pa",
     "numpy": "np",
