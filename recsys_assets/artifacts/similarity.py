@@ -35,21 +35,11 @@ def similarity(score: int, shrinkage: int, shared: int, one: int, other: int) ->
     if score == COUNT:
         value = shared
     elif score == COSINE:
-        value = _whole_root((shared * SCALE // one) * (shared * SCALE // other))
+        # The whole part is exact: below 10^12 a correctly rounded root cannot reach the next whole number.
+        value = int(math.sqrt((shared * SCALE // one) * (shared * SCALE // other)))
     else:
         value = shared * SCALE // (one + other - shared)
     if shrinkage > 0:
         share = shared * SCALE // (shared + shrinkage)
         value = value * share // SCALE
     return max(value, 1)
-
-
-@inlined
-def _whole_root(square: int) -> int:
-    """Return the root, rounded down; the processor's is exact to a unit, and the comparison of integers decides."""
-    root = int(math.sqrt(square))
-    while root * root > square:
-        root -= 1
-    while (root + 1) * (root + 1) <= square:
-        root += 1
-    return root

@@ -1,7 +1,7 @@
 """Scores of pairs and the weight of age: whole numbers that agree with the oracle, whatever order, size or window."""
 
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, sqrt
 
 import pytest
 from hypothesis import assume, given
@@ -62,11 +62,10 @@ def test_a_score_is_the_same_from_both_sides_exact_and_never_nothing(of, one, ot
     assert found == max(1, exact * share // SCALE if shrinkage else exact)
 
 
-@given(root=st.integers(0, SCALE))
-def test_a_cosine_next_to_a_whole_root_is_rounded_down(root):
-    """The processor's root of root * root - 1 may be `root`: the score may not."""
-    assert score(Score.COSINE, 1, 1, 1) == SCALE
-    assert score(Score.COSINE, max(root, 1), SCALE, SCALE) == max(root, 1)
+@given(root=st.integers(1, SCALE))
+def test_a_cosine_is_the_whole_part_of_its_root(root):
+    assert score(Score.COSINE, root, SCALE, SCALE) == root
+    assert isqrt(root * root - 1) == int(sqrt(root * root - 1)) == root - 1
 
 
 @pytest.mark.parametrize("of", Score)
