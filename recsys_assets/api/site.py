@@ -34,8 +34,8 @@ class Site:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of artifact that there may be: those that are built, and those that can be looked up in."""
-        return tuple(dict.fromkeys((*self.settings.artifacts.kinds, *FORMS)))
+        """The kinds of artifact that there may be: those that are built or imported, and those that can be looked up in."""
+        return tuple(dict.fromkeys((*self.settings.artifacts.kinds, *self.settings.imports, *FORMS)))
 
     def find(self, tenant: str, surface: str) -> Target:
         """Return the configured target of these names.

@@ -27,9 +27,7 @@ class ImportSettings(ClosedModel):
         default_factory=dict[str, str],
         description='columns as "string", "float64?" (may be null), "list[float32]"; arrays as "float32[n,64]"',
     )
-    extension: str = Field(
-        default="bin", pattern="^[a-z0-9]{1,20}$", description="of bytes: how their files end"
-    )
+    extension: str = Field(default="bin", pattern="^[a-z0-9]{1,20}$", description="of bytes: how their files end")
     content_type: str = Field(
         default="application/octet-stream",
         pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$",

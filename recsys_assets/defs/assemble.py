@@ -14,6 +14,7 @@ from recsys_assets.defs.artifacts import artifact_asset
 from recsys_assets.defs.canonical import canonical_asset
 from recsys_assets.defs.checks import gate_check
 from recsys_assets.defs.freshness import freshness_check, freshness_sensor
+from recsys_assets.defs.imports import import_asset, import_check
 from recsys_assets.defs.jobs import all_targets_job, target_job
 from recsys_assets.defs.manifest import manifest_asset
 from recsys_assets.defs.naming import CANONICAL, asset_key
@@ -69,7 +70,9 @@ def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
         canonical_asset(settings, row),
         _canonical_check(settings, row),
         *built,
+        *(import_asset(settings, row, kind) for kind in settings.imports_for(row)),
         *checks,
+        *(import_check(settings, row, kind) for kind in settings.imports_for(row)),
         manifest_asset(settings, row),
         *([signals_asset(settings, row)] if settings.signals.write else []),
         freshness_check(settings, row),

@@ -33,7 +33,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
     @dg.asset(
         key=asset_key(row, MANIFEST),
         group_name=group_name(row),
-        deps=[asset_key(row, kind) for kind in settings.artifacts.kinds],
+        deps=[asset_key(row, kind) for kind in settings.kinds_for(row)],
         check_specs=whole_check_specs(settings, row, asset_key(row, MANIFEST)),
         partitions_def=daily_partitions(settings.partitions),
         kinds={"json"},

@@ -65,7 +65,7 @@ def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterato
     for day in release.canonical:
         yield canonical_materialization_of(row, day, release)
     for member in release.members:
-        if member.ref.kind in settings.artifacts.kinds:  # a kind that is no more has no asset to tell it on
+        if member.ref.kind in settings.kinds_for(row):  # a kind that is no more has no asset to tell it on
             yield member_materialization_of(row, member, release)
 
 

@@ -76,6 +76,11 @@ def find_objects(settings: Settings, day: date, *, client: Any) -> list[RawObjec
 
 def open_object(uri: str, *, client: Any) -> ObjectStream:
     """Return the decompressed bytes of one object; `InputError` if it is not there."""
+    return find_object(uri, client=client).open()
+
+
+def find_object(uri: str, *, client: Any) -> RawObject:
+    """Return one object by its whole name; `InputError` if it is not there."""
     bucket, key = _bucket_and_key(uri)
     try:
         head = client.head_object(Bucket=bucket, Key=key)
@@ -83,7 +88,8 @@ def open_object(uri: str, *, client: Any) -> ObjectStream:
         if answer_of(error) is Answer.MISSING:
             raise InputError(f"{uri} is not there: put it there, or name another place") from error
         raise error_for(uri, error) from error
-    return ObjectStream(client, bucket=bucket, key=key, etag=head["ETag"], size=int(head["ContentLength"]))
+    size, modified = int(head["ContentLength"]), head["LastModified"]
+    return RawObject(client, bucket, key, size=size, etag=head["ETag"], modified=modified, targets=())
 
 
 def _bucket_and_key(uri: str) -> tuple[str, str]:

@@ -20,20 +20,20 @@ def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
     return template.format(day=day, tenant=glob.escape(tenant), surface=glob.escape(surface))
 
 
-def check_template(template: str) -> None:
+def check_template(template: str, *, key: str = "raw.exposures") -> None:
     """Raise `ConfigurationError` if the template cannot be expanded, or if it maps different days to one pattern."""
     try:
         fields = [(name, spec, conv) for _, name, spec, conv in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
-        raise ConfigurationError(f"raw.exposures is {template!r}: {error}; write {{{{ for a brace") from error
+        raise ConfigurationError(f"{key} is {template!r}: {error}; write {{{{ for a brace") from error
     for name, spec, conversion in fields:
         if name not in _FIELDS or conversion or (spec and name != "day"):
             raise ConfigurationError(
-                f"raw.exposures is {template!r}: unknown field {name!r}; there are {{day}}, {{tenant}}, {{surface}}"
+                f"{key} is {template!r}: unknown field {name!r}; there are {{day}}, {{tenant}}, {{surface}}"
             )
     patterns = {expand(template, probe, tenant="t", surface="s") for probe in _PROBES}
     if len(patterns) < len(_PROBES):
-        raise ConfigurationError(f"raw.exposures is {template!r}: it names one file for several days; add {{day}}")
+        raise ConfigurationError(f"{key} is {template!r}: it names one file for several days; add {{day}}")
 
 
 def fixed_part(pattern: str) -> str:

@@ -80,7 +80,7 @@ def build_artifact(
     window = Window.ending(day, days=params.window_days)
     _require_day(store, row.target, day)
     made = make_artifact(store, settings, Order(row, kind, params, window), room)
-    reused = _keep(store, row.target, made.blob)
+    reused = keep_blob(store, row.target, made.blob)
     staged = StagedArtifact(
         ref=made.blob.ref,
         window_first=window.first.isoformat(),
@@ -136,6 +136,21 @@ def build_info(settings: Settings, run_id: str) -> Build:
     )
 
 
+def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
+    """Write a blob once; one that stands whole is kept, a damaged one is written again. Return whether it stood."""
+    key = blob_key(target, blob.ref.kind, blob.ref.version)
+    try:
+        store.create(key, blob.data)
+    except ConflictError:
+        try:
+            read_blob(store, target, blob.ref)
+        except (CorruptObjectError, NotFoundError):
+            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only mend
+        else:
+            return True
+    return False
+
+
 def head(rows: Rows, limit: int) -> pl.DataFrame:
     """Return the first `limit` members of an artifact as people read them."""
     lists = min(len(rows.offsets) - 1, limit)
@@ -176,18 +191,3 @@ def _facts(made: Making, window: Window) -> dict[str, Scalar]:
     if left.what:
         facts |= {f"left_out_{left.what}": left.groups, "left_out_events": left.events, "left_out_share": left.share}
     return facts
-
-
-def _keep(store: ObjectStore, target: Target, blob: Blob) -> bool:
-    """Write a blob once; one that stands whole is kept, a damaged one is written again. Return whether it stood."""
-    key = blob_key(target, blob.ref.kind, blob.ref.version)
-    try:
-        store.create(key, blob.data)
-    except ConflictError:
-        try:
-            read_blob(store, target, blob.ref)
-        except (CorruptObjectError, NotFoundError):
-            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only mend
-        else:
-            return True
-    return False

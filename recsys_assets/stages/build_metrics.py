@@ -87,7 +87,7 @@ def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus
 
 def _verdicts(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> Iterator[Sample]:
     keys = {"canonical": canonical_gates_key(row.target, day)}
-    keys |= {kind: staged_gates_key(row.target, day, kind) for kind in settings.artifacts.kinds}
+    keys |= {kind: staged_gates_key(row.target, day, kind) for kind in settings.kinds_for(row)}
     for subject, key in keys.items():
         report = find_document(store, key, GateReport)
         for verdict in Verdict if report else ():

@@ -26,7 +26,7 @@ def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, no
         ReadOnce(store),
         row.target,
         wanted,
-        kinds=settings.artifacts.kinds,
+        kinds=settings.kinds_for(row),
         raw=lambda day: raw_input(settings, row, day, now=now),
     )
 

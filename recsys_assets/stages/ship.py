@@ -8,6 +8,7 @@ from recsys_assets.artifacts.kinds import read_params
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
+from recsys_assets.gates.imported import import_policy
 from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
@@ -83,7 +84,7 @@ def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
         store,
         row.target,
         day,
-        kinds=settings.artifacts.kinds,
+        kinds=settings.kinds_for(row),
         requirements=overridden(required, override, reason=by.reason),
         build=build_info(settings, by.run_id or COMMAND),
         by=by,
@@ -101,6 +102,7 @@ def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requireme
     policies += [
         artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
     ]
+    policies += [import_policy(settings, row, kind) for kind in settings.imports_for(row)]
     return {
         **{policy.subject: _requirement(policy) for policy in policies},
         **{policy.subject: replace(_requirement(policy), whole=True) for policy in whole},

@@ -28,7 +28,7 @@ def stands(store: ObjectStore, settings: Settings, row: TargetSettings, day: dat
         if record is None or _raw(settings, row, day) != {(used.name, used.digest) for used in record.inputs}:
             return False
         required = as_recorded(store, settings, row, day, requirements(settings, row))
-        candidate = read_candidate(store, row.target, day, kinds=settings.artifacts.kinds, requirements=required)
+        candidate = read_candidate(store, row.target, day, kinds=settings.kinds_for(row), requirements=required)
         return find_release(store, row.target, release_id_of(row.target, candidate.versions)) is not None
     except (RefusedError, CorruptObjectError):
         return False

@@ -67,7 +67,7 @@ def _judged(store: ObjectStore, key: str) -> tuple[str, str] | None:
 
 def _staged_versions(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> dict[str, str] | None:
     versions: dict[str, str] = {}
-    for kind in settings.artifacts.kinds:
+    for kind in settings.kinds_for(row):
         try:
             staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
         except CorruptObjectError:

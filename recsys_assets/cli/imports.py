@@ -1,0 +1,76 @@
+"""The command that registers a file which another team built, tested before anything points at it."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import click
+
+from recsys_assets.cli.main import EXIT_REFUSED
+from recsys_assets.cli.options import day_type, dry_run_option, json_option, open_place, target_options
+from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.evidence import GateReport
+from recsys_assets.gates.imported import find_rules
+from recsys_assets.identity import ArtifactRef
+from recsys_assets.sources.dropped import named_file
+from recsys_assets.stages.imported import judge_import, judge_received, receive, register
+from recsys_assets.stages.ship import COMMAND
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file: its reference, whether it is registered, and what the gates say."""
+
+    ref: ArtifactRef
+    day: date
+    registered: bool
+    passed: bool
+    gates: GateReport
+
+
+@click.command("import")
+@click.argument("file")
+@target_options
+@click.option("--kind", required=True, help="which [imports.<kind>] it is")
+@click.option("--day", type=day_type, required=True, help="the UTC day that it is built for")
+@dry_run_option
+@json_option
+def run_import(
+    *,
+    file: str,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    kind: str,
+    day: date,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Test FILE (a path, or s3://) against contract, live version and limits, and register it for a day.
+
+    What is live stays live: `recsys-assets ship`, or the day's next build, points at it with the rest of the day.
+    """
+    place = open_place(config=config, tenant=tenant, surface=surface)
+    row = place.settings.find(place.target.tenant, place.target.surface)
+    received = receive(named_file(file), find_rules(place.settings, row, kind), kind=kind)
+    if dry_run:
+        report = judge_received(place.store, place.settings, row, received)
+    else:
+        register(place.store, place.settings, row, received, day=day, dropped_on=day, run_id=COMMAND)
+        report = judge_import(place.store, place.settings, row, kind, day)
+    done = Imported(received.blob.ref, day, not dry_run, report.passed, report)
+    if as_json:
+        print_json(done)
+    else:
+        _print(done)
+    return 0 if done.passed else EXIT_REFUSED
+
+
+def _print(done: Imported) -> None:
+    rows = [(finding.gate, finding.verdict.value, finding.message) for finding in done.gates.findings]
+    print_table(f"{done.ref.kind} of {done.day}: {done.ref.version}", ("gate", "verdict", "found"), rows)
+    did = "registered" if done.registered else "dry run: would be registered"
+    told = f"{did} as {done.ref.kind} {short(done.ref.version)}"
+    if done.passed:
+        click.echo(f"{told}; live when the day ships")
+    else:
+        click.echo(f"{told}, and refused: it cannot ship; what is live stays live", err=True)
