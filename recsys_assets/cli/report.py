@@ -48,7 +48,7 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
         elif kind == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
-                asset = f"{_name(evaluation.asset_key)} gates"
+                asset = f"{_name(evaluation.asset_key)} {evaluation.check_name}"
                 yield AssetLine(day, asset, "failed", evaluation.description or "refused")
         elif kind == "STEP_FAILURE" and not _is_refused_check(event):
             yield AssetLine(day, (event.step_key or "?").replace("__", "/"), "failed", _reason(event))

@@ -63,7 +63,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
 def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of the rehearsal of a target's candidates; without any if it is off."""
     limits = settings.gates_for(row)
-    return Policy(REHEARSAL, rehearsal_gates(limits.rehearsal, settings.artifacts.kinds, limits.modes))
+    return Policy(REHEARSAL, rehearsal_gates(limits.rehearsal, settings.kinds_for(row), limits.modes))
 
 
 def backtest_policy(settings: Settings, row: TargetSettings) -> Policy:
