@@ -142,7 +142,7 @@ def _metadata(site: Site, found: Located) -> Metadata:
         level=LEVELS.index("artifact"),
         label="artifact",
         bytes=len(served.data),
-        media_type=media_type(found.version),
+        media_type=media_type(site.settings, found.kind, found.version),
         stored_at=datetime.fromtimestamp(found.stored.modified, UTC),
         window_start=served.window_start,
         window_end=served.window_end,

@@ -23,7 +23,7 @@ def send_content(site: Site, asked: ArtifactAsked, request: Request) -> Response
     answered whole, as HTTP allows.
     """
     found = locate(site, asked)
-    headers = _headers(found)
+    headers = _headers(site, found)
     if _has_it(request.headers.get("if-none-match"), found.version):
         return Response(status_code=304, headers=headers)
     data = load(site, found).data
@@ -39,9 +39,9 @@ def send_content(site: Site, asked: ArtifactAsked, request: Request) -> Response
     return Response(data[part.start : part.stop], status_code=206, headers=headers)
 
 
-def _headers(found: Located) -> dict[str, str]:
+def _headers(site: Site, found: Located) -> dict[str, str]:
     return {
-        "Content-Type": media_type(found.version),
+        "Content-Type": media_type(site.settings, found.kind, found.version),
         "Content-Disposition": f'attachment; filename="{blob_name(found.version)}"',
         "ETag": f'"{found.version}"',
         "Accept-Ranges": "bytes",

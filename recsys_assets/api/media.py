@@ -1,7 +1,9 @@
-"""What content type the bytes of an artifact have, by the form that their version tells."""
+"""What content type the bytes of an artifact have: what is declared of its kind, else what its form says."""
 
 from typing import Final
 
+from recsys_assets.config.imports import ImportFormat
+from recsys_assets.config.settings import Settings
 from recsys_assets.identity import JSON_FORM, form_of
 
 OPAQUE: Final = "application/octet-stream"
@@ -13,6 +15,9 @@ _BY_FORM: Final = {
 }
 
 
-def media_type(version: str) -> str:
-    """Return the content type of a version's bytes; forms that have none of their own are opaque."""
+def media_type(settings: Settings, kind: str, version: str) -> str:
+    """Return the content type of a version's bytes; a form without one of its own, or a declared one, is opaque."""
+    declared = settings.imports.get(kind)
+    if declared and declared.format is ImportFormat.BYTES and declared.form == form_of(version):
+        return declared.content_type
     return _BY_FORM.get(form_of(version), OPAQUE)

@@ -34,7 +34,7 @@ class Site:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of artifact that there may be: those that are built or imported, and those that can be looked up in."""
+        """The kinds of artifact that there may be: built, imported, or such that can be looked up in."""
         return tuple(dict.fromkeys((*self.settings.artifacts.kinds, *self.settings.imports, *FORMS)))
 
     def find(self, tenant: str, surface: str) -> Target:

@@ -14,6 +14,7 @@ from recsys_assets.defs.artifacts import artifact_asset
 from recsys_assets.defs.canonical import canonical_asset
 from recsys_assets.defs.checks import gate_check
 from recsys_assets.defs.freshness import freshness_check, freshness_sensor
+from recsys_assets.defs.import_arrivals import import_sensor
 from recsys_assets.defs.imports import import_asset, import_check
 from recsys_assets.defs.jobs import all_targets_job, target_job
 from recsys_assets.defs.manifest import manifest_asset
@@ -48,6 +49,7 @@ def build_definitions(
         schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],
         sensors=[
             arrivals_sensor(settings, rows, jobs),
+            import_sensor(settings, rows, jobs),
             freshness_sensor(settings, rows),
             *alert_sensors(settings, rows),
         ],

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
+from tokenize import TokenError
 from typing import IO, Any, Final
 
 import numpy as np
@@ -15,7 +16,8 @@ from recsys_assets.imports.content import MAX_FIELDS
 
 _ENDING: Final = ".npy"
 _MAX_HEADER: Final = 10_000
-_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, NotImplementedError, RuntimeError)
+# numpy reads a header as Python text, and lets through what its tokenizer and parser say of text that is none.
+_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, SyntaxError, TokenError)
 
 
 def read_npz(data: bytes, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and what its errors mean for the person who meets them."""
 
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,11 @@ from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsErr
 _CONNECT_SECONDS = 10
 _WRONG = ("25", "28", "3D", "3F", "42")  # SQLSTATE: writes where none may be, credentials, database, schema, names
 _BAD_DATA = "22"
+# What servers say to who may not come in (28P01, 28000, 3D000). libpq keeps no SQLSTATE of a connection that failed, so
+# the words must do; a server that says it in another language counts as unavailable, which is retried in vain.
+_REFUSED = re.compile(
+    r"authentication failed for user|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist"
+)
 
 
 def require_driver(what: str) -> Any:
@@ -41,9 +47,8 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
             f"{what}: ${variable} is no URL of a database: expected postgresql://user:password@host/database"
         ) from None
     except psycopg.Error as error:
-        raise StoreUnavailableError(
-            f"{what}: {_first_line(error)}: check server, user and password in ${variable}"
-        ) from error
+        kind = ConfigurationError if _is_refused(error) else StoreUnavailableError
+        raise kind(f"{what}: {_first_line(error)}: check server, user and password in ${variable}") from error
     try:
         with connection:
             yield connection
@@ -59,6 +64,11 @@ def _error_for(what: str, error: Any) -> RecsysAssetsError:
     if state.startswith(_BAD_DATA):
         return InputError(f"{what}: {told}: mend the data and run the day again")
     return StoreUnavailableError(f"{what}: {told}: nothing is known to have changed; try again")
+
+
+def _is_refused(error: Exception) -> bool:
+    """Tell whether the server answered, and said that this user may not come in."""
+    return _REFUSED.search(str(error)) is not None
 
 
 def _first_line(error: Exception) -> str:

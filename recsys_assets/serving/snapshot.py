@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from numpy.typing import NDArray
 
 from recsys_assets.errors import NotFoundError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, form_of
 from recsys_assets.serving.lookups import (
     CONTENT_SIM,
     COOC,
@@ -18,6 +20,11 @@ from recsys_assets.serving.lookups import (
 )
 from recsys_assets.serving.row_index import Form, Row, RowIndex
 from recsys_assets.serving.served import ServedArtifact
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_UNPACKED_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +99,26 @@ class Snapshot:
                 f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
             )
         return artifact.data
+
+    def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> dict[str, NDArray[Any]]:
+        """Return the arrays of an imported npz or safetensors by name; unpacked anew each time, so keep them.
+
+        Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes hold
+        no arrays, or unpack to more than `max_bytes`.
+        """
+        from recsys_assets.imports.inspecting import read_arrays  # noqa: PLC0415 - most services look up JSON alone
+
+        data = self.content(kind)
+        return read_arrays(data, form_of(self.artifacts[kind].version), name=kind, max_unpacked_bytes=max_bytes)
+
+    def table(self, kind: str) -> "pa.Table":
+        """Return the rows of an imported Parquet or JSON-lines file; read anew each time, so keep it.
+
+        Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are no table.
+        """
+        from recsys_assets.imports.tables import read_table  # noqa: PLC0415 - most services look up JSON alone
+
+        return read_table(self.content(kind), form_of(self.artifacts[kind].version), name=kind)
 
     def rows(self, kind: str) -> RowIndex[Any]:
         """Return the rows of any kind, one that this package does not know too: `rows(kind).find(id)`, or iterate.

@@ -1,0 +1,41 @@
+"""Imported tables as Arrow: Parquet, and JSON lines whose fields become columns."""
+
+from typing import Final
+
+import pyarrow as pa
+
+from recsys_assets.config.imports import ImportFormat
+from recsys_assets.errors import InputError
+from recsys_assets.imports.json_lines import read_json_lines
+from recsys_assets.imports.parquet import open_parquet
+
+_BATCH: Final = 10_000  # rows that stand as Python objects at a time
+
+
+def read_table(data: bytes, form: str, *, name: str) -> pa.Table:
+    """Return the rows of a Parquet or JSON-lines file; `InputError` for any other form, or for bytes that are none."""
+    if form not in {ImportFormat.PARQUET, ImportFormat.JSONL}:
+        raise InputError(f"{name} is of the form {form!r}, which is no table: parquet and jsonl are")
+    try:
+        if form == ImportFormat.PARQUET:
+            return open_parquet(data).read(use_threads=False)
+        return _of_lines(data, name)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{name} cannot be read as a table: {error}") from error
+
+
+def _of_lines(data: bytes, name: str) -> pa.Table:
+    """Return the lines as a table, put together from batches whose columns may differ."""
+    batches: list[pa.Table] = []
+    rows: list[dict[str, object]] = []
+    for row in read_json_lines(data, name=name):
+        rows.append(row)
+        if len(rows) == _BATCH:
+            batches.append(_batch(rows))
+            rows = []
+    return pa.concat_tables([*batches, _batch(rows)], promote_options="permissive")
+
+
+def _batch(rows: list[dict[str, object]]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
