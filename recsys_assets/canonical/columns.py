@@ -27,10 +27,19 @@ def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -
 
 def arrow_column(name: str, values: NDArray[Any]) -> Any:
     """Return a column as an Arrow array: `ts` as an instant, codes with nulls where `ABSENT`, cut to their width."""
-    if name == "ts":
-        return pa.array(values).view(_INSTANT)
-    absent = values == values.dtype.type(ABSENT & np.iinfo(values.dtype).max) if name in ID_COLUMNS else None
-    return pa.array(values, mask=absent if absent is not None and absent.any() else None)
+    # Made of its buffers: `pa.array` would import pandas, where it is installed, to see whether it is given some.
+    kind = _INSTANT if name == "ts" else pa.from_numpy_dtype(values.dtype)
+    marks = None
+    if name in ID_COLUMNS:
+        present = values != values.dtype.type(ABSENT & np.iinfo(values.dtype).max)
+        marks = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [marks, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def numbers_of(array: Any, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return an Arrow array of this dtype without nulls as numpy has it, in the same memory."""
+    held = array.buffers()[1]  # not `to_numpy`: see `arrow_column`
+    return np.frombuffer(held, dtype)[array.offset : array.offset + len(array)] if held else np.empty(0, dtype)
 
 
 def arrow_strings(strings: Strings) -> Any:

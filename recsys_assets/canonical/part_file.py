@@ -8,14 +8,15 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import ipc
 
-from recsys_assets.canonical.columns import arrow_column, arrow_strings, strings_of
+from recsys_assets.canonical.columns import arrow_column, arrow_strings, codes_of, numbers_of, strings_of
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.raw.part import ABSENT, Part
+from recsys_assets.raw.part import Part
 
 SUFFIX = ".arrow"
 _CODES = {pa.dictionary(index, pa.large_string()) for index in (pa.uint16(), pa.uint32())}
@@ -50,9 +51,9 @@ def decode_part(data: bytes) -> Part:
         raise CorruptObjectError(f"no part of a day: expected {_TYPES}, found {found}; run raw of this day again")
     columns: dict[str, Any] = {name: table.column(name).combine_chunks() for name in SCHEMA}
     return Part(
-        ts=columns["ts"].view(pa.int64()).to_numpy(),
-        rank=columns["rank"].cast(pa.int64()).to_numpy(),
-        codes={name: columns[name].indices.cast(pa.uint32()).fill_null(ABSENT).to_numpy() for name in ID_COLUMNS},
+        ts=numbers_of(columns["ts"], np.int64),
+        rank=numbers_of(columns["rank"].cast(pa.int64()), np.int64),
+        codes={name: codes_of(pl.Series(columns[name].indices)) for name in ID_COLUMNS},
         ids={name: strings_of(columns[name].dictionary) for name in ID_COLUMNS},
     )
 

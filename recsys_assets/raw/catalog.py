@@ -93,10 +93,17 @@ def _lines(stream: RawStream) -> Iterator[bytes]:
 def _frame(rows: Sequence[CatalogRow]) -> pl.DataFrame:
     """Return rows as columns; all tags lie in one array, for a list of lists takes a series for each."""
     offsets = np.cumsum([0, *(len(row.tags) for row in rows)], dtype=np.int64)
-    tags = pa.array([tag for row in rows for tag in row.tags], pa.large_string())
+    tags = pl.Series([tag for row in rows for tag in row.tags], dtype=pl.String)
+    # Made of its buffers: where pandas is installed, other ways import it to see whether they are given some.
+    lists: Any = pa.Array.from_buffers(
+        pa.large_list(pa.large_string()),
+        len(rows),
+        [None, pa.py_buffer(offsets)],
+        children=[tags.to_arrow(compat_level=pl.CompatLevel.oldest())],
+    )
     columns: dict[str, Any] = {
         "item_id": [row.item_id for row in rows],
-        "tags": pl.Series(pa.LargeListArray.from_arrays(offsets, tags)),
+        "tags": pl.Series(lists),
         "namespace": [row.namespace for row in rows],
         "price": [row.price for row in rows],
         "created_at": [row.created_at for row in rows],
