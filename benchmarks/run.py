@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s", flush=True)
         failures += disagreements(runs[events], events=events)
     told = {engine.name: engine.told for engine in engines}
-    write_report(runs, told, folder=chosen.out, rounds=chosen.rounds, asides=asides(chosen))
+    tables, faults = asides(chosen)
+    write_report(runs, told, folder=chosen.out, rounds=chosen.rounds, asides=tables)
+    failures += faults
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
@@ -59,20 +61,31 @@ def measure(engine: Engine, data: Path) -> Run:
     return run
 
 
-def asides(chosen: argparse.Namespace) -> dict[str, str]:
-    """Return the tables of what is measured beside the engines, each in a process of its own, by its program."""
-    day, lines = str(min(max(chosen.events), MAX_ASIDE_EVENTS)), ["--rounds", str(chosen.rounds)]
-    return {
-        "bench_ingest.py": _table("bench_ingest.py", "--events", day, "--folder", str(chosen.data), *lines),
-        "bench_windows.py": _table("bench_windows.py", "--events", str(int(day) // 10), "--data", str(chosen.data)),
-        "bench_pointer.py": _table("bench_pointer.py"),
-        "bench_serving.py": _table("bench_serving.py"),
+def asides(chosen: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
+    """Return the tables of what is measured beside the engines, by program, and which of these programs failed.
+
+    Each has a process of its own: one that fails does not take the report of the others with it.
+    """
+    day = min(max(chosen.events), MAX_ASIDE_EVENTS)
+    programs = {
+        "bench_ingest.py": ["--events", str(day), "--folder", str(chosen.data), "--rounds", str(chosen.rounds)],
+        "bench_windows.py": ["--events", str(day // 10), "--data", str(chosen.data)],
+        "bench_pointer.py": [],
+        "bench_serving.py": [],
     }
+    tables: dict[str, str] = {}
+    failures: list[str] = []
+    for program, arguments in programs.items():
+        try:
+            tables[program] = _table(program, *arguments)
+        except subprocess.CalledProcessError as error:
+            failures.append(f"{program} ended with {error.returncode}: {error.stderr[-2000:]}")
+    return tables, failures
 
 
 def _table(program: str, *arguments: str) -> str:
     command = [sys.executable, str(Path(__file__).with_name(program)), *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def disagreements(runs: Mapping[str, Sequence[Run]], *, events: int) -> list[str]:
