@@ -5,11 +5,19 @@ import pytest
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.engines.definitions import DEFINITIONS
 from recsys_assets.engines.gate import prove_engine
+from recsys_assets.engines.room import EngineRoom
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.manifest.layout import canonical_key
+from recsys_assets.stages.artifact import build_artifact
+from recsys_assets.stages.canonical import build_canonical
+from recsys_assets.stages.raw import build_raw
 from recsys_assets_tests.artifacts.golden_cases import KINDS_OF_CASES, find_case
 from recsys_assets_tests.engines.made import by_kernel, on_engine
 from recsys_assets_tests.engines.spark_cluster import LIGHT, need_java
+from recsys_assets_tests.engines.test_configured import HOME_ROW
+from recsys_assets_tests.small_shop import HOME, SmallShop, after, day_lines
 
 pytestmark = pytest.mark.slow
 CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kinds in KINDS_OF_CASES.items() for kind in kinds]
@@ -37,3 +45,26 @@ def test_a_golden_case_has_the_same_version_on_spark(spark, name, kind, tmp_path
 def test_spark_proves_itself_on_the_canary(spark, kind, tmp_path):
     prove_engine(spark, KINDS[kind], work=str(tmp_path))
     assert list((tmp_path / "canary").iterdir()) == []
+
+
+def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_recorded(spark, tmp_path):
+    shop = SmallShop(tmp_path, None)
+    shop.configure('[artifacts]\nengine = "spark"\n', targets=HOME_ROW)
+    shop.write(after(0), day_lines(after(0), targets=[HOME]))
+    settings, store = shop.settings, shop.store
+    row = settings.targets[0]
+    build_raw(store, settings, after(0))
+    build_canonical(store, settings, row, after(0))
+    room = EngineRoom(settings.resolved_engines, store.root_uri, openers={"spark": lambda *_: spark})
+    built = build_artifact(store, settings, row, "popularity", after(0), run_id="test", room=room)
+    native = build_artifact(store, by_native(settings), row, "popularity", after(0), run_id="test")
+    assert built.staged.ref == native.staged.ref
+    assert built.preview.equals(native.preview)
+    stored = tmp_path / "store" / canonical_key(row.target, after(0))
+    stored.write_bytes(stored.read_bytes() + b"more")
+    with pytest.raises(CorruptObjectError, match="not what its record says"):
+        build_artifact(store, settings, row, "popularity", after(0), run_id="test", room=room)
+
+
+def by_native(settings):
+    return settings.model_copy(update={"artifacts": settings.artifacts.model_copy(update={"engine": "native"})})
