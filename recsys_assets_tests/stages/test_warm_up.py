@@ -36,3 +36,11 @@ def test_nothing_is_left_to_compile_after_it(tmp_path):
             warm = compiled
     assert len(warm) > 20
     assert compiled == warm
+
+
+@pytest.mark.slow
+def test_a_day_is_built_without_pandas():
+    """Arrow imports it, where it is installed, to see whether it is given some: a third of a second, and forty MB."""
+    pytest.importorskip("pandas")
+    program = f'{DAY}\nsys.exit("pandas is imported" if "pandas" in sys.modules else 0)'
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=300)
