@@ -19,7 +19,7 @@ from recsys_assets.cli.telling import tell_run
 from recsys_assets.config.reading import load_settings
 from recsys_assets.config.settings import Settings
 from recsys_assets.defs.assemble import build_definitions
-from recsys_assets.defs.jobs import BUILD_ALL
+from recsys_assets.defs.jobs import BUILD_ALL, one_after_the_other
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.standing import stands
@@ -44,12 +44,12 @@ def run(
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
     store = open_configured_store(settings)  # a store that is not there is told now, and not by each asset
     done = {day for day in days[:-1] if all(stands(store, settings, row, day) for row in rows)} if resume else set()
-    job = build_definitions(settings, rows=rows).resolve_job_def(BUILD_ALL)
+    jobs = one_after_the_other(build_definitions(settings, rows=rows).resolve_job_def(BUILD_ALL), rows)
     failures: list[AssetLine] = []
     started = datetime.now(UTC)
     with _instance() as instance, _progress(len(days)) as progress:
         for day in days:
-            for line in [] if day in done else _build(job, day, instance):
+            for line in [] if day in done else _build(jobs, day, instance):
                 _print(progress, line)
                 if line.failed:
                     failures.append(line)
@@ -81,11 +81,15 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
     return [start + timedelta(days=n) for n in range(count)]
 
 
-def _build(job: dg.JobDefinition, day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
-    result = job.execute_in_process(
-        partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET
-    )
-    return read_result(result, day)
+def _build(jobs: Sequence[dg.JobDefinition], day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
+    """Yield a line per asset of a day, job after job; nothing is built of a day whose files could not be read."""
+    for number, job in enumerate(jobs):
+        result = job.execute_in_process(
+            partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET
+        )
+        yield from read_result(result, day)
+        if number == 0 and not any(event.is_step_materialization for event in result.all_events):
+            return
 
 
 def _print(progress: Progress, line: AssetLine) -> None:

@@ -35,6 +35,25 @@ def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedAssetJobDefinit
     )
 
 
+def one_after_the_other(job: dg.JobDefinition, rows: Sequence[TargetSettings]) -> list[dg.JobDefinition]:
+    """Return the job of all targets in parts: the day's raw files first, then each target, which ships when it is done.
+
+    As one run Dagster would go level by level: the first target would ship when the last one is built.
+    """
+    if len(rows) == 1:
+        return [job]
+    keys = [{RAW}, *({key for key in job.asset_layer.executable_asset_keys if _is_of(row, key)} for row in rows)]
+    checks = {check for check in job.asset_layer.asset_graph.asset_check_keys if check.name != CHECK}
+    return [
+        job.get_subset(asset_selection=some, asset_check_selection={c for c in checks if c.asset_key in some})
+        for some in keys
+    ]
+
+
+def _is_of(row: TargetSettings, key: dg.AssetKey) -> bool:
+    return tuple(key.path[:-1]) == row.slug_parts
+
+
 def freshness_checks(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
     """Return the checks on the age of live data: they judge the present, so the build of a day must not run them."""
     return dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(row, MANIFEST), CHECK) for row in rows))
