@@ -25,6 +25,7 @@ COMMANDS = {
     "retire": "recsys_assets.cli.retire:run_retire",
     "collect": "recsys_assets.cli.collect:run_collect",
     "forget": "recsys_assets.cli.forget:run_forget",
+    "move-in": "recsys_assets.cli.move_in:run_move_in",
     "reindex": "recsys_assets.cli.repair:run_reindex",
     "api": "recsys_assets.cli.api:run_api",
     "init": "recsys_assets.cli.repair:run_init",

@@ -1,0 +1,65 @@
+"""The command that moves in from recsys-pipelines: its history as releases, and a day that proves our versions."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import click
+
+from recsys_assets.cli.acting import Call, Told, changes_one_target
+from recsys_assets.cli.options import clock, day_type
+from recsys_assets.cli.output import short
+from recsys_assets.stages.moving_in import move_in, plan_history
+from recsys_assets.stages.moving_proof import Compared, prove_day
+from recsys_assets.stages.pipelines_registry import Registry, read_config
+
+
+@dataclass(frozen=True, slots=True)
+class MovedIn:
+    """What a move came to: releases found and new, what was proven of a day, and the sentence about it."""
+
+    releases: int
+    new: int
+    proven: tuple[Compared, ...]
+    told: str
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a version that was compared differs: somebody should know why before the switch."""
+        return int(any(not one.equal for one in self.proven))
+
+
+@changes_one_target("move-in")
+@click.option(
+    "--from",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="the folder that the paths of its configuration count from",
+)
+@click.option(
+    "--their-config", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="its JSON; else its defaults"
+)
+@click.option("--prove", type=day_type, help="a day of its canonical data to build and compare")
+def run_move_in(call: Call, *, folder: Path, their_config: Path | None, prove: date | None) -> Told:
+    """Take over the history of recsys-pipelines as releases, and prove on a day that our versions equal its own."""
+    settings, target = call.place.settings, call.place.target
+    row = settings.find(target.tenant, target.surface)
+    registry = Registry(folder, read_config(their_config), target)
+    history = plan_history(call.place.store, registry, keep=settings.retention_for(row).keep)
+    published = [one for release in history for one in release.artifacts if one.last == prove]
+    distinct = {one.blob.ref: one for one in published}.values()
+    proven = prove_day(settings, row, registry, distinct, prove) if prove else ()
+    new = sum(release.is_new for release in history)
+    if not call.dry_run:
+        new = move_in(call.place.store, settings, registry, history, by=call.by, now=clock)
+    return MovedIn(len(history), new, proven, _told(call, history[-1].day, len(history), new, proven))
+
+
+def _told(call: Call, last: date, releases: int, new: int, proven: tuple[Compared, ...]) -> str:
+    did = "would move in" if call.dry_run else "moved in"
+    lines = [f"{did} {new} of {releases} release(s), the last with data through {last}"]
+    for one in proven:
+        verdict = "equal" if one.equal else f"ours is {short(one.ours)}: {one.told}"
+        lines.append(f"  {one.kind} {short(one.theirs)}: {verdict}")
+    return "\n".join(lines)
