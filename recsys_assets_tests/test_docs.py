@@ -14,7 +14,7 @@ from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.cli.main import COMMANDS
 from recsys_assets.config.gates import GateSettings
 from recsys_assets.config.target import TargetSettings
-from recsys_assets_tests.pages import follow, missing_lines, read_page
+from recsys_assets_tests.pages import follow, missing_lines, read_page, run_line
 from recsys_assets_tests.small_shop import after, day_lines, open_shop
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +89,25 @@ def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     follow(DOCS / "how-to" / f"{page}.md", capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("level")
+def test_the_commands_of_the_page_on_imports_run(tmp_path, monkeypatch, capsys):
+    page = DOCS / "how-to" / "import-artifacts.md"
+    (table,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+    shop.configure(table)
+    (tmp_path / "drop").mkdir()
+    for n in range(3):
+        shop.write(after(n), day_lines(after(n), shift=n))
+    (tmp_path / "drop" / f"{after(1)}.jsonl").write_text('{"item_id":"i1","score":0.25}\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    run_line("recsys-assets run --tenant shop --surface home --start 2026-01-02", capsys)
+    follow(page, capsys)
 
 
 def test_a_page_that_promises_what_is_not_printed_is_found_out():
