@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 
-ITEMS, LENGTH = 200, 5
+from recsys_assets.canonical.events import Events
+
+ITEMS, LENGTH, USERS = 200, 5, 500
 SECONDS_A_DAY = 86_400
 
 
@@ -21,9 +25,8 @@ class RingDay:
     robot_clicks: int = 0  # of one session on one item
 
 
-def write_ring_day(folder: Path, day: date, seed: int, like: RingDay | None = None) -> None:
-    """Write a day's events as JSON lines: nine steps of ten lead to the next item of the ring, one leads anywhere."""
-    like = like or RingDay()
+def ring_sessions(seed: int, like: RingDay) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """Return the items of each session, a row each, and the session's user: nine steps of ten lead to the next item."""
     random = np.random.default_rng(seed)
     shares = 1 / np.arange(1, ITEMS + 1)
     places = np.empty((like.sessions, LENGTH), np.int64)
@@ -33,7 +36,34 @@ def write_ring_day(folder: Path, day: date, seed: int, like: RingDay | None = No
         places[:, step] = np.where(leaps, random.integers(0, ITEMS, like.sessions), (places[:, step - 1] + 1) % ITEMS)
     if like.shuffled:
         places = np.random.default_rng(0).permutation(ITEMS)[places]
-    users = random.integers(0, 500, like.sessions)
+    return places, random.integers(0, USERS, like.sessions)
+
+
+def ring_events(day: date, seed: int, like: RingDay | None = None) -> Events:
+    """Return the canonical events of a day without a robot."""
+    like = like or RingDay()
+    places, users = ring_sessions(seed, like)
+    start, gap = datetime(day.year, day.month, day.day, tzinfo=UTC), SECONDS_A_DAY // (like.sessions + 1)
+    seconds = (np.arange(like.sessions)[:, None] * gap + np.arange(LENGTH)).ravel()
+    codes = {
+        "user_id": np.repeat(users, LENGTH),
+        "session_id": np.repeat(np.arange(like.sessions), LENGTH),
+        "item_id": places.ravel(),
+    }
+    frame = pl.DataFrame({name: values.astype(np.uint32) for name, values in codes.items()})
+    ts = pl.lit(start).dt.cast_time_unit("ns") + pl.duration(seconds=pl.Series("second", seconds))
+    ids = {"user_id": ("u", USERS), "session_id": ("s", like.sessions), "item_id": (like.prefix, ITEMS)}
+    return Events(
+        frame.with_columns(ts.alias("ts"), pl.lit(None, pl.UInt32).alias("event")),
+        {name: pl.Series([f"{letter}{n:04}" for n in range(count)]) for name, (letter, count) in ids.items()}
+        | {"event": pl.Series([], dtype=pl.String)},
+    )
+
+
+def write_ring_day(folder: Path, day: date, seed: int, like: RingDay | None = None) -> None:
+    """Write a day's events as JSON lines."""
+    like = like or RingDay()
+    places, users = ring_sessions(seed, like)
     gap = SECONDS_A_DAY // (like.sessions + 1)
     lines = [
         _line(day, second=session * gap + step, session=f"s{session}", user=f"u{users[session]}", item=item, rank=step)

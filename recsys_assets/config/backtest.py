@@ -26,7 +26,9 @@ class BacktestSettings(ClosedModel):
     min_samples: int = Field(default=200, ge=1, description="fewest sessions to say anything from")
     max_samples: int = Field(default=5000, ge=1, le=1_000_000, description="most sessions asked, chosen by the seed")
     rounds: int = Field(default=1000, ge=100, le=100_000, description="rounds of the paired bootstrap")
-    level: float = Field(default=0.95, gt=0.5, lt=1, description="of the bootstrap's interval")
+    level: float = Field(
+        default=0.99, gt=0.5, lt=1, description="of the bootstrap's interval; five gates a night are asked"
+    )
     seed: int = Field(default=1, ge=0, description="of the choice of sessions, their cuts, and the bootstrap")
     held_out_share: float = Field(
         default=0.2, gt=0, lt=1, description="share of the last day that is held out, by time, without a next day"

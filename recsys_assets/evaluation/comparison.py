@@ -11,6 +11,8 @@ from recsys_assets.evaluation.scoring import Floats, Scores, score
 from recsys_assets.evaluation.tasks import Tasks
 from recsys_assets.serving.snapshot import Snapshot
 
+LEAST_DIFFERENT = 30  # answers that differ: resampling fewer gives no interval to refuse anybody by
+
 
 class Standing(StrEnum):
     """How a candidate stands beside what is live."""
@@ -29,7 +31,7 @@ class Protocol:
     min_samples: int = 200
     rounds: int = 1000
     seed: int = 1
-    level: float = 0.95  # of the interval, two-sided
+    level: float = 0.99  # of the interval, two-sided
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +85,15 @@ def _compared(name: str, candidate: Scores, live: Scores, protocol: Protocol) ->
     differences = candidate.gains - live.gains
     low, high = paired_interval(differences, rounds=protocol.rounds, seed=protocol.seed, level=protocol.level)
     allowed = -protocol.delta * live.ndcg
-    standing = _standing(len(differences), low, high, allowed=allowed, least=protocol.min_samples)
+    standing = _standing(differences, low, high, allowed=allowed, least=protocol.min_samples)
     return Compared(name, candidate, live, low, high, allowed, standing)
 
 
-def _standing(samples: int, low: float, high: float, *, allowed: float, least: int) -> Standing:
+def _standing(differences: Floats, low: float, high: float, *, allowed: float, least: int) -> Standing:
     """Return worse only where the whole interval is, and not worse only where the whole interval is that."""
-    if samples < least:
+    if len(differences) < least:
         return Standing.INCONCLUSIVE
-    if high < allowed:
-        return Standing.WORSE
-    return Standing.NOT_WORSE if low >= allowed else Standing.INCONCLUSIVE
+    if low >= allowed:
+        return Standing.NOT_WORSE
+    sure = high < allowed and np.count_nonzero(differences) >= LEAST_DIFFERENT
+    return Standing.WORSE if sure else Standing.INCONCLUSIVE
