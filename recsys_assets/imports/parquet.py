@@ -1,7 +1,7 @@
 """Parquet, looked into: the columns' types, and which of them hold nulls, read a thousand rows at a time."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +42,7 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
     return Content({f.name: _type(f.type) + ("?" if f.name in nulls else "") for f in schema}, rows)
 
 
-def open_parquet(data: bytes) -> pq.ParquetFile:
+def open_parquet(data: bytes) -> Any:
     """Return the file over bytes in memory, its own metadata bounded."""
     return pq.ParquetFile(
         pa.BufferReader(data),
@@ -51,11 +51,11 @@ def open_parquet(data: bytes) -> pq.ParquetFile:
     )
 
 
-def _batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+def _batches(file: pq.ParquetFile) -> Iterator[Any]:
     return file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
 
 
-def _type(kind: pa.DataType) -> str:
+def _type(kind: Any) -> str:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list[{_type(kind.value_type)}]"
     if pa.types.is_dictionary(kind):

@@ -1,6 +1,6 @@
 """Imported tables as Arrow: Parquet, and JSON lines whose fields become columns."""
 
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -12,8 +12,8 @@ from recsys_assets.imports.parquet import open_parquet
 _BATCH: Final = 10_000  # rows that stand as Python objects at a time
 
 
-def read_table(data: bytes, form: str, *, name: str) -> pa.Table:
-    """Return the rows of a Parquet or JSON-lines file; `InputError` for any other form, or for bytes that are none."""
+def read_table(data: bytes, form: str, *, name: str) -> Any:
+    """Return the rows of a Parquet or JSON-lines file as an Arrow table; `InputError` for what is neither."""
     if form not in {ImportFormat.PARQUET, ImportFormat.JSONL}:
         raise InputError(f"{name} is of the form {form!r}, which is no table: parquet and jsonl are")
     try:
@@ -24,9 +24,9 @@ def read_table(data: bytes, form: str, *, name: str) -> pa.Table:
         raise InputError(f"{name} cannot be read as a table: {error}") from error
 
 
-def _of_lines(data: bytes, name: str) -> pa.Table:
+def _of_lines(data: bytes, name: str) -> Any:
     """Return the lines as a table, put together from batches whose columns may differ."""
-    batches: list[pa.Table] = []
+    batches: list[Any] = []
     rows: list[dict[str, object]] = []
     for row in read_json_lines(data, name=name):
         rows.append(row)
@@ -36,6 +36,6 @@ def _of_lines(data: bytes, name: str) -> pa.Table:
     return pa.concat_tables([*batches, _batch(rows)], promote_options="permissive")
 
 
-def _batch(rows: list[dict[str, object]]) -> pa.Table:
+def _batch(rows: list[dict[str, object]]) -> Any:
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -13,6 +13,7 @@ from recsys_assets.serving.lookups import (
     CONTENT_SIM,
     COOC,
     IMPLICIT,
+    ITEM_SEQ,
     POPULARITY,
     SESSION_SEQ,
     CountedItem,
@@ -20,9 +21,6 @@ from recsys_assets.serving.lookups import (
 )
 from recsys_assets.serving.row_index import Form, Row, RowIndex
 from recsys_assets.serving.served import ServedArtifact
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MAX_UNPACKED_BYTES = 1_000_000_000
 
@@ -73,6 +71,11 @@ class Snapshot:
         row = self._rows("cooc", COOC).find(item_id)
         return None if row is None else row.items
 
+    def next_items(self, item_id: str) -> tuple[CountedItem, ...] | None:
+        """Return the items that came right after an item in most sessions, or None if none did often enough."""
+        row = self._rows("item_seq", ITEM_SEQ).find(item_id)
+        return None if row is None else row.items
+
     def for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
         """Return what a user was shown most, or None if the user is unknown."""
         row = self._rows("implicit", IMPLICIT).find(user_id)
@@ -111,8 +114,8 @@ class Snapshot:
         data = self.content(kind)
         return read_arrays(data, form_of(self.artifacts[kind].version), name=kind, max_unpacked_bytes=max_bytes)
 
-    def table(self, kind: str) -> "pa.Table":
-        """Return the rows of an imported Parquet or JSON-lines file; read anew each time, so keep it.
+    def table(self, kind: str) -> Any:
+        """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read anew each time, so keep it.
 
         Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are no table.
         """

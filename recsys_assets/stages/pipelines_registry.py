@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -50,6 +50,9 @@ class _Record(msgspec.Struct, frozen=True):
 
 class _Manifest(msgspec.Struct, frozen=True):
     current: Mapping[str, str]
+
+
+_Document = TypeVar("_Document", _Record, _Manifest)
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -104,7 +107,7 @@ class Registry:
         if not records.is_dir():
             raise NotFoundError(f"{records} is not there: name the folder that holds {self.config.registry_dir}")
         for file in sorted(records.glob("*/*.json")):
-            yield self._read(file.parent.name, self._decode(file, _Record))
+            yield self._read(file.parent.name, _decode(file, _Record))
 
     def current(self) -> dict[str, str]:
         """Return version by kind of what it serves, by the names of the blobs; nothing if it serves nothing."""
@@ -112,7 +115,7 @@ class Registry:
         file = self.folder / self.config.registry_dir / "current" / place
         if not file.is_file():
             return {}
-        named = self._decode(file, _Manifest).current
+        named = _decode(file, _Manifest).current
         return {kind: uri.rpartition("/")[2].removesuffix(".json") for kind, uri in named.items()}
 
     def canonical_template(self) -> str:
@@ -143,11 +146,12 @@ class Registry:
         beside = self.folder / self.config.object_store_dir / self.target.tenant / self.target.surface / kind
         return str(path if path.is_file() else beside / path.name)
 
-    def _decode(self, file: Path, form: type) -> "_Record | _Manifest":
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=form)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise InputError(f"{file} is no document of recsys-pipelines: {error}; restore it, or remove it") from error
+
+def _decode(file: Path, form: type[_Document]) -> _Document:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=form)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InputError(f"{file} is no document of recsys-pipelines: {error}; restore it, or remove it") from error
 
 
 def _envelope(data: bytes, name: str) -> _Envelope:
