@@ -14,13 +14,20 @@ from recsys_assets.canonical.parquet import decode_events, encode_events
 from recsys_assets.canonical.part_file import decode_part
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
-from recsys_assets.errors import CorruptObjectError, InputError, LimitExceededError, NoInputError, NotFoundError
+from recsys_assets.errors import (
+    ConflictError,
+    CorruptObjectError,
+    InputError,
+    LimitExceededError,
+    NoInputError,
+    NotFoundError,
+)
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
 from recsys_assets.gates.policy import canonical_policy
 from recsys_assets.identity import Target
 from recsys_assets.manifest.documents import CanonicalRecord, Input
-from recsys_assets.manifest.encoding import encode, read_document
+from recsys_assets.manifest.encoding import encode, find_document, read_document
 from recsys_assets.manifest.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
 from recsys_assets.raw.part import Part
 from recsys_assets.stages.recent_day import RecentDay
@@ -64,7 +71,7 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
-    events, counts = canonicalize(_parts(store, share), expected=share.events)
+    events, counts = canonicalize(_parts(store, raw, share), expected=share.events)
     data = encode_events(events)
     record = CanonicalRecord(
         digest=hashlib.sha256(data).hexdigest(),
@@ -159,12 +166,27 @@ def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, tar
         raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
 
 
-def _parts(store: ObjectStore, share: RawTargetRecord) -> Iterator[Part]:
+def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterator[Part]:
     for part in share.parts:
-        data = store.get(part.name, max_bytes=MAX_PART_BYTES).data
-        if hashlib.sha256(data).hexdigest() != part.digest:
+        data = _bytes_of(store, part)
+        if data is None:
+            _tell_changed(store, raw)
             raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
         yield decode_part(data)
+
+
+def _bytes_of(store: ObjectStore, part: Input) -> bytes | None:
+    try:
+        data = store.get(part.name, max_bytes=MAX_PART_BYTES).data
+    except NotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == part.digest else None
+
+
+def _tell_changed(store: ObjectStore, raw: RawRecord) -> None:
+    """Raise `ConflictError` if the day's files were read anew since its record was: reading that one again cures it."""
+    if find_document(store, raw_record_key(date.fromisoformat(raw.day)), RawRecord) != raw:
+        raise ConflictError(f"the raw files of {raw.day} changed and were read anew meanwhile: build the day again")
 
 
 def _stands(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bool:

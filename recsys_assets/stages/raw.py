@@ -84,8 +84,8 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     if not files:
         pattern = settings.raw.exposures.replace("{day}", day.isoformat())
         raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
-    known = _known(store, settings, day)
-    if known is not None and _unchanged(store, known, files):
+    known = _known(store, day)
+    if known is not None and _is_of(known, settings) and _unchanged(store, known, files):
         return RawDay(known, reused=True)
     keeper = _Keeper(store, day, read_forgotten(store))
     report = parse_day(
@@ -97,8 +97,9 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     )
     keeper.flush()
     record = _record(report, keeper, template=_template(settings))
+    before = _known(store, day)  # once more: a run beside this one may have read the same day meanwhile
     store.put(raw_record_key(day), encode(record))
-    _sweep(store, known, record)
+    _sweep(store, before, record)
     return RawDay(record, reused=False)
 
 
@@ -118,7 +119,10 @@ class _Keeper:
         if gone:
             part = erase_from_part(part, lambda user: gone.hides(user, self.day))
         kept = self.parts.setdefault(target, [])
-        kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}{SUFFIX}", encode_part(part)))
+        data = encode_part(part)
+        # The name holds the content: runs that read a file before and after it changed write beside each other.
+        address = hashlib.sha256(data).hexdigest()[:16]
+        kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}-{address}{SUFFIX}", data))
 
     def keep_rejects(self, rejects: Sequence[Reject]) -> None:
         self._waiting += encode_rejects(rejects)
@@ -136,15 +140,19 @@ class _Keeper:
         return Input(name=key, digest=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
-def _known(store: ObjectStore, settings: Settings, day: date) -> RawRecord | None:
-    """Return the record that stands, if it was made for these targets and this template; an unreadable one is none."""
+def _known(store: ObjectStore, day: date) -> RawRecord | None:
+    """Return the record that stands; an unreadable one is none."""
     try:
-        record = read_document(store, raw_record_key(day), RawRecord)
+        return read_document(store, raw_record_key(day), RawRecord)
     except (NotFoundError, CorruptObjectError):
         return None
+
+
+def _is_of(record: RawRecord, settings: Settings) -> bool:
+    """Tell whether a record was made for these targets and this template."""
     targets = {(target.tenant, target.surface) for target in record.targets}
     same = targets == {(row.tenant, row.surface) for row in settings.targets}
-    return record if same and record.template == _template(settings) else None
+    return same and record.template == _template(settings)
 
 
 def _template(settings: Settings) -> str:
