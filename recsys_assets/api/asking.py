@@ -13,7 +13,7 @@ MAX_ROWS: Final = 200
 MAX_DEPTH: Final = 4
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(\.[a-z0-9]{1,20})?$", min_length=64, max_length=85)]
+Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(\.[a-z0-9]{1,20})?$(?!\n)", min_length=64, max_length=85)]
 ReleaseName = Annotated[
     str,
     msgspec.Meta(
