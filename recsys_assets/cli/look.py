@@ -24,10 +24,14 @@ from recsys_assets.stages.freshness import look_at_targets
 @click.command("status")
 @target_options
 @json_option
-def show_status(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+@click.option("--fail-on-stale", is_flag=True, help="end with 1 also for a target that is stale, whatever the cause")
+def show_status(
+    *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, fail_on_stale: bool
+) -> int:
     """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
 
-    A target that is served and not in the configuration is shown as that; `retire` ends it.
+    A target that is served and not in the configuration is shown as that; `retire` ends it. It ends with 1 when a
+    target has a problem.
     """
     place = open_place(config=config, tenant=tenant, surface=surface)
     targets = place.targets if tenant is not None else (*place.targets, *_unconfigured(place))
@@ -37,7 +41,8 @@ def show_status(*, config: str | None, tenant: str | None, surface: str | None, 
     else:
         columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
         print_table("", columns, [_status_row(row, age) for row, age in found])
-    return EXIT_REFUSED if any(row.problems for row, _ in found) else 0
+    is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)
+    return EXIT_REFUSED if is_stale or any(row.problems for row, _ in found) else 0
 
 
 @click.command("log")

@@ -74,6 +74,8 @@ def test_status_says_why_a_target_is_stale(shop):
     (home, _) = json.loads(call(shop, "status", "--json").stdout)
     assert (home["freshness"]["fresh"], home["freshness"]["cause"]) == (False, "input_missing")
     assert home["freshness"]["data_through"] == "2026-01-02"
+    assert call(shop, "status", "--fail-on-stale").returncode == 1
+    assert call(shop, "status").returncode == 0
 
 
 def test_status_as_json_is_one_document_with_a_row_per_target(shop):
