@@ -75,6 +75,24 @@ def test_a_day_runs_on_the_production_instance_and_its_history_is_in_postgresql(
         assert not list(home.rglob("*.db")), "nothing falls back to SQLite"
 
 
+def test_production_throttles_what_the_instance_at_home_throttles_and_retries_alike():
+    home, production = (yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", DEPLOY / "dagster.yaml"))
+    limits = [
+        {one["key"]: (one.get("value"), one["limit"]) for one in file["concurrency"]["runs"]["tag_concurrency_limits"]}
+        for file in (home, production)
+    ]
+    assert {key: value for key, (value, _) in limits[0].items()} == {
+        key: value for key, (value, _) in limits[1].items()
+    }
+    for file, limit in zip((home, production), limits, strict=True):
+        places = file["concurrency"]["runs"]["max_concurrent_runs"]
+        assert limit["recsys/tenant"][1] < places, "a heavy tenant leaves a place"
+        assert limit["dagster/backfill"][1] < places, "a backfill leaves a place"
+        assert limit["recsys/target"][1] == 1
+    assert home["concurrency"]["pools"] == production["concurrency"]["pools"]
+    assert home["run_retries"] == production["run_retries"]
+
+
 @pytest.mark.slow
 def test_what_a_run_prints_lies_in_the_bucket_that_was_named(home, s3_server, monkeypatch):
     with (home / "dagster.yaml").open("a") as file:
