@@ -1,0 +1,59 @@
+"""The command backtest as people and programs meet it: a table, a document, a picture, and exit codes."""
+
+import json
+from datetime import timedelta
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.stages.opening import open_configured_store
+from recsys_assets_tests.ring_world import RingDay
+from recsys_assets_tests.stages.test_backtest import CONFIG, FIRST, SECOND, THIRD, Shop
+
+OFF = CONFIG.replace('mode = "required"', 'mode = "off"').replace(
+    "[[targets]]", '[storage]\nroot = "store"\n[[targets]]'
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three days on a disk, of which the middle one follows another law."""
+    (tmp_path / "recsys.toml").write_text(OFF)
+    shop = Shop(tmp_path, OFF)
+    shop.store = open_configured_store(shop.settings)
+    for day in (FIRST, SECOND, THIRD):
+        shop.build(day, RingDay(shuffled=day == SECOND))
+    shop.ship(FIRST)
+    return tmp_path
+
+
+def call(folder, *arguments):
+    place = ["--config", str(folder / "recsys.toml"), "--tenant", "shop", "--surface", "home"]
+    return CliRunner().invoke(recsys_assets, ["backtest", *place, *arguments], standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_a_day_that_is_worse_ends_with_1_and_is_told_and_drawn(folder):
+    told = call(folder, "--start", str(FIRST), "--end", str(THIRD + timedelta(days=1)), "--plot", str(folder / "b.svg"))
+    assert told.return_value == 1, told.output
+    assert "worse" in told.output
+    assert f"{THIRD + timedelta(days=1)}: nothing compared" in told.output
+    drawn = ET.parse(folder / "b.svg").getroot()  # noqa: S314 - our own picture
+    assert len(drawn.findall("{*}circle")) == 10  # two days, five recommenders: the first day is live itself
+
+
+@pytest.mark.slow
+def test_the_document_holds_every_number(folder):
+    found = call(folder, "--start", str(SECOND), "--json")
+    (day,) = json.loads(found.output)
+    assert day["held_out"] == f"canonical/shop/home/{THIRD}.parquet"
+    standing = {one["name"]: one["standing"] for one in day["compared"]}
+    assert standing["cooc"] == "worse"
+    assert all(one["low"] <= one["difference"] <= one["high"] for one in day["compared"])
+
+
+def test_a_picture_of_another_form_is_refused(tmp_path):
+    found = call(tmp_path, "--start", str(FIRST), "--plot", "b.png")
+    assert "ends in .svg" in str(found.exception)
