@@ -16,8 +16,8 @@ class Baskets(NamedTuple):
     """The matrix of sessions and items, to be read item by item.
 
     Item `i` stands in `starts[i + 1] - starts[i]` baskets. The basket `n` of `starts[i] <= n < starts[i + 1]` holds
-    `items[begins[n] : ends[n]]`, distinct, in no order. Where a basket lies is told once for each of its items: a look
-    into another table on the way costs more than all the counting.
+    `items[begins[n] : ends[n]]`, distinct, in the order of the session's events. Where a basket lies is told once for
+    each of its items: a look into another table on the way costs more than all the counting.
     """
 
     items: Codes
@@ -69,7 +69,7 @@ def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> LeftOut:
 def _drop_repeats(
     items: Codes, sessions: Numbers, max_items: int, seen_in: Numbers, offsets: Numbers, left: NDArray[np.bool_]
 ) -> int:
-    """Move the distinct items of each session to the front of `items`; return how many sessions are kept."""
+    """Move the distinct items of each session to the front, in their order; return how many sessions are kept."""
     baskets = at = 0
     for session in range(len(sessions) - 1):
         begin = at

@@ -74,7 +74,7 @@ def _check_members(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
         rules.append(Rule("values", pl.col("value") >= promise.least, f"values are at least {least:g}"))
         rules.append(Rule("best_first", _best_first(), "members stand best first, ties by id"))
     found = broken_rules(frame, {**types, "distinct": pl.Boolean()}, rules)
-    return found or (_check_pairs(rows, promise, frame.drop("distinct"), types) if promise.pairs else ())
+    return found or (_check_pairs(rows, promise, frame.drop("distinct"), types) if promise.others else ())
 
 
 def _check_pairs(
@@ -82,20 +82,21 @@ def _check_pairs(
 ) -> tuple[Finding, ...]:
     """Judge members that are of the same sort as keys; lists must be in order."""
     keys, members = _common_codes(rows)
-    marks = answered(
-        rows,
-        keys,
-        members,
-        lists_cut=promise.max_lists is not None and len(rows) >= promise.max_lists,
-        max_members=promise.max_members or len(rows.member_ids) + 1,
-    )
-    other = keys[frame["list"].to_numpy()] != members
-    frame = frame.with_columns(other=pl.Series(other), answered=pl.Series(marks))
-    rules = [
-        Rule("no_self", pl.col("other"), "an item is not its own neighbour"),
-        Rule("mirrored", pl.col("answered") | ~pl.col("other"), "a pair is told the same from both sides"),
-    ]
-    return broken_rules(frame, {**types, "other": pl.Boolean(), "answered": pl.Boolean()}, rules)
+    frame = frame.with_columns(other=pl.Series(keys[frame["list"].to_numpy()] != members))
+    types = {**types, "other": pl.Boolean()}
+    rules = [Rule("no_self", pl.col("other"), "an item is not its own neighbour")]
+    if promise.pairs:
+        marks = answered(
+            rows,
+            keys,
+            members,
+            lists_cut=promise.max_lists is not None and len(rows) >= promise.max_lists,
+            max_members=promise.max_members or len(rows.member_ids) + 1,
+        )
+        frame, types = frame.with_columns(answered=pl.Series(marks)), {**types, "answered": pl.Boolean()}
+        mirrored = pl.col("answered") | ~pl.col("other")
+        rules.append(Rule("mirrored", mirrored, "a pair is told the same from both sides"))
+    return broken_rules(frame, types, rules)
 
 
 def _common_codes(rows: Rows) -> tuple[Codes, Codes]:

@@ -63,7 +63,7 @@ class CoocParams(KindParams):
     def promise(self) -> Promise:
         """Bounded lists of pairs with enough support."""
         least = 1 if self.scored else self.min_support
-        return Promise(max_lists=self.max_items, max_members=self.max_neighbors, least=least, pairs=True)
+        return Promise(max_lists=self.max_items, max_members=self.max_neighbors, least=least, others=True, pairs=True)
 
     @model_validator(mode="after")
     def _shrinkage_has_a_score(self) -> Self:

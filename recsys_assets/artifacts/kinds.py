@@ -13,6 +13,8 @@ from recsys_assets.artifacts.cooc import SHAPE as COOC
 from recsys_assets.artifacts.cooc import CoocParams, count_neighbors
 from recsys_assets.artifacts.implicit import SHAPE as IMPLICIT
 from recsys_assets.artifacts.implicit import ImplicitParams, score_items
+from recsys_assets.artifacts.item_seq import SHAPE as ITEM_SEQ
+from recsys_assets.artifacts.item_seq import ItemSeqParams, count_next
 from recsys_assets.artifacts.limits import check_limits
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.popularity import SHAPE as POPULARITY
@@ -99,6 +101,14 @@ KINDS: Mapping[str, Kind] = {
             shape=CONTENT_SIM,
             event_columns=(),
             kernel=list_tags,
+        ),
+        Kind(
+            name="item_seq",
+            description="Which item came new into a session right after another; the best next items of each item.",
+            params=ItemSeqParams,
+            shape=ITEM_SEQ,
+            event_columns=("session_id", "item_id"),
+            kernel=count_next,
         ),
     )
 }

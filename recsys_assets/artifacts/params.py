@@ -16,7 +16,8 @@ class Promise:
     max_lists: int | None = None
     max_members: int | None = None  # of one list
     least: int = 1  # smallest value, in units of 1 / scale
-    pairs: bool = False  # keys and members are of one sort: none is its own member, and pairs are told from both sides
+    others: bool = False  # keys and members are of one sort, and none is its own member
+    pairs: bool = False  # such pairs are told from both sides, too
     lower_case: bool = False  # members are
 
 

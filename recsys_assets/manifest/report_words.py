@@ -24,6 +24,7 @@ _WORDS: Final[Mapping[str, _Words]] = {
     "cooc": _Words("item", "items", "the lists of what is seen together"),
     "implicit": _Words("user", "users", "the lists of what each user looked at"),
     "session_seq": _Words("user", "users", "the lists of what comes next"),
+    "item_seq": _Words("item", "items", "the lists of what is seen next"),
     "content_sim": _Words("item", "items", "the tagged catalog"),
 }
 

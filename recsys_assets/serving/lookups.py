@@ -30,7 +30,7 @@ class ScoredItem(_Row, frozen=True):
 
 
 class Neighbors(_Row, frozen=True):
-    """An item and the items seen beside it, most often first."""
+    """An item and the items seen beside or right after it, most often first."""
 
     item_id: str
     items: tuple[CountedItem, ...]
@@ -62,6 +62,7 @@ POPULARITY: Final = Form("items", "item_id", b"}", msgspec.json.Decoder(CountedI
 COOC: Final = Form("neighbors", "item_id", b"]}", msgspec.json.Decoder(Neighbors), _item_id)
 IMPLICIT: Final = _of_users()
 SESSION_SEQ: Final = _of_users()
+ITEM_SEQ: Final = COOC
 CONTENT_SIM: Final = Form("items", "item_id", b"]}", msgspec.json.Decoder(TaggedItem), _item_id)
 
 # What the rows of a kind that is not known here can be: such a kind is looked up in without a line of its own.
@@ -73,4 +74,5 @@ FORMS: Final[Mapping[str, Form[Any]]] = {
     "implicit": IMPLICIT,
     "session_seq": SESSION_SEQ,
     "content_sim": CONTENT_SIM,
+    "item_seq": ITEM_SEQ,
 }

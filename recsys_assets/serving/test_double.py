@@ -48,10 +48,10 @@ def publish_fixture(
 ) -> Outcome:
     """Ship a release with these artifacts and return how that ended; readers of the store will find it.
 
-    `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` to `{item: {item: count}}`, `implicit` and
-    `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as the pipeline
-    sorts them. The day before the live release's does not ship, as in earnest. Raises `ConfigurationError` for a kind
-    that is not known.
+    `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
+    `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
+    the pipeline sorts them. The day before the live release's does not ship, as in earnest. Raises
+    `ConfigurationError` for a kind that is not known.
     """
     target = Target(tenant, surface)
     used = _put_canonical_day(store, target, day, content=json.dumps(artifacts, sort_keys=True))
@@ -154,4 +154,5 @@ _ROWS: Final[Mapping[str, Callable[[Any], list[dict[str, Any]]]]] = {
     "implicit": _users,
     "session_seq": _users,
     "content_sim": _tags,
+    "item_seq": _neighbors,
 }

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from decimal import Decimal
 from fractions import Fraction
-from itertools import permutations
+from itertools import pairwise, permutations
 from math import isqrt
 
 from recsys_assets.artifacts.similarity import Score
@@ -51,6 +51,23 @@ def cooc(rows, params, age_of=lambda _: 0):
     ranked = best({item: support[item] for item, found in kept.items() if found}, params.max_items)
     return [
         {"item_id": i, "items": [{"item_id": n, "count": c} for n, c in best(kept[i], params.max_neighbors)]}
+        for i, _ in sorted(ranked)
+    ]
+
+
+def item_seq(rows, params):
+    paths = defaultdict(dict)
+    for r in canonical(rows):
+        paths[r.session_id].setdefault(r.item_id)
+    support, pairs = Counter(), defaultdict(Counter)
+    for path in (list(path) for path in paths.values() if len(path) <= params.max_items_per_session):
+        support.update(path)
+        for item, following in pairwise(path):
+            pairs[item][following] += 1
+    kept = {i: {n: c for n, c in found.items() if c >= params.min_support} for i, found in pairs.items()}
+    ranked = best({item: support[item] for item, found in kept.items() if found}, params.max_items)
+    return [
+        {"item_id": i, "items": [{"item_id": n, "count": c} for n, c in best(kept[i], params.max_next)]}
         for i, _ in sorted(ranked)
     ]
 

@@ -42,6 +42,7 @@ GOOD = {
     "implicit": {"u1": [("b", 2_500_000), ("a", 1)], "u2": [("a", 1)]},
     "session_seq": {"u1": [("b", 2), ("a", 1)], "u2": []},
     "content_sim": {"a": [("red", 0), ("b&w", 0)], "b": [("red", 0)]},
+    "item_seq": {"a": [("b", 3), ("c", 2)], "c": [("a", 2)]},
 }
 
 
@@ -69,6 +70,10 @@ BROKEN = [
     pytest.param("popularity", GOOD["popularity"], {"max_items": 2}, "list_length", 1, id="too many items"),
     pytest.param("cooc", GOOD["cooc"], {"max_neighbors": 1}, "list_length", 1, id="too many neighbours"),
     pytest.param("session_seq", GOOD["session_seq"], {"max_items_per_user": 1}, "list_length", 1, id="a list too long"),
+    pytest.param("item_seq", GOOD["item_seq"], {"max_items": 1}, "lists", 1, id="too many items with a next one"),
+    pytest.param("item_seq", GOOD["item_seq"], {"max_next": 1}, "list_length", 1, id="too many next items"),
+    pytest.param("item_seq", {"a": [("a", 2)]}, {}, "no_self", 1, id="an item that follows itself"),
+    pytest.param("item_seq", {"a": [("b", 1)]}, {}, "values", 1, id="a next item under the support"),
     pytest.param("cooc", {"a": []}, {}, "list_not_empty", 1, id="an item without neighbours"),
     pytest.param("content_sim", {"a": []}, {}, "list_not_empty", 1, id="an item without tags"),
     pytest.param("implicit", {"u": []}, {}, "list_not_empty", 1, id="a user without items"),

@@ -7,11 +7,14 @@ import polars as pl
 import pytest
 
 from recsys_assets.artifacts.kinds import KINDS, find_kind, read_params
+from recsys_assets.artifacts.similarity import Score
 from recsys_assets.config.artifacts import DEFAULT_KINDS
 from recsys_assets.config.reading import parse_settings
 from recsys_assets.errors import ConfigurationError
 
 TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+
+OFF_BY_DEFAULT = {"item_seq"}
 
 
 def params_of(text, kind):
@@ -20,7 +23,7 @@ def params_of(text, kind):
 
 
 def test_the_kinds_of_the_configuration_are_those_of_the_table():
-    assert set(DEFAULT_KINDS) == set(KINDS)
+    assert set(KINDS) == {*DEFAULT_KINDS, *OFF_BY_DEFAULT}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -39,10 +42,11 @@ def test_an_unknown_kind_is_refused_with_those_that_are_known():
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        pytest.param("popularity", {"max_items": 1000}, id="popularity"),
+        pytest.param("popularity", {"max_items": 1000, "half_life_days": None}, id="popularity"),
         pytest.param(
             "cooc",
-            {"min_support": 2, "max_neighbors": 50, "max_items": 1000, "max_items_per_session": 200},
+            {"min_support": 2, "max_neighbors": 50, "max_items": 1000, "max_items_per_session": 200}
+            | {"score": Score.COUNT, "shrinkage": 0, "half_life_days": None},
             id="cooc",
         ),
         pytest.param(
@@ -52,6 +56,11 @@ def test_an_unknown_kind_is_refused_with_those_that_are_known():
         ),
         pytest.param("session_seq", {"max_items_per_user": 500, "max_events_per_user": 10_000}, id="session_seq"),
         pytest.param("content_sim", {"max_items": 100_000}, id="content_sim"),
+        pytest.param(
+            "item_seq",
+            {"min_support": 2, "max_next": 50, "max_items": 1000, "max_items_per_session": 200},
+            id="item_seq",
+        ),
     ],
 )
 def test_defaults_are_those_of_the_design(kind, expected):
@@ -113,5 +122,6 @@ def test_the_columns_of_a_kind_are_those_that_people_see(name):
         "implicit": {"user_id": pl.String(), "item_id": pl.String(), "score": pl.Float64()},
         "session_seq": {"user_id": pl.String(), "item_id": pl.String(), "score": pl.Int64()},
         "content_sim": {"item_id": pl.String(), "tag": pl.String()},
+        "item_seq": {"item_id": pl.String(), "next_id": pl.String(), "count": pl.Int64()},
     }
     assert KINDS[name].columns == expected[name]

@@ -47,7 +47,7 @@ def test_a_user_at_the_limit_of_events_stays(kind):
     assert (len(built.rows), built.left_out.groups, built.left_out.share) == (1, 0, 0.0)
 
 
-@pytest.mark.parametrize("kind", ["popularity", "cooc", "implicit", "session_seq"])
+@pytest.mark.parametrize("kind", ["popularity", "cooc", "implicit", "session_seq", "item_seq"])
 @given(rows=event_rows)
 def test_nobody_is_left_out_of_what_is_within_limits(kind, rows):
     left = build(kind, rows).left_out

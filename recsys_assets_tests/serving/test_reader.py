@@ -50,6 +50,15 @@ def test_unknown_is_not_the_same_as_empty(shop, open_reader):
     assert (release.for_user("nobody"), release.neighbors("nothing"), release.tags("nothing")) == (None, None, None)
 
 
+def test_what_comes_next_for_an_item_is_looked_up(store, open_reader):
+    publish_fixture(store, "shop", "home", {"item_seq": {"a": {"b": 2, "c": 5}}})
+    reader = open_reader()
+    reader.refresh()
+    release = reader.snapshot()
+    assert [(item.item_id, item.count) for item in release.next_items("a")] == [("c", 5), ("b", 2)]
+    assert release.next_items("b") is None
+
+
 def test_a_kind_that_was_not_shipped_is_named(store, open_reader):
     publish_fixture(store, "shop", "home", {"popularity": {"a": 1}})
     reader = open_reader()
