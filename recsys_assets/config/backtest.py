@@ -22,7 +22,7 @@ class BacktestSettings(ClosedModel):
         default=Mode.ADVISORY, description="what becomes of too few samples, or a difference that is not sure"
     )
     k: int = Field(default=20, ge=1, le=1000, description="length of the lists that are scored")
-    delta: float = Field(default=0.1, ge=0, le=1, description="allowed loss, as a share of live's nDCG")
+    delta: float = Field(default=0.2, ge=0, le=1, description="allowed loss, as a share of live's nDCG")
     min_samples: int = Field(default=200, ge=1, description="fewest sessions to say anything from")
     max_samples: int = Field(default=5000, ge=1, le=1_000_000, description="most sessions asked, chosen by the seed")
     rounds: int = Field(default=1000, ge=100, le=100_000, description="rounds of the paired bootstrap")

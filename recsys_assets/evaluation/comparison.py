@@ -27,7 +27,7 @@ class Protocol:
     """How a comparison is made: list length, allowed loss, least tasks, and the bootstrap."""
 
     k: int = 20
-    delta: float = 0.1  # the loss that is allowed, as a share of live's nDCG
+    delta: float = 0.2  # the loss that is allowed, as a share of live's nDCG
     min_samples: int = 200
     rounds: int = 1000
     seed: int = 1
