@@ -1,4 +1,4 @@
-"""Real servers for the tests that need them: one SeaweedFS and one PostgreSQL for the whole session."""
+"""Real servers for the tests that need them, one of each for the whole session, and how examples are tried."""
 
 import json
 import os
@@ -21,8 +21,13 @@ import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from hypothesis import settings
 
 START_SECONDS = 60
+
+# The first call of a compiled function takes seconds where it is not yet in the cache: no example has a deadline.
+settings.register_profile("compiled", deadline=None, max_examples=50)
+settings.load_profile("compiled")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Law: what is left after erasing is what the same rows without the user would have been, ids and order included."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -26,7 +26,6 @@ def test_events_without_users_are_the_events_of_the_others(rows, hidden):
     assert_frame_equal(left.decoded(), expected.decoded())
 
 
-@settings(deadline=None)  # the first example loads what is compiled
 @given(event_rows, hidden_users)
 def test_a_part_without_users_makes_the_canonical_day_of_the_others(rows, hidden):
     def part(some):
