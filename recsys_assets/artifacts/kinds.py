@@ -1,10 +1,8 @@
 """The table of artifact kinds: to add one, write its kernel and its contract and add a row here."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Final
 
-import polars as pl
 from pydantic import ValidationError
 
 from recsys_assets.artifacts.content_sim import SHAPE as CONTENT_SIM
@@ -13,53 +11,20 @@ from recsys_assets.artifacts.cooc import SHAPE as COOC
 from recsys_assets.artifacts.cooc import CoocParams, count_neighbors
 from recsys_assets.artifacts.implicit import SHAPE as IMPLICIT
 from recsys_assets.artifacts.implicit import ImplicitParams, score_items
+from recsys_assets.artifacts.installed_kinds import installed_kinds
 from recsys_assets.artifacts.item_seq import SHAPE as ITEM_SEQ
 from recsys_assets.artifacts.item_seq import ItemSeqParams, count_next
-from recsys_assets.artifacts.limits import check_limits
+from recsys_assets.artifacts.kind import Kind
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.popularity import SHAPE as POPULARITY
 from recsys_assets.artifacts.popularity import PopularityParams, build_popularity
-from recsys_assets.artifacts.rows import Built, Shape
 from recsys_assets.artifacts.session_seq import SHAPE as SESSION_SEQ
 from recsys_assets.artifacts.session_seq import SessionSeqParams, score_followers
-from recsys_assets.canonical.events import Events
-from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of artifact: its names for people, its parameters, its rows, and its kernel."""
-
-    name: str
-    description: str
-    params: type[KindParams]
-    shape: Shape
-    event_columns: tuple[str, ...]  # what the kernel reads of `Events`; nothing for kinds made of the catalog
-    kernel: Callable[[Any, Any], Built]
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Columns and dtypes of the rows as people see them."""
-        return self.shape.columns
-
-    @property
-    def from_catalog(self) -> bool:
-        """Whether the kernel reads the catalog's frame instead of events."""
-        return not self.event_columns
-
-    def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> Built:
-        """Build the rows from the window's events, or from the catalog's rows of the target's surface.
-
-        Raises `LimitExceededError` before any work if the input does not fit.
-        """
-        check_limits(source, limits)
-        return self.kernel(source, params)
-
-
-KINDS: Mapping[str, Kind] = {
+_OWN: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         Kind(
@@ -112,6 +77,26 @@ KINDS: Mapping[str, Kind] = {
         ),
     )
 }
+
+
+class _KindTable(Mapping[str, Kind]):
+    """Our own kinds, then those of other installed packages, which are looked for at the first question."""
+
+    def __getitem__(self, name: str) -> Kind:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def _all(self) -> Mapping[str, Kind]:
+        return {**_OWN, **installed_kinds(frozenset(_OWN))}
+
+
+KINDS: Final[Mapping[str, Kind]] = _KindTable()
 
 
 def find_kind(name: str) -> Kind:

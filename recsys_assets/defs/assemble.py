@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from recsys_assets.artifacts.kinds import KINDS, read_params
+from recsys_assets.artifacts.kinds import find_kind, read_params
 from recsys_assets.config.reading import load_settings
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
@@ -65,7 +65,7 @@ def build_definitions(
 
 def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
     """Return every asset and check of one target."""
-    kinds = [KINDS[name] for name in settings.artifacts.kinds]
+    kinds = [find_kind(name) for name in settings.artifacts.kinds]
     built = [artifact_asset(settings, row, kind, read_params(settings, row, kind.name)) for kind in kinds]
     checks = [_artifact_check(settings, row, kind.name) for kind in kinds]
     return [

@@ -84,7 +84,8 @@ def go_json(value):
 
 def artifact(target, kind, window, rows):
     """The stored bytes of one artifact, and their version."""
-    body = "neighbors" if kind == "cooc" else "items" if kind in {"popularity", "content_sim"} else "users"
+    named = {"cooc": "neighbors", "item_seq": "neighbors", "popularity": "items", "content_sim": "items"}
+    body = named.get(kind, "users")
     envelope = {"v": 1, "artifact_type": kind, "tenant": target.tenant, "surface": target.surface}
     if target.segment:
         envelope["segment"] = target.segment

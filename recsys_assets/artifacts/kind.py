@@ -1,0 +1,43 @@
+"""One kind of artifact as a row of the table: what this package's own kinds and those of other packages are made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from recsys_assets.artifacts.limits import check_limits
+from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.rows import Built, Shape
+from recsys_assets.canonical.events import Events
+from recsys_assets.config.inputs import LimitSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of artifact: its names for people, its parameters, its rows, and its kernel."""
+
+    name: str
+    description: str
+    params: type[KindParams]
+    shape: Shape
+    event_columns: tuple[str, ...]  # what the kernel reads of `Events`; nothing for kinds made of the catalog
+    kernel: Callable[[Any, Any], Built]
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Columns and dtypes of the rows as people see them."""
+        return self.shape.columns
+
+    @property
+    def from_catalog(self) -> bool:
+        """Whether the kernel reads the catalog's frame instead of events."""
+        return not self.event_columns
+
+    def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> Built:
+        """Build the rows from the window's events, or from the catalog's rows of the target's surface.
+
+        Raises `LimitExceededError` before any work if the input does not fit.
+        """
+        check_limits(source, limits)
+        return self.kernel(source, params)
