@@ -188,6 +188,28 @@ def test_a_candidate_is_rehearsed_before_it_ships_and_its_report_stands_on_the_m
     assert "## Rehearsal" in report
 
 
+def test_a_candidate_is_scored_beside_live_before_it_ships_and_what_was_found_is_shown_and_kept(shop):
+    shop.configure("[gates.backtest]\nmode = 'required'\nmin_samples = 3\nheld_out_share = 0.9\n")
+    for n in range(2):
+        shop.write(after(n), day_lines(after(n), shift=n))
+        result = shop.build(after(n))
+        assert result.success
+    checks = {e.asset_key: e for e in evaluations(result) if e.check_name == "backtest"}
+    told = checks[key("shop", "home", "manifest")]
+    assert told.passed
+    assert told.metadata["gate/backtest_cooc"].value is not None
+    release = read_release(shop.store, HOME, shop.live(HOME).release_id)
+    kept = next(report for report in release.gates if report.subject == "backtest")
+    assert kept.version == release.id
+    assert "held_out" in kept.facts
+    assert "## Backtest" in markdown_of(result, "shop__home__manifest")
+
+
+def markdown_of(result, step):
+    (told,) = [e for e in result.all_events if e.step_key == step and e.event_type_value == "ASSET_MATERIALIZATION"]
+    return told.step_materialization_data.materialization.metadata["report"].value
+
+
 def evaluations(result):
     return [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
 
