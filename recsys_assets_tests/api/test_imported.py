@@ -1,3 +1,5 @@
+"""Imported artifacts over the API: answered as what they are, and asked for by nothing but a version."""
+
 import pytest
 
 from recsys_assets.api.application import make_application

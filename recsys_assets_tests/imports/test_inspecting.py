@@ -1,3 +1,5 @@
+"""Files of every format tell what they hold, or are refused by name, whatever bytes they are and within bounds."""
+
 import io
 import pickle
 import zipfile

@@ -1,3 +1,5 @@
+"""A reader serves whole releases that it has proven, says what it cannot serve and why, and keeps the last good one."""
+
 import gc
 import logging
 import tracemalloc

@@ -1,3 +1,5 @@
+"""A file that another team built ships, is refused, replaced, rolled back and collected like what we build."""
+
 import io
 from datetime import UTC, datetime, timedelta
 

@@ -1,3 +1,5 @@
+"""The history of recsys-pipelines becomes releases to roll back to; differences and damage are named beforehand."""
+
 import json
 from datetime import UTC, date, datetime
 
