@@ -1,6 +1,6 @@
 """The sensor on dropped files: what another team drops is registered, tested, and shipped where its day is built."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.arrivals import Cursor
 from recsys_assets.defs.naming import MANIFEST, asset_key, job_name, slug
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.turns import in_turn
@@ -19,13 +20,6 @@ from recsys_assets.stages.import_arrivals import DueImport, due_imports
 
 SENSOR = "import_arrivals"
 SECONDS = 60
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """Which target comes next, and what the files of each target looked like when their runs were asked for."""
-
-    next: int = 0
-    seen: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
 
 def import_sensor(
