@@ -7,7 +7,7 @@ from datetime import date, datetime
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
-from recsys_assets.errors import InputError, RefusedError
+from recsys_assets.errors import ConfigurationError, InputError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import read_blob
@@ -74,8 +74,10 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
 
     The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events. Releases
     that are kept for a rollback are not touched: they hold the user until they are collected. Raw files are the
-    owner's. Broken off, it is done by running it again.
+    owner's. Broken off or refused, it is done by running it again. Raises `ConfigurationError` for no id at all.
     """
+    if not task.user.strip():
+        raise ConfigurationError("--user is empty: name the user's id as events carry it")
     store, target, today = task.store, task.target, task.now().date()
     if not dry_run:
         remember(store, target, task.user, through=today, by=task.by, now=task.now())
@@ -113,9 +115,10 @@ def _build_anew(task: Forgetting, days: Sequence[date]) -> str:
     if live is None:
         return "nothing is live"
     last = date.fromisoformat(read_release(store, task.target, live.release_id).data_through)
-    if not set(days) & _days_behind(task, last):
-        return f"what is live, of {last}, was made of none of these days"
+    if not set(days) & _days_behind(task, last) and live.release_id not in _holding(task, live):
+        return f"what is live, of {last}, does not hold the user"
     try:
+        judge_canonical(store, settings, row, last)  # by today's limits, which may be others than when it refused
         for kind in (name for name in settings.artifacts.kinds if name in KINDS):
             build_artifact(store, settings, row, kind, last, run_id=task.by.run_id or COMMAND)
             judge_artifact(store, settings, row, kind, last)
@@ -163,7 +166,7 @@ def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntr
     """Tell the journal what was done, without the user's id: it would stand there for ever."""
     entry = journal.entry_of(
         action=FORGET,
-        outcome=journal.DONE,
+        outcome=journal.REFUSED if forgot.live_holds else journal.DONE,
         by=task.by,
         now=task.now(),
         live=live,

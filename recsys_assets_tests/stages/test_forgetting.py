@@ -8,7 +8,7 @@ import pytest
 
 from recsys_assets.artifacts.tallies import decode_tally
 from recsys_assets.canonical.part_file import decode_part
-from recsys_assets.errors import CorruptObjectError
+from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.documents import CanonicalRecord
 from recsys_assets.manifest.encoding import read_document
@@ -177,6 +177,20 @@ def test_a_gate_that_refuses_the_new_build_leaves_live_and_says_that_it_holds_th
     forgot = forget(shop)
     assert (forgot.live_holds, forgot.exit_code, shop.live()) == (True, 1, before)
     assert "volume" in forgot.told
+    again = forget(shop)
+    assert (again.events, again.live_holds, again.entry.outcome) == (0, True, "refused"), "it is not done"
+    shop.configure("[artifacts.implicit]\nwindow_days = 2\n")
+    last = forget(shop)
+    assert (last.live_holds, last.entry.outcome) == (False, "done")
+    assert GONE not in live_users(shop)["implicit"]
+
+
+@pytest.mark.parametrize("user", ["", " "])
+def test_nobody_is_not_forgotten(shop, user):
+    before = fingerprint(shop)
+    with pytest.raises(ConfigurationError, match="--user is empty"):
+        forget(shop, user=user)
+    assert fingerprint(shop) == before
 
 
 def test_a_note_that_cannot_be_read_stops_the_build(shop):
