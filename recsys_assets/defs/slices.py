@@ -13,11 +13,6 @@ from recsys_assets.defs.assemble import build_definitions
 _PART = re.compile(r"part_([1-9]\d{0,3})_of_([1-9]\d{0,3})")
 
 
-def part_name(part: int, parts: int) -> str:
-    """Return the attribute under which Dagster loads a slice."""
-    return f"part_{part}_of_{parts}"
-
-
 def choose_part(rows: Sequence[TargetSettings], *, part: int, parts: int) -> tuple[TargetSettings, ...]:
     """Return the rows of one slice, by a hash of their names: a target that comes or goes moves no other."""
     return tuple(row for row in rows if _place(row, parts) == part)
