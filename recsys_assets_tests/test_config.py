@@ -118,3 +118,22 @@ def test_the_file_named_by_the_environment_is_read_and_hashed(tmp_path, monkeypa
     settings = load_settings()
     assert settings.base == tmp_path
     assert len(settings.digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        pytest.param("[gates.drift.kinds.nope]\nmax_churn = 0.5", "gates.drift.kinds.nope", id="drift"),
+        pytest.param(
+            "[gates.rehearsal.kinds.nope]\nmax_empty_share = 0.5", "gates.rehearsal.kinds.nope", id="rehearsal"
+        ),
+        pytest.param('[gates.backtest]\nrequired = ["coo"]', "gates.backtest.required coo", id="back-test"),
+        pytest.param('[gates.backtest]\noff = ["coo"]', "gates.backtest.off coo", id="back-test off"),
+        pytest.param('[gates.modes]\nbacktest_coo = "required"', "gates.modes.backtest_coo", id="mode"),
+    ],
+)
+def test_f48_a_gate_of_a_kind_that_nobody_builds_is_an_error(table, told):
+    targets = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        parse(f"{table}\n{targets}".encode())
+    assert "known are blend, content_sim, cooc" in str(caught.value)

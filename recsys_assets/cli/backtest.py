@@ -41,6 +41,8 @@ def run_backtest(
     """
     if plot is not None and plot.suffix.lower() != ".svg":
         raise click.UsageError(f"--plot {plot}: the picture is SVG, name a file that ends in .svg")
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise click.UsageError(f"--plot {plot}: there is no folder {plot.absolute().parent}: make it first")
     place = open_place(config=config, tenant=tenant, surface=surface)
     row = place.settings.find(place.target.tenant, place.target.surface)
     days = choose_days(place.settings, start=start, end=end or start, today=datetime.now(UTC).date())

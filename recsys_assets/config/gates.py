@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from recsys_assets.config.backtest import BacktestSettings
 from recsys_assets.config.drift import DriftSettings, Mode
 from recsys_assets.config.model import ClosedModel, Share
-from recsys_assets.config.modes import check_modes
+from recsys_assets.config.modes import BACKTEST_GATE, check_modes
 from recsys_assets.config.rehearsal import RehearsalSettings
 
 
@@ -31,3 +31,13 @@ class GateSettings(ClosedModel):
         default_factory=dict[str, Mode],
         description="off, advisory or required by gate, whatever else is said; gates of integrity are always required",
     )
+
+    @property
+    def named_kinds(self) -> dict[str, str]:
+        """The kinds that single settings are for, by the name of the setting."""
+        kinds = {f"drift.kinds.{kind}": kind for kind in self.drift.kinds}
+        kinds |= {f"rehearsal.kinds.{kind}": kind for kind in self.rehearsal.kinds}
+        kinds |= {f"backtest.required {kind}": kind for kind in self.backtest.required}
+        kinds |= {f"backtest.off {kind}": kind for kind in self.backtest.off}
+        asked = (name for name in self.modes if name.startswith(BACKTEST_GATE))
+        return kinds | {f"modes.{name}": name.removeprefix(BACKTEST_GATE) for name in asked}

@@ -23,7 +23,8 @@ QUALITY_GATES = (
     *(gate.value for gate in DriftGate),
     *(gate.value for gate in RehearsalGate if gate is not RehearsalGate.LOADS),
 )
-_BACKTEST = re.compile(r"backtest_\S+")  # by the name of a kind, or the blend
+BACKTEST_GATE = "backtest_"  # before the name of a kind, or the blend
+_BACKTEST = re.compile(rf"{BACKTEST_GATE}\S+")
 
 
 def is_quality_gate(name: str) -> bool:

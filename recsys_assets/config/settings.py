@@ -17,6 +17,7 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import check_distinct, is_slug
 
+BLEND = "blend"  # of all kinds together, as the back-test calls it
 _RESERVED = frozenset({"raw", "canonical", "manifest", "signals"})  # names of other assets and documents of a target
 
 
@@ -73,6 +74,15 @@ class Settings(ClosedModel):
                 raise ValueError(
                     f"imports.{kind}.targets names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _known_kinds(self) -> "Settings":
+        # A gate of a misspelt kind would be required of nothing.
+        known = {*self.artifacts.kinds, *DEFAULT_KINDS, *self.imports, BLEND}
+        for setting, kind in self.gates.named_kinds.items():
+            if kind not in known:
+                raise ValueError(f"gates.{setting}: no such kind is built; known are {', '.join(sorted(known))}")
         return self
 
     def imports_for(self, row: TargetSettings) -> dict[str, ImportSettings]:
