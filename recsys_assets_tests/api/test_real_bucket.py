@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from recsys_assets.api.content import MEDIA
+from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.routes import CONTENT_PATH, ROUTES
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
