@@ -24,4 +24,5 @@ def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     retries: Any = {"mode": "standard", "max_attempts": 4}
-    return boto3.client("s3", config=Config(connect_timeout=5, read_timeout=30, retries=retries))
+    # A session of its own: the common one keeps the credentials that it found first.
+    return boto3.session.Session().client("s3", config=Config(connect_timeout=5, read_timeout=30, retries=retries))

@@ -171,7 +171,7 @@ def test_the_build_of_a_day_does_not_judge_the_present(shop):
     shop.write(after(1), day_lines(after(1)))
     result = shop.build(after(1))
     assert result.success
-    assert {evaluation.check_name for evaluation in result.get_asset_check_evaluations()} == {"gates"}
+    assert {evaluation.check_name for evaluation in result.get_asset_check_evaluations()} == {"gates", "rehearsal"}
 
 
 def test_a_new_tenant_is_a_row_and_a_removed_one_keeps_what_it_serves(shop):
