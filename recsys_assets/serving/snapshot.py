@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Self
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.identity import Target, form_of
@@ -21,6 +19,9 @@ from recsys_assets.serving.lookups import (
 )
 from recsys_assets.serving.row_index import Form, Row, RowIndex
 from recsys_assets.serving.served import ServedArtifact
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none
 
 MAX_UNPACKED_BYTES = 1_000_000_000
 
@@ -103,7 +104,7 @@ class Snapshot:
             )
         return artifact.data
 
-    def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> dict[str, NDArray[Any]]:
+    def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> "dict[str, NDArray[Any]]":
         """Return the arrays of an imported npz or safetensors by name; unpacked anew each time, so keep them.
 
         Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes hold
