@@ -13,6 +13,7 @@ from recsys_assets.canonical.dictionaries import CodedColumn
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.growing import Growing
 from recsys_assets.canonical.ordering import distinct_rows, sort_rows
+from recsys_assets.canonical.sessionizing import sessionize
 from recsys_assets.raw.part import Part, Strings
 
 
@@ -25,15 +26,21 @@ class CanonicalCounts:
     rows: int
 
 
-def canonicalize(parts: Iterable[Part], *, expected: int = 0, threads: int = 2) -> tuple[Events, CanonicalCounts]:
+def canonicalize(
+    parts: Iterable[Part], *, expected: int = 0, threads: int = 2, session_gap_minutes: float | None = None
+) -> tuple[Events, CanonicalCounts]:
     """Return the distinct events of one target and day in canonical order, and the counts.
 
     Order: `ts, user_id, session_id, rank, item_id, request_id, event`, ids by code point, absent first. Rows that are
     alike in all of these count once. The result is the same for the same rows in any order and division, and for any
     `threads`. Memory: 36 bytes a row, 17 more while sorting (26 if all tie), and the distinct ids; pass an iterator,
     so that a part is let go of when it is taken, and the number of `expected` events, so that no column has to grow.
+    Events that came without a session get the one that `sessionize` finds.
     """
     columns, ids = _take(parts, expected, threads)
+    sessions = sessionize(columns, ids, gap_minutes=session_gap_minutes)
+    if sessions is not None:
+        columns["session_id"], ids["session_id"] = sessions.codes, sessions.ids
     columns = {name: columns[name] for name in SCHEMA}
     events = len(columns["ts"])
     sort_rows(columns)

@@ -47,6 +47,13 @@ class RawSettings(ClosedModel):
     statement_timeout_seconds: float = Field(
         default=600, ge=1, description="of a table: how long the database may take for one answer"
     )
+    session_gap_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        le=1440,
+        description="events may lack session_id: a user's next event after a longer gap begins a new session; "
+        "none: such events are bad lines",
+    )
     assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
     max_bad_share: Share = Field(

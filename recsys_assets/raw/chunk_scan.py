@@ -8,7 +8,18 @@ from numpy.typing import NDArray
 from recsys_assets.raw.compiling import compiled, inlined
 from recsys_assets.raw.interning import FULL, Tables, clear, intern, new_tables
 from recsys_assets.raw.json_object import MAX_LINE_BYTES
-from recsys_assets.raw.line_scan import FIELDS, NAMES, RANK_VALUE, TS, Line, forget_shape, new_line, scan_line
+from recsys_assets.raw.line_scan import (
+    FIELDS,
+    NAMES,
+    RANK_VALUE,
+    SESSION,
+    TS,
+    USER,
+    Line,
+    forget_shape,
+    new_line,
+    scan_line,
+)
 from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING
 from recsys_assets.raw.text_scan import read_instant
 from recsys_assets.raw.words import Bytes, find_newlines, lowest_bit
@@ -53,8 +64,11 @@ class Scanner(NamedTuple):
     line: Line
 
 
-def new_scanner(chunk_bytes: int) -> Scanner:
-    """Return memory for chunks of at most `chunk_bytes` bytes, which lie in arrays of `buffer_bytes(chunk_bytes)`."""
+def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
+    """Return memory for chunks of at most `chunk_bytes` bytes, which lie in arrays of `buffer_bytes(chunk_bytes)`.
+
+    Without `needs_session` a line is good that has a user instead; the code of its session is `ABSENT`.
+    """
     rows = chunk_bytes // SHORTEST_LINE + 1
     return Scanner(
         Scratch(
@@ -66,7 +80,7 @@ def new_scanner(chunk_bytes: int) -> Scanner:
             np.empty(rows, np.int64),
         ),
         new_tables(len(TABLES), capacity=rows, text_bytes=chunk_bytes),
-        new_line(chunk_bytes + PADDING),
+        new_line(chunk_bytes + PADDING, needs_session=needs_session),
     )
 
 
@@ -107,9 +121,9 @@ def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> 
 
 @inlined
 def _keep(data: Bytes, line: Line, tables: Tables, scratch: Scratch, row: int) -> bool:
-    """Write the noted line as a row; False if its instant is not a plain one, or a table is full."""
+    """Write the noted line as a row; False if its instant is not a plain one, it is nobody's, or a table is full."""
     instant = read_instant(data, line.values[TS, 0], line.values[TS, 1])
-    if instant < 0:
+    if instant < 0 or (line.values[SESSION, 1] == 0 and line.values[USER, 1] == 0):
         return False
     scratch.ts[row] = instant
     scratch.rank[row] = line.state[RANK_VALUE]

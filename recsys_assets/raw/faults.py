@@ -21,17 +21,23 @@ class Fault:
 
 
 class FaultError(Exception):
-    """Stops the reading of one line; never leaves the package."""
+    """Stops the reading of one line; never leaves the package. `rule` is the detail without anything of the line."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: Reason, rule: str, found: str = "") -> None:
         self.reason = reason
-        self.detail = detail
+        self.rule = rule
+        self.detail = rule + found
+        super().__init__(self.detail)
 
 
 def fail(reason: Reason, detail: str) -> NoReturn:
     """Stop reading the line."""
     raise FaultError(reason, detail)
+
+
+def fail_found(reason: Reason, rule: str, value: object) -> NoReturn:
+    """Stop reading the line, for a value of it that breaks the rule."""
+    raise FaultError(reason, rule, f", found {show(value)}")
 
 
 def show(value: object) -> str:

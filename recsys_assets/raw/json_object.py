@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from recsys_assets.raw.faults import fail, show
+from recsys_assets.raw.faults import fail, fail_found
 from recsys_assets.raw.rejects import Reason
 
 MAX_LINE_BYTES = 4 * 2**20
@@ -39,7 +39,7 @@ def read_object(line: bytes) -> Pairs:
         fail(Reason.NOT_JSON, f"nested deeper than {MAX_DEPTH}")
     value = _read_json(text)
     if not isinstance(value, Pairs):
-        fail(Reason.NOT_OBJECT, f"expected an object, found {show(value)}")
+        fail_found(Reason.NOT_OBJECT, "expected an object", value)
     return value
 
 

@@ -15,21 +15,23 @@ from recsys_assets.raw.faults import Fault
 from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.merging import take_rows
 from recsys_assets.raw.part import Part, part_of
-from recsys_assets.raw.reference import RawEvent, read_line
+from recsys_assets.raw.reference import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
 
 Names = tuple[str, str]
+WITHHELD = b"(withheld, for it may name a user: see the line in its file)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a chunk is judged by: the day, the targets asked for, and how many refused lines keep their text."""
+    """What a chunk is judged by: the day, the targets asked for, how many refused lines are kept, and how to read."""
 
     day: date
     targets: Mapping[Names, Target]
     max_refused: int
+    reading: Reading = PLAIN
 
     @property
     def start(self) -> int:
@@ -64,10 +66,11 @@ class Judged:
     unknown: Counter[str] = field(default_factory=Counter[str])
 
 
-def judge_long_line(line: LongLine) -> Judged:
+def judge_long_line(line: LongLine, rules: Rules) -> Judged:
     """Return the judgement of a line that no chunk can hold."""
     fault = Fault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
-    return Judged(1, refused=[Refused(0, fault, line.head, line.size)], faults=Counter([_told(fault)]))
+    text = line.head if rules.reading.tells_values else WITHHELD
+    return Judged(1, refused=[Refused(0, fault, text, line.size)], faults=Counter([_told(fault)]))
 
 
 def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
@@ -103,22 +106,22 @@ class _Doubtful:
         """Judge lines (number, start, end) that the scan was not sure of."""
         for number, start, end in lines.tolist():
             text = bytes(buffer[start:end])
-            event = read_line(text)
+            event = read_line(text, self._rules.reading)
             if isinstance(event, RawEvent):
                 self._judged.unknown.update(event.unknown)
                 event = self._take(event)
             if event:
-                self._refuse(Refused(number, event, text, len(text)))
+                self._refuse(number, event, text)
 
     def judge_late(self, buffer: bytearray, lines: NDArray[np.int64]) -> None:
         """Judge lines that the scan found good, but of another day; their unknown names are counted already."""
         self._room = self._rules.max_refused
         for number, start, end in lines.tolist():
             text = bytes(buffer[start:end])
-            event = read_line(text)
+            event = read_line(text, self._rules.reading)
             fault = self._take(event) if isinstance(event, RawEvent) else event
             if fault:
-                self._refuse(Refused(number, fault, text, len(text)))
+                self._refuse(number, fault, text)
 
     def parts(self) -> Iterator[tuple[Target, Part]]:
         """Return the good events, as a part for each target."""
@@ -137,11 +140,12 @@ class _Doubtful:
             return Fault(Reason.OUT_OF_WINDOW, f"belongs to {day}: run that day with this file", *names, day)
         return None
 
-    def _refuse(self, refused: Refused) -> None:
-        self._judged.faults[_told(refused.fault)] += 1
+    def _refuse(self, number: int, fault: Fault, text: bytes) -> None:
+        self._judged.faults[_told(fault)] += 1
         if self._room:
             self._room -= 1
-            self._judged.refused.append(refused)
+            shown = text if self._rules.reading.tells_values else WITHHELD
+            self._judged.refused.append(Refused(number, fault, shown, len(text)))
 
 
 def _told(fault: Fault) -> Fault:

@@ -22,7 +22,7 @@ _LENGTHS = np.array([len(name) for name in FIELDS])
 _HEADS = np.array([int.from_bytes(name.encode()[:8], "little") for name in FIELDS], np.uint64)
 _TAIL = np.uint64(int.from_bytes(b"id", "little"))  # of the two names that are longer than a word
 _FIRST_OF_LENGTH = np.array([next((f for f, n in enumerate(FIELDS) if len(n) == size), -1) for size in range(11)])
-_REQUIRED = sum(1 << field for field in (V, TS, TENANT, SURFACE, ITEM, SESSION))
+_ALL = (1 << len(FIELDS)) - 1
 _OPTIONAL = sum(1 << field for field in (RANK, EVENT, USER, REQUEST))
 
 _QUOTE, _OPEN, _CLOSE, _COMMA, _COLON, _NEWLINE, _ZERO, _ONE = (np.uint8(ord(c)) for c in '"{},:\n01')
@@ -37,7 +37,7 @@ class Line(NamedTuple):
     and how long it is. The shape lists the values in their order: `shape[n]` is the field, where the gap before its
     value starts (what stands between the value before and this one), how long the gap is, and how far into it the name
     lies and how long that is. `state` holds the number of names, the rank, the number of values of the shape (0: there
-    is none), and where decoded escapes may be written.
+    is none), where decoded escapes may be written, and, as bits, the fields that may be absent or blank.
     """
 
     values: NDArray[np.int64]
@@ -46,13 +46,14 @@ class Line(NamedTuple):
     state: NDArray[np.int64]
 
 
-NAMES, RANK_VALUE, _VALUES, _SPARE = range(4)
+NAMES, RANK_VALUE, _VALUES, _SPARE, _OPTIONALS = range(5)
 
 
-def new_line(spare: int) -> Line:
+def new_line(spare: int, *, needs_session: bool = True) -> Line:
     """Return empty notes; `data[spare:]` takes the text of strings that had escapes, and must be as long as a line."""
     values, names = np.zeros((len(FIELDS), 2), np.int64), np.empty((_MAX_VALUES, 2), np.int64)
-    return Line(values, names, np.empty((_MAX_VALUES + 1, 5), np.int64), np.array([0, 0, 0, spare]))
+    optional = _OPTIONAL if needs_session else _OPTIONAL | 1 << SESSION
+    return Line(values, names, np.empty((_MAX_VALUES + 1, 5), np.int64), np.array([0, 0, 0, spare, optional]))
 
 
 @compiled
@@ -108,7 +109,7 @@ def _read_names(data: Bytes, position: int, line: Line) -> int:
         position = after_space(data, gap)
         separator = _COMMA
         index += 1
-    if seen & _REQUIRED != _REQUIRED or byte_at(data, position) != _CLOSE:
+    if seen | line.state[_OPTIONALS] != _ALL or byte_at(data, position) != _CLOSE:
         return REFUSED
     position = after_space(data, position + 1)
     if byte_at(data, position) != _NEWLINE:
@@ -173,7 +174,7 @@ def _read_value(data: Bytes, position: int, field: int, line: Line, spare: int) 
     if byte == _QUOTE:
         return _read_string(data, position + 1, field, line, spare)
     line.values[field, 0] = line.values[field, 1] = 0
-    return after_null(data, position) if _OPTIONAL >> field & 1 else REFUSED, spare
+    return after_null(data, position) if line.state[_OPTIONALS] >> field & 1 else REFUSED, spare
 
 
 @inlined
@@ -189,7 +190,7 @@ def _read_string(data: Bytes, start: int, field: int, line: Line, spare: int) ->
         start, end = trim_span(data, start, end)
         if start == end:
             line.values[field, 0] = line.values[field, 1] = 0
-            return after if _OPTIONAL >> field & 1 else REFUSED, spare
+            return after if line.state[_OPTIONALS] >> field & 1 else REFUSED, spare
     line.values[field, 0] = start
     line.values[field, 1] = end
     return after, spare

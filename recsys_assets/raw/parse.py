@@ -14,6 +14,7 @@ from recsys_assets.raw.chunks import CHUNK_BYTES, Chunk, LongLine, read_chunks
 from recsys_assets.raw.judging import Judged, Rules, judge_chunk, judge_long_line
 from recsys_assets.raw.part import Part
 from recsys_assets.raw.part_buffer import PartBuffer
+from recsys_assets.raw.reference import PLAIN, Reading
 from recsys_assets.raw.rejects import Reject
 from recsys_assets.raw.report import RawReport
 from recsys_assets.raw.tally import FileTally, Tally
@@ -27,13 +28,14 @@ R = TypeVar("R")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2198  # of days whose instants the compiled scan reads
 
 
-def parse_day(
+def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds that tests make small
     files: Iterable[RawInput],
     *,
     day: date,
     targets: Sequence[Target],
     keep_part: KeepPart,
     keep_rejects: KeepRejects,
+    reading: Reading = PLAIN,
     threads: int = 2,
     max_kept_rejects: int = 100_000,
     chunk_bytes: int = CHUNK_BYTES,
@@ -44,7 +46,8 @@ def parse_day(
 
     A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
     come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
-    a day; past it refused lines are only counted. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
+    a day; past it refused lines are only counted. `reading` says whether events may lack a session, and whether values
+    of refused lines are told. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
     `keep_part` is called on a thread of its own, one part at a time, so that the next lines are read meanwhile.
 
     A file that cannot be read to its end does not stop the others: its record tells why, and its targets' outcome is
@@ -55,10 +58,12 @@ def parse_day(
         raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     tally = Tally(day, targets)
     parts = PartBuffer(keep_part)
-    memory = _Memory(threads, chunk_bytes)
+    memory = _Memory(threads, chunk_bytes, needs_session=reading.needs_session)
 
     def judge(task: "_Task") -> Judged:
-        return memory.judge(task[1], _rules(task[0], day, targets, max_kept_rejects))
+        file, piece = task
+        served = {(target.tenant, target.surface): target for target in file.source.targets if target in targets}
+        return memory.judge(piece, Rules(day, served, max_kept_rejects, reading))
 
     def count(chunks: Iterable[tuple["_Task", Judged]]) -> Iterator[Sequence[tuple[Target, Part]]]:
         for (file, _), judged in chunks:
@@ -81,28 +86,23 @@ _Task: TypeAlias = tuple[FileTally, Chunk | LongLine]
 class _Memory:
     """Scanners and buffers, as many as can be in use at once; whoever takes one gives it back."""
 
-    def __init__(self, threads: int, chunk_bytes: int) -> None:
+    def __init__(self, threads: int, chunk_bytes: int, *, needs_session: bool) -> None:
         self._scanners: SimpleQueue[Scanner] = SimpleQueue()
         self.buffers: SimpleQueue[bytearray] = SimpleQueue()
         for _ in range(threads):
-            self._scanners.put(new_scanner(chunk_bytes))
+            self._scanners.put(new_scanner(chunk_bytes, needs_session=needs_session))
         for _ in range(threads + 2):
             self.buffers.put(bytearray(buffer_bytes(chunk_bytes)))
 
     def judge(self, piece: Chunk | LongLine, rules: Rules) -> Judged:
         if isinstance(piece, LongLine):
-            return judge_long_line(piece)
+            return judge_long_line(piece, rules)
         scanner = self._scanners.get()
         try:
             return judge_chunk(piece, scanner, rules)
         finally:
             self._scanners.put(scanner)
             self.buffers.put(piece.buffer)
-
-
-def _rules(file: FileTally, day: date, targets: Sequence[Target], max_refused: int) -> Rules:
-    served = {(target.tenant, target.surface): target for target in file.source.targets if target in targets}
-    return Rules(day, served, max_refused)
 
 
 def _tasks(files: Iterable[RawInput], tally: Tally, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     EMPTY_FIELD = "empty_field"
     OUT_OF_RANGE = "out_of_range"
+    NO_SESSION = "no_session"  # where sessions are found: neither session_id nor user_id
     UNKNOWN_VERSION = "unknown_version"
     BAD_TIME = "bad_time"
     NO_ZONE = "no_zone"

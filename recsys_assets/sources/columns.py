@@ -31,6 +31,9 @@ def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: M
     both = sorted(set(raw.columns) & set(raw.constants))
     if both:
         raise ConfigurationError(f"raw.columns and raw.constants both tell {', '.join(both)}: take one of them out")
+    # Where sessions are found, they are found by the user: one of the two must be there.
+    has_session = raw.session_gap_minutes is None or raw.columns.get("session_id", "session_id") in {*found, *known}
+    required = _REQUIRED if has_session else _REQUIRED - {"session_id"} | {"user_id"}
     columns: dict[str, str] = {}
     constants: dict[str, str] = {**raw.constants}
     for field in FIELDS:
@@ -41,7 +44,7 @@ def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: M
             columns[field] = column
         elif column in known:
             constants[field] = known[column]
-        elif field in raw.columns or field in _REQUIRED:
+        elif field in raw.columns or field in required:
             raise InputError(
                 f"{name} has no column {column!r} for {field}, it has {', '.join(sorted(found))}: "
                 f"name another in raw.columns, or its value in raw.constants"

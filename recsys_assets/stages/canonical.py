@@ -71,7 +71,8 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
-    events, counts = canonicalize(_parts(store, raw, share), expected=share.events)
+    gap = settings.raw.session_gap_minutes
+    events, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
     data = encode_events(events)
     record = CanonicalRecord(
         digest=hashlib.sha256(data).hexdigest(),

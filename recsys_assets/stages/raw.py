@@ -18,6 +18,7 @@ from recsys_assets.manifest.forgotten import Forgotten, read_forgotten
 from recsys_assets.manifest.layout import quarantine_prefix, raw_prefix, raw_record_key
 from recsys_assets.raw.parse import parse_day
 from recsys_assets.raw.part import Part
+from recsys_assets.raw.reference import Reading
 from recsys_assets.raw.rejects import Reject, encode_rejects
 from recsys_assets.raw.report import FileRecord, RawReport, TargetReport
 from recsys_assets.sources.finding import find_inputs
@@ -25,6 +26,7 @@ from recsys_assets.sources.source import FoundInput
 from recsys_assets.stages.records import RawFileRecord, RawRecord, RawTargetRecord
 from recsys_assets.storage.store import ObjectStore
 
+_HOW = frozenset({"columns", "constants", "assume_utc", "nested", "tenants", "session_gap_minutes"})
 QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
 
 
@@ -94,6 +96,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
         targets=[row.target for row in settings.targets],
         keep_part=keeper.keep_part,
         keep_rejects=keeper.keep_rejects,
+        reading=Reading(needs_session=settings.raw.session_gap_minutes is None),
     )
     keeper.flush()
     record = _record(report, keeper, template=_template(settings))
@@ -156,10 +159,10 @@ def _is_of(record: RawRecord, settings: Settings) -> bool:
 
 
 def _template(settings: Settings) -> str:
-    """Return where raw events are looked for, and how columns are read if that is set: both decide what is found."""
-    raw = settings.raw
-    how = raw.model_dump(include={"columns", "constants", "assume_utc", "nested", "tenants"}, exclude_defaults=True)
-    return f"{raw.exposures} {json.dumps(how, sort_keys=True)}" if how else raw.exposures
+    """Return where raw events are looked for, and how they are read if that is set: both decide what is found."""
+    how = settings.raw.model_dump(include=_HOW, exclude_defaults=True)
+    exposures = settings.raw.exposures
+    return f"{exposures} {json.dumps(how, sort_keys=True)}" if how else exposures
 
 
 def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput]) -> bool:

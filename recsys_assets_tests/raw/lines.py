@@ -40,12 +40,12 @@ def line(**changes):
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
-def scan(lines):
+def scan(lines, *, needs_session=True):
     """Return, for each line, the event that the compiled scan makes of it, or None where it hands the line back."""
     data = b"".join(text + b"\n" for text in lines)
     chunk_bytes = max(len(data), 1 << 16)
     buffer = np.frombuffer(bytearray(data.ljust(buffer_bytes(chunk_bytes), b"\xaa")), np.uint8)
-    scanner = new_scanner(chunk_bytes)
+    scanner = new_scanner(chunk_bytes, needs_session=needs_session)
     found = [None] * len(lines)
     progress = start_chunk(scanner)
     while progress.position < len(data):

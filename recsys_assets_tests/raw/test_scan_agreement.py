@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from recsys_assets.raw.faults import Fault
 from recsys_assets.raw.json_object import MAX_LINE_BYTES
-from recsys_assets.raw.reference import RawEvent, read_line
+from recsys_assets.raw.reference import PLAIN, RawEvent, Reading, read_line
+from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.white_space import WHITE_SPACE
 from recsys_assets_tests.raw.lines import GOOD, LEFT_OUT, line, scan, unknown_counts
 from recsys_assets_tests.raw.test_timestamps import INSTANTS, NO_INSTANTS
 
+SESSIONLESS = Reading(needs_session=False)
 SPACES = st.text(" \t\r", max_size=2)
 IDS = st.text(st.one_of(st.sampled_from(f'{WHITE_SPACE}\x00\x1c"\\/é€😀'), st.characters(codec="utf-8")), max_size=40)
 JSON = st.recursive(
@@ -51,10 +53,10 @@ VALUES = {
 
 
 @st.composite
-def lines(draw):
+def lines(draw, may_lack=("user_id", "request_id", "rank", "event")):
     """Draw lines as writers make them: any order, any spaces, any escaping, unknown fields, sometimes names twice."""
     rarely = ["ts", "tenant", "v"] if draw(st.sampled_from(range(8))) == 5 else []
-    left_out = draw(st.lists(st.sampled_from(["user_id", "request_id", "rank", "event", *rarely]), max_size=2))
+    left_out = draw(st.lists(st.sampled_from([*may_lack, *rarely]), max_size=2))
     more = draw(st.lists(st.sampled_from(["x", "Rank", "é", *rarely]), max_size=2))
     names = draw(st.permutations([*(name for name in GOOD if name not in left_out), *more]))
     ascii_only = draw(st.booleans())
@@ -129,11 +131,11 @@ HOSTILE = [
 ]
 
 
-def agree(texts):
+def agree(texts, reading=PLAIN):
     """Assert that each accepted line is the reference's event, and return which lines were accepted."""
-    found = scan(texts)
+    found = scan(texts, needs_session=reading.needs_session)
     for text, event in zip(texts, found, strict=True):
-        expected = read_line(text)
+        expected = read_line(text, reading)
         if event is not None:
             assert not isinstance(expected, Fault), (text, expected)
             assert event == expected or event == _without_names(expected), text
@@ -156,6 +158,30 @@ def test_what_the_scan_accepts_means_the_same_to_the_reference(texts):
 @settings(max_examples=1000, deadline=None)
 def test_what_the_scan_accepts_means_the_same_to_the_reference_on_many_lines(texts):
     agree(texts)
+
+
+@given(st.lists(lines(may_lack=("user_id", "session_id")) | damaged_lines(), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+@example([line(), line(session_id=LEFT_OUT), line(session_id=LEFT_OUT, user_id=" "), line(session_id=None)])
+def test_what_the_scan_accepts_without_a_session_means_the_same_to_the_reference(texts):
+    agree(texts, SESSIONLESS)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        pytest.param(line(session_id=LEFT_OUT), True, id="no session"),
+        pytest.param(line(session_id=None), True, id="null session"),
+        pytest.param(line(session_id=" "), True, id="blank session"),
+        pytest.param(line(user_id=LEFT_OUT), True, id="no user"),
+        pytest.param(line(session_id=LEFT_OUT, user_id=LEFT_OUT), False, id="neither"),
+        pytest.param(line(session_id="", user_id=None), False, id="neither, in other words"),
+    ],
+)
+def test_lines_without_a_session_stay_on_the_fast_path_where_a_user_is_there(text, good):
+    assert agree([text, line(), text], SESSIONLESS) == [good, True, good]
+    fault = read_line(text, SESSIONLESS)
+    assert good or fault.reason is Reason.NO_SESSION
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -205,6 +205,16 @@ def test_a_file_that_lacks_a_column_fails_and_tells_what_it_has(tmp_path, mappin
         read_file(tmp_path, rows, columns=mapping)
 
 
+def test_a_file_may_lack_sessions_where_they_are_found_by_the_user(tmp_path):
+    row = {name: value for name, value in ROW.items() if name != "session_id"}
+    (line,) = read_file(tmp_path, [{**row, "user_id": "u1"}], session_gap_minutes=30)
+    assert "session_id" not in line
+    with pytest.raises(InputError, match="no column 'user_id' for user_id"):
+        read_file(tmp_path, [row], session_gap_minutes=30)
+    with pytest.raises(InputError, match="no column 'visit' for session_id"):
+        read_file(tmp_path, [{**row, "user_id": "u1"}], session_gap_minutes=30, columns={"session_id": "visit"})
+
+
 def test_a_field_that_is_told_twice_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="both tell tenant"):
         read_file(tmp_path, [ROW], columns={"tenant": "t"}, constants={"tenant": "shop"})
