@@ -1,5 +1,6 @@
 """Commands that only look: status, log, at, verify, diff."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
 from itertools import islice
@@ -14,7 +15,7 @@ from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import KindDiff, diff
 from recsys_assets.manifest.history import LiveAt, live_at
 from recsys_assets.manifest.hold import is_loud
-from recsys_assets.manifest.journal import newest_first
+from recsys_assets.manifest.journal import newest_first, told_of
 from recsys_assets.manifest.staleness import Freshness
 from recsys_assets.manifest.status import TargetStatus, served_targets
 from recsys_assets.manifest.verify import verify
@@ -30,7 +31,8 @@ def show_status(
 ) -> int:
     """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
 
-    A target that is served and not in the configuration is shown as that; `retire` ends it. It ends with 1 when a
+    A target that is served and not in the configuration is shown as that; `retire` ends it. Below the table stands each
+    day of the last week that failed and was not done since: which step or gate, with its numbers. It ends with 1 when a
     target has a problem.
     """
     place = open_place(config=config, tenant=tenant, surface=surface)
@@ -41,6 +43,8 @@ def show_status(
     else:
         columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
         print_table("", columns, [_status_row(row, age) for row, age in found])
+        for failed in (line for row, _ in found for line in _failed_days(row)):
+            click.echo(failed)
     is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)
     return EXIT_REFUSED if is_stale or any(row.problems for row, _ in found) else 0
 
@@ -174,6 +178,11 @@ def _status_row(row: TargetStatus, age: Freshness | None) -> tuple[object, ...]:
     target, release = f"{row.tenant}/{row.surface}", short(row.release)
     stale = "not configured" if age is None else "no" if age.fresh else f"{age.cause.value}: {age.why}"
     return target, release, row.data_through, stale, hold, told, consumers, problems
+
+
+def _failed_days(row: TargetStatus) -> Iterator[str]:
+    for entry in row.failed:
+        yield f"failed at {to_the_second(entry.at)}: {row.tenant}/{row.surface}, {entry.action}: {told_of(entry)}"
 
 
 def _at_row(target: str, live: LiveAt | None) -> tuple[object, ...]:

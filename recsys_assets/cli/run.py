@@ -53,7 +53,7 @@ def run(
                 _print(progress, line)
                 if line.failed:
                     failures.append(line)
-            progress.advance(progress.task_ids[0])
+            progress.update(progress.task_ids[0], advance=1, description=_days(failures))
     tell_run(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
 
@@ -130,14 +130,19 @@ def _progress(total: int) -> Generator[Progress]:
         yield progress
 
 
+def _days(failures: Sequence[AssetLine]) -> str:
+    """Return what the bar counts: days that were gone through, and how many of them failed."""
+    failed = len({line.day for line in failures})
+    return f"days, {failed} failed" if failed else "days"
+
+
 def _summary(days: Sequence[date], passed_over: Collection[date], failures: Sequence[AssetLine]) -> int:
-    told = f"{len(days)} day(s) done"
-    if passed_over:
-        told += f", {len(passed_over)} of them before"
+    before = f", {len(passed_over)} of them before" if passed_over else ""
     if not failures:
-        click.echo(told)
+        click.echo(f"{len(days)} day(s) done{before}")
         return 0
-    click.echo(f"{told}, {len(failures)} failure(s):", err=True)
+    whole = len(days) - len({line.day for line in failures})
+    click.echo(f"{whole} of {len(days)} day(s) done{before}, {len(failures)} failure(s):", err=True)
     for line in failures:
         click.echo(f"  {line.text}", err=True)
     return EXIT_REFUSED

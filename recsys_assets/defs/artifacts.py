@@ -9,9 +9,9 @@ from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
-from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of, rolling_window
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.spark import SparkResource
@@ -35,7 +35,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         context: dg.AssetExecutionContext, store: StoreResource, spark: SparkResource
     ) -> dg.MaterializeResult[Any]:
         started, day, run_id = perf_counter(), day_of(context), context.run.run_id
-        with told_to_dagster():
+        with attempt(context, store.store, [row], step=kind.name):
             room = spark.room(settings.resolved_engines, store.store)
             built = build_artifact(store.store, settings, row, kind.name, day, run_id=run_id, room=room)
         return dg.MaterializeResult(

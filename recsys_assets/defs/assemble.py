@@ -18,7 +18,7 @@ from recsys_assets.defs.import_arrivals import import_sensor
 from recsys_assets.defs.imports import import_asset, import_check
 from recsys_assets.defs.jobs import all_targets_job, target_job
 from recsys_assets.defs.manifest import manifest_asset
-from recsys_assets.defs.naming import CANONICAL, asset_key
+from recsys_assets.defs.naming import CANONICAL
 from recsys_assets.defs.operations import operation_jobs
 from recsys_assets.defs.raw import raw_asset
 from recsys_assets.defs.resources import StoreResource
@@ -84,7 +84,8 @@ def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
 def _canonical_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDefinition:
     return gate_check(
         settings,
-        asset_key(row, CANONICAL),
+        row,
+        CANONICAL,
         judge=lambda store, day: judge_canonical(store, settings, row, day),
         description="Contract, volume, share of bad lines and of duplicates of the stored day.",
     )
@@ -93,7 +94,8 @@ def _canonical_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksD
 def _artifact_check(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
     return gate_check(
         settings,
-        asset_key(row, kind),
+        row,
+        kind,
         judge=lambda store, day: judge_artifact(store, settings, row, kind, day),
         description="Contract, bounds, size, window and share left out of the stored artifact.",
     )

@@ -8,9 +8,10 @@ import dagster as dg
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
-from recsys_assets.defs.outcomes import skipped, told_to_dagster
+from recsys_assets.defs.outcomes import skipped
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.raw import RAW
 from recsys_assets.defs.resources import StoreResource
@@ -35,7 +36,7 @@ def canonical_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinit
     )
     def canonical(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         started = perf_counter()
-        with told_to_dagster():
+        with attempt(context, store.store, [row], step=CANONICAL):
             try:
                 day = build_canonical(store.store, settings, row, day_of(context))
             except NoInputError as error:

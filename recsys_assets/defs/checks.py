@@ -8,8 +8,9 @@ import dagster as dg
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.attempts import attempt, tell_refusals
 from recsys_assets.defs.metadata import gate_metadata
-from recsys_assets.defs.outcomes import told_to_dagster
+from recsys_assets.defs.naming import asset_key
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.evidence import GateReport, Verdict
@@ -21,22 +22,25 @@ CHECK = "gates"
 
 def gate_check(
     settings: Settings,
-    key: dg.AssetKey,
+    row: TargetSettings,
+    name: str,
     *,
     judge: Callable[[ObjectStore, date], GateReport],
     description: str,
 ) -> dg.AssetChecksDefinition:
-    """Return the blocking check of one asset; `judge` reads, judges and stores the report of one day."""
+    """Return the blocking check of the asset called `name`; `judge` reads, judges and stores the report of one day."""
 
     def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
-        with told_to_dagster():
-            return check_result(judge(store.store, day_of(context)))
+        with attempt(context, store.store, [row], step=f"gates of {name}"):
+            report = judge(store.store, day_of(context))
+        tell_refusals(context, store.store, row, report)
+        return check_result(report)
 
     with warnings.catch_warnings():
         # Partitioned checks are in preview; a check that does not know its day would judge another one.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.asset_check(
-            asset=key,
+            asset=asset_key(row, name),
             name=CHECK,
             blocking=True,
             partitions_def=daily_partitions(settings.partitions),

@@ -7,10 +7,10 @@ import dagster as dg
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.checks import gate_check
 from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import asset_key, asset_tags, group_name
-from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.stages.imported import import_day, judge_import
@@ -31,7 +31,7 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
     )
     def imported(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         started = perf_counter()
-        with told_to_dagster():
+        with attempt(context, store.store, [row], step=kind):
             built = import_day(store.store, settings, row, kind, day_of(context), run_id=context.run.run_id)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
@@ -48,7 +48,8 @@ def import_check(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
     """Return the blocking check of one imported kind."""
     return gate_check(
         settings,
-        asset_key(row, kind),
+        row,
+        kind,
         judge=lambda store, day: judge_import(store, settings, row, kind, day),
         description="Form, contract, compatibility with the live one, rows, size and age of the stored file.",
     )

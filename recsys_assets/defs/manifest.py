@@ -9,6 +9,7 @@ import dagster as dg
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
+from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.checks import check_result, whole_check_specs
 from recsys_assets.defs.freshness import freshness_policy
 from recsys_assets.defs.metadata import markdown_table, numbers
@@ -18,6 +19,7 @@ from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.publish import TOLD_BY_PUBLISH
 from recsys_assets.manifest.report import report_release
 from recsys_assets.manifest.report_document import Report, to_markdown
 from recsys_assets.stages.ship import ShippedDay, ship_day
@@ -47,11 +49,11 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         started = perf_counter()
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
-        with told_to_dagster():
+        with attempt(context, store.store, [row], step=MANIFEST):
             reports = judge_whole(store.store, settings, row, day)
         # Before the swap, so that what a gate said is seen also when nothing ships.
         yield from (check_result(report, name=report.subject) for report in reports)
-        with told_to_dagster():
+        with attempt(context, store.store, [row], step=MANIFEST, besides=TOLD_BY_PUBLISH):
             shipped = ship_day(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(shipped.release_id),

@@ -13,6 +13,7 @@ from recsys_assets.errors import (
     StoreUnavailableError,
 )
 
+CURED_BY_RETRY = (StoreUnavailableError, ConflictError, EngineUnavailableError)
 RETRIES = 3
 RETRY_SECONDS = 5
 
@@ -22,7 +23,7 @@ def told_to_dagster() -> Generator[None]:
     """Turn a package error into a retry request or a failure without retries, its message kept whole."""
     try:
         yield
-    except (StoreUnavailableError, ConflictError, EngineUnavailableError) as error:
+    except CURED_BY_RETRY as error:
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except RecsysAssetsError as error:
         kind = type(error).__name__

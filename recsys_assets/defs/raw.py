@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.config.settings import Settings
+from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.metadata import Metadata, markdown_table, numbers
-from recsys_assets.defs.outcomes import skipped, told_to_dagster
+from recsys_assets.defs.outcomes import skipped
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.errors import NoInputError
@@ -31,7 +32,7 @@ def raw_asset(settings: Settings) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         started = perf_counter()
-        with told_to_dagster():
+        with attempt(context, store.store, settings.targets, step=RAW.to_user_string()):
             try:
                 day = build_raw(store.store, settings, day_of(context))
             except NoInputError as error:

@@ -116,7 +116,7 @@ class JournalEntry(Record, frozen=True):
 
     sequence: int  # the only order: clocks may jump
     at: str
-    action: str  # ship | roll_back | hold | release_hold | mark_bad | pin | collect | restore_pointer | recover
+    action: str  # build | ship | roll_back | hold | release_hold | mark_bad | pin | collect | restore_pointer | recover
     outcome: str  # done | unchanged | older | held | refused | recovered | lost
     actor: str
     reason: str

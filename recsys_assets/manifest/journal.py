@@ -62,6 +62,11 @@ def entry_of(
     )
 
 
+def told_of(entry: JournalEntry) -> str:
+    """Return what happened, in words; of an entry that is lost, why."""
+    return str(entry.details.get("told", entry.reason))
+
+
 def changed(entry: JournalEntry, *, to: Current) -> JournalEntry:
     """Return the entry as one that tells the swap of the pointer to `to`."""
     return msgspec.structs.replace(entry, changed=True, after=to.release_id, pointer_at=to.pointer.updated_at)

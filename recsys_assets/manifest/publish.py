@@ -24,6 +24,7 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
 SHIP = "ship"
+TOLD_BY_PUBLISH = (RefusedError, CorruptObjectError, ConflictError)  # what the journal has when `publish` raises it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     try:
         candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
         return _publish(_Publish(change, candidate, build, allow_older))
-    except (RefusedError, CorruptObjectError, ConflictError) as error:
+    except TOLD_BY_PUBLISH as error:
         _tell_refused(change, day, error)
         raise
 

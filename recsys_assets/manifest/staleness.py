@@ -9,11 +9,12 @@ from itertools import islice, takewhile
 from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target, rfc3339
+from recsys_assets.manifest.attempts import BUILD
 from recsys_assets.manifest.convergence import convergence
 from recsys_assets.manifest.documents import CanonicalRecord, JournalEntry, StagedArtifact
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.hold import read_hold
-from recsys_assets.manifest.journal import LOST, REFUSED, newest_first
+from recsys_assets.manifest.journal import LOST, REFUSED, newest_first, told_of
 from recsys_assets.manifest.judgement import ending, is_standing
 from recsys_assets.manifest.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.manifest.pointer import read_current
@@ -36,6 +37,7 @@ class Cause(StrEnum):
     CONFLICT = "conflict"
     REFUSED = "refused"
     NOT_SHIPPED = "not_shipped"
+    BUILD_FAILED = "build_failed"
     INPUT_MISSING = "input_missing"
     INPUT_LATE = "input_late"
     NOT_BUILT = "not_built"
@@ -104,7 +106,7 @@ def explain_freshness(
         if wanted.day is None or (through is not None and through >= wanted.day):
             cause, why = _where_fresh(store, target, through, now=wanted.now)
         else:
-            cause, why = _first_cause(store, target, wanted.day, wanted, kinds, raw)
+            cause, why = next(_causes(store, target, wanted.day, wanted, kinds, raw))
     except StoreUnavailableError as error:
         cause, why = Cause.STORE_DOWN, f"the store does not answer: {error}"
     except RecsysAssetsError as error:
@@ -139,32 +141,34 @@ def _where_fresh(store: ObjectStore, target: Target, through: date | None, *, no
     return Cause.FRESH, f"data through {through} is live"
 
 
-def _first_cause(
+def _causes(
     store: ObjectStore,
     target: Target,
     day: date,
     wanted: Wanted,
     kinds: Sequence[str],
     raw: Callable[[date], RawInput],
-) -> tuple[Cause, str]:
-    """Return the cause that stands nearest to the pointer: what lies before it was overcome."""
+) -> Iterator[tuple[Cause, str]]:
+    """Yield what may be the cause, what stands nearest to the pointer first: what lies before it was overcome."""
     through = _live_through(store, target)
     hold = read_hold(store, target)
     if hold and is_standing(hold, data_through=(through or day).isoformat(), now=wanted.now):
-        return Cause.HELD, f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
+        yield Cause.HELD, f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
     refused = "; ".join(_refusals(store, target, day, kinds))
     if refused:
-        return Cause.GATE_REFUSED, f"{day}: {refused}"
+        yield Cause.GATE_REFUSED, f"{day}: {refused}"
     entry = _last_attempt(store, target, day)
-    if entry is not None and entry.outcome == REFUSED:
-        told = str(entry.details.get("told", entry.reason))
-        conflict = entry.details.get("error") == ConflictError.__name__
-        return Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {entry.at}: {told}"
+    failed = entry if entry is not None and entry.outcome == REFUSED else None
+    if failed is not None and failed.action != BUILD:
+        conflict = failed.details.get("error") == ConflictError.__name__
+        yield Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {failed.at}: {told_of(failed)}"
     if all(find_document(store, staged_gates_key(target, day, kind), GateReport) for kind in kinds):
-        return Cause.NOT_SHIPPED, f"{day} is built and gated and was not shipped: run its manifest, or `ship` it"
+        yield Cause.NOT_SHIPPED, f"{day} is built and gated and was not shipped: run its manifest, or `ship` it"
+    if failed is not None:
+        yield Cause.BUILD_FAILED, f"the build of {day} failed at {failed.at}: {told_of(failed)}"
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
-        return Cause.NOT_BUILT, f"{day} has events and not every artifact: its run failed or goes on; look at it"
-    return _without_events(day, wanted, raw(day))
+        yield Cause.NOT_BUILT, f"{day} has events and not every artifact: its run failed or goes on; look at it"
+    yield _without_events(day, wanted, raw(day))
 
 
 def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
+from recsys_assets.manifest.attempts import failed_days
 from recsys_assets.manifest.blob import missing_blobs
 from recsys_assets.manifest.convergence import Convergence, convergence
 from recsys_assets.manifest.documents import Hold, JournalEntry, Release
@@ -45,6 +46,7 @@ class TargetStatus:
     versions: dict[str, str]
     hold: Hold | None
     last: JournalEntry | None
+    failed: tuple[JournalEntry, ...]  # how each day failed that was not done since, the latest first
     consumers: Convergence | None
     problems: tuple[str, ...]
 
@@ -89,6 +91,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
         versions=dict(current.versions) if current else {},
         hold=hold,
         last=_or_note(problems, lambda: _last_attempt(store, target)),
+        failed=_or_note(problems, lambda: failed_days(store, target, now=now)) or (),
         consumers=consumers,
         problems=tuple(problems),
     )

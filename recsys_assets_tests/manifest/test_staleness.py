@@ -1,5 +1,6 @@
 """Why a target is stale: each cause by its name, told from what lies in the store alone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.evidence import Finding, Verdict
 from recsys_assets.identity import rfc3339
+from recsys_assets.manifest.attempts import Failure, tell_failed
 from recsys_assets.manifest.encoding import encode
 from recsys_assets.manifest.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.manifest.hold import place_hold, release_hold
@@ -215,3 +217,24 @@ def test_f14_a_damaged_pointer_is_the_cause(shop):
 def _canonical_digest(shop):
     _, record = shop.store.get(f"canonical/shop/home/{day(1)}.json", max_bytes=10_000).data.split(b'"digest":"', 1)
     return record[:64].decode()
+
+
+def test_a_day_that_failed_before_its_swap_says_how_until_it_is_built(shop):
+    failure = Failure(day(1).isoformat(), "canonical", "InputError", "InputError: all 3 lines are bad")
+    tell_failed(shop.store, TARGET, failure, by=ANN, now=shop.clock())
+    found = explain(shop, RawInput(1, DUE))
+    assert found.cause is Cause.BUILD_FAILED
+    assert "canonical of 2026-03-02: InputError: all 3 lines are bad" in found.why
+    shop.stage(1)
+    assert explain(shop).cause is Cause.NOT_SHIPPED
+    shop.ship(1)
+    assert explain(shop).cause is Cause.FRESH
+
+
+def test_what_a_gate_says_of_the_day_as_it_is_comes_before_how_its_build_failed(shop):
+    failure = Failure(day(1).isoformat(), "popularity", "LimitExceededError", "too many items")
+    tell_failed(shop.store, TARGET, failure, by=ANN, now=shop.clock())
+    refs = shop.stage(1)
+    report = replace(report_of("popularity", refs["popularity"].version), findings=(REFUSED,))
+    shop.store.put(staged_gates_key(TARGET, day(1), "popularity"), encode(report))
+    assert explain(shop).cause is Cause.GATE_REFUSED
