@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.manifest.layout import blob_key
 from recsys_assets.storage.store import ObjectStore
@@ -68,13 +68,6 @@ def check_digits(version: str, digest: str, *, name: str) -> None:
     """Raise `CorruptObjectError` unless a version that is not of the kinds' JSON is the SHA-256 of its bytes."""
     if version.partition(".")[0] != digest:
         raise CorruptObjectError(f"{name} is version {digest[:12]}, not {version[:12]}: restore it or import it again")
-
-
-def prove_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> None:
-    """Raise `RefusedError` naming every blob that is missing or not what it should be."""
-    faults = blob_faults(store, target, refs)
-    if faults:
-        raise RefusedError(f"{target}: {len(faults)} artifact(s) cannot be served: " + "; ".join(faults))
 
 
 def blob_faults(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 
+from msgspec import UNSET, UnsetType
+
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
@@ -45,13 +47,13 @@ class Candidate:
 
     @property
     def refs(self) -> tuple[ArtifactRef, ...]:
-        """The blobs of the candidate."""
-        return tuple(member.ref for member in self.members)
+        """Every object of the candidate: its blobs, its indexes, and their shards."""
+        return tuple(ref for member in self.members for ref in member.refs)
 
     @property
     def versions(self) -> dict[str, str]:
         """Version by kind: what names a release."""
-        return {ref.kind: ref.version for ref in self.refs}
+        return {member.ref.kind: member.ref.version for member in self.members}
 
     @property
     def overridden(self) -> tuple[str, ...]:
@@ -84,9 +86,10 @@ def read_candidate(
             f"{target}: no gates are required of {unnamed or 'any kind'}: nothing proves a release"
         )
     reading = _Reading(store, target, day, requirements)
-    members = [member for kind in kinds if (member := reading.member(kind)) is not None]
+    built = [reading.members(kind) for kind in kinds]
+    members = [member for of_kind in built for member in of_kind]
     canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
-    whole = sorted(subject for subject, one in requirements.items() if one.whole) if len(members) == len(kinds) else []
+    whole = sorted(subject for subject, one in requirements.items() if one.whole) if all(built) else []
     gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
     if reading.faults:
         raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults))
@@ -109,33 +112,23 @@ class _Reading:
         """The canonical records, each read once however many kinds use its day."""
         return _Records(self.store, self.target)
 
-    def member(self, kind: str) -> Member | None:
-        """Return one artifact with its evidence, or note why there is none."""
+    def members(self, kind: str) -> tuple[Member, ...]:
+        """Return what the pointer will name of one kind, each with the evidence, or note why there is none."""
         try:
             staged = read_document(self.store, staged_key(self.target, self.day, kind), StagedArtifact)
             window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
         except NotFoundError:
             self.faults.append(f"{kind}: was not built for this day: build it")
-            return None
+            return ()
         except (CorruptObjectError, ConfigurationError, ValueError) as error:
             self.faults.append(f"{kind}: {error}")
-            return None
-        if staged.ref.kind != kind or window.last != self.day:
+            return ()
+        if staged.kind != kind or window.last != self.day:
             self.faults.append(f"{kind}: staged is {staged.ref.kind} of {window.last}: build it again")
-            return None
+            return ()
         self._check_inputs(kind, staged, window)
         report = self._report(staged_gates_key(self.target, self.day, kind), kind, (kind, staged.ref.version))
-        if report is None:
-            return None
-        return Member(
-            ref=staged.ref,
-            window_first=staged.window_first,
-            window_last=staged.window_last,
-            inputs=staged.inputs,
-            facts=staged.facts,
-            gates=report,
-            build=staged.build,
-        )
+        return () if report is None else _members_of(staged, report)
 
     def canonical(self, day: date) -> CanonicalDay | None:
         """Return one canonical day with its evidence, or note why it proves nothing."""
@@ -201,6 +194,27 @@ class _Records:
             except CorruptObjectError as error:
                 self.read[day] = str(error)
         return self.read[day]
+
+
+def _members_of(staged: StagedArtifact, report: GateReport) -> tuple[Member, ...]:
+    """Return what a staged artifact adds to a release: itself, or its index and, where it is built, its single object.
+
+    The report is of the index, whose bytes name every shard and the single object by their hashes.
+    """
+    shards = staged.shards if isinstance(staged.shards, UnsetType) else staged.shards.refs
+    return tuple(
+        Member(
+            ref=ref,
+            window_first=staged.window_first,
+            window_last=staged.window_last,
+            inputs=staged.inputs,
+            facts=staged.facts,
+            gates=report,
+            build=staged.build,
+            shards=shards if ref == staged.ref else UNSET,
+        )
+        for ref in staged.named
+    )
 
 
 def _without_overridden(report: GateReport, overridden: Mapping[str, str]) -> GateReport:

@@ -7,6 +7,7 @@ import msgspec
 
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import ArtifactRef
+from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
 
@@ -46,8 +47,18 @@ class CanonicalRecord(Record, frozen=True):
     v: int = FORMAT
 
 
+class Shards(Record, frozen=True):
+    """What an index refers to, one after the other by number; left out of records of kinds that are one object."""
+
+    refs: tuple[ArtifactRef, ...]
+    whole: ArtifactRef | None = None  # the same rows as the contract's single object, where that is built too
+
+
 class StagedArtifact(Record, frozen=True):
-    """One artifact that a day built: its reference, its window, its inputs by hash, and the numbers of its build."""
+    """One artifact that a day built: its reference, its window, its inputs by hash, and the numbers of its build.
+
+    The reference of a kind in shards is that of its index.
+    """
 
     ref: ArtifactRef
     window_first: str
@@ -56,6 +67,23 @@ class StagedArtifact(Record, frozen=True):
     facts: Mapping[str, Scalar]
     build: Build
     v: int = FORMAT
+    shards: Shards | msgspec.UnsetType = msgspec.UNSET  # where there are none, no key that older readers do not know
+
+    @property
+    def kind(self) -> str:
+        """The kind that was built."""
+        return sharded_kind(self.ref.kind)
+
+    @property
+    def named(self) -> tuple[ArtifactRef, ...]:
+        """What a pointer to this artifact names."""
+        whole = None if isinstance(self.shards, msgspec.UnsetType) else self.shards.whole
+        return (self.ref,) if whole is None else (whole, self.ref)
+
+    @property
+    def refs(self) -> tuple[ArtifactRef, ...]:
+        """Every object of this artifact."""
+        return self.named if isinstance(self.shards, msgspec.UnsetType) else (*self.named, *self.shards.refs)
 
 
 class Pointer(Record, frozen=True):
@@ -78,6 +106,12 @@ class Member(Record, frozen=True):
     facts: Mapping[str, Scalar]
     gates: GateReport
     build: Build
+    shards: tuple[ArtifactRef, ...] | msgspec.UnsetType = msgspec.UNSET  # of an index, by number
+
+    @property
+    def refs(self) -> tuple[ArtifactRef, ...]:
+        """Every object of this artifact: one, or an index and its shards."""
+        return (self.ref,) if isinstance(self.shards, msgspec.UnsetType) else (self.ref, *self.shards)
 
 
 class CanonicalDay(Record, frozen=True):
@@ -107,7 +141,7 @@ class Release(Record, frozen=True):
 
     @property
     def refs(self) -> dict[str, ArtifactRef]:
-        """The artifacts by kind."""
+        """What the pointer names, by kind."""
         return {member.ref.kind: member.ref for member in self.members}
 
 

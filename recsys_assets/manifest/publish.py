@@ -7,7 +7,6 @@ from datetime import date
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.manifest import journal
-from recsys_assets.manifest.blob import prove_blobs
 from recsys_assets.manifest.candidate import OVERRIDDEN, Candidate, Requirement, read_candidate
 from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.manifest.documents import Build, JournalEntry, Release
@@ -19,6 +18,7 @@ from recsys_assets.manifest.labels import Labelled, find_label
 from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.recovery import Told, read_told, recover
 from recsys_assets.manifest.releases import find_release, record, release_of
+from recsys_assets.manifest.shards import prove_members
 from recsys_assets.manifest.trash import rescue_missing
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
@@ -90,7 +90,7 @@ def _publish(asked: _Publish) -> Outcome:
     )
     with announced(change, release_id=release.id, refs=candidate.refs) as change:
         rescue_missing(store, target, candidate.refs)
-        prove_blobs(store, target, candidate.refs)  # after the announcement, from which on collection keeps them
+        prove_members(store, target, candidate.members)  # after the announcement, from which on collection keeps them
         reach("ship.after_proof")
         release = record(store, target, release)
         reach("ship.after_record")
@@ -146,7 +146,7 @@ def _live(asked: _Publish, current: Current | None, told: Told) -> Live | None:
 
 def _rehearse(asked: _Publish) -> Outcome:
     store, target = asked.change.store, asked.change.target
-    prove_blobs(store, target, asked.candidate.refs)
+    prove_members(store, target, asked.candidate.members)
     current = read_current(store, target)
     live = current.release_id if current else None
     release = release_of(target, asked.candidate, build=asked.build, now=asked.change.now(), parent=live)

@@ -62,10 +62,10 @@ def find_release(store: ObjectStore, target: Target, release_id: str) -> Release
 
 
 def refs_of(release: Release) -> tuple[ArtifactRef, ...]:
-    """Return the blobs of a release."""
-    return tuple(member.ref for member in release.members)
+    """Return every object of a release: its blobs, its indexes, and their shards."""
+    return tuple(ref for member in release.members for ref in member.refs)
 
 
 def versions_of(release: Release) -> dict[str, str]:
     """Return version by kind: what names a release."""
-    return {ref.kind: ref.version for ref in refs_of(release)}
+    return {member.ref.kind: member.ref.version for member in release.members}

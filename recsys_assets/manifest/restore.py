@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.manifest import journal
-from recsys_assets.manifest.blob import prove_blobs
 from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.manifest.destination import alternatives
 from recsys_assets.manifest.documents import JournalEntry, Release
@@ -15,6 +14,7 @@ from recsys_assets.manifest.layout import pointer_key
 from recsys_assets.manifest.pointer import Current, parse_pointer
 from recsys_assets.manifest.recovery import Told
 from recsys_assets.manifest.releases import find_release, refs_of, versions_of
+from recsys_assets.manifest.shards import prove_members
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -36,7 +36,7 @@ def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock
     Raises `RefusedError`, with alternatives, when the journal knows of nothing or its release cannot be served.
     """
     release = _last_release(store, target)
-    prove_blobs(store, target, refs_of(release))
+    prove_members(store, target, release.members)
     told = f"the pointer is put back to release {release.id[:12]}, data through {release.data_through}"
     if dry_run:
         return Restored(release.id, f"dry run: {told}", None)

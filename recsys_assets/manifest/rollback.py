@@ -6,7 +6,6 @@ from datetime import datetime
 from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.manifest import journal
-from recsys_assets.manifest.blob import prove_blobs
 from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.manifest.destination import PREVIOUS, alternatives, choose_destination
 from recsys_assets.manifest.documents import Hold, JournalEntry, Release
@@ -19,6 +18,7 @@ from recsys_assets.manifest.layout import intent_key
 from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.recovery import recover
 from recsys_assets.manifest.releases import find_release, refs_of, versions_of
+from recsys_assets.manifest.shards import prove_members
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -127,7 +127,7 @@ def _resolve(wish: _Wish) -> _Asked:
     release = choose_destination(store, target, wish.left, to=wish.to)
     if release.id != wish.left.release_id:
         try:
-            prove_blobs(store, target, refs_of(release))
+            prove_members(store, target, release.members)
         except RefusedError as error:
             others = alternatives(store, target, besides=release.id)
             raise RefusedError(f"{error}; what can be rolled back to: {others}") from error

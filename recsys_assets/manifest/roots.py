@@ -60,8 +60,8 @@ def read_roots(
         if key not in stale:
             _add(blobs, intent.refs, f"announced at {intent.at}: {intent.action} by {intent.actor}")
     since = date.fromisoformat(_must_read(store, target, live.release_id).data_through)
-    for day, ref in _staged(store, target, since=since):
-        _add(blobs, (ref,), f"staged for {day}")
+    for day, refs in _staged(store, target, since=since):
+        _add(blobs, refs, f"staged for {day}")
     return Roots(releases, blobs, named, stale)
 
 
@@ -198,7 +198,7 @@ def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str,
     return found
 
 
-def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tuple[date, ArtifactRef]]:
+def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tuple[date, tuple[ArtifactRef, ...]]]:
     """Yield what was built for days that live data has not passed: it may be about to ship."""
     prefix = staged_prefix(target)
     for item in store.list(prefix):
@@ -208,7 +208,7 @@ def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tupl
         try:
             day = date.fromisoformat(day_text)
             if day >= since:
-                yield day, read_document(store, item.key, StagedArtifact).ref
+                yield day, read_document(store, item.key, StagedArtifact).refs
         except (ValueError, NotFoundError, CorruptObjectError):
             continue  # it cannot ship before it is built again
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.blob import blob_faults
 from recsys_assets.manifest.documents import Intent, Release
 from recsys_assets.manifest.encoding import read_document
 from recsys_assets.manifest.journal import LOST, newest_first
 from recsys_assets.manifest.layout import intent_prefix, journal_key, journal_prefix, sweep_key
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.recovery import is_replay, is_untold, read_told
-from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.roots import KEEP, retained_releases
+from recsys_assets.manifest.shards import member_faults
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -71,7 +71,7 @@ def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Pro
         release: Release = read_release(store, target, release_id)
     except (NotFoundError, CorruptObjectError) as error:
         return Proof(release_id, why, None, (str(error),))
-    return Proof(release_id, why, release.data_through, blob_faults(store, target, refs_of(release)))
+    return Proof(release_id, why, release.data_through, member_faults(store, target, release.members))
 
 
 def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:

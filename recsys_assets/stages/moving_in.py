@@ -8,7 +8,6 @@ from typing import Final
 from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConflictError, NotFoundError, RefusedError
 from recsys_assets.evidence import Finding, GateReport, Verdict
-from recsys_assets.manifest.blob import prove_blobs
 from recsys_assets.manifest.candidate import Candidate
 from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.manifest.documents import Member
@@ -16,6 +15,7 @@ from recsys_assets.manifest.journal import Actor, Clock, changes
 from recsys_assets.manifest.pointer import Current, read_current, release_id_of
 from recsys_assets.manifest.recovery import Told
 from recsys_assets.manifest.releases import record, release_of
+from recsys_assets.manifest.shards import prove_members
 from recsys_assets.stages.artifact import build_info, keep_blob
 from recsys_assets.stages.pipelines_registry import Published, Registry
 from recsys_assets.storage.proof import ensure_proven
@@ -111,7 +111,7 @@ def _ship(change: Change, settings: Settings, moved: MovedRelease) -> None:
         return Move(candidate.versions, candidate.refs, told, {"release": release.id, "day": release.data_through})
 
     with announced(change, release_id=release.id, refs=candidate.refs) as announced_change:
-        prove_blobs(store, target, candidate.refs)
+        prove_members(store, target, candidate.members)
         record(store, target, release)
         change_pointer(announced_change, judge)
 
