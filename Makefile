@@ -10,7 +10,7 @@ READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
 TEST_READY := .venv/.ready-test
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PORT ?= 3000
 DEMO := $(CURDIR)/demo
 
@@ -52,7 +52,7 @@ check: $(TEST_READY) ## Everything that a change must pass: format, lint, types,
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	RECSYS_CONFIG=recsys.toml $(BIN)/dagster definitions validate --workspace workspace.yaml
-	$(PYTEST)
+	RACE_ROUNDS=200 $(PYTEST)
 
 # The store begins anew, so that the scene always plays alike; Dagster's history of earlier demos stays.
 demo: $(READY) ## Generate two shops and a week of events; build, gate and ship them; then a bad day, undone

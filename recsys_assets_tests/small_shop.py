@@ -1,7 +1,9 @@
 """A shop small enough to read: two targets, a few days of JSON lines, a catalog, and the graph built over them."""
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -90,6 +92,27 @@ def open_shop(folder: Path, instance: dg.DagsterInstance) -> SmallShop:
     rows = [{"item_id": f"i{n}", "tags": ["red" if n % 2 else "blue", f"shelf{n % 3}"]} for n in range(6)]
     (folder / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return shop
+
+
+def build_two_days(folder: Path) -> Path:
+    """Build the shop's first two days in `folder`, with Dagster's history in it; return a copy for `set_back`."""
+    history = folder / "dagster"
+    history.mkdir()
+    with dg.DagsterInstance.local_temp(str(history)) as instance:
+        shop = open_shop(folder, instance)
+        for n in range(2):
+            shop.write(after(n), day_lines(after(n), shift=n))
+            shop.build(after(n))
+    return Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-as-built")))
+
+
+@contextmanager
+def set_back(folder: Path, as_built: Path) -> Generator[SmallShop]:
+    """Yield the shop as it was built, where it was built, as pointers name places: building takes seconds."""
+    shutil.rmtree(folder)
+    shutil.copytree(as_built, folder)
+    with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+        yield SmallShop(folder, instance)
 
 
 def day_lines(day: date, *, targets: Iterable[Target] = (HOME, CART), shift: int = 0) -> list[str]:

@@ -5,10 +5,9 @@ import json
 import subprocess
 import sys
 
-import dagster as dg
 import pytest
 
-from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
+from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, build_two_days, day_lines, set_back
 
 BLOCKED = """
 import sys
@@ -22,13 +21,15 @@ main()
 """
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    return folder, build_two_days(folder)
+
+
 @pytest.fixture
-def shop(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path, instance)
-        for n in range(2):
-            opened.write(after(n), day_lines(after(n), shift=n))
-            opened.build(after(n))
+def shop(built):
+    with set_back(*built) as opened:
         yield opened
 
 

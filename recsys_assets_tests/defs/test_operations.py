@@ -6,18 +6,20 @@ import pytest
 from recsys_assets.defs.reindex import tell_dagster
 from recsys_assets.manifest.journal import newest_first
 from recsys_assets.manifest.layout import pointer_key
-from recsys_assets_tests.small_shop import CART, HOME, after, day_lines, open_shop
+from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
 
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    return folder, build_two_days(folder)
+
+
 @pytest.fixture
-def shop(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path, instance)
-        for n in range(2):
-            opened.write(after(n), day_lines(after(n), shift=n))
-            opened.build(after(n))
+def shop(built):
+    with set_back(*built) as opened:
         yield opened
 
 

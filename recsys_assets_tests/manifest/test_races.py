@@ -71,10 +71,11 @@ def test_eight_processes_race_on_a_folder_two_hundred_times(tmp_path):  # F5
     check(FilesystemStore(tmp_path), told, writers=8, rounds=200)
 
 
-@pytest.mark.timeout(900)  # some 100,000 requests
-def test_eight_processes_race_on_s3_two_hundred_times(s3_server):  # F5
+@pytest.mark.timeout(900)  # some 60 requests for each publish
+def test_eight_processes_race_on_s3(s3_server):  # F5
+    rounds = int(os.environ.get("RACE_ROUNDS", "30"))  # `make check` asks for two hundred
     prefix = s3_server.new_prefix()
     root = f"s3://{s3_server.bucket}/{prefix}"
-    told = race(root, writers=8, rounds=200, environment=s3_server.environment())
+    told = race(root, writers=8, rounds=rounds, environment=s3_server.environment())
     store = S3Store(s3_server.client(), bucket=s3_server.bucket, prefix=prefix)
-    check(store, told, writers=8, rounds=200)
+    check(store, told, writers=8, rounds=rounds)
