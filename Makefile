@@ -10,7 +10,8 @@ READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
 TEST_READY := .venv/.ready-test
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One process more than there are cores: many tests wait for servers.
+PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PORT ?= 3000
 DEMO := $(CURDIR)/demo
 
@@ -43,7 +44,7 @@ $(TEST_READY): $(READY)
 	@$(PIP) install --constraint constraints.txt --group test-spark
 	@touch $@
 
-test: $(TEST_READY) ## Run the whole test suite, a process for each core
+test: $(TEST_READY) ## Run the whole test suite, side by side
 	@$(PYTEST)
 
 check: $(TEST_READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
