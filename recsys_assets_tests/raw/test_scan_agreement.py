@@ -155,7 +155,7 @@ def test_what_the_scan_accepts_means_the_same_to_the_reference(texts):
 
 @pytest.mark.slow
 @given(st.lists(lines() | damaged_lines(), min_size=1, max_size=8))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_what_the_scan_accepts_means_the_same_to_the_reference_on_many_lines(texts):
     agree(texts)
 
