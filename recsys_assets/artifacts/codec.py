@@ -67,7 +67,8 @@ def too_large(kind: str, target: Target, *, found: str, max_bytes: int) -> Limit
     """Return the error that says how large a blob would be, and which knobs there are."""
     return LimitExceededError(
         f"{kind} of {target} would have {found} bytes, artifacts.{kind}.max_bytes allows {max_bytes:,}: "
-        "lower a cut (max_items, max_neighbors, max_items_per_user), or raise max_bytes if consumers can read it",
+        "lower a cut (max_items, max_neighbors, max_items_per_user) or the factors, or raise max_bytes if consumers "
+        "can read it",
     )
 
 

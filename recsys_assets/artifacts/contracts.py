@@ -30,21 +30,24 @@ def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     return tuple(_with_ids(finding, rows) for finding in findings)
 
 
+def check_ids(ids: pl.Series, *, role: str, lower_case: bool = False) -> tuple[Finding, ...]:
+    """Return what is wrong with a dictionary of ids: not empty, trimmed, ascending, and lower-case if they must be."""
+    rules = [
+        Rule(f"{role}_ids_not_empty", pl.col("id") != "", "ids are not empty"),
+        Rule(f"{role}_ids_trimmed", pl.col("id").str.strip_chars(WHITE_SPACE) == pl.col("id"), "ids are trimmed"),
+        Rule(f"{role}_ids_ascend", _ascend("id"), "ids ascend, each once"),
+    ]
+    frame, types = pl.DataFrame({"id": ids}), {"id": pl.String()}
+    if lower_case:
+        frame = frame.with_columns(lower=pl.Series([lower(text) for text in ids], dtype=pl.String))
+        types |= {"lower": pl.String()}
+        rules.append(Rule("tags_lower_case", pl.col("lower") == pl.col("id"), "tags are lower-case"))
+    return broken_rules(frame, types, rules)
+
+
 def _check_ids(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
-    findings: tuple[Finding, ...] = ()
-    for role, ids in {"key": rows.key_ids, "member": rows.member_ids}.items():
-        rules = [
-            Rule(f"{role}_ids_not_empty", pl.col("id") != "", "ids are not empty"),
-            Rule(f"{role}_ids_trimmed", pl.col("id").str.strip_chars(WHITE_SPACE) == pl.col("id"), "ids are trimmed"),
-            Rule(f"{role}_ids_ascend", _ascend("id"), "ids ascend, each once"),
-        ]
-        frame, types = pl.DataFrame({"id": ids}), {"id": pl.String()}
-        if promise.lower_case and role == "member":
-            frame = frame.with_columns(lower=pl.Series([lower(text) for text in ids], dtype=pl.String))
-            types |= {"lower": pl.String()}
-            rules.append(Rule("tags_lower_case", pl.col("lower") == pl.col("id"), "tags are lower-case"))
-        findings += broken_rules(frame, types, rules)
-    return findings
+    keys = check_ids(rows.key_ids, role="key")
+    return keys + check_ids(rows.member_ids, role="member", lower_case=promise.lower_case)
 
 
 def _check_lists(rows: Rows, promise: Promise) -> tuple[Finding, ...]:

@@ -1,18 +1,9 @@
 """Implicit feedback: how much each user had to do with each item, by weighted counts."""
 
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Annotated, Self
-
-import numpy as np
-from pydantic import Field, field_validator, model_validator
-
-from recsys_assets.artifacts.rows import Built, Numbers, Shape
-from recsys_assets.artifacts.user_lists import UserParams, list_users
+from recsys_assets.artifacts.rows import Built, Shape
+from recsys_assets.artifacts.user_lists import list_users
+from recsys_assets.artifacts.weights import WEIGHT_SCALE, WeightedParams, weights_of
 from recsys_assets.canonical.events import Events
-
-WEIGHT_SCALE = 1_000_000  # weights are summed as whole millionths: sums of integers do not depend on their order
-MAX_SCORE = 2**33  # below it no two scores are one double, so that each has one shortest text
 
 SHAPE = Shape(
     body="users",
@@ -24,40 +15,9 @@ SHAPE = Shape(
     scale=WEIGHT_SCALE,
 )
 
-Weight = Annotated[Decimal, Field(gt=0, lt=MAX_SCORE, decimal_places=6)]
 
-
-class ImplicitParams(UserParams):
+class ImplicitParams(WeightedParams):
     """Parameters of implicit feedback."""
-
-    weights: Mapping[str, Weight] = Field(
-        default={"default": Decimal(1)},
-        description="weight by the events' `event` value, up to six decimals; `default` for all others",
-    )
-
-    @model_validator(mode="after")
-    def _scores_are_exact(self) -> Self:
-        heaviest = max(self.weights.values(), default=Decimal(1))
-        if heaviest * self.max_events_per_user >= MAX_SCORE:
-            raise ValueError(
-                f"a weight of {heaviest} times max_events_per_user = {self.max_events_per_user} reaches {MAX_SCORE}, "
-                "past which scores are not exact: lower one of them"
-            )
-        return self
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _as_written(cls, value: object) -> object:
-        """Read floats by their shortest text: 0.1 in the file is one tenth, not the nearest binary number."""
-        if not isinstance(value, Mapping):
-            return value
-        return {key: Decimal(repr(w)) if isinstance(w, float) else w for key, w in value.items()}
-
-    def millionths(self, event: str | None) -> int:
-        """Return the weight of an event kind in whole millionths."""
-        fallback = self.weights.get("default", Decimal(1))
-        weight = fallback if event is None else self.weights.get(event, fallback)
-        return int(weight * WEIGHT_SCALE)
 
 
 def score_items(events: Events, params: ImplicitParams) -> Built:
@@ -66,11 +26,4 @@ def score_items(events: Events, params: ImplicitParams) -> Built:
     Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so that sums do not depend on their order.
     Scores after Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008: the raw counts r.
     """
-    return list_users(events, params, SHAPE, weights=_weights(events, params))
-
-
-def _weights(events: Events, params: ImplicitParams) -> Numbers:
-    """Return the weight of each event kind in millionths, last that of events without one; a single one if equal."""
-    kinds = [*events.ids["event"].to_list(), None] if params.weights.keys() - {"default"} else [None]
-    weights = np.array([params.millionths(kind) for kind in kinds], np.int64)
-    return weights if len(set(weights.tolist())) > 1 else weights[-1:]
+    return list_users(events, params, SHAPE, weights=weights_of(events, params))

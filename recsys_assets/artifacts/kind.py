@@ -9,18 +9,20 @@ import polars as pl
 from recsys_assets.artifacts.limits import check_limits
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.rows import Built, Shape
+from recsys_assets.artifacts.vectors import VectorShape
 from recsys_assets.canonical.events import Events
 from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of artifact: its names for people, its parameters, its rows, and its kernel."""
+    """One kind of artifact: its names for people, its parameters, its rows or vectors, and its kernel."""
 
     name: str
     description: str
     params: type[KindParams]
-    shape: Shape
+    shape: Shape | VectorShape
     event_columns: tuple[str, ...]  # what the kernel reads of `Events`; nothing for kinds made of the catalog
     kernel: Callable[[Any, Any], Built]
 
@@ -28,6 +30,13 @@ class Kind:
     def columns(self) -> Mapping[str, pl.DataType]:
         """Columns and dtypes of the rows as people see them."""
         return self.shape.columns
+
+    @property
+    def row_shape(self) -> Shape:
+        """The shape of its rows; `ConfigurationError` for a kind of vectors, which are no rows."""
+        if isinstance(self.shape, Shape):
+            return self.shape
+        raise ConfigurationError(f"{self.name} is a kind of vectors, which has no rows: choose a kind of rows here")
 
     @property
     def from_catalog(self) -> bool:

@@ -5,6 +5,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from recsys_assets.artifacts.als_factors import SHAPE as ALS_FACTORS
+from recsys_assets.artifacts.als_factors import AlsParams, factorise
 from recsys_assets.artifacts.content_sim import SHAPE as CONTENT_SIM
 from recsys_assets.artifacts.content_sim import ContentSimParams, list_tags
 from recsys_assets.artifacts.cooc import SHAPE as COOC
@@ -74,6 +76,14 @@ _OWN: Final[Mapping[str, Kind]] = {
             shape=ITEM_SEQ,
             event_columns=("session_id", "item_id"),
             kernel=count_next,
+        ),
+        Kind(
+            name="als_factors",
+            description="A vector per user and item, by matrix factorisation; products say who may like what.",
+            params=AlsParams,
+            shape=ALS_FACTORS,
+            event_columns=("user_id", "item_id", "event"),
+            kernel=factorise,
         ),
     )
 }

@@ -1,6 +1,7 @@
 """What every kind can be told in `recsys.toml`, and what its rows then promise; each kernel's file adds its own."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,8 @@ class Promise:
     others: bool = False  # keys and members are of one sort, and none is its own member
     pairs: bool = False  # such pairs are told from both sides, too
     lower_case: bool = False  # members are
+    dimensions: int | None = None  # of every vector
+    max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # by the column of ids
 
 
 class KindParams(BaseModel):

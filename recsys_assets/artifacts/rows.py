@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.evidence import Scalar
 
 Codes = NDArray[np.uint32]
@@ -98,8 +99,8 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    """What a kernel returns: the rows, what was left out, and the numbers that people watch over days."""
+    """What a kernel returns: the rows (or vectors), what was left out, and the numbers that people watch over days."""
 
-    rows: Rows
+    rows: Rows | Vectors
     left_out: LeftOut
     numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])

@@ -1,6 +1,6 @@
 """The law of kinds with a list per user: named users only, without the over-active, the best items first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from recsys_assets.artifacts.ranking import Best, drain, offer
 from recsys_assets.artifacts.rows import Built, Codes, LeftOut, Numbers, Rows, Shape
 from recsys_assets.artifacts.tallies import repeats_of
 from recsys_assets.canonical.events import Events
+from recsys_assets.evidence import Scalar
 from recsys_assets.raw.compiling import compiled
 
 _THREADS = 2  # users are parted among them; one has its own desk
@@ -63,6 +64,14 @@ class Desk(NamedTuple):
     best: Best
 
 
+class Summed(NamedTuple):
+    """The lists of all users as rows, who was left out, and the numbers that people watch."""
+
+    rows: Rows
+    left_out: LeftOut
+    numbers: Mapping[str, Scalar]
+
+
 def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> Built:
     """Sum the events' weights per user and item, highest sum first; ties by item id; `max_items_per_user` are kept.
 
@@ -70,6 +79,11 @@ def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Num
     first `skipped` events of a user count for nothing, but the user stays. A user with more than `max_events_per_user`
     events is a robot more often than a person, and would cost most of the work: such users are left out whole.
     """
+    return Built(*sum_users(events, params, shape, weights=weights, skipped=skipped))
+
+
+def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> Summed:
+    """Return the lists that `list_users` builds, for kernels that go on from them."""
     histories, counted, left_out = _histories(events, params, weighted=len(weights) > 1)
     ids = events.ids["item_id"]
     lists = Lists.room_for(histories)
@@ -79,7 +93,7 @@ def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Num
     rows = Rows(shape, histories.users, lists.offsets, members, sums, events.ids["user_id"], ids)
     distinct_items = np.count_nonzero(count_codes(rows.members, size=len(ids)))
     numbers = {"events": counted, "distinct_items": int(distinct_items), "pairs": pairs}
-    return Built(rows, left_out, numbers)
+    return Summed(rows, left_out, numbers)
 
 
 def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, LeftOut]:

@@ -48,7 +48,7 @@ def make_on_engine(
     definition = find_definition(kind.name, params)
     finished = engine.finish(definition.answer(source, params, engine.keep), folder)
     pieces = _Pieces(engine, finished, kind)
-    blob = encode_pieces(pieces, kind.shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes)
+    blob = encode_pieces(pieces, kind.row_shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes)
     left_out, numbers = definition.tell(finished.counts, pieces.lists)
     return Made(blob, left_out, numbers, pieces.lists, pieces.first)
 
@@ -57,7 +57,7 @@ class _Pieces:
     """The rows of a finished answer, once through, counted: what was written must all have been read at the end."""
 
     def __init__(self, engine: Engine, finished: Finished, kind: Kind) -> None:
-        self._engine, self._finished, self._shape = engine, finished, kind.shape
+        self._engine, self._finished, self._shape = engine, finished, kind.row_shape
         self.first: Rows | None = None
         self.lists = 0
         self._rows = 0

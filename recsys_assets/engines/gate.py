@@ -2,10 +2,11 @@
 
 import polars as pl
 
-from recsys_assets.artifacts.codec import Blob, encode
+from recsys_assets.artifacts.codec import Blob
 from recsys_assets.artifacts.decoding import decode
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.rows import Built
+from recsys_assets.artifacts.writing import encode_content
 from recsys_assets.canonical.parquet import encode_events
 from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.engines.attempts import attempt
@@ -56,7 +57,7 @@ def _on_engine(engine: Engine, kind: Kind, folder: str) -> Made:
 
 def _difference(kind: Kind, built: Built, made: Made) -> str:
     """Say what differs first between the kernel's artifact and the engine's, or nothing."""
-    expected = encode(
+    expected = encode_content(
         built.rows, kind=kind.name, target=TARGET, window=canary_window(), max_bytes=len(made.blob.data) * 9
     )
     if made.blob.ref.version != expected.ref.version:
@@ -66,9 +67,9 @@ def _difference(kind: Kind, built: Built, made: Made) -> str:
 
 
 def _first_row(kind: Kind, expected: Blob, made: Blob) -> str:
-    wanted = decode(expected.data, kind.shape)[1].frame()
+    wanted = decode(expected.data, kind.row_shape)[1].frame()
     try:
-        found = decode(made.data, kind.shape)[1].frame()
+        found = decode(made.data, kind.row_shape)[1].frame()
     except CorruptObjectError as error:
         return f"its bytes cannot be read back: {error}"
     rows = enumerate(zip(wanted.rows(), found.rows(), strict=False))

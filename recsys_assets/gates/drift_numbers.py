@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.artifacts.rows import Numbers, Rows
+from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.gates.drift_scan import count_pairs
 
 ITEM = "item_id"
@@ -17,7 +18,7 @@ class Baseline:
     """The live release, its rows of the same kind, and the items it knows: its catalog's, else those of the rows."""
 
     release: str
-    rows: Rows
+    rows: Rows | Vectors
     catalog: pl.Series  # distinct item ids
 
 
@@ -50,12 +51,13 @@ class Drift:
     unknown_share: float | None  # share of the candidate's items that are not in the catalog
 
 
-def measure_drift(rows: Rows, live: Baseline, *, top_items: int) -> Drift:
+def measure_drift(rows: Rows | Vectors, live: Baseline, *, top_items: int) -> Drift:
     """Return how far `rows` lie from live's rows of the same shape.
 
-    An item's strength is the sum of its values, or the number of lists that name it where members have no value; of
-    equally strong items the first by id counts. Gini: 0 when all items are equally strong, towards 1 when one has it
-    all. Spearman's correlation gives equal strengths their mean rank.
+    An item's strength is the sum of its values, or the number of lists that name it where members have no value, or
+    the length of its vector (turning all vectors together changes their directions and no length); of equally strong
+    items the first by id counts. Gini: 0 when all items are equally strong, towards 1 when one has it all. Spearman's
+    correlation gives equal strengths their mean rank.
     """
     new, old = item_strengths(rows), item_strengths(live.rows)
     both = new.join(old, on=ITEM, suffix="_live")
@@ -68,15 +70,17 @@ def measure_drift(rows: Rows, live: Baseline, *, top_items: int) -> Drift:
         items=Sides(new.height, old.height),
         overlap=_overlap(new, old, top_items),
         rank_correlation=_spearman(both),
-        churn=_churn(rows, live.rows) if rows.shape.key else None,
+        churn=_churn(rows, live.rows),
         coverage=Sides(known / catalog, known_live / catalog),
         gini=Sides(_gini(new), _gini(old)),
         unknown_share=1 - known / new.height if new.height else None,
     )
 
 
-def item_strengths(rows: Rows) -> pl.DataFrame:
+def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
     """Return `item_id` (String, distinct) and `strength` (Float64), strongest first, ties by id."""
+    if isinstance(rows, Vectors):
+        return _longest(rows)
     shape = rows.shape
     if shape.column == ITEM:
         codes, ids = rows.members, rows.member_ids
@@ -88,6 +92,13 @@ def item_strengths(rows: Rows) -> pl.DataFrame:
     named = np.bincount(codes, minlength=len(ids)) > 0
     frame = pl.DataFrame({ITEM: ids, "strength": strengths}).filter(pl.Series(named))
     return frame.sort("strength", ITEM, descending=[True, False])
+
+
+def _longest(vectors: Vectors) -> pl.DataFrame:
+    table = vectors.tables.get(ITEM)
+    if table is None:
+        return pl.DataFrame(schema={ITEM: pl.String, "strength": pl.Float64})
+    return pl.DataFrame({ITEM: table.ids, "strength": table.norms}).sort("strength", ITEM, descending=[True, False])
 
 
 def _overlap(new: pl.DataFrame, old: pl.DataFrame, top_items: int) -> float | None:
@@ -104,7 +115,9 @@ def _spearman(both: pl.DataFrame) -> float | None:
     return float(np.corrcoef(ranks, rowvar=False)[0, 1])
 
 
-def _churn(rows: Rows, live: Rows) -> float | None:
+def _churn(rows: Rows | Vectors, live: Rows | Vectors) -> float | None:
+    if isinstance(rows, Vectors) or isinstance(live, Vectors) or not rows.shape.key:
+        return None  # one list, or none at all
     ids = pl.DataFrame({"id": rows.member_ids}).with_row_index("code")
     known = pl.DataFrame({"id": live.member_ids}).join(ids, on="id", how="left", maintain_order="left")["code"]
     unknown = pl.Series(np.arange(len(ids), len(ids) + len(known), dtype=np.uint32))

@@ -8,6 +8,7 @@ import msgspec
 
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.params import KindParams
+from recsys_assets.artifacts.rows import Shape
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.evidence import Scalar
@@ -68,7 +69,8 @@ def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy:
 
 def backtest_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of the back-test of a target's candidates: of each kind that orders items, and their blend."""
-    ranked = [kind for kind in settings.artifacts.kinds if kind in KINDS and KINDS[kind].shape.value is not None]
+    shapes = {name: KINDS[name].shape for name in settings.artifacts.kinds if name in KINDS}
+    ranked = [name for name, shape in shapes.items() if isinstance(shape, Shape) and shape.value is not None]
     limits = settings.gates_for(row)
     return Policy(BACKTEST, backtest_gates(limits.backtest, ranked, limits.modes))
 

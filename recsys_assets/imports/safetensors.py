@@ -33,12 +33,8 @@ def read_safetensors(data: bytes, *, name: str) -> dict[str, NDArray[Any]]:
 
     Raises `InputError` for a header that is none, a dtype that numpy lacks, or tensors that overlap or leave gaps.
     """
-    size = int.from_bytes(data[:_LENGTH], "little")
-    start = _LENGTH + size
-    if len(data) < _LENGTH or size > _MAX_HEADER or start > len(data):
-        raise InputError(f"{name} is no safetensors: its header of {size:,} bytes is too long; save it again")
+    header, start = _header(data, name=name)
     try:
-        header = msgspec.json.decode(data[_LENGTH:start], type=dict[str, msgspec.Raw])
         tensors = {n: msgspec.json.decode(raw, type=_Tensor) for n, raw in header.items() if n != _METADATA}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name} is no safetensors: {error}; save it again") from error
@@ -46,6 +42,30 @@ def read_safetensors(data: bytes, *, name: str) -> dict[str, NDArray[Any]]:
         raise InputError(f"{name} has {len(tensors):,} arrays: at most {MAX_FIELDS:,}")
     _check_places(tensors, len(data) - start, name=name)
     return {n: _view(data, start, tensor) for n, tensor in tensors.items()}
+
+
+def read_metadata(data: bytes, *, name: str) -> dict[str, str]:
+    """Return what the file says of itself beside its arrays, nothing if it says nothing.
+
+    Raises `InputError` for a header that is none, and for metadata that is no text by text.
+    """
+    header, _ = _header(data, name=name)
+    try:
+        return msgspec.json.decode(header.get(_METADATA, b"{}"), type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{name} says of itself what no safetensors does: {error}; save it again") from error
+
+
+def _header(data: bytes, *, name: str) -> tuple[dict[str, msgspec.Raw], int]:
+    """Return the header's entries as they stand, and where it ends."""
+    size = int.from_bytes(data[:_LENGTH], "little")
+    start = _LENGTH + size
+    if len(data) < _LENGTH or size > _MAX_HEADER or start > len(data):
+        raise InputError(f"{name} is no safetensors: its header of {size:,} bytes is too long; save it again")
+    try:
+        return msgspec.json.decode(data[_LENGTH:start], type=dict[str, msgspec.Raw]), start
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{name} is no safetensors: {error}; save it again") from error
 
 
 def _check_places(tensors: dict[str, _Tensor], size: int, *, name: str) -> None:

@@ -8,9 +8,10 @@ from importlib.metadata import version as installed
 import polars as pl
 
 from recsys_assets.artifacts.codec import Blob
-from recsys_assets.artifacts.contracts import check_rows
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.artifacts.rows import Rows
+from recsys_assets.artifacts.vector_contract import check_content
+from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.engines.room import EngineRoom
@@ -38,7 +39,7 @@ from recsys_assets.manifest.layout import (
 )
 from recsys_assets.stages.baseline import compare_with_live
 from recsys_assets.stages.making import Making, Order, make_artifact
-from recsys_assets.stages.stored_rows import read_rows
+from recsys_assets.stages.stored_rows import read_content
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10
@@ -101,7 +102,7 @@ def judge_artifact(
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
     window = Window.ending(day, days=params.window_days)
-    envelope, rows = read_rows(store, row.target, staged.ref, kind.shape)
+    envelope, rows = read_content(store, row.target, staged.ref, kind.shape)
     policy = artifact_policy(settings, row, kind.name, params)
     facts = ArtifactFacts(
         version=staged.ref.version,
@@ -118,7 +119,7 @@ def judge_artifact(
         expected_window={"window_start": rfc3339(window.start), "window_end": rfc3339(window.end)},
         days=int(staged.facts.get("days") or 0),
         left_out_share=float(staged.facts.get("left_out_share") or 0.0),
-        contract=check_rows(rows, params),
+        contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
     )
     report = judge_artifact_rows(facts, policy)
@@ -151,8 +152,10 @@ def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
     return False
 
 
-def head(rows: Rows, limit: int) -> pl.DataFrame:
+def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
     """Return the first `limit` members of an artifact as people read them."""
+    if isinstance(rows, Vectors):
+        return rows.frame(limit // len(rows.tables))
     lists = min(len(rows.offsets) - 1, limit)
     stop = int(min(rows.offsets[lists], limit)) if rows.shape.key is None else int(rows.offsets[lists])
     first = replace(
@@ -166,7 +169,7 @@ def head(rows: Rows, limit: int) -> pl.DataFrame:
 
 
 def _drift(
-    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, *, rows: Rows, policy: Policy
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, *, rows: Rows | Vectors, policy: Policy
 ) -> Drift | NoBaseline:
     """Return how far the rows lie from live; nothing is read if no gate asks."""
     if not policy.gates.keys() & DRIFT_RULES.keys():

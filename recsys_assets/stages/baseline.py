@@ -6,20 +6,21 @@ import polars as pl
 
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
+from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_numbers import Baseline, Drift, item_strengths, measure_drift
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.releases import read_release
-from recsys_assets.stages.stored_rows import read_rows
+from recsys_assets.stages.stored_rows import read_content
 from recsys_assets.storage.store import ObjectStore
 
 CATALOG_KIND = "content_sim"
 
 
 def compare_with_live(
-    store: ObjectStore, target: Target, rows: Rows, *, kind: str, top_items: int
+    store: ObjectStore, target: Target, rows: Rows | Vectors, *, kind: str, top_items: int
 ) -> Drift | NoBaseline:
     """Return how far `rows` lie from the live artifact of their kind, or why there is nothing to compare with.
 
@@ -47,9 +48,9 @@ def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | N
     return Baseline(current.release_id, rows, _items(known))
 
 
-def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], kind: str) -> Rows:
-    return read_rows(store, target, refs[kind], KINDS[kind].shape)[1]
+def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], kind: str) -> Rows | Vectors:
+    return read_content(store, target, refs[kind], KINDS[kind].shape)[1]
 
 
-def _items(rows: Rows) -> pl.Series:
+def _items(rows: Rows | Vectors) -> pl.Series:
     return item_strengths(rows)["item_id"]

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from recsys_assets.artifacts.codec import Blob, encode
+from recsys_assets.artifacts.codec import Blob
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.rows import LeftOut, Rows
+from recsys_assets.artifacts.vectors import Vectors
+from recsys_assets.artifacts.writing import encode_content
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.engines.attempts import attempt
@@ -39,7 +41,7 @@ class Making:
     """One artifact as it was made: its bytes, its first rows, what is told of it, and what it was made from."""
 
     blob: Blob
-    first: Rows | None  # the first piece of its rows: all of them if they were made here
+    first: Rows | Vectors | None  # the first piece of its rows: all of them if they were made here
     lists: int  # objects in the body's array
     left_out: LeftOut
     numbers: Mapping[str, Scalar]
@@ -67,7 +69,7 @@ def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Maki
     source = read_source(store, settings, row, kind, window, aged=params.aged)
     built = kind.build(source.read, params, settings.limits)
     rows = built.rows
-    blob = encode(rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
+    blob = encode_content(rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
     return Making(blob, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing)
 
 

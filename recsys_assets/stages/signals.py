@@ -95,7 +95,7 @@ def _write(
 
 def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef) -> Iterator[Row]:
     """Yield the rows of an artifact without tenant, namespace and day."""
-    frame = read_rows(store, row.target, ref, KINDS[ref.kind].shape)[1].frame()
+    frame = read_rows(store, row.target, ref, KINDS[ref.kind].row_shape)[1].frame()
     if ref.kind != "content_sim":
         yield from frame.iter_rows()
         return

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 
-from recsys_assets.artifacts.codec import encode
 from recsys_assets.artifacts.decay import with_ages
 from recsys_assets.artifacts.kinds import KINDS, Kind, read_params
 from recsys_assets.artifacts.tallies import merge_tallies, tally_day
+from recsys_assets.artifacts.writing import encode_content
 from recsys_assets.canonical.events import Events
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
@@ -45,7 +45,7 @@ def build_stand_in(
         window = Window.ending(day, days=params.window_days)
         events = _events(store, settings, row.target, kind, window, until=until, aged=params.aged)
         built = kind.build(events, params, settings.limits)
-        blob = encode(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
+        blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
         held.put(blob_key(row.target, kind.name, blob.ref.version), blob.data)
         versions[kind.name] = blob.ref.version
     return load_trial(held, row.target, versions, at=until)

@@ -64,7 +64,7 @@ def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore |
 def _measure_drift(store: ObjectStore, target: Target, kind: str, day: date) -> None:
     """Hold an artifact against itself, as its gates hold it against the live one when there is one."""
     ref = read_document(store, staged_key(target, day, kind), StagedArtifact).ref
-    rows = read_rows(store, target, ref, KINDS[kind].shape)[1]
+    rows = read_rows(store, target, ref, KINDS[kind].row_shape)[1]
     measure_drift(rows, Baseline("", rows, rows.member_ids), top_items=1)
 
 

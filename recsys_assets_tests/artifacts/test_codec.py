@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from recsys_assets.artifacts.codec import encode
 from recsys_assets.artifacts.decoding import decode
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import Target, Window
 from recsys_assets_tests.artifacts import oracles
+from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 
 TARGET = Target("shop", "home", "default")
 WINDOW = Window.ending(date(2026, 1, 31), days=28)
 BUILD = ',"build":{"built_at":"2026-02-01T00:00:00Z","version":"V","source_hash":"V"}}'
 HOSTILE = 'a"\\/<>&\u2028\u2029\b\f\n\r\t\x00\x1f\x7f\x80é\ufeff\ud7ff\ue000\uffff\U0001f600\U0010ffff'
-SHAPES = [pytest.param(kind.shape, id=kind.name) for kind in KINDS.values()]
+SHAPES = [pytest.param(kind.shape, id=kind.name) for kind in ROW_KINDS.values()]
 
 ids = st.lists(st.text(st.sampled_from(HOSTILE) | st.characters(exclude_categories=["Cs"]), max_size=6), unique=True)
 
@@ -100,7 +100,7 @@ def test_what_was_written_reads_back_and_is_written_the_same(shape, data):
 
 @given(tenant=st.sampled_from(["shop", "<&>", "é\U0001f600", "a'b"]), segment=st.none() | st.sampled_from(["x", '"q"']))
 def test_the_envelope_carries_any_name_and_leaves_out_an_absent_segment(tenant, segment):
-    rows = rows_of(KINDS["popularity"].shape, [(None, [("a", 1)])])
+    rows = rows_of(ROW_KINDS["popularity"].shape, [(None, [("a", 1)])])
     blob = written(rows, kind="popularity", target=Target(tenant, "home", segment))
     told = json.loads(blob.data)
     assert (told["tenant"], told.get("segment", None)) == (tenant, segment)
@@ -121,7 +121,7 @@ def test_the_envelope_carries_any_name_and_leaves_out_an_absent_segment(tenant, 
     ],
 )
 def test_a_score_is_the_shortest_text_of_its_double(millionths, text):
-    shape = KINDS["implicit"].shape
+    shape = ROW_KINDS["implicit"].shape
     data = written(rows_of(shape, [("u", [("i", millionths)])])).data.decode()
     assert f'"score":{text}}}' in data
     assert repr(float(text)).removesuffix(".0") in {text, repr(float(text))}
@@ -129,7 +129,7 @@ def test_a_score_is_the_shortest_text_of_its_double(millionths, text):
 
 
 def test_a_blob_over_its_limit_is_refused_by_number_and_knob_and_one_at_its_limit_is_not():
-    rows = rows_of(KINDS["cooc"].shape, [("a", [("b", 12)]), ("b", [("a", 12)])])
+    rows = rows_of(ROW_KINDS["cooc"].shape, [("a", [("b", 12)]), ("b", [("a", 12)])])
     size = written(rows).ref.size
     assert written(rows, max_bytes=size).ref.size == size
     with pytest.raises(LimitExceededError, match=rf"{size:,} bytes, artifacts.cooc.max_bytes allows {size - 1:,}"):
@@ -137,13 +137,13 @@ def test_a_blob_over_its_limit_is_refused_by_number_and_knob_and_one_at_its_limi
 
 
 def sample_blob(name):
-    shape = KINDS[name].shape
+    shape = ROW_KINDS[name].shape
     entries = [('q"<\u2028', 1_500_000), ("b", 2)] if shape.value else ["x", 'q"<']
     body = [("k1", entries), ("k2", entries[:1])] if shape.key else [(None, entries)]
     return shape, written(rows_of(shape, body), kind=name).data
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ROW_KINDS)
 def test_any_changed_byte_before_the_version_is_refused_or_tells_other_rows(name):
     """A decoder that lets two spellings of the same rows through would let a version name two contents."""
     shape, data = sample_blob(name)
@@ -159,7 +159,7 @@ def test_any_changed_byte_before_the_version_is_refused_or_tells_other_rows(name
                 assert (envelope, rows.frame().rows()) != (told[0], told[1].frame().rows()), changed
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ROW_KINDS)
 def test_a_blob_cut_short_or_with_bytes_behind_is_refused(name):
     shape, data = sample_blob(name)
     for changed in (

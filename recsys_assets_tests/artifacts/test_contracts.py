@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.artifacts.contracts import check_rows
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.evidence import Verdict
 from recsys_assets_tests.artifacts.event_rows import ITEMS, event_rows, events_of
+from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 
 
 def rows_of(kind, lists, *, key_ids=(), member_ids=()):
     """Lay out {key: [(member, value), ...]} as rows, in the order given; dictionaries as given, or sorted."""
-    shape = KINDS[kind].shape
+    shape = ROW_KINDS[kind].shape
     entries = [entry for found in lists.values() for entry in found]
     key_ids = list(key_ids) or sorted(key for key in lists if key is not None)
     member_ids = list(member_ids) or sorted({member for member, _ in entries})
@@ -33,7 +33,7 @@ def rows_of(kind, lists, *, key_ids=(), member_ids=()):
 
 
 def check(kind, lists, *, key_ids=(), member_ids=(), **params):
-    return check_rows(rows_of(kind, lists, key_ids=key_ids, member_ids=member_ids), KINDS[kind].params(**params))
+    return check_rows(rows_of(kind, lists, key_ids=key_ids, member_ids=member_ids), ROW_KINDS[kind].params(**params))
 
 
 GOOD = {
@@ -46,15 +46,15 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROW_KINDS)
 def test_good_rows_break_nothing(kind):
     assert check(kind, GOOD[kind]) == ()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROW_KINDS)
 def test_no_rows_break_nothing(kind):
     """Whether a day may be empty is for another gate to say."""
-    assert check(kind, {} if KINDS[kind].shape.key else {None: []}) == ()
+    assert check(kind, {} if ROW_KINDS[kind].shape.key else {None: []}) == ()
 
 
 BROKEN = [
@@ -154,7 +154,7 @@ def test_counts_are_exact_and_samples_short_when_thousands_break_a_promise():
 @given(rows=event_rows, data=st.data())
 def test_any_changed_count_of_a_pair_is_found(rows, data):
     """What the kernel wrote is consistent in itself: one count moved breaks order, support, or the other side."""
-    kind = KINDS["cooc"]
+    kind = ROW_KINDS["cooc"]
     params = kind.params(min_support=1)
     built = kind.kernel(events_of(rows), params).rows
     if len(built.members):
@@ -166,7 +166,7 @@ def test_any_changed_count_of_a_pair_is_found(rows, data):
 
 @given(rows=event_rows, item=st.sampled_from(ITEMS))
 def test_a_neighbour_taken_away_is_found(rows, item):
-    kind = KINDS["cooc"]
+    kind = ROW_KINDS["cooc"]
     params = kind.params(min_support=1)
     built = kind.kernel(events_of(rows), params).rows
     lists = {}

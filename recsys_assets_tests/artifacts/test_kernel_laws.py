@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.artifacts.contracts import check_rows
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.similarity import Score
 from recsys_assets.config.inputs import LimitSettings
 from recsys_assets_tests.artifacts import oracles
 from recsys_assets_tests.artifacts.event_rows import ITEMS, KINDS_OF_EVENT, event_rows, events_of, row
+from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 
 LIMITS = LimitSettings()
-OF_EVENTS = [pytest.param(kind, id=kind.name) for kind in KINDS.values() if not kind.from_catalog]
+OF_EVENTS = [pytest.param(kind, id=kind.name) for kind in ROW_KINDS.values() if not kind.from_catalog]
 WEIGHTS = [{"default": 1.0}, {"default": 0.1, "click": 2.5, "purchase": 1_000.000001}, {"click": 3.0}]
 SMALL = {
     "max_items": st.integers(1, 6),
@@ -125,7 +125,7 @@ catalogs = st.lists(
 
 @given(catalog=catalogs, max_items=st.integers(1, 6))
 def test_tags_agree_with_their_oracle_and_keep_the_contract(catalog, max_items):
-    kind = KINDS["content_sim"]
+    kind = ROW_KINDS["content_sim"]
     params = kind.params(max_items=max_items)
     frame = pl.DataFrame(catalog, schema={"item_id": pl.String, "tags": pl.List(pl.String)}, orient="row")
     built = build(kind, frame, params)

@@ -14,7 +14,7 @@ from recsys_assets.errors import ConfigurationError
 
 TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 
-OFF_BY_DEFAULT = {"item_seq"}
+OFF_BY_DEFAULT = {"item_seq", "als_factors"}
 
 
 def params_of(text, kind):
@@ -60,6 +60,13 @@ def test_an_unknown_kind_is_refused_with_those_that_are_known():
             "item_seq",
             {"min_support": 2, "max_next": 50, "max_items": 1000, "max_items_per_session": 200},
             id="item_seq",
+        ),
+        pytest.param(
+            "als_factors",
+            {"max_items_per_user": 500, "max_events_per_user": 10_000, "weights": {"default": Decimal(1)}}
+            | {"factors": 32, "iterations": 15, "regularization": 0.01, "alpha": 1.0, "seed": 1}
+            | {"max_items": 100_000, "max_bytes": 100_000_000},
+            id="als_factors",
         ),
     ],
 )
@@ -123,5 +130,6 @@ def test_the_columns_of_a_kind_are_those_that_people_see(name):
         "session_seq": {"user_id": pl.String(), "item_id": pl.String(), "score": pl.Int64()},
         "content_sim": {"item_id": pl.String(), "tag": pl.String()},
         "item_seq": {"item_id": pl.String(), "next_id": pl.String(), "count": pl.Int64()},
+        "als_factors": {"of": pl.String(), "id": pl.String(), "norm": pl.Float64()},
     }
     assert KINDS[name].columns == expected[name]

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from recsys_assets.artifacts.codec import encode
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.errors import ConfigurationError, NotFoundError
 from recsys_assets.identity import Target, Window
@@ -19,6 +18,7 @@ from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 from recsys_assets_tests.serving.releases import TARGET, rows_of
 
 NASTY = sorted(['"', "\\", "<&>", "\u2028", "\n", "\x01", "é", "😀", "/"])
@@ -34,7 +34,7 @@ FIXTURES = {
 
 def rows(kind):
     """The same rows as `FIXTURES`, as kernels return them: every list holds every id, in order."""
-    shape, count = KINDS[kind].shape, len(NASTY)
+    shape, count = ROW_KINDS[kind].shape, len(NASTY)
     lists = count if shape.key else 1
     value = {"popularity": 3, "cooc": 2, "item_seq": 2}.get(kind, 1) * shape.scale
     return Rows(
@@ -59,11 +59,11 @@ def test_a_fixture_has_the_bytes_that_the_codec_writes(store, kind):
 
 @pytest.mark.parametrize("kind", FORMS)
 def test_lookups_know_the_form_that_the_pipeline_writes(kind):
-    shape, form = KINDS[kind].shape, FORMS[kind]
+    shape, form = ROW_KINDS[kind].shape, FORMS[kind]
     assert (form.body, form.key) == (shape.body, shape.key or shape.member)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROW_KINDS)
 def test_a_kind_that_serving_does_not_know_can_be_looked_up_by_the_shape_of_its_rows(kind):
     known, other = (
         encode(rows(kind), kind=name, target=TARGET, window=Window(DAY, DAY), max_bytes=10**6)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from recsys_assets.artifacts.kinds import KINDS, read_params
+from recsys_assets.artifacts.kinds import read_params
 from recsys_assets.config.reading import load_settings, parse_settings
 from recsys_assets.errors import NotFoundError
 from recsys_assets.gates.policy import artifact_policy
@@ -30,6 +30,7 @@ from recsys_assets.stages.canonical import build_canonical, judge_canonical
 from recsys_assets.stages.raw import build_raw
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 from recsys_assets_tests.manifest.staging import artifact
 from recsys_assets_tests.serving.releases import TARGET, Clock, Shop, rows_of
 
@@ -140,7 +141,7 @@ class RepeatingDay:
         build_raw(self.store, settings, FIRST)
         build_canonical(self.store, settings, row, FIRST)
         judge_canonical(self.store, settings, row, FIRST)
-        for kind in KINDS:
+        for kind in ROW_KINDS:
             build_artifact(self.store, settings, row, kind, FIRST, run_id="test")
         return self
 
@@ -151,7 +152,7 @@ class RepeatingDay:
         return read_document(self.store, staged_key(TARGET, FIRST, kind), StagedArtifact)
 
     def rows(self, kind):
-        return json.loads(read_blob(self.store, TARGET, self.staged(kind).ref))[KINDS[kind].shape.body]
+        return json.loads(read_blob(self.store, TARGET, self.staged(kind).ref))[ROW_KINDS[kind].shape.body]
 
     def restage(self, kind, rows):
         """Put other rows in the place of what was built, under a version that proves itself."""
@@ -174,17 +175,17 @@ def names_in(rows):
 def test_no_id_has_two_rows_however_often_and_in_whatever_spelling_it_came(repeating):
     """The service answers from the first row of an id: a second one would be lost, and nobody would see it."""
     known = {"users": ["u0", "u1"], "items": ["i0", "i1", "i2"], "neighbors": ["i0", "i1", "i2"]}
-    for kind in KINDS:
+    for kind in ROW_KINDS:
         assert repeating.judge(kind).passed
         rows = repeating.rows(kind)
-        assert sorted(names_in(rows)) == known[KINDS[kind].shape.body], kind
+        assert sorted(names_in(rows)) == known[ROW_KINDS[kind].shape.body], kind
         for row in rows:
             members = row.get("tags") or names_in(row.get("items", []))
             assert len(members) == len(set(members)), kind
     assert sum(row["count"] for row in repeating.rows("popularity")) == 36  # and nothing was lost or told twice
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROW_KINDS)
 def test_a_second_row_of_an_id_does_not_pass_the_gates(repeating, kind):
     rows = repeating.rows(kind)
     repeating.restage(kind, [rows[0], *rows])
@@ -196,7 +197,7 @@ def test_a_second_row_of_an_id_does_not_pass_the_gates(repeating, kind):
     ("kind", "gate", "limits"),
     [
         pytest.param("popularity", "not_empty", {"min_rows": 1}, id="an empty popularity, which falls back"),
-        *(pytest.param(kind, "size", {"max_bytes": MAX_BYTES}, id=f"a {kind} too big is a 500") for kind in KINDS),
+        *(pytest.param(kind, "size", {"max_bytes": MAX_BYTES}, id=f"a {kind} too big is a 500") for kind in ROW_KINDS),
     ],
 )
 def test_what_the_service_cannot_answer_from_is_refused_by_default(kind, gate, limits):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.artifacts.tallies import COUNT, decode_tally
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.canonical.parquet import encode_events
@@ -24,10 +23,11 @@ from recsys_assets.stages.artifact import build_artifact
 from recsys_assets.stages.source import read_source
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.artifacts.event_rows import event_rows, events_of, row
+from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 
 FIRST = date(2026, 1, 1)
 TARGET = Target("shop", "home")
-OF_EVENTS = [kind for kind in KINDS.values() if not kind.from_catalog]
+OF_EVENTS = [kind for kind in ROW_KINDS.values() if not kind.from_catalog]
 ORDINARY = [row(n, f"u{n % 3}", f"s{n % 4}", item) for n, item in enumerate("abcabdbca")]
 
 
@@ -113,7 +113,7 @@ def test_the_next_day_reads_the_events_of_no_day_but_its_own(store, kind):
 
 
 def test_a_day_delivered_again_is_counted_as_it_is_now_and_its_old_tally_goes(store):
-    kind, config = KINDS["popularity"], settings_of(2)
+    kind, config = ROW_KINDS["popularity"], settings_of(2)
     put_day(store, 0, day_of(0, [row(1, "u", "s", "a")]))
     put_day(store, 1, day_of(1, [row(1, "u", "s", "b")]))
     read(store, config, kind, 1)
@@ -126,7 +126,7 @@ def test_a_day_delivered_again_is_counted_as_it_is_now_and_its_old_tally_goes(st
 
 def test_code_that_changed_does_not_read_what_older_code_stored(store, monkeypatch):
     """F51: what an older version of this package kept is made again, not trusted."""
-    kind, config = KINDS["popularity"], settings_of(2)
+    kind, config = ROW_KINDS["popularity"], settings_of(2)
     for number in range(2):
         put_day(store, number, day_of(number, ORDINARY))
     read(store, config, kind, 1)
@@ -139,7 +139,7 @@ def test_code_that_changed_does_not_read_what_older_code_stored(store, monkeypat
 @pytest.mark.parametrize("damage", [lambda data: data[:-40] + b"\0" * 40, lambda _: b"", lambda data: data[1:]])
 def test_a_damaged_tally_is_made_again(store, damage):
     """F13: what bit rot makes of a tally is no count that anybody is shown."""
-    kind, config = KINDS["cooc"], settings_of(2)
+    kind, config = ROW_KINDS["cooc"], settings_of(2)
     for number in range(2):
         put_day(store, number, day_of(number, ORDINARY))
     expected = built(kind, read(store, config, kind, 1))
@@ -151,7 +151,7 @@ def test_a_damaged_tally_is_made_again(store, damage):
 
 
 def test_tallies_of_days_that_left_the_window_go_and_those_of_later_days_stay(store):
-    kind, config = KINDS["implicit"], settings_of(2)
+    kind, config = ROW_KINDS["implicit"], settings_of(2)
     for number in range(4):
         put_day(store, number, day_of(number, ORDINARY))
     read(store, config, kind, 3)
@@ -163,7 +163,7 @@ def test_tallies_of_days_that_left_the_window_go_and_those_of_later_days_stay(st
 
 
 def test_a_tally_holds_each_row_once_and_no_other_column(store):
-    kind, config = KINDS["popularity"], settings_of(2)
+    kind, config = ROW_KINDS["popularity"], settings_of(2)
     put_day(store, 0, day_of(0, ORDINARY))
     read(store, config, kind, 0)
     tally = decode_tally(store.get(tallies(store, kind)[0], max_bytes=10**9).data)
@@ -172,7 +172,7 @@ def test_a_tally_holds_each_row_once_and_no_other_column(store):
 
 
 def test_a_window_of_one_day_stores_no_tally(store):
-    kind, config = KINDS["popularity"], settings_of(1)
+    kind, config = ROW_KINDS["popularity"], settings_of(1)
     put_day(store, 0, day_of(0, ORDINARY))
     read(store, config, kind, 0)
     assert tallies(store, kind) == []
@@ -195,9 +195,9 @@ def test_a_window_of_too_many_events_fails_before_a_byte_of_them_is_read(store):
         put_day(store, number, day_of(number, ORDINARY))
         store.delete(canonical_key(TARGET, FIRST + timedelta(days=number)))
     with pytest.raises(LimitExceededError, match=r"limits\.max_events"):
-        read(store, config, KINDS["cooc"], 1)
+        read(store, config, ROW_KINDS["cooc"], 1)
 
 
 def test_a_window_without_a_day_says_what_to_build(store):
     with pytest.raises(InputError, match="build canonical first"):
-        read(store, settings_of(2), KINDS["cooc"], 1)
+        read(store, settings_of(2), ROW_KINDS["cooc"], 1)

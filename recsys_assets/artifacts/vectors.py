@@ -1,0 +1,65 @@
+"""Vectors by id: what kernels return whose artifact is arrays, and how those arrays lie in a safetensors file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+FORM = "safetensors"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorShape:
+    """Which tables of vectors a kind has: for each column of ids, the name of the array with a vector per id.
+
+    In the file stand, of each table, the array itself (float32, a row per id), and the ids as Arrow lays out strings:
+    `<column>.text` (uint8), all ids in UTF-8 one behind the other, and `<column>.ends` (int64), where each one ends.
+    """
+
+    tables: Mapping[str, str]
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Columns and dtypes of `Vectors.frame`."""
+        return {"of": pl.String(), "id": pl.String(), "norm": pl.Float64()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Vectors of one sort of id: `values[n]` is that of `ids[n]`; ids are strings, strictly ascending, no nulls."""
+
+    ids: pl.Series
+    values: Floats
+
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """The length of each vector."""
+        return np.linalg.norm(self.values.astype(np.float64), axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """The tables of one artifact, by the column of ids that each is for."""
+
+    shape: VectorShape
+    tables: Mapping[str, Table]
+
+    def __len__(self) -> int:
+        """Return how many vectors there are."""
+        return sum(len(table.ids) for table in self.tables.values())
+
+    def frame(self, limit: int | None = None) -> pl.DataFrame:
+        """Return whose each vector is (`of`: the column of ids, `id`) and its length `norm`; the first of each table.
+
+        What a single number of a vector says depends on all others, so that people are shown its length alone.
+        """
+        heads = [
+            pl.DataFrame({"of": [column] * len(ids), "id": ids, "norm": table.norms[: len(ids)]})
+            for column, table in self.tables.items()
+            for ids in [table.ids if limit is None else table.ids.head(limit)]
+        ]
+        return pl.concat([pl.DataFrame(schema=self.shape.columns), *heads])
