@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from recsys_assets.config.model import ClosedModel
 
 EngineName = Literal["native", "polars", "duckdb", "spark"]
+SparkWay = Literal["spark", "arrow"]
 
 
 class DuckDbSettings(ClosedModel):
@@ -25,6 +26,11 @@ class SparkSettings(ClosedModel):
     master: str | None = Field(default=None, description="spark://host:7077, k8s://https://host:443, yarn, or local[4]")
     remote: str | None = Field(
         default=None, description="a Spark Connect server, like sc://host:15002; needs no Java here"
+    )
+    files: SparkWay | None = Field(
+        default=None,
+        description="who reads and writes Parquet: `spark` itself (s3:// wants hadoop-aws on the cluster), or `arrow` "
+        "on its executors (wants pyarrow there); none: arrow for s3://, spark for folders",
     )
     patience_minutes: float = Field(
         default=240, gt=0, description="a job that takes longer is cancelled: without executors Spark waits for ever"

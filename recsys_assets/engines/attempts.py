@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from pyarrow import fs
 
-from recsys_assets.engines.parts import filesystem_of, told_of_parts
+from recsys_assets.engines.parts import told_of_parts
+from recsys_assets.engines.places import filesystem_of
 
 STALE = timedelta(days=2)  # longer than any job: what is older was left by a process that died
 

@@ -1,6 +1,5 @@
 """Parquet files that engines hand over, in a folder or a bucket: only finished ones, read in bounded pieces."""
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import fs, parquet
 
+from recsys_assets.engines.places import filesystem_of
 from recsys_assets.errors import EngineUnavailableError
 
 BATCH_ROWS = 1 << 16
@@ -51,17 +51,6 @@ def write_file(uri: str, data: bytes) -> None:
     system, path = filesystem_of(uri)
     with told_of_parts(uri), system.open_output_stream(path) as stream:
         stream.write(data)
-
-
-def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return the file system of a path, a file:// or an s3:// URI, and the path in it; credentials by environment."""
-    if not uri.startswith("s3://"):
-        return fs.LocalFileSystem(), uri.removeprefix("file://")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    scheme, _, host = endpoint.rpartition("://")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    options: dict[str, Any] = {"endpoint_override": host, "scheme": scheme or "https"} if endpoint else {}
-    return fs.S3FileSystem(region=region, **options), uri.removeprefix("s3://")
 
 
 @contextmanager

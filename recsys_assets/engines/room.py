@@ -12,6 +12,7 @@ from recsys_assets.engines.engine import Engine
 from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.polars_engine import PolarsEngine
 from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import ConfigurationError
 
@@ -43,6 +44,7 @@ def _spark(settings: EngineSettings, connect: Connect) -> Engine:
     return SparkEngine(
         SparkCluster(master=told.master, remote=told.remote, conf=told.conf, patience_minutes=told.patience_minutes),
         connect,
+        files=ArrowFiles() if told.files == "arrow" else OwnFiles(),
     )
 
 
@@ -68,10 +70,16 @@ class EngineRoom:
             raise ConfigurationError(
                 f"artifacts.engine: no engine {name!r}; known are native, {', '.join(self.openers)}"
             )
-        engine = self.openers[name](self.settings, self.connect)
+        engine = self.openers[name](self._settled(), self.connect)
         work = self._shared() if engine.in_place else scratch_of(self.settings)
         prove_engine(engine, kind, work=work)
         return Workshop(engine, work)
+
+    def _settled(self) -> EngineSettings:
+        """Return the settings with one way to all files, so that the canary goes the way that days and results go."""
+        in_buckets = any(place.startswith("s3://") for place in (self.root, self._shared()))
+        way = self.settings.spark.files or ("arrow" if in_buckets else "spark")
+        return self.settings.model_copy(update={"spark": self.settings.spark.model_copy(update={"files": way})})
 
     def _shared(self) -> str:
         return (self.settings.work or f"{self.root}/engines").rstrip("/")

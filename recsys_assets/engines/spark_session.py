@@ -1,6 +1,9 @@
 """A Spark session on an existing cluster, or on this machine: connected when first needed, anew after it was lost."""
 
+import os
+import re
 import socket
+import sys
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +16,8 @@ from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 _PORTS = {"spark": 7077, "sc": 15002}
 _KNOCK_SECONDS = 10
 _FOREWORD = "An error occurred while calling"  # of what came over the bridge to Java; what matters comes after
+# What Python on an executor raised stands last, below its traceback; of Java's errors the first line tells most.
+_OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 APP = "recsys-assets"
 _OURS: Mapping[str, str] = {
     "spark.app.name": APP,
@@ -59,7 +64,7 @@ def connect(cluster: SparkCluster) -> Any:
         builder = builder.config(key, value)
     errors = require("pyspark.errors", extra="spark")
     try:
-        return builder.getOrCreate()
+        return _with_python(cluster, builder.getOrCreate())
     except errors.PySparkRuntimeError as error:
         if "JAVA_GATEWAY" not in (error.getCondition() or ""):
             raise lost(cluster, error) from error
@@ -98,6 +103,18 @@ def spark_errors() -> tuple[type[BaseException], ...]:
     return (pyspark.PySparkException, py4j.Py4JError, OSError, AssertionError)
 
 
+def _with_python(cluster: SparkCluster, session: Any) -> Any:
+    """Return the session, whose executors run the Python that is told: here this one, else python3 on their path.
+
+    pyspark itself heeds PYSPARK_PYTHON only; a Connect server has a Python of its own.
+    """
+    here = sys.executable if (cluster.master or "").startswith("local") else None
+    told = cluster.conf.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or here
+    if told and not cluster.remote:
+        session.sparkContext.pythonExec = told
+    return session
+
+
 def _knock(cluster: SparkCluster) -> None:
     """Raise at once if nobody listens where the cluster should be: Spark itself would ask for a minute or more."""
     scheme, _, rest = (cluster.remote or cluster.master or "").partition("://")
@@ -126,7 +143,8 @@ def _cancel(session: Any) -> None:
 def lost(cluster: SparkCluster, error: BaseException) -> EngineUnavailableError:
     """Return the error that says what Spark said, and what to do."""
     lines = [line for line in _text(error).splitlines() if line.strip() and not line.startswith(_FOREWORD)]
-    said = lines[0] if lines else type(error).__name__
+    last = next((line for line in reversed(lines) if _OF_PYTHON.match(line)), None)
+    said = last or (lines[0] if lines else type(error).__name__)
     return EngineUnavailableError(
         f"Spark at {cluster} gave up: {said[:500]}; nothing was shipped and nothing that it wrote is read: look at the "
         "cluster's own log (executors lost, memory, disk), then run the day again"

@@ -1,0 +1,114 @@
+"""What Spark's executors do in Python: read columns of Parquet files, hash files, write parts; in folders and buckets.
+
+The functions go to the executors by value, with what they ask of `places`: there pyarrow must be installed, and this
+package need not. They carry names of files and nothing else; credentials are those of the executors' environment.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from recsys_assets.engines.places import filesystem_of
+
+Batches = Iterator[Any]  # of pyarrow.RecordBatch
+Job = Callable[[Batches], Batches]  # for DataFrame.mapInArrow: batches of a partition in, batches out
+
+PARTS = "partition int, part string, rows bigint"  # what `writing` returns, as Spark spells a schema
+DIGESTS = "file int, digest string"  # what `hashing` returns
+_BATCH_ROWS = 1 << 16
+_CHUNK = 8 << 20  # bytes asked for at once: a bucket answers each request in tens of milliseconds
+
+
+def reading(files: Sequence[str], columns: Mapping[str, Any], *, place: str | None, stride: int) -> Job:
+    """Return a job from numbers of files (one column, int64) to the rows of these files.
+
+    `columns` are read as these types of pyarrow; `place`, if told, is one more column: the number of the row in its
+    file, plus `stride` for each file before it.
+    """
+
+    def read(numbers: Batches) -> Batches:
+        for asked in numbers:
+            for number in _whole_numbers(asked):
+                first = number * stride
+                for batch in _batches(files[number], list(columns)):
+                    rows = {name: batch.column(name).cast(kind) for name, kind in columns.items()}
+                    if place:
+                        rows[place] = _counted(first, len(batch))
+                    first += len(batch)
+                    yield pa.RecordBatch.from_pydict(rows)
+
+    return read
+
+
+def hashing(files: Sequence[str]) -> Job:
+    """Return a job from numbers of files (one column, int64) to their SHA-256, as `DIGESTS`."""
+
+    def digest(numbers: Batches) -> Batches:
+        for asked in numbers:
+            found = _whole_numbers(asked)
+            digests = [_digest(files[number]) for number in found]
+            yield pa.RecordBatch.from_pydict({"file": pa.array(found, pa.int32()), "digest": digests})
+
+    return digest
+
+
+def writing(folder: str) -> Job:
+    """Return a job that writes a partition's rows as one file below `folder` and tells of it, as `PARTS`.
+
+    Only what a task tells at its end counts: a file of a task that died, or that ran twice, is told by nobody.
+    """
+
+    def write(batches: Batches) -> Batches:
+        from pyspark import TaskContext  # noqa: PLC0415 - on an executor; this module is imported without Spark too
+
+        task: Any = TaskContext.get()
+        number = task.partitionId()
+        part = f"{folder}/part-{number:05d}-{uuid4().hex}.parquet"
+        rows = _write(part, batches)
+        told = {"partition": pa.array([number], pa.int32()), "part": [part], "rows": pa.array([rows], pa.int64())}
+        yield pa.RecordBatch.from_pydict(told)
+
+    return write
+
+
+def _whole_numbers(batch: Any) -> list[int]:
+    return batch.column(0).to_pylist()
+
+
+def _batches(file: str, columns: list[str]) -> Batches:
+    system, path = filesystem_of(file)
+    with system.open_input_file(path) as opened, parquet.ParquetFile(opened, buffer_size=_CHUNK) as source:
+        yield from source.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+
+
+def _counted(first: int, rows: int) -> Any:
+    return pa.array(range(first, first + rows), pa.int64())
+
+
+def _digest(file: str) -> str:
+    system, path = filesystem_of(file)
+    found = hashlib.sha256()
+    with system.open_input_stream(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _write(part: str, batches: Batches) -> int:
+    """Write rows as they come, and return how many; without rows there is no file."""
+    rows, writer = 0, None
+    system, path = filesystem_of(part)
+    try:
+        for batch in batches:
+            if batch.num_rows:
+                writer = writer or parquet.ParquetWriter(path, batch.schema, filesystem=system)
+                writer.write_batch(batch)
+                rows += batch.num_rows
+    finally:
+        if writer:
+            writer.close()
+    return rows

@@ -1,0 +1,137 @@
+"""Two ways from Spark to files: by Spark's own Parquet reader and writer, or by pyarrow on its executors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from recsys_assets.engines import executors, places
+from recsys_assets.engines.engine import DAY_STRIDE, stored
+from recsys_assets.engines.libraries import require
+from recsys_assets.engines.parts import finished_parts, open_part
+from recsys_assets.engines.relation import PLACE
+
+_SQL_TYPES: Mapping[str, Any] = {"string": pa.string(), "bigint": pa.int64()}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What executors wrote: the parts in the order of their rows, and how many rows they hold together."""
+
+    parts: tuple[str, ...]
+    rows: int
+
+
+class SparkFiles(Protocol):
+    """How Spark gets at Parquet files. Sessions, frames and rows are Spark's, classic or Connect."""
+
+    def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
+        """Return the events of canonical days as a frame of Spark; PLACE counts them through in canonical order."""
+        ...
+
+    def scan_table(self, spark: Any, file: str) -> Any:
+        """Return the rows of a Parquet file of texts and whole numbers as a frame of Spark."""
+        ...
+
+    def write(self, rows: Any, folder: str) -> Written:
+        """Let the executors write a sorted frame below `folder`."""
+        ...
+
+    def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
+        """Return the SHA-256 of files, computed by executors; None for one that is not there."""
+        ...
+
+
+class OwnFiles:
+    """Spark's own reader and writer: executors without Python; s3:// is s3a, which wants hadoop-aws on their path."""
+
+    def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
+        """Scan each day by itself; the schema is told, for Spark refuses to look at files that have nanoseconds."""
+        functions = require("pyspark.sql.functions", extra="spark")
+        schema = ", ".join(f"{name} string" for name in stored(columns))
+        frames = [
+            spark.read.schema(schema)
+            .parquet(_hadoop(day))
+            .withColumn(PLACE, functions.col("_metadata.row_index") + functions.lit(number * DAY_STRIDE))
+            for number, day in enumerate(days)
+        ]
+        events = frames[0]
+        for frame in frames[1:]:
+            events = events.unionAll(frame)
+        return events
+
+    def scan_table(self, spark: Any, file: str) -> Any:
+        """Scan the file with the schema that it has."""
+        return spark.read.parquet(_hadoop(file))
+
+    def write(self, rows: Any, folder: str) -> Written:
+        """Write parts and the mark _SUCCESS; rows are counted while they pass."""
+        sql, functions = require("pyspark.sql", extra="spark"), require("pyspark.sql.functions", extra="spark")
+        seen = sql.Observation()
+        rows = rows.observe(seen, functions.count(functions.lit(1)).alias("rows"))
+        rows.write.parquet(f"{_hadoop(folder)}/rows")
+        return Written(finished_parts(f"{folder}/rows"), int(seen.get["rows"]))
+
+    def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
+        """Load each file whole on an executor, which Spark does up to 2 GB."""
+        functions = require("pyspark.sql.functions", extra="spark")
+        frames = [spark.read.format("binaryFile").load(_hadoop(file)) for file in files]
+        rows = [frame.select(functions.sha2("content", 256).alias("digest")).first() for frame in frames]
+        return [row and row["digest"] for row in rows]
+
+
+class ArrowFiles:
+    """pyarrow on the executors: folders and s3:// alike, credentials from their environment, files of any size."""
+
+    def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
+        """Read each day in a task of its own."""
+        texts = dict.fromkeys(stored(columns), "string")
+        return self._scan(spark, days, texts, place=PLACE)
+
+    def scan_table(self, spark: Any, file: str) -> Any:
+        """Read the file in one task; its schema is looked up here."""
+        with open_part(file) as opened:
+            schema = parquet.read_schema(opened)
+        types = {field.name: "bigint" if pa.types.is_integer(field.type) else "string" for field in schema}
+        return self._scan(spark, [file], types, place=None)
+
+    def write(self, rows: Any, folder: str) -> Written:
+        """Write a part for each partition, whose name and size its task tells when it has ended well."""
+        told = _map(rows, executors.writing(folder), executors.PARTS).collect()
+        full = sorted((row["partition"], row["part"]) for row in told if row["rows"])
+        return Written(tuple(part for _, part in full), sum(row["rows"] for row in told))
+
+    def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
+        """Hash the files side by side, a piece at a time."""
+        told = _map(_numbers(spark, files), executors.hashing(files), executors.DIGESTS).collect()
+        found = {row["file"]: row["digest"] for row in told}
+        return [found.get(number) for number in range(len(files))]
+
+    def _scan(self, spark: Any, files: Sequence[str], types: Mapping[str, str], *, place: str | None) -> Any:
+        columns = {name: _SQL_TYPES[told] for name, told in types.items()}
+        job = executors.reading(files, columns, place=place, stride=DAY_STRIDE)
+        schema = {**types, **({place: "bigint"} if place else {})}
+        return _map(_numbers(spark, files), job, ", ".join(f"{name} {told}" for name, told in schema.items()))
+
+
+def _numbers(spark: Any, files: Sequence[str]) -> Any:
+    """Return the numbers of the files, one in each partition."""
+    return spark.range(0, len(files), 1, len(files))
+
+
+def _map(frame: Any, job: executors.Job, schema: str) -> Any:
+    """Return what a job makes of a frame; it travels by value, as this package is not installed on executors."""
+    pickling = require("pyspark.cloudpickle", extra="spark")
+    for module in (executors, places):
+        pickling.register_pickle_by_value(module)
+    return frame.mapInArrow(job, schema)
+
+
+def _hadoop(uri: str) -> str:
+    """Return a URI as Hadoop's file systems want it, no character of which is a wildcard."""
+    path = uri.replace("s3://", "s3a://", 1) if uri.startswith("s3://") else uri
+    for character in "\\{}[]*?":
+        path = path.replace(character, f"\\{character}")
+    return path
