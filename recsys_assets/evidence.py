@@ -1,9 +1,12 @@
 """What gates find and releases keep: findings, each with its parameters, its value and its verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
+NO_BASELINE = "no baseline"  # what a gate says that found nothing to compare with
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -53,3 +56,18 @@ class GateReport:
     def refusals(self) -> tuple[Finding, ...]:
         """The findings that stop the release."""
         return tuple(f for f in self.findings if not f.ok)
+
+    @property
+    def refused_because(self) -> tuple[str, ...]:
+        """Why it does not pass, a sentence a cause: gates that say the same are named together."""
+        return told_once(self.refusals, "refused")
+
+
+def told_once(findings: Iterable[Finding], word: str) -> tuple[str, ...]:
+    """Return what gates say, each message once, behind the gates whose message it is: "gates a, b refused: ..."."""
+    gates: dict[str, list[str]] = {}
+    for finding in findings:
+        gates.setdefault(finding.message, []).append(finding.gate)
+    return tuple(
+        f"gate{'s' if len(names) > 1 else ''} {', '.join(names)} {word}: {message}" for message, names in gates.items()
+    )

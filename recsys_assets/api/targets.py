@@ -34,6 +34,7 @@ class TargetView:
     versions: dict[str, str]
     hold: Hold | None
     last: JournalEntry | None
+    failed: tuple[JournalEntry, ...]  # how each day of the last week failed that was not done since
     consumers: str | None  # how many of those that tell what they serve serve it
     problems: tuple[str, ...]
 
@@ -122,6 +123,7 @@ def _view(target: Target, row: TargetStatus) -> TargetView:
         versions=row.versions,
         hold=msgspec.structs.replace(hold, reason=discreet(hold.reason)) if hold else None,
         last=discreet_entry(row.last) if row.last else None,
+        failed=tuple(map(discreet_entry, row.failed)),
         consumers=row.consumers.told if row.consumers else None,
         problems=tuple(discreet(problem) for problem in row.problems),
     )

@@ -1,5 +1,7 @@
 """The command that erases a user from what stands in the store."""
 
+from dataclasses import replace
+
 import click
 
 from recsys_assets.cli.options import (
@@ -41,6 +43,8 @@ def run_forget(
     by = acting(actor, reason)
     rows = choose_targets(place.settings, tenant=tenant, surface=surface)
     done = [forget_user(Forgetting(place.store, place.settings, row, user, by, clock), dry_run=dry_run) for row in rows]
+    if dry_run:  # quarantine is of all targets, and the first of them would have blanked its lines
+        done = [one if n == 0 else replace(one, quarantined=0) for n, one in enumerate(done)]
     print_json({"targets": done}) if as_json else click.echo("\n".join(map(_told, done)))
     return max(forgot.exit_code for forgot in done)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-_STYLES = {"ok": "", "skipped": "yellow", "failed": "bold red"}
+from recsys_assets.defs.checks import UNDECIDED
+
+_STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class AssetLine:
 
     day: date
     asset: str
-    state: str  # ok | skipped | failed
+    state: str  # ok | skipped | unsure (a required gate could not tell) | failed
     told: str
 
     @property
@@ -47,9 +49,11 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
             yield AssetLine(day, _name(observation.asset_key), "skipped", observation.description or "")
         elif kind == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
+            asset = f"{_name(evaluation.asset_key)} {evaluation.check_name}"
             if not evaluation.passed:
-                asset = f"{_name(evaluation.asset_key)} {evaluation.check_name}"
                 yield AssetLine(day, asset, "failed", evaluation.description or "refused")
+            elif UNDECIDED in evaluation.metadata:
+                yield AssetLine(day, asset, "unsure", str(evaluation.metadata[UNDECIDED].value))
         elif kind == "STEP_FAILURE" and not _is_refused_check(event):
             yield AssetLine(day, (event.step_key or "?").replace("__", "/"), "failed", _reason(event))
 

@@ -53,7 +53,7 @@ def attempt(
 def tell_refusals(context: Context, store: ObjectStore, row: TargetSettings, report: GateReport) -> None:
     """Tell a target's journal which gates said no to a day, with their numbers; nothing if all let it go on."""
     if not report.passed:
-        told = "; ".join(f"gate {one.gate} refused: {one.message}" for one in report.refusals) or "no gate ran"
+        told = "; ".join(report.refused_because) or "no gate ran"
         _append(context, store, [row], Failure(day_of(context).isoformat(), report.subject, GATE, told))
 
 

@@ -9,15 +9,17 @@ import dagster as dg
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.attempts import attempt, tell_refusals
-from recsys_assets.defs.metadata import gate_metadata
+from recsys_assets.defs.metadata import gate_metadata, numbers
 from recsys_assets.defs.naming import asset_key
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
-from recsys_assets.evidence import GateReport, Verdict
+from recsys_assets.evidence import GateReport, Verdict, told_once
+from recsys_assets.gates.grading import undecided
 from recsys_assets.stages.whole import whole_policies
 from recsys_assets.storage.store import ObjectStore
 
 CHECK = "gates"
+UNDECIDED = "undecided"  # in the metadata of a check that passed: which required gates could not tell
 
 
 def gate_check(
@@ -54,8 +56,9 @@ def check_result(report: GateReport, *, name: str | None = None) -> dg.AssetChec
         passed=report.passed,
         check_name=name,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(f.message for f in report.refusals) or _passed(report),
-        metadata=gate_metadata(report),
+        description="; ".join(report.refused_because) or _passed(report),
+        metadata=gate_metadata(report)
+        | numbers({UNDECIDED: "; ".join(told_once(undecided(report), "undecided")) or None}),
     )
 
 
@@ -76,6 +79,6 @@ def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey)
 
 def _passed(report: GateReport) -> str:
     """Say that the gates let the day go on, and which of them only advise against it."""
-    advice = [f.message for f in report.findings if f.verdict is Verdict.ADVISED]
+    advice = [finding for finding in report.findings if finding.verdict is Verdict.ADVISED]
     passed = f"{len(report.findings) - len(advice)} gates passed"
-    return "; ".join([f"{passed}, {len(advice)} advise", *advice]) if advice else passed
+    return "; ".join([f"{passed}, {len(advice)} advise", *told_once(advice, "advises")]) if advice else passed

@@ -78,6 +78,7 @@ def judge_backtest(found: Backtested | NotTested, gates: Mapping[str, Mapping[st
 
 def _judge(found: Backtested | NotTested, gate: str, params: Mapping[str, Scalar]) -> Finding:
     if isinstance(found, NotTested):
+        # What was not compared is cured by its own cause, which the message names, and by no override.
         return _finding(gate, params, None, verdict=_verdict_of(found.why, params), message=found.told)
     measured = found.measured.get(gate.removeprefix(_PREFIX))
     named = {**params, "live_release": found.release}
@@ -118,8 +119,6 @@ def _verdict_of(why: Why, params: Mapping[str, Scalar]) -> Verdict:
 def _finding(
     gate: str, params: Mapping[str, Scalar], value: float | None, *, verdict: Verdict, message: str
 ) -> Finding:
-    remedy = ": look at what this day changed, or ship it by --override if it is meant"
-    passed, refused = verdict is Verdict.PASSED, verdict is Verdict.REFUSED
-    return Finding(
-        gate, verdict, value, dict(params), message + remedy if refused else message, count=0 if passed else 1
-    )
+    if verdict is Verdict.REFUSED and value is not None:
+        message += f": look at what this day changed, or ship it by --override {gate} if it is meant"
+    return Finding(gate, verdict, value, dict(params), message, count=0 if verdict is Verdict.PASSED else 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from recsys_assets.config.drift import DriftGate, DriftLimits, Mode
-from recsys_assets.evidence import Finding, Scalar, Verdict
+from recsys_assets.evidence import NO_BASELINE, Finding, Scalar, Verdict
 from recsys_assets.gates.drift_numbers import Drift, Sides
 
 MODE = "mode"
@@ -35,7 +35,7 @@ def judge_drift(gate: DriftGate, drift: Drift | NoBaseline, params: Mapping[str,
     Without a baseline it passes; a live release that cannot be read is as far off as can be, because nothing is known.
     """
     if isinstance(drift, NoBaseline):
-        message = f"{gate}: the live release cannot be compared with: {drift.fault}" if drift.fault else "no baseline"
+        message = f"the live release cannot be compared with: {drift.fault}" if drift.fault else NO_BASELINE
         return _finding(gate, None, params=dict(params), ok=drift.fault is None, message=message)
     limits = {name: float(value or 0) for name, value in params.items() if name != MODE}
     found = _RULES[gate].measure(drift, limits)
@@ -64,7 +64,7 @@ class _Rule:
 
 def _finding(gate: DriftGate, value: float | None, *, params: dict[str, Scalar], ok: bool, message: str) -> Finding:
     beyond = Verdict.REFUSED if params[MODE] == Mode.REQUIRED else Verdict.ADVISED
-    remedy = f": mend the input, or change gates.drift of {gate} if the change is meant"
+    remedy = f": mend the input; if the change is meant, ship it by --override {gate}, or change gates.drift"
     return Finding(
         gate=gate.value,
         verdict=Verdict.PASSED if ok else beyond,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from recsys_assets.config.drift import Mode
-from recsys_assets.evidence import Finding, Scalar, Verdict
+from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Scalar, Verdict
 
 MODE = "mode"
 
@@ -20,6 +20,12 @@ def with_modes(gates: Mapping[str, Mapping[str, Scalar]], modes: Mapping[str, Mo
         for gate, params in gates.items()
         if told[gate] is not Mode.OFF
     }
+
+
+def undecided(report: GateReport) -> tuple[Finding, ...]:
+    """Return the findings of required gates that only advise: what they were to decide, they could not tell."""
+    advised = (found for found in report.findings if found.verdict is Verdict.ADVISED)
+    return tuple(one for one in advised if one.params.get(MODE) == Mode.REQUIRED and OVERRIDDEN not in one.params)
 
 
 def graded(finding: Finding, params: Mapping[str, Scalar]) -> Finding:

@@ -33,6 +33,7 @@ class Previous:
 class ImportFacts:
     """What an imported artifact is judged by, all of it read from the stored bytes but for the file's age."""
 
+    kind: str
     version: str
     size: int
     content: Content
@@ -77,7 +78,7 @@ def _form(facts: ImportFacts, params: _Params, _: ImportSettings) -> Finding:
 
 def _contract(facts: ImportFacts, params: _Params, rules: ImportSettings) -> Finding:
     faults = contract_faults(rules.contract, facts.content.fields, form=rules.format)
-    return _by_field("contract", faults, params, ok="keeps its contract", what="breaks its contract")
+    return _by_field("contract", faults, facts, params, ok="keeps its contract", what="breaks its contract")
 
 
 def _compatible(facts: ImportFacts, params: _Params, rules: ImportSettings) -> Finding:
@@ -88,14 +89,15 @@ def _compatible(facts: ImportFacts, params: _Params, rules: ImportSettings) -> F
         return Finding("compatible", verdict, None, dict(params), told)
     faults = breaking_changes(before.fields, facts.content.fields, rules.contract, form=rules.format)
     what = f"cannot be read as the live one of release {before.release[:12]} is"
-    found = _by_field("compatible", faults, params, ok="can be read as the live one is", what=what)
+    found = _by_field("compatible", faults, facts, params, ok="can be read as the live one is", what=what)
     if found.ok or not rules.allow_breaking:
         return found
     return Finding("compatible", Verdict.ADVISED, found.value, found.params, f"allowed: {found.message}", found.count)
 
 
-def _by_field(gate: str, faults: Sequence[str], params: _Params, *, ok: str, what: str) -> Finding:
-    told = f"the file {what}: {'; '.join(faults)}; have it mended, or change imports.<kind> if the change is meant"
+def _by_field(gate: str, faults: Sequence[str], facts: ImportFacts, params: _Params, *, ok: str, what: str) -> Finding:
+    remedy = f"have it mended, or change imports.{facts.kind} if the change is meant"
+    told = f"the file {what}: {'; '.join(faults)}; {remedy}"
     return Finding(
         gate=gate,
         verdict=Verdict.REFUSED if faults else Verdict.PASSED,

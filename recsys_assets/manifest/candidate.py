@@ -8,7 +8,7 @@ from functools import cached_property
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
-from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.manifest.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.manifest.encoding import find_document, read_document
@@ -23,7 +23,6 @@ from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.storage.store import ObjectStore
 
 CANONICAL = "canonical"
-OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +242,7 @@ def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[st
         return ["its gates judged by other limits than the configuration's: run the check"]
     missing = sorted(requirement.gates - {finding.gate for finding in report.findings})
     faults = [f"gate {gate} did not run, or crashed: run the check" for gate in missing]
-    faults += [f"gate {finding.gate} refused: {finding.message}" for finding in report.refusals]
+    faults += report.refused_because
     if not faults and not report.passed:
         faults = ["its report holds no finding, which proves nothing: run the check"]
     return faults

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
-from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.manifest.blob import missing_blobs
 from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.history import earlier_releases, known_releases, live_at
@@ -22,10 +23,11 @@ _SHOWN = 5
 _ID = re.compile(r"[0-9a-f]{8,64}")
 
 
-def choose_destination(store: ObjectStore, target: Target, live: Current, *, to: str) -> Release:
+def choose_destination(store: ObjectStore, target: Target, live: Current, *, to: str, now: datetime) -> Release:
     """Return the record of the release that `to` means.
 
-    Raises `RefusedError` with alternatives when there is none, `ConfigurationError` when `to` means nothing.
+    Raises `RefusedError` with alternatives when there is none, `ConfigurationError` when `to` means nothing, or a time
+    that is yet to come.
     """
     if to == PREVIOUS:
         earlier = earlier_releases(store, target, live.release_id)
@@ -40,6 +42,8 @@ def choose_destination(store: ObjectStore, target: Target, live: Current, *, to:
             f"{to!r} is no destination: expected {PREVIOUS!r}, a release id of {SHORTEST_ID} to 64 hex digits, or a "
             "time like 2026-01-31T04:00:00Z"
         ) from error
+    if instant > now:
+        raise ConfigurationError(f"{to} is yet to come (it is {rfc3339(now)}): name a time at which something was live")
     then = live_at(store, target, instant)
     if then is not None and then.release_id != live.release_id and _is_bad(store, target, then.release_id):
         raise RefusedError(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from secrets import token_hex
 
-from recsys_assets.errors import ConflictError, CorruptObjectError
-from recsys_assets.identity import Target, rfc3339
+from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.manifest.documents import ForgottenUser, ForgottenUsersKey
 from recsys_assets.manifest.encoding import create_document, encode, read_document
 from recsys_assets.manifest.journal import Actor
@@ -48,6 +48,25 @@ def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], Forgotten]:
         place: _of_target(store, Target(*place), [name for name in names if name != _KEY])
         for place, names in found.items()
     }
+
+
+def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
+    """Return how many users of a target were forgotten after an RFC 3339 instant; a note that cannot be read counts.
+
+    What was built before may hold them: the hashes do not tell which artifact names whom.
+    """
+    prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
+    keys = [item.key for item in store.list(prefix) if item.key != forgotten_key(target, _KEY)]
+    return sum(1 for key in keys if _noted_after(store, key, parse_rfc3339(instant)))
+
+
+def _noted_after(store: ObjectStore, key: str, instant: datetime) -> bool:
+    try:
+        return parse_rfc3339(read_document(store, key, ForgottenUser).at) > instant
+    except (CorruptObjectError, ConfigurationError):
+        return True
+    except NotFoundError:
+        return False
 
 
 def remember(store: ObjectStore, target: Target, user: str, *, through: date, by: Actor, now: datetime) -> str:

@@ -52,7 +52,7 @@ def judge(
         return Judgement(
             Ruling.HELD,
             f"release {short} is recorded and not shipped: held since {hold.at} by {hold.actor} ({hold.reason}), "
-            f"until {ending(hold)}",
+            f"until {ending(hold)}; to ship it now, end the hold by `recsys-assets release-hold`, then ship it again",
         )
     if live is not None and release.data_through < live.data_through and not allow_older:
         return Judgement(

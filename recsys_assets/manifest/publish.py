@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
+from recsys_assets.evidence import OVERRIDDEN
 from recsys_assets.identity import Target
 from recsys_assets.manifest import journal
-from recsys_assets.manifest.candidate import OVERRIDDEN, Candidate, Requirement, read_candidate
+from recsys_assets.manifest.candidate import Candidate, Requirement, read_candidate
 from recsys_assets.manifest.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.manifest.documents import Build, JournalEntry, Release
 from recsys_assets.manifest.faults import reach
@@ -36,6 +37,11 @@ class Outcome:
     live: str | None
     told: str
     entry: JournalEntry | None
+
+    @property
+    def exit_code(self) -> int:
+        """1 if it was to ship and a hold or newer data kept it from that: who ships by hand has to decide."""
+        return int(self.entry is not None and self.how in {Ruling.HELD, Ruling.OLDER})
 
 
 @dataclass(frozen=True, slots=True)

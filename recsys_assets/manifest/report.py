@@ -1,10 +1,11 @@
 """The report of a release: one page of what changed, in words, of gates with numbers, drift, inputs and size."""
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError
-from recsys_assets.evidence import Verdict
+from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import diff
 from recsys_assets.manifest.documents import Release
+from recsys_assets.manifest.labels import Labelled, find_label
 from recsys_assets.manifest.releases import find_release
 from recsys_assets.manifest.report_document import Report, Section
 from recsys_assets.manifest.report_sections import artifacts, drift, gates, inputs, whole
@@ -26,7 +27,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
         title=f"Release {release.id[:SHORT]} of {target}",
         facts=(
             ("release", release.id),
-            ("state", "live" if live else "not live"),
+            ("state", _state(store, target, release, live=live)),
             ("data through", release.data_through),
             ("recorded", release.recorded_at),
             ("live before it", release.parent[:SHORT] if release.parent else "nothing"),
@@ -53,12 +54,23 @@ def _before(store: ObjectStore, target: Target, release: Release) -> Release | N
         return None  # the words say so
 
 
+def _state(store: ObjectStore, target: Target, release: Release, *, live: bool) -> str:
+    state = "live" if live else "not live"
+    try:
+        label = find_label(store, target, Labelled.BAD, release.id)
+    except CorruptObjectError as error:
+        return f"{state}, marked bad: {error}"
+    return f"{state}, marked bad at {label.at} by {label.actor}: {label.reason}" if label else state
+
+
 def _verdict(release: Release) -> str:
     reports = [*(day.gates for day in release.canonical), *(one.gates for one in release.members), *release.gates]
     findings = [finding for report in reports for finding in report.findings]
     advised = sum(1 for finding in findings if finding.verdict is Verdict.ADVISED)
     refused = sum(1 for finding in findings if not finding.ok)
-    return f"{len(findings) - advised - refused} passed, {advised} advised, {refused} refused"
+    alone = sum(1 for finding in findings if finding.message == NO_BASELINE)
+    told = f"{len(findings) - advised - refused - alone} passed, {advised} advised, {refused} refused"
+    return f"{told}, {alone} without a baseline" if alone else told
 
 
 def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str, ...]:

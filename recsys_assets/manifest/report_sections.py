@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from recsys_assets.evidence import Finding, GateReport, Scalar, Verdict
+from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Scalar, Verdict
 from recsys_assets.manifest.documents import Member, Release
 from recsys_assets.manifest.report_document import Section, shown
 
@@ -97,8 +97,15 @@ def _cell(finding: Finding | None) -> Scalar:
     if finding is None:
         return None
     if finding.verdict is Verdict.PASSED:
-        return "passed" if finding.value is None else finding.value
+        return _without_number(finding) if finding.value is None else finding.value
     return f"{shown(finding.value)} ({finding.verdict.value})"
+
+
+def _without_number(finding: Finding) -> str:
+    """Return what stands in place of a number: a drift gate that found nothing to compare has not passed anything."""
+    if finding.message == NO_BASELINE:
+        return NO_BASELINE
+    return "not compared" if finding.gate.startswith(_DRIFT) else "passed"
 
 
 def _window(member: Member) -> str:

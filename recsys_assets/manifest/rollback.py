@@ -10,6 +10,7 @@ from recsys_assets.manifest.change import Change, Move, Stay, announced, change_
 from recsys_assets.manifest.destination import PREVIOUS, alternatives, choose_destination
 from recsys_assets.manifest.documents import Hold, JournalEntry, Release
 from recsys_assets.manifest.faults import reach
+from recsys_assets.manifest.forgotten import forgotten_since
 from recsys_assets.manifest.hold import write_hold
 from recsys_assets.manifest.journal import Actor, Clock
 from recsys_assets.manifest.judgement import ending
@@ -89,7 +90,9 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     wish = _Wish(change, left, to, hold, until, mark_bad)
     if dry_run:
         asked = _resolve(wish)
-        return RolledBack(left.release_id, asked.to.id, asked.hold, f"dry run: {_told(asked)}", None)
+        nothing = asked.to.id == left.release_id
+        told = _live_already(asked) if nothing else _told(asked)
+        return RolledBack(left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {told}", None)
     ensure_proven(store)
     last = recover(store, target, left, by=by, now=now()).change
     if to == PREVIOUS and last is not None and _was_interrupted(change, last):
@@ -124,7 +127,7 @@ def _was_interrupted(change: Change, last: JournalEntry) -> bool:
 def _resolve(wish: _Wish) -> _Asked:
     """Return the rollback with its destination found and verified, and its hold."""
     store, target = wish.change.store, wish.change.target
-    release = choose_destination(store, target, wish.left, to=wish.to)
+    release = choose_destination(store, target, wish.left, to=wish.to, now=wish.change.now())
     if release.id != wish.left.release_id:
         try:
             prove_members(store, target, release.members)
@@ -176,7 +179,7 @@ def _mark_and_hold(asked: _Asked, *, mark: bool) -> _Asked:
 def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
     """Judge again on the very pointer that is replaced: from another release than was looked at, nobody rolls back."""
     if current is not None and current.release_id == asked.to.id:
-        return Stay(journal.UNCHANGED, f"release {asked.to.id[:12]} is live already")
+        return Stay(journal.UNCHANGED, _live_already(asked))
     if current is None or current.release_id != asked.left.release_id:
         raise ConflictError(
             f"{asked.change.target}: {asked.left.release_id[:12]} was live when this rollback began, and is no more: "
@@ -188,7 +191,13 @@ def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
 def _told(asked: _Asked) -> str:
     held = f"held until {ending(asked.hold)}" if asked.hold else "not held"
     moved = f"from release {asked.left.release_id[:12]} back to {asked.to.id[:12]}"
-    return f"{moved}, data through {asked.to.data_through}, {held}"
+    since = forgotten_since(asked.change.store, asked.change.target, asked.to.recorded_at)
+    again = f"; it may hold {since} user(s) forgotten since: `recsys-assets forget` them again" if since else ""
+    return f"{moved}, data through {asked.to.data_through}, {held}{again}"
+
+
+def _live_already(asked: _Asked) -> str:
+    return f"release {asked.to.id[:12]} is live already"
 
 
 def _tell_refused(change: Change, left: Current, refusal: RecsysAssetsError) -> None:

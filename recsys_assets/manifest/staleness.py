@@ -187,7 +187,7 @@ def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str
 
 def _refused(report: GateReport | None, version: str) -> Iterator[str]:
     if report is not None and report.version == version:
-        yield from (f"gate {found.gate} of {report.subject}: {found.message}" for found in report.refusals)
+        yield from (f"{report.subject}: {because}" for because in report.refused_because)
 
 
 def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry | None:

@@ -66,6 +66,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     """Return how one target stands."""
     problems: list[str] = []
     current = _or_note(problems, lambda: read_current(store, target))
+    is_read = not problems
     release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None
     hold = _or_note(problems, lambda: read_hold(store, target))
     told = _or_note(problems, lambda: read_told(store, target))
@@ -77,7 +78,11 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     consumers = _or_note(problems, lambda: convergence(store, target, current.release_id if current else None, now=now))
     if consumers is not None:
         problems += consumers.faults
-    if told is not None and (current is not None or _or_note(problems, lambda: retired_at(store, target)) is None):
+    if (
+        told is not None
+        and is_read
+        and (current is not None or not _or_note(problems, lambda: retired_at(store, target)))
+    ):
         problems += _journal_problems(current, told)
     if hold is not None and is_loud(hold, now=now):
         problems.append(f"held since {hold.at} by {hold.actor} ({hold.reason}): forgotten? It ends when {ending(hold)}")

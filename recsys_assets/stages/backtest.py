@@ -11,7 +11,7 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.evaluation.comparison import Compared, Protocol, Standing, compare
 from recsys_assets.evaluation.tasks import next_item_tasks
-from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.evidence import NO_BASELINE, GateReport, Scalar
 from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why, judge_backtest
 from recsys_assets.gates.policy import backtest_policy
 from recsys_assets.identity import Window
@@ -97,7 +97,7 @@ def _beside_live(
 ) -> Backtested | NotTested:
     live = live_side(store, row.target)
     if live is None:
-        return NotTested(Why.NOTHING_TO_LOSE, "no baseline")
+        return NotTested(Why.NOTHING_TO_LOSE, NO_BASELINE)
     if live.release == candidate.release:
         return NotTested(Why.NOTHING_TO_LOSE, "this very release is live")
     found = compare_on_held_out(store, settings, row, day, candidate=candidate, baseline=live)

@@ -9,7 +9,12 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.gates.backtest import NotTested, Why
+from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import CanonicalRecord
+from recsys_assets.manifest.encoding import find_document
+from recsys_assets.manifest.layout import canonical_record_key, raw_record_key
 from recsys_assets.stages.backtest import Outcome, compare_on_held_out
+from recsys_assets.stages.records import RawRecord
 from recsys_assets.stages.sides import Side, live_side, staged_side
 from recsys_assets.storage.store import ObjectStore
 
@@ -46,7 +51,7 @@ def _test(store: ObjectStore, settings: Settings, row: TargetSettings, day: date
     kinds, before = settings.artifacts.kinds, day - timedelta(days=1)
     candidate = staged_side(store, row.target, day, kinds=kinds)
     if candidate is None:
-        return DayTested(day, "", NotTested(Why.FAILED, f"{day} has not staged every kind: build it"))
+        return DayTested(day, "", _not_staged(store, row.target, day))
     sides = {LIVE: live, str(before): staged_side(store, row.target, before, kinds=kinds)}
     tested = DayTested(day, "", NotTested(Why.INCONCLUSIVE, f"nothing else is live, and {before} is not built"))
     for only, (name, baseline) in product((True, False), sides.items()):
@@ -59,3 +64,12 @@ def _test(store: ObjectStore, settings: Settings, row: TargetSettings, day: date
         if isinstance(found, Outcome):
             break
     return tested
+
+
+def _not_staged(store: ObjectStore, target: Target, day: date) -> NotTested:
+    """Say why a day has nothing to compare: building it again helps only where it has events."""
+    if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
+        return NotTested(Why.FAILED, f"{day} has not staged every kind: build it")
+    if find_document(store, raw_record_key(day), RawRecord) is not None:
+        return NotTested(Why.INCONCLUSIVE, f"{day} has no events of {target}")
+    return NotTested(Why.INCONCLUSIVE, f"nothing was read of {day}: no file came, or the day was never built")

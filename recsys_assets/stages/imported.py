@@ -133,7 +133,7 @@ def _judge(
     store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef, *, content: Content, age_days: int
 ) -> GateReport:
     previous = _previous(store, row, ref.kind)
-    facts = ImportFacts(ref.version, ref.size, content, age_days, previous)
+    facts = ImportFacts(ref.kind, ref.version, ref.size, content, age_days, previous)
     return judge_imported(facts, import_policy(settings, row, ref.kind), settings.imports[ref.kind])
 
 

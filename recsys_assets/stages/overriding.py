@@ -8,8 +8,8 @@ from recsys_assets.config.modes import QUALITY_GATES, is_quality_gate
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
-from recsys_assets.evidence import GateReport
-from recsys_assets.manifest.candidate import CANONICAL, OVERRIDDEN, Requirement
+from recsys_assets.evidence import OVERRIDDEN, GateReport
+from recsys_assets.manifest.candidate import CANONICAL, Requirement
 from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.releases import find_release
 from recsys_assets.stages.sides import staged_side

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from recsys_assets.cli.report import read_result
 from recsys_assets.defs.assemble import build_definitions
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.manifest.journal import Actor, newest_first
@@ -203,6 +204,10 @@ def test_a_candidate_is_scored_beside_live_before_it_ships_and_what_was_found_is
     assert kept.version == release.id
     assert "held_out" in kept.facts
     assert "## Backtest" in markdown_of(result, "shop__home__manifest")
+    unsure = {line.asset: line.told for line in read_result(result, after(1)) if line.state == "unsure"}
+    assert "undecided: not sure beside live: nDCG@" in unsure["shop/home/manifest backtest"], (
+        "what a required gate could not tell is not silent"
+    )
 
 
 def markdown_of(result, step):

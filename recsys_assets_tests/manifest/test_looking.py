@@ -116,6 +116,7 @@ def test_status_names_what_is_wrong_and_hides_no_other_target(shop, name, told):
     spoiled(name)(shop, shop.ship(1).release)
     wrong, right = status(shop.store, [TARGET, other.target], now=shop.clock())
     assert told in " ".join(wrong.problems)
+    assert ("the pointer is gone" in " ".join(wrong.problems)) == (name == "pointer gone")
     assert right.release is not None
     assert right.problems == () or name == "clock ahead"
 

@@ -127,6 +127,8 @@ def test_an_older_day_is_recorded_and_does_not_move_the_pointer(shop, store):
     newest = shop.ship(5).release.id
     outcome = shop.ship(3)
     assert outcome.how is Ruling.OLDER
+    assert outcome.exit_code == 1, "who ships by hand asked for something else"
+    assert shop.publish(3, dry_run=True).exit_code == 0
     assert live(store) == newest
     assert read_release(store, TARGET, outcome.release.id).data_through == day(3).isoformat()
     assert shop.publish(3, allow_older=True).how is Ruling.SHIP
@@ -501,7 +503,9 @@ def test_a_publish_in_flight_loses_against_a_hold(shop, store):  # F34
             place_hold(store, TARGET, by=ANN, now=shop.clock)
 
     store.on_call = hold_now
-    assert shop.publish(1).how is Ruling.HELD
+    outcome = shop.publish(1)
+    assert (outcome.how, outcome.exit_code) == (Ruling.HELD, 1)
+    assert "release-hold" in outcome.told
     assert live(store) == shipped
 
 

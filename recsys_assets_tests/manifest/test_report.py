@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Verdict
 from recsys_assets.identity import Target
 from recsys_assets.manifest.diff import KindDiff
+from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.labels import Labelled, put_label
 from recsys_assets.manifest.layout import blob_key, release_key
 from recsys_assets.manifest.report import report_release
 from recsys_assets.manifest.report_document import to_markdown
@@ -56,6 +58,28 @@ def test_the_first_release_has_nothing_to_be_compared_with(store, releases):
     page = report(store, releases[0])
     assert section(page, "What changed").told == ("This is the first release: nothing was live to compare it with.",)
     assert dict(page.facts)["live before it"] == "nothing"
+
+
+def test_what_drift_had_nothing_to_compare_with_has_not_passed(store, releases):
+    member = releases[1].members[0]
+    findings = (
+        Finding("size", Verdict.PASSED, None, {}, "fine"),
+        Finding("drift_rows", Verdict.PASSED, None, {}, NO_BASELINE),
+        Finding("drift_rank", Verdict.PASSED, None, {}, "too few shared items"),
+    )
+    gates = GateReport("popularity", member.ref.version, findings)
+    page = report(store, msgspec.structs.replace(releases[1], members=(msgspec.structs.replace(member, gates=gates),)))
+    assert section(page, "Drift from live").rows == (("drift_rows", "no baseline"), ("drift_rank", "not compared"))
+    assert section(page, "Gates").rows == (("size", "passed"),)
+    assert dict(page.facts)["gates"].endswith("0 refused, 1 without a baseline")
+
+
+def test_a_release_that_is_marked_bad_says_so_and_by_whom(store, releases):
+    put_label(
+        store, TARGET, Labelled.BAD, releases[0].id, by=Actor("ann", "prices"), now=datetime(2026, 3, 9, tzinfo=UTC)
+    )
+    page = report_release(store, TARGET, releases[0], live=False)
+    assert dict(page.facts)["state"] == "not live, marked bad at 2026-03-09T00:00:00Z by ann: prices"
 
 
 @pytest.mark.parametrize("gone", ["record", "blob", "damaged record"])

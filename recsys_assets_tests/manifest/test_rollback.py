@@ -14,6 +14,7 @@ from recsys_assets.identity import rfc3339
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.encoding import encode, read_document
+from recsys_assets.manifest.forgotten import remember
 from recsys_assets.manifest.history import live_at
 from recsys_assets.manifest.hold import place_hold, read_hold, release_hold
 from recsys_assets.manifest.journal import Actor
@@ -26,7 +27,7 @@ from recsys_assets.manifest.restore import restore_pointer
 from recsys_assets.manifest.rollback import roll_back
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets_tests.manifest.staging import TARGET, Shop
+from recsys_assets_tests.manifest.staging import TARGET, Shop, day
 
 ANN = Actor("ann", "a bad night")
 
@@ -98,6 +99,24 @@ def test_a_time_names_what_was_live_then(shop):
         back(shop, to="2020-01-01T00:00:00Z")
 
 
+def test_a_time_that_is_yet_to_come_is_refused(shop):
+    shipped(shop, 2)
+    before = shop.store.objects[pointer_key(TARGET)]
+    with pytest.raises(ConfigurationError, match="yet to come"):
+        back(shop, to=rfc3339(shop.clock.at + timedelta(hours=1)))
+    assert shop.store.objects[pointer_key(TARGET)] == before
+
+
+def test_a_rollback_behind_an_erasure_says_that_it_may_bring_users_back(shop):
+    shop.ship(0)
+    remember(shop.store, TARGET, "u1", through=day(1), by=ANN, now=shop.clock())
+    shop.ship(1)
+    shop.ship(2)
+    assert "forget" not in back(shop).told
+    told = back(shop).told
+    assert "it may hold 1 user(s) forgotten since: `recsys-assets forget` them again" in told
+
+
 @pytest.mark.parametrize("to", ["yesterday", "deadbee", "DEADBEEF00", "", "2026-01-01"])
 def test_a_destination_that_means_nothing_is_a_usage_error(shop, to):
     shipped(shop, 2)
@@ -111,6 +130,8 @@ def test_a_rollback_to_what_is_live_is_a_no_op(shop):  # F35
     outcome = back(shop, to=second)
     assert shop.store.objects[pointer_key(TARGET)] == pointer
     assert outcome.entry.outcome == "unchanged"
+    rehearsed = back(shop, to=second, dry_run=True)
+    assert (rehearsed.told, rehearsed.hold) == (f"dry run: release {second[:12]} is live already", None)
     assert read_hold(shop.store, TARGET) is None
     assert find_label(shop.store, TARGET, Labelled.BAD, second) is None
 

@@ -105,7 +105,7 @@ def test_a_refused_gate_is_named_with_its_numbers_though_no_ship_was_tried(shop,
     shop.store.put(key, encode(report_of(subject, version, findings=(REFUSED,))))
     found = explain(shop)
     assert found.cause is Cause.GATE_REFUSED
-    assert f"gate volume of {subject}: 0 events, at least 1" in found.why
+    assert f"{subject}: gate volume refused: 0 events, at least 1" in found.why
 
 
 def test_a_refusal_of_bytes_that_were_rebuilt_since_is_not_the_cause(shop):

@@ -8,11 +8,14 @@ from recsys_assets.config.reading import parse_settings
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
+from recsys_assets.manifest.documents import CanonicalRecord
+from recsys_assets.manifest.encoding import encode, read_document
 from recsys_assets.manifest.journal import Actor, newest_first
-from recsys_assets.manifest.layout import canonical_key, staged_gates_key
+from recsys_assets.manifest.layout import canonical_key, canonical_record_key, raw_record_key, staged_gates_key
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.stages.backtest import Outcome
 from recsys_assets.stages.backtest_days import backtest_days
+from recsys_assets.stages.records import RawRecord
 from recsys_assets.stages.ship import ship_day
 from recsys_assets.stages.stand_in import build_stand_in
 from recsys_assets.stages.standing import stands
@@ -233,7 +236,9 @@ def test_f13_a_live_blob_that_is_damaged_counts_as_refused(live):
     key = f"artifacts/shop/home/cooc/{current.versions['cooc']}.json"
     live.store.put(key, b"{}")
     live.build(SECOND)
-    assert "there was no back-test" in live.refusal(SECOND)
+    refusal = live.refusal(SECOND)
+    assert refusal.count("there was no back-test") == 1, "one cause is told once, however many gates it stops"
+    assert "--override" not in refusal
 
 
 def test_f32_without_its_report_nothing_ships(live):
@@ -281,4 +286,24 @@ def test_past_days_are_compared_with_what_has_not_seen_the_day_after_them(live):
         {each.name: each.standing for each in tested[1].found.compared} if isinstance(tested[1].found, Outcome) else {}
     )
     assert standing["cooc"] == "worse"
-    assert "build it" in tested[3].found.told
+    assert "nothing was read of" in tested[3].found.told
+
+
+def test_only_a_day_that_has_events_is_said_to_want_building(live):
+    unbuilt, empty = FIRST + timedelta(days=5), FIRST + timedelta(days=6)
+    record = read_document(live.store, canonical_record_key(TARGET, FIRST), CanonicalRecord)
+    live.store.put(canonical_record_key(TARGET, unbuilt), encode(record))
+    raw = RawRecord(
+        day=str(empty),
+        template="",
+        files=(),
+        targets=(),
+        quarantine=(),
+        unknown_fields={},
+        foreign={},
+        rejects=0,
+        rejects_kept=0,
+    )
+    live.store.put(raw_record_key(empty), encode(raw))
+    told = [one.found.told for one in backtest_days(live.store, live.settings, live.row, [unbuilt, empty])]
+    assert told == [f"{unbuilt} has not staged every kind: build it", f"{empty} has no events of shop/home"]
