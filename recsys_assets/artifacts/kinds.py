@@ -20,11 +20,13 @@ from recsys_assets.artifacts.kind import Kind
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.popularity import SHAPE as POPULARITY
 from recsys_assets.artifacts.popularity import PopularityParams, build_popularity
+from recsys_assets.artifacts.rows import Shape
 from recsys_assets.artifacts.session_seq import SHAPE as SESSION_SEQ
 from recsys_assets.artifacts.session_seq import SessionSeqParams, score_followers
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.sharding import NEVER
 
 _OWN: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -124,9 +126,15 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
     known = find_kind(kind)
     table = {**settings.artifacts.tables.get(kind, {}), **row.artifacts.get(kind, {})}
     try:
-        return known.params.model_validate(table)
+        params = known.params.model_validate(table)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, known, row)) from error
+    if params.shards != NEVER and not (isinstance(known.shape, Shape) and known.shape.key):
+        raise ConfigurationError(
+            f"artifacts.{kind}.shards for {row.target} is {params.shards!r}, but {kind} has no rows with "
+            "a key: leave it away"
+        )
+    return params
 
 
 def _explain(error: ValidationError, kind: Kind, row: TargetSettings) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys_assets.config.engines import EngineName
+from recsys_assets.sharding import MAX_SHARDS, NEVER
 
 MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
 
@@ -37,6 +39,19 @@ class KindParams(BaseModel):
     # Not part of what is dumped: who computes an artifact is no limit that gates judge it by.
     engine: EngineName | None = Field(
         default=None, exclude=True, description="what computes this kind: native, polars, duckdb or spark"
+    )
+    # Nor in how many objects it lies: gates judge all its rows together.
+    shards: Literal["never", "over_max_bytes"] | Annotated[int, Field(ge=1, le=MAX_SHARDS)] = Field(
+        default=NEVER,
+        exclude=True,
+        description="never: one object, at most max_bytes; over_max_bytes: once that is not enough, as many as leave "
+        "each half full; or a number of them, always; for kinds whose rows have a key",
+    )
+    single_blob: bool = Field(
+        default=True,
+        exclude=True,
+        description="with a number of shards: also the one object, for services that know no shards, where it fits "
+        "max_bytes; without it those get nothing",
     )
 
     @property

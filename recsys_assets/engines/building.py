@@ -10,7 +10,7 @@ from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.rows import LeftOut, Rows
 from recsys_assets.artifacts.streaming import encode_pieces
-from recsys_assets.engines.definitions import DEFINITIONS, find_definition
+from recsys_assets.engines.definitions import DEFINITIONS, Definition, find_definition
 from recsys_assets.engines.engine import Engine, Finished
 from recsys_assets.engines.reading import columns_of, rows_of
 from recsys_assets.engines.relation import Frame
@@ -45,24 +45,40 @@ def make_on_engine(
     Raises `ConfigurationError` for settings that only the native engine knows, `EngineUnavailableError` if the engine
     gave up or a part of its result is not there, `LimitExceededError` if the blob would be larger than `max_bytes`.
     """
+    answer = answer_on_engine(engine, kind, params, source, folder=folder)
+    blob = encode_pieces(
+        answer, kind.row_shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes
+    )
+    left_out, numbers = answer.told()
+    return Made(blob, left_out, numbers, answer.lists, answer.first)
+
+
+def answer_on_engine(engine: Engine, kind: Kind, params: KindParams, source: Frame, *, folder: str) -> "Answer":
+    """Compute a kind on an engine, which writes below `folder`; the rows can be read while that stands.
+
+    Raises as `make_on_engine` does, but for the limit.
+    """
     definition = find_definition(kind.name, params)
     finished = engine.finish(definition.answer(source, params, engine.keep), folder)
-    pieces = _Pieces(engine, finished, kind)
-    blob = encode_pieces(pieces, kind.row_shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes)
-    left_out, numbers = definition.tell(finished.counts, pieces.lists)
-    return Made(blob, left_out, numbers, pieces.lists, pieces.first)
+    return Answer(engine, finished, kind, definition)
 
 
-class _Pieces:
-    """The rows of a finished answer, once through, counted: what was written must all have been read at the end."""
+class Answer:
+    """The rows of a finished answer, piece by piece, counted: what was written must all be read each time through."""
 
-    def __init__(self, engine: Engine, finished: Finished, kind: Kind) -> None:
+    def __init__(self, engine: Engine, finished: Finished, kind: Kind, definition: Definition) -> None:
         self._engine, self._finished, self._shape = engine, finished, kind.row_shape
+        self._definition = definition
         self.first: Rows | None = None
         self.lists = 0
         self._rows = 0
 
+    def told(self) -> tuple[LeftOut, dict[str, Scalar]]:
+        """Return what was left out, and the numbers; known once the rows were gone through."""
+        return self._definition.tell(self._finished.counts, self.lists)
+
     def __iter__(self) -> Iterator[Rows]:
+        self.lists = self._rows = 0
         for piece in rows_of(self._batches(), self._shape):
             self.first = self.first or piece
             self.lists += len(piece)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from recsys_assets.evaluation.tasks import Task
 from recsys_assets.serving.lookups import Neighbors, UserItems
-from recsys_assets.serving.row_index import RowIndex
+from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.snapshot import Snapshot
 
 BLEND = "blend"
@@ -32,7 +32,7 @@ def recommenders(snapshot: Snapshot) -> dict[str, Recommend]:
     return {**found, BLEND: _blend(found)} if found else {}
 
 
-def _by_shape(rows: RowIndex[Any]) -> Recommend | None:
+def _by_shape(rows: Lookup[Any]) -> Recommend | None:
     if rows.form.close == b"}":
         return _in_order(rows)
     match next(iter(rows), None):
@@ -44,7 +44,7 @@ def _by_shape(rows: RowIndex[Any]) -> Recommend | None:
             return None
 
 
-def _in_order(rows: RowIndex[Any]) -> Recommend:
+def _in_order(rows: Lookup[Any]) -> Recommend:
     ranked: list[str] = []
 
     def recommend(task: Task, k: int) -> Sequence[str]:
@@ -55,7 +55,7 @@ def _in_order(rows: RowIndex[Any]) -> Recommend:
     return recommend
 
 
-def _of_user(rows: RowIndex[Any]) -> Recommend:
+def _of_user(rows: Lookup[Any]) -> Recommend:
     def recommend(task: Task, k: int) -> Sequence[str]:
         row = None if task.user is None else rows.find(task.user)
         return [] if row is None else _unseen((item.item_id for item in row.items), task, k)
@@ -63,7 +63,7 @@ def _of_user(rows: RowIndex[Any]) -> Recommend:
     return recommend
 
 
-def _beside(rows: RowIndex[Any]) -> Recommend:
+def _beside(rows: Lookup[Any]) -> Recommend:
     def recommend(task: Task, k: int) -> Sequence[str]:
         weights: defaultdict[str, float] = defaultdict(float)
         for distance, item in enumerate(reversed(task.context[-RECENT_ITEMS:]), start=1):

@@ -113,6 +113,11 @@ class Member(Record, frozen=True):
         """Every object of this artifact: one, or an index and its shards."""
         return (self.ref,) if isinstance(self.shards, msgspec.UnsetType) else (self.ref, *self.shards)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its objects."""
+        return sum(ref.size for ref in self.refs)
+
 
 class CanonicalDay(Record, frozen=True):
     """One canonical day that a release rests on: its digest, the raw files behind it, and what its gates said."""
@@ -143,6 +148,14 @@ class Release(Record, frozen=True):
     def refs(self) -> dict[str, ArtifactRef]:
         """What the pointer names, by kind."""
         return {member.ref.kind: member.ref for member in self.members}
+
+    @property
+    def artifacts(self) -> dict[str, ArtifactRef]:
+        """What holds all rows of each kind: the index of one in shards, though its single object may stand beside."""
+        found: dict[str, ArtifactRef] = {}
+        for kind, ref in sorted(self.refs.items()):  # an index follows its kind
+            found[sharded_kind(kind)] = ref
+        return found
 
 
 class JournalEntry(Record, frozen=True):

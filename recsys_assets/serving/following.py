@@ -17,6 +17,7 @@ from recsys_assets.serving.loading import (
     read_pointer_unless,
 )
 from recsys_assets.serving.past import load_previous
+from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Outcome, Problem, Refresh, problem_of_blobs, problem_of_pointer
 from recsys_assets.serving.view import View
@@ -48,6 +49,7 @@ class Follower:
         self._fall_back = fall_back
         self._listener = listener
         self._proven: Proven = {}  # of the release that serves, and of one that is tried again and again
+        self._shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
         self._copy_fault: str | None = None
         self._is_first = True
 
@@ -76,7 +78,9 @@ class Follower:
             return self._fail(Problem.OLDER_POINTER, told)
         self._forget_besides(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
         try:
-            snapshot = load_release(self._store, self._target, pointer, limits=self._limits, proven=self._proven)
+            snapshot = load_release(
+                self._store, self._target, pointer, limits=self._limits, proven=self._proven, shards=self._shards
+            )
         except RecsysAssetsError as error:
             problem = problem_of_blobs(error)
             if problem is Problem.BROKEN_RELEASE and self._has_moved(pointer):
@@ -151,7 +155,7 @@ class Follower:
         if self._copy is None:
             return
         try:
-            kept = self._copy.restore(self._proven)
+            kept = self._copy.restore(self._proven, self._shards)
         except RecsysAssetsError as error:
             self._copy_fault = str(error)
             tell_copy_fault(self._target, str(error))

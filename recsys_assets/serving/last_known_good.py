@@ -11,6 +11,7 @@ from recsys_assets.identity import Target
 from recsys_assets.manifest.layout import blob_key
 from recsys_assets.manifest.pointer import parse_pointer
 from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
+from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.filesystem import FilesystemStore
 
@@ -35,8 +36,10 @@ class LastKnownGood:
     root_uri: str  # of the store that is copied
     limits: Limits = field(default_factory=Limits)
 
-    def restore(self, proven: Proven) -> Snapshot | None:
+    def restore(self, proven: Proven, shards: ShardCache) -> Snapshot | None:
         """Return the release as it was kept, every byte proven again, or None if none was kept.
+
+        Shards are no part of the copy: they are read through `shards`, from the store, when they are asked for.
 
         Raises `CorruptObjectError` if the copy is damaged or of something else, `NotFoundError` if a blob of it is
         gone: it is not served, and the next release that is loaded replaces it.
@@ -46,7 +49,7 @@ class LastKnownGood:
             pointer = self._pointer(copy)
         except NotFoundError:
             return None
-        return load_release(copy, self.target, pointer, limits=self.limits, proven=proven)
+        return load_release(copy, self.target, pointer, limits=self.limits, proven=proven, shards=shards)
 
     def keep(self, pointer: PointerRead, snapshot: Snapshot) -> None:
         """Copy a release that was proven: blobs first, the pointer last; a newer copy stays as it is.

@@ -10,7 +10,10 @@ from recsys_assets.manifest.layout import blob_key, pointer_key
 from recsys_assets.manifest.pointer import Current, parse_pointer
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
+from recsys_assets.serving.shard_cache import ShardCache
+from recsys_assets.serving.sharded_rows import with_shards
 from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.sharding import index_kind, sharded_kind
 from recsys_assets.storage.store import ObjectStore, Stored
 
 Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
@@ -26,10 +29,11 @@ class Limits:
     pointer_bytes: int = 1_000_000
     blob_bytes: int = 256_000_000
     release_bytes: int = 1_000_000_000
+    shard_bytes: int = 256_000_000  # what is kept in memory of kinds in shards
     call_seconds: float = 300.0  # a store that answers byte by byte is not waited for longer
 
     def __post_init__(self) -> None:
-        numbers = (self.pointer_bytes, self.blob_bytes, self.release_bytes, self.call_seconds)
+        numbers = (self.pointer_bytes, self.blob_bytes, self.release_bytes, self.shard_bytes, self.call_seconds)
         if min(numbers) <= 0 or self.blob_bytes > MAX_INDEXED_BYTES:
             raise ConfigurationError(f"{self}: expected positive numbers, blob_bytes at most {MAX_INDEXED_BYTES}")
 
@@ -57,21 +61,33 @@ def read_pointer_unless(store: ObjectStore, target: Target, *, etag: str, limits
 
 
 def load_release(
-    store: ObjectStore, target: Target, pointer: PointerRead, *, limits: Limits, proven: Proven
+    store: ObjectStore,
+    target: Target,
+    pointer: PointerRead,
+    *,
+    limits: Limits,
+    proven: Proven,
+    shards: ShardCache | None = None,
 ) -> Snapshot:
     """Return the release that a pointer names; what `proven` holds is not read again, what is proven is put there.
+
+    Of a kind in shards the index is read, and each shard through `shards` when it is asked for; the single object that
+    may stand beside it is not read.
 
     Raises `NotFoundError` if a blob is missing, `CorruptObjectError` if one is not what its name says or too large.
     """
     current = pointer.current
+    shards = shards or ShardCache(store, target, max_bytes=limits.shard_bytes)
     artifacts: dict[str, ServedArtifact] = {}
     left = limits.release_bytes
     for kind, version in current.versions.items():
+        if index_kind(kind) in current.versions:
+            continue
         known = proven.get((kind, version))
         if known is None:
             known = _read(store, target, kind, version, max_bytes=min(left, limits.blob_bytes))
-            proven[kind, version] = known
-        artifacts[kind] = known
+            known = proven[kind, version] = with_shards(known, target, shards)
+        artifacts[sharded_kind(kind)] = known
         left -= len(known.data)
         if left < 0:
             raise CorruptObjectError(

@@ -10,9 +10,11 @@ from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.history import effective, live_at
 from recsys_assets.manifest.journal import changes
 from recsys_assets.manifest.labels import Labelled, find_label
-from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.manifest.releases import read_release
 from recsys_assets.serving.loading import Limits
-from recsys_assets.serving.served import prove
+from recsys_assets.serving.served import ServedArtifact, prove
+from recsys_assets.serving.shard_cache import ShardCache
+from recsys_assets.serving.sharded_rows import with_shards
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.store import ObjectStore
 
@@ -55,13 +57,16 @@ def load_previous(store: ObjectStore, target: Target, *, besides: str, limits: L
 
 def _load(store: ObjectStore, target: Target, record: Release, *, since: datetime, limits: Limits) -> Snapshot:
     """Load what a record names; sizes are the record's, so that they are checked before anything is read."""
-    size = sum(ref.size for ref in refs_of(record))
+    shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
+    refs = record.artifacts.values()
+    size = sum(ref.size for ref in refs)
     if size > limits.release_bytes:
         raise CorruptObjectError(
             f"release {record.id[:12]} of {target} takes {size} bytes: more than Limits.release_bytes allows"
         )
-    artifacts = {
-        ref.kind: prove(target, ref.kind, ref.version, read_blob(store, target, ref), name=f"{ref.kind} {ref.version}")
-        for ref in refs_of(record)
-    }
+    artifacts: dict[str, ServedArtifact] = {}
+    for kind, ref in record.artifacts.items():
+        data = read_blob(store, target, ref)
+        proven = prove(target, ref.kind, ref.version, data, name=f"{ref.kind} {ref.version}")
+        artifacts[kind] = with_shards(proven, target, shards)
     return Snapshot(target, record.id, since, artifacts)

@@ -4,7 +4,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -36,6 +36,36 @@ class Form(Generic[Row]):
     def opening(self) -> bytes:
         """The bytes with which each row begins."""
         return f'{{"{self.key}":"'.encode()
+
+
+class Lookup(Protocol[Row]):
+    """Rows that are found by id, wherever they lie: in one object, or in shards."""
+
+    @property
+    def form(self) -> Form[Row]:
+        """How a row is written."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that they take in memory."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        ...
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield every row."""
+        ...
+
+    def row(self, number: int) -> Row:
+        """Return the row at a position."""
+        ...
+
+    def find(self, key: str) -> Row | None:
+        """Return the first row of an id, or None if there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import JSON_FORM, Target, form_of
 from recsys_assets.manifest.blob import check_digits, version_of
 from recsys_assets.serving.lookups import FORMS, SHAPES
-from recsys_assets.serving.row_index import RowIndex, index_rows
+from recsys_assets.serving.row_index import Lookup, RowIndex, index_rows
 
 _STRING = rb'"(?:[^"\\]|\\.)*"'
 _INSTANT = rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"'
@@ -45,7 +45,7 @@ class ServedArtifact:
     data: bytes
     window_start: str
     window_end: str
-    rows: RowIndex[Any] | None
+    rows: Lookup[Any] | None
 
 
 def prove(target: Target, kind: str, version: str, data: bytes, *, name: str) -> ServedArtifact:

@@ -17,11 +17,13 @@ from recsys_assets.serving.lookups import (
     CountedItem,
     ScoredItem,
 )
-from recsys_assets.serving.row_index import Form, Row, RowIndex
+from recsys_assets.serving.row_index import Form, Lookup, Row
 from recsys_assets.serving.served import ServedArtifact
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none
+
+    from recsys_assets.serving.factors import Factors
 
 MAX_UNPACKED_BYTES = 1_000_000_000
 
@@ -49,12 +51,12 @@ class Snapshot:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Version by kind."""
-        return {kind: artifact.version for kind, artifact in self.artifacts.items()}
+        """Version by kind, as the pointer names them: a kind in shards is named by its index."""
+        return {artifact.kind: artifact.version for artifact in self.artifacts.values()}
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs."""
+        """Bytes of all blobs; of kinds in shards, of their indexes."""
         return sum(len(artifact.data) for artifact in self.artifacts.values())
 
     @property
@@ -95,6 +97,8 @@ class Snapshot:
     def content(self, kind: str) -> bytes:
         """Return the proven bytes of any kind, as they were built or imported; their form is `form_of(version)`.
 
+        Of a kind in shards these are its index's; the rows are in `rows(kind)`.
+
         Raises `NotFoundError` if the release has no such kind.
         """
         artifact = self.artifacts.get(kind)
@@ -115,6 +119,15 @@ class Snapshot:
         data = self.content(kind)
         return read_arrays(data, form_of(self.artifacts[kind].version), name=kind, max_unpacked_bytes=max_bytes)
 
+    def factors(self, kind: str = "als_factors") -> "Factors":
+        """Return the vectors of users and items of a kind, ready to be asked; made anew each time, so keep them.
+
+        Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it is none of users and items.
+        """
+        from recsys_assets.serving.factors import Factors  # noqa: PLC0415 - most services look up JSON alone
+
+        return Factors.of(self.arrays(kind))
+
     def table(self, kind: str) -> Any:
         """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read anew each time, so keep it.
 
@@ -124,7 +137,7 @@ class Snapshot:
 
         return read_table(self.content(kind), form_of(self.artifacts[kind].version), name=kind)
 
-    def rows(self, kind: str) -> RowIndex[Any]:
+    def rows(self, kind: str) -> Lookup[Any]:
         """Return the rows of any kind, one that this package does not know too: `rows(kind).find(id)`, or iterate.
 
         Raises `NotFoundError` if the release has no such kind, or its rows have no shape that is known.
@@ -136,6 +149,6 @@ class Snapshot:
             )
         return artifact.rows
 
-    def _rows(self, kind: str, _: Form[Row]) -> RowIndex[Row]:
+    def _rows(self, kind: str, _: Form[Row]) -> Lookup[Row]:
         """Return the rows of a kind; the form says of which type they are."""
         return self.rows(kind)

@@ -7,7 +7,6 @@ from importlib.metadata import version as installed
 
 import polars as pl
 
-from recsys_assets.artifacts.codec import Blob
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.artifacts.rows import Rows
 from recsys_assets.artifacts.vector_contract import check_content
@@ -15,31 +14,25 @@ from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.engines.room import EngineRoom
-from recsys_assets.errors import (
-    ConflictError,
-    CorruptObjectError,
-    InputError,
-    NotFoundError,
-)
+from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
 from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
 from recsys_assets.gates.drift_numbers import Drift
 from recsys_assets.gates.policy import Policy, artifact_policy
 from recsys_assets.identity import Target, Window, rfc3339
-from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.documents import Build, StagedArtifact
 from recsys_assets.manifest.encoding import encode as encode_document
 from recsys_assets.manifest.encoding import read_document
 from recsys_assets.manifest.layout import (
-    blob_key,
     canonical_record_key,
     staged_gates_key,
     staged_key,
 )
 from recsys_assets.stages.baseline import compare_with_live
-from recsys_assets.stages.making import Making, Order, make_artifact
-from recsys_assets.stages.stored_rows import read_content
+from recsys_assets.stages.making import Making, make_artifact
+from recsys_assets.stages.order import Order
+from recsys_assets.stages.stored_rows import read_staged
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10
@@ -57,9 +50,10 @@ class ArtifactBuilt:
     @property
     def numbers(self) -> Mapping[str, Scalar]:
         """What people watch over days."""
-        ref = self.staged.ref
-        window = f"{self.staged.window_first} to {self.staged.window_last}"
-        return {"version": ref.version, "bytes": ref.size, "window": window, "reused": self.reused, **self.staged.facts}
+        staged = self.staged
+        size = sum(ref.size for ref in staged.refs)
+        window = f"{staged.window_first} to {staged.window_last}"
+        return {"version": staged.ref.version, "bytes": size, "window": window, "reused": self.reused, **staged.facts}
 
 
 def build_artifact(
@@ -81,18 +75,18 @@ def build_artifact(
     window = Window.ending(day, days=params.window_days)
     _require_day(store, row.target, day)
     made = make_artifact(store, settings, Order(row, kind, params, window), room)
-    reused = keep_blob(store, row.target, made.blob)
     staged = StagedArtifact(
-        ref=made.blob.ref,
+        ref=made.kept.ref,
         window_first=window.first.isoformat(),
         window_last=window.last.isoformat(),
         inputs=made.inputs,
         facts=_facts(made, window),
         build=build_info(settings, run_id),
+        shards=made.kept.shards,
     )
     store.put(staged_key(row.target, day, kind.name), encode_document(staged))
     preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
-    return ArtifactBuilt(staged, preview, reused)
+    return ArtifactBuilt(staged, preview, made.kept.reused)
 
 
 def judge_artifact(
@@ -102,11 +96,11 @@ def judge_artifact(
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
     window = Window.ending(day, days=params.window_days)
-    envelope, rows = read_content(store, row.target, staged.ref, kind.shape)
+    envelope, rows = read_staged(store, row.target, staged, kind.shape)
     policy = artifact_policy(settings, row, kind.name, params)
     facts = ArtifactFacts(
         version=staged.ref.version,
-        size=staged.ref.size,
+        size=max(ref.size for ref in staged.refs),
         rows=len(rows),
         envelope={
             "kind": envelope.kind,
@@ -135,21 +129,6 @@ def build_info(settings: Settings, run_id: str) -> Build:
         code=installed("recsys-assets"),
         libraries={name: installed(name) for name in LIBRARIES},
     )
-
-
-def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
-    """Write a blob once; one that stands whole is kept, a damaged one is written again. Return whether it stood."""
-    key = blob_key(target, blob.ref.kind, blob.ref.version)
-    try:
-        store.create(key, blob.data)
-    except ConflictError:
-        try:
-            read_blob(store, target, blob.ref)
-        except (CorruptObjectError, NotFoundError):
-            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only mend
-        else:
-            return True
-    return False
 
 
 def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from recsys_assets.gates.drift_numbers import Baseline, Drift, item_strengths, m
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.releases import read_release
+from recsys_assets.sharding import index_kind
 from recsys_assets.stages.stored_rows import read_content
 from recsys_assets.storage.store import ObjectStore
 
@@ -40,9 +41,9 @@ def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | N
     `NotFoundError` or `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
     """
     current = read_current(store, target)
-    if current is None or kind not in current.versions:
+    if current is None or not {kind, index_kind(kind)} & current.versions.keys():
         return None
-    refs = read_release(store, target, current.release_id).refs
+    refs = read_release(store, target, current.release_id).artifacts
     rows = _rows(store, target, refs, kind)
     known = rows if kind == CATALOG_KIND or CATALOG_KIND not in refs else _rows(store, target, refs, CATALOG_KIND)
     return Baseline(current.release_id, rows, _items(known))

@@ -26,7 +26,8 @@ from recsys_assets.manifest.layout import staged_gates_key, staged_key
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.sources.dropped import find_dropped, read_whole
-from recsys_assets.stages.artifact import ArtifactBuilt, build_info, keep_blob
+from recsys_assets.stages.artifact import ArtifactBuilt, build_info
+from recsys_assets.stages.keeping import keep_blob
 from recsys_assets.storage.store import ObjectStore
 
 if TYPE_CHECKING:

@@ -3,44 +3,35 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from functools import partial
+from typing import TypedDict
 
-from recsys_assets.artifacts.codec import Blob
-from recsys_assets.artifacts.kinds import Kind
-from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.rows import LeftOut, Rows
+from recsys_assets.artifacts.streaming import encode_pieces
 from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.artifacts.writing import encode_content
 from recsys_assets.config.settings import Settings
-from recsys_assets.config.target import TargetSettings
 from recsys_assets.engines.attempts import attempt
-from recsys_assets.engines.building import make_on_engine, scan_source
+from recsys_assets.engines.building import answer_on_engine, scan_source
 from recsys_assets.engines.definitions import find_definition
 from recsys_assets.engines.room import EngineRoom
 from recsys_assets.evidence import Scalar
-from recsys_assets.identity import Window
+from recsys_assets.identity import Target, Window
 from recsys_assets.manifest.documents import Input
 from recsys_assets.stages.engine_source import offer_source
+from recsys_assets.stages.keeping import Kept, keep_artifact
+from recsys_assets.stages.order import Order
 from recsys_assets.stages.source import read_source
 from recsys_assets.storage.store import ObjectStore
 
 NATIVE = "native"
 
 
-class Order(NamedTuple):
-    """What is to be made, for whom, of which days."""
-
-    row: TargetSettings
-    kind: Kind
-    params: KindParams
-    window: Window
-
-
 @dataclass(frozen=True, slots=True)
 class Making:
-    """One artifact as it was made: its bytes, its first rows, what is told of it, and what it was made from."""
+    """One artifact as it was made and kept: its first rows, what is told of it, and what it was made from."""
 
-    blob: Blob
+    kept: Kept
     first: Rows | Vectors | None  # the first piece of its rows: all of them if they were made here
     lists: int  # objects in the body's array
     left_out: LeftOut
@@ -51,7 +42,7 @@ class Making:
 
 
 def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom | None = None) -> Making:
-    """Make an artifact natively, or on the engine that the configuration names for the kind and target.
+    """Make an artifact natively, or on the engine that the configuration names for the kind and target, and keep it.
 
     `room` opens engines; without one, they are where the configuration says. Raises what `read_source` raises, and of
     engines `EngineRefusedError` and `EngineUnavailableError`.
@@ -69,8 +60,9 @@ def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Maki
     source = read_source(store, settings, row, kind, window, aged=params.aged)
     built = kind.build(source.read, params, settings.limits)
     rows = built.rows
-    blob = encode_content(rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
-    return Making(blob, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing)
+    whole = partial(encode_content, rows, **_named(order))
+    kept = keep_artifact(store, order, whole, [rows] if isinstance(rows, Rows) else None)
+    return Making(kept, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing)
 
 
 def _make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom, name: str) -> Making:
@@ -82,9 +74,23 @@ def _make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: 
     with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
         source = offer_source(store, settings, row, kind, window, engine=engine, folder=folder)
         scanned = scan_source(engine, kind, source.files)
-        made = make_on_engine(engine, kind, params, scanned, folder=folder, target=row.target, window=window)
+        answer = answer_on_engine(engine, kind, params, scanned, folder=folder)
+        kept = keep_artifact(store, order, partial(encode_pieces, answer, kind.row_shape, **_named(order)), answer)
         source.check_unchanged(store)
-    numbers = {"engine": engine.name, **made.numbers}
-    return Making(
-        made.blob, made.first, made.lists, made.left_out, numbers, source.events, source.inputs, source.missing
-    )
+    left_out, told = answer.told()
+    numbers = {"engine": engine.name, **told}
+    return Making(kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing)
+
+
+class _Named(TypedDict):
+    """What every object of an artifact is encoded with."""
+
+    kind: str
+    target: Target
+    window: Window
+    max_bytes: int
+
+
+def _named(order: Order) -> _Named:
+    row, kind, params, window = order
+    return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}

@@ -16,7 +16,8 @@ from recsys_assets.manifest.pointer import Current, read_current, release_id_of
 from recsys_assets.manifest.recovery import Told
 from recsys_assets.manifest.releases import record, release_of
 from recsys_assets.manifest.shards import prove_members
-from recsys_assets.stages.artifact import build_info, keep_blob
+from recsys_assets.stages.artifact import build_info
+from recsys_assets.stages.keeping import keep_blob
 from recsys_assets.stages.pipelines_registry import Published, Registry
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore

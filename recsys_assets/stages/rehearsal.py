@@ -1,6 +1,6 @@
 """The rehearsal: a candidate loaded as readers load it, and asked what its own last day asked, before it is live."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from time import perf_counter
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.artifacts.vectors import VectorShape
 from recsys_assets.config.rehearsal import RehearsalSettings
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
@@ -21,9 +23,10 @@ from recsys_assets.manifest.documents import CanonicalRecord
 from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.layout import canonical_record_key
 from recsys_assets.manifest.pointer import release_id_of
+from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
-from recsys_assets.serving.row_index import RowIndex
+from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.trial import load_trial
 from recsys_assets.stages.canonical import read_events
 from recsys_assets.storage.store import ObjectStore
@@ -82,14 +85,15 @@ def rehearse(
     started = perf_counter()
     try:
         snapshot = load_trial(store, target, versions, at=at, limits=limits)
-    except (CorruptObjectError, NotFoundError) as error:
+        seconds = perf_counter() - started
+        answers = {
+            kind: _ask(artifact.rows, questions, settings.full_list)
+            for kind, artifact in snapshot.artifacts.items()
+            if artifact.rows is not None
+        }
+        answers |= {kind: _ask_vectors(snapshot.arrays(kind), shape, questions) for kind, shape in _vectors(versions)}
+    except (CorruptObjectError, NotFoundError) as error:  # of a kind in shards, when one is asked for
         return NotLoaded(str(error))
-    seconds = perf_counter() - started
-    answers = {
-        kind: _ask(artifact.rows, questions, settings.full_list)
-        for kind, artifact in snapshot.artifacts.items()
-        if artifact.rows is not None
-    }
     return Rehearsed(seconds, snapshot.size, snapshot.held_bytes, answers)
 
 
@@ -101,12 +105,32 @@ def _spread(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
     return ids.gather(known.gather(places)).to_list()
 
 
-def _ask(rows: RowIndex[Any], questions: Questions, full_list: int) -> Answers:
+def _ask(rows: Lookup[Any], questions: Questions, full_list: int) -> Answers:
     """Ask a kind for every item or user; a kind that is one list is asked once."""
     if rows.form.close == b"}":
         return _count([len(rows)], full_list)
     asked = questions.users if rows.form.key == "user_id" else questions.items
     return _count([_length(rows.find(one), full_list) for one in asked], full_list)
+
+
+def _vectors(kinds: Iterable[str]) -> Iterator[tuple[str, VectorShape]]:
+    """Yield the kinds of vectors among some; what other teams' arrays are asked is not known."""
+    for kind in kinds:
+        shape = KINDS[kind].shape if kind in KINDS else None
+        if isinstance(shape, VectorShape):
+            yield kind, shape
+
+
+def _ask_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> Answers:
+    """Ask for the vector of every item and user that the kind is of; one that is there is a full answer."""
+    asked = {"item_id": questions.items, "user_id": questions.users}
+    found = [
+        ids.find(one) is not None
+        for column in shape.tables.keys() & asked.keys()
+        for ids in [Ids.of(arrays, column)]
+        for one in asked[column]
+    ]
+    return Answers(asked=len(found), empty=found.count(False), short=0)
 
 
 def _length(row: object, full_list: int) -> int:

@@ -13,6 +13,7 @@ from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.publish import Outcome, publish
+from recsys_assets.sharding import sharded_kind
 from recsys_assets.stages.artifact import build_info
 from recsys_assets.stages.overriding import as_recorded
 from recsys_assets.stages.overriding import override as overridden
@@ -45,14 +46,14 @@ class ShippedDay:
             "live": self.outcome.live,
             "journal": self.outcome.entry.sequence if self.outcome.entry else None,
             "data_through": release.data_through,
-            "bytes": sum(member.ref.size for member in release.members),
-            **{f"rows/{member.ref.kind}": member.facts.get("rows") for member in release.members},
+            "bytes": sum(member.size for member in release.members),
+            **{f"rows/{sharded_kind(member.ref.kind)}": member.facts.get("rows") for member in release.members},
         }
 
     @property
     def artifact_rows(self) -> list[tuple[Scalar, ...]]:
         """Kind, version and bytes of each artifact."""
-        return [(m.ref.kind, m.ref.version, m.ref.size) for m in self.outcome.release.members]
+        return [(m.ref.kind, m.ref.version, m.size) for m in self.outcome.release.members]
 
 
 def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship

@@ -37,7 +37,7 @@ def staged_side(store: ObjectStore, target: Target, day: date, *, kinds: Collect
     found = [one for one in staged if one is not None]
     if len(found) < len(kinds):
         return None
-    versions = {one.ref.kind: one.ref.version for one in found}
+    versions = {ref.kind: ref.version for one in found for ref in one.named}
     return Side(release_id_of(target, versions), versions, [used for one in found for used in one.inputs])
 
 

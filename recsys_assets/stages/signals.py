@@ -54,13 +54,13 @@ def write_signals(
     outcome = ship_day(store, settings, row, day, by=by, now=now, dry_run=True).outcome
     if outcome.how is Ruling.HELD:
         return SignalsWritten({"outcome": outcome.how.value, "told": outcome.told})
-    refs = {member.ref.kind: member.ref for member in outcome.release.members}
+    refs = outcome.release.artifacts
     tables = [name for name in ("popularity", "cooc", "content_sim") if name in refs]
     if outcome.how is Ruling.OLDER:
         tables = [name for name in tables if name != "content_sim"]
     with connected(VARIABLE, what=f"signals of {row.target} {day}") as connection:
         return _write(
-            connection, settings, row, day, {name: _rows(store, settings, row, refs[name]) for name in tables}
+            connection, settings, row, day, {name: _rows(store, settings, row, name, refs[name]) for name in tables}
         )
 
 
@@ -93,10 +93,10 @@ def _write(
     return SignalsWritten(numbers)
 
 
-def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef) -> Iterator[Row]:
+def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, ref: ArtifactRef) -> Iterator[Row]:
     """Yield the rows of an artifact without tenant, namespace and day."""
-    frame = read_rows(store, row.target, ref, KINDS[ref.kind].row_shape)[1].frame()
-    if ref.kind != "content_sim":
+    frame = read_rows(store, row.target, ref, KINDS[kind].row_shape)[1].frame()
+    if kind != "content_sim":
         yield from frame.iter_rows()
         return
     extras = _extras(settings)

@@ -74,5 +74,5 @@ def _staged_versions(store: ObjectStore, settings: Settings, row: TargetSettings
             return None
         if staged is None:
             return None
-        versions[kind] = staged.ref.version
+        versions |= {ref.kind: ref.version for ref in staged.named}
     return versions
