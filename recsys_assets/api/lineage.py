@@ -50,7 +50,7 @@ def artifact_tree(release: Release, member: Member, *, depth: int) -> Node:
     facts: dict[str, Scalar] = {
         "window_first": member.window_first,
         "window_last": member.window_last,
-        "bytes": member.ref.size,
+        "bytes": member.size,
         "gates_passed": member.gates.passed,
     }
     return _node(2, member.ref.version, member.ref.kind, facts, children, of=len(member.inputs))

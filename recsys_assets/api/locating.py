@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from recsys_assets.api.asking import ArtifactAsked
 from recsys_assets.api.site import Site
 from recsys_assets.errors import BadRequestError, UnknownAddressError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, form_of
 from recsys_assets.manifest.layout import blob_key
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import ServedArtifact, prove
+from recsys_assets.serving.shard_cache import ShardCache
+from recsys_assets.serving.sharded_rows import with_shards
+from recsys_assets.sharding import SHARDS_FORM, index_kind
 from recsys_assets.storage.store import Listed
 
 MAX_PLACES = 500  # looked at for one version
 _LIMITS = Limits()
+_SHARD_BYTES = 64_000_000  # of each index on the shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ def locate(site: Site, asked: ArtifactAsked) -> Located:
 def load(site: Site, found: Located) -> ServedArtifact:
     """Return an artifact, read within limits and proven byte by byte; from the shelf if it lies there.
 
+    Of an index the shards are read when their rows are asked for.
+
     Raises `CorruptObjectError` if it is not what its version says, `NotFoundError` if it is gone by now.
     """
 
@@ -54,7 +60,8 @@ def load(site: Site, found: Located) -> ServedArtifact:
         key = blob_key(found.target, found.kind, found.version)
         with site.heavy.pass_through():
             data = site.store.get(key, max_bytes=_LIMITS.blob_bytes).data
-            return prove(found.target, found.kind, found.version, data, name=key)
+            proven = prove(found.target, found.kind, found.version, data, name=key)
+            return with_shards(proven, found.target, ShardCache(site.store, found.target, max_bytes=_SHARD_BYTES))
 
     return site.shelf.take(found.version, read)
 
@@ -65,7 +72,10 @@ def _places(site: Site, asked: ArtifactAsked) -> Iterator[tuple[Target, str]]:
     targets = site.targets
     if asked.tenant is not None and asked.surface is not None:
         targets = (site.find(asked.tenant, asked.surface),)
-    if asked.kind is not None and asked.kind not in site.kinds:
-        raise UnknownAddressError(f"there is no kind {asked.kind!r}: there are {', '.join(site.kinds)}")
-    kinds = site.kinds if asked.kind is None else (asked.kind,)
+    kinds = site.kinds
+    if form_of(asked.version) == SHARDS_FORM:
+        kinds = tuple(map(index_kind, kinds))
+    if asked.kind is not None and asked.kind not in kinds:
+        raise UnknownAddressError(f"there is no kind {asked.kind!r}: there are {', '.join(kinds)}")
+    kinds = kinds if asked.kind is None else (asked.kind,)
     return ((target, kind) for target in targets for kind in kinds)

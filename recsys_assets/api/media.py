@@ -5,6 +5,7 @@ from typing import Final
 from recsys_assets.config.imports import ImportFormat
 from recsys_assets.config.settings import Settings
 from recsys_assets.identity import JSON_FORM, form_of
+from recsys_assets.sharding import SHARDS_FORM
 
 OPAQUE: Final = "application/octet-stream"
 _BY_FORM: Final = {
@@ -12,6 +13,7 @@ _BY_FORM: Final = {
     "jsonl": "application/jsonl",
     "parquet": "application/vnd.apache.parquet",
     "npz": "application/zip",
+    SHARDS_FORM: "application/json",
 }
 
 

@@ -76,7 +76,7 @@ class ReleaseView:
 
 def view_release(site: Site, target: Target, release: Release, *, live: bool) -> ReleaseView:
     """Return a release as it is shown; one look in the store for each of its artifacts and labels."""
-    missing = missing_blobs(site.store, target, refs_of(release))
+    missing = set(missing_blobs(site.store, target, refs_of(release)))
     return ReleaseView(
         id=release.id,
         tenant=release.tenant,
@@ -88,7 +88,7 @@ def view_release(site: Site, target: Target, release: Release, *, live: bool) ->
         parent=release.parent,
         bad=_label(site, target, Labelled.BAD, release),
         pinned=_label(site, target, Labelled.PINNED, release),
-        artifacts=tuple(view_member(target, one, stored=one.ref not in missing) for one in release.members),
+        artifacts=tuple(view_member(target, one, stored=missing.isdisjoint(one.refs)) for one in release.members),
         days=tuple(_day(target, day) for day in release.canonical),
         gates=release.gates,
         build=release.build,
@@ -100,7 +100,7 @@ def view_member(target: Target, member: Member, *, stored: bool) -> ArtifactEvid
     return ArtifactEvidence(
         kind=member.ref.kind,
         version=member.ref.version,
-        bytes=member.ref.size,
+        bytes=member.size,
         digest=member.ref.digest,
         stored=stored,
         window_first=member.window_first,

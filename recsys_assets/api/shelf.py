@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from recsys_assets.serving.served import ServedArtifact
+from recsys_assets.sharding import is_index_kind
 
 MAX_BYTES = 128_000_000
 
@@ -29,6 +30,12 @@ class Shelf:
         with self._lock:
             self._kept[version] = loaded
             self._kept.move_to_end(version)
-            while self._kept and sum(len(kept.data) for kept in self._kept.values()) > self.max_bytes:
+            while self._kept and sum(map(_held_bytes, self._kept.values())) > self.max_bytes:
                 self._kept.popitem(last=False)
         return loaded
+
+
+def _held_bytes(kept: ServedArtifact) -> int:
+    """Return the bytes of an artifact; of an index, also those of the shards that were asked for so far."""
+    shards = kept.rows.held_bytes if kept.rows is not None and is_index_kind(kept.kind) else 0
+    return len(kept.data) + shards

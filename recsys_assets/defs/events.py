@@ -6,6 +6,7 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import Metadata, numbers
 from recsys_assets.defs.naming import CANONICAL, MANIFEST, asset_key
 from recsys_assets.manifest.documents import CanonicalDay, JournalEntry, Member, Release
+from recsys_assets.sharding import sharded_kind
 
 SEQUENCE = "journal"
 
@@ -24,9 +25,9 @@ def materialization_of(row: TargetSettings, entry: JournalEntry, release: Releas
 def member_materialization_of(row: TargetSettings, member: Member, release: Release) -> dg.AssetMaterialization:
     """Return the event that an artifact of a release was built, by what the release records of it."""
     ref = member.ref
-    facts = {"version": ref.version, "bytes": ref.size, "window": f"{member.window_first} to {member.window_last}"}
+    facts = {"version": ref.version, "bytes": member.size, "window": f"{member.window_first} to {member.window_last}"}
     return dg.AssetMaterialization(
-        asset_key(row, ref.kind),
+        asset_key(row, sharded_kind(ref.kind)),
         partition=member.window_last,
         description=f"from the record of release {release.id[:12]}",
         metadata=numbers({**facts, **member.facts}),

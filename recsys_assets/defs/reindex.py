@@ -17,6 +17,7 @@ from recsys_assets.identity import Target
 from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.journal import changes
 from recsys_assets.manifest.releases import find_release
+from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 PAGE = 1000
@@ -64,8 +65,10 @@ def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iter
 def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterator[dg.AssetMaterialization]:
     for day in release.canonical:
         yield canonical_materialization_of(row, day, release)
+    whole = set(release.artifacts.values())  # of an index and the object beside it: the index
     for member in release.members:
-        if member.ref.kind in settings.kinds_for(row):  # a kind that is no more has no asset to tell it on
+        kind = sharded_kind(member.ref.kind)
+        if member.ref in whole and kind in settings.kinds_for(row):  # a kind that is no more has no asset to tell it on
             yield member_materialization_of(row, member, release)
 
 

@@ -11,12 +11,14 @@ from typing import NamedTuple
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.manifest.layout import blob_key
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.store import Listed, ObjectStore
 
 ZEROED_BUILD = b',"build":{"built_at":"","version":""}}'
 _TAIL = re.compile(
     rb',"build":\{"built_at":"[0-9T:Z-]{20}","version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z'
 )
+_FEW = 20  # more objects than that has a release with shards
 _TAIL_BYTES = 250  # longer than any tail: a search in the last bytes finds it without walking the blob
 
 
@@ -85,9 +87,15 @@ def _fault(store: ObjectStore, target: Target, ref: ArtifactRef) -> str | None:
 
 
 def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:
-    """Return the references whose blob is not there in its size: one look each, no byte read."""
-    found = {ref: store.stat(blob_key(target, ref.kind, ref.version)) for ref in refs}
-    return tuple(ref for ref, there in found.items() if there is None or there.size != ref.size)
+    """Return the references whose blob is not there in its size: one look each, several at once if there are many."""
+    asked = tuple(dict.fromkeys(refs))
+
+    def look(ref: ArtifactRef) -> Listed | None:
+        return store.stat(blob_key(target, ref.kind, ref.version))
+
+    found = fan_out(look, asked) if len(asked) > _FEW else map(look, asked)
+    pairs = zip(asked, found, strict=True)
+    return tuple(ref for ref, there in pairs if there is None or there.size != ref.size)
 
 
 class _Hashes(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
@@ -9,11 +10,13 @@ from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.destination import resolve_id
 from recsys_assets.manifest.documents import Release
 from recsys_assets.manifest.pointer import read_current
-from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.rows import read_rows
+from recsys_assets.manifest.shards import read_index
+from recsys_assets.sharding import SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
 
-MAX_BYTES = 100_000_000  # of one blob: what is larger is compared by version and size alone
+MAX_BYTES = 100_000_000  # of one artifact: what is larger is compared by version and size alone
 SHOWN = 20
 LIVE = "live"
 RANKINGS = frozenset({"popularity"})  # kinds whose rows are a ranking; the rows of all others are in order of their ids
@@ -54,11 +57,10 @@ def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: 
     Raises `NotFoundError` if a release or one of its blobs is not there (collected: take it back from the trash).
     """
     old, new = read_named(store, target, before), read_named(store, target, after)
-    refs_old = {ref.kind: ref for ref in refs_of(old)}
-    refs_new = {ref.kind: ref for ref in refs_of(new)}
+    refs_old, refs_new = old.artifacts, new.artifacts
     kinds = sorted(refs_old.keys() | refs_new.keys())
-    found = [_diff_kind(store, target, refs_old.get(kind), refs_new.get(kind), shown=shown) for kind in kinds]
-    return ReleaseDiff(old, new, tuple(diff for diff in found if diff is not None))
+    found = [_diff_kind(store, target, kind, refs_old.get(kind), refs_new.get(kind), shown=shown) for kind in kinds]
+    return ReleaseDiff(old, new, tuple(found))
 
 
 def read_named(store: ObjectStore, target: Target, named: str) -> Release:
@@ -74,17 +76,14 @@ def read_named(store: ObjectStore, target: Target, named: str) -> Release:
 
 
 def _diff_kind(
-    store: ObjectStore, target: Target, old: ArtifactRef | None, new: ArtifactRef | None, *, shown: int
-) -> KindDiff | None:
-    either = new or old
-    if either is None:
-        return None
-    kind, versions = either.kind, (old.version if old else None, new.version if new else None)
+    store: ObjectStore, target: Target, kind: str, old: ArtifactRef | None, new: ArtifactRef | None, *, shown: int
+) -> KindDiff:
+    versions = (old.version if old else None, new.version if new else None)
     if old == new:
         return KindDiff(kind, *versions, told="the same")
-    if any(form_of(version) != JSON_FORM for version in versions if version is not None):
+    if any(form_of(version) not in {JSON_FORM, SHARDS_FORM} for version in versions if version is not None):
         return KindDiff(kind, *versions, told="differs; its bytes are not the kinds' JSON, so no rows are compared")
-    largest = max(ref.size for ref in (old, new) if ref is not None)
+    largest = max(_size(store, target, ref) for ref in (old, new))
     if largest > MAX_BYTES:
         return KindDiff(kind, *versions, told=f"differs; not looked into: {largest} bytes are over {MAX_BYTES}")
     before, after = _rows(store, target, old), _rows(store, target, new)
@@ -107,7 +106,17 @@ def _diff_kind(
 def _rows(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> dict[str, bytes]:
     if ref is None:
         return {}
+    if form_of(ref.version) == SHARDS_FORM:
+        shards = (_rows(store, target, shard) for shard in read_index(store, target, ref).refs)
+        return dict(sorted((row for rows in shards for row in rows.items()), key=itemgetter(0)))
     return read_rows(read_blob(store, target, ref), name=f"{ref.kind} {ref.version[:12]}")
+
+
+def _size(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> int:
+    """Return how many bytes hold the rows of an artifact."""
+    if ref is None or form_of(ref.version) != SHARDS_FORM:
+        return ref.size if ref else 0
+    return sum(shard.size for shard in read_index(store, target, ref).shards)
 
 
 def _moved(kind: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[tuple[str, int, int]]:

@@ -32,7 +32,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
             ("recorded", release.recorded_at),
             ("live before it", release.parent[:SHORT] if release.parent else "nothing"),
             ("gates", _verdict(release)),
-            ("bytes", sum(member.ref.size for member in release.members)),
+            ("bytes", sum(member.size for member in release.members)),
             ("code", release.build.code),
             ("configuration", release.build.config[:SHORT]),
         ),

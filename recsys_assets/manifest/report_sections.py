@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Scalar, Verdict
 from recsys_assets.manifest.documents import Member, Release
 from recsys_assets.manifest.report_document import Section, shown
+from recsys_assets.sharding import sharded_kind
 
 _DRIFT = "drift_"
 _DIGITS = 12
@@ -39,7 +40,7 @@ def gates(members: Sequence[Member]) -> Section:
 
 def artifacts(members: Sequence[Member], before: Sequence[Member]) -> Section:
     """Return the artifacts, and their size beside the one before."""
-    sizes = {member.ref.kind: member.ref.size for member in before}
+    sizes = {member.ref.kind: member.size for member in before}
     return Section(
         "Artifacts",
         columns=("kind", "version", "window", "rows", "bytes", "bytes before"),
@@ -49,7 +50,7 @@ def artifacts(members: Sequence[Member], before: Sequence[Member]) -> Section:
                 member.ref.version[:_DIGITS],
                 _window(member),
                 member.facts.get("rows"),
-                member.ref.size,
+                member.size,
                 sizes.get(member.ref.kind),
             )
             for member in members
@@ -74,12 +75,12 @@ def inputs(release: Release) -> Section:
 def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], bool]) -> Section:
     """Return a row a gate and a column a kind; what did not pass is told in full above the table."""
     found = {
-        (finding.gate, member.ref.kind): finding
+        (finding.gate, sharded_kind(member.ref.kind)): finding
         for member in members
         for finding in member.gates.findings
         if wanted(finding)
     }
-    kinds = [member.ref.kind for member in members]
+    kinds = list(dict.fromkeys(sharded_kind(member.ref.kind) for member in members))  # an object beside shards: once
     names = dict.fromkeys(gate for gate, _ in found)
     return Section(
         title,

@@ -79,7 +79,7 @@ def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus
         return  # counted among the problems
     for member in release.members if release else ():
         labels = {**_labels(row), "kind": member.ref.kind}
-        yield Sample("recsys_build_artifact_bytes", labels, member.ref.size)
+        yield Sample("recsys_build_artifact_bytes", labels, member.size)
         rows = member.facts.get("rows")
         if isinstance(rows, int):
             yield Sample("recsys_build_artifact_rows", labels, rows)

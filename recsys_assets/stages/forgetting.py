@@ -1,8 +1,10 @@
 """Forget a user: out of every day that stands, out of what is live, and never in again; and say what still holds it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+
+from msgspec import UnsetType
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
 from recsys_assets.config.settings import Settings
@@ -11,14 +13,15 @@ from recsys_assets.errors import ConfigurationError, InputError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import read_blob
-from recsys_assets.manifest.documents import JournalEntry
+from recsys_assets.manifest.documents import JournalEntry, Release
 from recsys_assets.manifest.forgotten import remember
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.layout import TALLIES
 from recsys_assets.manifest.pointer import Current, read_current
-from recsys_assets.manifest.releases import read_release, refs_of
+from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.roots import KEEP, retained_releases
 from recsys_assets.serving.served import prove
+from recsys_assets.sharding import shard_of
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import judge_canonical
 from recsys_assets.stages.erasing import canonical_days, erase_from_canonical, erase_from_raw, raw_days
@@ -143,7 +146,7 @@ def _holding(task: Forgetting, live: Current | None) -> list[str]:
     names: dict[tuple[str, str], bool] = {}
     found: list[str] = []
     for release_id in retained_releases(task.store, task.target, live, keep=keep):
-        for ref in refs_of(read_release(task.store, task.target, release_id)):
+        for ref in _homes(read_release(task.store, task.target, release_id), task.user):
             address = (ref.kind, ref.version)
             if address not in names:
                 names[address] = _names_user(task, ref)
@@ -151,6 +154,15 @@ def _holding(task: Forgetting, live: Current | None) -> list[str]:
                 found.append(release_id)
                 break
     return found
+
+
+def _homes(release: Release, user: str) -> Iterator[ArtifactRef]:
+    """Yield the objects of a release that may name a user: of a kind in shards the one where the user would stand."""
+    for member in release.members:
+        if isinstance(member.shards, UnsetType):
+            yield member.ref
+        else:
+            yield member.shards[shard_of(user, len(member.shards))]
 
 
 def _names_user(task: Forgetting, ref: ArtifactRef) -> bool:
