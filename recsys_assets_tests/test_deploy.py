@@ -11,14 +11,10 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 import yaml
-from dagster._core.code_pointer import CodePointer
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config.reading import load_settings
-from recsys_assets.defs import slices
-from recsys_assets.defs.naming import job_name
-from recsys_assets_tests.small_shop import CONFIG, FIRST, QUIET, day_lines, open_shop
+from recsys_assets_tests.small_shop import FIRST, QUIET, day_lines, open_shop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it says where it keeps its locks when nobody has told it
@@ -112,54 +108,6 @@ def test_what_a_run_prints_lies_in_the_bucket_that_was_named(home, s3_server, mo
     prefix = f"dagster-logs/storage/{run_id}/"
     found = s3_server.client().list_objects_v2(Bucket=s3_server.bucket, Prefix=prefix)
     assert any(one["Key"].endswith(".err") and one["Size"] for one in found["Contents"])
-
-
-def many_targets(folder, *, count):
-    rows = "".join(f'\n[[targets]]\ntenant = "t{n // 10}"\nsurface = "s{n % 10}"\n' for n in range(count))
-    (folder / "recsys.toml").write_text(CONFIG + rows)
-    (folder / "catalog.jsonl").write_text('{"item_id":"i1","tags":["red"]}\n')
-    return folder / "recsys.toml"
-
-
-@pytest.mark.parametrize("parts", [1, 2, 7])
-def test_every_target_stands_in_exactly_one_slice(tmp_path, parts):
-    rows = load_settings(many_targets(tmp_path, count=40)).targets
-    chosen = [slices.choose_part(rows, part=part, parts=parts) for part in range(1, parts + 1)]
-    assert sorted(str(row.target) for part in chosen for row in part) == sorted(str(row.target) for row in rows)
-
-
-def test_a_target_that_comes_moves_no_other_to_another_slice(tmp_path):
-    rows = load_settings(many_targets(tmp_path, count=40)).targets
-    before = slices.choose_part(rows[1:], part=1, parts=3)
-    assert [row for row in slices.choose_part(rows, part=1, parts=3) if row != rows[0]] == list(before)
-
-
-@pytest.mark.parametrize("name", ["part_0_of_2", "part_3_of_2", "part_1", "definitions"])
-def test_a_slice_that_cannot_be_is_no_attribute(name):
-    with pytest.raises(AttributeError, match="expected part_1_of_4"):
-        getattr(slices, name)
-
-
-def test_dagster_loads_every_location_of_the_workspace_that_is_written(tmp_path, monkeypatch):
-    config = many_targets(tmp_path, count=4)
-    workspace = tmp_path / "workspace.yaml"
-    arguments = ["workspace", "--config", str(config), "--locations", "2", "--output", str(workspace)]
-    assert recsys_assets.main(arguments, standalone_mode=False) == 0
-    monkeypatch.setenv("RECSYS_CONFIG", str(config))
-    jobs = []
-    for location in yaml.safe_load(workspace.read_text())["load_from"]:
-        module = location["python_module"]
-        pointer = CodePointer.from_module(module["module_name"], module["attribute"], working_directory=None)
-        jobs += [job.name for job in pointer.load_target().resolve_all_job_defs()]
-    expected = {job_name(row) for row in load_settings(config).targets}
-    assert sorted(expected & set(jobs)) == sorted(name for name in jobs if name in expected) == sorted(expected)
-
-
-def test_a_hundred_targets_are_one_location_and_one_more_makes_two(tmp_path, capsys):
-    for count, parts in ((100, 1), (101, 2)):
-        config = many_targets(tmp_path, count=count)
-        assert recsys_assets.main(["workspace", "--config", str(config)], standalone_mode=False) == 0
-        assert len(yaml.safe_load(capsys.readouterr().out)["load_from"]) == parts
 
 
 def test_the_compose_file_follows_the_schema_of_compose():

@@ -20,7 +20,7 @@ from recsys_assets.defs.jobs import all_targets_job, target_job
 from recsys_assets.defs.manifest import manifest_asset
 from recsys_assets.defs.naming import CANONICAL
 from recsys_assets.defs.operations import operation_jobs
-from recsys_assets.defs.raw import raw_asset
+from recsys_assets.defs.raw import RAW, raw_asset
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.schedules import nightly_schedule
 from recsys_assets.defs.signals import signals_asset
@@ -32,18 +32,18 @@ Asset = dg.AssetsDefinition | dg.AssetChecksDefinition
 
 
 def build_definitions(
-    settings: Settings | None = None, *, rows: Sequence[TargetSettings] | None = None
+    settings: Settings | None = None, *, rows: Sequence[TargetSettings] | None = None, raw: dg.AssetKey = RAW
 ) -> dg.Definitions:
-    """Return a fresh graph of every target, or of `rows` only.
+    """Return a fresh graph of every target, or of `rows` only, whose raw asset has the key `raw`.
 
     The configuration is read from $RECSYS_CONFIG or ./recsys.toml when none is given.
     """
     settings = settings or load_settings()
     rows = rows or settings.targets
-    parts = [part for row in rows for part in target_parts(settings, row)]
-    jobs = [target_job(settings, row) for row in rows]
+    parts = [part for row in rows for part in target_parts(settings, row, raw=raw)]
+    jobs = [target_job(settings, row, raw=raw) for row in rows]
     return dg.Definitions(
-        assets=[raw_asset(settings), *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition))],
+        assets=[raw_asset(settings, raw), *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition))],
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
         jobs=[all_targets_job(rows), *jobs, *operation_jobs(settings)],
         schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],
@@ -63,13 +63,13 @@ def build_definitions(
     )
 
 
-def target_parts(settings: Settings, row: TargetSettings) -> list[Asset]:
+def target_parts(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> list[Asset]:
     """Return every asset and check of one target."""
     kinds = [find_kind(name) for name in settings.artifacts.kinds]
     built = [artifact_asset(settings, row, kind, read_params(settings, row, kind.name)) for kind in kinds]
     checks = [_artifact_check(settings, row, kind.name) for kind in kinds]
     return [
-        canonical_asset(settings, row),
+        canonical_asset(settings, row, raw=raw),
         _canonical_check(settings, row),
         *built,
         *(import_asset(settings, row, kind) for kind in settings.imports_for(row)),

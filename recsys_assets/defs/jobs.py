@@ -16,11 +16,11 @@ from recsys_assets.defs.raw import RAW
 BUILD_ALL = "build_all"
 
 
-def target_job(settings: Settings, row: TargetSettings) -> UnresolvedAssetJobDefinition:
+def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> UnresolvedAssetJobDefinition:
     """Return the job that builds, gates and ships one day of one target."""
     return dg.define_asset_job(
         job_name(row),
-        selection=(dg.AssetSelection.assets(RAW) | dg.AssetSelection.groups(group_name(row))) - freshness_checks([row]),
+        selection=(dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(group_name(row))) - freshness_checks([row]),
         description=f"Build, gate and ship one day of {row.target}.",
         tags=run_tags(row, priority=settings.automation_for(row).priority),
     )

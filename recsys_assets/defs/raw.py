@@ -1,4 +1,7 @@
-"""The raw asset: one partition a day for all targets, so that a file is parsed once however many share it."""
+"""The raw asset: one partition a day for all targets, so that a file is parsed once however many share it.
+
+Each code location has one under a key of its own: Dagster knows an asset by its key, whatever location it is in.
+"""
 
 from collections.abc import Iterator
 from time import perf_counter
@@ -16,13 +19,14 @@ from recsys_assets.errors import NoInputError
 from recsys_assets.stages.raw import RawDay, build_raw
 
 RAW = dg.AssetKey("raw")
+"""The key where all targets stand in one code location."""
 
 
-def raw_asset(settings: Settings) -> dg.AssetsDefinition:
+def raw_asset(settings: Settings, key: dg.AssetKey = RAW) -> dg.AssetsDefinition:
     """Return the raw asset; a day without a file is skipped, seen as an observation, and stops nothing else."""
 
     @dg.asset(
-        key=RAW,
+        key=key,
         group_name="raw",
         partitions_def=daily_partitions(settings.partitions),
         output_required=False,
@@ -36,7 +40,7 @@ def raw_asset(settings: Settings) -> dg.AssetsDefinition:
             try:
                 day = build_raw(store.store, settings, day_of(context))
             except NoInputError as error:
-                skipped(context, RAW, error)
+                skipped(context, key, error)
                 return
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(day.digest),
