@@ -11,7 +11,7 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.metadata import markdown_table, numbers
-from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
+from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name, owner
 from recsys_assets.defs.partitions import daily_partitions, day_of, rolling_window
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.spark import SparkResource
@@ -28,6 +28,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         partitions_def=daily_partitions(settings.partitions),
         kinds={"json", "numba"},
         owners=list(settings.owners),
+        metadata=owner(row),
         tags=asset_tags(row) | {"recsys/kind": kind.name},
         description=kind.description,
     )

@@ -10,27 +10,27 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.metadata import markdown_table, numbers
-from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name
+from recsys_assets.defs.naming import CANONICAL, asset_key, asset_tags, group_name, owner
 from recsys_assets.defs.outcomes import skipped
 from recsys_assets.defs.partitions import daily_partitions, day_of
-from recsys_assets.defs.raw import RAW
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.errors import NoInputError
 from recsys_assets.stages.canonical import build_canonical
 
 
-def canonical_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the canonical asset; a day without events for the target is skipped and leaves what is live alone."""
+def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> dg.AssetsDefinition:
+    """Return the canonical asset, after `raw`; a day without events for the target is skipped, what is live stays."""
     key = asset_key(row, CANONICAL)
 
     @dg.asset(
         key=key,
         group_name=group_name(row),
-        deps=[RAW],
+        deps=[raw],
         partitions_def=daily_partitions(settings.partitions),
         output_required=False,
         kinds={"polars", "parquet"},
         owners=list(settings.owners),
+        metadata=owner(row),
         tags=asset_tags(row),
         description=f"Events of {row.target}: trimmed, of this day only, exact duplicates dropped, in one total order.",
     )

@@ -10,7 +10,7 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.checks import gate_check
 from recsys_assets.defs.metadata import markdown_table, numbers
-from recsys_assets.defs.naming import asset_key, asset_tags, group_name
+from recsys_assets.defs.naming import asset_key, asset_tags, group_name, owner
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.stages.imported import import_day, judge_import
@@ -26,6 +26,7 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
         partitions_def=daily_partitions(settings.partitions),
         kinds={rules.form},
         owners=list(settings.owners),
+        metadata=owner(row),
         tags=asset_tags(row) | {"recsys/kind": kind},
         description=f"Built elsewhere: a {rules.format.value} file a day, dropped at {rules.path}.",
     )

@@ -13,7 +13,7 @@ from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.checks import check_result, whole_check_specs
 from recsys_assets.defs.freshness import freshness_policy
 from recsys_assets.defs.metadata import markdown_table, numbers
-from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name, publish_pool
+from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name, owner, publish_pool
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
@@ -40,6 +40,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         partitions_def=daily_partitions(settings.partitions),
         kinds={"json"},
         owners=list(settings.owners),
+        metadata=owner(row),
         tags=asset_tags(row),
         pool=publish_pool(row),
         freshness_policy=freshness_policy(settings, row),

@@ -6,6 +6,8 @@ from recsys_assets.config.target import TargetSettings
 
 MANIFEST = "manifest"
 CANONICAL = "canonical"
+TARGET_TAG = "recsys/target"
+TENANT_TAG = "recsys/tenant"
 
 
 def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:
@@ -40,9 +42,14 @@ def publish_pool(row: TargetSettings) -> str:
 
 def run_tags(row: TargetSettings, *, priority: int) -> dict[str, str]:
     """Return the tags by which the run queue orders and limits the runs of a target's job."""
-    return {"recsys/target": str(row.target), "recsys/tenant": row.tenant, "dagster/priority": str(priority)}
+    return owner(row) | {"dagster/priority": str(priority)}
+
+
+def owner(row: TargetSettings) -> dict[str, str]:
+    """Return whose an asset is: its metadata says it, since the tags of assets cannot hold every name."""
+    return {TARGET_TAG: str(row.target), TENANT_TAG: row.tenant}
 
 
 def asset_tags(row: TargetSettings) -> dict[str, str]:
     """Return the tags that select a target's assets in the UI and in selections."""
-    return {"recsys/target": slug(row)[:63]}
+    return {TARGET_TAG: slug(row)[:63]}

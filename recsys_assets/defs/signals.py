@@ -9,7 +9,7 @@ import dagster as dg
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import numbers
-from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name
+from recsys_assets.defs.naming import MANIFEST, asset_key, asset_tags, group_name, owner
 from recsys_assets.defs.outcomes import told_to_dagster
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
@@ -30,6 +30,7 @@ def signals_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinitio
         partitions_def=daily_partitions(settings.partitions),
         kinds={"postgres"},
         owners=list(settings.owners),
+        metadata=owner(row),
         tags=asset_tags(row),
         description=f"The artifacts of {row.target} as rows of a database: one transaction a day.",
     )

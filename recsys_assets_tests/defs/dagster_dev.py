@@ -16,7 +16,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
-LOCATION = "recsys_assets"
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ class DagsterDev:
 
 
 @contextmanager
-def dagster_dev(home, config, **environment):
-    """Start it on an initialised DAGSTER_HOME, wait until the code location is loaded, and end every process of it."""
+def dagster_dev(home, config, workspace, **environment):
+    """Start it on an initialised DAGSTER_HOME, wait until all locations are loaded, and end every process of it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = home / "dev.log"
     names = {"DAGSTER_HOME": str(home), "RECSYS_CONFIG": str(config), "PYTHONWARNINGS": "ignore"}
-    command = [str(Path(sys.executable).parent / "dagster"), "dev", "--workspace", str(ROOT / "workspace.yaml")]
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "--workspace", str(workspace)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
@@ -67,7 +66,7 @@ def dagster_dev(home, config, **environment):
         )
     dev = DagsterDev(f"http://127.0.0.1:{port}", log)
     try:
-        dev.until(lambda: _is_loaded(dev), seconds=START_SECONDS, what="the code location is loaded")
+        dev.until(lambda: _is_loaded(dev), seconds=START_SECONDS, what="the code locations are loaded")
         yield dev
     finally:
         _end(process)
@@ -92,10 +91,11 @@ def _is_loaded(dev):
         entries = dev.ask(query)["workspaceOrError"]["locationEntries"]
     except (urllib.error.URLError, ConnectionError):
         return False
-    found = entries[0]["locationOrLoadError"] if entries else None
-    if found and found["__typename"] == "PythonError":
-        raise RuntimeError(found["message"])
-    return bool(found)
+    loaded = [entry["locationOrLoadError"] for entry in entries]
+    for one in loaded:
+        if one and one["__typename"] == "PythonError":
+            raise RuntimeError(one["message"])
+    return bool(loaded) and all(loaded)
 
 
 def _end(process):

@@ -1,16 +1,17 @@
-"""The whole thing as people run it: `dagster dev` with the project's dagster.yaml, seen and steered by GraphQL."""
+"""The whole thing as people run it: `dagster dev` on two code locations, seen and steered by GraphQL alone."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
+from recsys_assets.cli.main import recsys_assets
 from recsys_assets.identity import Target
 from recsys_assets.stages.freshness import freshness
-from recsys_assets_tests.defs.dagster_dev import LOCATION, dagster_dev, open_home
+from recsys_assets_tests.defs.dagster_dev import dagster_dev, open_home
 from recsys_assets_tests.small_shop import CART, HOME, day_lines, open_shop
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 RUNS = """query Runs($tags: [ExecutionTag!]!) { runsOrError(filter: {tags: $tags}) { ... on Runs { results {
   runId status startTime endTime tags { key value } } } } }"""
@@ -18,7 +19,9 @@ CHECK = """query Check($key: AssetKeyInput!) { assetCheckExecutions(assetKey: $k
   evaluation { success description metadataEntries { label ... on TextMetadataEntry { text } } } } }"""
 BADGE = """query Badge($key: AssetKeyInput!) { assetNodes(assetKeys: [$key]) {
   freshnessStatusInfo { freshnessStatus } } }"""
-GROUPS = "{ assetNodes { groupName } }"
+GROUPS = "{ assetNodes { groupName assetKey { path } repository { location { name } } } }"
+COLLISIONS = """query Collisions($keys: [AssetKeyInput!]!) { assetNodeDefinitionCollisions(assetKeys: $keys) {
+  assetKey { path } } }"""
 BACKFILL = """mutation Backfill($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -50,6 +53,8 @@ settled_minutes = 0
 
 
 SMALL = Target("small", "home")
+FIRST_SLICE, SECOND_SLICE = "part_1_of_2", "part_2_of_2"
+SLICES = {CART: FIRST_SLICE, HOME: SECOND_SLICE, SMALL: SECOND_SLICE}
 
 
 def ago(days):
@@ -81,9 +86,10 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dev(shop):
-    with dagster_dev(
-        shop.folder / "home", shop.folder / "recsys.toml", FRESHNESS_DAEMON_INTERVAL_SECONDS="5"
-    ) as running:
+    config, workspace = shop.folder / "recsys.toml", shop.folder / "workspace.yaml"
+    words = ["workspace", "--config", str(config), "--locations", "2", "--output", str(workspace)]
+    assert recsys_assets.main(words, standalone_mode=False) == 0
+    with dagster_dev(shop.folder / "home", config, workspace, FRESHNESS_DAEMON_INTERVAL_SECONDS="5") as running:
         yield running
 
 
@@ -116,8 +122,12 @@ def verdict(dev, target):
     return found[0]["evaluation"] if found else None
 
 
+def location(slice_name):
+    return f"recsys_assets_{slice_name.removeprefix('part_')}"
+
+
 def launch(dev, job, *, config=None, day=None):
-    selector = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "jobName": job}
+    selector = {"repositoryLocationName": location(SECOND_SLICE), "repositoryName": "__repository__", "jobName": job}
     tags = [{"key": "dagster/partition", "value": str(day)}] if day else []
     params = {"selector": selector, "runConfigData": config or {}, "executionMetadata": {"tags": tags}}
     answer = dev.ask(LAUNCH, params=params)["launchRun"]
@@ -128,6 +138,16 @@ def launch(dev, job, *, config=None, day=None):
 def ended(dev, run):
     status = dev.ask(RUN, id=run)["runOrError"]["status"]
     return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
+
+
+def test_two_locations_are_one_graph_in_which_no_key_stands_twice(dev):
+    nodes = dev.ask(GROUPS)["assetNodes"]
+    keys = [tuple(node["assetKey"]["path"]) for node in nodes]
+    assert len(set(keys)) == len(keys)
+    assert dev.ask(COLLISIONS, keys=[node["assetKey"] for node in nodes])["assetNodeDefinitionCollisions"] == []
+    found = {key: node["repository"]["location"]["name"] for key, node in zip(keys, nodes, strict=True)}
+    for target, part in SLICES.items():
+        assert found["raw", part] == found[target.tenant, target.surface, "manifest"] == location(part)
 
 
 def test_a_tick_of_the_schedule_builds_and_ships_the_day_before(dev, shop):
@@ -159,7 +179,7 @@ def test_the_badge_turns_red_after_a_silence_and_stays_green_where_the_schedule_
 
 def test_a_new_row_is_a_new_group_after_a_reload(dev, shop):
     configure(shop, more='[[targets]]\ntenant = "new"\nsurface = "home"\n')
-    dev.ask(RELOAD, name=LOCATION)
+    dev.ask(RELOAD, name=location(SECOND_SLICE))
     dev.until(
         lambda: "new/home" in {node["groupName"] for node in dev.ask(GROUPS)["assetNodes"]},
         seconds=60,
@@ -168,14 +188,14 @@ def test_a_new_row_is_a_new_group_after_a_reload(dev, shop):
 
 
 def test_f33_a_backfill_of_old_days_ships_none_of_them_and_lets_the_small_tenant_pass(dev, shop):
-    before = shop.live(HOME)
-    days = [ago(back) for back in range(6, 3, -1)]
+    """One backfill over both locations: each day is a run in each, tagged by its tenant as a nightly run is."""
+    before = [shop.live(target) for target in (HOME, CART)]
+    days = [ago(back) for back in (5, 4)]
     for day in days:
-        write(shop, day, HOME)
-    assets = [
-        {"path": ["raw"]},
-        *({"path": ["shop", "home", name]} for name in ("canonical", "popularity", "manifest")),
-    ]
+        write(shop, day, HOME)  # and none of the other, which is skipped: its sensor would start the same days
+    names = ("canonical", "popularity", "manifest")
+    assets = [{"path": ["raw", part]} for part in (FIRST_SLICE, SECOND_SLICE)]
+    assets += [{"path": [target.tenant, target.surface, name]} for target in (HOME, CART) for name in names]
     params = {"assetSelection": assets, "partitionNames": [str(day) for day in days]}
     backfill = dev.ask(BACKFILL, params=params)["launchPartitionBackfill"]["backfillId"]
     dev.until(lambda: runs(dev, dagster__backfill=backfill), seconds=90, what="the backfill has begun")
@@ -183,11 +203,14 @@ def test_f33_a_backfill_of_old_days_ships_none_of_them_and_lets_the_small_tenant
 
     def over():
         found = runs(dev, dagster__backfill=backfill)
-        return len(found) == len(days) and all(run["endTime"] for run in found) and found
+        return len(found) == 2 * len(days) and all(run["endTime"] for run in found) and found
 
-    found = dev.until(over, seconds=150, what="the backfill is over")
+    found = dev.until(over, seconds=300, what="the backfill is over")
     assert {run["status"] for run in found} == {"SUCCESS"}
-    assert shop.live(HOME) == before
+    assert [shop.live(target) for target in (HOME, CART)] == before
+    tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in found]
+    assert {tag["recsys/tenant"] for tag in tags} == {"shop"}
+    assert sorted(tag["recsys/target"] for tag in tags) == ["shop/cart", "shop/cart", "shop/home", "shop/home"]
     (passed,) = [run for run in runs(dev, recsys__tenant="small") if run["runId"] == small]
     assert passed["startTime"] < max(run["startTime"] for run in found)
 
