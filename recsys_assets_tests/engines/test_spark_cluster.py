@@ -8,6 +8,7 @@ import pytest
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.engines.engine import Finished
 from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets.engines.spark_files import ArrowFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import EngineUnavailableError
 from recsys_assets_tests.artifacts.event_rows import events_of, row
@@ -20,11 +21,15 @@ CONF = {**LIGHT, "spark.executor.memory": "512m", "spark.executor.cores": "1"}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory, s3_server):
+    """Its machines know the bucket and its key by their environment, as they would by a role."""
     need_java()
-    started = start_cluster(tmp_path_factory.mktemp("spark"), workers=2)
-    yield started
-    started.stop()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in s3_server.environment().items():
+            environment.setenv(name, value)
+        started = start_cluster(tmp_path_factory.mktemp("spark"), workers=2)
+        yield started
+        started.stop()
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +61,27 @@ class Watched(SparkEngine):
 
 
 @pytest.mark.parametrize("kind", OF_ALL)
-def test_a_cluster_gives_the_version_of_the_kernel(spark, kind, tmp_path):
+def test_a_cluster_gives_the_version_of_the_kernel_from_a_bucket_to_a_bucket(cluster, s3_server, kind):
     golden = find_case("edge")
     source, params = golden.source(kind), golden.params(kind)
-    made = on_engine(spark, kind, [source], params, tmp_path, target=golden.target, window=golden.window)
+    engine = SparkEngine(SparkCluster(master=cluster.url, conf=CONF), files=ArrowFiles())
+    bucket = f"s3://{s3_server.bucket}/{s3_server.new_prefix()}"
+    made = on_engine(engine, kind, [source], params, bucket, target=golden.target, window=golden.window)
     assert made == by_kernel(kind, source, params, target=golden.target, window=golden.window)
     assert made.blob.ref.version == golden.case["versions"][kind]
+
+
+def test_no_key_of_the_bucket_stands_in_a_plan_a_setting_or_a_log(cluster, spark, s3_server):
+    told = SparkCluster(master=cluster.url, conf=CONF)
+    session = connect(told)
+    days = ArrowFiles().scan_days(session, [f"s3://{s3_server.bucket}/none.parquet"], ["item_id"])
+    plan = days._jdf.queryExecution().toString()
+    with pytest.raises(EngineUnavailableError, match=r"none\.parquet") as lost, spark._told():
+        days.collect()
+    logs = "".join(file.read_text(errors="replace") for file in cluster.folder.rglob("*") if file.is_file())
+    everything = [plan, str(lost.value), str(session.sparkContext.getConf().getAll()), logs]
+    assert all(s3_server.secret_key not in text for text in everything)
+    assert "FileNotFoundError" in logs
 
 
 def test_a_skewed_session_is_left_out_and_counted_as_the_kernel_does(spark, crowd, tmp_path):
