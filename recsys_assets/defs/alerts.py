@@ -1,63 +1,29 @@
-"""Who is told without asking: a webhook of failed runs and of targets that turn stale, Prometheus of every run."""
+"""Who is told of runs without asking: the webhook of those that fail, Prometheus of every one that ends."""
 
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import dagster as dg
-import msgspec
 
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
-from recsys_assets.defs.naming import slug
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.defs.webhook import MAX_TOLD, WEBHOOK, is_wanted, post
 from recsys_assets.stages.build_metrics import RunEnd
-from recsys_assets.stages.freshness import freshness
 from recsys_assets.stages.telling_prometheus import tell_prometheus
 
-WEBHOOK = "RECSYS_WEBHOOK_URL"
-TARGETS_A_TICK = 100
-MAX_TOLD = 2000  # characters of an error
-_SECONDS = 10
 _TARGET, _PARTITION = "recsys/target", "dagster/partition"
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """Which target comes next, and the cause that was told last of each; None: that it is fresh."""
-
-    next: int = 0
-    told: Mapping[str, str | None] = msgspec.field(default_factory=dict)
 
 
 def alert_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> list[dg.SensorDefinition]:
     """Return the sensors; each runs from the first load on where there is somebody to tell."""
-    return [_run_failure_sensor(), _freshness_alerts(settings, rows), *_metrics_sensors(settings, rows)]
-
-
-def post(document: Mapping[str, object]) -> None:
-    """Send one JSON document to the webhook that $RECSYS_WEBHOOK_URL names; `text` in it is what chats show.
-
-    Raises `dg.Failure` when nobody takes it, so that the tick is red and says why.
-    """
-    url = os.environ.get(WEBHOOK, "")
-    if not url.startswith(("http://", "https://")):
-        raise dg.Failure(f"{WEBHOOK} must begin with http:// or https://")
-    request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
-    try:
-        with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
-            return
-    except (URLError, TimeoutError) as error:
-        # The address is a secret of many services, so it is not told.
-        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {error}") from error
+    return [_run_failure_sensor(), *_metrics_sensors(settings, rows)]
 
 
 def _run_failure_sensor() -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="run_failure_webhook",
-        default_status=_running(bool(os.environ.get(WEBHOOK))),
+        default_status=_running(is_wanted()),
         description=f"Tell the webhook of ${WEBHOOK} of every run that fails.",
     )
     def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
@@ -78,44 +44,6 @@ def _run_failure_sensor() -> dg.SensorDefinition:
         )
 
     return run_failure_webhook
-
-
-def _freshness_alerts(settings: Settings, rows: Sequence[TargetSettings]) -> dg.SensorDefinition:
-    @dg.sensor(
-        name="freshness_webhook",
-        minimum_interval_seconds=60,
-        default_status=_running(bool(os.environ.get(WEBHOOK))),
-        description=f"Tell the webhook of ${WEBHOOK} when a target turns stale, why, and when it is fresh again.",
-    )
-    def freshness_webhook(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult:
-        cursor = msgspec.json.decode(context.cursor, type=Cursor) if context.cursor else Cursor()
-        chosen = [rows[(cursor.next + n) % len(rows)] for n in range(min(TARGETS_A_TICK, len(rows)))]
-        now, told = datetime.now(UTC), dict(cursor.told)
-        outcome = f"{len(chosen)} target(s) looked at"
-        for row in chosen:
-            found = freshness(store.store, settings, row, now=now)
-            cause = None if found.fresh else found.cause.value
-            if cause == told.get(slug(row)):
-                continue
-            try:
-                post(_freshness_document(row, cause, found.why))
-            except dg.Failure as error:
-                # The tick must not fail: its cursor would be lost, and what was told would be told again.
-                outcome = str(error.description)
-                context.log.exception("the webhook does not answer")
-                break
-            told[slug(row)] = cause
-        following = Cursor((cursor.next + len(chosen)) % len(rows), told)
-        return dg.SensorResult(skip_reason=outcome, cursor=msgspec.json.encode(following).decode())
-
-    return freshness_webhook
-
-
-def _freshness_document(row: TargetSettings, cause: str | None, why: str) -> dict[str, object]:
-    word = "is stale" if cause else "is fresh again"
-    event = "target_stale" if cause else "target_fresh"
-    text = f"{row.target} {word}: {why}"[:MAX_TOLD]
-    return {"event": event, "text": text, "target": str(row.target), "cause": cause, "why": why[:MAX_TOLD]}
 
 
 def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iterator[dg.SensorDefinition]:

@@ -1,7 +1,8 @@
-"""Freshness in the UI: a check on data time per manifest, evaluated without a run: it turns red when none runs."""
+"""Freshness: a check on data time per manifest, evaluated without a run: it turns red when none runs, and is told."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from logging import Logger
 
 import dagster as dg
 import msgspec
@@ -12,6 +13,7 @@ from recsys_assets.defs.metadata import Metadata, numbers
 from recsys_assets.defs.naming import MANIFEST, asset_key, slug
 from recsys_assets.defs.resources import StoreResource
 from recsys_assets.defs.turns import in_turn
+from recsys_assets.defs.webhook import MAX_TOLD, is_wanted, post
 from recsys_assets.manifest.staleness import Freshness
 from recsys_assets.stages.freshness import freshness
 
@@ -30,10 +32,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Which target comes next, and what was recorded last of each."""
+    """Which target comes next, what was recorded last of each, and what the webhook took last."""
 
     next: int = 0
     told: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
+    alerted: Mapping[str, str | None] = msgspec.field(default_factory=dict)  # the cause; None: that it is fresh
 
 
 def freshness_policy(settings: Settings, row: TargetSettings) -> dg.FreshnessPolicy:
@@ -62,7 +65,10 @@ def freshness_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDe
 
 
 def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.SensorDefinition:
-    """Return the sensor that evaluates the checks of all targets; it runs from the first load on."""
+    """Return the sensor that evaluates the checks of all targets; it runs from the first load on.
+
+    Where there is a webhook it is told by the same look: of a target that turns stale, and that is fresh again.
+    """
 
     @dg.sensor(
         name=SENSOR,
@@ -75,13 +81,14 @@ def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.S
         chosen, following = in_turn(rows, start=cursor.next)
         now = datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in chosen}
+        alerted, fault = _alert(found, cursor.alerted, context.log)
         news = {name: one for name, one in found.items() if _is_news(cursor.told.get(name), one[1], now=now)}
         told = {**cursor.told, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
-            skip_reason=f"{len(stale)} of {len(found)} target(s) stale {', '.join(stale[:10])}".strip(),
-            cursor=msgspec.json.encode(Cursor(following, told)).decode(),
+            skip_reason=f"{len(stale)} of {len(found)} target(s) stale {', '.join(stale[:10])} {fault}".strip(),
+            cursor=msgspec.json.encode(Cursor(following, told, alerted)).decode(),
         )
 
     return watch_freshness
@@ -99,6 +106,34 @@ def freshness_metadata(found: Freshness) -> Metadata:
             "max_age_hours": found.max_age_hours,
         }
     )
+
+
+def _alert(
+    found: Mapping[str, tuple[TargetSettings, Freshness]], alerted: Mapping[str, str | None], log: Logger
+) -> tuple[dict[str, str | None], str]:
+    """Tell the webhook what changed, and return what it has taken by now, and why it did not take the rest.
+
+    It fails no tick: the cursor would be lost, and what was told would be told again.
+    """
+    taken = dict(alerted)
+    for name, (row, one) in found.items() if is_wanted() else ():
+        cause = None if one.fresh else one.cause.value
+        if cause == taken.get(name):
+            continue
+        try:
+            post(_alert_of(row, cause, one.why))
+        except dg.Failure as error:
+            log.exception("the webhook does not answer")
+            return taken, str(error.description)
+        taken[name] = cause
+    return taken, ""
+
+
+def _alert_of(row: TargetSettings, cause: str | None, why: str) -> dict[str, object]:
+    word = "is stale" if cause else "is fresh again"
+    event = "target_stale" if cause else "target_fresh"
+    text = f"{row.target} {word}: {why}"[:MAX_TOLD]
+    return {"event": event, "text": text, "target": str(row.target), "cause": cause, "why": why[:MAX_TOLD]}
 
 
 def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluation:

@@ -8,8 +8,10 @@ import dagster as dg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from recsys_assets.defs.alerts import WEBHOOK, alert_sensors
+from recsys_assets.defs.alerts import alert_sensors
+from recsys_assets.defs.freshness import SENSOR, freshness_sensor
 from recsys_assets.defs.resources import StoreResource
+from recsys_assets.defs.webhook import WEBHOOK
 from recsys_assets.stages.exposition import HELP
 from recsys_assets.stages.telling_prometheus import tell_prometheus
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
@@ -57,7 +59,9 @@ def address(inbox):
 
 
 def sensor(shop, name):
-    return next(one for one in alert_sensors(shop.settings, shop.settings.targets) if one.name == name)
+    rows = shop.settings.targets
+    known = [*alert_sensors(shop.settings, rows), freshness_sensor(shop.settings, rows)]
+    return next(one for one in known if one.name == name)
 
 
 def store(shop):
@@ -108,7 +112,7 @@ def test_a_webhook_that_refuses_makes_the_tick_red_and_keeps_its_address_secret(
 
 def test_a_target_that_turns_stale_is_told_once_and_again_when_its_cause_changes(shop, inbox, monkeypatch):
     monkeypatch.setenv(WEBHOOK, address(inbox))
-    chosen = sensor(shop, "freshness_webhook")
+    chosen = sensor(shop, SENSOR)
 
     def tick(cursor):
         context = dg.build_sensor_context(instance=shop.instance, cursor=cursor, resources=store(shop))
@@ -122,16 +126,31 @@ def test_a_target_that_turns_stale_is_told_once_and_again_when_its_cause_changes
     ]
     assert tick(cursor) == cursor
     assert len(inbox.received) == 2
+    shop.store.put("registry/hold/shop/home/hold.json", b"{")
+    tick(cursor)
+    assert [json.loads(body)["cause"] for _, body in inbox.received[2:]] == ["damaged"]
+
+
+def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_told(shop, monkeypatch):
+    monkeypatch.delenv(WEBHOOK, raising=False)
+    context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
+    found = sensor(shop, SENSOR).evaluate_tick(context)
+    assert len(found.asset_events) == 2
+    assert json.loads(found.cursor)["alerted"] == {}
 
 
 def test_what_the_webhook_did_not_take_is_told_at_the_next_tick(shop, inbox, monkeypatch):
     monkeypatch.setenv(WEBHOOK, address(inbox))
     inbox.refuses = True
-    chosen = sensor(shop, "freshness_webhook")
+    chosen = sensor(shop, SENSOR)
     context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
     found = chosen.evaluate_tick(context)
     assert "503" in found.skip_message
-    assert json.loads(found.cursor)["told"] == {}
+    assert json.loads(found.cursor)["alerted"] == {}
+    assert len(json.loads(found.cursor)["told"]) == len(found.asset_events) == 2, "what the UI shows needs no webhook"
+    inbox.refuses = False
+    chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor, resources=store(shop)))
+    assert len(inbox.received) == 1 + 2
 
 
 def test_the_sensors_run_only_where_there_is_somebody_to_tell(shop, monkeypatch):
@@ -146,7 +165,7 @@ def test_the_sensors_run_only_where_there_is_somebody_to_tell(shop, monkeypatch)
     assert running() == {"metrics_of_success", "metrics_of_failure"}
     shop.configure()
     monkeypatch.setenv(WEBHOOK, "http://127.0.0.1:1/")
-    assert running() == {"run_failure_webhook", "freshness_webhook"}
+    assert running() == {"run_failure_webhook"}
 
 
 def test_a_run_that_ships_is_told_with_age_rows_bytes_seconds_and_verdicts(shop):

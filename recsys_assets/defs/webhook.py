@@ -1,0 +1,35 @@
+"""The webhook: one JSON document an alert, sent to the address that the environment names."""
+
+import json
+import os
+from collections.abc import Mapping
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import dagster as dg
+
+WEBHOOK = "RECSYS_WEBHOOK_URL"
+MAX_TOLD = 2000  # characters of an error
+_SECONDS = 10
+
+
+def is_wanted() -> bool:
+    """Tell whether there is somebody to tell."""
+    return bool(os.environ.get(WEBHOOK))
+
+
+def post(document: Mapping[str, object]) -> None:
+    """Send one JSON document to the webhook that $RECSYS_WEBHOOK_URL names; `text` in it is what chats show.
+
+    Raises `dg.Failure` when nobody takes it, so that the tick is red and says why.
+    """
+    url = os.environ.get(WEBHOOK, "")
+    if not url.startswith(("http://", "https://")):
+        raise dg.Failure(f"{WEBHOOK} must begin with http:// or https://")
+    request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
+    try:
+        with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
+            return
+    except (URLError, TimeoutError) as error:
+        # The address is a secret of many services, so it is not told.
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {error}") from error
