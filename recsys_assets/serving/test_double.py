@@ -4,14 +4,17 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, Final
+
+from msgspec import structs
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.manifest.blob import ZEROED_BUILD
 from recsys_assets.manifest.candidate import CANONICAL, Requirement
-from recsys_assets.manifest.documents import Build, CanonicalRecord, Input, StagedArtifact
+from recsys_assets.manifest.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
 from recsys_assets.manifest.encoding import encode
 from recsys_assets.manifest.journal import Actor, Clock
 from recsys_assets.manifest.layout import (
@@ -23,8 +26,10 @@ from recsys_assets.manifest.layout import (
     staged_key,
 )
 from recsys_assets.manifest.publish import Outcome, publish
+from recsys_assets.manifest.shards import Shard, make_index
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
+from recsys_assets.sharding import shard_of
 from recsys_assets.storage.store import ObjectStore
 
 DAY: Final = date(2026, 1, 1)
@@ -43,6 +48,7 @@ def publish_fixture(
     surface: str,
     artifacts: Mapping[str, Rows],
     *,
+    shards: Mapping[str, int] | None = None,
     day: date = DAY,
     now: Clock = lambda: datetime.now(UTC),
 ) -> Outcome:
@@ -50,13 +56,18 @@ def publish_fixture(
 
     `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
     `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
-    the pipeline sorts them. The day before the live release's does not ship, as in earnest. Raises
-    `ConfigurationError` for a kind that is not known.
+    the pipeline sorts them. A kind that `shards` gives a number is parted into so many, and has no single object. The
+    day before the live release does not ship, as in earnest. Raises `ConfigurationError` for a kind that is unknown.
     """
     target = Target(tenant, surface)
     used = _put_canonical_day(store, target, day, content=json.dumps(artifacts, sort_keys=True))
     for kind, rows in artifacts.items():
-        _put_artifact(store, target, day, _encoded(target, kind, Window(day, day), rows), kind=kind, used=used)
+        count = (shards or {}).get(kind)
+        put = _put_artifact if count is None else partial(_put_shards, count=count)
+        staged = put(store, target, Window(day, day), kind, rows)
+        staged = structs.replace(staged, inputs=(used,))
+        store.put(staged_key(target, day, kind), encode(staged))
+        store.put(staged_gates_key(target, day, kind), encode(_report(kind, staged.ref.version)))
     return publish(
         store,
         target,
@@ -87,22 +98,32 @@ def _encoded(target: Target, kind: str, window: Window, rows: Rows) -> tuple[byt
     return head + build.encode(), version
 
 
-def _put_artifact(
-    store: ObjectStore, target: Target, day: date, encoded: tuple[bytes, str], *, kind: str, used: Input
-) -> None:
-    data, version = encoded
+def _put_artifact(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> StagedArtifact:
+    return _staged(_put_blob(store, target, window, kind, rows), window)
+
+
+def _put_shards(
+    store: ObjectStore, target: Target, window: Window, kind: str, rows: Any, *, count: int
+) -> StagedArtifact:
+    """Put each row into the shard that its key's hash names, and the index over all of them."""
+    parts: list[Rows] = [{key: rows[key] for key in rows if shard_of(key, count) == n} for n in range(count)]
+    refs = tuple(_put_blob(store, target, window, kind, part) for part in parts)
+    listed = [Shard.of(ref, rows=len(part)) for ref, part in zip(refs, parts, strict=True)]
+    ref, data = make_index(target, kind, window, key=FORMS[kind].key, shards=listed, whole=None)
+    store.put(blob_key(target, ref.kind, ref.version), data)
+    return structs.replace(_staged(ref, window), shards=Shards(refs=refs))
+
+
+def _put_blob(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> ArtifactRef:
+    data, version = _encoded(target, kind, window, rows)
     prove(target, kind, version, data, name=f"the fixture of {kind}")  # no test shall stand on what no reader takes
     store.put(blob_key(target, kind, version), data)
-    staged = StagedArtifact(
-        ref=ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest()),
-        window_first=day.isoformat(),
-        window_last=day.isoformat(),
-        inputs=(used,),
-        facts={},
-        build=_BUILD,
-    )
-    store.put(staged_key(target, day, kind), encode(staged))
-    store.put(staged_gates_key(target, day, kind), encode(_report(kind, version)))
+    return ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _staged(ref: ArtifactRef, window: Window) -> StagedArtifact:
+    first, last = window.first.isoformat(), window.last.isoformat()
+    return StagedArtifact(ref=ref, window_first=first, window_last=last, inputs=(), facts={}, build=_BUILD)
 
 
 def _put_canonical_day(store: ObjectStore, target: Target, day: date, *, content: str) -> Input:

@@ -14,7 +14,7 @@ from recsys_assets.manifest.restore import restore_pointer
 from recsys_assets.manifest.rollback import roll_back
 from recsys_assets.manifest.roots import Retention
 from recsys_assets.storage.open import open_store
-from recsys_assets_tests.manifest.staging import TARGET, Shop
+from recsys_assets_tests.manifest.staging import KINDS, SHARDED, TARGET, WITH_SHARDS, Shop
 
 ROOT = Path(__file__).parents[2]
 ANN = Actor("ann", "a bad night")
@@ -28,7 +28,7 @@ def now():
 def act(store, action, words=()):
     """Do one action; return what became of it."""
     if action == "ship":
-        return Shop(store, clock=now).publish(int(words[0])).how.value
+        return Shop(store, clock=now, kinds=kinds_of(store)).publish(int(words[0])).how.value
     if action == "roll_back":
         return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).told
     if action == "hold":
@@ -41,6 +41,11 @@ def act(store, action, words=()):
         collection = collect(store, TARGET, by=ANN, now=now, retention=KEEP_TWO, apply=True)
         return f"{len(collection.taken)} taken, {len(collection.emptied)} emptied"
     raise ValueError(action)
+
+
+def kinds_of(store):
+    """What is staged: of shops that deal in shards, these too."""
+    return WITH_SHARDS if any(f"/{SHARDED}.json" in item.key for item in store.list("staging/")) else KINDS
 
 
 def command(root, action, *words):

@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
+from msgspec import UNSET
+
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.manifest.blob import ZEROED_BUILD
 from recsys_assets.manifest.candidate import Requirement
-from recsys_assets.manifest.documents import Build, CanonicalRecord, Input, StagedArtifact
+from recsys_assets.manifest.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
 from recsys_assets.manifest.encoding import encode
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.layout import (
@@ -22,13 +24,16 @@ from recsys_assets.manifest.layout import (
     staged_key,
 )
 from recsys_assets.manifest.publish import publish
+from recsys_assets.manifest.shards import Shard, make_index
 
 TARGET = Target("shop", "home")
 DAY = date(2026, 3, 1)
 KINDS = ("popularity", "cooc")
 POLICY = "p" * 64
 GATES = frozenset({"contract", "size"})
-REQUIREMENTS = {subject: Requirement(POLICY, GATES) for subject in (*KINDS, "canonical")}
+SHARDED = "implicit"  # is staged as three shards and an index
+WITH_SHARDS = (*KINDS, SHARDED)
+REQUIREMENTS = {subject: Requirement(POLICY, GATES) for subject in (*WITH_SHARDS, "canonical")}
 BUILD = Build(run_id="run-1", config="c" * 64, code="0.1.0", libraries={"msgspec": "0.22"})
 BOT = Actor("nightly", "the day's build", "run-1")
 
@@ -111,11 +116,10 @@ def report_of(subject, version, **change):
 def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=()):
     """Put one artifact of a day and its reference."""
     window = Window.ending(on, days=window_days)
-    data, version = artifact(target, kind, window, rows_of(kind, content))
-    ref = ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
-    key = blob_key(target, kind, version)
-    if store.stat(key) is None:
-        store.create(key, data)
+    if kind == SHARDED:
+        ref, shards = put_shards(store, target, kind, window, content)
+    else:
+        ref, shards = put_object(store, target, kind, *artifact(target, kind, window, rows_of(kind, content))), UNSET
     staged = StagedArtifact(
         ref=ref,
         window_first=window.first.isoformat(),
@@ -123,10 +127,28 @@ def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=()):
         inputs=tuple(inputs),
         facts={"rows": 3},
         build=BUILD,
+        shards=shards,
     )
     store.put(staged_key(target, on, kind), encode(staged))
-    store.put(staged_gates_key(target, on, kind), encode(report_of(kind, version)))
+    store.put(staged_gates_key(target, on, kind), encode(report_of(kind, ref.version)))
     return ref
+
+
+def put_object(store, target, kind, data, version):
+    key = blob_key(target, kind, version)
+    if store.stat(key) is None:
+        store.create(key, data)
+    return ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
+
+
+def put_shards(store, target, kind, window, content):
+    """Put three shards of one user each, and their index; with other content only the last shard is another."""
+    users = [[{"user_id": f"u{n}", "items": [{"item_id": "i", "score": 1 + content * (n == 2)}]}] for n in range(3)]
+    refs = [put_object(store, target, kind, *artifact(target, kind, window, rows)) for rows in users]
+    ref, data = make_index(
+        target, kind, window, key="user_id", shards=[Shard.of(one, rows=1) for one in refs], whole=None
+    )
+    return put_object(store, target, ref.kind, data, ref.version), Shards(refs=tuple(refs))
 
 
 def stage_canonical(store, target, on, *, content=0):

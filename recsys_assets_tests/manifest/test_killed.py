@@ -18,7 +18,7 @@ from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.manifest.acting import ANN, ROOT, act, command, now
-from recsys_assets_tests.manifest.staging import TARGET, Shop
+from recsys_assets_tests.manifest.staging import TARGET, WITH_SHARDS, Shop
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def store(request, tmp_path, monkeypatch):
 
 
 def filled(store):
-    shop = Shop(store)
+    shop = Shop(store, kinds=WITH_SHARDS)
     for n in range(4):
         shop.ship(n)
     shop.stage(4)
@@ -189,7 +189,7 @@ def test_a_signal_is_no_worse_than_a_kill(store, name, point):  # F52
 
 @ON_BOTH
 def test_a_publisher_that_was_stopped_before_its_swap_loses_to_who_shipped_meanwhile(store):  # F6
-    shop = Shop(store, clock=now)
+    shop = Shop(store, clock=now, kinds=WITH_SHARDS)
     environment = os.environ | {VARIABLE: "ship.before_swap:STOP"}
     stopped = subprocess.Popen(command(store.root_uri, "ship", "4"), cwd=ROOT, env=environment, stdout=subprocess.PIPE)
     os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
