@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 
 from recsys_assets.artifacts.baskets import Baskets, fill_baskets
 from recsys_assets.artifacts.decay import TODAY, ages_of, weights_by_age
+from recsys_assets.artifacts.event_choice import EventParams
 from recsys_assets.artifacts.grouping import offsets_of
 from recsys_assets.artifacts.neighbor_rows import best_neighbors, new_desk
-from recsys_assets.artifacts.params import KindParams, Promise
+from recsys_assets.artifacts.params import Promise
 from recsys_assets.artifacts.rows import Built, Codes, Numbers, Rows, Shape
 from recsys_assets.artifacts.scored_rows import Scoring, best_scored, new_scored_desk, scoring_of
 from recsys_assets.artifacts.similarity import CODES, Score
@@ -26,7 +27,7 @@ MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out 
 _Block = tuple[Codes, Numbers, Codes, Numbers]  # items, lengths of their lists, neighbours, counts
 
 
-class CoocParams(KindParams):
+class CoocParams(EventParams):
     """Parameters of co-occurrence."""
 
     min_support: int = Field(default=2, ge=1, description="fewest sessions in which two items met")
@@ -56,8 +57,8 @@ class CoocParams(KindParams):
 
     @property
     def native_only(self) -> str:
-        """Scores and ages."""
-        return "score and half_life_days" if self.scored else ""
+        """Scores and ages, and the choice of events."""
+        return " and ".join(filter(None, [super().native_only, "score and half_life_days" if self.scored else ""]))
 
     @property
     def promise(self) -> Promise:

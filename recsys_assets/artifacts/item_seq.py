@@ -5,8 +5,9 @@ from pydantic import Field
 
 from recsys_assets.artifacts.baskets import Baskets, fill_baskets
 from recsys_assets.artifacts.contract_scan import Marks
+from recsys_assets.artifacts.event_choice import EventParams
 from recsys_assets.artifacts.grouping import count_codes, offsets_of
-from recsys_assets.artifacts.params import KindParams, Promise
+from recsys_assets.artifacts.params import Promise
 from recsys_assets.artifacts.rows import Built, Codes, Numbers, Rows, Shape
 from recsys_assets.canonical.events import Events
 
@@ -15,7 +16,7 @@ SHAPE = Shape(body="neighbors", key="item_id", entries="items", member="item_id"
 _Pairs = tuple[Codes, Codes, Numbers]  # items, what came next, in how many sessions; by item, then by what came next
 
 
-class ItemSeqParams(KindParams):
+class ItemSeqParams(EventParams):
     """Parameters of item sequences."""
 
     min_support: int = Field(default=2, ge=1, description="fewest sessions in which the one came right after the other")

@@ -1,11 +1,12 @@
 """One kind of artifact as a row of the table: what this package's own kinds and those of other packages are made of."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
+from recsys_assets.artifacts.event_choice import EventParams, choose_events
 from recsys_assets.artifacts.limits import check_limits
 from recsys_assets.artifacts.params import KindParams
 from recsys_assets.artifacts.rows import Built, Shape
@@ -43,10 +44,17 @@ class Kind:
         """Whether the kernel reads the catalog's frame instead of events."""
         return not self.event_columns
 
+    def reading(self, params: KindParams) -> "Kind":
+        """Return the kind as it reads events with these parameters: some ask for a column more."""
+        columns = dict.fromkeys((*self.event_columns, *params.more_columns))
+        return replace(self, event_columns=tuple(columns))
+
     def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> Built:
         """Build the rows from the window's events, or from the catalog's rows of the target's surface.
 
         Raises `LimitExceededError` before any work if the input does not fit.
         """
         check_limits(source, limits)
+        if isinstance(source, Events) and isinstance(params, EventParams):
+            source = choose_events(source, params)
         return self.kernel(source, params)

@@ -60,6 +60,11 @@ class KindParams(BaseModel):
         return False
 
     @property
+    def more_columns(self) -> tuple[str, ...]:
+        """Columns of events that are read beside the kind's own."""
+        return ()
+
+    @property
     def native_only(self) -> str:
         """Which settings only the native engine knows; empty if any engine can build the kind so."""
         return ""

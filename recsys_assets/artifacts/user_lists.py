@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
+from recsys_assets.artifacts.event_choice import EventParams
 from recsys_assets.artifacts.grouping import NOBODY, count_codes, deal, offsets_of
-from recsys_assets.artifacts.params import KindParams, Promise
+from recsys_assets.artifacts.params import Promise
 from recsys_assets.artifacts.ranking import Best, drain, offer
 from recsys_assets.artifacts.rows import Built, Codes, LeftOut, Numbers, Rows, Shape
 from recsys_assets.artifacts.tallies import repeats_of
@@ -20,7 +21,7 @@ from recsys_assets.raw.compiling import compiled
 _THREADS = 2  # users are parted among them; one has its own desk
 
 
-class UserParams(KindParams):
+class UserParams(EventParams):
     """Parameters of every kind with a list per user."""
 
     max_items_per_user: int = Field(default=500, ge=1, description="a cut: the best items of a user are kept")

@@ -82,5 +82,5 @@ def _scalars(params: KindParams) -> dict[str, Scalar]:
         if isinstance(value, dict):
             flat.update({f"{name}.{key}": inner for key, inner in sorted(value.items())})
         else:
-            flat[name] = value
+            flat[name] = ", ".join(f'"{one}"' for one in value) if isinstance(value, list) else value
     return flat

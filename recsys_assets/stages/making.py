@@ -57,7 +57,7 @@ def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: En
 
 def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Making:
     row, kind, params, window = order
-    source = read_source(store, settings, row, kind, window, aged=params.aged)
+    source = read_source(store, settings, row, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, settings.limits)
     rows = built.rows
     whole = partial(encode_content, rows, **_named(order))

@@ -43,7 +43,7 @@ def build_stand_in(
         go_on()
         params = read_params(settings, row, kind.name)
         window = Window.ending(day, days=params.window_days)
-        events = _events(store, settings, row.target, kind, window, until=until, aged=params.aged)
+        events = _events(store, settings, row.target, kind.reading(params), window, until=until, aged=params.aged)
         built = kind.build(events, params, settings.limits)
         blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
         held.put(blob_key(row.target, kind.name, blob.ref.version), blob.data)

@@ -12,6 +12,11 @@ from recsys_assets.artifacts.similarity import Score
 from recsys_assets_tests.artifacts.event_rows import canonical
 
 
+def chosen(rows, params):
+    """The rows that a kernel gets to see."""
+    return [r for r in rows if not params.events or (r.event or "") in params.events]
+
+
 def best(counts, limit):
     """Value descending, then id by code point; the first `limit`."""
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
@@ -20,8 +25,9 @@ def best(counts, limit):
 def popularity(rows, params, age_of=lambda _: 0):
     counts = Counter()
     for r in canonical(rows):
-        counts[r.item_id] += weight_of_age(age_of(r), params)
-    return [{"item_id": item, "count": count} for item, count in best(counts, params.max_items)]
+        weight = params.weights.get(r.event or "default", params.weights.get("default", 1))
+        counts[r.item_id] += weight * weight_of_age(age_of(r), params)
+    return [{"item_id": item, "count": count} for item, count in best(+counts, params.max_items)]
 
 
 def cooc(rows, params, age_of=lambda _: 0):

@@ -16,6 +16,8 @@ from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
 
 LIMITS = LimitSettings()
 OF_EVENTS = [pytest.param(kind, id=kind.name) for kind in ROW_KINDS.values() if not kind.from_catalog]
+CHOICES = [("click",), ("", "purchase"), ("nothing",), ("", "click", "default", "purchase")]
+WHOLE_WEIGHTS = [{"click": 3}, {"default": 0, "purchase": 10_000}, {"default": 2, "click": 0}]
 WEIGHTS = [{"default": 1.0}, {"default": 0.1, "click": 2.5, "purchase": 1_000.000001}, {"click": 3.0}]
 SMALL = {
     "max_items": st.integers(1, 6),
@@ -31,6 +33,7 @@ NATIVE = {  # what only the native engine knows
     "score": st.sampled_from(Score),
     "shrinkage": st.integers(1, 20),
     "half_life_days": st.integers(1, 3),
+    "events": st.sampled_from(CHOICES),
 }
 
 
@@ -38,6 +41,8 @@ NATIVE = {  # what only the native engine knows
 def params_of(draw, kind, *, native=False):
     """Parameters whose cuts and limits bite in a few dozen events, and the defaults, whose do not."""
     small = SMALL | NATIVE if native else SMALL
+    if kind.name == "popularity":
+        small = {**small, "weights": st.sampled_from(WHOLE_WEIGHTS if native else [{}])}
     chosen = {name: draw(st.none() | small[name]) for name in sorted(small.keys() & kind.params.model_fields)}
     if chosen.get("score") in {None, Score.COUNT}:
         chosen.pop("shrinkage", None)
@@ -69,7 +74,7 @@ def number(shape, value):
 @given(data=st.data(), rows=event_rows)
 def test_a_kernel_agrees_with_its_oracle(kind, data, rows):
     params = data.draw(params_of(kind, native=True))
-    expected = getattr(oracles, kind.name)(rows, params)
+    expected = getattr(oracles, kind.name)(oracles.chosen(rows, params), params)
     assert build(kind, events_of(rows), params).rows.frame().rows() == as_people_read(kind, expected)
 
 
@@ -98,9 +103,8 @@ def test_a_kernel_reads_no_other_column_than_it_says_and_leaves_its_input_alone(
     params = data.draw(params_of(kind, native=True))
     events = events_of(rows)
     before = events.codes.clone()
-    narrow = type(events)(
-        events.codes.select(kind.event_columns), {name: events.ids[name] for name in kind.event_columns}
-    )
+    columns = kind.reading(params).event_columns
+    narrow = type(events)(events.codes.select(columns), {name: events.ids[name] for name in columns})
     assert build(kind, narrow, params).rows.frame().equals(build(kind, events, params).rows.frame())
     assert events.codes.equals(before)
 

@@ -17,6 +17,9 @@ TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 OFF_BY_DEFAULT = {"item_seq", "als_factors"}
 
 
+ALL = {"events": ()}  # of every kind that is made of events
+
+
 def params_of(text, kind):
     settings = parse_settings(text.encode(), name="recsys.toml", base=Path())
     return read_params(settings, settings.targets[0], kind)
@@ -42,30 +45,32 @@ def test_an_unknown_kind_is_refused_with_those_that_are_known():
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        pytest.param("popularity", {"max_items": 1000, "half_life_days": None}, id="popularity"),
+        pytest.param("popularity", {"max_items": 1000, "half_life_days": None, "weights": {}, **ALL}, id="popularity"),
         pytest.param(
             "cooc",
             {"min_support": 2, "max_neighbors": 50, "max_items": 1000, "max_items_per_session": 200}
-            | {"score": Score.COUNT, "shrinkage": 0, "half_life_days": None},
+            | {"score": Score.COUNT, "shrinkage": 0, "half_life_days": None, **ALL},
             id="cooc",
         ),
         pytest.param(
             "implicit",
-            {"max_items_per_user": 500, "max_events_per_user": 10_000, "weights": {"default": Decimal(1)}},
+            {"max_items_per_user": 500, "max_events_per_user": 10_000, "weights": {"default": Decimal(1)}, **ALL},
             id="implicit",
         ),
-        pytest.param("session_seq", {"max_items_per_user": 500, "max_events_per_user": 10_000}, id="session_seq"),
+        pytest.param(
+            "session_seq", {"max_items_per_user": 500, "max_events_per_user": 10_000, **ALL}, id="session_seq"
+        ),
         pytest.param("content_sim", {"max_items": 100_000}, id="content_sim"),
         pytest.param(
             "item_seq",
-            {"min_support": 2, "max_next": 50, "max_items": 1000, "max_items_per_session": 200},
+            {"min_support": 2, "max_next": 50, "max_items": 1000, "max_items_per_session": 200, **ALL},
             id="item_seq",
         ),
         pytest.param(
             "als_factors",
             {"max_items_per_user": 500, "max_events_per_user": 10_000, "weights": {"default": Decimal(1)}}
             | {"factors": 32, "iterations": 15, "regularization": 0.01, "alpha": 1.0, "seed": 1}
-            | {"max_items": 100_000, "max_bytes": 100_000_000},
+            | {"max_items": 100_000, "max_bytes": 100_000_000, **ALL},
             id="als_factors",
         ),
     ],
@@ -101,6 +106,11 @@ def test_a_target_overrides_single_keys_of_a_kind():
         pytest.param("implicit", "weights = { click = nan }", r"weights\.click: ", id="not a number"),
         pytest.param("implicit", "weights = { click = inf }", r"weights\.click: ", id="infinite"),
         pytest.param("implicit", "weights = { click = 900_000 }", r"scores are not exact", id="sums past 2**33"),
+        pytest.param("popularity", "weights = { click = 1.5 }", r"weights\.click: .*integer", id="parts of a count"),
+        pytest.param("popularity", "weights = { click = -1 }", r"weights\.click: .*equal to 0", id="less than none"),
+        pytest.param("cooc", "weights = { click = 2 }", r"weights: unknown key", id="pairs count sessions"),
+        pytest.param("content_sim", 'events = ["click"]', r"events: unknown key", id="a catalog has no events"),
+        pytest.param("cooc", 'events = "click"', r"events: .*\(found 'click'\)", id="events is a list"),
         pytest.param("implicit", "weights = 3", r"artifacts\.implicit\.weights: ", id="no table"),
     ],
 )

@@ -99,6 +99,21 @@ def test_a_window_that_moves_on_makes_what_its_events_make(kind, days, late, len
     assert built(kind, read(store, config, kind, len(days) - 1)) == built(kind, whole)
 
 
+@pytest.mark.parametrize("name", ["cooc", "session_seq"])
+@given(days=st.lists(event_rows.filter(bool), min_size=2, max_size=3))
+@settings(max_examples=20)
+def test_a_window_of_chosen_events_makes_what_those_events_make(name, days):
+    params = ROW_KINDS[name].params(events=("", "click"))
+    kind, store, config = ROW_KINDS[name].reading(params), MemoryStore(), settings_of(3)
+    events = [day_of(number, rows) for number, rows in enumerate(days)]
+    for number, day in enumerate(events):
+        put_day(store, number, day)
+    whole = merge_days([only(day, kind.event_columns) for day in events])
+    window = read(store, config, kind, len(days) - 1)
+    made, expected = (kind.build(source, params, LimitSettings()) for source in (window, whole))
+    assert made.rows.frame().rows() == expected.rows.frame().rows()
+
+
 @pytest.mark.parametrize("kind", OF_EVENTS, ids=lambda kind: kind.name)
 def test_the_next_day_reads_the_events_of_no_day_but_its_own(store, kind):
     config = settings_of(3)
