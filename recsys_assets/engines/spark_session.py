@@ -57,6 +57,8 @@ def connect(cluster: SparkCluster) -> Any:
     sql = require("pyspark.sql", extra="spark")
     if sql.SparkSession.getActiveSession() is None:
         _knock(cluster)
+    if not cluster.remote:
+        os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)  # where pyspark keeps that a session before was remote
     builder = sql.SparkSession.builder
     builder = builder.remote(cluster.remote) if cluster.remote else builder
     builder = builder.master(cluster.master) if cluster.master else builder
