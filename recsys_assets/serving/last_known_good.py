@@ -62,8 +62,8 @@ class LastKnownGood:
         if before is not None and before.current.updated_at > pointer.current.updated_at:
             return
         replaced = dict(before.current.versions) if before else {}
-        for kind, artifact in snapshot.artifacts.items():
-            self._copy(copy, blob_key(self.target, kind, artifact.version), artifact.data)
+        for artifact in snapshot.artifacts.values():
+            self._copy(copy, blob_key(self.target, artifact.kind, artifact.version), artifact.data)
         kept = _Copy(pointer.data.decode(), hashlib.sha256(pointer.data).hexdigest())
         try:
             if before is None:
