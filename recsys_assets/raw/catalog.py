@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from recsys_assets.errors import InputError
 from recsys_assets.raw.catalog_csv import read_csv_rows
+from recsys_assets.raw.catalog_plain import list_series, read_plain_lines
 from recsys_assets.raw.catalog_rows import CatalogRow, Found, read_json_row
 from recsys_assets.raw.chunks import CHUNK_BYTES, LongLine, read_chunks
 from recsys_assets.raw.faults import Fault
+from recsys_assets.raw.fresh_memory import fresh_bytes
 from recsys_assets.raw.rejects import Reason, Reject, show_line
 from recsys_assets.sources.source import RawStream
 from recsys_assets.sources.streams import FileStream
@@ -27,10 +27,6 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "created_at": pl.String(),
 }
 _MAX_KEPT = 100
-_READERS: Mapping[str, Callable[[Iterator[bytes], str], Iterator[Found]]] = {
-    ".csv": read_csv_rows,
-    ".jsonl": lambda lines, _: (read_json_row(number, line) for number, line in enumerate(lines, start=1)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,43 +63,56 @@ def read_catalog(path: str | Path, *, open_stream: Callable[[str], RawStream] = 
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in {".gz", ".zst"}]
     if not suffixes or suffixes[-1] not in _READERS:
         raise InputError(f"catalog {name} is neither .csv nor .jsonl (perhaps with .gz or .zst): rename or convert it")
+    kept: list[pl.DataFrame] = [pl.DataFrame(schema=dict(SCHEMA))]
     rows: list[CatalogRow] = []
     rejects: list[Reject] = []
     faults: Counter[Reason] = Counter()
     with open_stream(name) as stream:
-        for found in _READERS[suffixes[-1]](_lines(stream), name):
-            if isinstance(found.row, Fault):
+        for found in _READERS[suffixes[-1]](_pieces(stream), name):
+            if isinstance(found, pl.DataFrame):
+                kept += [_frame(rows), found]
+                rows = []
+            elif isinstance(found.row, Fault):
                 faults[found.row.reason] += 1
                 rejects += [_reject(name, found, found.row)] if len(rejects) < _MAX_KEPT else []
             else:
                 rows.append(found.row)
-        return Catalog(_frame(rows), stream.digest, stream.size, dict(faults), tuple(rejects))
+        return Catalog(pl.concat([*kept, _frame(rows)]), stream.digest, stream.size, dict(faults), tuple(rejects))
 
 
-def _lines(stream: RawStream) -> Iterator[bytes]:
-    """Yield physical lines without their newlines; of one that is too long, as much as says so."""
-    buffer = bytearray(CHUNK_BYTES + 1)
+def _pieces(stream: RawStream) -> Iterator[bytes]:
+    """Yield many lines at a time, without the last newline; of a line that is too long, as much as says so."""
+    buffer = fresh_bytes(CHUNK_BYTES + 1)
     for piece in read_chunks(stream, take=lambda: buffer):
-        if isinstance(piece, LongLine):
-            yield piece.head.ljust(CHUNK_BYTES)
+        yield piece.head.ljust(CHUNK_BYTES) if isinstance(piece, LongLine) else bytes(piece.buffer[: piece.size - 1])
+
+
+def _read_csv(pieces: Iterator[bytes], name: str) -> Iterator[Found]:
+    return read_csv_rows((line for piece in pieces for line in piece.split(b"\n")), name)
+
+
+def _read_json(pieces: Iterator[bytes], _name: str) -> Iterator[Found | pl.DataFrame]:
+    """Yield the rows of pieces in which every line is plain as one frame, all others one by one."""
+    number = 1
+    for piece in pieces:
+        plain = read_plain_lines(piece)
+        if plain is not None:
+            yield plain
         else:
-            yield from bytes(piece.buffer[: piece.size - 1]).split(b"\n")
+            yield from (read_json_row(line_number, line) for line_number, line in enumerate(piece.split(b"\n"), number))
+        number += piece.count(b"\n") + 1
+
+
+_READERS: Mapping[str, Callable[[Iterator[bytes], str], Iterator[Found | pl.DataFrame]]] = {
+    ".csv": _read_csv,
+    ".jsonl": _read_json,
+}
 
 
 def _frame(rows: Sequence[CatalogRow]) -> pl.DataFrame:
-    """Return rows as columns; all tags lie in one array, for a list of lists takes a series for each."""
-    offsets = np.cumsum([0, *(len(row.tags) for row in rows)], dtype=np.int64)
-    tags = pl.Series([tag for row in rows for tag in row.tags], dtype=pl.String)
-    # Made of its buffers: where pandas is installed, other ways import it to see whether they are given some.
-    lists: Any = pa.Array.from_buffers(
-        pa.large_list(pa.large_string()),
-        len(rows),
-        [None, pa.py_buffer(offsets)],
-        children=[tags.to_arrow(compat_level=pl.CompatLevel.oldest())],
-    )
     columns: dict[str, Any] = {
         "item_id": [row.item_id for row in rows],
-        "tags": pl.Series(lists),
+        "tags": list_series([row.tags for row in rows]),
         "namespace": [row.namespace for row in rows],
         "price": [row.price for row in rows],
         "created_at": [row.created_at for row in rows],

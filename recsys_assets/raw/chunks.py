@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from mmap import mmap
+from typing import TypeAlias
 
 from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.rejects import MAX_TEXT_BYTES
@@ -9,13 +11,14 @@ from recsys_assets.sources.source import RawStream
 
 # More than one line may have, so that a chunk without a newline is part of a line that is too long.
 CHUNK_BYTES = MAX_LINE_BYTES + 2**20
+Buffer: TypeAlias = bytearray | mmap
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Whole lines: `buffer[:size]`, which ends with a newline."""
 
-    buffer: bytearray
+    buffer: Buffer
     size: int
 
 
@@ -28,7 +31,7 @@ class LongLine:
 
 
 def read_chunks(
-    stream: RawStream, *, take: Callable[[], bytearray], chunk_bytes: int = CHUNK_BYTES
+    stream: RawStream, *, take: Callable[[], Buffer], chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[Chunk | LongLine]:
     """Yield the lines of `stream` in order; a missing last newline is added, nothing else is changed.
 
@@ -51,7 +54,7 @@ def read_chunks(
             buffer = bytearray() if ended else take()
 
 
-def _fill(stream: RawStream, buffer: bytearray, rest: bytes, *, limit: int) -> tuple[int, bool]:
+def _fill(stream: RawStream, buffer: Buffer, rest: bytes, *, limit: int) -> tuple[int, bool]:
     """Put the rest of the chunk before and more of the stream into `buffer`; return its size, and if that is all."""
     size = len(rest)
     buffer[:size] = rest
@@ -64,7 +67,7 @@ def _fill(stream: RawStream, buffer: bytearray, rest: bytes, *, limit: int) -> t
     return size, False
 
 
-def _skip_line(stream: RawStream, buffer: bytearray, size: int) -> tuple[bytes, int, bytes, bool]:
+def _skip_line(stream: RawStream, buffer: Buffer, size: int) -> tuple[bytes, int, bytes, bool]:
     """Read to the end of a line that begins in `buffer`; return its head and size, what follows, and if all ended."""
     head = bytes(buffer[: min(size, MAX_TEXT_BYTES)])
     with memoryview(buffer) as view:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_assets.raw.compiling import compiled, inlined
+from recsys_assets.raw.fresh_memory import fresh_zeros
 from recsys_assets.raw.part import PADDING
 from recsys_assets.raw.words import Bytes, copy_bytes, equal_bytes, hash_bytes
 
@@ -35,7 +36,7 @@ def new_tables(count: int, *, capacity: int, text_bytes: int) -> Tables:
     """Return empty tables for `capacity` strings each, of `text_bytes` together; they take memory as they fill."""
     slots = max(_FIRST_SLOTS, 1 << (2 * capacity - 1).bit_length())
     return Tables(
-        np.zeros((count, slots), np.uint64),
+        fresh_zeros((count, slots), np.uint64),
         np.empty((count, capacity, 3), np.int64),
         np.array([[0, _FIRST_SLOTS - 1, 0]] * count),
         np.empty(text_bytes + 2 * PADDING, np.uint8),

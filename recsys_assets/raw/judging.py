@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys_assets.identity import Target
 from recsys_assets.raw.chunk_scan import SURFACE, TENANT, UNKNOWN, Progress, Scanner, scan_chunk, start_chunk
-from recsys_assets.raw.chunks import Chunk, LongLine
+from recsys_assets.raw.chunks import Buffer, Chunk, LongLine
 from recsys_assets.raw.faults import Fault
 from recsys_assets.raw.json_object import MAX_LINE_BYTES
 from recsys_assets.raw.merging import take_rows
@@ -102,7 +102,7 @@ class _Doubtful:
         self._room = rules.max_refused
         self._events: defaultdict[Target, list[RawEvent]] = defaultdict(list)
 
-    def judge(self, buffer: bytearray, lines: NDArray[np.int64]) -> None:
+    def judge(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
         """Judge lines (number, start, end) that the scan was not sure of."""
         for number, start, end in lines.tolist():
             text = bytes(buffer[start:end])
@@ -113,7 +113,7 @@ class _Doubtful:
             if event:
                 self._refuse(number, event, text)
 
-    def judge_late(self, buffer: bytearray, lines: NDArray[np.int64]) -> None:
+    def judge_late(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
         """Judge lines that the scan found good, but of another day; their unknown names are counted already."""
         self._room = self._rules.max_refused
         for number, start, end in lines.tolist():

@@ -10,7 +10,8 @@ from typing import TypeAlias, TypeVar
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.raw.chunk_scan import Scanner, buffer_bytes, new_scanner
-from recsys_assets.raw.chunks import CHUNK_BYTES, Chunk, LongLine, read_chunks
+from recsys_assets.raw.chunks import CHUNK_BYTES, Buffer, Chunk, LongLine, read_chunks
+from recsys_assets.raw.fresh_memory import fresh_bytes
 from recsys_assets.raw.judging import Judged, Rules, judge_chunk, judge_long_line
 from recsys_assets.raw.part import Part
 from recsys_assets.raw.part_buffer import PartBuffer
@@ -88,11 +89,11 @@ class _Memory:
 
     def __init__(self, threads: int, chunk_bytes: int, *, needs_session: bool) -> None:
         self._scanners: SimpleQueue[Scanner] = SimpleQueue()
-        self.buffers: SimpleQueue[bytearray] = SimpleQueue()
+        self.buffers: SimpleQueue[Buffer] = SimpleQueue()
         for _ in range(threads):
             self._scanners.put(new_scanner(chunk_bytes, needs_session=needs_session))
         for _ in range(threads + 2):
-            self.buffers.put(bytearray(buffer_bytes(chunk_bytes)))
+            self.buffers.put(fresh_bytes(buffer_bytes(chunk_bytes)))
 
     def judge(self, piece: Chunk | LongLine, rules: Rules) -> Judged:
         if isinstance(piece, LongLine):

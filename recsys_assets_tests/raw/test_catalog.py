@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError
 from recsys_assets.raw.catalog import SCHEMA, read_catalog
+from recsys_assets.raw.catalog_plain import read_plain_lines
 from recsys_assets.raw.catalog_rows import FIELDS, _read_plain, make_row
 from recsys_assets.raw.json_object import find_repeated, read_object
 from recsys_assets.raw.rejects import Reason
@@ -22,6 +23,11 @@ SPELLED = [
     b'{"item_id":"b","price":12,"tags":[],"created_at":"now","other":"?"}',
     b'{"item_id":"c","item\\u005fid":"d","tags":["\\ud800"]}',
     b'{"item_id":"b","tags":null,"tags":["x"]}',
+]
+PLAIN = [
+    '{"item_id":" a\u00a0","tags":["x"," \u00dc"],"namespace":" ","price":1.5,"other":"?"}'.encode(),
+    b'{"item_id":"b","price":12,"tags":[],"created_at":"now"}',
+    b'{"tags": null, "item_id": "tag"}',
 ]
 
 
@@ -202,3 +208,49 @@ def test_other_formats_are_refused_by_name(tmp_path, name):
 def test_a_catalog_that_is_gone_is_named(tmp_path):
     with pytest.raises(InputError, match=r"catalog\.csv cannot be opened"):
         read_catalog(tmp_path / "catalog.csv")
+
+
+lines = st.lists(st.tuples(st.sampled_from(PLAIN), st.lists(changes, max_size=1)), min_size=1, max_size=4)
+
+
+@given(rows=lines)
+@settings(max_examples=300)
+def test_lines_that_are_read_as_a_whole_are_the_rows_of_the_strict_reader(rows):
+    """What is taken at once, typos and newlines and all, are lines that the strict reader takes and reads the same."""
+    text = b"\n".join(reduce(lambda line, change: typo(line, *change) or b"{}", typos, line) for line, typos in rows)
+    whole = read_plain_lines(text)
+    assert whole is not None or any(typos for _, typos in rows)
+    if whole is not None:
+        strict = [read_object(line) for line in text.split(b"\n")]
+        assert not any(find_repeated(pairs, frozenset(FIELDS)) for pairs in strict)
+        told = [make_row(dict(pairs)) for pairs in strict]
+        assert whole.rows() == [(row.item_id, list(row.tags), row.namespace, row.price, row.created_at) for row in told]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b'{"item_id":"a"}{"item_id":"b"}', id="two objects on a line"),
+        pytest.param(b'{"item_id":"a","tags":\n["x"]}', id="an object on two lines"),
+        pytest.param(b'{"item_id":"a"}{"item_id":"b"}\n{"item_id":\n"c"}', id="both"),
+        pytest.param(b'{"item_id":"a"}\n\n{"item_id":"b"}', id="a blank line"),
+        pytest.param(b'{"item_id":"a","more":{"tags":1}}', id="an object inside"),
+        pytest.param(b'{"item_id":"a","more":[[1]]}', id="a list that is no tags"),
+        pytest.param(b'{"item_id":"a","tags":["x"],"tags":["y"]}', id="a name twice"),
+        pytest.param(b'{"item_id":"a","tags":["price"]}', id="a name as a value"),
+        pytest.param(b'{"item_id":"a","item\\u005fid":"b"}', id="a name in disguise"),
+        pytest.param(b'{"item_id":"\xff"}', id="no UTF-8"),
+        pytest.param(b'{"item_id":"a"}\n{"item_id":" "}', id="a blank item"),
+    ],
+)
+def test_lines_of_which_one_needs_a_closer_look_are_not_read_as_a_whole(text):
+    assert read_plain_lines(text) is None
+
+
+def test_rows_keep_their_order_and_lines_their_numbers_over_pieces_of_a_large_file(tmp_path):
+    padding = "x" * 1000
+    rows = [{"item_id": f"{n:06d}", "other": padding} for n in range(12_000)]
+    rows[7000] = {"item_id": 5, "other": padding}
+    catalog = read(tmp_path, json_lines(*rows), "catalog.jsonl")
+    assert refused(catalog) == [(7001, Reason.WRONG_TYPE)]
+    assert catalog.rows["item_id"].to_list() == [f"{n:06d}" for n in range(12_000) if n != 7000]
