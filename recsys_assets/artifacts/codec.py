@@ -43,9 +43,7 @@ def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> 
 
     Version and digest come from one pass: the texts they hash differ in their ends only.
     """
-    stream = BytesIO()
-    stream.seek(size - 1)
-    stream.write(b"}")
+    stream = BytesIO(bytes(size))  # which large zeros the system hands out unwritten
     with stream.getbuffer() as view:
         view[: len(head)] = head
         content, done = hashlib.sha256(head), len(head)

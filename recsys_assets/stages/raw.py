@@ -124,8 +124,9 @@ class _Keeper:
         kept = self.parts.setdefault(target, [])
         data = encode_part(part)
         # The name holds the content: runs that read a file before and after it changed write beside each other.
-        address = hashlib.sha256(data).hexdigest()[:16]
-        kept.append(self._put(f"{raw_prefix(self.day, target)}{len(kept):04d}-{address}{SUFFIX}", data))
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"{raw_prefix(self.day, target)}{len(kept):04d}-{digest[:16]}{SUFFIX}"
+        kept.append(self._put(name, data, digest))
 
     def keep_rejects(self, rejects: Sequence[Reject]) -> None:
         self._waiting += encode_rejects(rejects)
@@ -135,12 +136,13 @@ class _Keeper:
     def flush(self) -> None:
         if self._waiting:
             key = f"{quarantine_prefix(self.day)}{len(self.quarantine):04d}.jsonl"
-            self.quarantine.append(self._put(key, bytes(self._waiting)))
+            data = bytes(self._waiting)
+            self.quarantine.append(self._put(key, data, hashlib.sha256(data).hexdigest()))
             self._waiting.clear()
 
-    def _put(self, key: str, data: bytes) -> Input:
+    def _put(self, key: str, data: bytes, digest: str) -> Input:
         self.store.put(key, data)
-        return Input(name=key, digest=hashlib.sha256(data).hexdigest(), size=len(data))
+        return Input(name=key, digest=digest, size=len(data))
 
 
 def _known(store: ObjectStore, day: date) -> RawRecord | None:
