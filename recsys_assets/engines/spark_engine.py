@@ -1,7 +1,7 @@
 """Spark as an engine: it reads canonical days where they are stored, and writes sorted parts that we read in order."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import narwhals as nw
@@ -11,8 +11,9 @@ from recsys_assets.engines.engine import Finished
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import open_part, read_part
 from recsys_assets.engines.relation import Answer, Frame
+from recsys_assets.engines.spark_failures import let_go_if_dead, lost, spark_errors
 from recsys_assets.engines.spark_files import OwnFiles, SparkFiles
-from recsys_assets.engines.spark_session import SparkCluster, connect, let_go_if_dead, lost, patiently, spark_errors
+from recsys_assets.engines.spark_session import SparkCluster, connect, patiently
 from recsys_assets.errors import CorruptObjectError
 
 
@@ -63,9 +64,7 @@ class SparkEngine:
         with self._told():
             written = self._files.write(rows, folder)
             told = counts.first().asDict()
-            for kept in self._kept:
-                kept.unpersist()
-        self._kept.clear()
+            self._release()
         return Finished(written.parts, written.rows, told)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -89,5 +88,13 @@ class SparkEngine:
             with patiently(self._cluster, spark):
                 yield spark
         except spark_errors() as error:
-            let_go_if_dead(spark)
+            if not let_go_if_dead(spark, error):
+                with suppress(*spark_errors()):
+                    self._release()
+            self._kept.clear()
             raise lost(self._cluster, error) from error
+
+    def _release(self) -> None:
+        """Tell the executors that kept rows are not asked for again."""
+        while self._kept:
+            self._kept.pop().unpersist()

@@ -1,7 +1,6 @@
 """A Spark session on an existing cluster, or on this machine: connected when first needed, anew after it was lost."""
 
 import os
-import re
 import socket
 import sys
 import threading
@@ -11,13 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recsys_assets.engines.libraries import require
-from recsys_assets.errors import ConfigurationError, EngineUnavailableError
+from recsys_assets.engines.spark_failures import forget_dead_driver, lost, no_driver, spark_errors
+from recsys_assets.errors import ConfigurationError
 
 _PORTS = {"spark": 7077, "sc": 15002}
 _KNOCK_SECONDS = 10
-_FOREWORD = "An error occurred while calling"  # of what came over the bridge to Java; what matters comes after
-# What Python on an executor raised stands last, below its traceback; of Java's errors the first line tells most.
-_OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 APP = "recsys-assets"
 _OURS: Mapping[str, str] = {
     "spark.app.name": APP,
@@ -46,7 +43,8 @@ class SparkCluster:
             raise ConfigurationError("engines.spark has both master and remote: name the one that is meant")
 
     def __str__(self) -> str:
-        return self.remote or self.master or "the cluster of spark-defaults.conf"
+        server = (self.remote or "").partition(";")[0].rstrip("/")  # a token may follow, which is nobody's business
+        return server or self.master or "the cluster of spark-defaults.conf"
 
 
 def connect(cluster: SparkCluster) -> Any:
@@ -55,7 +53,8 @@ def connect(cluster: SparkCluster) -> Any:
     Raises `EngineUnavailableError` if the cluster does not answer, `ConfigurationError` without pyspark or Java.
     """
     sql = require("pyspark.sql", extra="spark")
-    if sql.SparkSession.getActiveSession() is None:
+    forget_dead_driver()
+    if cluster.remote or sql.SparkSession.getActiveSession() is None:
         _knock(cluster)
     if not cluster.remote:
         os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)  # where pyspark keeps that a session before was remote
@@ -70,10 +69,7 @@ def connect(cluster: SparkCluster) -> Any:
     except errors.PySparkRuntimeError as error:
         if "JAVA_GATEWAY" not in (error.getCondition() or ""):
             raise lost(cluster, error) from error
-        raise ConfigurationError(
-            'engine = "spark" starts a driver here and no Java was found: install Java 17 or newer (JAVA_HOME), or '
-            "name a Spark Connect server in engines.spark.remote, which needs none"
-        ) from error
+        raise no_driver() from error
     except spark_errors() as error:
         raise lost(cluster, error) from error
 
@@ -88,21 +84,6 @@ def patiently(cluster: SparkCluster, session: Any) -> Generator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def let_go_if_dead(session: Any) -> None:
-    """Stop a session that its cluster has given up, so that the next one who asks is connected anew."""
-    context = getattr(session, "_sc", None)  # of a driver in this process; Spark Connect has none
-    with suppress(Exception):
-        if context is not None and context._jsc.sc().isStopped():  # noqa: SLF001 - there is no public way to ask
-            session.stop()
-
-
-def spark_errors() -> tuple[type[BaseException], ...]:
-    """Return the errors that mean that Spark, or the way to it, failed."""
-    pyspark, py4j = require("pyspark.errors", extra="spark"), require("py4j.protocol", extra="spark")
-    # An OSError is the end of the driver's process; pyspark asserts that it lives.
-    return (pyspark.PySparkException, py4j.Py4JError, OSError, AssertionError)
 
 
 def _with_python(cluster: SparkCluster, session: Any) -> Any:
@@ -140,22 +121,3 @@ def _cancel(session: Any) -> None:
             session.sparkContext.cancelAllJobs()
         else:
             session.interruptAll()
-
-
-def lost(cluster: SparkCluster, error: BaseException) -> EngineUnavailableError:
-    """Return the error that says what Spark said, and what to do."""
-    lines = [line for line in _text(error).splitlines() if line.strip() and not line.startswith(_FOREWORD)]
-    last = next((line for line in reversed(lines) if _OF_PYTHON.match(line)), None)
-    said = last or (lines[0] if lines else type(error).__name__)
-    return EngineUnavailableError(
-        f"Spark at {cluster} gave up: {said[:500]}; nothing was shipped and nothing that it wrote is read: look at the "
-        "cluster's own log (executors lost, memory, disk), then run the day again"
-    )
-
-
-def _text(error: BaseException) -> str:
-    """Return what an error says; one from Java asks the driver's process for its text, which may be gone."""
-    try:
-        return str(error)
-    except OSError:
-        return f"{type(error).__name__}: the driver's Java process is gone (killed, or out of memory)"

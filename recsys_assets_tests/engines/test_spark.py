@@ -1,10 +1,7 @@
-"""Spark in this process: every golden case and the canary, with the versions that the coded kernels give."""
+"""Spark in this process: every golden case has the version that the coded kernels give, and days are proven."""
 
 import pytest
 
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.engines.definitions import DEFINITIONS
-from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.room import EngineRoom
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect
@@ -39,12 +36,6 @@ def test_a_golden_case_has_the_same_version_on_spark(spark, name, kind, tmp_path
     made = on_engine(spark, kind, [source], params, tmp_path, target=golden.target, window=golden.window)
     assert made.blob.ref.version == golden.case["versions"][kind]
     assert made == expected
-
-
-@pytest.mark.parametrize("kind", DEFINITIONS)
-def test_spark_proves_itself_on_the_canary(spark, kind, tmp_path):
-    prove_engine(spark, KINDS[kind], work=str(tmp_path))
-    assert list((tmp_path / "canary").iterdir()) == []
 
 
 def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_recorded(spark, tmp_path):
