@@ -52,6 +52,8 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
     try:
         with connection:
             yield connection
+    except psycopg.DataError as error:
+        raise _error_for(what, error) from None  # whose details repeat the data
     except psycopg.Error as error:
         raise _error_for(what, error) from error
 
