@@ -19,7 +19,7 @@ from recsys_assets.stages.forgetting import Forgetting, Forgot, forget_user
 
 
 @click.command("forget")
-@click.option("--user", required=True, help="the user's id, as events carry it")
+@click.option("--user", required=True, help="the user's id, as events carry it; hashed here where raw.user_key is set")
 @target_options
 @actor_options
 @dry_run_option
@@ -55,4 +55,8 @@ def _told(forgot: Forgot) -> str:
         f"{forgot.quarantined:,} line(s) in quarantine"
     )
     left = ", ".join(release[:12] for release in forgot.still_in) or "none"
-    return f"{forgot.target}: {went}; {forgot.told}; releases that still hold the user until collected: {left}"
+    told = f"{forgot.target}: {went}; {forgot.told}; releases that still hold the user until collected: {left}"
+    if forgot.other_key:
+        days = ", ".join(forgot.other_key)
+        told += f"; hashed by another key, so not looked through: {days}: build these days again, then repeat this"
+    return told

@@ -12,6 +12,7 @@ Location: TypeAlias = tuple[int | str, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
+_UNTOLD = frozenset({"user_key"})  # somebody may have written the secret itself there
 
 
 def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, text: str, root: type[BaseModel]) -> str:
@@ -66,7 +67,8 @@ def _tell(place: Location, finding: ErrorDetails, lines: dict[Location, int], ro
     head = f"  line {line}: {key}" if line else f"  {key}"
     if finding["type"] == "extra_forbidden":
         return f"{head}: unknown key; allowed here: {', '.join(_allowed_keys(where, root))}"
-    return f"{head}: {finding['msg'].removeprefix('Value error, ')} (found {finding['input']!r:.80})"
+    told = finding["msg"].removeprefix("Value error, ")
+    return f"{head}: {told}" if _UNTOLD.intersection(where) else f"{head}: {told} (found {finding['input']!r:.80})"
 
 
 def _allowed_keys(where: Location, root: type[BaseModel]) -> list[str]:

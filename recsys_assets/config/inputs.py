@@ -55,6 +55,11 @@ class RawSettings(ClosedModel):
         "none: such events are bad lines",
     )
     assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
+    user_key: str | None = Field(
+        default=None,
+        pattern=r"^(env|file):.+",
+        description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
+    )
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"

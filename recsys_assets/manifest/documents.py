@@ -44,6 +44,7 @@ class CanonicalRecord(Record, frozen=True):
     bad: int
     rejects: Mapping[str, int]
     inputs: tuple[Input, ...]
+    user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key that users are hashed by; not written if none
     v: int = FORMAT
 
 

@@ -16,6 +16,7 @@ from recsys_assets.manifest.layout import canonical_key, canonical_record_key, r
 from recsys_assets.sources.finding import find_inputs
 from recsys_assets.sources.source import FoundInput
 from recsys_assets.stages.records import RawRecord, RawTargetRecord
+from recsys_assets.stages.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.storage.store import ObjectStore
 
 Seen = Mapping[str, str]  # day -> what its files looked like (names, sizes, times) when their content was last compared
@@ -81,11 +82,12 @@ class _Looking:
         self.unsettled += young
         if young:
             return None
-        appearance = _appearance(files)
+        key = mark_of_key(configured_key(self.settings))
+        appearance = _address(_appearance(files), *(mark for _, mark in key))
         self.seen[day.isoformat()] = appearance
         if not files or appearance == seen:
             return None
-        now = {(file.name, file.digest()) for file in files}
+        now = {(file.name, file.digest()) for file in files} | key
         built = self._built_of(day)
         if now == built:
             return None
@@ -114,12 +116,13 @@ class _Looking:
         """Return name and hash of the files behind the canonical day, or of a day that was read and had no event."""
         record = self._canonical(day)
         if record is not None:
-            return {(used.name, used.digest) for used in record.inputs}
+            return {(used.name, used.digest) for used in record.inputs} | mark_of_record(record)
         raw = _find(self.store, raw_record_key(day), RawRecord)
         if raw is None:
             return None
         empty = [share for share in raw.targets if _is_of(share, self.row) and not share.events]
-        return {(file.name, file.digest) for share in empty for file in raw.files if file.name in share.files} or None
+        files = {(file.name, file.digest) for share in empty for file in raw.files if file.name in share.files}
+        return files | mark_of_record(raw) if files else None
 
     def _canonical(self, day: date) -> CanonicalRecord | None:
         return _find(self.store, canonical_record_key(self.row.target, day), CanonicalRecord)

@@ -21,9 +21,9 @@ from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
 from recsys_assets.gates.drift_numbers import Drift
 from recsys_assets.gates.policy import Policy, artifact_policy
 from recsys_assets.identity import Target, Window, rfc3339
-from recsys_assets.manifest.documents import Build, StagedArtifact
+from recsys_assets.manifest.documents import Build, CanonicalRecord, StagedArtifact
 from recsys_assets.manifest.encoding import encode as encode_document
-from recsys_assets.manifest.encoding import read_document
+from recsys_assets.manifest.encoding import find_document, read_document
 from recsys_assets.manifest.layout import (
     canonical_record_key,
     staged_gates_key,
@@ -33,6 +33,7 @@ from recsys_assets.stages.baseline import compare_with_live
 from recsys_assets.stages.making import Making, make_artifact
 from recsys_assets.stages.order import Order
 from recsys_assets.stages.stored_rows import read_staged
+from recsys_assets.stages.user_key import fact_of_key
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10
@@ -73,14 +74,14 @@ def build_artifact(
     """
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
-    _require_day(store, row.target, day)
+    record = _require_day(store, row.target, day)
     made = make_artifact(store, settings, Order(row, kind, params, window), room)
     staged = StagedArtifact(
         ref=made.kept.ref,
         window_first=window.first.isoformat(),
         window_last=window.last.isoformat(),
         inputs=made.inputs,
-        facts=_facts(made, window),
+        facts=_facts(made, window) | ({} if kind.from_catalog else fact_of_key(record)),
         build=build_info(settings, run_id),
         shards=made.kept.shards,
     )
@@ -157,9 +158,11 @@ def _drift(
     return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)
 
 
-def _require_day(store: ObjectStore, target: Target, day: date) -> None:
-    if store.stat(canonical_record_key(target, day)) is None:
+def _require_day(store: ObjectStore, target: Target, day: date) -> CanonicalRecord:
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    if record is None:
         raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")
+    return record
 
 
 def _facts(made: Making, window: Window) -> dict[str, Scalar]:

@@ -83,6 +83,7 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
         bad=share.bad,
         rejects=share.rejects,
         inputs=tuple(Input(name=f.name, digest=f.digest, size=f.size) for f in raw.files if f.name in share.files),
+        user_key=raw.user_key,
     )
     if not _stands(store, row.target, day, record):
         store.put(canonical_key(row.target, day), data)

@@ -1,7 +1,7 @@
 """A user taken out of what stands in the store: parts, quarantine and canonical days, each day's records kept true."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 
 import msgspec
@@ -60,8 +60,12 @@ def erase_from_canonical(store: ObjectStore, target: Target, day: date, is_hidde
     return gone
 
 
-def erase_from_raw(store: ObjectStore, target: Target, day: date, user: str, *, dry_run: bool) -> tuple[int, int]:
-    """Take a user out of a day's parts of a target and its quarantine; return how many events and lines went.
+def erase_from_raw(
+    store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool
+) -> tuple[int, int]:
+    """Take a user, under any of these names, out of a day's parts of a target and its quarantine; count what went.
+
+    Returns the number of events and of lines.
 
     Broken off between a part and the day's record, the next run of this, or of raw, puts it right.
     """
@@ -70,8 +74,8 @@ def erase_from_raw(store: ObjectStore, target: Target, day: date, user: str, *, 
         return 0, 0
     shares = {(share.tenant, share.surface): share for share in record.targets}
     share = shares.get((target.tenant, target.surface))
-    parts = [_erase_part(store, part, user.__eq__, dry_run=dry_run) for part in share.parts] if share else []
-    texts = [_erase_lines(store, kept, user, dry_run=dry_run) for kept in record.quarantine]
+    parts = [_erase_part(store, part, names.__contains__, dry_run=dry_run) for part in share.parts] if share else []
+    texts = [_erase_lines(store, kept, names, dry_run=dry_run) for kept in record.quarantine]
     events, lines = sum(gone for _, gone in parts), sum(gone for _, gone in texts)
     if share is not None:
         mine = msgspec.structs.replace(share, parts=tuple(part for part, _ in parts), events=share.events - events)
@@ -95,20 +99,20 @@ def _erase_part(store: ObjectStore, part: Input, is_hidden: IsHidden, *, dry_run
     return _put(store, part.name, encode_part(left) if gone else data, changed=bool(gone) and not dry_run), gone
 
 
-def _erase_lines(store: ObjectStore, kept: Input, user: str, *, dry_run: bool) -> tuple[Input, int]:
+def _erase_lines(store: ObjectStore, kept: Input, names: Collection[str], *, dry_run: bool) -> tuple[Input, int]:
     """Blank the text of every line in quarantine that holds the user's id as a JSON string, or as it is."""
     try:
         data = store.get(kept.name, max_bytes=MAX_PART_BYTES).data
     except NotFoundError:
         return kept, 0
-    lines = list(_blanked(data, user))
+    lines = list(_blanked(data, names))
     gone = sum(1 for _, blank in lines if blank)
     written = b"".join(line for line, _ in lines) if gone else data
     return _put(store, kept.name, written, changed=bool(gone) and not dry_run), gone
 
 
-def _blanked(data: bytes, user: str) -> Iterator[tuple[bytes, bool]]:
-    named = f'"{user}"', msgspec.json.encode(user).decode()
+def _blanked(data: bytes, names: Collection[str]) -> Iterator[tuple[bytes, bool]]:
+    named = {form for name in names for form in (f'"{name}"', msgspec.json.encode(name).decode())}
     for line in data.splitlines(keepends=True):
         reject = msgspec.json.decode(line)
         if any(name in f"{reject['text']} {reject['detail']}" for name in named):

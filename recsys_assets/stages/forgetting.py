@@ -1,6 +1,6 @@
 """Forget a user: out of every day that stands, out of what is live, and never in again; and say what still holds it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -13,19 +13,22 @@ from recsys_assets.errors import ConfigurationError, InputError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import read_blob
-from recsys_assets.manifest.documents import JournalEntry, Release
+from recsys_assets.manifest.documents import CanonicalRecord, JournalEntry, Release
+from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.forgotten import remember
 from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.layout import TALLIES
+from recsys_assets.manifest.layout import TALLIES, canonical_record_key
 from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.roots import KEEP, retained_releases
+from recsys_assets.raw.white_space import trim
 from recsys_assets.serving.served import prove
 from recsys_assets.sharding import shard_of
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import judge_canonical
 from recsys_assets.stages.erasing import canonical_days, erase_from_canonical, erase_from_raw, raw_days
 from recsys_assets.stages.ship import COMMAND, ship_day
+from recsys_assets.stages.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.storage.store import ObjectStore
 
 FORGET = "forget"
@@ -43,12 +46,13 @@ class Forgot:
     quarantined: int  # lines whose text was blanked
     live_holds: bool
     still_in: tuple[str, ...]  # releases that are kept, live or not
+    other_key: tuple[str, ...]  # days whose users are hashed by another key: nobody can be found there
     entry: JournalEntry | None = None  # None: dry run
 
     @property
     def exit_code(self) -> int:
-        """1 if it was to be done, and what is live still holds the user."""
-        return int(self.live_holds and self.entry is not None)
+        """1 if it was to be done, and what is live still holds the user, or a day could not be looked through."""
+        return int((self.live_holds or bool(self.other_key)) and self.entry is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,11 @@ class Forgetting:
         """Whose events are looked through."""
         return self.row.target
 
-    def is_user(self, user: str) -> bool:
-        """Tell whether an id is the one to forget."""
-        return user == self.user
+    @property
+    def names(self) -> frozenset[str]:
+        """The id, and what it is hashed to where `raw.user_key` is set: days of before hold the id itself."""
+        user, key = trim(self.user), configured_key(self.settings)
+        return frozenset({user} if key is None else {user, key.hash(user)})
 
 
 def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
@@ -77,19 +83,21 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
 
     The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events. Releases
     that are kept for a rollback are not touched: they hold the user until they are collected. Raw files are the
-    owner's. Broken off or refused, it is done by running it again. Raises `ConfigurationError` for no id at all.
+    owner's. Broken off or refused, it is done by running it again. Raises `ConfigurationError` for no id at all, and
+    where `raw.user_key` is set and the key is not there.
     """
-    if not task.user.strip():
+    if not trim(task.user):
         raise ConfigurationError("--user is empty: name the user's id as events carry it")
-    store, target, today = task.store, task.target, task.now().date()
+    store, target, today, names = task.store, task.target, task.now().date(), task.names
     if not dry_run:
-        remember(store, target, task.user, through=today, by=task.by, now=task.now())
+        # By the id that was sent: events are looked at before they are hashed, by whichever key.
+        remember(store, target, trim(task.user), through=today, by=task.by, now=task.now())
     canonical = {
-        day: erase_from_canonical(store, target, day, task.is_user, dry_run=dry_run)
+        day: erase_from_canonical(store, target, day, names.__contains__, dry_run=dry_run)
         for day in canonical_days(store, target)
         if day <= today
     }
-    raw = [erase_from_raw(store, target, day, task.user, dry_run=dry_run) for day in raw_days(store) if day <= today]
+    raw = [erase_from_raw(store, target, day, names, dry_run=dry_run) for day in raw_days(store) if day <= today]
     days = [day for day, gone in canonical.items() if gone]
     told = "dry run: nothing was changed" if dry_run else _build_anew(task, days)
     live = read_current(store, target)
@@ -103,6 +111,7 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
         quarantined=sum(lines for _, lines in raw),
         live_holds=live is not None and live.release_id in holding,
         still_in=tuple(holding),
+        other_key=tuple(str(day) for day in canonical if _has_other_key(task, day)),
     )
     return forgot if dry_run else replace(forgot, entry=_tell(task, forgot, live))
 
@@ -146,7 +155,7 @@ def _holding(task: Forgetting, live: Current | None) -> list[str]:
     names: dict[tuple[str, str], bool] = {}
     found: list[str] = []
     for release_id in retained_releases(task.store, task.target, live, keep=keep):
-        for ref in _homes(read_release(task.store, task.target, release_id), task.user):
+        for ref in _homes(read_release(task.store, task.target, release_id), task.names):
             address = (ref.kind, ref.version)
             if address not in names:
                 names[address] = _names_user(task, ref)
@@ -156,29 +165,35 @@ def _holding(task: Forgetting, live: Current | None) -> list[str]:
     return found
 
 
-def _homes(release: Release, user: str) -> Iterator[ArtifactRef]:
-    """Yield the objects of a release that may name a user: of a kind in shards the one where the user would stand."""
+def _homes(release: Release, names: Collection[str]) -> Iterator[ArtifactRef]:
+    """Yield the objects of a release that may name a user: of a kind in shards those where the names would stand."""
     for member in release.members:
         if isinstance(member.shards, UnsetType):
             yield member.ref
         else:
-            yield member.shards[shard_of(user, len(member.shards))]
+            yield from (member.shards[shard_of(name, len(member.shards))] for name in sorted(names))
 
 
 def _names_user(task: Forgetting, ref: ArtifactRef) -> bool:
-    """Tell whether an artifact has a row of the user; one whose rows cannot be looked up in, whether its bytes do."""
+    """Tell whether an artifact has a row of the user; of one without rows to look up, whether its bytes do."""
     data = read_blob(task.store, task.target, ref)
     rows = prove(task.target, ref.kind, ref.version, data, name=f"{ref.kind} {ref.version[:12]}").rows
     if rows is None:
-        return task.user.encode() in data
-    return rows.form.key == "user_id" and rows.find(task.user) is not None
+        return any(name.encode() in data for name in task.names)
+    return rows.form.key == "user_id" and any(rows.find(name) is not None for name in task.names)
+
+
+def _has_other_key(task: Forgetting, day: date) -> bool:
+    """Tell whether users of a day are hashed by a key that is not the configured one."""
+    record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
+    return record is not None and not mark_of_record(record) <= mark_of_key(configured_key(task.settings))
 
 
 def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntry:
     """Tell the journal what was done, without the user's id: it would stand there for ever."""
     entry = journal.entry_of(
         action=FORGET,
-        outcome=journal.REFUSED if forgot.live_holds else journal.DONE,
+        outcome=journal.REFUSED if forgot.live_holds or forgot.other_key else journal.DONE,
         by=task.by,
         now=task.now(),
         live=live,

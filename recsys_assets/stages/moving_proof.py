@@ -19,6 +19,7 @@ _HINTS = {
     "cooc": "it cuts by alphabet over max_items, and keeps rows without neighbours",
     "content_sim": "it keeps an id that stands twice in the catalog twice, and its catalog may have been another",
 }
+_AS_SENT: dict[str, None] = {"user_key": None, "session_gap_minutes": None}  # nothing of it is written
 _DUPLICATES = "it counts exact duplicates twice"
 
 
@@ -69,7 +70,7 @@ def _as_theirs(settings: Settings, row: TargetSettings, registry: Registry) -> S
     plain = row.model_copy(update={"artifacts": {}, "engine": None})
     return settings.model_copy(
         update={
-            "raw": settings.raw.model_copy(update={"exposures": registry.canonical_template()}),
+            "raw": settings.raw.model_copy(update={"exposures": registry.canonical_template()} | _AS_SENT),
             "artifacts": ArtifactSettings.model_validate(_tables(registry.config.limits)),
             "targets": (plain,),
         }

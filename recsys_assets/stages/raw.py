@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from msgspec import UNSET
+
 from recsys_assets.canonical.erasing import erase_from_part
 from recsys_assets.canonical.part_file import SUFFIX, encode_part
+from recsys_assets.canonical.renaming import rename_users
 from recsys_assets.config.settings import Settings
 from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
 from recsys_assets.evidence import Scalar
@@ -21,12 +24,14 @@ from recsys_assets.raw.part import Part
 from recsys_assets.raw.reference import Reading
 from recsys_assets.raw.rejects import Reject, encode_rejects
 from recsys_assets.raw.report import FileRecord, RawReport, TargetReport
+from recsys_assets.serving.user_ids import UserKey
 from recsys_assets.sources.finding import find_inputs
 from recsys_assets.sources.source import FoundInput
 from recsys_assets.stages.records import RawFileRecord, RawRecord, RawTargetRecord
+from recsys_assets.stages.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.storage.store import ObjectStore
 
-_HOW = frozenset({"columns", "constants", "assume_utc", "nested", "tenants", "session_gap_minutes"})
+_HOW = {"columns", "constants", "assume_utc", "nested", "tenants", "session_gap_minutes"}
 QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
 
 
@@ -39,10 +44,10 @@ class RawDay:
 
     @property
     def digest(self) -> str:
-        """What tells this day's input from another: the files' hashes."""
-        return hashlib.sha256(
-            "".join(f"{file.digest} {file.name}\n" for file in self.record.files).encode()
-        ).hexdigest()
+        """What tells this day's input from another: the files' hashes, and the key of users where there is one."""
+        inputs = [f"{file.digest} {file.name}\n" for file in self.record.files]
+        marks = [f"{mark} {name}\n" for name, mark in mark_of_record(self.record)]
+        return hashlib.sha256("".join([*inputs, *marks]).encode()).hexdigest()
 
     @property
     def numbers(self) -> Mapping[str, Scalar]:
@@ -80,23 +85,26 @@ class RawDay:
 def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
 
-    Raises `NoInputError` (no_input) when there is no file: nothing that stands in the store is touched.
+    Where `raw.user_key` is set, ids of users are hashed before anything is written, and nothing of a refused line is
+    told but where it stands. Raises `NoInputError` (no_input) when there is no file: nothing that stands in the store
+    is touched; `ConfigurationError`, before anything is read, when the key is not there.
     """
+    key = configured_key(settings)
     files = find_inputs(settings, day)
     if not files:
         pattern = settings.raw.exposures.replace("{day}", day.isoformat())
         raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
     known = _known(store, day)
-    if known is not None and _is_of(known, settings) and _unchanged(store, known, files):
+    if known is not None and _is_of(known, settings, key) and _unchanged(store, known, files):
         return RawDay(known, reused=True)
-    keeper = _Keeper(store, day, read_forgotten(store))
+    keeper = _Keeper(store, day, read_forgotten(store), key)
     report = parse_day(
         files,
         day=day,
         targets=[row.target for row in settings.targets],
         keep_part=keeper.keep_part,
         keep_rejects=keeper.keep_rejects,
-        reading=Reading(needs_session=settings.raw.session_gap_minutes is None),
+        reading=Reading(needs_session=settings.raw.session_gap_minutes is None, tells_values=key is None),
     )
     keeper.flush()
     record = _record(report, keeper, template=_template(settings))
@@ -113,6 +121,7 @@ class _Keeper:
     store: ObjectStore
     day: date
     forgotten: Mapping[tuple[str, str], Forgotten]
+    user_key: UserKey | None
     parts: dict[Target, list[Input]] = field(default_factory=dict[Target, list[Input]])
     quarantine: list[Input] = field(default_factory=list[Input])
     _waiting: bytearray = field(default_factory=bytearray)
@@ -120,7 +129,9 @@ class _Keeper:
     def keep_part(self, target: Target, part: Part) -> None:
         gone = self.forgotten.get((target.tenant, target.surface))
         if gone:
-            part = erase_from_part(part, lambda user: gone.hides(user, self.day))
+            part = erase_from_part(part, lambda user: gone.hides(user, self.day))  # by the id that was sent
+        if self.user_key:
+            part = rename_users(part, self.user_key.hash)
         kept = self.parts.setdefault(target, [])
         data = encode_part(part)
         # The name holds the content: runs that read a file before and after it changed write beside each other.
@@ -153,11 +164,11 @@ def _known(store: ObjectStore, day: date) -> RawRecord | None:
         return None
 
 
-def _is_of(record: RawRecord, settings: Settings) -> bool:
-    """Tell whether a record was made for these targets and this template."""
+def _is_of(record: RawRecord, settings: Settings, key: UserKey | None) -> bool:
+    """Tell whether a record was made for these targets and this template, under this key."""
     targets = {(target.tenant, target.surface) for target in record.targets}
     same = targets == {(row.tenant, row.surface) for row in settings.targets}
-    return same and record.template == _template(settings)
+    return same and record.template == _template(settings) and mark_of_record(record) == mark_of_key(key)
 
 
 def _template(settings: Settings) -> str:
@@ -196,6 +207,7 @@ def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:
         foreign=dict(report.foreign),
         rejects=report.rejects,
         rejects_kept=report.rejects_kept,
+        user_key=keeper.user_key.id if keeper.user_key else UNSET,
     )
 
 

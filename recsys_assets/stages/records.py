@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec import UNSET, UnsetType
+
 from recsys_assets.manifest.documents import FORMAT, Input, Record
 
 
@@ -40,4 +42,5 @@ class RawRecord(Record, frozen=True):
     foreign: Mapping[str, int]
     rejects: int
     rejects_kept: int
+    user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
     v: int = FORMAT

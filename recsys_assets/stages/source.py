@@ -81,7 +81,8 @@ def _events(
 def find_days(store: ObjectStore, settings: Settings, target: Target, window: Window) -> WindowDays:
     """Return which days of a window have canonical events; nothing of them is loaded.
 
-    Raises `InputError` if none has, `LimitExceededError` if they are more than `limits.max_events` allows.
+    Raises `InputError` if none has, or some under another `raw.user_key` than the last, `LimitExceededError` if they
+    are more than `limits.max_events` allows.
     """
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
     records = {day: record for day, record in found.items() if record is not None}
@@ -94,7 +95,19 @@ def find_days(store: ObjectStore, settings: Settings, target: Target, window: Wi
         )
     if not records:
         raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
+    _refuse_mixed_keys(target, records)
     return days
+
+
+def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) -> None:
+    """Raise `InputError` if users of some days are hashed otherwise than those of the last: none would be the same."""
+    last = max(records)
+    others = [day for day, record in sorted(records.items()) if record.user_key != records[last].user_key]
+    if others:
+        raise InputError(
+            f"{target}: users of {', '.join(map(str, others))} are hashed by another key, or not at all, than those of "
+            f"{last}: build these days again (recsys-assets run --start {others[0]} --end {last})"
+        )
 
 
 def load_catalog(settings: Settings, row: TargetSettings) -> tuple[pl.DataFrame, Input]:

@@ -11,9 +11,10 @@ from recsys_assets.manifest.encoding import find_document
 from recsys_assets.manifest.layout import canonical_record_key
 from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.manifest.releases import find_release
-from recsys_assets.sources.files import find_files
+from recsys_assets.sources.finding import find_inputs
 from recsys_assets.stages.overriding import as_recorded
 from recsys_assets.stages.ship import requirements
+from recsys_assets.stages.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -25,7 +26,7 @@ def stands(store: ObjectStore, settings: Settings, row: TargetSettings, day: dat
     """
     try:
         record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)
-        if record is None or _raw(settings, row, day) != {(used.name, used.digest) for used in record.inputs}:
+        if record is None or _raw(settings, row, day) != _read(record):
             return False
         required = as_recorded(store, settings, row, day, requirements(settings, row))
         candidate = read_candidate(store, row.target, day, kinds=settings.kinds_for(row), requirements=required)
@@ -35,5 +36,9 @@ def stands(store: ObjectStore, settings: Settings, row: TargetSettings, day: dat
 
 
 def _raw(settings: Settings, row: TargetSettings, day: date) -> set[tuple[str, str]]:
-    files = find_files(settings.model_copy(update={"targets": (row,)}), day)
-    return {(file.name, file.digest()) for file in files}
+    files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
+    return {(file.name, file.digest()) for file in files} | mark_of_key(configured_key(settings))
+
+
+def _read(record: CanonicalRecord) -> set[tuple[str, str]]:
+    return {(used.name, used.digest) for used in record.inputs} | mark_of_record(record)
