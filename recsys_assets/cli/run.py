@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,10 +16,10 @@ from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.report import AssetLine, read_result
 from recsys_assets.cli.telling import tell_run
+from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.config.reading import load_settings
 from recsys_assets.config.settings import Settings
-from recsys_assets.defs.assemble import build_definitions
-from recsys_assets.defs.jobs import BUILD_ALL, one_after_the_other
+from recsys_assets.defs.in_turn import JobsInTurn
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.standing import stands
@@ -44,7 +44,7 @@ def run(
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
     store = open_configured_store(settings)  # a store that is not there is told now, and not by each asset
     done = {day for day in days[:-1] if all(stands(store, settings, row, day) for row in rows)} if resume else set()
-    jobs = one_after_the_other(build_definitions(settings, rows=rows).resolve_job_def(BUILD_ALL), rows)
+    jobs = JobsInTurn(settings, rows)
     failures: list[AssetLine] = []
     started = datetime.now(UTC)
     with _instance() as instance, _progress(len(days)) as progress:
@@ -81,7 +81,7 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
     return [start + timedelta(days=n) for n in range(count)]
 
 
-def _build(jobs: Sequence[dg.JobDefinition], day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
+def _build(jobs: Iterable[dg.JobDefinition], day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
     """Yield a line per asset of a day, job after job; nothing is built of a day whose files could not be read."""
     for number, job in enumerate(jobs):
         result = job.execute_in_process(
@@ -113,7 +113,7 @@ def _instance() -> Generator[dg.DagsterInstance]:
             yield instance
         return
     click.echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with unrecorded_instance() as instance:
         yield instance
 
 

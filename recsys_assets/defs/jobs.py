@@ -11,7 +11,6 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.freshness import CHECK
 from recsys_assets.defs.naming import MANIFEST, asset_key, group_name, job_name, run_tags
-from recsys_assets.defs.raw import RAW
 
 BUILD_ALL = "build_all"
 
@@ -33,25 +32,6 @@ def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedAssetJobDefinit
         selection=dg.AssetSelection.all() - freshness_checks(rows),
         description="Build, gate and ship one day of every target.",
     )
-
-
-def one_after_the_other(job: dg.JobDefinition, rows: Sequence[TargetSettings]) -> list[dg.JobDefinition]:
-    """Return the job of all targets in parts: the day's raw files first, then each target, which ships when it is done.
-
-    As one run Dagster would go level by level: the first target would ship when the last one is built.
-    """
-    if len(rows) == 1:
-        return [job]
-    keys = [{RAW}, *({key for key in job.asset_layer.executable_asset_keys if _is_of(row, key)} for row in rows)]
-    checks = {check for check in job.asset_layer.asset_graph.asset_check_keys if check.name != CHECK}
-    return [
-        job.get_subset(asset_selection=some, asset_check_selection={c for c in checks if c.asset_key in some})
-        for some in keys
-    ]
-
-
-def _is_of(row: TargetSettings, key: dg.AssetKey) -> bool:
-    return tuple(key.path[:-1]) == row.slug_parts
 
 
 def freshness_checks(rows: Sequence[TargetSettings]) -> dg.AssetSelection:

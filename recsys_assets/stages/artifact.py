@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from importlib.metadata import version as installed
+from functools import cache
+from importlib.metadata import version
 
 import polars as pl
 
@@ -127,9 +128,15 @@ def build_info(settings: Settings, run_id: str) -> Build:
     return Build(
         run_id=run_id,
         config=settings.digest,
-        code=installed("recsys-assets"),
-        libraries={name: installed(name) for name in LIBRARIES},
+        code=_installed("recsys-assets"),
+        libraries={name: _installed(name) for name in LIBRARIES},
     )
+
+
+@cache
+def _installed(distribution: str) -> str:
+    """Return a package's version, looked up once in a process: each look reads and parses a file."""
+    return version(distribution)
 
 
 def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
