@@ -1,38 +1,58 @@
 """The command: subcommands by name, each loaded when it is called, so that rollback never waits for Dagster."""
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Final, NamedTuple
 
 import click
 
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 
-COMMANDS = {
-    "run": "recsys_assets.cli.run:run",
-    "ship": "recsys_assets.cli.change:run_ship",
-    "import": "recsys_assets.cli.imports:run_import",
-    "status": "recsys_assets.cli.look:show_status",
-    "log": "recsys_assets.cli.look:show_log",
-    "at": "recsys_assets.cli.look:show_at",
-    "diff": "recsys_assets.cli.look:show_diff",
-    "report": "recsys_assets.cli.release_report:show_report",
-    "backtest": "recsys_assets.cli.backtest:run_backtest",
-    "verify": "recsys_assets.cli.look:run_verify",
-    "rollback": "recsys_assets.cli.change:run_rollback",
-    "hold": "recsys_assets.cli.change:run_hold",
-    "release-hold": "recsys_assets.cli.change:run_release_hold",
-    "restore-pointer": "recsys_assets.cli.change:run_restore_pointer",
-    "retire": "recsys_assets.cli.retire:run_retire",
-    "collect": "recsys_assets.cli.collect:run_collect",
-    "forget": "recsys_assets.cli.forget:run_forget",
-    "move-in": "recsys_assets.cli.move_in:run_move_in",
-    "reindex": "recsys_assets.cli.repair:run_reindex",
-    "api": "recsys_assets.cli.api:run_api",
-    "init": "recsys_assets.cli.repair:run_init",
-    "probe": "recsys_assets.cli.repair:run_probe",
-    "workspace": "recsys_assets.cli.workspace:write_workspace",
-    "prune-runs": "recsys_assets.cli.prune:prune_runs",
-    "drill": "recsys_assets.cli.drill:drill",
+
+class Subcommand(NamedTuple):
+    """Where a subcommand stands (module of this package, and name), and how the first sentence of its help begins."""
+
+    place: str
+    told: str
+
+
+COMMANDS: Final[Mapping[str, Subcommand]] = {
+    "run": Subcommand("run:run", "Build, gate and ship every day from START to END, oldest first"),
+    "ship": Subcommand("change:run_ship", "Ship what is staged for a day, proven against every gate"),
+    "import": Subcommand(
+        "imports:run_import", "Test FILE (a path, or s3://) against contract, live version and limits"
+    ),
+    "status": Subcommand(
+        "look:show_status", "Show what is live per target, who serves it, whether it is stale and why"
+    ),
+    "log": Subcommand("look:show_log", "Show who did what to a pointer, when and why, newest first"),
+    "at": Subcommand("look:show_at", "Show what was live at TIME (like 2026-01-31T04:00:00Z)"),
+    "diff": Subcommand("look:show_diff", "Show what changes from release A to release B"),
+    "report": Subcommand("release_report:show_report", "Tell on one page what a release changed, what its gates found"),
+    "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the day after it"),
+    "verify": Subcommand("look:run_verify", "Read and prove every retained release, byte by byte"),
+    "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),
+    "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
+    "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
+    "restore-pointer": Subcommand(
+        "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last told was live"
+    ),
+    "retire": Subcommand("retire:run_retire", "Stop serving a target that is in the configuration no more"),
+    "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
+    "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, build what is live anew"),
+    "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
+    "reindex": Subcommand("repair:run_reindex", "Mend gaps in the journal, and tell Dagster"),
+    "api": Subcommand("api:run_api", "Serve what is live, what was, and every artifact, to read"),
+    "init": Subcommand("repair:run_init", "Begin a store: prove that it keeps its conditions, and mark it"),
+    "probe": Subcommand(
+        "repair:run_probe", "Try whether the store honours the conditions that keep two publishers from both winning"
+    ),
+    "workspace": Subcommand(
+        "workspace:write_workspace", "Write the workspace file that splits the configured targets over code locations"
+    ),
+    "prune-runs": Subcommand("prune:prune_runs", "Remove runs that ended and are old, with their events"),
+    "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store; nothing that is live is touched"),
 }
 
 EXIT_REFUSED = 1
@@ -46,13 +66,18 @@ class LazyGroup(click.Group):
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write what each subcommand does from the table: to import all of them takes seconds."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.told) for name, found in COMMANDS.items()])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the subcommand, or None if there is none of that name."""
-        path = COMMANDS.get(cmd_name)
-        if path is None:
+        found = COMMANDS.get(cmd_name)
+        if found is None:
             return None
-        module, _, name = path.partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        module, _, name = found.place.partition(":")
+        command: click.Command = getattr(import_module(f"{__package__}.{module}"), name)
         return command
 
 
