@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import click
 
@@ -12,6 +11,8 @@ from recsys_assets.cli.output import short
 from recsys_assets.stages.moving_in import move_in, plan_history
 from recsys_assets.stages.moving_proof import Compared, prove_day
 from recsys_assets.stages.pipelines_registry import Registry, read_config
+
+_LEFT_OUT = "  left out: kinds with a row for each user, whose ids raw.user_key hashes and these do not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +35,25 @@ class MovedIn:
     "--from",
     "folder",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="the folder that the paths of its configuration count from",
+    help="the folder, or s3://bucket/prefix, that the paths of its configuration count from",
 )
-@click.option(
-    "--their-config", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="its JSON; else its defaults"
-)
+@click.option("--their-config", help="its JSON, a file or s3://bucket/key; else its defaults")
 @click.option("--prove", type=day_type, help="a day of its canonical data to build and compare")
-def run_move_in(call: Call, *, folder: Path, their_config: Path | None, prove: date | None) -> Told:
+def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> Told:
     """Take over the history of recsys-pipelines as releases, and prove on a day that our versions equal its own."""
     settings, target = call.place.settings, call.place.target
     row = settings.find(target.tenant, target.surface)
     registry = Registry(folder, read_config(their_config), target)
-    history = plan_history(call.place.store, registry, keep=settings.retention_for(row).keep)
+    hashed = settings.raw.user_key is not None
+    history = plan_history(call.place.store, registry, keep=settings.retention_for(row).keep, without_users=hashed)
     published = [one for release in history for one in release.artifacts if one.last == prove]
     distinct = {one.blob.ref: one for one in published}.values()
     proven = prove_day(settings, row, registry, distinct, prove) if prove else ()
     new = sum(release.is_new for release in history)
     if not call.dry_run:
         new = move_in(call.place.store, settings, registry, history, by=call.by, now=clock)
-    return MovedIn(len(history), new, proven, _told(call, history[-1].day, len(history), new, proven))
+    told = _told(call, history[-1].day, len(history), new, proven)
+    return MovedIn(len(history), new, proven, f"{told}\n{_LEFT_OUT}" if hashed else told)
 
 
 def _told(call: Call, last: date, releases: int, new: int, proven: tuple[Compared, ...]) -> str:

@@ -34,20 +34,28 @@ class MovedRelease:
     is_new: bool
 
 
-def plan_history(store: ObjectStore, registry: Registry, *, keep: int) -> tuple[MovedRelease, ...]:
+def plan_history(
+    store: ObjectStore, registry: Registry, *, keep: int, without_users: bool = False
+) -> tuple[MovedRelease, ...]:
     """Return the last `keep` releases that its records make, oldest first, what it serves now the last.
 
     Of each day the newest build of each kind counts, for its records do not tell which sets were live together.
-    Raises `RefusedError` if something of our own was shipped for the target already.
+    `without_users` leaves out kinds with a row for each user: their ids would come in as they were sent. Raises
+    `RefusedError` if something of our own was shipped for the target already.
     """
     _refuse_a_target_in_use(store, registry)
     found = list(registry.published())
+    left_out = {one.blob.ref.kind for one in found if one.of_users and without_users}
+    found = [one for one in found if one.blob.ref.kind not in left_out]
     if not found:
-        raise NotFoundError(f"{registry.target}: the registry has no record: nothing moves in")
+        raise NotFoundError(
+            f"{registry.target}: its registry has only {', '.join(sorted(left_out))}, with ids of users as they were "
+            "sent, which raw.user_key would hash: nothing moves in"
+        )
     sets = [_newest(one for one in found if one.last == day) for day in sorted({one.last for one in found})]
     now = registry.current()
     serving = tuple(one for one in found if now.get(one.blob.ref.kind) == one.blob.ref.version)
-    missing = sorted(set(now) - {one.blob.ref.kind for one in serving})
+    missing = sorted(set(now) - left_out - {one.blob.ref.kind for one in serving})
     if missing:
         raise NotFoundError(
             f"{registry.target}: it serves {', '.join(missing)} of which it has no record: publish anew"

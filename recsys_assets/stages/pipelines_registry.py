@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.manifest.documents import Input
 from recsys_assets.serving.served import prove
 from recsys_assets.sources.dropped import named_file, read_whole
+from recsys_assets.sources.places import find_place, list_places, place_below
 
 MAX_BYTES: Final = 256_000_000
 _BUILD: Final = b',"build":'
@@ -80,51 +80,56 @@ class Published:
     last: date
     built_at: str
     rows: int | None
+    of_users: bool  # whether its rows are told by the ids of users
     source: Input
 
 
-def read_config(file: Path | None) -> PipelinesConfig:
-    """Return its configuration, or its defaults where none is named."""
-    if file is None:
+def read_config(place: str | None) -> PipelinesConfig:
+    """Return its configuration from a file or s3:// object, or its defaults where none is named."""
+    if place is None:
         return PipelinesConfig()
     try:
-        return msgspec.json.decode(file.read_bytes(), type=PipelinesConfig)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigurationError(f"{file} is no configuration of recsys-pipelines: {error}") from error
+        return msgspec.json.decode(_bytes_of(place), type=PipelinesConfig)
+    except (InputError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{place} is no configuration of recsys-pipelines: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Its registry of one target, below the folder that its relative paths count from."""
+    """Its registry of one target, below the folder or s3:// prefix that its relative paths count from."""
 
-    folder: Path
+    folder: str
     config: PipelinesConfig
     target: Target
 
     def published(self) -> Iterator[Published]:
         """Yield every artifact of which it has a record; `InputError` or `CorruptObjectError` names what is broken."""
-        records = self.folder / self.config.registry_dir / "records" / self.target.tenant / self.target.surface
-        if not records.is_dir():
-            raise NotFoundError(f"{records} is not there: name the folder that holds {self.config.registry_dir}")
-        for file in sorted(records.glob("*/*.json")):
-            yield self._read(file.parent.name, _decode(file, _Record))
+        records = self._below(self.config.registry_dir, "records", self.target.tenant, self.target.surface)
+        found = [place for place in list_places(records) if place.endswith(".json")]
+        if not found:
+            raise NotFoundError(f"no record below {records}: name the folder that holds {self.config.registry_dir}")
+        for place in found:
+            yield self._read(place.split("/")[-2], _decode(place, _Record))
 
     def current(self) -> dict[str, str]:
         """Return version by kind of what it serves, by the names of the blobs; nothing if it serves nothing."""
-        place = f"{self.target.tenant}/{self.target.surface}/manifest.json"
-        file = self.folder / self.config.registry_dir / "current" / place
-        if not file.is_file():
+        target = self.target
+        place = self._below(self.config.registry_dir, "current", target.tenant, target.surface, "manifest.json")
+        if find_place(place) is None:
             return {}
-        named = _decode(file, _Manifest).current
+        named = _decode(place, _Manifest).current
         return {kind: uri.rpartition("/")[2].removesuffix(".json") for kind, uri in named.items()}
 
     def canonical_template(self) -> str:
         """Return where its canonical days lie, which are JSON lines of the form that raw events have here."""
-        return str((self.folder / self.config.canonical_dir).absolute()) + "/{tenant}/{surface}/exposures/{day}.jsonl"
+        return self._below(self.config.canonical_dir) + "/{tenant}/{surface}/exposures/{day}.jsonl"
+
+    def _below(self, *parts: str) -> str:
+        return place_below(self.folder, *parts)
 
     def _read(self, kind: str, record: _Record) -> Published:
         name = self._place(kind, record)
-        data, _ = read_whole(named_file(name), max_bytes=MAX_BYTES, key="artifact")
+        data = _bytes_of(name)
         envelope = _envelope(data, name)
         ours = _in_our_form(data, envelope.window.end, record.version)
         served = prove(self.target, kind, record.version, ours, name=name)
@@ -135,6 +140,7 @@ class Registry:
             parse_rfc3339(envelope.window.end).date() - timedelta(days=1),
             envelope.build.built_at,
             len(served.rows) if served.rows is not None else None,
+            served.rows is not None and served.rows.form.key == "user_id",
             Input(name=name, digest=sha256(data).hexdigest(), size=len(data)),
         )
 
@@ -142,16 +148,22 @@ class Registry:
         """Return where a blob lies; a file that was moved along with its store is looked for there."""
         if not record.uri.startswith("file://"):
             return record.uri
-        path = Path(record.uri.removeprefix("file://"))
-        beside = self.folder / self.config.object_store_dir / self.target.tenant / self.target.surface / kind
-        return str(path if path.is_file() else beside / path.name)
+        path = record.uri.removeprefix("file://")
+        if find_place(path) is not None:
+            return path
+        name = path.rpartition("/")[2]
+        return self._below(self.config.object_store_dir, self.target.tenant, self.target.surface, kind, name)
 
 
-def _decode(file: Path, form: type[_Document]) -> _Document:
+def _bytes_of(place: str) -> bytes:
+    return read_whole(named_file(place), max_bytes=MAX_BYTES, key="artifact")[0]
+
+
+def _decode(place: str, form: type[_Document]) -> _Document:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=form)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise InputError(f"{file} is no document of recsys-pipelines: {error}; restore it, or remove it") from error
+        return msgspec.json.decode(_bytes_of(place), type=form)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"{place} is no document of recsys-pipelines: {error}; restore it, or remove it") from error
 
 
 def _envelope(data: bytes, name: str) -> _Envelope:

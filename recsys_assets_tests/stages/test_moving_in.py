@@ -10,7 +10,7 @@ from recsys_assets.artifacts.codec import encode
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.config.inputs import LimitSettings
-from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Window
 from recsys_assets.manifest.journal import Actor, changes
 from recsys_assets.manifest.pointer import read_current
@@ -82,9 +82,9 @@ def ours(tmp_path):
     return write(tmp_path / "recsys.toml", CONFIG)
 
 
-def call(ours, theirs, *more):
+def call(ours, theirs, *more, their_config=None):
     arguments = ["move-in", "--config", str(ours), "--tenant", "demo", "--surface", "home", "--reason", "moving"]
-    arguments += ["--from", str(theirs), "--their-config", str(theirs / "local.json"), *more]
+    arguments += ["--from", str(theirs), "--their-config", their_config or str(theirs / "local.json"), *more]
     return CliRunner().invoke(recsys_assets, arguments, standalone_mode=False)
 
 
@@ -147,6 +147,35 @@ def test_damage_in_their_registry_is_named_before_anything_is_written(ours, thei
     assert not (ours.parent / "store" / "registry" / "current").exists()
     blob.unlink()
     assert "put it there" in str(call(ours, theirs).exception)
+
+
+@pytest.mark.slow
+def test_a_bucket_is_moved_from_as_a_folder_is(ours, theirs, s3_server, monkeypatch):
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    prefix = s3_server.new_prefix()
+    for file in (path for path in theirs.rglob("*") if path.is_file()):
+        # What its records and its manifest name are still the files of the machine that it ran on.
+        body = file.read_bytes().replace(theirs.as_uri().encode(), b"file:///gone")
+        key = f"{prefix}/{file.relative_to(theirs).as_posix()}"
+        s3_server.client().put_object(Bucket=s3_server.bucket, Key=key, Body=body)
+    bucket = f"s3://{s3_server.bucket}/{prefix}"
+    assert isinstance(call(ours, f"{bucket}/elsewhere", their_config=f"{bucket}/local.json").exception, NotFoundError)
+    assert isinstance(call(ours, bucket, their_config=f"{bucket}/none.json").exception, ConfigurationError)
+    done = call(ours, bucket, "--prove", CASE.case["day"], their_config=f"{bucket}/local.json")
+    assert (done.exception, done.return_value) == (None, 0)
+    assert done.output.count(": equal") == len(OF_EVENTS)
+    assert read_current(store_of(ours), CASE.target).versions == {k: CASE.case["versions"][k] for k in OF_EVENTS}
+    roll_back(store_of(ours), CASE.target, to="previous", by=Actor("tester", "a test"), now=lambda: NOW)
+
+
+def test_ids_of_users_do_not_move_in_where_they_are_hashed(ours, theirs, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "k" * 32)
+    write(ours, CONFIG.replace("[partitions]", 'user_key = "env:SOME_KEY"\n[partitions]'))
+    done = call(ours, theirs, "--prove", CASE.case["day"])
+    assert (done.exception, done.return_value) == (None, 0)
+    assert "left out: kinds with a row for each user" in done.output
+    assert set(read_current(store_of(ours), CASE.target).versions) == {"popularity", "cooc"}
 
 
 def test_a_folder_without_a_registry_is_named(ours, tmp_path):
