@@ -22,7 +22,7 @@ from recsys_assets.raw.line_scan import (
 )
 from recsys_assets.raw.part import ABSENT, CODED_COLUMNS, PADDING
 from recsys_assets.raw.text_scan import read_instant
-from recsys_assets.raw.words import Bytes, find_newlines, lowest_bit
+from recsys_assets.raw.words import Bytes, equal_bytes, find_newlines, lowest_bit
 
 TABLES = (*CODED_COLUMNS, "tenant", "surface", "unknown")
 TENANT, SURFACE, UNKNOWN = (TABLES.index(name) for name in ("tenant", "surface", "unknown"))
@@ -129,11 +129,23 @@ def _keep(data: Bytes, line: Line, tables: Tables, scratch: Scratch, row: int) -
     scratch.rank[row] = line.state[RANK_VALUE]
     for table in range(UNKNOWN):
         start, end = line.values[_FIELD_OF_TABLE[table], 0], line.values[_FIELD_OF_TABLE[table], 1]
-        code = intern(tables, table, data, start, end - start) if end > start else ABSENT
+        code = _known(data, tables, scratch, table, row, start, end - start) if table >= TENANT else FULL
         if code == FULL:
-            return False
+            code = intern(tables, table, data, start, end - start) if end > start else ABSENT
+            if code == FULL:
+                return False
         scratch.codes[table, row] = code
     return _count_names(data, line, tables, scratch)
+
+
+@inlined
+def _known(data: Bytes, tables: Tables, scratch: Scratch, table: int, row: int, start: int, length: int) -> int:
+    """Return the code of the row before if it stands for the same text, else `FULL`."""
+    if row == 0:
+        return FULL
+    code = scratch.codes[table, row - 1]
+    same = tables.spans[table, code, 1] == length
+    return int(code) if same and equal_bytes(data, start, tables.text, tables.spans[table, code, 0], length) else FULL
 
 
 @inlined
