@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 
@@ -21,23 +22,28 @@ def check_segment(name: str, *, what: str) -> str:
 
     Raises `UnsafeNameError`: choose another name, or give the target a name that every store can carry.
     """
+    fault = _fault_of(name)
+    if fault is not None:
+        raise UnsafeNameError(f"{what} {fault}")
+    return name
+
+
+@lru_cache(maxsize=4096)  # the names of a run are few, and stand in every one of its keys
+def _fault_of(name: str) -> str | None:
+    """Return what keeps a name from being a segment, or None if nothing does."""
     if not name:
-        raise UnsafeNameError(f"{what} is empty: give it a name")
+        return "is empty: give it a name"
     if name in {".", ".."}:
-        raise UnsafeNameError(f"{what} {name!r} would walk the folder tree: choose another name")
+        return f"{name!r} would walk the folder tree: choose another name"
     bad = sorted({c for c in name if c in _RESERVED or unicodedata.category(c) in {"Cc", "Cs", "Cf", "Zl", "Zp"}})
     if bad:
-        raise UnsafeNameError(
-            f"{what} {name!r} holds {bad!r}: none of / \\ ? # %, control or format characters may stand in it"
-        )
+        return f"{name!r} holds {bad!r}: none of / \\ ? # %, control or format characters may stand in it"
     if name != name.strip() or name.endswith("."):
-        raise UnsafeNameError(
-            f"{what} {name!r} begins or ends with white space, or ends with a dot: some file systems drop those"
-        )
+        return f"{name!r} begins or ends with white space, or ends with a dot: some file systems drop those"
     size = len(name.encode())
     if size > MAX_SEGMENT_BYTES:
-        raise UnsafeNameError(f"{what} {name[:40]!r}... takes {size} bytes: at most {MAX_SEGMENT_BYTES}")
-    return name
+        return f"{name[:40]!r}... takes {size} bytes: at most {MAX_SEGMENT_BYTES}"
+    return None
 
 
 def check_distinct(names: Iterable[str], *, what: str) -> None:
