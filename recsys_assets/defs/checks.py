@@ -81,4 +81,4 @@ def _passed(report: GateReport) -> str:
     """Say that the gates let the day go on, and which of them only advise against it."""
     advice = [finding for finding in report.findings if finding.verdict is Verdict.ADVISED]
     passed = f"{len(report.findings) - len(advice)} gates passed"
-    return "; ".join([f"{passed}, {len(advice)} advise", *told_once(advice, "advises")]) if advice else passed
+    return f"{passed}, {len(advice)} advise: {', '.join(finding.gate for finding in advice)}" if advice else passed

@@ -6,18 +6,23 @@ from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.metadata import Metadata, numbers
 from recsys_assets.defs.naming import CANONICAL, MANIFEST, asset_key
 from recsys_assets.manifest.documents import CanonicalDay, JournalEntry, Member, Release
+from recsys_assets.manifest.releases import release_numbers
 from recsys_assets.sharding import sharded_kind
 
 SEQUENCE = "journal"
 
 
 def materialization_of(row: TargetSettings, entry: JournalEntry, release: Release) -> dg.AssetMaterialization:
-    """Return the event that a release became live by something else than a build of its day (rollback, restore)."""
+    """Return the event that a release became live by something else than a build of its day (rollback, restore).
+
+    It carries the numbers that the build of the day plotted: the newest event of a partition is what plots show.
+    """
     return dg.AssetMaterialization(
         asset_key(row, MANIFEST),
         partition=release.data_through,
         description=f"{entry.action} to release {release.id[:12]}: {entry.reason}",
-        metadata=entry_metadata(entry) | numbers({"release": release.id, "data_through": release.data_through}),
+        metadata=entry_metadata(entry)
+        | numbers({"release": release.id, "data_through": release.data_through, **release_numbers(release)}),
         tags={"dagster/data_version": release.id},
     )
 

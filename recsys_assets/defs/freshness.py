@@ -50,7 +50,7 @@ def freshness_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDe
     @dg.asset_check(
         asset=asset_key(row, MANIFEST),
         name=CHECK,
-        description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours} hours old.",
+        description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours:g} hours old.",
     )
     def fresh(store: StoreResource) -> dg.AssetCheckResult:
         found = freshness(store.store, settings, row, now=datetime.now(UTC))

@@ -9,6 +9,7 @@ from recsys_assets.evidence import Finding, GateReport, Scalar
 
 MAX_SAMPLE_ROWS = 50
 MAX_CELL_CHARACTERS = 200
+MAX_SHORT = 24  # characters of a value or a limit in a table of gates
 
 Metadata = dict[str, dg.MetadataValue[Any]]
 
@@ -46,12 +47,18 @@ def _gate_row(finding: Finding) -> dg.TableRecord:
         {
             "gate": finding.gate,
             "verdict": finding.verdict.value,
-            "value": str(finding.value),
-            "limits": ", ".join(f"{key}={value}" for key, value in finding.params.items()),
+            "message": finding.message,  # before what is wide: pages cut tables at their right edge
+            "value": _short(finding.value),
+            "limits": ", ".join(f"{key}={_short(value)}" for key, value in finding.params.items()),
             "offending rows": finding.count,
-            "message": finding.message,
         },
     )
+
+
+def _short(value: Scalar) -> str:
+    """Return a value as people read it in a table; the whole of it stands under its own name, or in the report."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MAX_SHORT else f"{text[: MAX_SHORT - 1]}…"
 
 
 def _sample_table(rows: Sequence[Mapping[str, Scalar]]) -> str:

@@ -4,12 +4,14 @@ from contextlib import suppress
 from datetime import datetime
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
 from recsys_assets.manifest.candidate import Candidate
 from recsys_assets.manifest.documents import Build, Release
 from recsys_assets.manifest.encoding import create_document, read_document
 from recsys_assets.manifest.layout import release_key
 from recsys_assets.manifest.pointer import release_id_of
+from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -64,6 +66,14 @@ def find_release(store: ObjectStore, target: Target, release_id: str) -> Release
 def refs_of(release: Release) -> tuple[ArtifactRef, ...]:
     """Return every object of a release: its blobs, its indexes, and their shards."""
     return tuple(ref for member in release.members for ref in member.refs)
+
+
+def release_numbers(release: Release) -> dict[str, Scalar]:
+    """Return what people watch of releases over days: bytes together, and rows by kind."""
+    return {
+        "bytes": sum(member.size for member in release.members),
+        **{f"rows/{sharded_kind(member.ref.kind)}": member.facts.get("rows") for member in release.members},
+    }
 
 
 def versions_of(release: Release) -> dict[str, str]:

@@ -153,7 +153,8 @@ def _causes(
     through = _live_through(store, target)
     hold = read_hold(store, target)
     if hold and is_standing(hold, data_through=(through or day).isoformat(), now=wanted.now):
-        yield Cause.HELD, f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
+        told = f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
+        yield Cause.HELD, f"{told}; `recsys-assets release-hold` ends it"
     refused = "; ".join(_refusals(store, target, day, kinds))
     if refused:
         yield Cause.GATE_REFUSED, f"{day}: {refused}"

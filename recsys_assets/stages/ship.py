@@ -13,7 +13,7 @@ from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
 from recsys_assets.manifest.candidate import Requirement
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.publish import Outcome, publish
-from recsys_assets.sharding import sharded_kind
+from recsys_assets.manifest.releases import release_numbers
 from recsys_assets.stages.artifact import build_info
 from recsys_assets.stages.overriding import as_recorded
 from recsys_assets.stages.overriding import override as overridden
@@ -46,8 +46,7 @@ class ShippedDay:
             "live": self.outcome.live,
             "journal": self.outcome.entry.sequence if self.outcome.entry else None,
             "data_through": release.data_through,
-            "bytes": sum(member.size for member in release.members),
-            **{f"rows/{sharded_kind(member.ref.kind)}": member.facts.get("rows") for member in release.members},
+            **release_numbers(release),
         }
 
     @property

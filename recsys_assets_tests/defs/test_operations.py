@@ -35,7 +35,10 @@ def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
     newest = shop.instance.fetch_materializations(MANIFEST, limit=1).records[0]
     assert newest.partition_key == "2026-01-01"
     assert "ranking looks wrong" in newest.asset_materialization.description
-    assert newest.asset_materialization.metadata["release"].value == shop.live().release_id
+    shown = newest.asset_materialization.metadata
+    assert shown["release"].value == shop.live().release_id
+    assert shown["bytes"].value > 0
+    assert shown["rows/popularity"].value == 4, "plots show the newest event of a day: it has the numbers of its build"
     entry = next(newest_first(shop.store, HOME))
     assert (entry.action, entry.run_id) == ("roll_back", result.run_id)
 
