@@ -33,15 +33,27 @@ def lost(where: object, error: BaseException) -> EngineUnavailableError:
     )
 
 
-def no_driver() -> ConfigurationError:
-    """Return the error of a driver that cannot be started on this machine: without a Java, or by one that gave up."""
-    home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else shutil.which("java")
-    found = f"{java} ended at once, and said why on stderr" if java and shutil.which(java) else "no Java was found"
+def check_java() -> None:
+    """Raise `ConfigurationError` if the first driver of this process is yet to start and no Java is there for it."""
+    contexts = require("pyspark", extra="spark").SparkContext
+    started = contexts._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ  # noqa: SLF001 - as pyspark asks
+    if not started and not shutil.which(_java()):
+        raise no_driver(f"no Java was found ({_java()})")
+
+
+def no_driver(why: str = "") -> ConfigurationError:
+    """Return the error of a driver that cannot be started on this machine."""
+    why = why or f"{_java()} ended at once (it said why on stderr)"
     return ConfigurationError(
-        f'engine = "spark" starts a driver here, and {found}: install Java 17 or newer (JAVA_HOME), or name a Spark '
+        f'engine = "spark" starts a driver here, and {why}: install Java 17 or newer (JAVA_HOME), or name a Spark '
         "Connect server in engines.spark.remote, which needs none"
     )
+
+
+def _java() -> str:
+    """Return the Java that Spark's scripts call."""
+    home = os.environ.get("JAVA_HOME")
+    return f"{home}/bin/java" if home else "java"
 
 
 def let_go_if_dead(session: Any, error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recsys_assets.engines.libraries import require
-from recsys_assets.engines.spark_failures import forget_dead_driver, lost, no_driver, spark_errors
+from recsys_assets.engines.spark_failures import check_java, forget_dead_driver, lost, no_driver, spark_errors
 from recsys_assets.errors import ConfigurationError
 
 _PORTS = {"spark": 7077, "sc": 15002}
@@ -57,6 +57,7 @@ def connect(cluster: SparkCluster) -> Any:
     if cluster.remote or sql.SparkSession.getActiveSession() is None:
         _knock(cluster)
     if not cluster.remote:
+        check_java()
         os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)  # where pyspark keeps that a session before was remote
     builder = sql.SparkSession.builder
     builder = builder.remote(cluster.remote) if cluster.remote else builder

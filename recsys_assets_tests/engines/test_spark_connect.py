@@ -1,0 +1,105 @@
+"""Spark Connect: the canary and a golden case over sc://, without a Java in the process that asks (F33)."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from pyspark import SparkContext
+
+from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.engines import gate
+from recsys_assets.engines.definitions import DEFINITIONS
+from recsys_assets.engines.gate import prove_engine
+from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
+from recsys_assets.engines.spark_session import SparkCluster, connect
+from recsys_assets.errors import ConfigurationError, EngineUnavailableError
+from recsys_assets_tests.artifacts.golden_cases import find_case
+from recsys_assets_tests.engines.made import by_kernel, on_engine
+from recsys_assets_tests.engines.spark_cluster import (
+    HOME,
+    LIGHT,
+    free_port,
+    home_of_wheel,
+    need_java,
+    start_connect_server,
+)
+
+KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server, and a process that would find no Java if it looked for one."""
+    need_java()
+    port = free_port()
+    started = start_connect_server(tmp_path_factory.mktemp("connect") / "log", port)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("JAVA_HOME", raising=False)
+        environment.setenv("PATH", "")
+        yield SparkCluster(remote=f"sc://127.0.0.1:{port}/;user_id=nobody"), started
+        started.kill()
+        started.wait()
+    os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
+
+
+@pytest.mark.parametrize(("kind", "files"), list(zip(DEFINITIONS, [OwnFiles(), ArrowFiles()] * 3, strict=False)))
+def test_spark_connect_proves_itself_on_the_canary(server, kind, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "_proven", set())
+    prove_engine(SparkEngine(server[0], files=files), KINDS[kind], work=str(tmp_path))
+    assert list((tmp_path / "canary").iterdir()) == []
+
+
+def test_a_golden_case_has_the_same_version_over_spark_connect(server, tmp_path):
+    golden = find_case("edge")
+    source, params = golden.source("session_seq"), golden.params("session_seq")
+    engine = SparkEngine(server[0], files=ArrowFiles())
+    made = on_engine(engine, "session_seq", [source], params, tmp_path, target=golden.target, window=golden.window)
+    assert made == by_kernel("session_seq", source, params, target=golden.target, window=golden.window)
+    assert made.blob.ref.version == golden.case["versions"]["session_seq"]
+
+
+def test_f33_a_server_that_is_gone_is_told_and_what_follows_its_address_is_not(server, tmp_path):
+    """Last of those that need the server."""
+    cluster, process = server
+    process.kill()
+    process.wait()
+    with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ gave up: .*Connection refused") as told:
+        prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path))
+    assert "nobody" not in str(told.value)
+
+
+def test_a_driver_without_java_is_told_how_to_get_one(monkeypatch, tmp_path):
+    if SparkContext._gateway:
+        SparkContext._gateway.proc.kill()
+        SparkContext._gateway.proc.wait()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for home in ("", str(tmp_path)):
+        monkeypatch.setenv("JAVA_HOME", home)
+        with pytest.raises(ConfigurationError, match=r"no Java was found.*Java 17 or newer.*engines\.spark\.remote"):
+            connect(SparkCluster(master="local[1]", conf=LIGHT))
+
+
+def test_the_java_of_the_wheel_takes_what_spark_asks_of_one(tmp_path):
+    java = home_of_wheel(tmp_path) / "bin" / "java"
+    told = subprocess.run(
+        [java, "--add-modules=jdk.incubator.vector", "-Dtext=two words", "-version"], capture_output=True, check=True
+    )
+    assert b"openjdk version" in told.stderr
+
+
+def test_the_server_for_kubernetes_is_valid_and_names_secrets_that_are_created():
+    objects = list(yaml.safe_load_all((KUBERNETES / "spark-connect.yaml").read_text()))
+    for one in objects:
+        kubernetes_validate.validate(one, "1.37.0", strict=True)
+    (container,) = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"]
+    script = HOME / "sbin" / Path(container["command"][0]).name
+    assert "--wait" in script.read_text()
+    keys = [one.rpartition("=")[2] for one in container["args"] if "secretKeyRef" in one]
+    told = (KUBERNETES / "recsys.yaml").read_text()
+    assert keys == ["recsys-secrets:AWS_ACCESS_KEY_ID", "recsys-secrets:AWS_SECRET_ACCESS_KEY"]
+    assert all(f"--from-literal={key.rpartition(':')[2]}=" in told for key in keys)
