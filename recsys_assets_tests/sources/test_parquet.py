@@ -304,5 +304,27 @@ def test_an_object_in_a_bucket_is_read_as_a_file_is_by_pieces(tmp_path, s3_serve
         read(ParquetInput(_at(place, "http://127.0.0.1:9", s3_server), chosen.raw).open())
 
 
+@pytest.mark.slow
+def test_a_hive_lake_in_a_bucket_is_read_as_one_in_a_folder(tmp_path, s3_server, monkeypatch):
+    rest = {name: ROW[name] for name in ("ts", "session_id")}
+    rows = [{**rest, "item_id": f"{surface}{n}"} for surface in ("home", "cart") for n in range(3)]
+    for row in rows:
+        place = f"tenant=shop/surface={row['item_id'][:4]}/part-{row['item_id'][4:]}.parquet"
+        write(tmp_path / f"lake/day={DAY}/{place}", [row])
+        write(tmp_path / f"lake/day={DAY + timedelta(days=1)}/{place}", [{**row, "item_id": "of another day"}])
+    (tmp_path / f"lake/day={DAY}/_SUCCESS").write_bytes(b"")
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    prefix = s3_server.new_prefix()
+    for file in (path for path in (tmp_path / "lake").rglob("*") if path.is_file()):
+        key = f"{prefix}/{file.relative_to(tmp_path).as_posix()}"
+        s3_server.client().upload_file(str(file), s3_server.bucket, key)
+    template = "lake/day={day}/**/*.parquet"
+    bucket = settings(tmp_path, f"s3://{s3_server.bucket}/{prefix}/{template}")
+    found, local = find_inputs(bucket, DAY), find_inputs(settings(tmp_path, template), DAY)
+    assert [one.name.rpartition("/lake/")[2] for one in found] == [one.name.removeprefix("lake/") for one in local]
+    assert judge(found)[:2] == judge(local)[:2] == (sorted(row["item_id"] for row in rows), [])
+
+
 def _at(place, endpoint, server):
     return replace(place, client=replace(server, endpoint=endpoint).client(retries={"total_max_attempts": 1}))

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import traceback
 import tracemalloc
 from datetime import UTC, date, datetime
 
@@ -13,6 +14,7 @@ from recsys_assets.config.settings import Settings
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.raw.parse import parse_day
+from recsys_assets.raw.reference import Reading
 from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.report import Outcome
 from recsys_assets.sources.finding import find_inputs
@@ -88,7 +90,7 @@ def read(stream, size=100_000):
     return bytes(text)
 
 
-def judge(inputs, *targets):
+def judge(inputs, *targets, **options):
     items, rejects = [], []
     report = parse_day(
         inputs,
@@ -96,6 +98,7 @@ def judge(inputs, *targets):
         targets=targets or (HOME,),
         keep_part=lambda target, part: items.extend((target, item) for item in part.ids["item_id"].texts()),
         keep_rejects=rejects.extend,
+        **options,
     )
     return sorted(items), rejects, report
 
@@ -130,6 +133,17 @@ def test_a_row_is_read_as_the_line_that_it_would_have_been_sent_as(plain):
             "rank": 3,
         }
     ]
+
+
+def test_a_table_may_lack_sessions_where_they_are_found_by_the_user(plain):
+    plain.event(user_id="u1")
+    plain.event(user_id=None, item_id="i2")
+    plain.run("ALTER TABLE events DROP session_id")
+    with pytest.raises(InputError, match="no column 'session_id'"):
+        plain.lines()
+    _, rejects, report = judge(plain.inputs(session_gap_minutes=30), reading=Reading(needs_session=False))
+    assert report.targets[HOME].events == 1
+    assert [reject.reason for reject in rejects] == [Reason.NO_SESSION]
 
 
 def test_each_target_gets_its_rows_of_the_day_and_no_others(plain):
@@ -215,6 +229,20 @@ def test_a_malformed_response_is_a_bad_row_among_good_ones(suite, response, reas
     items, (reject,), report = judge(suite.inputs(**SUITE_RAW))
     assert (items, reject.reason) == ([(HOME, "good")], reason)
     assert report.unknown_fields == {}
+
+
+def test_a_response_that_the_database_cannot_read_is_an_error_that_does_not_repeat_it(suite):
+    suite.run("ALTER TABLE exposure_events ALTER response TYPE text")
+    suite.run(
+        "INSERT INTO exposure_events (tenant_id, occurred_at, surface, session_id, response)"
+        " VALUES (%s, '2026-01-01T12:00:00Z', 'home', 's1', %s)",
+        *(SHOP_ID, '{"user": "zoe" nonsense}'),
+    )
+    with pytest.raises(InputError, match=r"invalid input syntax for type json.*mend the data") as caught:
+        suite.lines(**SUITE_RAW)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "zoe" not in told
+    assert "nonsense" not in told
 
 
 def test_the_quarantine_shows_a_response_without_items(suite):
