@@ -102,7 +102,7 @@ def list_users(site: Site, asked: ArtifactPageAsked) -> Page[Holder]:
         found.target,
         cursor=asked.cursor,
         limit=asked.limit,
-        uses=lambda release: [m.ref.kind for m in release.members if m.ref.version == found.version],
+        uses=lambda release: [m.ref.kind for m in release.members if _is_part(found, m)],
     )
 
 
@@ -155,8 +155,13 @@ def _holding(site: Site, found: Located) -> Iterator[tuple[Release, Member]]:
     for item in islice(recorded_releases(site.store, found.target, cursor=None), MAX_HOLDERS):
         release = _find(site, found.target, item)
         for member in release.members if release else ():
-            if release and member.ref.version == found.version:
+            if release and _is_part(found, member):
                 yield release, member
+
+
+def _is_part(found: Located, member: Member) -> bool:
+    """Tell whether an object is an artifact of a release, or a shard of it."""
+    return any(ref.version == found.version for ref in member.refs)
 
 
 def _page(

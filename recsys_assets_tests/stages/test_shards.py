@@ -147,6 +147,12 @@ def test_services_are_answered_the_same_whatever_form_the_pointer_names(folder, 
     assert answers(store) == plain
 
 
+def test_a_reader_that_knows_shards_does_not_read_the_single_object_beside_them(folder):
+    store, release = live(folder, EIGHT)
+    store.delete(blob_key(TARGET, "implicit", release.refs["implicit"].version))
+    assert len(answers(store)) == USERS + 1
+
+
 def test_i10_the_same_events_give_the_same_shards_on_every_engine(folder):
     stores = [live(folder, EIGHT + f'engine = "{engine}"\n')[1] for engine in ("native", "polars")]
     first, second = ([(ref.kind, ref.version) for one in release.members for ref in one.refs] for release in stores)
