@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import promql_parser
@@ -12,6 +14,7 @@ from recsys_assets.stages.exposition import HELP
 
 ROOT = Path(__file__).parents[1]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
+RULE_TESTS = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.test.yaml").read_text())["tests"]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 SELECTOR = re.compile(r"(recsys_\w+)(?:\{([^}]*)\})?")
@@ -35,6 +38,21 @@ def test_an_expression_is_promql_over_what_is_told(expression):
     for metric, matchers in found:
         assert metric in HELP
         assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= labels_of(metric)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: package prometheus) is not installed")
+def test_the_alerts_begin_and_end_when_they_should():
+    for task in ("check", "test"):
+        name = "prometheus-rules.yaml" if task == "check" else "prometheus-rules.test.yaml"
+        done = subprocess.run(
+            ["promtool", task, "rules", name], cwd=ROOT / "deploy", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_time_at_which_it_is_to_fire():
+    cases = [case for test in RULE_TESTS for case in test["alert_rule_test"]]
+    assert {case["alertname"] for case in cases if case.get("exp_alerts")} == {rule["alert"] for rule in RULES}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
