@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none
 
 
+_TINY = 1e-30  # keeps a vector of zeros from being divided by none
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ids:
     """The ids of one sort, ascending, as they lie in the file: found by halving, so that none is unpacked."""
@@ -56,12 +59,16 @@ class Factors:
     items: Ids
     user_vectors: "NDArray[Any]"
     item_vectors: "NDArray[Any]"
+    item_lengths: "NDArray[Any]"
 
     @classmethod
     def of(cls, arrays: "Mapping[str, NDArray[Any]]") -> "Factors":
         """Return the factors that an artifact's arrays hold; `CorruptObjectError` if they hold none."""
+        import numpy as np  # noqa: PLC0415 - only who asks for factors has to wait for it
+
         users, items = (Ids.of(arrays, column) for column in ("user_id", "item_id"))
-        return cls(users, items, arrays["user_factors"], arrays["item_factors"])
+        vectors = arrays["item_factors"]
+        return cls(users, items, arrays["user_factors"], vectors, np.linalg.norm(vectors, axis=1))
 
     def for_user(
         self, user_id: str, limit: int = 10, *, without: Collection[str] = ()
@@ -75,18 +82,20 @@ class Factors:
 
     def like_item(self, item_id: str, limit: int = 10) -> tuple[ScoredItem, ...] | None:
         """Return the items liked by the same users, or None if the item is unknown: by the cosine of both vectors."""
-        import numpy as np  # noqa: PLC0415 - only who asks for factors has to wait for it
-
         row = self.items.find(item_id)
         if row is None:
             return None
-        lengths = np.linalg.norm(self.item_vectors, axis=1)
         products = self.item_vectors @ self.item_vectors[row]
-        return self._best(products / np.maximum(lengths * lengths[row], np.finfo(np.float32).tiny), limit, (item_id,))
+        lengths = (self.item_lengths * self.item_lengths[row]).clip(_TINY)
+        return self._best(products / lengths, limit, (item_id,))
 
     def _best(self, scores: "NDArray[Any]", limit: int, without: Collection[str]) -> tuple[ScoredItem, ...]:
         hidden = {self.items.find(one) for one in without}
-        wanted = limit + len(hidden)
-        best = (-scores).argsort(kind="stable")[:wanted].tolist()
+        wanted = min(limit + len(hidden), len(scores))
+        if not wanted:
+            return ()
+        # Sorted are only those that can be shown: a partition passes over the others once.
+        near = (scores >= scores[scores.argpartition(-wanted)[-wanted]]).nonzero()[0]
+        best = near[(-scores[near]).argsort(kind="stable")].tolist()
         shown = [row for row in best if row not in hidden][:limit]
         return tuple(ScoredItem(self.items[row], float(scores[row])) for row in shown)

@@ -7,10 +7,12 @@ from datetime import date, datetime
 from msgspec import UnsetType
 
 from recsys_assets.artifacts.kinds import KINDS, read_params
+from recsys_assets.artifacts.vectors import VectorShape
 from recsys_assets.config.settings import Settings
 from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError, InputError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.imports.safetensors import read_safetensors
 from recsys_assets.manifest import journal
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.documents import CanonicalRecord, JournalEntry, Release
@@ -22,6 +24,7 @@ from recsys_assets.manifest.pointer import Current, read_current
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.roots import KEEP, retained_releases
 from recsys_assets.raw.white_space import trim
+from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.served import prove
 from recsys_assets.sharding import shard_of
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
@@ -178,9 +181,18 @@ def _names_user(task: Forgetting, ref: ArtifactRef) -> bool:
     """Tell whether an artifact has a row of the user; of one without rows to look up, whether its bytes do."""
     data = read_blob(task.store, task.target, ref)
     rows = prove(task.target, ref.kind, ref.version, data, name=f"{ref.kind} {ref.version[:12]}").rows
+    shape = KINDS[ref.kind].shape if ref.kind in KINDS else None
+    if isinstance(shape, VectorShape):
+        return "user_id" in shape.tables and _has_vector(task, data, ref)
     if rows is None:
         return any(name.encode() in data for name in task.names)
     return rows.form.key == "user_id" and any(rows.find(name) is not None for name in task.names)
+
+
+def _has_vector(task: Forgetting, data: bytes, ref: ArtifactRef) -> bool:
+    """Tell whether the user has a vector: in the bytes of ids, one may stand within another."""
+    users = Ids.of(read_safetensors(data, name=f"{ref.kind} {ref.version[:12]}"), "user_id")
+    return any(users.find(name) is not None for name in task.names)
 
 
 def _has_other_key(task: Forgetting, day: date) -> bool:

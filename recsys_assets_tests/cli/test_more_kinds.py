@@ -122,3 +122,5 @@ def test_they_are_run_gated_shipped_served_and_forgotten_like_the_others(shop):
     with Reader(shop.store, "shop", "home") as reader, reader.snapshot() as release:
         assert release.factors().for_user("u1") is None
         assert release.factors().for_user("u3") is not None
+    told = json.loads(call("forget", "--user", "3", "--reason", "nobody", "--json"))
+    assert told["targets"][0]["still_in"] == []  # the bytes of u3 hold it, its ids do not
