@@ -70,7 +70,18 @@ def give_back_memory() -> None:
 
 def codes_of(series: pl.Series) -> NDArray[np.uint32]:
     """Return a column of codes with `ABSENT` for null."""
-    return series.cast(pl.UInt32).fill_null(ABSENT).to_numpy()
+    return codes_in(series.to_arrow())
+
+
+def codes_in(array: Any) -> NDArray[np.uint32]:
+    """Return an Arrow array of codes, of any width, with `ABSENT` for null; not to be written to."""
+    codes = numbers_of(array, np.dtype(str(array.type)).type).astype(np.uint32, copy=array.null_count > 0)
+    if array.null_count:
+        marks = np.frombuffer(array.buffers()[0], np.uint8)
+        present = np.unpackbits(marks, bitorder="little")[array.offset : array.offset + len(array)]
+        codes[present == 0] = ABSENT
+    codes.flags.writeable = False  # as what shares memory with Arrow is: compiled code is made for one of the two
+    return codes
 
 
 @dataclass(frozen=True, slots=True)

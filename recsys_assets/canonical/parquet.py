@@ -1,10 +1,10 @@
 """Events as Parquet: string columns for every reader, whose dictionaries give ours the codes back unread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -24,10 +24,12 @@ from recsys_assets.canonical.parquet_join import join_columns
 from recsys_assets.canonical.sorting import ascending
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 
+T = TypeVar("T")
 _INSTANT = pa.timestamp("ns", tz="UTC")
 _MAX_DICTIONARY_BYTES = 2**31 - 1  # Arrow reads dictionaries with 32-bit offsets
 _LONGEST_FIRST = ("request_id", "session_id", "user_id", "ts", "item_id", "rank", "event")  # so that all end together
 _THREADS = 2  # columns at a time: more would hold more of what reading them takes
+_MANY = 1 << 16  # rows, or bytes: the columns of a smaller day are done before a thread has begun
 _NEVER = 1 << 30  # bytes of a dictionary page, from which on the writer would fall back to plain strings
 
 
@@ -36,9 +38,8 @@ def encode_events(events: Events) -> bytes:
 
     Raises `LimitExceededError` if the ids of a column take 2 GiB or more.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        columns = {name: pool.submit(_encode_column, events, name) for name in _LONGEST_FIRST}
-        return join_columns(columns[name].result() for name in SCHEMA)
+    encoded = _of_each(partial(_encode_column, events), _LONGEST_FIRST, many=len(events.codes) >= _MANY)
+    return join_columns(encoded[name] for name in SCHEMA)
 
 
 def _encode_column(events: Events, name: str) -> bytes:
@@ -76,10 +77,17 @@ def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
     `CorruptObjectError` if the bytes are no Parquet of canonical events.
     """
     wanted = [name for name in _LONGEST_FIRST if columns is None or name in columns]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        read = dict(zip(wanted, pool.map(partial(_read, data), wanted), strict=True))
+    read = _of_each(partial(_read, data), wanted, many=len(data) >= _MANY)
     frame = pl.DataFrame({name: read[name].values for name in SCHEMA if name in read})
     return Events(frame, {name: column.ids for name, column in read.items() if column.ids is not None})
+
+
+def _of_each(work: Callable[[str], T], names: Sequence[str], *, many: bool) -> dict[str, T]:
+    """Return what comes of each column, two at a time if that is worth the threads."""
+    if not many:
+        return {name: work(name) for name in names}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip(names, pool.map(work, names), strict=True))
 
 
 class _Column(NamedTuple):

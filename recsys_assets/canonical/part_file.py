@@ -8,12 +8,11 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import ipc
 
-from recsys_assets.canonical.columns import arrow_column, arrow_strings, codes_of, numbers_of, strings_of
+from recsys_assets.canonical.columns import arrow_column, arrow_strings, codes_in, numbers_of, strings_of
 from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.raw.part import Part
@@ -53,7 +52,7 @@ def decode_part(data: bytes) -> Part:
     return Part(
         ts=numbers_of(columns["ts"], np.int64),
         rank=numbers_of(columns["rank"].cast(pa.int64()), np.int64),
-        codes={name: codes_of(pl.Series(columns[name].indices)) for name in ID_COLUMNS},
+        codes={name: codes_in(columns[name].indices) for name in ID_COLUMNS},
         ids={name: strings_of(columns[name].dictionary) for name in ID_COLUMNS},
     )
 
