@@ -21,6 +21,7 @@ from result import MEASURED
 from workspace import open_workspace
 
 from recsys_assets.artifacts.kinds import KINDS
+from recsys_assets.config.engines import SparkSettings
 from recsys_assets.config.reading import load_settings
 from recsys_assets.engines.room import EngineRoom
 from recsys_assets.stages.artifact import build_artifact
@@ -43,10 +44,11 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["native", "polars", "duckdb", "spark"])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS_OF_EVENTS))
     parser.add_argument("--driver-memory", default="6g")
+    parser.add_argument("--files", choices=["spark", "arrow"], default="spark", help="who reads and writes for Spark")
     parser.add_argument("--one", nargs=3, metavar=("FOLDER", "ENGINE", "KIND"))
     told = parser.parse_args()
     if told.one:
-        _measure(Path(told.one[0]), told.one[1], told.one[2])
+        _measure(Path(told.one[0]), told.one[1], told.one[2], files=told.files)
         return
     data = generate(told.events, Path("data/bench") / str(told.events)).parent
     folder = data / "engines"
@@ -55,7 +57,8 @@ def main() -> None:
     versions: dict[str, str] = {}
     for kind in told.kinds:
         for engine in told.engines:
-            command = [sys.executable, __file__, "--events", str(told.events), "--one", str(folder), engine, kind]
+            command = [sys.executable, __file__, "--events", str(told.events), "--files", told.files]
+            command += ["--one", str(folder), engine, kind]
             run = run_process(command, environment=_environment())
             expected = versions.setdefault(kind, run.digests["version"])
             same = "same" if run.digests["version"] == expected else "OTHER"
@@ -79,14 +82,15 @@ def _lay_out(folder: Path, *, memory: str) -> None:
     build_canonical(store, settings, settings.find(TENANT, SURFACE), DAY)
 
 
-def _measure(folder: Path, engine: str, kind: str) -> None:
+def _measure(folder: Path, engine: str, kind: str, *, files: str) -> None:
     started = perf_counter()
     settings = load_settings(folder / "recsys.toml")
     table = {**settings.artifacts.tables.get(kind, {}), "engine": engine}
     artifacts = type(settings.artifacts).model_validate({**settings.artifacts.model_dump(), kind: table})
     settings = settings.model_copy(update={"artifacts": artifacts})
     row, store = settings.find(TENANT, SURFACE), open_store(settings.resolve(settings.storage.root))
-    room = EngineRoom(settings.engines, store.root_uri)
+    spark = SparkSettings.model_validate({**settings.engines.spark.model_dump(), "files": files})
+    room = EngineRoom(settings.engines.model_copy(update={"spark": spark}), store.root_uri)
     if engine != "native":
         room.open(engine, KINDS[kind])
     else:

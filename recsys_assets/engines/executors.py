@@ -6,7 +6,7 @@ package need not. They carry names of files and nothing else; credentials are th
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -23,22 +23,30 @@ _BATCH_ROWS = 1 << 16
 _CHUNK = 8 << 20  # bytes asked for at once: a bucket answers each request in tens of milliseconds
 
 
-def reading(files: Sequence[str], columns: Mapping[str, Any], *, place: str | None, stride: int) -> Job:
-    """Return a job from numbers of files (one column, int64) to the rows of these files.
+class Slice(NamedTuple):
+    """One of `of` equal runs of a file's rows, and the place of the file's first row."""
 
-    `columns` are read as these types of pyarrow; `place`, if told, is one more column: the number of the row in its
-    file, plus `stride` for each file before it.
+    file: str
+    first: int
+    number: int = 0
+    of: int = 1
+
+
+def reading(slices: Sequence[Slice], columns: Mapping[str, Any], *, place: str | None) -> Job:
+    """Return a job from numbers of slices (one column, int64) to their rows.
+
+    `columns` are read as these types of pyarrow; `place`, if told, is one more column: the place of each row.
     """
+    told = [(one.file, one.first, one.number, one.of) for one in slices]
 
     def read(numbers: Batches) -> Batches:
         for asked in numbers:
             for number in _whole_numbers(asked):
-                first = number * stride
-                for batch in _batches(files[number], list(columns)):
+                file, first, slice_number, of = told[number]
+                for start, batch in _batches(file, list(columns), slice_number, of):
                     rows = {name: batch.column(name).cast(kind) for name, kind in columns.items()}
                     if place:
-                        rows[place] = _counted(first, len(batch))
-                    first += len(batch)
+                        rows[place] = pa.array(range(first + start, first + start + len(batch)), pa.int64())
                     yield pa.RecordBatch.from_pydict(rows)
 
     return read
@@ -79,14 +87,23 @@ def _whole_numbers(batch: Any) -> list[int]:
     return batch.column(0).to_pylist()
 
 
-def _batches(file: str, columns: list[str]) -> Batches:
+def _batches(file: str, columns: list[str], number: int, of: int) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a slice and where they stand; those before it are read as codes, which is soon done."""
     system, path = filesystem_of(file)
-    with system.open_input_file(path) as opened, parquet.ParquetFile(opened, buffer_size=_CHUNK) as source:
-        yield from source.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
-
-
-def _counted(first: int, rows: int) -> Any:
-    return pa.array(range(first, first + rows), pa.int64())
+    with (
+        system.open_input_file(path) as opened,
+        parquet.ParquetFile(opened, buffer_size=_CHUNK, read_dictionary=columns) as source,
+    ):
+        rows = source.metadata.num_rows
+        low, high = rows * number // of, rows * (number + 1) // of
+        start = 0
+        for batch in source.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            at, end = max(low, start), min(high, start + len(batch))
+            if at < end:
+                yield at, batch.slice(at - start, end - at)
+            start += len(batch)
+            if start >= high:
+                return
 
 
 def _digest(file: str) -> str:

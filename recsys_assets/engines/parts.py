@@ -33,6 +33,13 @@ def open_part(part: str) -> Generator[Any]:
         yield file
 
 
+def size_of(file: str) -> int:
+    """Return how many bytes a file has."""
+    system, path = filesystem_of(file)
+    with told_of_parts(file):
+        return system.get_file_info(path).size or 0
+
+
 def finished_parts(folder: str) -> tuple[str, ...]:
     """Return the parts of a finished result, in the order of their rows, as paths of `folder`'s kind.
 

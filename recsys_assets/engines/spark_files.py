@@ -10,9 +10,11 @@ from pyarrow import parquet
 from recsys_assets.engines import executors, places
 from recsys_assets.engines.engine import DAY_STRIDE, stored
 from recsys_assets.engines.libraries import require
-from recsys_assets.engines.parts import finished_parts, open_part
+from recsys_assets.engines.parts import finished_parts, open_part, size_of
 from recsys_assets.engines.relation import PLACE
 
+_SLICE_BYTES = 32 << 20  # of a canonical day for one task: some 2.5 million events
+_MOST_SLICES = 32
 _SQL_TYPES: Mapping[str, Any] = {"string": pa.string(), "bigint": pa.int64()}
 
 
@@ -86,16 +88,17 @@ class ArrowFiles:
     """pyarrow on the executors: folders and s3:// alike, credentials from their environment, files of any size."""
 
     def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
-        """Read each day in a task of its own."""
+        """Read each day in as many tasks as it is large: it is one row group, which Spark itself reads in one."""
         texts = dict.fromkeys(stored(columns), "string")
-        return self._scan(spark, days, texts, place=PLACE)
+        slices = [piece for number, day in enumerate(days) for piece in _slices(day, number * DAY_STRIDE)]
+        return self._scan(spark, slices, texts, place=PLACE)
 
     def scan_table(self, spark: Any, file: str) -> Any:
         """Read the file in one task; its schema is looked up here."""
         with open_part(file) as opened:
             schema = parquet.read_schema(opened)
         types = {field.name: "bigint" if pa.types.is_integer(field.type) else "string" for field in schema}
-        return self._scan(spark, [file], types, place=None)
+        return self._scan(spark, [executors.Slice(file, 0)], types, place=None)
 
     def write(self, rows: Any, folder: str) -> Written:
         """Write a part for each partition, whose name and size its task tells when it has ended well."""
@@ -109,16 +112,24 @@ class ArrowFiles:
         found = {row["file"]: row["digest"] for row in told}
         return [found.get(number) for number in range(len(files))]
 
-    def _scan(self, spark: Any, files: Sequence[str], types: Mapping[str, str], *, place: str | None) -> Any:
+    def _scan(
+        self, spark: Any, slices: Sequence[executors.Slice], types: Mapping[str, str], *, place: str | None
+    ) -> Any:
         columns = {name: _SQL_TYPES[told] for name, told in types.items()}
-        job = executors.reading(files, columns, place=place, stride=DAY_STRIDE)
+        job = executors.reading(slices, columns, place=place)
         schema = {**types, **({place: "bigint"} if place else {})}
-        return _map(_numbers(spark, files), job, ", ".join(f"{name} {told}" for name, told in schema.items()))
+        return _map(_numbers(spark, slices), job, ", ".join(f"{name} {told}" for name, told in schema.items()))
 
 
-def _numbers(spark: Any, files: Sequence[str]) -> Any:
-    """Return the numbers of the files, one in each partition."""
-    return spark.range(0, len(files), 1, len(files))
+def _slices(day: str, first: int) -> list[executors.Slice]:
+    """Cut a day by its size; each task reads what stands before its slice as well, so that there is a limit."""
+    of = min(1 + size_of(day) // _SLICE_BYTES, _MOST_SLICES)
+    return [executors.Slice(day, first, number, of) for number in range(of)]
+
+
+def _numbers(spark: Any, things: Sequence[object]) -> Any:
+    """Return the numbers of the things, one in each partition."""
+    return spark.range(0, len(things), 1, len(things))
 
 
 def _map(frame: Any, job: executors.Job, schema: str) -> Any:
