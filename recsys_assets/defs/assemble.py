@@ -43,7 +43,10 @@ def build_definitions(
     parts = [part for row in rows for part in target_parts(settings, row, raw=raw)]
     jobs = [target_job(settings, row, raw=raw) for row in rows]
     return dg.Definitions(
-        assets=[raw_asset(settings, raw), *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition))],
+        assets=[
+            raw_asset(settings, rows, key=raw),
+            *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition)),
+        ],
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
         jobs=[all_targets_job(rows), *jobs, *operation_jobs(settings)],
         schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],

@@ -14,7 +14,7 @@ from recsys_assets.defs.resources import StoreResource
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.manifest.account import this_account
 from recsys_assets.manifest.collect import collect
-from recsys_assets.manifest.hold import place_hold, release_hold
+from recsys_assets.manifest.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.manifest.journal import Actor
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.rollback import roll_back
@@ -54,7 +54,16 @@ class CollectConfig(dg.Config):
 
 def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
     """Return the jobs, bound to the configured targets."""
+    jobs = (
+        ("roll_back", _roll_back, "Move one target back to an earlier release; nothing is recomputed."),
+        ("hold", _hold, "Keep automation from shipping to one target."),
+        ("release_hold", _release_hold, "Let automation ship to one target again."),
+        ("collect_garbage", _collect_all, "Move what no retained release needs to the trash; dry run by default."),
+    )
+    return [_job(name, make(settings), description) for name, make, description in jobs]
 
+
+def _roll_back(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def roll_back_target(context: dg.OpExecutionContext, config: RollbackConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
@@ -74,37 +83,34 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
             release = read_release(store.store, row.target, done.live)
             context.log_event(materialization_of(row, done.entry, release))
 
+    return roll_back_target
+
+
+def _hold(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def hold_target(context: dg.OpExecutionContext, config: HoldConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
+        by, until = _by(context, config.reason), _instant(config.until)
         with told_to_dagster():
-            done = place_hold(
-                store.store,
-                row.target,
-                by=_by(context, config.reason),
-                now=_now,
-                until=_instant(config.until),
-                dry_run=config.dry_run,
-            )
-        context.log.info(done.told)
-        if done.entry is not None:
-            context.log_event(observation_of(row, done.entry))
+            done = place_hold(store.store, row.target, by=by, now=_now, until=until, dry_run=config.dry_run)
+        _tell(context, row, done)
 
+    return hold_target
+
+
+def _release_hold(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def release_target(context: dg.OpExecutionContext, config: TargetConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
+        by = _by(context, config.reason)
         with told_to_dagster():
-            done = release_hold(
-                store.store,
-                row.target,
-                by=_by(context, config.reason),
-                now=_now,
-                dry_run=config.dry_run,
-            )
-        context.log.info(done.told)
-        if done.entry is not None:
-            context.log_event(observation_of(row, done.entry))
+            done = release_hold(store.store, row.target, by=by, now=_now, dry_run=config.dry_run)
+        _tell(context, row, done)
 
+    return release_target
+
+
+def _collect_all(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def collect_targets(context: dg.OpExecutionContext, config: CollectConfig, store: StoreResource) -> None:
         refusals = [
@@ -115,14 +121,13 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
         if refusals:
             raise dg.Failure("; ".join(refusals), allow_retries=False)
 
-    return [
-        _job("roll_back", roll_back_target, "Move one target back to an earlier release; nothing is recomputed."),
-        _job("hold", hold_target, "Keep automation from shipping to one target."),
-        _job("release_hold", release_target, "Let automation ship to one target again."),
-        _job(
-            "collect_garbage", collect_targets, "Move what no retained release needs to the trash; dry run by default."
-        ),
-    ]
+    return collect_targets
+
+
+def _tell(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:
+    context.log.info(done.told)
+    if done.entry is not None:
+        context.log_event(observation_of(row, done.entry))
 
 
 def _collect(

@@ -3,13 +3,14 @@
 Each code location has one under a key of its own: Dagster knows an asset by its key, whatever location it is in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 import dagster as dg
 
 from recsys_assets.config.settings import Settings
+from recsys_assets.config.target import TargetSettings
 from recsys_assets.defs.attempts import attempt
 from recsys_assets.defs.metadata import Metadata, markdown_table, numbers
 from recsys_assets.defs.outcomes import skipped
@@ -22,8 +23,11 @@ RAW = dg.AssetKey("raw")
 """The key where all targets stand in one code location."""
 
 
-def raw_asset(settings: Settings, key: dg.AssetKey = RAW) -> dg.AssetsDefinition:
-    """Return the raw asset; a day without a file is skipped, seen as an observation, and stops nothing else."""
+def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.AssetKey = RAW) -> dg.AssetsDefinition:
+    """Return the raw asset; a day without a file is skipped, seen as an observation, and stops nothing else.
+
+    It reads for every configured target, whichever of them stand in this graph; a failure is told to these `rows`.
+    """
 
     @dg.asset(
         key=key,
@@ -36,7 +40,7 @@ def raw_asset(settings: Settings, key: dg.AssetKey = RAW) -> dg.AssetsDefinition
     )
     def raw(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         started = perf_counter()
-        with attempt(context, store.store, settings.targets, step=RAW.to_user_string()):
+        with attempt(context, store.store, rows, step=RAW.to_user_string()):
             try:
                 day = build_raw(store.store, settings, day_of(context))
             except NoInputError as error:
@@ -54,6 +58,6 @@ def _metadata(day: RawDay, *, seconds: float) -> Metadata:
     return {
         **numbers({"seconds": seconds, "reused": day.reused, **day.numbers}),
         "targets": markdown_table(("target", "files", "events", "bad", "late"), day.target_rows),
-        "files": markdown_table(("file", "bytes", "lines", "sha256", "fault"), day.file_rows),
+        "files": markdown_table(("file", "bytes", "lines", "digest", "fault"), day.file_rows),
         "rejects": markdown_table(("target", "reason", "lines"), day.reject_rows),
     }

@@ -6,6 +6,8 @@ from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.defs import attempts, outcomes
+from recsys_assets.defs.assemble import build_definitions
+from recsys_assets.defs.jobs import BUILD_ALL
 from recsys_assets.defs.partitions import daily_partitions
 from recsys_assets.errors import ConflictError, InputError
 from recsys_assets.manifest.journal import newest_first
@@ -76,6 +78,15 @@ def test_a_kind_over_its_limit_and_a_damaged_raw_record_are_told_with_the_knob_a
     shop.store.put(raw_record_key(FIRST), b"{")
     assert shop.build(FIRST).success  # read anew, and so mended
     assert "limits.max_events" not in call(shop, "status").output
+
+
+def test_raw_is_of_every_target_and_its_failure_is_told_to_those_that_were_to_be_built(shop):
+    shop.store.put("registry/forgotten/shop/home/damaged.json", b"{")
+    assert not shop.build(FIRST).success
+    assert journal(shop) == journal(shop, CART) == [("build", "refused", "raw", "CorruptObjectError")]
+    alone = build_definitions(shop.settings, rows=shop.settings.targets[:1]).resolve_job_def(BUILD_ALL)
+    alone.execute_in_process(partition_key=str(FIRST), instance=shop.instance, raise_on_error=False, run_config=QUIET)
+    assert (len(journal(shop)), len(journal(shop, CART))) == (2, 1)
 
 
 def run_step(shop, fail, *, store=None):
