@@ -1,9 +1,9 @@
-"""What every command that changes one target shares: its options, who acts, and how it tells what became of it."""
+"""What every command that changes targets shares: its options, who acts, and how it tells what became of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import click
 
@@ -55,30 +55,52 @@ def changes_one_target(name: str) -> Callable[[Callable[..., Told]], click.Comma
     what the change says.
     """
 
-    def decorate(act: Callable[..., Told]) -> click.Command:
-        @click.command(name)
-        @target_options
-        @actor_options
-        @dry_run_option
-        @json_option
-        @wraps(act)
-        def command(
-            *,
-            config: str | None,
-            tenant: str | None,
-            surface: str | None,
-            reason: str,
-            actor: str | None,
-            dry_run: bool,
-            as_json: bool,
-            **own: object,
-        ) -> int:
-            place = open_place(config=config, tenant=tenant, surface=surface)
-            target = place.target
-            done = act(Call(place, acting(actor, reason), dry_run), **own)
-            print_json(done) if as_json else click.echo(f"{target}: {done.told}")
-            return done.exit_code if isinstance(done, EndsWithCode) else 0
+    def tell(act: Callable[..., Told], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
+        target = call.place.target
+        done = act(call, **own)
+        print_json(done) if as_json else click.echo(f"{target}: {done.told}")
+        return done.exit_code if isinstance(done, EndsWithCode) else 0
 
-        return command
+    return lambda act: _command(name, act, tell)
 
-    return decorate
+
+def changes_targets(
+    name: str, *, line: Callable[[Any], str]
+) -> Callable[[Callable[..., Sequence[EndsWithCode]]], click.Command]:
+    """Return such a decorator for a function that changes every target of its `Call`; each is told by a `line`.
+
+    It ends with the worst of their codes.
+    """
+
+    def tell(
+        act: Callable[..., Sequence[EndsWithCode]], call: Call, own: Mapping[str, object], *, as_json: bool
+    ) -> int:
+        done = act(call, **own)
+        print_json({"targets": done}) if as_json else click.echo("\n".join(map(line, done)))
+        return max(one.exit_code for one in done)
+
+    return lambda act: _command(name, act, tell)
+
+
+def _command(name: str, act: Callable[..., Any], tell: Callable[..., int]) -> click.Command:
+    @click.command(name)
+    @target_options
+    @actor_options
+    @dry_run_option
+    @json_option
+    @wraps(act)
+    def command(
+        *,
+        config: str | None,
+        tenant: str | None,
+        surface: str | None,
+        reason: str,
+        actor: str | None,
+        dry_run: bool,
+        as_json: bool,
+        **own: object,
+    ) -> int:
+        place = open_place(config=config, tenant=tenant, surface=surface)
+        return tell(act, Call(place, acting(actor, reason), dry_run), own, as_json=as_json)
+
+    return command

@@ -5,9 +5,11 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from recsys_assets.artifacts.tallies import decode_tally
 from recsys_assets.canonical.part_file import decode_part
+from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.documents import CanonicalRecord
@@ -162,6 +164,17 @@ def test_a_dry_run_says_the_same_and_changes_nothing(shop):
     same = ("days", "events", "raw_events", "quarantined")
     assert [getattr(rehearsed, name) for name in same] == [getattr(done, name) for name in same]
     assert done.quarantined == 2
+
+
+def test_a_dry_run_over_all_targets_counts_each_line_of_quarantine_once(shop):
+    def told(*more):
+        words = ["forget", "--user", GONE, "--reason", "asked", "--config", str(shop.folder / "recsys.toml"), "--json"]
+        called = CliRunner().invoke(recsys_assets, [*words, *more], standalone_mode=False)
+        return [one["quarantined"] for one in json.loads(called.stdout)["targets"]]
+
+    rehearsed = told("--dry-run")
+    assert rehearsed == told()
+    assert sum(rehearsed) == 2
 
 
 def test_again_is_a_no_op(shop):
