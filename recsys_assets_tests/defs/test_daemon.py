@@ -1,5 +1,8 @@
 """The whole thing as people run it: `dagster dev` on two code locations, seen and steered by GraphQL alone."""
 
+import os
+import re
+import signal
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -226,11 +229,22 @@ def test_a_rollback_from_the_ui_shows_on_the_manifest_with_its_reason(dev, shop)
     assert "prices are wrong" in event["description"]
 
 
-def test_f26_a_late_file_starts_its_day_by_itself(dev, shop):
+def test_f26_a_late_file_starts_its_day_by_itself_and_again_when_the_process_dies(dev, shop):
+    """The sensor asks once for a content, so a run that leaves nothing behind must be begun again by the instance."""
     write(shop, ago(1), CART, shift=1, name="-late")
     before = shop.live(CART)
     run = dev.until(
         lambda: runs(dev, dagster__sensor_name="raw_arrivals"), seconds=90, what="the sensor has started a run"
     )[0]
-    assert dev.until(lambda: ended(dev, run["runId"]), seconds=90, what="its run has ended") == "SUCCESS"
+    os.kill(dev.until(lambda: worker_of(shop, run), seconds=60, what="its process is there"), signal.SIGKILL)
+    assert dev.until(lambda: ended(dev, run["runId"]), seconds=90, what="its death was noticed") == "FAILURE"
+    again = dev.until(lambda: runs(dev, dagster__parent_run_id=run["runId"]), seconds=90, what="it is started again")[0]
+    assert dev.until(lambda: ended(dev, again["runId"]), seconds=120, what="the second run has ended") == "SUCCESS"
     assert shop.live(CART).release_id != before.release_id
+
+
+def worker_of(shop, run):
+    """The process of a run, as its first event tells it."""
+    told = shop.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ENGINE_EVENT)
+    pids = [re.search(r"pid: (\d+)", entry.message) for entry in told]
+    return next((int(found[1]) for found in pids if found), None)
