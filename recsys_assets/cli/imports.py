@@ -6,14 +6,24 @@ from datetime import date
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import day_type, dry_run_option, json_option, open_place, target_options
+from recsys_assets.cli.options import (
+    acting,
+    actor_option,
+    clock,
+    day_type,
+    dry_run_option,
+    json_option,
+    open_place,
+    target_options,
+)
 from recsys_assets.cli.output import print_json, print_table, short
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef
 from recsys_assets.sources.dropped import named_file
-from recsys_assets.stages.imported import judge_import, judge_received, receive, register
+from recsys_assets.stages.imported import find_staged, judge_import, judge_received, receive, register
 from recsys_assets.stages.ship import COMMAND
+from recsys_assets.stages.telling_imports import tell_import
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +42,11 @@ class Imported:
 @target_options
 @click.option("--kind", required=True, help="which [imports.<kind>] it is")
 @click.option("--day", type=day_type, required=True, help="the UTC day that it is built for")
+@click.option("--reason", help="why, for the journal  [default: import of FILE]")
+@actor_option
 @dry_run_option
 @json_option
-def run_import(
+def run_import(  # noqa: PLR0913 - one parameter per option of the command
     *,
     file: str,
     config: str | None,
@@ -42,12 +54,15 @@ def run_import(
     surface: str | None,
     kind: str,
     day: date,
+    reason: str | None,
+    actor: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """Test FILE (a path, or s3://) against contract, live version and limits, and register it for a day.
 
-    What is live stays live: `recsys-assets ship`, or the day's next build, points at it with the rest of the day.
+    What is live stays live: `recsys-assets ship`, or the day's next build, points at it with the rest of the day. The
+    journal keeps who registered it and what its gates said; the same file for the same day once more is no news.
     """
     place = open_place(config=config, tenant=tenant, surface=surface)
     row = place.settings.find(place.target.tenant, place.target.surface)
@@ -55,8 +70,12 @@ def run_import(
     if dry_run:
         report = judge_received(place.store, place.settings, row, received)
     else:
+        stood = find_staged(place.store, row, kind, day)
         register(place.store, place.settings, row, received, day=day, dropped_on=day, run_id=COMMAND)
         report = judge_import(place.store, place.settings, row, kind, day)
+        if stood != received.blob.ref or not report.passed:
+            by = acting(actor, reason or f"import of {file}")
+            tell_import(place.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)
     done = Imported(received.blob.ref, day, not dry_run, report.passed, report)
     if as_json:
         print_json(done)

@@ -90,7 +90,7 @@ _surface = click.option("--surface", help="with --tenant: this target alone")
 json_option = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
 dry_run_option = click.option("--dry-run", is_flag=True, help="say what would happen; the store stays as it is")
 _reason = click.option("--reason", required=True, help="why; it stands in the journal")
-_actor = click.option("--actor", default=None, help="who; else this account and host")
+actor_option = click.option("--actor", default=None, help="who; else this account and host")
 
 
 def target_options(command: F) -> F:
@@ -100,7 +100,7 @@ def target_options(command: F) -> F:
 
 def actor_options(command: F) -> F:
     """Add --reason and --actor."""
-    return _reason(_actor(command))
+    return _reason(actor_option(command))
 
 
 def open_place(*, config: str | None, tenant: str | None, surface: str | None) -> Place:

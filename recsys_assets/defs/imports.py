@@ -1,5 +1,6 @@
 """The assets of what other teams build: one per imported kind, a dropped file in, an immutable blob out."""
 
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +14,10 @@ from recsys_assets.defs.metadata import markdown_table, numbers
 from recsys_assets.defs.naming import asset_key, asset_tags, group_name, owner
 from recsys_assets.defs.partitions import daily_partitions, day_of
 from recsys_assets.defs.resources import StoreResource
-from recsys_assets.stages.imported import import_day, judge_import
+from recsys_assets.manifest.account import this_account
+from recsys_assets.manifest.journal import Actor
+from recsys_assets.stages.imported import find_staged, import_day, judge_import
+from recsys_assets.stages.telling_imports import tell_import
 
 
 def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetsDefinition:
@@ -33,7 +37,12 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
     def imported(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         started = perf_counter()
         with attempt(context, store.store, [row], step=kind):
-            built = import_day(store.store, settings, row, kind, day_of(context), run_id=context.run.run_id)
+            day, run_id = day_of(context), context.run.run_id
+            stood = find_staged(store.store, row, kind, day)
+            built = import_day(store.store, settings, row, kind, day, run_id=run_id)
+            if stood != built.staged.ref:  # its test is told where it refuses, and with the ship where it passes
+                by = Actor(name=this_account(), reason=f"build of {day}", run_id=run_id)
+                tell_import(store.store, row.target, built.staged.ref, day, by=by, now=datetime.now(UTC))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={

@@ -84,6 +84,12 @@ def register(
     return ArtifactBuilt(staged, _preview(received.content), reused)
 
 
+def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
+    """Return what is registered of a kind for a day, or None if nothing is."""
+    staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
+    return None if staged is None else staged.ref
+
+
 def import_day(
     store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, day: date, *, run_id: str
 ) -> ArtifactBuilt:

@@ -13,7 +13,7 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputEr
 from recsys_assets.evidence import Verdict
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.collect import collect
-from recsys_assets.manifest.journal import Actor
+from recsys_assets.manifest.journal import Actor, newest_first
 from recsys_assets.manifest.layout import blob_key
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.releases import read_release
@@ -24,6 +24,7 @@ from recsys_assets.sources.dropped import named_file
 from recsys_assets.stages.import_arrivals import due_imports
 from recsys_assets.stages.imported import import_day, judge_import, receive, register
 from recsys_assets.stages.ship import ship_day
+from recsys_assets.stages.warm_up import build_days
 from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 
 BY = Actor("tester", "a test")
@@ -238,3 +239,61 @@ def test_the_command_tests_without_writing_and_registers_without_shipping(shop):
     assert "live when the day ships" in done.output
     place.write_bytes(npz(3, axis=9))
     assert CliRunner().invoke(recsys_assets, call, standalone_mode=False).return_value == 1
+
+
+def import_by_command(shop, n, data, *more):
+    place = shop.folder / "by hand.npz"
+    place.write_bytes(data)
+    call = ["import", str(place), "--config", str(shop.folder / "recsys.toml"), "--kind", "vectors", "--actor", "ada"]
+    call += ["--tenant", "shop", "--surface", "home", "--day", str(after(n)), *more]
+    return CliRunner().invoke(recsys_assets, call, standalone_mode=False).return_value
+
+
+def told(shop):
+    """The journal as `log` shows it, oldest first."""
+    return [(entry.action, entry.outcome) for entry in newest_first(shop.store, HOME)][::-1]
+
+
+@pytest.mark.slow
+def test_a_week_of_imports_is_logged_tested_as_a_whole_and_kept_for_seven_releases(shop):
+    gates = '[gates.drift]\nrequired = ["drift_rows"]\n[gates.rehearsal]\nmode = "required"\nmax_held_bytes = 20_000\n'
+    shop.configure(KINDS + VECTORS + gates, targets=ONE)
+    versions = []
+    for n in range(9):
+        shop.write(after(n), day_lines(after(n), targets=[HOME], shift=n))
+        build_days(shop.settings, [after(n)], store=shop.store)
+        assert import_by_command(shop, n, npz(3 + n)) == 0
+        assert import_by_command(shop, n, npz(3 + n)) == 0  # no news
+        ship_day(shop.store, shop.settings, row(shop), after(n), by=BY, now=now)
+        versions.append(live_version(shop))
+    assert told(shop) == [("import", "done"), ("ship", "done")] * 9
+    newest = next(entry for entry in newest_first(shop.store, HOME) if entry.action == "import")
+    assert (newest.actor, newest.details["version"], newest.changed) == ("ada", versions[-1], False)
+
+    shop.write(after(9), day_lines(after(9), targets=[HOME]))
+    build_days(shop.settings, [after(9)], store=shop.store)
+    assert import_by_command(shop, 9, npz(500)) == 1  # eleven rows are live
+    assert told(shop)[-1] == ("import", "refused")
+    assert "drift_rows" in next(newest_first(shop.store, HOME)).details["told"]
+    assert import_by_command(shop, 9, npz(50, padding=np.zeros((1, 20_000), np.uint8))) == 0
+    with pytest.raises(RefusedError, match="rehearsal_memory"):  # it is loaded with all others before it is pointed at
+        ship_day(shop.store, shop.settings, row(shop), after(9), by=BY, now=now)
+    assert live_version(shop) == versions[-1]
+
+    page = (
+        CliRunner()
+        .invoke(
+            recsys_assets,
+            ["report", "--config", str(shop.folder / "recsys.toml"), "--tenant", "shop", "--surface", "home"],
+            standalone_mode=False,
+        )
+        .output
+    )
+    assert "| drift_rows |" in page
+    assert versions[-1][:12] in page
+
+    later = datetime.now(UTC) + timedelta(days=3)
+    collect(shop.store, HOME, by=BY, now=lambda: later, retention=Retention(keep=7), apply=True)
+    kept = {item.key.rpartition("/")[2] for item in shop.store.list("artifacts/shop/home/vectors/")}
+    assert kept >= set(versions[2:])
+    assert not kept & set(versions[:2])
