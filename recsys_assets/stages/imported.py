@@ -85,8 +85,11 @@ def register(
 
 
 def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
-    """Return what is registered of a kind for a day, or None if nothing is."""
-    staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
+    """Return what is registered of a kind for a day, or None if nothing is that can be read."""
+    try:
+        staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
+    except CorruptObjectError:
+        return None  # written anew by the import that asks
     return None if staged is None else staged.ref
 
 

@@ -14,7 +14,7 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.manifest.blob import read_blob
 from recsys_assets.manifest.collect import collect
 from recsys_assets.manifest.journal import Actor, newest_first
-from recsys_assets.manifest.layout import blob_key
+from recsys_assets.manifest.layout import blob_key, staged_key
 from recsys_assets.manifest.pointer import read_current
 from recsys_assets.manifest.releases import read_release
 from recsys_assets.manifest.rollback import roll_back
@@ -22,7 +22,7 @@ from recsys_assets.manifest.roots import Retention
 from recsys_assets.serving.reader import Reader
 from recsys_assets.sources.dropped import named_file
 from recsys_assets.stages.import_arrivals import due_imports
-from recsys_assets.stages.imported import import_day, judge_import, receive, register
+from recsys_assets.stages.imported import find_staged, import_day, judge_import, receive, register
 from recsys_assets.stages.ship import ship_day
 from recsys_assets.stages.warm_up import build_days
 from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
@@ -173,6 +173,14 @@ def test_a_damaged_blob_is_found_out_and_mended_by_importing_it_again(shop):  # 
         judge_import(shop.store, shop.settings, row(shop), "vectors", after(0))
     import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
     assert judge_import(shop.store, shop.settings, row(shop), "vectors", after(0)).passed
+
+
+def test_a_damaged_reference_is_written_anew_by_the_next_import(shop):  # F14
+    import_one(shop, 0, npz(3))
+    shop.store.put(staged_key(HOME, after(0), "vectors"), b"{")
+    assert find_staged(shop.store, row(shop), "vectors", after(0)) is None
+    ref = import_one(shop, 0, npz(3)).version
+    assert find_staged(shop.store, row(shop), "vectors", after(0)).version == ref
 
 
 @pytest.mark.parametrize(
