@@ -53,15 +53,16 @@ class SparkEngine:
 
     def keep(self, frame: Frame) -> Frame:
         """Return the frame, whose rows the executors keep in memory or on disk once they have them."""
-        rows: Any = frame.to_native()
-        self._kept.append(rows.persist())
+        with self._told():
+            rows: Any = frame.to_native()
+            self._kept.append(rows.persist())
         return frame
 
     def finish(self, answer: Answer, folder: str) -> Finished:
         """Compute an answer; the executors write its rows as sorted parts, and only finished ones are told."""
-        rows: Any = answer.ordered.to_native()
-        counts: Any = answer.counts.to_native()
         with self._told():
+            rows: Any = answer.ordered.to_native()
+            counts: Any = answer.counts.to_native()
             written = self._files.write(rows, folder)
             told = counts.first().asDict()
             self._release()
@@ -88,11 +89,13 @@ class SparkEngine:
             with patiently(self._cluster, spark):
                 yield spark
         except spark_errors() as error:
-            if not let_go_if_dead(spark, error):
+            dead = let_go_if_dead(spark, error)
+            if not dead:
                 with suppress(*spark_errors()):
                     self._release()
             self._kept.clear()
-            raise lost(self._cluster, error) from error
+            # An OSError is the way to a driver's process: that of these frames, even if another was started meanwhile.
+            raise lost(self._cluster, error, dead=dead or isinstance(error, OSError)) from error
 
     def _release(self) -> None:
         """Tell the executors that kept rows are not asked for again."""

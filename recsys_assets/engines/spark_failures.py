@@ -12,6 +12,7 @@ from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 _FOREWORD = "An error occurred while calling"  # of what came over the bridge to Java; what matters comes after
 # What Python on an executor raised stands last, below its traceback; of Java's errors the first line tells most.
 _OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
+_GONE = "the driver's Java process is gone (killed, or out of memory)"
 _OTHER_SERVER = "INVALID_HANDLE"  # a Connect server that was started anew, or has forgotten the session
 
 
@@ -22,9 +23,11 @@ def spark_errors() -> tuple[type[BaseException], ...]:
     return (pyspark.PySparkException, py4j.Py4JError, OSError, AssertionError)
 
 
-def lost(where: object, error: BaseException) -> EngineUnavailableError:
-    """Return the error that says what Spark said, and what to do; `where` is the cluster."""
-    lines = [line for line in _text(error).splitlines() if line.strip() and not line.startswith(_FOREWORD)]
+def lost(where: object, error: BaseException, *, dead: bool = False) -> EngineUnavailableError:
+    """Return the error that says what Spark said, and what to do; `where` is the cluster, `dead` if nobody is there."""
+    bridge = require("py4j.protocol", extra="spark").Py4JNetworkError
+    text = _GONE if dead and isinstance(error, (OSError, bridge)) else _text(error)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(_FOREWORD)]
     last = next((line for line in reversed(lines) if _OF_PYTHON.match(line)), None)
     said = last or (lines[0] if lines else type(error).__name__)
     return EngineUnavailableError(
@@ -83,6 +86,8 @@ def forget_dead_driver() -> bool:
     process = getattr(contexts._gateway, "proc", None)  # noqa: SLF001 - there is no public way to ask
     if process is None or process.poll() is None:
         return False
+    with suppress(OSError):
+        process.stdin.close()
     context = contexts._active_spark_context  # noqa: SLF001
     if context is not None:
         context._jsc = None  # noqa: SLF001 - nobody is there to be stopped
@@ -106,4 +111,4 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except OSError:
-        return f"{type(error).__name__}: the driver's Java process is gone (killed, or out of memory)"
+        return f"{type(error).__name__}: {_GONE}"
