@@ -53,7 +53,7 @@ def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
 
 def _stand_once(rows: Sequence[_Row], lines: bytes) -> bool:
     """Tell whether names, and brackets of lists, stand as often as there are values: nothing is hidden or repeated."""
-    named = (lines.count(name.encode()) == _set(rows, name) for name in FIELDS)
+    named = (lines.count(f'"{name}"'.encode()) == _set(rows, name) for name in FIELDS)
     return all(named) and lines.count(b"[") == sum(isinstance(row.tags, list) for row in rows)
 
 

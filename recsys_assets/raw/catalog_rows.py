@@ -12,7 +12,7 @@ from recsys_assets.raw.rejects import Reason
 from recsys_assets.raw.white_space import trim
 
 FIELDS = ("item_id", "tags", "namespace", "price", "created_at")
-_NAMES = tuple(name.encode() for name in FIELDS)
+_NAMES = tuple(f'"{name}"'.encode() for name in FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ SPELLED = [
 PLAIN = [
     '{"item_id":" a\u00a0","tags":["x"," \u00dc"],"namespace":" ","price":1.5,"other":"?"}'.encode(),
     b'{"item_id":"b","price":12,"tags":[],"created_at":"now"}',
-    b'{"tags": null, "item_id": "tag"}',
+    b'{"tags": null, "item_id": "tags and price"}',
 ]
 
 
