@@ -5,7 +5,11 @@ from datetime import date
 
 import pytest
 
+from recsys_assets.artifacts.kinds import KINDS as BUILTIN
+from recsys_assets.config.engines import EngineSettings
 from recsys_assets.config.reading import parse_settings
+from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.engines.room import EngineRoom
 from recsys_assets.errors import ConfigurationError, LimitExceededError
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import build_canonical
@@ -101,3 +105,27 @@ def test_nothing_is_left_in_the_scratch_folder(shop):
     folder, _ = shop
     build(shop, configured(folder, '[artifacts]\nengine = "duckdb"\n'), "cooc")
     assert [path for path in (folder / "scratch").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("root", "work", "files", "expected"),
+    [
+        pytest.param("/store", None, None, "spark", id="folders"),
+        pytest.param("s3://bucket/store", None, None, "arrow", id="a bucket"),
+        pytest.param("/store", "s3://bucket/work", None, "arrow", id="results in a bucket"),
+        pytest.param("s3://bucket/store", "/work", None, "arrow", id="days in a bucket"),
+        pytest.param("s3://bucket/store", None, "spark", "spark", id="as it is told"),
+    ],
+)
+def test_spark_goes_one_way_to_all_files(tmp_path, root, work, files, expected):
+    told = {"scratch": str(tmp_path), "work": work, "spark": {"files": files}}
+    seen = []
+
+    def opened(settings, _connect):
+        seen.append(settings.spark.files)
+        return PolarsEngine()
+
+    EngineRoom(EngineSettings.model_validate(told), root, openers={"spark": opened}).open(
+        "spark", BUILTIN["popularity"]
+    )
+    assert seen == [expected]
