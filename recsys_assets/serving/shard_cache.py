@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -29,10 +30,10 @@ class ShardCache:
         self._lock = threading.Lock()
         forking.register(self)
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of all shards that are kept, with what finds rows in them."""
-        return self._held
+    def held_bytes(self, refs: Iterable[ArtifactRef]) -> int:
+        """Return the bytes of those of these shards that are kept, with what finds rows in them."""
+        with self._lock:
+            return sum(self._kept[ref].held_bytes for ref in set(refs) if ref in self._kept)
 
     def rows(self, ref: ArtifactRef) -> Lookup[Any]:
         """Return the rows of a shard.

@@ -32,8 +32,8 @@ class ShardedRows(Generic[Row]):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that shards take in memory now; the cache that is shared with other kinds counts whole."""
-        return self.cache.held_bytes
+        """Bytes that its shards take in memory now."""
+        return self.cache.held_bytes(self.index.refs)
 
     def row(self, number: int) -> Row:
         """Return the row at a position, counted shard after shard."""

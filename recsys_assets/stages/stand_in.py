@@ -15,13 +15,18 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.manifest.documents import CanonicalRecord
 from recsys_assets.manifest.encoding import read_document
 from recsys_assets.manifest.layout import blob_key, canonical_record_key
+from recsys_assets.serving.loading import Limits
+from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.trial import load_trial
+from recsys_assets.sharding import NEVER
 from recsys_assets.stages.canonical import read_events
 from recsys_assets.stages.source import find_days
 from recsys_assets.stages.tallies import read_tallies
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
+
+_LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)  # what was built here fits in memory
 
 
 def build_stand_in(
@@ -45,10 +50,12 @@ def build_stand_in(
         window = Window.ending(day, days=params.window_days)
         events = _events(store, settings, row.target, kind.reading(params), window, until=until, aged=params.aged)
         built = kind.build(events, params, settings.limits)
-        blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=params.max_bytes)
+        # A kind in shards stands in as one object: it is asked here, and goes nowhere.
+        room = params.max_bytes if params.shards == NEVER else MAX_INDEXED_BYTES
+        blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=room)
         held.put(blob_key(row.target, kind.name, blob.ref.version), blob.data)
         versions[kind.name] = blob.ref.version
-    return load_trial(held, row.target, versions, at=until)
+    return load_trial(held, row.target, versions, at=until, limits=_LIMITS)
 
 
 def _of_events(names: Iterable[str]) -> list[Kind]:

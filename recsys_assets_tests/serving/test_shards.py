@@ -117,6 +117,22 @@ def test_at_most_so_many_bytes_of_shards_are_held(store, release, open_reader):
     assert len({key_of(release, user) for user in USERS}) == COUNT
 
 
+def test_the_bytes_that_a_release_holds_count_each_shard_once(store, open_reader):
+    publish_fixture(
+        store, "shop", "home", {"implicit": USERS, "session_seq": USERS}, shards={"implicit": 2, "session_seq": 2}
+    )
+    reader = open_reader()
+    reader.refresh()
+    with reader.snapshot() as snapshot:
+        before = snapshot.held_bytes
+        assert snapshot.rows("implicit").held_bytes == 0
+        snapshot.for_user("user 1")
+        held = snapshot.rows("implicit").held_bytes
+        assert held > 0
+        assert snapshot.rows("session_seq").held_bytes == 0
+        assert snapshot.held_bytes == before + held
+
+
 def test_a_shard_that_alone_is_too_large_serves_and_is_not_held(release, open_reader):
     assert release is not None
     reader = open_reader(limits=Limits(shard_bytes=10))

@@ -28,6 +28,7 @@ from recsys_assets.sharding import shard_of
 from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.forgetting import Forgetting, forget_user
 from recsys_assets.stages.ship import ship_day
+from recsys_assets.stages.stand_in import build_stand_in
 from recsys_assets.stages.warm_up import build_days
 from recsys_assets.stages.whole import judge_whole
 from recsys_assets.storage.filesystem import FilesystemStore
@@ -212,6 +213,15 @@ def test_drift_is_measured_from_shards_to_the_single_object_and_back(folder):
     ship(store, settings)
     back = judge_artifact(store, settings_of(folder), settings.targets[0], "implicit", DAY)
     assert {one.gate for one in back.findings if one.gate.startswith("drift")} == set(drift)
+
+
+def test_a_stand_in_for_a_kind_in_shards_answers_though_one_object_would_be_too_large(folder):
+    settings = settings_of(folder, '[artifacts.implicit]\nshards = "over_max_bytes"\nmax_bytes = 4000\n')
+    store = MemoryStore()
+    build(store, settings)
+    until = datetime(2026, 1, 1, 23, tzinfo=UTC)
+    stand_in = build_stand_in(store, settings, settings.targets[0], DAY, until=until, go_on=lambda: None)
+    assert stand_in.for_user("user 7") is not None
 
 
 def test_a_forgotten_user_is_out_of_the_live_shards_and_found_in_the_release_before(folder):
