@@ -35,7 +35,7 @@ def built(rows, **params):
 
 def blob_of(found, *, segment=None):
     target, window = Target("shop", "home", segment), Window(date(2026, 1, 1), date(2026, 1, 2))
-    return encode_content(found.rows, kind=KIND.name, target=target, window=window, max_bytes=10**6)
+    return encode_content(found.rows, kind=KIND.name, target=target, window=window, max_bytes=10**7)
 
 
 def test_who_likes_some_is_told_the_one_of_their_kind_that_they_have_not_seen():
@@ -107,18 +107,19 @@ def test_the_file_is_what_the_reference_library_reads_and_says_whose_it_is():
     assert b'"segment":"new \xc3\xa9"' in blob.data[:2000]
 
 
+MANY = [row(n, f"u{n % 3000}", "s", f"i{n * n % 997}") for n in range(12_000)]  # enough for BLAS to part its sums
 ONCE = """
-from recsys_assets_tests.artifacts.test_als_factors import TWO_TASTES, blob_of, built
-print(blob_of(built(TWO_TASTES * 9, factors=48)).ref.version)
+from recsys_assets_tests.artifacts.test_als_factors import MANY, blob_of, built
+print(blob_of(built(MANY, factors=64, iterations=2)).ref.version)
 """
 
 
 @pytest.mark.slow
 def test_threads_and_hash_seed_of_another_process_change_no_byte():
     """F30, as far as a library's floating-point numbers can keep it: on this processor."""
-    other = {**os.environ, "OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "7", "PYTHONHASHSEED": "9"}
+    other = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "7", "PYTHONHASHSEED": "9"}
     done = subprocess.run([sys.executable, "-c", ONCE], check=True, capture_output=True, text=True, env=other)
-    assert done.stdout == f"{blob_of(built(TWO_TASTES * 9, factors=48)).ref.version}\n"
+    assert done.stdout == f"{blob_of(built(MANY, factors=64, iterations=2)).ref.version}\n"
 
 
 def test_other_seeds_are_other_factors_and_the_numbers_say_what_computed_them():
