@@ -20,6 +20,9 @@ def _told(forgot: Forgot) -> str:
     if forgot.other_key:
         days = ", ".join(forgot.other_key)
         told += f"; hashed by another key, so not looked through: {days}: build these days again, then repeat this"
+    if forgot.other_key_in:
+        releases = ", ".join(release[:12] for release in forgot.other_key_in)
+        told += f"; made under another key, so they may hold the user until collected: {releases}"
     return told
 
 

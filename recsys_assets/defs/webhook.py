@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from urllib.error import URLError
+from http.client import HTTPException
 from urllib.request import Request, urlopen
 
 import dagster as dg
@@ -30,6 +30,7 @@ def post(document: Mapping[str, object]) -> None:
     try:
         with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
             return
-    except (URLError, TimeoutError) as error:
-        # The address is a secret of many services, so it is not told.
-        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {error}") from error
+    except (OSError, HTTPException) as error:
+        # The address is a secret of many services, and an answer that is no HTTP is told by quoting what was asked.
+        told = type(error).__name__ if isinstance(error, HTTPException) else error
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {told}") from error

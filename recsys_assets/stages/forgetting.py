@@ -31,7 +31,7 @@ from recsys_assets.stages.artifact import build_artifact, judge_artifact
 from recsys_assets.stages.canonical import judge_canonical
 from recsys_assets.stages.erasing import canonical_days, erase_from_canonical, erase_from_raw, raw_days
 from recsys_assets.stages.ship import COMMAND, ship_day
-from recsys_assets.stages.user_key import configured_key, mark_of_key, mark_of_record
+from recsys_assets.stages.user_key import FACT, configured_key, mark_of_key, mark_of_record
 from recsys_assets.storage.store import ObjectStore
 
 FORGET = "forget"
@@ -50,6 +50,7 @@ class Forgot:
     live_holds: bool
     still_in: tuple[str, ...]  # releases that are kept, live or not
     other_key: tuple[str, ...]  # days whose users are hashed by another key: nobody can be found there
+    other_key_in: tuple[str, ...]  # releases, live or kept, made under another key: they may hold the user
     entry: JournalEntry | None = None  # None: dry run
 
     @property
@@ -104,7 +105,7 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
     days = [day for day, gone in canonical.items() if gone]
     told = "dry run: nothing was changed" if dry_run else _build_anew(task, days)
     live = read_current(store, target)
-    holding = _holding(task, live)
+    holding, other = _holding(task, live), _under_other_key(task, live)
     forgot = Forgot(
         target=str(target),
         told=told,
@@ -112,9 +113,10 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
         events=sum(canonical.values()),
         raw_events=sum(events for events, _ in raw),
         quarantined=sum(lines for _, lines in raw),
-        live_holds=live is not None and live.release_id in holding,
+        live_holds=live is not None and live.release_id in {*holding, *other},
         still_in=tuple(holding),
         other_key=tuple(str(day) for day in canonical if _has_other_key(task, day)),
+        other_key_in=tuple(other),
     )
     return forgot if dry_run else replace(forgot, entry=_tell(task, forgot, live))
 
@@ -152,20 +154,36 @@ def _days_behind(task: Forgetting, last: date) -> set[date]:
 
 def _holding(task: Forgetting, live: Current | None) -> list[str]:
     """Return the releases, of those that are live or kept, with an artifact that names the user."""
-    if live is None:
-        return []
-    keep = max(KEEP, task.settings.retention_for(task.row).keep)
     names: dict[tuple[str, str], bool] = {}
     found: list[str] = []
-    for release_id in retained_releases(task.store, task.target, live, keep=keep):
-        for ref in _homes(read_release(task.store, task.target, release_id), task.names):
+    for release in _releases(task, live):
+        for ref in _homes(release, task.names):
             address = (ref.kind, ref.version)
             if address not in names:
                 names[address] = _names_user(task, ref)
             if names[address]:
-                found.append(release_id)
+                found.append(release.id)
                 break
     return found
+
+
+def _under_other_key(task: Forgetting, live: Current | None) -> list[str]:
+    """Return the releases, of those that are live or kept, whose users are hashed by a key that is not configured."""
+    key = configured_key(task.settings)
+    known = {None} if key is None else {None, key.id}
+    return [
+        release.id
+        for release in _releases(task, live)
+        if not {member.facts.get(FACT) for member in release.members} <= known
+    ]
+
+
+def _releases(task: Forgetting, live: Current | None) -> Iterator[Release]:
+    if live is None:
+        return
+    keep = max(KEEP, task.settings.retention_for(task.row).keep)
+    for release_id in retained_releases(task.store, task.target, live, keep=keep):
+        yield read_release(task.store, task.target, release_id)
 
 
 def _homes(release: Release, names: Collection[str]) -> Iterator[ArtifactRef]:
@@ -210,6 +228,10 @@ def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntr
         now=task.now(),
         live=live,
         told=forgot.told,
-        details={"days": len(forgot.days), "events": forgot.events, "still_in": len(forgot.still_in)},
+        details={
+            "days": len(forgot.days),
+            "events": forgot.events,
+            "still_in": len(forgot.still_in) + len(forgot.other_key_in),
+        },
     )
     return journal.append(task.store, task.target, entry, after=journal.tail(task.store, task.target))

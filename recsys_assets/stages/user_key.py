@@ -8,6 +8,7 @@ from recsys_assets.manifest.documents import CanonicalRecord
 from recsys_assets.serving.user_ids import UserKey, read_user_key
 from recsys_assets.stages.records import RawRecord
 
+FACT = "user_key"  # under which an artifact tells the id of the key of its users
 _FILE = "file:"
 Mark = frozenset[tuple[str, str]]
 
@@ -33,4 +34,4 @@ def mark_of_record(record: CanonicalRecord | RawRecord) -> Mark:
 
 def fact_of_key(record: CanonicalRecord) -> dict[str, Scalar]:
     """Return what an artifact says of the key of its users, so that a release tells under which one to look them up."""
-    return {} if record.user_key is UNSET else {"user_key": record.user_key}
+    return {} if record.user_key is UNSET else {FACT: record.user_key}

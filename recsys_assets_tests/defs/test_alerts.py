@@ -24,6 +24,9 @@ class Inbox(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.hangs_up:
+            self.close_connection = True
+            return
         self.server.received.append((self.path, body))
         self.send_response(503 if self.server.refuses else 200)
         self.end_headers()
@@ -37,7 +40,7 @@ class Inbox(BaseHTTPRequestHandler):
 @pytest.fixture
 def inbox():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Inbox)
-    server.received, server.refuses = [], False
+    server.received, server.refuses, server.hangs_up = [], False, False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -99,6 +102,14 @@ def test_a_failed_run_is_told_to_the_webhook_with_its_reason(shop, inbox, monkey
     assert told["event"] == "run_failed"
     assert told["day"] == str(FIRST)
     assert "max_bad_share" in told["text"]
+
+
+def test_a_webhook_that_hangs_up_makes_the_tick_red_too(shop, inbox, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, address(inbox))
+    inbox.hangs_up = True
+    shop.write(FIRST, spoilt(FIRST))
+    with pytest.raises(dg.Failure, match="RemoteDisconnected"):
+        tell_of(shop, shop.build(FIRST), "run_failure_webhook")
 
 
 def test_a_webhook_that_refuses_makes_the_tick_red_and_keeps_its_address_secret(shop, inbox, monkeypatch):

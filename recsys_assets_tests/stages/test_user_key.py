@@ -199,6 +199,25 @@ def test_forgetting_reaches_days_of_before_the_key_and_names_those_of_another(sh
     assert (forget(shop).events, forget(shop).exit_code) == (0, 0), "the note reaches the day when it is read again"
 
 
+def test_forgetting_names_releases_of_another_key_as_ones_that_may_hold_the_user(shop, monkeypatch):
+    shop.write(FIRST, lines_of_zoe(FIRST))
+    assert shop.build(FIRST).success
+    under_first_key = shop.live().release_id
+    monkeypatch.setenv("TEST_USER_KEY", "o" * 32)
+    blind = forget(shop)
+    assert (blind.other_key_in, blind.live_holds, blind.exit_code) == ((under_first_key,), True, 1)
+
+    shop.write(after(1), lines_of_zoe(after(1)))
+    for day in (FIRST, after(1)):
+        assert shop.build(day).success
+    forgot = forget(shop)
+
+    assert forgot.other_key == ()
+    assert under_first_key in forgot.other_key_in
+    assert shop.live().release_id not in forgot.other_key_in
+    assert forgot.exit_code == 0
+
+
 def build(shop, day=FIRST):
     """Read a day and build it of one target; return its record."""
     settings = shop.settings
