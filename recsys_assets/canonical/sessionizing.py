@@ -27,8 +27,8 @@ def sessionize(
     Rows that came with a session keep it, and do not join or cut those of others. So the result is the same for the
     same rows in any order, and a session that spans midnight is one in each day.
 
-    Memory: about 40 bytes for each row without a session. Raises `InputError` for rows without a session and a user,
-    and, where `gap_minutes` is None, for any row without a session.
+    Memory: about 40 bytes for each row without a session, and twice the names of the sessions found. Raises
+    `InputError` for rows without a session and a user, and, where `gap_minutes` is None, for any row without a session.
     """
     rows = np.flatnonzero(columns["session_id"] == ABSENT)
     if not len(rows):

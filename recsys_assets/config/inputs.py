@@ -1,10 +1,11 @@
 """Where things lie and what comes in: `[storage]`, `[raw]`, `[partitions]`, `[limits]`."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recsys_assets.config.model import ClosedModel, Share
 
@@ -57,13 +58,19 @@ class RawSettings(ClosedModel):
     assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
     user_key: str | None = Field(
         default=None,
-        pattern=r"^(env|file):.+",
         description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
     )
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"
     )
+
+    @field_validator("user_key")
+    @classmethod
+    def _names_a_place(cls, place: str | None) -> str | None:
+        if place is not None and not re.fullmatch(r"(env|file):.+", place):
+            raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
+        return place
 
 
 class PartitionSettings(ClosedModel):
