@@ -84,7 +84,7 @@ def test_f47_of_twenty_targets_three_are_poisoned_and_seventeen_ship(shop):
     assert {target for target in targets if shop.live(target).release_id == before[target]} == poisoned
     summary = result.output.partition("failure(s):")[2]
     assert {target for target in targets if f"{target}/canonical" in summary} == poisoned
-    assert "3 failure(s)" in result.output
+    assert "0 of 1 day(s) done, 3 failure(s)" in result.output
     told = [line.split()[1].rpartition("/")[0] for line in result.output.splitlines() if "/home/" in line]
     finished = [Target(*name.split("/")) for name in dict.fromkeys(told)]
     assert finished == targets, "each target ships before the next one is begun"
