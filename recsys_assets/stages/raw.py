@@ -146,9 +146,11 @@ class _Keeper:
 
     def flush(self) -> None:
         if self._waiting:
-            key = f"{quarantine_prefix(self.day)}{len(self.quarantine):04d}.jsonl"
             data = bytes(self._waiting)
-            self.quarantine.append(self._put(key, data, hashlib.sha256(data).hexdigest()))
+            digest = hashlib.sha256(data).hexdigest()
+            # By content, as parts are: who reads the day beside this run and finds other lines writes elsewhere.
+            key = f"{quarantine_prefix(self.day)}{len(self.quarantine):04d}-{digest[:16]}.jsonl"
+            self.quarantine.append(self._put(key, data, digest))
             self._waiting.clear()
 
     def _put(self, key: str, data: bytes, digest: str) -> Input:
