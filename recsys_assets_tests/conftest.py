@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "test_process_failures",
     "test_daemon",
     "test_spark_cluster",
+    "test_spark_connect",
     "test_warm_up",
     "test_demo",
     "test_docs",
