@@ -3,18 +3,15 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsys_assets.artifacts.kinds import Kind
 from recsys_assets.config.engines import EngineSettings
-from recsys_assets.engines.duckdb_engine import DuckDbEngine
-from recsys_assets.engines.engine import Engine
-from recsys_assets.engines.gate import prove_engine
-from recsys_assets.engines.polars_engine import PolarsEngine
-from recsys_assets.engines.spark_engine import SparkEngine
-from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from recsys_assets.engines.engine import Engine
 
 Connect = Callable[[SparkCluster], Any]
 
@@ -23,23 +20,31 @@ Connect = Callable[[SparkCluster], Any]
 class Workshop:
     """A proven engine, and the place (a path or a URI) where attempts at artifacts get their folders."""
 
-    engine: Engine
+    engine: "Engine"
     work: str
 
 
-Opener = Callable[[EngineSettings, Connect], Engine]
+Opener = Callable[[EngineSettings, Connect], "Engine"]
 
 
-def _polars(_settings: EngineSettings, _connect: Connect) -> Engine:
+# An engine is imported where it is opened: Narwhals and Arrow's parts cost what definitions without one need not pay.
+def _polars(_settings: EngineSettings, _connect: Connect) -> "Engine":
+    from recsys_assets.engines.polars_engine import PolarsEngine  # noqa: PLC0415 - see above
+
     return PolarsEngine()
 
 
-def _duckdb(settings: EngineSettings, _connect: Connect) -> Engine:
+def _duckdb(settings: EngineSettings, _connect: Connect) -> "Engine":
+    from recsys_assets.engines.duckdb_engine import DuckDbEngine  # noqa: PLC0415 - see above
+
     told = settings.duckdb
     return DuckDbEngine(memory_limit=told.memory_limit, threads=told.threads, scratch=scratch_of(settings))
 
 
-def _spark(settings: EngineSettings, connect: Connect) -> Engine:
+def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
+    from recsys_assets.engines.spark_engine import SparkEngine  # noqa: PLC0415 - see above
+    from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles  # noqa: PLC0415 - see above
+
     told = settings.spark
     return SparkEngine(
         SparkCluster(master=told.master, remote=told.remote, conf=told.conf, patience_minutes=told.patience_minutes),
@@ -66,6 +71,8 @@ class EngineRoom:
         Raises `EngineRefusedError` with the first row that differs, `ConfigurationError` if its library is not
         installed, `EngineUnavailableError` if it cannot be reached.
         """
+        from recsys_assets.engines.gate import prove_engine  # noqa: PLC0415 - as the engines themselves
+
         if name not in self.openers:
             raise ConfigurationError(
                 f"artifacts.engine: no engine {name!r}; known are native, {', '.join(self.openers)}"

@@ -7,18 +7,13 @@ from functools import partial
 from typing import TypedDict
 
 from recsys_assets.artifacts.rows import LeftOut, Rows
-from recsys_assets.artifacts.streaming import encode_pieces
 from recsys_assets.artifacts.vectors import Vectors
 from recsys_assets.artifacts.writing import encode_content
 from recsys_assets.config.settings import Settings
-from recsys_assets.engines.attempts import attempt
-from recsys_assets.engines.building import answer_on_engine, scan_source
-from recsys_assets.engines.definitions import find_definition
 from recsys_assets.engines.room import EngineRoom
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.manifest.documents import Input
-from recsys_assets.stages.engine_source import offer_source
 from recsys_assets.stages.keeping import Kept, keep_artifact
 from recsys_assets.stages.order import Order
 from recsys_assets.stages.source import read_source
@@ -50,9 +45,9 @@ def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: En
     engine = order.params.engine or order.row.engine or settings.artifacts.engine
     if engine == NATIVE:
         return _make_natively(store, settings, order)
-    return _make_on_engine(
-        store, settings, order, room or EngineRoom(settings.resolved_engines, store.root_uri), engine
-    )
+    from recsys_assets.stages.making_on_engine import make_on_engine  # noqa: PLC0415 - native days need no Narwhals
+
+    return make_on_engine(store, settings, order, room or EngineRoom(settings.resolved_engines, store.root_uri), engine)
 
 
 def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Making:
@@ -60,29 +55,12 @@ def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Maki
     source = read_source(store, settings, row, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, settings.limits)
     rows = built.rows
-    whole = partial(encode_content, rows, **_named(order))
+    whole = partial(encode_content, rows, **named(order))
     kept = keep_artifact(store, order, whole, [rows] if isinstance(rows, Rows) else None)
     return Making(kept, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing)
 
 
-def _make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom, name: str) -> Making:
-    """Open the engine, which proves itself, and let it write below a folder that is gone afterwards."""
-    row, kind, params, window = order
-    find_definition(kind.name, params)
-    opened = room.open(name, kind)
-    engine = opened.engine
-    with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
-        source = offer_source(store, settings, row, kind, window, engine=engine, folder=folder)
-        scanned = scan_source(engine, kind, source.files)
-        answer = answer_on_engine(engine, kind, params, scanned, folder=folder)
-        kept = keep_artifact(store, order, partial(encode_pieces, answer, kind.row_shape, **_named(order)), answer)
-        source.check_unchanged(store)
-    left_out, told = answer.told()
-    numbers = {"engine": engine.name, **told}
-    return Making(kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing)
-
-
-class _Named(TypedDict):
+class Named(TypedDict):
     """What every object of an artifact is encoded with."""
 
     kind: str
@@ -91,6 +69,7 @@ class _Named(TypedDict):
     max_bytes: int
 
 
-def _named(order: Order) -> _Named:
+def named(order: Order) -> Named:
+    """Return what every object of an artifact is encoded with."""
     row, kind, params, window = order
     return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}
