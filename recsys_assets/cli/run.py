@@ -23,6 +23,7 @@ from recsys_assets.defs.in_turn import JobsInTurn
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.stages.opening import open_configured_store
 from recsys_assets.stages.standing import stands
+from recsys_assets.stages.user_key import configured_key
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -43,6 +44,7 @@ def run(
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
     store = open_configured_store(settings)  # a store that is not there is told now, and not by each asset
+    configured_key(settings)  # and so is a key
     done = {day for day in days[:-1] if all(stands(store, settings, row, day) for row in rows)} if resume else set()
     jobs = JobsInTurn(settings, rows)
     failures: list[AssetLine] = []

@@ -46,9 +46,8 @@ def test_code_is_compiled_again_when_what_it_calls_changes_in_another_module(tmp
 
 def test_numba_is_not_imported_before_something_compiled_is_called():
     """It takes a second to import, which commands that compute nothing need not pay; nor for pandera if all is well."""
-    program = (
-        "import sys, recsys_assets.definitions; print(sorted({'numba', 'pandera', 'llvmlite', 'narwhals'} & set(sys.modules)))"
-    )
+    late = {"numba", "pandera", "llvmlite", "narwhals"}
+    program = f"import sys, recsys_assets.definitions; print(sorted({late} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
+from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Window
 from recsys_assets.manifest.encoding import read_document
@@ -147,6 +148,13 @@ def test_a_key_that_is_not_there_stops_the_day_before_anything_is_read(shop, mon
     with pytest.raises(ConfigurationError, match="TEST_USER_KEY"):
         forget(shop)
     assert list(shop.store.list("")) == []
+
+
+def test_run_tells_a_key_that_is_not_there_before_the_first_day(shop, monkeypatch):
+    monkeypatch.delenv("TEST_USER_KEY")
+    words = ["run", "--config", str(shop.folder / "recsys.toml"), "--start", str(FIRST)]
+    with pytest.raises(ConfigurationError, match="TEST_USER_KEY"):
+        recsys_assets.main(words, standalone_mode=False)
 
 
 def test_a_key_may_stand_in_a_file_beside_the_configuration(shop):
