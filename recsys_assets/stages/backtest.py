@@ -18,7 +18,7 @@ from recsys_assets.identity import Window
 from recsys_assets.manifest.pointer import release_id_of
 from recsys_assets.serving.trial import load_trial
 from recsys_assets.stages.holding_out import HeldOut, hold_out_next_day, hold_out_part
-from recsys_assets.stages.sides import Side, live_side, staged_inputs
+from recsys_assets.stages.sides import Side, candidate_side, live_side
 from recsys_assets.stages.stand_in import build_stand_in
 from recsys_assets.storage.store import ObjectStore
 
@@ -45,7 +45,7 @@ def backtest_day(
     """
     policy = backtest_policy(settings, row)
     release = release_id_of(row.target, versions)
-    candidate = Side(release, versions, staged_inputs(store, row.target, day, kinds=versions))
+    candidate = candidate_side(store, row.target, day, release=release, versions=versions)
     try:
         found = _beside_live(store, settings, row, day, candidate)
     except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
@@ -80,6 +80,11 @@ def compare_on_held_out(
     if held is None:
         told = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
         return NotTested(Why.INCONCLUSIVE, told)
+    if len({*candidate.user_keys, *baseline.user_keys, held.user_key}) > 1:
+        told = (
+            f"users of {held.told}, of the candidate and of release {baseline.release[:12]} are not hashed by one key"
+        )
+        return NotTested(Why.INCONCLUSIVE, f"{told}: build the days again that stand under another")
     at = Window(day, day).end
     new = (
         load_trial(store, row.target, candidate.versions, at=at)

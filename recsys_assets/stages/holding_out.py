@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from msgspec import UNSET
+
 from recsys_assets.canonical.events import Events
 from recsys_assets.evaluation.splitting import cut_day
 from recsys_assets.evaluation.tasks import TASK_COLUMNS
@@ -24,6 +26,7 @@ class HeldOut:
     day: date
     events: Events
     since: datetime | None
+    user_key: str | None = None  # id of the key that its users are hashed by
 
     @property
     def told(self) -> str:
@@ -45,7 +48,7 @@ def hold_out_next_day(store: ObjectStore, target: Target, day: date, *, seen: Co
     if record is None or source is None or is_among(source, seen):
         return None
     events = read_events(store, target, after, record, columns=TASK_COLUMNS)
-    return HeldOut(source, after, events, since=None)
+    return HeldOut(source, after, events, since=None, user_key=_key(record))
 
 
 def hold_out_part(
@@ -59,12 +62,16 @@ def hold_out_part(
     if is_among(source, seen):
         return None
     events = read_events(store, target, day, record, columns=TASK_COLUMNS)
-    return HeldOut(source, day, events, since=cut_day(events, held_out=share))
+    return HeldOut(source, day, events, since=cut_day(events, held_out=share), user_key=_key(record))
 
 
 def is_among(source: Input, seen: Collection[Input]) -> bool:
     """Tell whether a canonical day is one of these inputs: by its hash, or, in any state that it ever had, its name."""
     return any(source.name == one.name or source.digest == one.digest for one in seen)
+
+
+def _key(record: CanonicalRecord) -> str | None:
+    return None if record.user_key is UNSET else record.user_key
 
 
 def _source(target: Target, day: date, record: CanonicalRecord) -> Input:

@@ -132,6 +132,21 @@ def test_with_a_next_day_it_is_scored_on_that_and_the_record_names_none_of_it(li
     assert {facts["held_out"], facts["held_out_digest"]}.isdisjoint(inputs_of(live.ship(FIRST).release))
 
 
+def test_nothing_is_said_of_users_who_are_hashed_by_two_keys(tmp_path, monkeypatch):
+    """Whoever is looked up under another key has no answer: that is no reason to refuse, nor to ship."""
+    shop = Shop(tmp_path, CONFIG.replace("[raw]", '[raw]\nuser_key = "env:TEST_USER_KEY"'))
+    monkeypatch.setenv("TEST_USER_KEY", "k" * 32)
+    shop.build(FIRST)
+    shop.ship(FIRST)
+    shop.build(SECOND)
+    assert all("key" not in found.message for found in shop.report(SECOND).findings), "one key is no reason"
+    monkeypatch.setenv("TEST_USER_KEY", "o" * 32)
+    shop.build(THIRD)
+    findings = shop.report(THIRD).findings
+    assert {found.verdict for found in findings} == {Verdict.ADVISED}
+    assert "not hashed by one key" in findings[0].message
+
+
 def test_a_stand_in_knows_no_held_out_event(live):
     """Of a day that is cut at noon: its artifacts are those of a day of which the afternoon never was."""
     live.build(SECOND)
