@@ -13,6 +13,7 @@ _FOREWORD = "An error occurred while calling"  # of what came over the bridge to
 # What Python on an executor raised stands last, below its traceback; of Java's errors the first line tells most.
 _OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 _GONE = "the driver's Java process is gone (killed, or out of memory)"
+_ADDRESS = "INVALID_CONNECT_URL"  # what stands after it repeats the address, in which a token may be
 _OTHER_SERVER = "INVALID_HANDLE"  # a Connect server that was started anew, or has forgotten the session
 
 
@@ -30,6 +31,8 @@ def lost(where: object, error: BaseException, *, dead: bool = False) -> EngineUn
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(_FOREWORD)]
     last = next((line for line in reversed(lines) if _OF_PYTHON.match(line)), None)
     said = last or (lines[0] if lines else type(error).__name__)
+    if _ADDRESS in text:
+        said = f"{_ADDRESS}, engines.spark.remote is not of the form sc://host:port/;name=value;name=value"
     return EngineUnavailableError(
         f"Spark at {where} gave up: {said[:500]}; nothing was shipped and nothing that it wrote is read: look at the "
         "cluster's own log (executors lost, memory, disk), then run the day again"

@@ -1,6 +1,7 @@
 """Spark Connect: the canary and a golden case over sc://, without a Java in the process that asks (F33)."""
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -72,6 +73,14 @@ def test_f33_a_server_that_is_gone_is_told_and_what_follows_its_address_is_not(s
     with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ gave up: .*Connection refused") as told:
         prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path))
     assert "nobody" not in str(told.value)
+
+
+def test_an_address_that_spark_does_not_take_is_not_repeated():
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        remote = f"sc://127.0.0.1:{somebody.getsockname()[1]}/;token=half;of-a-secret"
+        with pytest.raises(EngineUnavailableError, match="INVALID_CONNECT_URL") as told:
+            connect(SparkCluster(remote=remote))
+    assert "secret" not in str(told.value)
 
 
 def test_a_driver_without_java_is_told_how_to_get_one(monkeypatch, tmp_path):
