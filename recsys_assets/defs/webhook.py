@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import dagster as dg
@@ -31,6 +32,8 @@ def post(document: Mapping[str, object]) -> None:
         with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
             return
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the answer, too, and holds the connection
         # The address is a secret of many services, and an answer that is no HTTP is told by quoting what was asked.
         told = type(error).__name__ if isinstance(error, HTTPException) else error
         raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {told}") from error
