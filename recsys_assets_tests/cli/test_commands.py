@@ -168,8 +168,9 @@ def test_run_names_the_bad_day_ships_the_others_and_ends_with_1(shop):
     assert "2026-01-04 shop/home/canonical" in done.stderr
     assert "2026-01-05" not in done.stderr
     assert "without gating" not in done.stderr, "a day without a file is no reason to warn of its checks"
-    status = json.loads(call(shop, "status", "--json").stdout)
-    assert {row["data_through"] for row in status} == {"2026-01-05"}
+    told = call(shop, "status", "--json")
+    assert told.returncode == 0, told.stderr
+    assert {row["data_through"] for row in json.loads(told.stdout)} == {"2026-01-05"}
 
 
 @pytest.mark.slow
