@@ -6,6 +6,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import BadRequestError
 
 MAX_PAGE: Final = 100
@@ -143,6 +144,7 @@ def read_asked(
     if any("\x00" in value for value in given.values()):
         raise BadRequestError("a parameter holds a NUL character: none may")
     try:
+        decoder_of(form)  # so that its first use is one thread's
         return msgspec.convert(given, form, strict=False)
     except msgspec.ValidationError as error:
         allowed = ", ".join(field.name for field in msgspec.structs.fields(form)) or "none"

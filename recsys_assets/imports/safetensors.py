@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import InputError
 from recsys_assets.imports.content import MAX_FIELDS
 
@@ -35,7 +36,7 @@ def read_safetensors(data: bytes, *, name: str) -> dict[str, NDArray[Any]]:
     """
     header, start = _header(data, name=name)
     try:
-        tensors = {n: msgspec.json.decode(raw, type=_Tensor) for n, raw in header.items() if n != _METADATA}
+        tensors = {n: decoder_of(_Tensor).decode(raw) for n, raw in header.items() if n != _METADATA}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name} is no safetensors: {error}; save it again") from error
     if len(tensors) > MAX_FIELDS:

@@ -4,6 +4,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
@@ -29,7 +30,7 @@ def encode(document: Record | GateReport) -> bytes:
 def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
     """Read a document strictly; `CorruptObjectError` names the object and the first thing wrong in it."""
     try:
-        document = msgspec.json.decode(data, type=kind, strict=True)
+        document = decoder_of(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigurationError) as error:
         raise CorruptObjectError(
             f"{name} is no {kind.__name__} of format {FORMAT}: {error}; {_remedy(data)}"
@@ -80,7 +81,7 @@ class _Format(msgspec.Struct):
 def _remedy(data: bytes) -> str:
     """Say what to do about a document that cannot be read: a newer format wants a newer package."""
     try:
-        found = msgspec.json.decode(data, type=_Format).v
+        found = decoder_of(_Format).decode(data).v
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         found = FORMAT
     return f"it has format {found}: upgrade the package" if found > FORMAT else "restore it or build it again"

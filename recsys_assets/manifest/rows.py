@@ -2,6 +2,7 @@
 
 import msgspec
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError
 
 _ENVELOPE = frozenset({"v", "artifact_type", "tenant", "surface", "segment", "window", "build"})
@@ -25,7 +26,7 @@ def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
         raw_rows = msgspec.json.decode(document[body], type=list[msgspec.Raw])
         rows: dict[str, bytes] = {}
         for raw in raw_rows:
-            row = msgspec.json.decode(raw, type=_Row)
+            row = decoder_of(_Row).decode(raw)
             rows.setdefault(row.item_id if row.item_id is not None else row.user_id or "", bytes(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
         raise CorruptObjectError(f"{name} has no rows that can be read: {error}; build it again") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target
 from recsys_assets.manifest.layout import blob_key
@@ -94,7 +95,7 @@ class LastKnownGood:
     def _pointer(self, copy: FilesystemStore) -> PointerRead:
         stored = copy.get(self._key, max_bytes=2 * self.limits.pointer_bytes)
         try:
-            kept = msgspec.json.decode(stored.data, type=_Copy)
+            kept = decoder_of(_Copy).decode(stored.data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CorruptObjectError(f"{self._key} is no copy of a pointer: {error}") from error
         data = kept.pointer.encode()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import JSON_FORM, Target, form_of
 from recsys_assets.manifest.blob import check_digits, version_of
@@ -64,7 +65,7 @@ def prove(target: Target, kind: str, version: str, data: bytes, *, name: str) ->
     tail = data.rfind(_TAIL, len(data) - _TAIL_BYTES)
     if head is None or tail < head.end():
         raise CorruptObjectError(f"{name} does not begin as an artifact does: {data[:120]!r}; build it again")
-    owner = msgspec.json.decode(head.group(1) + b"}", type=_Owner)
+    owner = decoder_of(_Owner).decode(head.group(1) + b"}")
     if owner != _Owner(kind, target.tenant, target.surface):
         raise CorruptObjectError(f"{name} says that it is {owner}, not {kind} of {target}: remove it, it is not ours")
     start, end, body = (group.decode() for group in head.group(2, 3, 4))

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
 from recsys_assets.storage.store import ObjectStore
 
@@ -61,7 +62,7 @@ def require_begun(store: ObjectStore) -> None:
 def check_format(store: ObjectStore) -> bool:
     """Tell whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
     try:
-        proof = msgspec.json.decode(store.get(KEY, max_bytes=_MAX_BYTES).data, type=_Proof)
+        proof = decoder_of(_Proof).decode(store.get(KEY, max_bytes=_MAX_BYTES).data)
     except NotFoundError:
         return False
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
