@@ -53,7 +53,7 @@ check: $(TEST_READY) ## Everything that a change must pass: format, lint, types,
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	RECSYS_CONFIG=recsys.toml $(BIN)/dagster definitions validate --workspace workspace.yaml
-	RACE_ROUNDS=200 $(PYTEST)
+	THOROUGH=1 $(PYTEST)
 
 # The store begins anew, so that the scene always plays alike; Dagster's history of earlier demos stays.
 demo: $(READY) ## Generate two shops and a week of events; build, gate and ship them; then a bad day, undone
