@@ -1,7 +1,6 @@
 """Spark Connect: the canary and a golden case over sc://, without a Java in the process that asks (F33)."""
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -9,11 +8,14 @@ import kubernetes_validate
 import pytest
 import yaml
 from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql.connect.client import DefaultChannelBuilder
 
 from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.engines import gate
 from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets.engines.spark_failures import lost
 from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
@@ -76,11 +78,12 @@ def test_f33_a_server_that_is_gone_is_told_and_what_follows_its_address_is_not(s
 
 
 def test_an_address_that_spark_does_not_take_is_not_repeated():
-    with socket.create_server(("127.0.0.1", 0)) as somebody:
-        remote = f"sc://127.0.0.1:{somebody.getsockname()[1]}/;token=half;of-a-secret"
-        with pytest.raises(EngineUnavailableError, match="INVALID_CONNECT_URL") as told:
-            connect(SparkCluster(remote=remote))
-    assert "secret" not in str(told.value)
+    remote = "sc://127.0.0.1:15002/;token=half;of-a-secret"
+    with pytest.raises(PySparkException, match="of-a-secret") as refused:
+        DefaultChannelBuilder(remote)
+    told = str(lost(SparkCluster(remote=remote), refused.value))
+    assert "INVALID_CONNECT_URL" in told
+    assert "secret" not in told
 
 
 def test_a_driver_without_java_is_told_how_to_get_one(monkeypatch, tmp_path):
