@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot create environments: install its venv module (Debian: python3.11-venv)" >&2; exit 1; }
 	@$(PIP) install --constraint constraints.txt pip hatchling editables
 	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable . --group dev
-	@$(BIN)/python -m recsys_assets.stages.warm_up
+	@$(BIN)/python -m recsys_assets.pipeline.warm_up
 	@touch $@
 
 $(BENCH_READY): $(READY)

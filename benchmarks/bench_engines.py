@@ -20,13 +20,13 @@ from process import run_process
 from result import MEASURED
 from workspace import open_workspace
 
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.config.engines import SparkSettings
-from recsys_assets.config.reading import load_settings
-from recsys_assets.engines.room import EngineRoom
-from recsys_assets.stages.artifact import build_artifact
-from recsys_assets.stages.canonical import build_canonical
-from recsys_assets.stages.raw import build_raw
+from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.pipeline.artifact import build_artifact
+from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.settings.artifacts import SparkSettings
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.open import open_store
 
 KINDS_OF_EVENTS = ("popularity", "cooc", "implicit", "session_seq")

@@ -25,15 +25,15 @@ import polars as pl
 import pyarrow as pa
 from generate import DAY, SEED, SURFACE, TENANT, generate
 
-from recsys_assets.canonical.canonicalize import canonicalize
-from recsys_assets.canonical.contract import check_events
-from recsys_assets.canonical.parquet import decode_events, encode_events
-from recsys_assets.canonical.part_file import decode_part, encode_part
+from recsys_assets.events.canonicalize import canonicalize
+from recsys_assets.events.contract import check_events
+from recsys_assets.events.parquet import decode_events, encode_events
+from recsys_assets.events.part_file import decode_part, encode_part
 from recsys_assets.identity import Target
-from recsys_assets.raw.parse import parse_day
-from recsys_assets.raw.part import Part
-from recsys_assets.raw.report import RawReport
-from recsys_assets.sources.files import RawFile
+from recsys_assets.ingest.counts import RawReport
+from recsys_assets.ingest.parse import parse_day
+from recsys_assets.ingest.part import Part
+from recsys_assets.ingest.sources.files import RawFile
 
 TARGET = Target(TENANT, SURFACE)
 BAD = (

@@ -22,13 +22,13 @@ import numpy as np
 import polars as pl
 from generate import DAY, SEED, SURFACE, TENANT, make_day
 
-from recsys_assets.artifacts.codec import encode
-from recsys_assets.artifacts.contracts import check_rows
-from recsys_assets.artifacts.decoding import decode
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.canonical.events import Events
-from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.encoding.codec import encode
+from recsys_assets.encoding.decoder import decode
+from recsys_assets.events.events import Events
 from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.contracts import check_rows
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.inputs import LimitSettings
 
 UNCUT = 1_000_000_000
 CUTS = {"max_items": UNCUT, "max_bytes": UNCUT}

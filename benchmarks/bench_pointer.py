@@ -19,12 +19,12 @@ from time import perf_counter
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the builder of tiny days is the tests' own
 
-from recsys_assets.manifest.rollback import roll_back  # noqa: E402
+from recsys_assets.release.rollback import roll_back  # noqa: E402
 from recsys_assets.serving.reader import Reader  # noqa: E402
 from recsys_assets.serving.state import Outcome  # noqa: E402
 from recsys_assets.storage.open import open_store  # noqa: E402
 from recsys_assets.storage.store import ObjectStore  # noqa: E402
-from recsys_assets_tests.manifest.staging import BOT, TARGET, Shop  # noqa: E402
+from recsys_assets_tests.release.staging import BOT, TARGET, Shop  # noqa: E402
 
 CONFIG = """
 [storage]

@@ -17,9 +17,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import pointer_key
+from recsys_assets.release.layout import pointer_key
 from recsys_assets.serving.reader import Reader
-from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.storage.filesystem import FilesystemStore
 
 TARGET = Target("shop", "home")

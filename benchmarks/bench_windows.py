@@ -20,21 +20,21 @@ import polars as pl
 from generate import DAY, SURFACE, TENANT, generate
 from workspace import CONFIG
 
-from recsys_assets.artifacts.kinds import KINDS, Kind, read_params
-from recsys_assets.artifacts.rows import Built
-from recsys_assets.canonical.events import Events
-from recsys_assets.canonical.parquet import encode_events
-from recsys_assets.canonical.windows import merge_days
-from recsys_assets.config.inputs import LimitSettings
-from recsys_assets.config.reading import parse_settings
-from recsys_assets.config.settings import Settings
+from recsys_assets.encoding.rows import Built
+from recsys_assets.events.events import Events
+from recsys_assets.events.parquet import encode_events
+from recsys_assets.events.windows import merge_days
 from recsys_assets.identity import Target, Window
-from recsys_assets.manifest.documents import CanonicalRecord
-from recsys_assets.manifest.encoding import encode, read_document
-from recsys_assets.manifest.layout import canonical_key, canonical_record_key
-from recsys_assets.stages.canonical import build_canonical, read_events
-from recsys_assets.stages.raw import build_raw
-from recsys_assets.stages.source import read_source
+from recsys_assets.kinds.registry import KINDS, Kind, read_params
+from recsys_assets.pipeline.canonical import build_canonical, read_events
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.source import read_source
+from recsys_assets.release.document_encoding import encode, read_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import canonical_key, canonical_record_key
+from recsys_assets.settings.inputs import LimitSettings
+from recsys_assets.settings.reading import parse_settings
+from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
 
 TARGET = Target(TENANT, SURFACE)

@@ -18,12 +18,12 @@ from generate import DAY, SURFACE, TENANT, generate
 from result import Result, counts_alone, digest, main_of
 from workspace import open_workspace, read_blobs, version_digests
 
-from recsys_assets.config.reading import load_settings
-from recsys_assets.manifest.journal import Actor
-from recsys_assets.stages.artifact import build_artifact, judge_artifact
-from recsys_assets.stages.canonical import build_canonical, judge_canonical
-from recsys_assets.stages.raw import build_raw
-from recsys_assets.stages.ship import ship_day
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.release.journal import Actor
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.open import open_store
 
 WARM_UP_EVENTS = 20_000

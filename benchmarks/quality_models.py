@@ -10,18 +10,18 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFID
 from quality_worlds import Session, events_of
 from scipy.sparse import csr_matrix
 
-from recsys_assets.artifacts.codec import encode
-from recsys_assets.artifacts.decay import with_ages
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.artifacts.tallies import merge_tallies, tally_day
-from recsys_assets.config.inputs import LimitSettings
-from recsys_assets.evaluation.recommending import Recommend, recommenders
+from recsys_assets.encoding.codec import encode
 from recsys_assets.identity import Target, Window
-from recsys_assets.manifest.releases import versions_of
+from recsys_assets.kinds.decay import with_ages
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.kinds.tallies import merge_tallies, tally_day
+from recsys_assets.quality.recommending import Recommend, recommenders
+from recsys_assets.release.releases import versions_of
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.test_double import publish_fixture
+from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.serving.trial import load_trial
+from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
 
 NEIGHBORS = 50

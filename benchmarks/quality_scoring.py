@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from quality_models import Model
 from quality_worlds import World, events_of
 
-from recsys_assets.evaluation.comparison import paired_interval
-from recsys_assets.evaluation.scoring import Scores, score
-from recsys_assets.evaluation.tasks import next_item_tasks
+from recsys_assets.quality.comparison import paired_interval
+from recsys_assets.quality.scoring import Scores, score
+from recsys_assets.quality.tasks import next_item_tasks
 
 K = 20
 FIRST_TEST = 8  # days with sessions that lie before the first one that is held out

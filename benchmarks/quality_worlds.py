@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys_assets.canonical.events import Events
+from recsys_assets.events.events import Events
 
 FIRST = date(2026, 1, 1)
 Session = Sequence[str]  # distinct items, in the order in which they came

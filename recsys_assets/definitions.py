@@ -2,6 +2,6 @@
 
 import dagster as dg
 
-from recsys_assets.defs.assemble import build_definitions
+from recsys_assets.dagster_defs.assemble import build_definitions
 
 defs: dg.Definitions = build_definitions()

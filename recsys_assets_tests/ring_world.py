@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recsys_assets.canonical.events import Events
+from recsys_assets.events.events import Events
 
 ITEMS, LENGTH, USERS = 200, 5, 500
 SECONDS_A_DAY = 86_400

@@ -4,7 +4,7 @@ import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from recsys_assets.manifest.layout import pointer_key
+from recsys_assets.release.layout import pointer_key
 from recsys_assets.serving.reader import Reader
 from recsys_assets_tests.small_shop import CART, HOME, SmallShop, after, day_lines
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.config.reading import load_settings
-from recsys_assets.config.settings import Settings
-from recsys_assets.defs.assemble import build_definitions
-from recsys_assets.defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.identity import Target
-from recsys_assets.manifest.pointer import Current, read_current
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.settings.reading import load_settings
+from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.filesystem import FilesystemStore
 
 FIRST = date(2026, 1, 1)

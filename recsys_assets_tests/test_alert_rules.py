@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 import yaml
 
-from recsys_assets.stages.exposition import HELP
+from recsys_assets.observability.exposition import HELP
 
 ROOT = Path(__file__).parents[1]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]

@@ -14,7 +14,7 @@ TESTS = ROOT / "recsys_assets_tests"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 INITS = sorted(PACKAGE.rglob("__init__.py"))
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "misc", "core", "tools"}
-KNOWS_DAGSTER = {"defs", "cli", "definitions.py"}
+KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py"}
 ALLOWED_ALIASES = {
     "dagster": "dg",
     "narwhals": "nw",

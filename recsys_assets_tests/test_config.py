@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.config.reading import load_settings, parse_settings
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.settings.reading import load_settings, parse_settings
 
 MINIMAL = b'[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 

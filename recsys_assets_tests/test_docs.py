@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.cli.main import COMMANDS
-from recsys_assets.config.gates import GateSettings
-from recsys_assets.config.target import TargetSettings
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.gates import GateSettings
+from recsys_assets.settings.target import TargetSettings
 from recsys_assets_tests.pages import follow, missing_lines, read_page, run_line
 from recsys_assets_tests.small_shop import after, day_lines, open_shop
 

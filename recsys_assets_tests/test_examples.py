@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.serving.test_double import publish_fixture
+from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.open import open_store
 
 ROOT = Path(__file__).parents[1]

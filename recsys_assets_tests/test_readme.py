@@ -10,8 +10,8 @@ import click
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config.reading import load_settings
-from recsys_assets.raw.reference import RawEvent, read_line
+from recsys_assets.ingest.reference import RawEvent, read_line
+from recsys_assets.settings.reading import load_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

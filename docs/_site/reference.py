@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config.settings import Settings
-from recsys_assets.config.target import TargetSettings
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 
 _FREE_FORM = {"artifacts", "targets", "base", "digest"}
 

@@ -17,8 +17,8 @@ from recsys_assets.api.release_view import ArtifactEvidence, view_member
 from recsys_assets.api.site import Site
 from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.documents import Member, Release
-from recsys_assets.manifest.releases import read_release
+from recsys_assets.release.documents import Member, Release
+from recsys_assets.release.releases import read_release
 
 MEDIA = "application/json"
 MAX_HOLDERS = 100  # releases looked at on one request

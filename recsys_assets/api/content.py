@@ -10,7 +10,7 @@ from recsys_assets.api.asking import ArtifactAsked
 from recsys_assets.api.locating import Located, load, locate
 from recsys_assets.api.media import media_type
 from recsys_assets.api.site import Site
-from recsys_assets.manifest.layout import blob_name
+from recsys_assets.release.layout import blob_name
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')

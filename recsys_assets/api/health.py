@@ -6,7 +6,7 @@ from http import HTTPStatus
 from recsys_assets.api.asking import Nothing
 from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.manifest.layout import pointer_key
+from recsys_assets.release.layout import pointer_key
 
 
 @dataclass(frozen=True, slots=True)

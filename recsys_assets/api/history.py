@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from recsys_assets.api.asking import AtAsked, JournalAsked
-from recsys_assets.api.discreet import discreet_entry
 from recsys_assets.api.paging import Page, page_of
+from recsys_assets.api.redaction import discreet_entry
 from recsys_assets.api.site import Site
 from recsys_assets.errors import UnknownAddressError
-from recsys_assets.manifest.documents import JournalEntry
-from recsys_assets.manifest.history import effective, live_at
-from recsys_assets.manifest.journal import read_entry, tail
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.history import effective, live_at
+from recsys_assets.release.journal import read_entry, tail
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from recsys_assets.api.discreet import base_name
+from recsys_assets.api.redaction import base_name
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
-from recsys_assets.manifest.documents import CanonicalDay, Input, Member, Release
-from recsys_assets.manifest.layout import canonical_prefix
+from recsys_assets.release.documents import CanonicalDay, Input, Member, Release
+from recsys_assets.release.layout import canonical_prefix
 
 LEVELS: Final = ("target", "release", "artifact", "canonical day", "raw file")
 MAX_CHILDREN: Final = 400  # of one node: more than the days of a year

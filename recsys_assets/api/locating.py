@@ -7,7 +7,7 @@ from recsys_assets.api.asking import ArtifactAsked
 from recsys_assets.api.site import Site
 from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target, form_of
-from recsys_assets.manifest.layout import blob_key
+from recsys_assets.release.layout import blob_key
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.shard_cache import ShardCache

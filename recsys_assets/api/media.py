@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from recsys_assets.config.imports import ImportFormat
-from recsys_assets.config.settings import Settings
 from recsys_assets.identity import JSON_FORM, form_of
+from recsys_assets.settings.imports import ImportFormat
+from recsys_assets.settings.settings import Settings
 from recsys_assets.sharding import SHARDS_FORM
 
 OPAQUE: Final = "application/octet-stream"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from recsys_assets.api.site import Site
-from recsys_assets.manifest.status import TargetStatus, status
+from recsys_assets.upkeep.status import TargetStatus, status
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_TARGETS: Final = 200  # series are paid for by everybody who stores them

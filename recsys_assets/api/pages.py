@@ -15,7 +15,7 @@ from recsys_assets.api.lineage import LEVELS
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.manifest.report_document import shown
+from recsys_assets.upkeep.report_document import shown
 
 _TEMPLATES: Final = "templates"
 _RECENT: Final = 8  # journal entries beside a target's releases

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import release_prefix
+from recsys_assets.release.layout import release_prefix
 from recsys_assets.storage.store import ObjectStore
 
 MAX_LISTED = 20_000  # objects of one listing: a store that holds more is not looked through on somebody's request

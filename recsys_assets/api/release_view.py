@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from recsys_assets.api.discreet import discreet
 from recsys_assets.api.lineage import input_name
+from recsys_assets.api.redaction import discreet
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target
-from recsys_assets.manifest.blob import missing_blobs
-from recsys_assets.manifest.documents import Build, CanonicalDay, Input, Label, Member, Release
-from recsys_assets.manifest.labels import Labelled, find_label
-from recsys_assets.manifest.releases import refs_of
+from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.documents import Build, CanonicalDay, Input, Label, Member, Release
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.releases import refs_of
 
 
 @dataclass(frozen=True, slots=True)

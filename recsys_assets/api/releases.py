@@ -11,12 +11,12 @@ from recsys_assets.api.release_view import ReleaseView, view_release
 from recsys_assets.api.site import Site
 from recsys_assets.errors import CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.destination import resolve_id
-from recsys_assets.manifest.diff import LIVE, KindDiff, diff
-from recsys_assets.manifest.documents import Release
-from recsys_assets.manifest.labels import Labelled, labelled
-from recsys_assets.manifest.pointer import read_current
-from recsys_assets.manifest.releases import read_release, versions_of
+from recsys_assets.release.destination import resolve_id
+from recsys_assets.release.documents import Release
+from recsys_assets.release.labels import Labelled, labelled
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release, versions_of
+from recsys_assets.upkeep.diff import LIVE, KindDiff, diff
 
 
 @dataclass(frozen=True, slots=True)

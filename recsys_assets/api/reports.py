@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from recsys_assets.api.asking import ReleaseAsked
-from recsys_assets.api.discreet import discreet
+from recsys_assets.api.redaction import discreet
 from recsys_assets.api.releases import find_named, live_id
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import Scalar
-from recsys_assets.manifest.report import report_release
-from recsys_assets.manifest.report_document import Report, Section
+from recsys_assets.upkeep.report import report_release
+from recsys_assets.upkeep.report_document import Report, Section
 
 
 def show_report(site: Site, asked: ReleaseAsked) -> Report:

@@ -8,9 +8,9 @@ from recsys_assets.api import artifacts, asking, health, history, releases, repo
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.paging import Page
 from recsys_assets.api.site import Site
-from recsys_assets.manifest.documents import JournalEntry
-from recsys_assets.manifest.report_document import Report
-from recsys_assets.manifest.staleness import Freshness
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.upkeep.report_document import Report
+from recsys_assets.upkeep.staleness import Freshness
 
 _TARGET: Final = "/v1/targets/{tenant}/{surface}"
 _ARTIFACT: Final = "/v1/artifacts/{version}"

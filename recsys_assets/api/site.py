@@ -1,16 +1,77 @@
-"""What the read API works on: a store, the configuration over it, the time, and artifacts kept at hand."""
+"""What the read API works on: store, settings, clock, artifact cache, concurrency limit."""
 
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from recsys_assets.api.shelf import Shelf
-from recsys_assets.api.turnstile import Turnstile
-from recsys_assets.config.settings import Settings
-from recsys_assets.errors import UnknownAddressError
+from recsys_assets.errors import StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
 from recsys_assets.serving.lookups import FORMS
+from recsys_assets.serving.served import ServedArtifact
+from recsys_assets.settings.settings import Settings
+from recsys_assets.sharding import is_index_kind
 from recsys_assets.storage.store import ObjectStore
+
+MAX_BYTES = 128_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Artifacts by version. A version is the hash of its content, so what lies here is never out of date."""
+
+    max_bytes: int = MAX_BYTES
+    _kept: OrderedDict[str, ServedArtifact] = field(default_factory=OrderedDict[str, ServedArtifact])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, version: str, load: Callable[[], ServedArtifact]) -> ServedArtifact:
+        """Return the artifact of a version, loaded if it is not at hand; one over the bound is not kept."""
+        with self._lock:
+            known = self._kept.get(version)
+            if known is not None:
+                self._kept.move_to_end(version)
+                return known
+        loaded = load()
+        with self._lock:
+            self._kept[version] = loaded
+            self._kept.move_to_end(version)
+            while self._kept and sum(map(_held_bytes, self._kept.values())) > self.max_bytes:
+                self._kept.popitem(last=False)
+        return loaded
+
+
+def _held_bytes(kept: ServedArtifact) -> int:
+    """Return the bytes of an artifact; of an index, also those of the shards that were asked for so far."""
+    shards = kept.rows.held_bytes if kept.rows is not None and is_index_kind(kept.kind) else 0
+    return len(kept.data) + shards
+
+
+AT_ONCE = 2
+PATIENCE_SECONDS = 10.0
+
+
+def _slots() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Turnstile:
+    """A bound on threads and memory: work that reads whole artifacts passes here."""
+
+    patience_seconds: float = PATIENCE_SECONDS
+    free: threading.BoundedSemaphore = field(default_factory=_slots)
+
+    @contextmanager
+    def pass_through(self) -> Generator[None]:
+        """Hold one of the places for a block; `StoreUnavailableError` if none came free in time."""
+        if not self.free.acquire(timeout=self.patience_seconds):
+            raise StoreUnavailableError("too many requests read whole artifacts at this moment: try again")
+        try:
+            yield
+        finally:
+            self.free.release()
 
 
 def _utc_now() -> datetime:

@@ -8,16 +8,16 @@ from itertools import islice
 import msgspec
 
 from recsys_assets.api.asking import PageAsked, TargetAsked
-from recsys_assets.api.discreet import discreet, discreet_entry
 from recsys_assets.api.paging import MAX_LISTED, Page, page_of
+from recsys_assets.api.redaction import discreet, discreet_entry
 from recsys_assets.api.site import Site
 from recsys_assets.identity import Target
-from recsys_assets.manifest.documents import Hold, JournalEntry
-from recsys_assets.manifest.journal import tail
-from recsys_assets.manifest.layout import blob_prefix, pointer_key, release_prefix
-from recsys_assets.manifest.staleness import Freshness
-from recsys_assets.manifest.status import TargetStatus, status
-from recsys_assets.stages.freshness import freshness
+from recsys_assets.pipeline.freshness import freshness
+from recsys_assets.release.documents import Hold, JournalEntry
+from recsys_assets.release.journal import tail
+from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
+from recsys_assets.upkeep.staleness import Freshness
+from recsys_assets.upkeep.status import TargetStatus, status
 
 
 @dataclass(frozen=True, slots=True)

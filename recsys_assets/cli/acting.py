@@ -17,7 +17,7 @@ from recsys_assets.cli.options import (
     target_options,
 )
 from recsys_assets.cli.output import print_json
-from recsys_assets.manifest.journal import Actor
+from recsys_assets.release.journal import Actor
 
 
 class Told(Protocol):

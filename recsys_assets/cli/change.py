@@ -1,15 +1,57 @@
 """Commands that change what one target serves: ship, rollback, hold, release-hold, restore-pointer."""
 
+import time
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import click
 
 from recsys_assets.cli.acting import Call, Told, changes_one_target
-from recsys_assets.cli.awaiting import Awaited, await_consumers, wait_option
+from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import clock, day_type, instant_type
-from recsys_assets.manifest.hold import HoldOutcome, place_hold, release_hold
-from recsys_assets.manifest.restore import Restored, restore_pointer
-from recsys_assets.manifest.rollback import RolledBack, roll_back
+from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
+from recsys_assets.release.rollback import RolledBack, roll_back
+from recsys_assets.upkeep.heartbeats import Convergence, wait_until_converged
+from recsys_assets.upkeep.restore import Restored, restore_pointer
+
+_WAIT_SECONDS = 180  # three polls of a consumer that polls once a minute
+
+wait_option = click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=_WAIT_SECONDS,
+    metavar="[SECONDS]",
+    help=f"return when every consumer with a heartbeat serves it; exit 1 after so long (default {_WAIT_SECONDS})",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A rollback, and who serves what it went back to."""
+
+    rolled_back: RolledBack
+    consumers: Convergence
+
+    @property
+    def told(self) -> str:
+        """What happened, and who serves it."""
+        return f"{self.rolled_back.told}; {self.consumers.told}"
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a live consumer is behind."""
+        return EXIT_REFUSED if self.consumers.behind else 0
+
+
+def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
+    """Return when every live consumer serves what a rollback went back to, or after `seconds` with those that do not.
+
+    The rollback stands either way; who is behind follows at its next look at the store, unless it cannot reach it.
+    """
+    place = call.place
+    found = wait_until_converged(place.store, place.target, done.live, seconds=seconds, now=clock, pause=time.sleep)
+    return Awaited(done, found)
 
 
 @changes_one_target("ship")
@@ -18,7 +60,7 @@ from recsys_assets.manifest.rollback import RolledBack, roll_back
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
 def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> Told:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
-    from recsys_assets.stages.ship import ship_day  # noqa: PLC0415 - loads the kernels
+    from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
 
     settings, target = call.place.settings, call.place.target
     row = settings.find(target.tenant, target.surface)

@@ -7,8 +7,8 @@ from recsys_assets.cli.options import Place, acting, clock, json_option, open_pl
 from recsys_assets.cli.output import print_json, print_table, short
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.collect import Collection, collect, explain, restore
-from recsys_assets.manifest.journal import Actor
+from recsys_assets.release.journal import Actor
+from recsys_assets.upkeep.collect import Collection, collect, explain, restore
 
 
 @click.command("collect")

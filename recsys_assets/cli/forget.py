@@ -7,7 +7,7 @@ import click
 
 from recsys_assets.cli.acting import Call, changes_targets
 from recsys_assets.cli.options import clock
-from recsys_assets.stages.forgetting import Forgetting, Forgot, forget_user
+from recsys_assets.privacy.forget import Forgetting, Forgot, forget_user
 
 
 def _told(forgot: Forgot) -> str:

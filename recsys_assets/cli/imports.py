@@ -20,10 +20,10 @@ from recsys_assets.cli.output import print_json, print_table, short
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef
-from recsys_assets.sources.dropped import named_file
-from recsys_assets.stages.imported import find_staged, judge_import, judge_received, receive, register
-from recsys_assets.stages.ship import COMMAND
-from recsys_assets.stages.telling_imports import tell_import
+from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.pipeline.imported import find_staged, judge_import, judge_received, receive, register
+from recsys_assets.pipeline.journal_import import tell_import
+from recsys_assets.pipeline.ship import COMMAND
 
 
 @dataclass(frozen=True, slots=True)

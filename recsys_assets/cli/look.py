@@ -12,14 +12,14 @@ from recsys_assets.cli.options import Place, clock, instant_type, json_option, o
 from recsys_assets.cli.output import print_json, print_table, short, to_the_second
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.diff import KindDiff, diff
-from recsys_assets.manifest.history import LiveAt, live_at
-from recsys_assets.manifest.hold import is_loud
-from recsys_assets.manifest.journal import newest_first, told_of
-from recsys_assets.manifest.staleness import Freshness
-from recsys_assets.manifest.status import TargetStatus, served_targets
-from recsys_assets.manifest.verify import verify
-from recsys_assets.stages.freshness import look_at_targets
+from recsys_assets.pipeline.freshness import look_at_targets
+from recsys_assets.release.history import LiveAt, live_at
+from recsys_assets.release.hold import is_loud
+from recsys_assets.release.journal import newest_first, told_of
+from recsys_assets.upkeep.diff import KindDiff, diff
+from recsys_assets.upkeep.staleness import Freshness
+from recsys_assets.upkeep.status import TargetStatus, served_targets
+from recsys_assets.upkeep.verify import verify
 
 
 @click.command("status")

@@ -8,9 +8,9 @@ import click
 from recsys_assets.cli.acting import Call, Told, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
-from recsys_assets.stages.moving_in import move_in, plan_history
-from recsys_assets.stages.moving_proof import Compared, prove_day
-from recsys_assets.stages.pipelines_registry import Registry, read_config
+from recsys_assets.migrate.import_history import move_in, plan_history
+from recsys_assets.migrate.pipelines_registry import Registry, read_config
+from recsys_assets.migrate.proof import Compared, prove_day
 
 _LEFT_OUT = "  left out: kinds with a row for each user, whose ids raw.user_key hashes and these do not"
 

@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 
 import click
 
-from recsys_assets.config.reading import load_settings
-from recsys_assets.config.settings import Settings
-from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
-from recsys_assets.manifest.account import this_account
-from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.layout import journal_key
-from recsys_assets.manifest.roots import Retention
-from recsys_assets.stages.opening import open_configured_store
-from recsys_assets.stages.retention import retention
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.retention import retention
+from recsys_assets.release.account import this_account
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import journal_key
+from recsys_assets.settings.reading import load_settings
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.roots import Retention
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,10 +6,10 @@ from rich.markdown import Markdown
 
 from recsys_assets.cli.options import json_option, open_place, target_options
 from recsys_assets.cli.output import print_json
-from recsys_assets.manifest.diff import LIVE, read_named
-from recsys_assets.manifest.pointer import read_current
-from recsys_assets.manifest.report import report_release
-from recsys_assets.manifest.report_document import to_markdown
+from recsys_assets.release.pointer import read_current
+from recsys_assets.upkeep.diff import LIVE, read_named
+from recsys_assets.upkeep.report import report_release
+from recsys_assets.upkeep.report_document import to_markdown
 
 
 @click.command("report")

@@ -16,10 +16,10 @@ from recsys_assets.cli.options import (
     target_options,
 )
 from recsys_assets.cli.output import print_json, print_table
-from recsys_assets.config.reading import load_settings
-from recsys_assets.manifest.repair import repair_journal
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
+from recsys_assets.upkeep.repair import repair_journal
 
 
 @click.command("probe")
@@ -74,7 +74,7 @@ def run_reindex(
     told = 0
     if os.environ.get(VARIABLE):
         with opened_instance() as instance:
-            from recsys_assets.defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
+            from recsys_assets.dagster_defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
 
             told = tell_dagster(instance, place.store, place.settings, targets=place.targets, dry_run=dry_run)
     if as_json:

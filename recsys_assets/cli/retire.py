@@ -4,11 +4,11 @@ import click
 
 from recsys_assets.cli.options import acting, actor_options, clock, config_option, dry_run_option, json_option
 from recsys_assets.cli.output import print_json
-from recsys_assets.config.reading import load_settings
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.retire import retire
-from recsys_assets.stages.opening import open_configured_store
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.settings.reading import load_settings
+from recsys_assets.upkeep.retire import retire
 
 
 @click.command("retire")

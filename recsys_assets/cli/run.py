@@ -14,16 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
-from recsys_assets.cli.report import AssetLine, read_result
-from recsys_assets.cli.telling import tell_run
+from recsys_assets.cli.run_metrics import tell_run
+from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
-from recsys_assets.config.reading import load_settings
-from recsys_assets.config.settings import Settings
-from recsys_assets.defs.in_turn import JobsInTurn
+from recsys_assets.dagster_defs.in_turn import JobsInTurn
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.stages.opening import open_configured_store
-from recsys_assets.stages.standing import stands
-from recsys_assets.stages.user_key import configured_key
+from recsys_assets.pipeline.day_status import stands
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.user_key import configured_key
+from recsys_assets.settings.reading import load_settings
+from recsys_assets.settings.settings import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

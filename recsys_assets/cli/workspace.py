@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli.options import config_option
-from recsys_assets.config.reading import load_settings
+from recsys_assets.settings.reading import load_settings
 
 TARGETS_PER_LOCATION = 100  # a location of so many loads in about four seconds
 
@@ -16,7 +16,7 @@ load_from:
 """
 _LOCATION = """\
   - python_module:
-      module_name: recsys_assets.defs.slices
+      module_name: recsys_assets.dagster_defs.slices
       attribute: part_{part}_of_{parts}
       location_name: recsys_assets_{part}_of_{parts}
 """

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from recsys_assets.artifacts.codec import Blob
-from recsys_assets.artifacts.kinds import Kind
-from recsys_assets.artifacts.params import KindParams
-from recsys_assets.artifacts.rows import LeftOut, Rows
-from recsys_assets.artifacts.streaming import encode_pieces
+from recsys_assets.artifact_format import Blob
+from recsys_assets.encoding.codec import encode_pieces
+from recsys_assets.encoding.rows import LeftOut, Rows
 from recsys_assets.engines.definitions import DEFINITIONS, Definition, find_definition
 from recsys_assets.engines.engine import Engine, Finished
-from recsys_assets.engines.reading import columns_of, rows_of
+from recsys_assets.engines.output import columns_of, rows_of
 from recsys_assets.engines.relation import Frame
 from recsys_assets.errors import EngineUnavailableError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.registry import Kind
 
 
 @dataclass(frozen=True, slots=True)

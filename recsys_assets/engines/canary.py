@@ -6,11 +6,11 @@ from functools import cache
 
 import polars as pl
 
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.artifacts.params import KindParams
-from recsys_assets.canonical.events import ID_COLUMNS, SCHEMA, Events
-from recsys_assets.canonical.windows import merge_days
+from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.events.windows import merge_days
 from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.registry import KINDS
 
 TARGET = Target("canary", "engine", "\u00e9<&>")
 DAYS = 2

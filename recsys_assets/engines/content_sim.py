@@ -5,8 +5,7 @@ from io import BytesIO
 import narwhals as nw
 import polars as pl
 
-from recsys_assets.artifacts.content_sim import ContentSimParams, lower
-from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.relation import (
     ITEM,
     KEY,
@@ -20,7 +19,8 @@ from recsys_assets.engines.relation import (
     side_by_side,
 )
 from recsys_assets.evidence import Scalar
-from recsys_assets.raw.white_space import WHITE_SPACE
+from recsys_assets.ingest.white_space import WHITE_SPACE
+from recsys_assets.kinds.content_sim import ContentSimParams, lower
 
 ROW, TAG = "row", "tag"
 _LAST = "last"

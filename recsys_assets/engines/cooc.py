@@ -2,8 +2,7 @@
 
 import narwhals as nw
 
-from recsys_assets.artifacts.cooc import CoocParams
-from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.relation import (
     ITEM,
     KEY,
@@ -23,6 +22,7 @@ from recsys_assets.engines.relation import (
     whole,
 )
 from recsys_assets.evidence import Scalar
+from recsys_assets.kinds.cooc import CoocParams
 
 _OTHER, _SHARED, _ITEMS, _EVENTS = "other_id", "shared", "items", "events"
 

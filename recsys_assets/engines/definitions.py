@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recsys_assets.artifacts.params import KindParams
-from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.content_sim import ROW, TAG, content_sim, tell_content_sim
 from recsys_assets.engines.cooc import cooc, tell_cooc
 from recsys_assets.engines.popularity import popularity, tell_popularity
@@ -13,6 +12,7 @@ from recsys_assets.engines.relation import EVENT, ITEM, PLACE, SESSION, USER, An
 from recsys_assets.engines.user_lists import implicit, session_seq, tell_users
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Scalar
+from recsys_assets.kinds.params import KindParams
 
 
 @dataclass(frozen=True, slots=True)

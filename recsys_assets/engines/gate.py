@@ -2,14 +2,10 @@
 
 import polars as pl
 
-from recsys_assets.artifacts.codec import Blob
-from recsys_assets.artifacts.decoding import decode
-from recsys_assets.artifacts.kinds import Kind
-from recsys_assets.artifacts.rows import Built
-from recsys_assets.artifacts.writing import encode_content
-from recsys_assets.canonical.parquet import encode_events
-from recsys_assets.config.inputs import LimitSettings
-from recsys_assets.engines.attempts import attempt
+from recsys_assets.artifact_format import Blob
+from recsys_assets.encoding.codec import encode_content
+from recsys_assets.encoding.decoder import decode
+from recsys_assets.encoding.rows import Built
 from recsys_assets.engines.building import Made, make_on_engine, scan_source
 from recsys_assets.engines.canary import (
     TARGET,
@@ -21,8 +17,12 @@ from recsys_assets.engines.canary import (
 )
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.engine import Engine
+from recsys_assets.engines.output import attempt
 from recsys_assets.engines.parts import write_file
 from recsys_assets.errors import CorruptObjectError, EngineRefusedError
+from recsys_assets.events.parquet import encode_events
+from recsys_assets.kinds.registry import Kind
+from recsys_assets.settings.inputs import LimitSettings
 
 _proven: set[tuple[str, str]] = set()  # engines and kinds, for the life of this process
 

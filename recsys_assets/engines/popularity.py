@@ -1,7 +1,6 @@
 """Popularity as relations: events counted by item, the most seen kept."""
 
-from recsys_assets.artifacts.popularity import PopularityParams
-from recsys_assets.artifacts.rows import LeftOut
+from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.relation import (
     ITEM,
     MEMBER,
@@ -14,6 +13,7 @@ from recsys_assets.engines.relation import (
     number_of_rows,
 )
 from recsys_assets.evidence import Scalar
+from recsys_assets.kinds.popularity import PopularityParams
 
 
 def popularity(events: Frame, params: PopularityParams, keep: Keep) -> Answer:

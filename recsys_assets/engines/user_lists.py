@@ -2,10 +2,7 @@
 
 import narwhals as nw
 
-from recsys_assets.artifacts.implicit import ImplicitParams
-from recsys_assets.artifacts.rows import LeftOut
-from recsys_assets.artifacts.session_seq import SessionSeqParams
-from recsys_assets.artifacts.user_lists import UserParams
+from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.relation import (
     EVENT,
     ITEM,
@@ -28,6 +25,9 @@ from recsys_assets.engines.relation import (
     whole,
 )
 from recsys_assets.evidence import Scalar
+from recsys_assets.kinds.implicit import ImplicitParams
+from recsys_assets.kinds.session_seq import SessionSeqParams
+from recsys_assets.kinds.user_lists import UserParams
 
 _EVENTS, _WEIGHT, _FIRST = "events", "weight", "first"
 _ORDER = (KEY, NEGATED, MEMBER)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from recsys_assets.evidence import Finding, GateReport, Scalar
 from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
-from recsys_assets.gates.drift_numbers import Drift
+from recsys_assets.gates.drift_distance import Drift
 from recsys_assets.gates.grading import graded
 from recsys_assets.gates.policy import Policy
 from recsys_assets.gates.rules import at_least, at_most, merged, same

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from recsys_assets.config.backtest import BacktestSettings
-from recsys_assets.config.drift import Mode
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Finding, Scalar, Verdict
+from recsys_assets.settings.gates import BacktestSettings, Mode
 
 BACKTEST = "backtest"
 BLEND = "blend"

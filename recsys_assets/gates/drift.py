@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from recsys_assets.config.drift import DriftGate, DriftLimits, Mode
 from recsys_assets.evidence import NO_BASELINE, Finding, Scalar, Verdict
-from recsys_assets.gates.drift_numbers import Drift, Sides
+from recsys_assets.gates.drift_distance import Drift, Sides
+from recsys_assets.settings.gates import DriftGate, DriftLimits, Mode
 
 MODE = "mode"
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from recsys_assets.config.drift import Mode
 from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Scalar, Verdict
+from recsys_assets.settings.gates import Mode
 
 MODE = "mode"
 

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from recsys_assets.config.imports import ImportFormat, ImportSettings
-from recsys_assets.config.settings import Settings
-from recsys_assets.config.target import TargetSettings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Finding, GateReport, Scalar, Verdict
 from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline, drift_gates
-from recsys_assets.gates.drift_numbers import Drift, Sides
+from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.policy import Policy
 from recsys_assets.gates.rules import at_least, at_most, same
 from recsys_assets.identity import form_of
 from recsys_assets.imports.content import Content
 from recsys_assets.imports.contract import breaking_changes, check_contract, contract_faults
+from recsys_assets.settings.imports import ImportFormat, ImportSettings
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 
 _DRIFT = "drift_rows"
 

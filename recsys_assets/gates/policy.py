@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.artifacts.params import KindParams
-from recsys_assets.artifacts.rows import Shape
-from recsys_assets.config.settings import Settings
-from recsys_assets.config.target import TargetSettings
+from recsys_assets.encoding.rows import Shape
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.backtest import BACKTEST, backtest_gates
 from recsys_assets.gates.drift import drift_gates
 from recsys_assets.gates.grading import with_modes
 from recsys_assets.gates.rehearsal import REHEARSAL, rehearsal_gates
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 
 CANONICAL = "canonical"
 

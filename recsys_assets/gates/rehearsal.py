@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from recsys_assets.config.drift import Mode
-from recsys_assets.config.rehearsal import RehearsalGate, RehearsalSettings
 from recsys_assets.evidence import Finding, Scalar, Verdict
 from recsys_assets.gates.rules import at_most
+from recsys_assets.settings.gates import Mode, RehearsalGate, RehearsalSettings
 
 REHEARSAL = "rehearsal"
 MODE = "mode"

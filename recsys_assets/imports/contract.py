@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from recsys_assets.config.imports import ImportFormat
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.settings.imports import ImportFormat
 
 _ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
 _AXIS = re.compile(r"[a-z][a-z0-9_]*|[0-9]{1,15}")

@@ -4,13 +4,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from recsys_assets.config.imports import ImportFormat
 from recsys_assets.errors import InputError
 from recsys_assets.imports.content import Content
 from recsys_assets.imports.json_lines import inspect_json_lines
 from recsys_assets.imports.npz import read_npz
 from recsys_assets.imports.parquet import inspect_parquet
 from recsys_assets.imports.safetensors import read_safetensors
+from recsys_assets.settings.imports import ImportFormat
 
 
 def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: int) -> Content:

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from recsys_assets.config.imports import ImportFormat
 from recsys_assets.errors import InputError
 from recsys_assets.imports.json_lines import read_json_lines
 from recsys_assets.imports.parquet import open_parquet
+from recsys_assets.settings.imports import ImportFormat
 
 _BATCH: Final = 10_000  # rows that stand as Python objects at a time
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target, rfc3339
-from recsys_assets.manifest.destination import alternatives
-from recsys_assets.manifest.journal import Clock
+from recsys_assets.release.destination import alternatives
+from recsys_assets.release.journal import Clock
 from recsys_assets.serving.announcing import Listener, tell_copy_fault, tell_problem, tell_switch
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import (

@@ -8,12 +8,12 @@ from secrets import token_hex
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import check_segment, rfc3339
-from recsys_assets.manifest.heartbeats import MAX_SECONDS, Heartbeat, write_heartbeat
-from recsys_assets.manifest.journal import Clock
+from recsys_assets.release.journal import Clock
 from recsys_assets.serving import forking
 from recsys_assets.serving.polling import Poller
 from recsys_assets.serving.state import Status
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, write_heartbeat
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # so soon after a switch it is told

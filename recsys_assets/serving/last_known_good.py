@@ -9,8 +9,8 @@ import msgspec
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import blob_key
-from recsys_assets.manifest.pointer import parse_pointer
+from recsys_assets.release.layout import blob_key
+from recsys_assets.release.pointer import parse_pointer
 from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
 from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.snapshot import Snapshot

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import blob_key, pointer_key
-from recsys_assets.manifest.pointer import Current, parse_pointer
+from recsys_assets.release.layout import blob_key, pointer_key
+from recsys_assets.release.pointer import Current, parse_pointer
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.shard_cache import ShardCache

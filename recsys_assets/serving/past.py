@@ -5,12 +5,12 @@ from itertools import islice
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.blob import read_blob
-from recsys_assets.manifest.documents import Release
-from recsys_assets.manifest.history import effective, live_at
-from recsys_assets.manifest.journal import changes
-from recsys_assets.manifest.labels import Labelled, find_label
-from recsys_assets.manifest.releases import read_release
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.documents import Release
+from recsys_assets.release.history import effective, live_at
+from recsys_assets.release.journal import changes
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.releases import read_release
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.shard_cache import ShardCache
@@ -58,14 +58,14 @@ def load_previous(store: ObjectStore, target: Target, *, besides: str, limits: L
 def _load(store: ObjectStore, target: Target, record: Release, *, since: datetime, limits: Limits) -> Snapshot:
     """Load what a record names; sizes are the record's, so that they are checked before anything is read."""
     shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
-    refs = record.artifacts.values()
-    size = sum(ref.size for ref in refs)
+    refs = record.artifacts
+    size = sum(ref.size for ref in refs.values())
     if size > limits.release_bytes:
         raise CorruptObjectError(
             f"release {record.id[:12]} of {target} takes {size} bytes: more than Limits.release_bytes allows"
         )
     artifacts: dict[str, ServedArtifact] = {}
-    for kind, ref in record.artifacts.items():
+    for kind, ref in refs.items():
         data = read_blob(store, target, ref)
         proven = prove(target, ref.kind, ref.version, data, name=f"{ref.kind} {ref.version}")
         artifacts[kind] = with_shards(proven, target, shards)

@@ -6,15 +6,15 @@ from typing import Self
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.journal import Clock
+from recsys_assets.release.journal import Clock
 from recsys_assets.serving.announcing import Listener
+from recsys_assets.serving.deadline_store import PunctualStore
 from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import Heart
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.past import load_at
 from recsys_assets.serving.polling import Poller
-from recsys_assets.serving.punctual import PunctualStore
 from recsys_assets.serving.single_flight import SingleFlight
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Outcome, Refresh, Status

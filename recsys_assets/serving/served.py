@@ -10,7 +10,7 @@ import msgspec
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import JSON_FORM, Target, form_of
-from recsys_assets.manifest.blob import check_digits, version_of
+from recsys_assets.release.blob import check_digits, version_of
 from recsys_assets.serving.lookups import FORMS, SHAPES
 from recsys_assets.serving.row_index import Lookup, RowIndex, index_rows
 

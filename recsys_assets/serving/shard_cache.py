@@ -8,7 +8,7 @@ from typing import Any
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target
-from recsys_assets.manifest.blob import read_blob
+from recsys_assets.release.blob import read_blob
 from recsys_assets.serving import forking
 from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.served import prove

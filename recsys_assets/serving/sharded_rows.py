@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.shards import ShardIndex, parse_index
+from recsys_assets.release.shards import ShardIndex, parse_index
 from recsys_assets.serving.lookups import FORMS, SHAPES
 from recsys_assets.serving.row_index import Form, Row
 from recsys_assets.serving.served import ServedArtifact

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from recsys_assets.identity import Target
-from recsys_assets.manifest.encoding import encode
-from recsys_assets.manifest.pointer import make_pointer, parse_pointer
+from recsys_assets.release.document_encoding import encode
+from recsys_assets.release.pointer import make_pointer, parse_pointer
 from recsys_assets.serving.loading import Limits, PointerRead, load_release
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.store import ObjectStore

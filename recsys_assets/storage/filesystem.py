@@ -1,16 +1,103 @@
-"""A folder as an object store: create by link, swap under a lock by rename, everything synced before it is told."""
+"""A folder as an object store: create by link, compare-and-swap under a lock by rename, every write synced."""
 
+import fcntl
+import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
 
-from recsys_assets.errors import ConflictError, OutcomeUnknownError
+from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from recsys_assets.storage.folders import opened_file, opened_folder, read_at_most, told, told_of_reading, walk
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, is_key
-from recsys_assets.storage.locks import locked
 from recsys_assets.storage.store import Listed, Stored
-from recsys_assets.storage.temporaries import sweep, written
+
+LOCKS: Final = ".locks"  # a folder of the store's own, directly below the root: no key and no listing reaches it
+_PAUSE_SECONDS: Final = 0.002
+
+
+@contextmanager
+def locked(root: str, key: str, *, seconds: float) -> Generator[None]:
+    """Hold the key's lock alone among all threads and processes; `StoreUnavailableError` after `seconds` in vain."""
+    name = hashlib.sha256(key.encode()).hexdigest()
+    with opened_folder(root, [LOCKS], make=True) as folder:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+    try:
+        _wait_for(fd, key, seconds)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _wait_for(fd: int, key: str, seconds: float) -> None:
+    """Lock, but not for ever: a writer that is stopped while it holds the lock must not stop everybody."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise StoreUnavailableError(
+                    f"{key}: another process holds its lock for {seconds:g} s: see who, then try again"
+                ) from error
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
+STALE_SECONDS: Final = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """A synced file without a key: its open folder, its name there, and what the system says of it."""
+
+    folder: int
+    name: str
+    found: os.stat_result
+
+
+@contextmanager
+def written(root: str, data: bytes, *, after_ns: int = 0) -> Generator[Temporary]:
+    """Yield a synced file that holds `data`, written later than `after_ns`; gone afterwards if still there.
+
+    Its lock tells `sweep` that the writer lives, however long it was stopped and whatever the clock says.
+    """
+    with opened_folder(root, [TEMPORARY], make=True) as folder:
+        name = f"{os.getpid()}-{secrets.token_hex(16)}"
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with os.fdopen(fd, "wb", closefd=False) as file:
+                file.write(data)
+            # Kernels stamp files by a coarse tick, which may repeat: an etag needs a time of its own.
+            written_ns = max(time.time_ns(), after_ns + 1)
+            os.utime(fd, ns=(written_ns, written_ns))
+            os.fsync(fd)
+            yield Temporary(folder, name, os.fstat(fd))
+        finally:
+            os.close(fd)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+
+
+def sweep(root: str) -> None:
+    """Remove what dead writers left behind: files that are a day old and that no living writer has locked."""
+    with suppress(FileNotFoundError), opened_folder(root, [TEMPORARY]) as folder:
+        for item in list(walk(folder, "")):
+            if time.time() - item.modified > STALE_SECONDS and "/" not in item.key:
+                _remove_if_dead(folder, item.key)
+
+
+def _remove_if_dead(folder: int, name: str) -> None:
+    with suppress(FileNotFoundError, PermissionError, BlockingIOError), opened_file(folder, name) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=folder)
 
 
 class FilesystemStore:

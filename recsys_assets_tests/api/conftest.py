@@ -7,7 +7,7 @@ import pytest
 
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
-from recsys_assets.config.reading import load_settings
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.serving.releases import Shop
 

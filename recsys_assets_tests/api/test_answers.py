@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from recsys_assets.manifest.hold import place_hold
-from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.layout import release_key
+from recsys_assets.release.hold import place_hold
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import release_key
 from recsys_assets_tests.serving.releases import TARGET
 
 HOME = "/v1/targets/shop/home"

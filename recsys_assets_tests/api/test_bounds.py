@@ -5,12 +5,12 @@ import json
 import msgspec
 import pytest
 
-from recsys_assets.api import metrics, shelf
-from recsys_assets.api.discreet import HIDDEN, base_name, discreet
+from recsys_assets.api import metrics
+from recsys_assets.api import site as shelf
 from recsys_assets.api.metrics import Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
-from recsys_assets.api.shelf import Shelf
-from recsys_assets.api.site import Site
+from recsys_assets.api.redaction import HIDDEN, base_name, discreet
+from recsys_assets.api.site import Shelf, Site
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets_tests.api.conftest import settings_in
 

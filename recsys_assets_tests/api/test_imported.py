@@ -4,9 +4,9 @@ import pytest
 
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
-from recsys_assets.config.reading import load_settings
-from recsys_assets.sources.dropped import named_file
-from recsys_assets.stages.imported import receive, register
+from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.pipeline.imported import receive, register
+from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.api.conftest import CONFIG, Client
 from recsys_assets_tests.small_shop import FIRST
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from recsys_assets.api.turnstile import Turnstile
+from recsys_assets.api.site import Turnstile
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
-from recsys_assets.manifest.layout import pointer_key, release_key
+from recsys_assets.release.layout import pointer_key, release_key
 from recsys_assets_tests.serving.releases import TARGET
 
 HOME = "/v1/targets/shop/home"

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from recsys_assets.manifest.layout import blob_key
-from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.release.layout import blob_key
+from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.sharding import shard_of
 from recsys_assets_tests.serving.releases import TARGET
 

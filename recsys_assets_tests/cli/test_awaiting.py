@@ -7,9 +7,9 @@ import pytest
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.identity import Target
-from recsys_assets.manifest.pointer import read_current
+from recsys_assets.release.pointer import read_current
 from recsys_assets.serving.reader import Reader
-from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.storage.filesystem import FilesystemStore
 
 TARGET = Target("shop", "home")

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.stages.opening import open_configured_store
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets_tests.pipeline.test_backtest import CONFIG, FIRST, SECOND, THIRD, Shop
 from recsys_assets_tests.ring_world import RingDay
-from recsys_assets_tests.stages.test_backtest import CONFIG, FIRST, SECOND, THIRD, Shop
 
 OFF = CONFIG.replace('mode = "required"', 'mode = "off"').replace(
     "[[targets]]", '[storage]\nroot = "store"\n[[targets]]'

@@ -9,9 +9,9 @@ import pytest
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.manifest.pointer import read_current
+from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets_tests.manifest.staging import TARGET, Shop
+from recsys_assets_tests.release.staging import TARGET, Shop
 from recsys_assets_tests.small_shop import CONFIG
 
 NAMED = ("--tenant", "shop", "--surface", "home", "--reason", "ranking looks wrong")

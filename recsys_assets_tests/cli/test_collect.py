@@ -8,9 +8,9 @@ import pytest
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import blob_prefix, pointer_key
+from recsys_assets.release.layout import blob_prefix, pointer_key
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets_tests.manifest.staging import Shop
+from recsys_assets_tests.release.staging import Shop
 from recsys_assets_tests.small_shop import CONFIG, HOME
 
 LOST, NEW = Target("a", "lost"), Target("b", "new")

@@ -5,9 +5,8 @@ import logging
 import click
 import pytest
 
-from recsys_assets.cli.drill import _Drill
+from recsys_assets.cli.drill import BAD_ITEM, _Drill, open_scratch_shop
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.cli.scratch import BAD_ITEM, open_scratch_shop
 from recsys_assets.errors import ConfigurationError
 from recsys_assets_tests.small_shop import FIRST
 

@@ -10,12 +10,12 @@ import pytest
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.manifest.collect import collect
-from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.pointer import read_current
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
-from recsys_assets_tests.manifest.staging import Shop
+from recsys_assets.upkeep.collect import collect
+from recsys_assets_tests.release.staging import Shop
 from recsys_assets_tests.small_shop import CONFIG, HOME
 
 CART = Target("shop", "cart")

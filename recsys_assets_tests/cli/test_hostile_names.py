@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.config.reading import load_settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets_tests.hostile_names import ODD, PAIRS, REFUSED
-from recsys_assets_tests.manifest.staging import Shop
+from recsys_assets_tests.release.staging import Shop
 
 WHY = ["--reason", "a bad night"]
 

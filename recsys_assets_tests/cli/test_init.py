@@ -5,14 +5,14 @@ import json
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.defs.assemble import build_definitions
+from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.errors import ConfigurationError, UnsafeStoreError
-from recsys_assets.manifest.pointer import read_current
+from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import KEY, ensure_proven
-from recsys_assets_tests.manifest.staging import TARGET, Shop
+from recsys_assets_tests.release.staging import TARGET, Shop
 from recsys_assets_tests.small_shop import CONFIG, FIRST, HOME, QUIET, SmallShop, day_lines
 
 NAMED = ("--tenant", "shop", "--surface", "home", "--reason", "wrong prices")

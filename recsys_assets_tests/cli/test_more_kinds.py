@@ -11,11 +11,11 @@ from recsys_assets.api.site import Site
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import NotFoundError
 from recsys_assets.evidence import GateReport
-from recsys_assets.manifest.encoding import find_document
-from recsys_assets.manifest.layout import staged_gates_key
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.layout import staged_gates_key
 from recsys_assets.serving.reader import Reader
 from recsys_assets_tests.api.conftest import Client
-from recsys_assets_tests.artifacts.test_installed_kinds import GOOD, install  # noqa: F401 - a fixture
+from recsys_assets_tests.kinds.test_installed_kinds import GOOD, install  # noqa: F401 - a fixture
 from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 
 KINDS = ("popularity", "item_seq", "als_factors", "trending")

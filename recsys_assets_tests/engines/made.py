@@ -5,15 +5,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from recsys_assets.artifacts.codec import Blob, encode
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.artifacts.rows import LeftOut
-from recsys_assets.canonical.parquet import encode_events
-from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.artifact_format import Blob
+from recsys_assets.encoding.codec import encode
+from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.building import make_on_engine, scan_source
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.parts import write_file
+from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.inputs import LimitSettings
 
 DAY = date(2026, 1, 1)
 TARGET = Target("shop", "home")

@@ -5,15 +5,15 @@ from datetime import date
 
 import pytest
 
-from recsys_assets.artifacts.kinds import KINDS as BUILTIN
-from recsys_assets.config.engines import EngineSettings
-from recsys_assets.config.reading import parse_settings
 from recsys_assets.engines.polars_engine import PolarsEngine
-from recsys_assets.engines.room import EngineRoom
+from recsys_assets.engines.registry import EngineRoom
 from recsys_assets.errors import ConfigurationError, LimitExceededError
-from recsys_assets.stages.artifact import build_artifact, judge_artifact
-from recsys_assets.stages.canonical import build_canonical
-from recsys_assets.stages.raw import build_raw
+from recsys_assets.kinds.registry import KINDS as BUILTIN
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.settings.artifacts import EngineSettings
+from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.small_shop import CONFIG, HOME, after, day_lines
 

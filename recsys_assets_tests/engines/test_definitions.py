@@ -7,16 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.canonical.windows import merge_days
 from recsys_assets.engines.definitions import DEFINITIONS
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.polars_engine import PolarsEngine
 from recsys_assets.errors import ConfigurationError
-from recsys_assets_tests.artifacts.event_rows import ITEMS, event_rows, events_of, row
-from recsys_assets_tests.artifacts.golden_cases import KINDS_OF_CASES, find_case
-from recsys_assets_tests.artifacts.test_kernel_laws import OF_EVENTS, params_of
+from recsys_assets.events.windows import merge_days
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets_tests.engines.made import by_kernel, on_engine, window_of
+from recsys_assets_tests.kinds.event_rows import ITEMS, event_rows, events_of, row
+from recsys_assets_tests.kinds.golden_cases import KINDS_OF_CASES, find_case
+from recsys_assets_tests.kinds.test_kernel_laws import OF_EVENTS, params_of
 
 CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kinds in KINDS_OF_CASES.items() for kind in kinds]
 ENGINES = ("polars", "duckdb")

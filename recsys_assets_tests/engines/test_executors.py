@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark import cloudpickle
 
-from recsys_assets.canonical.parquet import encode_events
 from recsys_assets.engines import executors, places
 from recsys_assets.engines.executors import Slice, hashing, reading
-from recsys_assets_tests.artifacts.event_rows import events_of, row
+from recsys_assets.events.parquet import encode_events
+from recsys_assets_tests.kinds.event_rows import events_of, row
 
 COLUMNS = {"user_id": pa.string(), "item_id": pa.string()}
 ROWS = 40

@@ -5,18 +5,18 @@ import sys
 import narwhals as nw
 import pytest
 
-from recsys_assets.artifacts.contracts import check_rows
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.config.engines import EngineSettings
-from recsys_assets.config.inputs import LimitSettings
 from recsys_assets.engines import gate
 from recsys_assets.engines.canary import canary_params, canary_source
 from recsys_assets.engines.definitions import DEFINITIONS
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.engines.registry import EngineRoom
 from recsys_assets.engines.relation import Answer
-from recsys_assets.engines.room import EngineRoom
 from recsys_assets.errors import ConfigurationError, EngineRefusedError
+from recsys_assets.kinds.contracts import check_rows
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.artifacts import EngineSettings
+from recsys_assets.settings.inputs import LimitSettings
 
 
 @pytest.fixture(autouse=True)

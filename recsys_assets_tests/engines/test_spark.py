@@ -2,18 +2,18 @@
 
 import pytest
 
-from recsys_assets.engines.room import EngineRoom
+from recsys_assets.engines.registry import EngineRoom
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.manifest.layout import canonical_key
-from recsys_assets.stages.artifact import build_artifact
-from recsys_assets.stages.canonical import build_canonical
-from recsys_assets.stages.raw import build_raw
-from recsys_assets_tests.artifacts.golden_cases import KINDS_OF_CASES, find_case
+from recsys_assets.pipeline.artifact import build_artifact
+from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.release.layout import canonical_key
 from recsys_assets_tests.engines.made import by_kernel, on_engine
 from recsys_assets_tests.engines.spark_cluster import LIGHT, need_java
 from recsys_assets_tests.engines.test_configured import HOME_ROW
+from recsys_assets_tests.kinds.golden_cases import KINDS_OF_CASES, find_case
 from recsys_assets_tests.small_shop import HOME, SmallShop, after, day_lines
 
 pytestmark = pytest.mark.slow

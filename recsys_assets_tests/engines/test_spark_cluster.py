@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.engines.engine import Finished
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_files import ArrowFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import EngineUnavailableError
-from recsys_assets_tests.artifacts.event_rows import events_of, row
-from recsys_assets_tests.artifacts.golden_cases import OF_ALL, find_case
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets_tests.engines.made import by_kernel, on_engine
 from recsys_assets_tests.engines.spark_cluster import LIGHT, Watched, free_port, need_java, start_cluster
+from recsys_assets_tests.kinds.event_rows import events_of, row
+from recsys_assets_tests.kinds.golden_cases import OF_ALL, find_case
 
 pytestmark = pytest.mark.slow
 CONF = {**LIGHT, "spark.executor.memory": "512m", "spark.executor.cores": "1"}

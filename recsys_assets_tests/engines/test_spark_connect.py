@@ -11,7 +11,6 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql.connect.client import DefaultChannelBuilder
 
-from recsys_assets.artifacts.kinds import KINDS
 from recsys_assets.engines import gate
 from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.spark_engine import SparkEngine
@@ -19,7 +18,7 @@ from recsys_assets.engines.spark_failures import lost
 from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
-from recsys_assets_tests.artifacts.golden_cases import find_case
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets_tests.engines.made import by_kernel, on_engine
 from recsys_assets_tests.engines.spark_cluster import (
     HOME,
@@ -29,6 +28,7 @@ from recsys_assets_tests.engines.spark_cluster import (
     need_java,
     start_connect_server,
 )
+from recsys_assets_tests.kinds.golden_cases import find_case
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 pytestmark = pytest.mark.slow

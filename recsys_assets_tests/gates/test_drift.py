@@ -8,15 +8,15 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.artifacts.rows import Rows
-from recsys_assets.canonical.events import Events
-from recsys_assets.config.drift import DriftGate, DriftLimits, DriftSettings, Mode
-from recsys_assets.config.inputs import LimitSettings
+from recsys_assets.encoding.rows import Rows
+from recsys_assets.events.events import Events
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.drift import NoBaseline, drift_gates, judge_drift
-from recsys_assets.gates.drift_numbers import Baseline, item_strengths, measure_drift
-from recsys_assets_tests.artifacts.event_rows import event_rows, events_of, row
+from recsys_assets.gates.drift_distance import Baseline, item_strengths, measure_drift
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.gates import DriftGate, DriftLimits, DriftSettings, Mode
+from recsys_assets.settings.inputs import LimitSettings
+from recsys_assets_tests.kinds.event_rows import event_rows, events_of, row
 
 ITEMS, SESSIONS, LENGTH, DAYS = 200, 300, 5, 200
 RELEASE = "a" * 64

@@ -2,12 +2,12 @@
 
 import pytest
 
-from recsys_assets.artifacts.kinds import read_params
-from recsys_assets.config.reading import parse_settings
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
 from recsys_assets.gates.policy import artifact_policy, backtest_policy, canonical_policy, rehearsal_policy
+from recsys_assets.kinds.registry import read_params
+from recsys_assets.settings.reading import parse_settings
 
 TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 FACTS = CanonicalFacts("d", rows=0, events=1, bad=1, duplicates=1, rejects={}, contract=())

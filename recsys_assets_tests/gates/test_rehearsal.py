@@ -2,9 +2,9 @@
 
 import pytest
 
-from recsys_assets.config.rehearsal import RehearsalSettings
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, judge_rehearsal, rehearsal_gates
+from recsys_assets.settings.gates import RehearsalSettings
 
 KINDS = ("popularity", "cooc")
 LIMITS = {

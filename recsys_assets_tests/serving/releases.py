@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from recsys_assets.identity import Target
-from recsys_assets.manifest.layout import blob_key, pointer_key
-from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.release.layout import blob_key, pointer_key
+from recsys_assets.serving.testing import DAY, publish_fixture
 
 TARGET = Target("shop", "home")
 POINTER = pointer_key(TARGET)

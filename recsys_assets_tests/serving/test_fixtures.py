@@ -7,18 +7,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_assets.artifacts.codec import encode
-from recsys_assets.artifacts.rows import Rows
+from recsys_assets.encoding.codec import encode
+from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import ConfigurationError, NotFoundError
 from recsys_assets.identity import Target, Window
-from recsys_assets.manifest.blob import ZEROED_BUILD, read_blob
-from recsys_assets.manifest.judgement import Ruling
-from recsys_assets.manifest.verify import verify
+from recsys_assets.release.blob import ZEROED_BUILD, read_blob
+from recsys_assets.release.judgement import Ruling
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.test_double import DAY, publish_fixture
-from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
+from recsys_assets.serving.testing import DAY, publish_fixture
+from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
 from recsys_assets_tests.serving.releases import TARGET, rows_of
 
 NASTY = sorted(['"', "\\", "<&>", "\u2028", "\n", "\x01", "é", "😀", "/"])

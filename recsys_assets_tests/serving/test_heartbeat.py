@@ -8,12 +8,12 @@ import time
 import pytest
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
-from recsys_assets.manifest.heartbeats import MAX_SECONDS, read_heartbeats
-from recsys_assets.manifest.layout import heartbeat_key, heartbeat_prefix
+from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix
 from recsys_assets.serving.state import Outcome
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, Mishap
 from recsys_assets.storage.s3 import S3Store
+from recsys_assets.upkeep.heartbeats import MAX_SECONDS, read_heartbeats
 from recsys_assets_tests.serving.releases import TARGET, Shop, answers
 
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well

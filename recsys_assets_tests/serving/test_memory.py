@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from recsys_assets.identity import Window
-from recsys_assets.manifest.blob import ZEROED_BUILD
-from recsys_assets.manifest.layout import blob_key
-from recsys_assets.serving.test_double import DAY
+from recsys_assets.release.blob import ZEROED_BUILD
+from recsys_assets.release.layout import blob_key
+from recsys_assets.serving.testing import DAY
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets_tests.manifest.staging import artifact
+from recsys_assets_tests.release.staging import artifact
 from recsys_assets_tests.serving.looking import reader_process
 from recsys_assets_tests.serving.releases import POINTER, TARGET, Shop
 

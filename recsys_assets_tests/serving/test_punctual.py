@@ -8,8 +8,8 @@ import time
 import pytest
 
 from recsys_assets.errors import NotFoundError, StoreUnavailableError
+from recsys_assets.serving.deadline_store import PunctualStore
 from recsys_assets.serving.loading import Limits
-from recsys_assets.serving.punctual import PunctualStore
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Outcome, Problem
 from recsys_assets.storage.memory import MemoryStore

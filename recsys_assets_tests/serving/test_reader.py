@@ -19,7 +19,7 @@ from recsys_assets.identity import Target
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Outcome, Problem, State
-from recsys_assets.serving.test_double import publish_fixture
+from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
 

@@ -13,25 +13,25 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from recsys_assets.artifacts.kinds import read_params
-from recsys_assets.config.reading import load_settings, parse_settings
 from recsys_assets.errors import NotFoundError
 from recsys_assets.gates.policy import artifact_policy
 from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.manifest.blob import read_blob
-from recsys_assets.manifest.collect import collect
-from recsys_assets.manifest.documents import StagedArtifact
-from recsys_assets.manifest.encoding import encode, read_document
-from recsys_assets.manifest.journal import Actor
-from recsys_assets.manifest.layout import blob_key, pointer_key, staged_key
-from recsys_assets.manifest.roots import GRACE, KEEP, Retention
-from recsys_assets.stages.artifact import build_artifact, judge_artifact
-from recsys_assets.stages.canonical import build_canonical, judge_canonical
-from recsys_assets.stages.raw import build_raw
+from recsys_assets.kinds.registry import read_params
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.document_encoding import encode, read_document
+from recsys_assets.release.documents import StagedArtifact
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import blob_key, pointer_key, staged_key
+from recsys_assets.settings.reading import load_settings, parse_settings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets_tests.artifacts.row_kinds import ROW_KINDS
-from recsys_assets_tests.manifest.staging import artifact
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.roots import GRACE, KEEP, Retention
+from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
+from recsys_assets_tests.release.staging import artifact
 from recsys_assets_tests.serving.releases import TARGET, Clock, Shop, rows_of
 
 FIRST = date(2026, 1, 1)

@@ -9,17 +9,17 @@ import pytest
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, StoreUnavailableError
 from recsys_assets.identity import Window
-from recsys_assets.manifest.layout import blob_key
-from recsys_assets.manifest.shards import Shard, make_index
+from recsys_assets.release.layout import blob_key
+from recsys_assets.release.shards import Shard, make_index
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.sharded_rows import with_shards
 from recsys_assets.serving.state import Outcome, State
-from recsys_assets.serving.test_double import DAY, publish_fixture
+from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.sharding import shard_of
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets_tests.manifest.staging import artifact
+from recsys_assets_tests.release.staging import artifact
 from recsys_assets_tests.serving.releases import TARGET
 
 COUNT = 8

@@ -20,9 +20,7 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.locks import LOCKS
-from recsys_assets.storage.temporaries import STALE_SECONDS, TEMPORARY
+from recsys_assets.storage.filesystem import LOCKS, STALE_SECONDS, TEMPORARY, FilesystemStore
 
 ROOT = Path(__file__).parents[2]
 

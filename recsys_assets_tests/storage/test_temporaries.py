@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.errors import StoreUnavailableError
-from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.temporaries import STALE_SECONDS, TEMPORARY, sweep, written
+from recsys_assets.storage.filesystem import STALE_SECONDS, TEMPORARY, FilesystemStore, sweep, written
 
 ROOT = Path(__file__).parents[2]
 PAST = STALE_SECONDS + 60
@@ -39,7 +38,7 @@ def test_a_living_writer_keeps_its_file_however_old_the_clock_makes_it(tmp_path)
 @pytest.mark.slow
 def test_the_file_of_a_killed_writer_is_swept_once_it_is_old(tmp_path):  # F1 F4
     code = (
-        "import sys; from recsys_assets.storage.temporaries import written\n"
+        "import sys; from recsys_assets.storage.filesystem import written\n"
         f"with written({str(tmp_path)!r}, b'half'):\n"
         "    print(flush=True); sys.stdin.read()\n"
     )

@@ -1,0 +1,26 @@
+"""What a `run` tells Prometheus when it ends, as a daemon's sensor would of its own runs."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import click
+
+from recsys_assets.observability.build_metrics import RunEnd
+from recsys_assets.observability.export_metrics import tell_prometheus
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+
+def tell_run(
+    settings: Settings, rows: Sequence[TargetSettings], *, day: date, failed: Sequence[str], started: datetime
+) -> None:
+    """Tell of each target whether any of its assets, or the shared `raw`, failed; what goes wrong is a warning."""
+    if settings.metrics.folder is None and settings.metrics.push is None:
+        return
+    store, now = open_configured_store(settings), datetime.now(UTC)
+    for row in rows:
+        own = ("raw", "/".join((*row.slug_parts, "")))
+        run = RunEnd(not any(asset.startswith(own) for asset in failed), now, (now - started).total_seconds())
+        for fault in tell_prometheus(store, settings, [row], day=day, run=run, now=now):
+            click.echo(fault, err=True)

@@ -1,0 +1,83 @@
+"""What a Dagster run says about each asset, as one line for people."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.checks import UNDECIDED
+
+_STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class AssetLine:
+    """One asset on one day: what came out, or why nothing did."""
+
+    day: date
+    asset: str
+    state: str  # ok | skipped | unsure (a required gate could not tell) | failed
+    told: str
+
+    @property
+    def text(self) -> str:
+        """The line as printed."""
+        return f"{self.day} {self.asset:<32} {self.state:<8} {self.told}"
+
+    @property
+    def style(self) -> str:
+        """How a terminal shows it."""
+        return _STYLES[self.state]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the day did not do what it should have."""
+        return self.state == "failed"
+
+
+def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetLine]:
+    """Yield one line per asset that was materialized, skipped for want of input, or failed (a refusing gate too)."""
+    for event in result.all_events:
+        kind = event.event_type_value
+        if kind == "ASSET_MATERIALIZATION":
+            materialization = event.step_materialization_data.materialization
+            yield AssetLine(day, _name(materialization.asset_key), "ok", _told(materialization.metadata))
+        elif kind == "ASSET_OBSERVATION" and event.asset_key is not None:
+            observation = event.asset_observation_data.asset_observation
+            yield AssetLine(day, _name(observation.asset_key), "skipped", observation.description or "")
+        elif kind == "ASSET_CHECK_EVALUATION":
+            evaluation = event.asset_check_evaluation_data
+            asset = f"{_name(evaluation.asset_key)} {evaluation.check_name}"
+            if not evaluation.passed:
+                yield AssetLine(day, asset, "failed", evaluation.description or "refused")
+            elif UNDECIDED in evaluation.metadata:
+                yield AssetLine(day, asset, "unsure", str(evaluation.metadata[UNDECIDED].value))
+        elif kind == "STEP_FAILURE" and not _is_refused_check(event):
+            yield AssetLine(day, (event.step_key or "?").replace("__", "/"), "failed", _reason(event))
+
+
+def _name(key: dg.AssetKey) -> str:
+    return "/".join(key.path)
+
+
+def _told(metadata: Mapping[str, Any]) -> str:
+    shown = {key: metadata[key].value for key in ("rows", "events", "version", "outcome", "release") if key in metadata}
+    return " ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def _is_refused_check(event: dg.DagsterEvent) -> bool:
+    """Tell whether a step failed only because its check said no, which its evaluation has told already."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join((error.message if error else "unknown").split())

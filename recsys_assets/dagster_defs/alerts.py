@@ -1,0 +1,114 @@
+"""Who is told of runs without asking: the webhook of those that fail, Prometheus of every one that ends."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.webhook import MAX_TOLD, WEBHOOK, is_wanted, post
+from recsys_assets.observability.build_metrics import RunEnd
+from recsys_assets.observability.export_metrics import tell_prometheus
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+_TARGET, _PARTITION = "recsys/target", "dagster/partition"
+
+
+def alert_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> list[dg.SensorDefinition]:
+    """Return the sensors; each runs from the first load on where there is somebody to tell."""
+    return [_run_failure_sensor(), *_metrics_sensors(settings, rows)]
+
+
+def _run_failure_sensor() -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="run_failure_webhook",
+        default_status=_running(is_wanted()),
+        description=f"Tell the webhook of ${WEBHOOK} of every run that fails.",
+    )
+    def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        target, day = run.tags.get(_TARGET), run.tags.get(_PARTITION)
+        errors = [*_refusals(context), *map(_reason, _failures(context))]
+        about = " ".join(part for part in (target or run.job_name, day) if part)
+        post(
+            {
+                "event": "run_failed",
+                "text": f"{about} failed: {'; '.join(errors) or context.failure_event.message}"[:MAX_TOLD],
+                "job": run.job_name,
+                "target": target,
+                "day": day,
+                "run_id": run.run_id,
+                "errors": [error[:MAX_TOLD] for error in errors],
+            }
+        )
+
+    return run_failure_webhook
+
+
+def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iterator[dg.SensorDefinition]:
+    """Yield a sensor for each way in which a run may end."""
+    is_told = settings.metrics.folder is not None or settings.metrics.push is not None
+    for ended in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE):
+
+        @dg.run_status_sensor(
+            run_status=ended,
+            name=f"metrics_of_{ended.value.lower()}",
+            default_status=_running(is_told),
+            description="Tell Prometheus of the targets of a run that ended: see [metrics] in the configuration.",
+        )
+        def metrics(context: dg.RunStatusSensorContext, store: StoreResource) -> dg.SkipReason | None:
+            run, now = context.dagster_run, datetime.now(UTC)
+            stats = context.instance.get_run_stats(run.run_id)
+            seconds = (stats.end_time or 0) - (stats.start_time or stats.launch_time or 0)
+            end = RunEnd(run.is_success, datetime.fromtimestamp(stats.end_time or now.timestamp(), UTC), seconds)
+            day = run.tags.get(_PARTITION)
+            faults = tell_prometheus(
+                store.store,
+                settings,
+                _rows_of(run, rows),
+                day=date.fromisoformat(day) if day else None,
+                run=end,
+                now=now,
+            )
+            for fault in faults:
+                context.log.error(fault)
+
+        yield metrics
+
+
+def _rows_of(run: dg.DagsterRun, rows: Sequence[TargetSettings]) -> list[TargetSettings]:
+    """Return the targets that a run was about: the one of its tag, else those whose assets it was to build."""
+    target = run.tags.get(_TARGET)
+    if target is not None:
+        return [row for row in rows if str(row.target) == target]
+    prefixes = {tuple(key.path[:-1]) for key in run.asset_selection or ()}
+    return [row for row in rows if not prefixes or row.slug_parts in prefixes]
+
+
+def _refusals(context: dg.RunFailureSensorContext) -> Iterator[str]:
+    """Yield what the gates of a run said no to."""
+    wanted = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    for record in context.instance.all_logs(context.dagster_run.run_id, of_type=wanted):
+        if record.dagster_event is not None:
+            said = record.dagster_event.asset_check_evaluation_data
+            if not said.passed:
+                yield f"{said.asset_key.to_user_string()}: {said.description}"
+
+
+def _failures(context: dg.RunFailureSensorContext) -> Iterator[dg.DagsterEvent]:
+    """Yield the failures of steps, but for those that only say that a check said no."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        if error is None or error.cls_name != "DagsterAssetCheckFailedError":
+            yield event
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    told = data.user_failure_data.description if data.user_failure_data else None
+    return f"{event.step_key}: {told or (data.error.message.strip() if data.error else event.message)}"
+
+
+def _running(is_wanted: bool) -> dg.DefaultSensorStatus:  # noqa: FBT001 - the one thing that it is asked
+    return dg.DefaultSensorStatus.RUNNING if is_wanted else dg.DefaultSensorStatus.STOPPED

@@ -1,0 +1,95 @@
+"""The sensor on raw files: a day that arrives, or changes within the look-back, is built; equal content is not."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+import msgspec
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)  # named nowhere public
+
+from recsys_assets.dagster_defs.naming import job_name, slug
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.turns import in_turn
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.pipeline.arrivals import Due, Look, look
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+SENSOR = "raw_arrivals"
+SECONDS = 30
+MAX_TOLD = 1000  # characters
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Which target comes next, and what the files of each target looked like when they were compared last."""
+
+    next: int = 0
+    seen: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
+
+
+def arrivals_sensor(
+    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """Return the sensor over the targets with `automation.watch`; it runs from the first load on if there are any."""
+    watched = [row for row in rows if settings.automation_for(row).watch]
+
+    @dg.sensor(
+        name=SENSOR,
+        jobs=jobs,
+        minimum_interval_seconds=SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
+        description="Start a target's day when its raw files have arrived and settled, and past days that changed.",
+    )
+    def raw_arrivals(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
+        if not watched:
+            return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
+        cursor = decoder_of(Cursor).decode(context.cursor) if context.cursor else Cursor()
+        chosen, following = in_turn(watched, start=cursor.next)
+        now = datetime.now(UTC)
+        looks, faults = _look_at(store.store, settings, chosen, cursor, now=now)
+        for fault in faults:
+            context.log.error(fault)
+        due = [found for one in looks.values() for found in one.due]
+        seen = {**cursor.seen, **{name: one.seen for name, one in looks.items()}}
+        return dg.SensorResult(
+            run_requests=[run_request(found) for found in due],
+            skip_reason=None if due else _nothing(looks, faults),
+            cursor=msgspec.json.encode(Cursor(following, seen)).decode(),
+        )
+
+    return raw_arrivals
+
+
+def run_request(due: Due) -> dg.RunRequest:
+    """Return the run of a due day; its key is made of the content, so that the same cause starts one run."""
+    return dg.RunRequest(
+        job_name=job_name(due.row),
+        partition_key=due.day.isoformat(),
+        run_key=f"{slug(due.row)}|{due.day}|{due.address}",
+        tags={"recsys/why": due.why},
+    )
+
+
+def _look_at(
+    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], cursor: Cursor, *, now: datetime
+) -> tuple[dict[str, Look], list[str]]:
+    """Return one look per target, and what went wrong; a target that cannot be looked at never hides another."""
+    looks: dict[str, Look] = {}
+    faults: list[str] = []
+    for row in rows:
+        try:
+            looks[slug(row)] = look(store, settings, row, seen=cursor.seen.get(slug(row), {}), now=now)
+        except (RecsysAssetsError, OSError) as error:
+            faults.append(f"{row.target}: {type(error).__name__}: {error}")
+    return looks, faults
+
+
+def _nothing(looks: Mapping[str, Look], faults: Sequence[str]) -> str:
+    if faults:
+        return "; ".join(faults)
+    unsettled = sorted({name for one in looks.values() for name in one.unsettled})
+    return f"still being written: {', '.join(unsettled)}"[:MAX_TOLD] if unsettled else "nothing new"

@@ -1,0 +1,84 @@
+"""The one factory of gate checks: each reads the stored bytes back, judges them, and keeps its report for the swap."""
+
+import warnings
+from collections.abc import Callable
+from datetime import date
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.attempts import attempt, tell_refusals
+from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
+from recsys_assets.dagster_defs.naming import asset_key
+from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.evidence import GateReport, Verdict, told_once
+from recsys_assets.gates.grading import undecided
+from recsys_assets.pipeline.candidate_gates import whole_policies
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+CHECK = "gates"
+UNDECIDED = "undecided"  # in the metadata of a check that passed: which required gates could not tell
+
+
+def gate_check(
+    settings: Settings,
+    row: TargetSettings,
+    name: str,
+    *,
+    judge: Callable[[ObjectStore, date], GateReport],
+    description: str,
+) -> dg.AssetChecksDefinition:
+    """Return the blocking check of the asset called `name`; `judge` reads, judges and stores the report of one day."""
+
+    def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+        with attempt(context, store.store, [row], step=f"gates of {name}"):
+            report = judge(store.store, day_of(context))
+        tell_refusals(context, store.store, row, report)
+        return check_result(report)
+
+    with warnings.catch_warnings():
+        # Partitioned checks are in preview; a check that does not know its day would judge another one.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.asset_check(
+            asset=asset_key(row, name),
+            name=CHECK,
+            blocking=True,
+            partitions_def=daily_partitions(settings.partitions),
+            description=description,
+        )(gates)
+
+
+def check_result(report: GateReport, *, name: str | None = None) -> dg.AssetCheckResult:
+    """Return a report as the result of the check called `name`, or of the only one there is."""
+    return dg.AssetCheckResult(
+        passed=report.passed,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(report.refused_because) or _passed(report),
+        metadata=gate_metadata(report)
+        | numbers({UNDECIDED: "; ".join(told_once(undecided(report), "undecided")) or None}),
+    )
+
+
+def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """Return a check for each subject that judges a candidate as a whole; the manifest itself runs them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # as above
+        return [
+            dg.AssetCheckSpec(
+                policy.subject,
+                asset=key,
+                partitions_def=daily_partitions(settings.partitions),
+                description=f"{', '.join(policy.gates)}: judged before the pointer moves, of all artifacts together.",
+            )
+            for policy in whole_policies(settings, row)
+        ]
+
+
+def _passed(report: GateReport) -> str:
+    """Say that the gates let the day go on, and which of them only advise against it."""
+    advice = [finding for finding in report.findings if finding.verdict is Verdict.ADVISED]
+    passed = f"{len(report.findings) - len(advice)} gates passed"
+    return f"{passed}, {len(advice)} advise: {', '.join(finding.gate for finding in advice)}" if advice else passed

@@ -1,0 +1,76 @@
+"""The sensor on dropped files: what another team drops is registered, tested, and shipped where its day is built."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+import msgspec
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)  # named nowhere public
+
+from recsys_assets.dagster_defs.arrivals import Cursor
+from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, job_name, slug
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.turns import in_turn
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.pipeline.arrivals import DueImport, due_imports
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+SENSOR = "import_arrivals"
+SECONDS = 60
+
+
+def import_sensor(
+    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """Return the sensor over the targets with imports and `automation.watch`; it runs from the first load on."""
+    watched = [row for row in rows if settings.imports_for(row) and settings.automation_for(row).watch]
+
+    @dg.sensor(
+        name=SENSOR,
+        jobs=jobs,
+        minimum_interval_seconds=SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
+        description="Register and test files that other teams drop; ship them where the rest of their day is built.",
+    )
+    def import_arrivals(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
+        if not watched:
+            return dg.SkipReason("no target with [imports] is watched: set automation.watch = true")
+        cursor = decoder_of(Cursor).decode(context.cursor) if context.cursor else Cursor()
+        chosen, following = in_turn(watched, start=cursor.next)
+        seen = {name: dict(one) for name, one in cursor.seen.items()}
+        due: list[DueImport] = []
+        faults: list[str] = []
+        for row in chosen:
+            mine = seen.setdefault(slug(row), {})
+            try:
+                found = list(due_imports(store.store, settings, row, seen=mine, now=datetime.now(UTC)))
+            except (RecsysAssetsError, OSError) as error:
+                faults.append(f"{row.target}: {type(error).__name__}: {error}")
+                continue
+            mine.update({one.place: one.appearance for one in found})
+            due += found
+        for fault in faults:
+            context.log.error(fault)
+        return dg.SensorResult(
+            run_requests=[run_request(one) for one in due],
+            skip_reason=None if due else "; ".join(faults) or "nothing new",
+            cursor=msgspec.json.encode(Cursor(following, seen)).decode(),
+        )
+
+    return import_arrivals
+
+
+def run_request(due: DueImport) -> dg.RunRequest:
+    """Return the run that registers and tests a file, and ships its day if all else of the day is there."""
+    names = [due.kind, MANIFEST] if due.can_ship else [due.kind]
+    return dg.RunRequest(
+        job_name=job_name(due.row),
+        partition_key=due.day.isoformat(),
+        run_key=f"import|{slug(due.row)}|{due.day}|{due.address}",
+        asset_selection=[asset_key(due.row, name) for name in names],
+        tags={"recsys/why": f"{due.kind} of {due.day} was dropped"},
+    )

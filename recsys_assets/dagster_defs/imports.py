@@ -1,0 +1,65 @@
+"""The assets of what other teams build: one per imported kind, a dropped file in, an immutable blob out."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.attempts import attempt
+from recsys_assets.dagster_defs.checks import gate_check
+from recsys_assets.dagster_defs.metadata import markdown_table, numbers
+from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, owner
+from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.pipeline.imported import find_staged, import_day, judge_import
+from recsys_assets.pipeline.journal_import import tell_import
+from recsys_assets.release.account import this_account
+from recsys_assets.release.journal import Actor
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+
+def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetsDefinition:
+    """Return the asset of one imported kind; its data version is the hash of the file."""
+    rules = settings.imports[kind]
+
+    @dg.asset(
+        key=asset_key(row, kind),
+        group_name=group_name(row),
+        partitions_def=daily_partitions(settings.partitions),
+        kinds={rules.form},
+        owners=list(settings.owners),
+        metadata=owner(row),
+        tags=asset_tags(row) | {"recsys/kind": kind},
+        description=f"Built elsewhere: a {rules.format.value} file a day, dropped at {rules.path}.",
+    )
+    def imported(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+        started = perf_counter()
+        with attempt(context, store.store, [row], step=kind):
+            day, run_id = day_of(context), context.run.run_id
+            stood = find_staged(store.store, row, kind, day)
+            built = import_day(store.store, settings, row, kind, day, run_id=run_id)
+            if stood != built.staged.ref:  # its test is told where it refuses, and with the ship where it passes
+                by = Actor(name=this_account(), reason=f"build of {day}", run_id=run_id)
+                tell_import(store.store, row.target, built.staged.ref, day, by=by, now=datetime.now(UTC))
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(built.staged.ref.version),
+            metadata={
+                **numbers({"seconds": perf_counter() - started, **built.numbers}),
+                "fields": markdown_table(built.preview.columns, built.preview.rows()),
+            },
+        )
+
+    return imported
+
+
+def import_check(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
+    """Return the blocking check of one imported kind."""
+    return gate_check(
+        settings,
+        row,
+        kind,
+        judge=lambda store, day: judge_import(store, settings, row, kind, day),
+        description="Form, contract, compatibility with the live one, rows, size and age of the stored file.",
+    )

@@ -1,0 +1,39 @@
+"""The jobs that people and schedules start: one day of one target, or one day of all."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)  # named nowhere public
+
+from recsys_assets.dagster_defs.freshness import CHECK
+from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, group_name, job_name, run_tags
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+BUILD_ALL = "build_all"
+
+
+def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> UnresolvedAssetJobDefinition:
+    """Return the job that builds, gates and ships one day of one target."""
+    return dg.define_asset_job(
+        job_name(row),
+        selection=(dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(group_name(row))) - freshness_checks([row]),
+        description=f"Build, gate and ship one day of {row.target}.",
+        tags=run_tags(row, priority=settings.automation_for(row).priority),
+    )
+
+
+def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedAssetJobDefinition:
+    """Return the job that builds and ships one day of every target; one target's failure leaves the others alone."""
+    return dg.define_asset_job(
+        BUILD_ALL,
+        selection=dg.AssetSelection.all() - freshness_checks(rows),
+        description="Build, gate and ship one day of every target.",
+    )
+
+
+def freshness_checks(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
+    """Return the checks on the age of live data: they judge the present, so the build of a day must not run them."""
+    return dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(row, MANIFEST), CHECK) for row in rows))

@@ -1,0 +1,55 @@
+"""What Dagster calls a target's assets, group, tags and jobs."""
+
+import dagster as dg
+
+from recsys_assets.settings.target import TargetSettings
+
+MANIFEST = "manifest"
+CANONICAL = "canonical"
+TARGET_TAG = "recsys/target"
+TENANT_TAG = "recsys/tenant"
+
+
+def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:
+    """Return `[tenant, surface, name]`, or `[slug, name]` for a target that Dagster cannot carry by name."""
+    return dg.AssetKey([*row.slug_parts, name])
+
+
+def group_name(row: TargetSettings) -> str:
+    """Return the group that shows a target by itself in the asset graph."""
+    return "/".join(row.slug_parts)
+
+
+def slug(row: TargetSettings) -> str:
+    """Return the target as one word that is a name in Dagster, distinct for each target."""
+    return "__".join(row.slug_parts)
+
+
+def job_name(row: TargetSettings) -> str:
+    """Return the name of the job that builds one day of the target."""
+    return f"build_{slug(row)}"
+
+
+def schedule_name(row: TargetSettings) -> str:
+    """Return the name of the schedule that runs that job."""
+    return f"nightly_{slug(row)}"
+
+
+def publish_pool(row: TargetSettings) -> str:
+    """Return the pool of what moves the target's pointer: a queue keeps its runs apart, the swap keeps them right."""
+    return f"publish_{slug(row)}"
+
+
+def run_tags(row: TargetSettings, *, priority: int) -> dict[str, str]:
+    """Return the tags by which the run queue orders and limits the runs of a target's job."""
+    return owner(row) | {"dagster/priority": str(priority)}
+
+
+def owner(row: TargetSettings) -> dict[str, str]:
+    """Return whose an asset is: its metadata says it, since the tags of assets cannot hold every name."""
+    return {TARGET_TAG: str(row.target), TENANT_TAG: row.tenant}
+
+
+def asset_tags(row: TargetSettings) -> dict[str, str]:
+    """Return the tags that select a target's assets in the UI and in selections."""
+    return {TARGET_TAG: slug(row)[:63]}

@@ -1,0 +1,167 @@
+"""What on-call people start from the UI: roll back, hold, release a hold, collect; as the commands do."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from recsys_assets.dagster_defs.events import materialization_of, observation_of
+from recsys_assets.dagster_defs.outcomes import told_to_dagster
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.identity import parse_rfc3339
+from recsys_assets.pipeline.retention import retention
+from recsys_assets.release.account import this_account
+from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.releases import read_release
+from recsys_assets.release.rollback import roll_back
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.roots import Retention
+
+
+class TargetConfig(dg.Config):
+    """Which target, and why; the reason stands in the journal."""
+
+    tenant: str = Field(description="tenant")
+    surface: str = Field(description="surface")
+    reason: str = Field(description="why; it stands in the journal and on the manifest asset")
+    dry_run: bool = Field(default=False, description="say what would happen, and change nothing")
+
+
+class RollbackConfig(TargetConfig):
+    """Move one target back to an earlier release."""
+
+    to: str = Field(default="previous", description="previous | a release id | a time like 2026-01-31T04:00:00Z")
+    hold: bool = Field(default=True, description="keep automation from shipping until newer good data is there")
+    hold_until: str | None = Field(default=None, description="hold until this time instead")
+
+
+class HoldConfig(TargetConfig):
+    """Keep automation from shipping to one target."""
+
+    until: str | None = Field(default=None, description="the hold ends by itself at this time")
+
+
+class CollectConfig(dg.Config):
+    """Move to the trash what no retained release needs."""
+
+    apply: bool = Field(default=False, description="do it; else only say what would be collected")
+
+
+def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
+    """Return the jobs, bound to the configured targets."""
+    jobs = (
+        ("roll_back", _roll_back, "Move one target back to an earlier release; nothing is recomputed."),
+        ("hold", _hold, "Keep automation from shipping to one target."),
+        ("release_hold", _release_hold, "Let automation ship to one target again."),
+        ("collect_garbage", _collect_all, "Move what no retained release needs to the trash; dry run by default."),
+    )
+    return [_job(name, make(settings), description) for name, make, description in jobs]
+
+
+def _roll_back(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def roll_back_target(context: dg.OpExecutionContext, config: RollbackConfig, store: StoreResource) -> None:
+        row = settings.find(config.tenant, config.surface)
+        with told_to_dagster():
+            done = roll_back(
+                store.store,
+                row.target,
+                to=config.to,
+                by=_by(context, config.reason),
+                now=_now,
+                hold=config.hold,
+                until=_instant(config.hold_until),
+                dry_run=config.dry_run,
+            )
+        context.log.info(done.told)
+        if done.entry is not None and done.entry.changed:
+            release = read_release(store.store, row.target, done.live)
+            context.log_event(materialization_of(row, done.entry, release))
+
+    return roll_back_target
+
+
+def _hold(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def hold_target(context: dg.OpExecutionContext, config: HoldConfig, store: StoreResource) -> None:
+        row = settings.find(config.tenant, config.surface)
+        by, until = _by(context, config.reason), _instant(config.until)
+        with told_to_dagster():
+            done = place_hold(store.store, row.target, by=by, now=_now, until=until, dry_run=config.dry_run)
+        _tell(context, row, done)
+
+    return hold_target
+
+
+def _release_hold(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def release_target(context: dg.OpExecutionContext, config: TargetConfig, store: StoreResource) -> None:
+        row = settings.find(config.tenant, config.surface)
+        by = _by(context, config.reason)
+        with told_to_dagster():
+            done = release_hold(store.store, row.target, by=by, now=_now, dry_run=config.dry_run)
+        _tell(context, row, done)
+
+    return release_target
+
+
+def _collect_all(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def collect_targets(context: dg.OpExecutionContext, config: CollectConfig, store: StoreResource) -> None:
+        refusals = [
+            told
+            for row in settings.targets
+            if (told := _collect(context, store.store, row, kept=retention(settings, row), apply=config.apply))
+        ]
+        if refusals:
+            raise dg.Failure("; ".join(refusals), allow_retries=False)
+
+    return collect_targets
+
+
+def _tell(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:
+    context.log.info(done.told)
+    if done.entry is not None:
+        context.log_event(observation_of(row, done.entry))
+
+
+def _collect(
+    context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, *, kept: Retention, apply: bool
+) -> str | None:
+    """Collect one target, and return why that was refused: it keeps no other target from being collected."""
+    by = _by(context, "collection by job")
+    try:
+        with told_to_dagster():
+            found = collect(store, row.target, by=by, now=_now, retention=kept, apply=apply)
+    except dg.Failure as refusal:
+        return str(refusal.description)
+    word = "collected" if apply else "would collect"
+    context.log.info("%s: %s %d artifact(s), %d bytes", row.target, word, len(found.taken), found.taken_bytes)
+    if found.entry is not None:
+        context.log_event(observation_of(row, found.entry))
+    return None
+
+
+def _job(name: str, op: Any, description: str) -> dg.JobDefinition:
+    @dg.job(name=name, description=description, executor_def=dg.in_process_executor)
+    def job() -> None:
+        op()
+
+    return job
+
+
+def _by(context: dg.OpExecutionContext, reason: str) -> Actor:
+    return Actor(name=this_account(), reason=reason, run_id=context.run.run_id)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _instant(text: str | None) -> datetime | None:
+    return parse_rfc3339(text) if text else None

@@ -1,0 +1,113 @@
+"""Rebuilds Dagster's view of what was shipped from the store's journal: the store is the truth, Dagster is the face."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.events import (
+    SEQUENCE,
+    canonical_materialization_of,
+    materialization_of,
+    member_materialization_of,
+)
+from recsys_assets.identity import Target
+from recsys_assets.release.documents import Release
+from recsys_assets.release.journal import changes
+from recsys_assets.release.releases import find_release
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.sharding import sharded_kind
+from recsys_assets.storage.store import ObjectStore
+
+PAGE = 1000
+DATA_VERSION = "dagster/data_version"
+
+Identity = tuple[str | None, str | None]  # partition, and journal number or data version
+
+
+def tell_dagster(
+    instance: dg.DagsterInstance,
+    store: ObjectStore,
+    settings: Settings,
+    *,
+    targets: Sequence[Target],
+    dry_run: bool,
+) -> int:
+    """Report what the instance has no event of, and return how many events that are.
+
+    Of every swap in the journals: the manifest, and each artifact and canonical day that its release records. What was
+    built and never shipped, and the checks, come back with the next build.
+    """
+    known = _Known(instance)
+    told = 0
+    for target in targets:
+        row = settings.find(target.tenant, target.surface)
+        for event in _events(store, settings, row):
+            if known.has(event):
+                continue
+            told += 1
+            known.add(event)
+            if not dry_run:
+                instance.report_runless_asset_event(event)
+    return told
+
+
+def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iterator[dg.AssetMaterialization]:
+    """Yield what Dagster should know of a target, oldest swap first."""
+    for entry in reversed(list(changes(store, row.target))):
+        release = find_release(store, row.target, entry.after) if entry.after else None
+        if release is not None:
+            yield from _built(settings, row, release)
+            yield materialization_of(row, entry, release)
+
+
+def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterator[dg.AssetMaterialization]:
+    for day in release.canonical:
+        yield canonical_materialization_of(row, day, release)
+    whole = set(release.artifacts.values())  # of an index and the object beside it: the index
+    for member in release.members:
+        kind = sharded_kind(member.ref.kind)
+        if member.ref in whole and kind in settings.kinds_for(row):  # a kind that is no more has no asset to tell it on
+            yield member_materialization_of(row, member, release)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the instance has events of, looked up once an asset."""
+
+    instance: dg.DagsterInstance
+    found: dict[dg.AssetKey, set[Identity]] = field(default_factory=dict[dg.AssetKey, set[Identity]])
+
+    def has(self, event: dg.AssetMaterialization) -> bool:
+        """Tell whether this event was reported before."""
+        return _identity(event) in self._of(event.asset_key)
+
+    def add(self, event: dg.AssetMaterialization) -> None:
+        """Take the event as reported: two releases may share an artifact."""
+        self._of(event.asset_key).add(_identity(event))
+
+    def _of(self, key: dg.AssetKey) -> set[Identity]:
+        if key not in self.found:
+            self.found[key] = {_identity(event) for event in _all(self.instance, key)}
+        return self.found[key]
+
+
+def _identity(event: dg.AssetMaterialization) -> Identity:
+    """Return what tells two events of an asset apart: a swap by its journal number, all else by its content."""
+    number = event.metadata.get(SEQUENCE)
+    if number is not None:
+        return None, str(number.value)
+    return event.partition, (event.tags or {}).get(DATA_VERSION)
+
+
+def _all(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.AssetMaterialization]:
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=PAGE, cursor=cursor)
+        for record in page.records:
+            if record.asset_materialization is not None:
+                yield record.asset_materialization
+        if not page.has_more:
+            return
+        cursor = page.cursor

@@ -1,0 +1,304 @@
+"""A blob's bytes back to rows: exactly what the encoder writes is read, anything else is refused by offset."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys_assets.compiled.interning import Tables, intern, new_tables
+from recsys_assets.compiled.runtime import compiled, inlined
+from recsys_assets.compiled.strings import PADDING, Codes, Numbers
+from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
+from recsys_assets.encoding.encoder import fixed_texts
+from recsys_assets.encoding.escaping import Pieces, needs_escape, unquote
+from recsys_assets.encoding.rows import Rows, Shape
+from recsys_assets.errors import CorruptObjectError
+
+STOPPED, LISTS, MEMBERS = 0, 1, 2  # of the state: where the scan ended, and how many of each it read
+BEFORE_KEY, AFTER_KEY, BEFORE_MEMBER, AFTER_MEMBER = range(4)  # of the fixed texts, the first bracket or comma left out
+MAX_VALUE = 2**53  # readers hold numbers as doubles, in which whole numbers are exact below it
+_OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _NINE, _BRACE, _QUOTE, _BACKSLASH = (ord(char) for char in '[],.09}"\\')
+_TEN = 10
+_WIDTH = 32
+_BAD = -1
+
+
+class Found(NamedTuple):
+    """Where a scan puts what it reads: ids as codes of its tables, in order of appearance."""
+
+    keys: Codes
+    offsets: Numbers
+    members: Codes
+    values: Numbers
+    key_texts: Tables
+    member_texts: Tables
+    state: NDArray[np.int64]
+
+
+@compiled
+def scan_body(data: Bytes, start: int, stop: int, fixed: Pieces, scale: int, found: Found) -> bool:
+    """Read the array at `start`; return whether it ends at `stop`, all of it as the encoder writes it.
+
+    The state tells where the scan stopped: the first byte out of place, if the array is not as it should be. Behind
+    `stop` there must be `PADDING` readable bytes. Without room for keys the array is a list of members; without a
+    scale they have no values.
+    """
+    found.offsets[0] = 0
+    found.state[STOPPED] = start
+    if not len(found.keys):
+        found.state[LISTS] = 1
+        at = _scan_list(data, start, stop, fixed, scale, found, 0)
+        found.offsets[1] = found.state[MEMBERS]
+        return at == stop
+    at, lists = start, 0
+    if byte_at(data, at) == _OPEN and byte_at(data, at + 1) == _CLOSE:
+        return at + 2 == stop
+    while at != _BAD and at < stop and byte_at(data, at) == (_COMMA if lists else _OPEN):
+        at = _scan_row(data, at + 1, stop, fixed, scale, found, lists)
+        lists += 1
+        found.offsets[lists] = found.state[MEMBERS]
+    found.state[LISTS] = lists
+    if at == _BAD:
+        return False
+    found.state[STOPPED] = at
+    return lists > 0 and at + 1 == stop and byte_at(data, at) == _CLOSE
+
+
+@inlined
+def _scan_row(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found: Found, row: int) -> int:
+    at = _expect(data, at, fixed, BEFORE_KEY, found)
+    end = _string_end(data, at, stop, found)
+    if end == _BAD:
+        return _BAD
+    found.keys[row] = intern(found.key_texts, 0, data, at + 1, end - at - 2)
+    at = _scan_list(data, _expect(data, end, fixed, AFTER_KEY, found), stop, fixed, scale, found, row)
+    return _expect_byte(data, at, _BRACE, found)
+
+
+@inlined
+def _scan_list(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found: Found, row: int) -> int:
+    """Read the array of members at `at`; return the position behind it."""
+    first = count = found.offsets[row]
+    at = _expect_byte(data, at, _OPEN, found)
+    while at != _BAD and at < stop and byte_at(data, at) != _CLOSE:
+        if count > first:
+            at = _expect_byte(data, at, _COMMA, found)
+        at = _expect(data, at, fixed, BEFORE_MEMBER, found)
+        end = _string_end(data, at, stop, found)
+        if end == _BAD:
+            return _BAD
+        found.members[count] = intern(found.member_texts, 0, data, at + 1, end - at - 2)
+        at = _expect(data, end, fixed, AFTER_MEMBER, found)
+        if scale:
+            at = _expect_byte(data, _read_number(data, at, scale, found, count), _BRACE, found)
+        count += 1
+    found.state[MEMBERS] = count
+    return _expect_byte(data, at, _CLOSE, found)
+
+
+@inlined
+def _expect(data: Bytes, at: int, fixed: Pieces, text: int, found: Found) -> int:
+    """Return the position behind a fixed text, or _BAD, noting where, if another one stands there."""
+    if at == _BAD:
+        return _BAD
+    start, length = fixed.starts[text], fixed.starts[text + 1] - fixed.starts[text]
+    if not equal_bytes(data, at, fixed.data, start, length):
+        while byte_at(data, at) == byte_at(fixed.data, start):
+            at += 1
+            start += 1
+        found.state[STOPPED] = at
+        return _BAD
+    return at + length
+
+
+@inlined
+def _expect_byte(data: Bytes, at: int, byte: int, found: Found) -> int:
+    if at == _BAD:
+        return _BAD
+    if byte_at(data, at) != byte:
+        found.state[STOPPED] = at
+        return _BAD
+    return at + 1
+
+
+@inlined
+def _string_end(data: Bytes, at: int, stop: int, found: Found) -> int:
+    """Return the position behind the string that begins at `at`; what stands in it is judged once per distinct one."""
+    if _expect_byte(data, at, _QUOTE, found) == _BAD:
+        return _BAD
+    end = at + 1
+    while end < stop:
+        end += lowest_bit(find_special(data, end))
+        byte = byte_at(data, end) if end < stop else _QUOTE
+        if byte == _QUOTE:
+            break
+        end += 2 if byte == _BACKSLASH else 1
+    if end >= stop:
+        found.state[STOPPED] = at
+        return _BAD
+    return end + 1
+
+
+@inlined
+def _read_number(data: Bytes, at: int, scale: int, found: Found, place: int) -> int:
+    """Read a number in its shortest form, in units of 1 / `scale`; return the position behind it."""
+    if at == _BAD:
+        return _BAD
+    begin, whole, limit = at, 0, MAX_VALUE // scale
+    while _ZERO <= byte_at(data, at) <= _NINE and whole < limit:
+        whole = whole * _TEN + np.int64(byte_at(data, at)) - _ZERO
+        at += 1
+    value, unit, point = whole * scale, scale, at
+    if byte_at(data, at) == _POINT:
+        at += 1
+        while _ZERO <= byte_at(data, at) <= _NINE and unit >= _TEN:
+            unit //= _TEN
+            value += (np.int64(byte_at(data, at)) - _ZERO) * unit
+            at += 1
+    leading_zero = point - begin > 1 and byte_at(data, begin) == _ZERO
+    trailing = at > point and not (_ZERO < byte_at(data, at - 1) <= _NINE)
+    if at == begin or whole >= limit or leading_zero or trailing:
+        found.state[STOPPED] = at if at == begin or trailing else begin
+        return _BAD
+    found.values[place] = value
+    return at
+
+
+_STRING = rb'("(?:[^"\\]|\\.)*")'
+_INSTANT = rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"'
+_HEAD = re.compile(
+    rb'\{"v":1,"artifact_type":' + _STRING + rb',"tenant":' + _STRING + rb',"surface":' + _STRING + rb","
+    rb'(?:"segment":' + _STRING + rb",)?"
+    rb'"window":\{"start":' + _INSTANT + rb',"end":' + _INSTANT + rb'\},"([a-z_]+)":'
+)
+_TAIL = re.compile(
+    rb',"build":\{"built_at":' + _INSTANT + rb',"version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z'
+)
+_MAX_TAIL = 300
+_MAX_HEAD = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a blob says of itself, before its rows."""
+
+    kind: str
+    tenant: str
+    surface: str
+    segment: str | None
+    window_start: str
+    window_end: str
+
+
+def decode(data: bytes, shape: Shape) -> tuple[Envelope, Rows]:
+    """Return envelope and rows of a blob in the form that `codec.encode` writes.
+
+    Codes of keys and members are positions in ascending dictionaries of the ids that stand in the blob. Values are
+    whole numbers of 1 / scale, from 0 to 2**53 - 1. Whether the version is that of the bytes is for the store's reader
+    to prove; whether rows are in order is for the contract. Raises `CorruptObjectError`, naming the first byte that the
+    encoder would not have written, or the id that it would have written otherwise.
+    """
+    head = _HEAD.match(data, 0, _MAX_HEAD)
+    tail = _TAIL.search(data, max(0, len(data) - _MAX_TAIL))
+    if head is None or head.group(7).decode() != shape.body:
+        raise CorruptObjectError(
+            f"no artifact with the body {shape.body!r}, it begins with {data[:200]!r}: build it again"
+        )
+    if tail is None or head.end() > tail.start() or tail.group(1) != head.group(6) or tail.group(2) != tail.group(3):
+        raise CorruptObjectError(f"the artifact ends with {data[-_MAX_TAIL:]!r}, not as one does: build it again")
+    kind, tenant, surface = (_text(head.group(n)) for n in (1, 2, 3))
+    segment = _text(head.group(4)) if head.group(4) else None
+    start, end = (head.group(n).decode() for n in (5, 6))
+    return Envelope(kind, tenant, surface, segment, start, end), _rows(data, head.end(), tail.start(), shape)
+
+
+def _text(literal: bytes) -> str:
+    text = unquote(literal.decode(errors="replace"))
+    if not text:
+        raise CorruptObjectError(
+            f"the envelope has {literal[:80]!r}, which no encoder writes: build the artifact again"
+        )
+    return text
+
+
+def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
+    """Scan the body and put the ids, which come out in order of appearance, into ascending dictionaries."""
+    fixed = _fixed(shape)
+    found = _room(stop - start, fixed.starts, keyed=shape.key is not None)
+    scale = shape.scale if shape.value else 0
+    if not scan_body(np.frombuffer(data, np.uint8), start, stop, fixed, scale, found):
+        at = int(found.state[STOPPED])
+        raise CorruptObjectError(
+            f"byte {at} of the artifact is not what the encoder writes: {data[at : at + 60]!r}; build it again"
+        )
+    lists, members = int(found.state[LISTS]), int(found.state[MEMBERS])
+    key_ids, key_ranks = _dictionary(found.key_texts)
+    member_ids, member_ranks = _dictionary(found.member_texts)
+    return Rows(
+        shape=shape,
+        keys=key_ranks[found.keys[:lists]],
+        offsets=found.offsets[: lists + 1],
+        members=member_ranks[found.members[:members]],
+        values=found.values[:members] if shape.value else np.zeros(members, np.int64),
+        key_ids=key_ids,
+        member_ids=member_ids,
+    )
+
+
+def _fixed(shape: Shape) -> Pieces:
+    """Return the fixed texts in the order of `body_scan`, without the comma or bracket in front."""
+    key, member = fixed_texts(shape)
+    texts = [text.encode() for text in (key[0][1:], key[1], member[0][1:], member[1])]
+    starts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return Pieces(np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8), starts)
+
+
+def _room(size: int, starts: Numbers, *, keyed: bool) -> Found:
+    """Return arrays for as many rows and members as `size` bytes can hold; pages that stay empty cost nothing."""
+    lengths = np.diff(starts)
+    rows = size // (int(lengths[:2].sum()) + len('""[]},')) + 2 if keyed else 0
+    members = size // (int(lengths[2:].sum()) + len('"",')) + 2
+    return Found(
+        keys=np.empty(rows, np.uint32),
+        offsets=np.empty(max(rows, 1) + 1, np.int64),
+        members=np.empty(members, np.uint32),
+        values=np.empty(members, np.int64),
+        key_texts=new_tables(1, capacity=max(rows, 1), text_bytes=size + PADDING),
+        member_texts=new_tables(1, capacity=members, text_bytes=size + PADDING),
+        state=np.zeros(3, np.int64),
+    )
+
+
+def _dictionary(tables: Tables) -> tuple[pl.Series, Codes]:
+    """Return the distinct ids, ascending, and the rank of each code."""
+    count, size = int(tables.state[0, 0]), int(tables.state[0, 2])
+    starts = np.append(tables.spans[0, :count, 0], size)
+    texts = _unescaped(starts, tables.text[:size].tobytes())
+    if texts.is_sorted():
+        return texts, np.arange(count, dtype=np.uint32)
+    order = texts.arg_sort()
+    ranks = np.empty(count, np.uint32)
+    ranks[order.to_numpy()] = np.arange(count, dtype=np.uint32)
+    return texts.gather(order), ranks
+
+
+def _unescaped(starts: Numbers, data: bytes) -> pl.Series:
+    """Return the strings that stand between quotes, as what they mean; refuse those the encoder writes otherwise."""
+    array = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise CorruptObjectError(f"an id of the artifact is not UTF-8 ({error}): build it again") from error
+    literals = pl.Series(array, dtype=pl.String)
+    special = needs_escape(literals)
+    if not special.any():
+        return literals
+    meant = [unquote(f'"{literal}"') for literal in literals.filter(special)]
+    if None in meant:
+        wrong = literals.filter(special)[meant.index(None)]
+        raise CorruptObjectError(f"the id {wrong[:80]!r} is not written as the encoder writes it: build it again")
+    return literals.scatter(special.arg_true(), pl.Series(meant, dtype=pl.String))

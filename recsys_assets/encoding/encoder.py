@@ -1,0 +1,167 @@
+"""Rows to JSON bytes, compiled: the exact size first, then every byte once, no strings in between."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from recsys_assets.compiled.runtime import compiled, inlined
+from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.words import Bytes, copy_bytes
+from recsys_assets.encoding.escaping import Pieces, quote_ids
+from recsys_assets.encoding.rows import Rows, Shape
+
+BLOCK_MEMBERS = 1 << 16  # written before they are handed on to be hashed, while the processor still holds them
+_OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
+_TEN = 10
+
+
+class Body(NamedTuple):
+    """What compiled code sees of rows: the lists, and the text of each id up to its value or its list.
+
+    The text of every entry and of every row begins with the comma that parts it from the one before; what stands first
+    in an array gets the array's bracket instead.
+    """
+
+    keys: Codes
+    offsets: Numbers
+    members: Codes
+    values: Numbers
+    key_texts: Pieces
+    member_texts: Pieces
+    scale: int  # 0: members have no value
+
+
+def prepare(rows: Rows) -> Body:
+    """Return rows ready to be measured and written."""
+    shape = rows.shape
+    key_texts, member_texts = fixed_texts(shape)
+    return Body(
+        rows.keys,
+        rows.offsets,
+        rows.members,
+        rows.values,
+        quote_ids(rows.key_ids, before=key_texts[0], after=key_texts[1]),
+        quote_ids(rows.member_ids, before=member_texts[0], after=member_texts[1]),
+        shape.scale if shape.value else 0,
+    )
+
+
+def fixed_texts(shape: Shape) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return what stands before and after the id of a row, and before and after the id of a member."""
+    row = (f',{{"{shape.key}":', f',"{shape.entries}":') if shape.key else ("", "")
+    member = (f',{{"{shape.member}":', f',"{shape.value}":') if shape.value else (",", "")
+    return row, member
+
+
+def body_size(body: Body) -> int:
+    """Return how many bytes the body's array takes, brackets included."""
+    if not len(body.offsets) - 1:
+        return len("[]")
+    return int(_measure(body)) + (len("]") if len(body.keys) else 0)
+
+
+def write_body(body: Body, out: Bytes, start: int) -> Iterator[int]:
+    """Write the body's array to `out` from `start` on, block by block; yield where each block ends.
+
+    `out` must have room for a vector of `PADDING` bytes behind the array.
+    """
+    lists = len(body.offsets) - 1
+    at, first = start, 0
+    while first < lists:
+        last = max(first + 1, int(np.searchsorted(body.offsets, body.offsets[first] + BLOCK_MEMBERS, side="right")) - 1)
+        at = int(_write(body, first, last, out, at))
+        if first == 0:
+            out[start] = _OPEN
+        first = last
+        yield at
+    if len(body.keys) or not lists:
+        closing = b"]" if lists else b"[]"
+        out[at : at + len(closing)] = np.frombuffer(closing, np.uint8)
+        yield at + len(closing)
+
+
+@compiled
+def _measure(body: Body) -> int:
+    """Return the bytes of all lists, each with its row around it."""
+    total = np.int64(0)
+    keyed = len(body.keys) > 0
+    starts = body.member_texts.starts
+    for n in range(len(body.offsets) - 1):
+        if keyed:
+            key = body.keys[n]
+            total += body.key_texts.starts[key + 1] - body.key_texts.starts[key] + 1
+        total += 1 if body.offsets[n + 1] > body.offsets[n] else 2
+        for place in range(body.offsets[n], body.offsets[n + 1]):
+            member = body.members[place]
+            total += starts[member + 1] - starts[member]
+            if body.scale:
+                total += _number_length(body.values[place], body.scale) + 1
+    return int(total)
+
+
+@compiled
+def _write(body: Body, first: int, last: int, out: Bytes, at: int) -> int:
+    """Write the lists from `first` up to `last`; return the position behind them."""
+    keyed = len(body.keys) > 0
+    for n in range(first, last):
+        if keyed:
+            at = _write_text(body.key_texts, body.keys[n], out, at)
+        opening = at
+        for place in range(body.offsets[n], body.offsets[n + 1]):
+            at = _write_text(body.member_texts, body.members[place], out, at)
+            if body.scale:
+                at = _write_number(body.values[place], body.scale, out, at)
+                out[at] = _BRACE
+                at += 1
+        out[opening] = _OPEN
+        at = max(at, opening + 1)
+        out[at] = _CLOSE
+        at += 1
+        if keyed:
+            out[at] = _BRACE
+            at += 1
+    return at
+
+
+@inlined
+def _write_text(texts: Pieces, code: int, out: Bytes, at: int) -> int:
+    start, length = texts.starts[code], texts.starts[code + 1] - texts.starts[code]
+    copy_bytes(texts.data, start, out, at, length)
+    return at + length
+
+
+@inlined
+def _number_length(value: int, scale: int) -> int:
+    whole, part = value // scale, value % scale
+    length = 1
+    while whole >= _TEN:
+        whole //= _TEN
+        length += 1
+    length += 1 if part else 0
+    while part:
+        part = part * _TEN % scale
+        length += 1
+    return length
+
+
+@inlined
+def _write_number(value: int, scale: int, out: Bytes, at: int) -> int:
+    """Write a number of 1 / `scale` units in its shortest decimal form; return the position behind it."""
+    whole, part = value // scale, value % scale
+    end, rest = at + 1, whole
+    while rest >= _TEN:
+        rest //= _TEN
+        end += 1
+    for place in range(end - 1, at - 1, -1):
+        out[place] = _ZERO + whole % _TEN
+        whole //= _TEN
+    if part:
+        out[end] = _POINT
+        end += 1
+    while part:
+        part *= _TEN
+        out[end] = _ZERO + part // scale
+        part %= scale
+        end += 1
+    return end

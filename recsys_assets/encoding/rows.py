@@ -1,0 +1,103 @@
+"""The rows of an artifact as integers: what kernels return, contracts judge and the codec turns into bytes and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_assets.encoding.embeddings import Vectors
+from recsys_assets.evidence import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the rows of a kind are named, in JSON and for people.
+
+    The body is `{body: [{key: id, entries: [entry, ...]}, ...]}`, or without `key` the entries of its only list. An
+    entry is `{member: id, value: number}`, or without `value` the member's bare string. `column` names the members in
+    frames. Values are held as integers and stand for `value / scale`.
+    """
+
+    body: str
+    member: str
+    column: str
+    value: str | None = None
+    scale: int = 1
+    key: str | None = None
+    entries: str | None = None
+    may_be_empty: bool = False  # whether a key's list may be empty
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Columns and dtypes of `Rows.frame`."""
+        key = {self.key: pl.String()} if self.key else {}
+        value = {self.value: pl.Int64() if self.scale == 1 else pl.Float64()} if self.value else {}
+        return {**key, self.column: pl.String(), **value}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Lists of coded members, each under a coded key.
+
+    List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with `values` (i64)
+    beside; a shape without a key has one list and no keys, a shape without a value only zeros for values. Codes are
+    positions in `key_ids` and `member_ids`: String series, strictly ascending, without nulls; they may hold ids that no
+    row names.
+    """
+
+    shape: Shape
+    keys: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    members: NDArray[np.uint32]
+    values: NDArray[np.int64]
+    key_ids: pl.Series
+    member_ids: pl.Series
+
+    def __len__(self) -> int:
+        """Return how many objects the body's array has: keys, or members of the only list."""
+        return len(self.keys) if self.shape.key else len(self.members)
+
+    def frame(self) -> pl.DataFrame:
+        """Return one row per member, in the artifact's order, with ids as strings and values as people read them.
+
+        A key whose list is empty has one row with nulls beside it.
+        """
+        shape = self.shape
+        columns: dict[str, pl.Series] = {shape.column: self.member_ids.gather(pl.Series(self.members))}
+        if shape.value:
+            # numpy divides; Polars multiplies by the reciprocal, which is off by a bit for some scores.
+            columns[shape.value] = pl.Series(self.values if shape.scale == 1 else self.values / shape.scale)
+        found = pl.DataFrame(columns)
+        if shape.key:
+            lists = np.repeat(np.arange(len(self.keys)), np.diff(self.offsets))
+            keys = pl.DataFrame(
+                {"list": np.arange(len(self.keys)), shape.key: self.key_ids.gather(pl.Series(self.keys))}
+            )
+            found = keys.join(found.with_columns(list=lists), on="list", how="left", maintain_order="left_right")
+        return found.select(pl.col(name).cast(dtype) for name, dtype in shape.columns.items())
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a limit of the kind kept out of the counts: so many sessions or users, with so many of the events."""
+
+    what: str  # "sessions", "users"; "" for kinds that leave nothing out
+    groups: int = field(default=0, kw_only=True)
+    of_groups: int = field(default=0, kw_only=True)
+    events: int = field(default=0, kw_only=True)
+
+    @property
+    def share(self) -> float:
+        """Sessions or users left out, as a share of all: one robot is one of many, however many events it sent."""
+        return self.groups / self.of_groups if self.of_groups else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """What a kernel returns: the rows (or vectors), what was left out, and the numbers that people watch over days."""
+
+    rows: Rows | Vectors
+    left_out: LeftOut
+    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])

@@ -1,0 +1,114 @@
+"""Vectors to an immutable safetensors blob under its content hash, and the arrays of one back to vectors."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys_assets.artifact_format import Blob, too_large
+from recsys_assets.encoding.decoder import Envelope
+from recsys_assets.encoding.embeddings import FORM, Table, Vectors, VectorShape
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+
+_ALIGNED: Final = 8
+_CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
+_SEGMENT: Final = "segment"
+
+
+def encode_vectors(vectors: Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
+    """Write vectors as one safetensors file and name it by its content; the same vectors are the same bytes.
+
+    The envelope stands in the header's `__metadata__`; no clock, library or machine does. The format is the one that
+    huggingface/safetensors describes. Raises `LimitExceededError` if the blob would be larger than `max_bytes`.
+    """
+    arrays = dict(_arrays(vectors))
+    header = _header(arrays, _envelope(kind, target, window))
+    size = len(header) + sum(array.nbytes for array in arrays.values())
+    if size > max_bytes:
+        raise too_large(kind, target, found=f"{size:,}", max_bytes=max_bytes)
+    data = b"".join([header, *(array.tobytes() for array in arrays.values())])
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Blob(ArtifactRef(kind, f"{sha256}.{FORM}", size, sha256), data)
+
+
+def decode_vectors(
+    arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str], shape: VectorShape
+) -> tuple[Envelope, Vectors]:
+    """Return envelope and vectors from the arrays and the metadata of a blob that `encode_vectors` wrote.
+
+    Whether ids ascend and numbers are finite is for the contract. Raises `CorruptObjectError` naming the array.
+    """
+    expected = {name for column, array in shape.tables.items() for name in (f"{column}.ends", array, f"{column}.text")}
+    if set(arrays) != expected:
+        raise CorruptObjectError(f"no vectors: the file holds {sorted(arrays)}, expected {sorted(expected)}")
+    tables = {column: _table(arrays, column, array) for column, array in shape.tables.items()}
+    try:
+        told = msgspec.convert(dict(metadata), _Metadata)
+    except msgspec.ValidationError as error:
+        raise CorruptObjectError(f"no envelope in {dict(metadata)}: {error}; build it again") from error
+    envelope = Envelope(told.artifact_type, told.tenant, told.surface, told.segment, told.window_start, told.window_end)
+    return envelope, Vectors(shape, tables)
+
+
+class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The envelope, as strings, which is all that the format allows."""
+
+    artifact_type: str
+    tenant: str
+    surface: str
+    window_start: str
+    window_end: str
+    segment: str | None = None
+
+
+def _envelope(kind: str, target: Target, window: Window) -> _Metadata:
+    return _Metadata(
+        kind, target.tenant, target.surface, rfc3339(window.start), rfc3339(window.end), target.segment or None
+    )
+
+
+def _arrays(vectors: Vectors) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield all arrays by name, those of wider numbers first, so that each lies aligned."""
+    for column, table in vectors.tables.items():
+        yield f"{column}.ends", table.ids.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy().astype("<i8")
+    for column, table in vectors.tables.items():
+        yield vectors.shape.tables[column], np.ascontiguousarray(table.values, "<f4")
+    for column, table in vectors.tables.items():
+        yield f"{column}.text", np.frombuffer("".join(table.ids.to_list()).encode(), np.uint8)
+
+
+def _header(arrays: Mapping[str, NDArray[Any]], envelope: _Metadata) -> bytes:
+    told: dict[str, object] = {"__metadata__": envelope}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        told[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": (begin, end)}
+    text = msgspec.json.encode(told)
+    text += b" " * (-len(text) % _ALIGNED)
+    return len(text).to_bytes(_ALIGNED, "little") + text
+
+
+def _table(arrays: Mapping[str, NDArray[Any]], column: str, name: str) -> Table:
+    ends, values, text = arrays[f"{column}.ends"], arrays[name], arrays[f"{column}.text"]
+    found = {one: (array.dtype.name, array.ndim) for one, array in (("ends", ends), (name, values), ("text", text))}
+    if found != {"ends": ("int64", 1), name: ("float32", 2), "text": ("uint8", 1)} or len(values) != len(ends):
+        raise CorruptObjectError(f"vectors of {column}: arrays are {found}, of {len(values)} and {len(ends)} rows")
+    return Table(_ids(ends, text, column), values)
+
+
+def _ids(ends: NDArray[Any], text: NDArray[Any], column: str) -> pl.Series:
+    offsets = np.concatenate([np.zeros(1, np.int64), ends])
+    if (np.diff(offsets) < 0).any() or offsets[-1] != len(text):
+        raise CorruptObjectError(f"{column}.ends do not part {column}.text: build the artifact again")
+    array = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise CorruptObjectError(f"an id of {column}.text is not UTF-8 ({error}): build the artifact again") from error
+    return pl.Series(array, dtype=pl.String)

@@ -1,0 +1,135 @@
+"""Canonical events from parts: one row per distinct event, in total order, with sessions cut by gap."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_assets.compiled.growable import Growing
+from recsys_assets.compiled.strings import Strings
+from recsys_assets.errors import InputError
+from recsys_assets.events.columns import Coded, arrow_strings, events_of, give_back_memory, strings_of
+from recsys_assets.events.dictionaries import CodedColumn, merge_coded
+from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.events.ordering import distinct_rows, sort_rows
+from recsys_assets.ingest.part import ABSENT, Part
+
+_NANOSECONDS_A_MINUTE = 60_000_000_000
+_NAME = "%Y-%m-%dT%H:%M:%S%.9fZ"  # of one length, so that two users never share a session
+
+
+def sessionize(
+    columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings], *, gap_minutes: float | None
+) -> Coded | None:
+    """Return the column of sessions with none absent; None if none is, so that nothing has to be changed.
+
+    `columns` holds `ts`, `user_id` and `session_id` as `Events` has them, in any order of rows; `ids` the users and
+    the sessions. Of the rows without a session, those of one user follow one another by time, and one that comes more
+    than `gap_minutes` after the one before begins a new session, named by the user and the instant of its first row.
+    Rows that came with a session keep it, and do not join or cut those of others. So the result is the same for the
+    same rows in any order, and a session that spans midnight is one in each day.
+
+    Memory: about 40 bytes for each row without a session, and twice the names of the sessions found. Raises
+    `InputError` for rows without a session and a user, and, where `gap_minutes` is None, for any row without a session.
+    """
+    rows = np.flatnonzero(columns["session_id"] == ABSENT)
+    if not len(rows):
+        return None
+    users = columns["user_id"][rows]
+    if gap_minutes is None or (users == ABSENT).any():
+        raise InputError(
+            "parts hold events without a session, read under another raw.session_gap_minutes: run raw of this day again"
+        )
+    order = np.lexsort((columns["ts"][rows], users))
+    rows, users = rows[order], users[order]
+    begins = _beginnings(columns["ts"][rows], users, gap=round(gap_minutes * _NANOSECONDS_A_MINUTE))
+    names = _names(ids["user_id"], users[begins], columns["ts"][rows[begins]])
+    codes = columns["session_id"].copy()
+    codes[rows] = len(ids["session_id"]) + np.cumsum(begins) - 1
+    return merge_coded([codes], [_joined(ids["session_id"], names)])
+
+
+def _beginnings(ts: NDArray[np.int64], users: NDArray[np.uint32], *, gap: int) -> NDArray[np.bool_]:
+    """Tell of each row, by user and time, whether it begins a session."""
+    begins = np.ones(len(ts), np.bool_)
+    np.logical_or(users[1:] != users[:-1], np.diff(ts) > gap, out=begins[1:])
+    return begins
+
+
+def _names(users: Strings, codes: NDArray[np.uint32], ts: NDArray[np.int64]) -> pl.Series:
+    """Return the names of sessions that begin at `ts`, by the codes of their users."""
+    instants = pl.from_epoch(pl.Series(ts), time_unit="ns").dt.to_string(_NAME)
+    named: pl.Series = pl.Series(arrow_strings(users)).gather(codes) + "@" + instants
+    return named
+
+
+def _joined(sent: Strings, found: pl.Series) -> Strings:
+    """Return the sessions that were sent, and behind them those that were found; a name may stand twice."""
+    return strings_of(pl.concat([pl.Series("session", arrow_strings(sent)), found.alias("session")]).to_arrow())
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalCounts:
+    """What went in and came out: events as delivered, exact duplicates dropped, rows kept."""
+
+    events: int
+    duplicates: int
+    rows: int
+
+
+def canonicalize(
+    parts: Iterable[Part], *, expected: int = 0, threads: int = 2, session_gap_minutes: float | None = None
+) -> tuple[Events, CanonicalCounts]:
+    """Return the distinct events of one target and day in canonical order, and the counts.
+
+    Order: `ts, user_id, session_id, rank, item_id, request_id, event`, ids by code point, absent first. Rows that are
+    alike in all of these count once. The result is the same for the same rows in any order and division, and for any
+    `threads`. Memory: 36 bytes a row, 17 more while sorting (26 if all tie), and the distinct ids; pass an iterator,
+    so that a part is let go of when it is taken, and the number of `expected` events, so that no column has to grow.
+    Events that came without a session get the one that `sessionize` finds.
+    """
+    columns, ids = _take(parts, expected, threads)
+    sessions = sessionize(columns, ids, gap_minutes=session_gap_minutes)
+    if sessions is not None:
+        columns["session_id"], ids["session_id"] = sessions.codes, sessions.ids
+    columns = {name: columns[name] for name in SCHEMA}
+    events = len(columns["ts"])
+    sort_rows(columns)
+    keep = distinct_rows(columns)
+    rows = int(np.count_nonzero(keep))
+    if rows < events:
+        for name in columns:
+            columns[name] = columns[name][keep]
+    canonical = events_of(columns, ids)
+    return canonical, CanonicalCounts(events, events - rows, rows)
+
+
+def _take(parts: Iterable[Part], expected: int, threads: int) -> tuple[dict[str, NDArray[Any]], dict[str, Strings]]:
+    """Return all rows as columns in the order in which they came, and the ids that the codes stand for."""
+    numbers = {name: Growing(np.int64, room=expected) for name in ("ts", "rank")}
+    coded = {name: CodedColumn(room=expected) for name in ID_COLUMNS}
+    columns: dict[str, NDArray[Any]] = {}
+    ids: dict[str, Strings] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        taking: list[Future[None]] = []
+        for part in parts:  # the next one is read while the columns of this one are taken
+            _wait_for(taking)
+            numbers["ts"].append(part.ts)
+            numbers["rank"].append(part.rank)
+            # A column at a time on each thread: compiled code and copies need no interpreter.
+            taking = [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]
+        _wait_for(taking)
+        give_back_memory()  # once: what one part leaves behind, the next is decoded into
+        for name, done in {name: pool.submit(coded.pop(name).finish) for name in ID_COLUMNS}.items():
+            columns[name], ids[name] = done.result().codes, done.result().ids
+    return {**{name: column.array() for name, column in numbers.items()}, **columns}, ids
+
+
+def _wait_for(futures: Iterable[Future[None]]) -> None:
+    """Return when all are done; raises what one of them raised."""
+    for future in futures:
+        future.result()

@@ -1,0 +1,132 @@
+"""Events as Parquet: string columns for every reader, whose dictionaries give ours the codes back unread."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from io import BytesIO
+from typing import Any, NamedTuple, TypeVar
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from recsys_assets.compiled.string_sort import ascending
+from recsys_assets.errors import CorruptObjectError, LimitExceededError
+from recsys_assets.events.columns import (
+    arrow_column,
+    arrow_strings,
+    codes_of,
+    give_back_memory,
+    id_series,
+    strings_of,
+)
+from recsys_assets.events.dictionaries import merge_coded
+from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.events.parquet_join import join_columns
+
+T = TypeVar("T")
+_INSTANT = pa.timestamp("ns", tz="UTC")
+_MAX_DICTIONARY_BYTES = 2**31 - 1  # Arrow reads dictionaries with 32-bit offsets
+_LONGEST_FIRST = ("request_id", "session_id", "user_id", "ts", "item_id", "rank", "event")  # so that all end together
+_THREADS = 2  # columns at a time: more would hold more of what reading them takes
+_MANY = 1 << 16  # rows, or bytes: the columns of a smaller day are done before a thread has begun
+_NEVER = 1 << 30  # bytes of a dictionary page, from which on the writer would fall back to plain strings
+
+
+def encode_events(events: Events) -> bytes:
+    """Return all columns of canonical events as one Parquet row group; the same events give the same bytes.
+
+    Raises `LimitExceededError` if the ids of a column take 2 GiB or more.
+    """
+    encoded = _of_each(partial(_encode_column, events), _LONGEST_FIRST, many=len(events.codes) >= _MANY)
+    return join_columns(encoded[name] for name in SCHEMA)
+
+
+def _encode_column(events: Events, name: str) -> bytes:
+    """Return one column as a Parquet file of its own."""
+    column, coded = events.codes[name].to_arrow(), name in ID_COLUMNS
+    if coded:
+        ids = strings_of(events.ids[name].to_arrow())
+        if ids.offsets[-1] > _MAX_DICTIONARY_BYTES:
+            raise LimitExceededError(f"the distinct {name}s take {ids.offsets[-1]} bytes: at most 2 GiB in one day")
+        column = pa.DictionaryArray.from_arrays(column, arrow_strings(ids), safe=False)
+    sink = BytesIO()  # hands out what it holds without a copy, and grows by an eighth where Arrow's own doubles
+    write: Any = parquet.write_table  # its types do not know that settings may name columns
+    write(
+        pa.table({name: column}),
+        sink,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=max(len(column), 1),
+        dictionary_pagesize_limit=_NEVER,
+        store_schema=False,
+        # Of strings they cost more than all the rest, and help nobody in one row group.
+        write_statistics=not coded,
+        use_dictionary=coded,
+        # Bits instead of eight bytes a row, before anything is compressed.
+        column_encoding=None if coded else "DELTA_BINARY_PACKED",
+    )
+    give_back_memory()
+    return sink.getvalue()
+
+
+def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
+    """Return canonical events, or some of their columns, from Parquet; in the order of the rows as they are stored.
+
+    Codes and ids are taken as stored if the dictionary is one and ascending; else (another writer) coded again. Raises
+    `CorruptObjectError` if the bytes are no Parquet of canonical events.
+    """
+    wanted = [name for name in _LONGEST_FIRST if columns is None or name in columns]
+    read = _of_each(partial(_read, data), wanted, many=len(data) >= _MANY)
+    frame = pl.DataFrame({name: read[name].values for name in SCHEMA if name in read})
+    return Events(frame, {name: column.ids for name, column in read.items() if column.ids is not None})
+
+
+def _of_each(work: Callable[[str], T], names: Sequence[str], *, many: bool) -> dict[str, T]:
+    """Return what comes of each column, two at a time if that is worth the threads."""
+    if not many:
+        return {name: work(name) for name in names}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip(names, pool.map(work, names), strict=True))
+
+
+class _Column(NamedTuple):
+    """One column as `Events` has it: numbers or codes, and the ids that codes stand for."""
+
+    values: pl.Series
+    ids: pl.Series | None = None
+
+
+def _read(data: bytes, name: str) -> _Column:
+    """Return one column; what reading it took is given back before the next is begun."""
+    coded = [name] if name in ID_COLUMNS else []
+    try:
+        # Buffering ahead is for stores far away: of bytes at hand it only makes a copy.
+        file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded, pre_buffer=False)
+        # One chunk a row group; `read_table` would cut the rows into batches, each with the dictionary again.
+        read = file.read(columns=[name], use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptObjectError(f"no Parquet of canonical events: {error}; build the day again") from error
+    if name not in read.column_names:
+        raise CorruptObjectError(f"expected the column {name}, found {file.schema_arrow.names}; build the day again")
+    column = read.column(name).combine_chunks()
+    give_back_memory()
+    return _coded(name, column) if coded else _Column(_numbers(name, column))
+
+
+def _coded(name: str, column: Any) -> _Column:
+    """Return codes, which share memory with the column, and the ascending ids that they stand for."""
+    if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
+        raise CorruptObjectError(f"{name}: expected strings, found {column.type}; build the day again")
+    codes, ids = pl.Series(name, column.indices.cast(pa.int32()).view(pa.uint32())), strings_of(column.dictionary)
+    if not ascending(ids):
+        coded = merge_coded([codes_of(codes)], [ids])
+        codes, ids = pl.Series(name, arrow_column(name, coded.codes)), coded.ids
+    return _Column(codes, id_series(name, ids))
+
+
+def _numbers(name: str, column: Any) -> pl.Series:
+    expected = _INSTANT if name == "ts" else pa.int64()
+    if column.type != expected or column.null_count:
+        raise CorruptObjectError(f"{name}: expected {expected} without nulls, found {column.type}; build the day again")
+    return pl.Series(name, column)

@@ -1,0 +1,190 @@
+"""Distance between the rows of an artifact and those of the live one: numbers only, no limits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recsys_assets.compiled.runtime import compiled
+from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.encoding.embeddings import Vectors
+from recsys_assets.encoding.rows import Rows
+
+_STATES = 2  # of a member in a list: told by the first side, and by the second too
+
+
+def count_pairs(
+    first: tuple[Numbers, Codes], second: tuple[Numbers, Codes], shared: tuple[Numbers, Numbers]
+) -> Numbers:
+    """Return how many distinct pairs both sides have, and how many there are in all, over the shared lists.
+
+    Of each side: offsets and members, as codes of one dictionary. `shared[0][n]` is a list of the first side and
+    `shared[1][n]` the one of the second under the same key.
+    """
+    size = int(max(first[1].max(initial=0), second[1].max(initial=0))) + 1
+    counts = np.zeros(2, np.int64)
+    _count(first, second, shared, np.zeros(size, np.int64), counts)
+    return counts
+
+
+@compiled
+def _count(
+    first: tuple[Numbers, Codes],
+    second: tuple[Numbers, Codes],
+    shared: tuple[Numbers, Numbers],
+    marks: Numbers,
+    counts: Numbers,
+) -> None:
+    offsets, members = first
+    other_offsets, other_members = second
+    kept = told = 0
+    for n in range(len(shared[0])):
+        met = _STATES * n + 1  # higher than every mark of the lists before
+        here, there = shared[0][n], shared[1][n]
+        for place in range(offsets[here], offsets[here + 1]):
+            if marks[members[place]] < met:
+                marks[members[place]] = met
+                told += 1
+        for place in range(other_offsets[there], other_offsets[there + 1]):
+            mark = marks[other_members[place]]
+            told += 1 if mark < met else 0
+            kept += 1 if mark == met else 0
+            marks[other_members[place]] = met + 1
+    counts[0] = kept
+    counts[1] = told
+
+
+ITEM = "item_id"
+FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Baseline:
+    """The live release, its rows of the same kind, and the items it knows: its catalog's, else those of the rows."""
+
+    release: str
+    rows: Rows | Vectors
+    catalog: pl.Series  # distinct item ids
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """One number of the candidate and of live."""
+
+    candidate: float
+    live: float
+
+    @property
+    def factor(self) -> float:
+        """How many times the larger one is the smaller one; infinite if only one is 0."""
+        low, high = sorted((self.candidate, self.live))
+        return 1.0 if high == low else high / low if low else float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """All numbers of one comparison; None where there is nothing to compare."""
+
+    release: str
+    rows: Sides
+    items: Sides
+    overlap: float | None  # share of live's strongest items among the candidate's strongest
+    rank_correlation: float | None  # Spearman's, over the items that both name
+    churn: float | None  # Jaccard distance of (key, member) pairs, over the keys that both have
+    coverage: Sides  # share of the catalog that is named
+    gini: Sides
+    unknown_share: float | None  # share of the candidate's items that are not in the catalog
+
+
+def measure_drift(rows: Rows | Vectors, live: Baseline, *, top_items: int) -> Drift:
+    """Return how far `rows` lie from live's rows of the same shape.
+
+    An item's strength is the sum of its values, or the number of lists that name it where members have no value, or
+    the length of its vector (turning all vectors together changes their directions and no length); of equally strong
+    items the first by id counts. Gini: 0 when all items are equally strong, towards 1 when one has it all. Spearman's
+    correlation gives equal strengths their mean rank.
+    """
+    new, old = item_strengths(rows), item_strengths(live.rows)
+    both = new.join(old, on=ITEM, suffix="_live")
+    known = new.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
+    known_live = old.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
+    catalog = max(len(live.catalog), 1)
+    return Drift(
+        release=live.release,
+        rows=Sides(len(rows), len(live.rows)),
+        items=Sides(new.height, old.height),
+        overlap=_overlap(new, old, top_items),
+        rank_correlation=_spearman(both),
+        churn=_churn(rows, live.rows),
+        coverage=Sides(known / catalog, known_live / catalog),
+        gini=Sides(_gini(new), _gini(old)),
+        unknown_share=1 - known / new.height if new.height else None,
+    )
+
+
+def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
+    """Return `item_id` (String, distinct) and `strength` (Float64), strongest first, ties by id."""
+    if isinstance(rows, Vectors):
+        return _longest(rows)
+    shape = rows.shape
+    if shape.column == ITEM:
+        codes, ids = rows.members, rows.member_ids
+        weights = rows.values.astype(np.float64) if shape.value else None
+    else:
+        codes = np.repeat(rows.keys, np.diff(rows.offsets))
+        ids, weights = rows.key_ids, None
+    strengths = np.bincount(codes, weights=weights, minlength=len(ids)).astype(np.float64)
+    named = np.bincount(codes, minlength=len(ids)) > 0
+    frame = pl.DataFrame({ITEM: ids, "strength": strengths}).filter(pl.Series(named))
+    return frame.sort("strength", ITEM, descending=[True, False])
+
+
+def _longest(vectors: Vectors) -> pl.DataFrame:
+    table = vectors.tables.get(ITEM)
+    if table is None:
+        return pl.DataFrame(schema={ITEM: pl.String, "strength": pl.Float64})
+    return pl.DataFrame({ITEM: table.ids, "strength": table.norms}).sort("strength", ITEM, descending=[True, False])
+
+
+def _overlap(new: pl.DataFrame, old: pl.DataFrame, top_items: int) -> float | None:
+    best = old.head(top_items)
+    return best.join(new.head(top_items), on=ITEM, how="semi").height / best.height if best.height else None
+
+
+def _spearman(both: pl.DataFrame) -> float | None:
+    if both.height < FEWEST_RANKED:
+        return None
+    ranks = both.select(pl.col("strength", "strength_live").rank("average")).to_numpy()
+    if (ranks == ranks[0]).all(axis=0).any():
+        return None  # one side ranks nothing
+    return float(np.corrcoef(ranks, rowvar=False)[0, 1])
+
+
+def _churn(rows: Rows | Vectors, live: Rows | Vectors) -> float | None:
+    if isinstance(rows, Vectors) or isinstance(live, Vectors) or not rows.shape.key:
+        return None  # one list, or none at all
+    ids = pl.DataFrame({"id": rows.member_ids}).with_row_index("code")
+    known = pl.DataFrame({"id": live.member_ids}).join(ids, on="id", how="left", maintain_order="left")["code"]
+    unknown = pl.Series(np.arange(len(ids), len(ids) + len(known), dtype=np.uint32))
+    codes = known.zip_with(known.is_not_null(), unknown).to_numpy()
+    kept, either = count_pairs((rows.offsets, rows.members), (live.offsets, codes[live.members]), _shared(rows, live))
+    return float(1 - kept / either) if either else None
+
+
+def _shared(rows: Rows, live: Rows) -> tuple[Numbers, Numbers]:
+    """Return the lists of either side that have the same key."""
+    sides = [
+        pl.DataFrame({"key": one.key_ids.gather(pl.Series(one.keys)), side: np.arange(len(one.keys))})
+        for side, one in (("new", rows), ("live", live))
+    ]
+    both = sides[0].join(sides[1], on="key")
+    return both["new"].to_numpy(), both["live"].to_numpy()
+
+
+def _gini(items: pl.DataFrame) -> float:
+    values = np.sort(items["strength"].to_numpy())
+    total = values.sum()
+    if not total:
+        return 0.0
+    places = np.arange(1, len(values) + 1)
+    return float((2 * places - len(values) - 1) @ values / (len(values) * total))

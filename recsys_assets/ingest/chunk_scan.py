@@ -1,0 +1,181 @@
+"""Many lines in one compiled pass: each provably good one becomes a row of codes, every other one is handed back."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_assets.compiled.interning import FULL, Tables, clear, intern, new_tables
+from recsys_assets.compiled.runtime import compiled, inlined
+from recsys_assets.compiled.strings import PADDING
+from recsys_assets.compiled.words import Bytes, equal_bytes, find_newlines, lowest_bit
+from recsys_assets.ingest.json_object import MAX_LINE_BYTES
+from recsys_assets.ingest.line_scan import (
+    FIELDS,
+    NAMES,
+    RANK_VALUE,
+    SESSION,
+    TS,
+    USER,
+    Line,
+    forget_shape,
+    new_line,
+    scan_line,
+)
+from recsys_assets.ingest.part import ABSENT, CODED_COLUMNS
+from recsys_assets.ingest.text_scan import read_instant
+
+TABLES = (*CODED_COLUMNS, "tenant", "surface", "unknown")
+TENANT, SURFACE, UNKNOWN = (TABLES.index(name) for name in ("tenant", "surface", "unknown"))
+# Less than the required fields take: so many bytes of text cannot hold more rows than this says.
+SHORTEST_LINE = 80
+_FIELD_OF_TABLE = np.array([FIELDS.index(name) for name in TABLES[:UNKNOWN]])
+_MAX_HANDED_BACK = 1 << 14
+
+
+class Scratch(NamedTuple):
+    """All that a scan writes to, allocated once and used for many chunks.
+
+    Row n of `ts`, `rank`, `codes[table]` and `lines` (number, start, end) is one good line; `handed_back` holds number,
+    start and end of the others; `name_counts[code]` counts unknown names.
+    """
+
+    ts: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    codes: NDArray[np.uint32]
+    lines: NDArray[np.int64]
+    handed_back: NDArray[np.int64]
+    name_counts: NDArray[np.int64]
+
+
+class Progress(NamedTuple):
+    """How far a scan came: the next byte and line number, and how many rows and handed back lines there are so far."""
+
+    position: int
+    line: int
+    rows: int
+    handed_back: int
+
+
+class Scanner(NamedTuple):
+    """The memory of one scan at a time; a thread needs its own."""
+
+    scratch: Scratch
+    tables: Tables
+    line: Line
+
+
+def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
+    """Return memory for chunks of at most `chunk_bytes` bytes, which lie in arrays of `buffer_bytes(chunk_bytes)`.
+
+    Without `needs_session` a line is good that has a user instead; the code of its session is `ABSENT`.
+    """
+    rows = chunk_bytes // SHORTEST_LINE + 1
+    return Scanner(
+        Scratch(
+            np.empty(rows, np.int64),
+            np.empty(rows, np.int64),
+            np.empty((UNKNOWN, rows), np.uint32),
+            np.empty((rows, 3), np.int64),
+            np.empty((_MAX_HANDED_BACK, 3), np.int64),
+            np.empty(rows, np.int64),
+        ),
+        new_tables(len(TABLES), capacity=rows, text_bytes=chunk_bytes),
+        new_line(chunk_bytes + PADDING, needs_session=needs_session),
+    )
+
+
+def buffer_bytes(chunk_bytes: int) -> int:
+    """Return how long an array must be that chunks are scanned in: text, as much again for decoded escapes, padding."""
+    return 2 * (chunk_bytes + PADDING)
+
+
+@compiled
+def start_chunk(scanner: Scanner) -> Progress:
+    """Forget the chunk before."""
+    clear(scanner.tables)
+    forget_shape(scanner.line)
+    return Progress(0, 0, 0, 0)
+
+
+@compiled
+def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> Progress:
+    """Scan the lines of `data[:size]`, which ends with a newline, from `progress` on.
+
+    Stops before the end when there is no room for another line handed back: take those, set their number to 0, go on.
+    """
+    scratch, tables, line = scanner
+    position, number, rows, handed_back = progress
+    while position < size and handed_back < _MAX_HANDED_BACK:
+        end = scan_line(data, position, line)
+        if end >= 0 and end - position <= MAX_LINE_BYTES and _keep(data, line, tables, scratch, rows):
+            _note(scratch.lines, rows, number, position, end)
+            rows += 1
+        else:
+            end = _end_of_line(data, position)
+            _note(scratch.handed_back, handed_back, number, position, end)
+            handed_back += 1
+        position = end + 1
+        number += 1
+    return Progress(position, number, rows, handed_back)
+
+
+@inlined
+def _keep(data: Bytes, line: Line, tables: Tables, scratch: Scratch, row: int) -> bool:
+    """Write the noted line as a row; False if its instant is not a plain one, it is nobody's, or a table is full."""
+    instant = read_instant(data, line.values[TS, 0], line.values[TS, 1])
+    if instant < 0 or (line.values[SESSION, 1] == 0 and line.values[USER, 1] == 0):
+        return False
+    scratch.ts[row] = instant
+    scratch.rank[row] = line.state[RANK_VALUE]
+    for table in range(UNKNOWN):
+        start, end = line.values[_FIELD_OF_TABLE[table], 0], line.values[_FIELD_OF_TABLE[table], 1]
+        code = _known(data, tables, scratch, table, row, start, end - start) if table >= TENANT else FULL
+        if code == FULL:
+            code = intern(tables, table, data, start, end - start) if end > start else ABSENT
+            if code == FULL:
+                return False
+        scratch.codes[table, row] = code
+    return _count_names(data, line, tables, scratch)
+
+
+@inlined
+def _known(data: Bytes, tables: Tables, scratch: Scratch, table: int, row: int, start: int, length: int) -> int:
+    """Return the code of the row before if it stands for the same text, else `FULL`."""
+    if row == 0:
+        return FULL
+    code = scratch.codes[table, row - 1]
+    same = tables.spans[table, code, 1] == length
+    return int(code) if same and equal_bytes(data, start, tables.text, tables.spans[table, code, 0], length) else FULL
+
+
+@inlined
+def _count_names(data: Bytes, line: Line, tables: Tables, scratch: Scratch) -> bool:
+    """Count the unknown names of a line; all or none, since a line that is handed back is counted elsewhere."""
+    for index in range(line.state[NAMES]):
+        known = tables.state[UNKNOWN, 0]
+        code = intern(tables, UNKNOWN, data, line.names[index, 0], line.names[index, 1])
+        if code == FULL:
+            return False
+        if code == known:
+            scratch.name_counts[code] = 0
+        line.names[index, 0] = code
+    for index in range(line.state[NAMES]):
+        scratch.name_counts[line.names[index, 0]] += 1
+    return True
+
+
+@compiled
+def _end_of_line(data: Bytes, position: int) -> int:
+    while True:
+        newlines = find_newlines(data, position)
+        position += lowest_bit(newlines)
+        if newlines != 0:
+            return position
+
+
+@inlined
+def _note(spans: NDArray[np.int64], index: int, number: int, start: int, end: int) -> None:
+    spans[index, 0] = number
+    spans[index, 1] = start
+    spans[index, 2] = end

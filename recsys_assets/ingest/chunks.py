@@ -1,0 +1,79 @@
+"""A stream of bytes cut into chunks of whole lines, with memory for one chunk however long the stream or a line is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from mmap import mmap
+from typing import TypeAlias
+
+from recsys_assets.ingest.json_object import MAX_LINE_BYTES
+from recsys_assets.ingest.quarantine import MAX_TEXT_BYTES
+from recsys_assets.ingest.sources.source import RawStream
+
+# More than one line may have, so that a chunk without a newline is part of a line that is too long.
+CHUNK_BYTES = MAX_LINE_BYTES + 2**20
+Buffer: TypeAlias = bytearray | mmap
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole lines: `buffer[:size]`, which ends with a newline."""
+
+    buffer: Buffer
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LongLine:
+    """A line that no chunk can hold: how it begins, and how many bytes it has."""
+
+    head: bytes
+    size: int
+
+
+def read_chunks(
+    stream: RawStream, *, take: Callable[[], Buffer], chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Chunk | LongLine]:
+    """Yield the lines of `stream` in order; a missing last newline is added, nothing else is changed.
+
+    `take` hands out buffers of more than `chunk_bytes` bytes; each belongs to the chunk that is yielded with it.
+    """
+    rest, ended = b"", False
+    buffer = take()
+    while not ended:
+        size, ended = _fill(stream, buffer, rest, limit=chunk_bytes)
+        cut = buffer.rfind(b"\n", 0, size) + 1
+        if ended and cut < size:
+            buffer[size] = ord("\n")
+            size = cut = size + 1
+        if cut == 0 < size:
+            head, size, rest, ended = _skip_line(stream, buffer, size)
+            yield LongLine(head, size)
+        elif cut:
+            rest = bytes(buffer[cut:size])
+            yield Chunk(buffer, cut)
+            buffer = bytearray() if ended else take()
+
+
+def _fill(stream: RawStream, buffer: Buffer, rest: bytes, *, limit: int) -> tuple[int, bool]:
+    """Put the rest of the chunk before and more of the stream into `buffer`; return its size, and if that is all."""
+    size = len(rest)
+    buffer[:size] = rest
+    with memoryview(buffer) as view:
+        while size < limit:
+            count = stream.readinto(view[size:limit])
+            if not count:
+                return size, True
+            size += count
+    return size, False
+
+
+def _skip_line(stream: RawStream, buffer: Buffer, size: int) -> tuple[bytes, int, bytes, bool]:
+    """Read to the end of a line that begins in `buffer`; return its head and size, what follows, and if all ended."""
+    head = bytes(buffer[: min(size, MAX_TEXT_BYTES)])
+    with memoryview(buffer) as view:
+        while count := stream.readinto(view):
+            end = buffer.find(b"\n", 0, count)
+            if end >= 0:
+                return head, size + end, bytes(view[end + 1 : count]), False
+            size += count
+    return head, size, b"", True

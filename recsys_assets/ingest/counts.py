@@ -1,0 +1,215 @@
+"""Counts of a day's lines by file, target and reason, and the outcome for each target."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from recsys_assets.identity import Target
+from recsys_assets.ingest.line_judge import Judged, Refused
+from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
+from recsys_assets.ingest.sources.source import RawInput
+
+
+class Outcome(StrEnum):
+    """What the day's input means for one target; only READY lets the day go on, the others leave live what is live."""
+
+    NO_INPUT = "no_input"  # no file
+    EMPTY_INPUT = "empty_input"  # files without a line
+    NO_EVENTS = "no_events"  # lines, but none of this target and day
+    UNREADABLE = "unreadable"  # a file that is truncated, corrupt, or changed while it was read
+    TOO_MANY_BAD = "too_many_bad"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One input as it was read: bytes as stored, its mark, its lines; `error`: why it ended early."""
+
+    name: str
+    size: int
+    digest: str
+    lines: int
+    targets: tuple[Target, ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """One target's share of a day.
+
+    `rejects` counts refused lines by reason: those that name this target, and those of its files that name none.
+    `late` counts its events of other days by day: they are quarantined as `out_of_window`, but are not bad.
+    """
+
+    target: Target
+    files: tuple[FileRecord, ...]
+    events: int
+    rejects: Mapping[Reason, int]
+    late: Mapping[str, int]
+
+    @property
+    def bad(self) -> int:
+        """Bad lines: all refused ones but good events of other days."""
+        return sum(count for reason, count in self.rejects.items() if reason is not Reason.OUT_OF_WINDOW)
+
+    @property
+    def bad_share(self) -> float:
+        """Bad lines over bad lines and events; 0 if there is neither."""
+        return self.bad / (self.bad + self.events) if self.bad else 0.0
+
+    def outcome(self, *, max_bad_share: float) -> Outcome:
+        """Return what the day means for this target, if up to `max_bad_share` of its lines may be bad."""
+        if not self.files:
+            return Outcome.NO_INPUT
+        if any(file.error for file in self.files):
+            return Outcome.UNREADABLE
+        if not any(file.lines for file in self.files):
+            return Outcome.EMPTY_INPUT
+        if self.bad_share > max_bad_share:
+            return Outcome.TOO_MANY_BAD
+        return Outcome.READY if self.events else Outcome.NO_EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class RawReport:
+    """A day's ingest: its files, each target's share, and what was seen but is not ours.
+
+    `unknown_fields` and `foreign` (tenant/surface that is not configured, or for which the file was not named) count
+    good lines by name, a bounded number of names; the rest stands under `OTHER`. `rejects` counts all refused lines,
+    `rejects_kept` how many of them were handed to quarantine with their text.
+    """
+
+    day: date
+    files: tuple[FileRecord, ...]
+    targets: Mapping[Target, TargetReport]
+    unknown_fields: Mapping[str, int]
+    foreign: Mapping[str, int]
+    rejects: int
+    rejects_kept: int
+
+
+OTHER = "(other names)"
+
+
+_MAX_NAMES = 100  # of unknown fields and of foreign targets; hostile input has as many as it has lines
+_MAX_NAME_LENGTH = 200
+
+
+@dataclass(slots=True)
+class FileTally:
+    """One input while it is read."""
+
+    source: RawInput
+    size: int = 0
+    digest: str = ""
+    lines: int = 0
+    error: str | None = None
+    seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
+    vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines whose target is not told, or not in full
+
+    def record(self) -> FileRecord:
+        """Return what is known of the input now."""
+        name, targets = self.source.name, tuple(self.source.targets)
+        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of a day so far."""
+
+    day: date
+    targets: Sequence[Target]
+    files: list[FileTally] = field(default_factory=list[FileTally])
+    events: Counter[Target] = field(default_factory=Counter[Target])
+    rejects: defaultdict[Target, Counter[Reason]] = field(default_factory=lambda: defaultdict(Counter[Reason]))
+    late: defaultdict[Target, Counter[str]] = field(default_factory=lambda: defaultdict(Counter[str]))
+    unknown: Counter[str] = field(default_factory=Counter[str])
+    foreign: Counter[str] = field(default_factory=Counter[str])
+    refused: int = 0
+    kept: int = 0
+
+    def add(self, file: FileTally, judged: Judged, *, room: int) -> list[Reject]:
+        """Count a chunk of a file; return its refused lines as quarantine keeps them, `room` at most."""
+        rejects = [_reject(file, refused) for refused in judged.refused[:room]]
+        file.lines += judged.lines
+        for target, part in judged.parts:
+            self.events[target] += len(part)
+            file.seen.add(target)
+        for fault, count in judged.faults.items():
+            self._blame(fault, count, file)
+        _count_bounded(self.unknown, judged.unknown)
+        _count_bounded(self.foreign, {"/".join(names): count for names, count in judged.foreign.items()})
+        self.refused += judged.faults.total()
+        self.kept += len(rejects)
+        return rejects
+
+    def report(self) -> RawReport:
+        """Return the counts as they are now."""
+        files = tuple(file.record() for file in self.files)
+        targets = {target: self._target(target, files) for target in self.targets}
+        return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
+
+    def _blame(self, fault: Fault, count: int, file: FileTally) -> None:
+        """Count a fault against the target that it names; one that does not tell waits for the end of the file."""
+        fitting = [target for target in file.source.targets if _fits(fault, target)]
+        if fault.tenant is None or fault.surface is None:
+            if fitting:  # names of nobody we know would grow without bound
+                file.vague[fault] += count
+            return
+        for target in fitting:
+            if fault.reason is not Reason.OUT_OF_WINDOW:
+                file.seen.add(target)
+            self.rejects[target][fault.reason] += count
+            if fault.day:
+                self.late[target][fault.day] += count
+
+    def _vague(self, target: Target) -> Counter[Reason]:
+        """Refused lines that may be this target's: of its files, those that do not tell, and fit.
+
+        They count against the targets that the file holds anything of, or else one bad line in a shared file would
+        make a target's quiet day a bad one; against all of the file's targets when it holds nothing of any.
+        """
+        counts = Counter[Reason]()
+        for file in self.files:
+            for fault, count in file.vague.items():
+                fitting = {other for other in file.source.targets if _fits(fault, other)}
+                if target in (fitting & file.seen or fitting):
+                    counts[fault.reason] += count
+        return counts
+
+    def _target(self, target: Target, files: tuple[FileRecord, ...]) -> TargetReport:
+        own = tuple(file for file in files if target in file.targets)
+        late = self.late.get(target, Counter[str]())
+        rejects = self.rejects.get(target, Counter[Reason]()) + self._vague(target)
+        return TargetReport(target, own, self.events[target], dict(sorted(rejects.items())), dict(sorted(late.items())))
+
+
+def _fits(fault: Fault, target: Target) -> bool:
+    """Tell whether the refused line may belong to the target by the names that it tells."""
+    return fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}
+
+
+def _reject(file: FileTally, refused: Refused) -> Reject:
+    fault = refused.fault
+    text, escaped = show_line(refused.text)
+    return Reject(
+        file=file.source.name,
+        line=file.lines + refused.line + 1,
+        reason=fault.reason,
+        detail=fault.detail,
+        size=refused.size,
+        text=text,
+        escaped=escaped,
+        tenant=fault.tenant,
+        surface=fault.surface,
+        day=fault.day,
+    )
+
+
+def _count_bounded(counts: Counter[str], more: Mapping[str, int]) -> None:
+    """Add counts by name, but to `OTHER` once there are too many names."""
+    for name, count in more.items():
+        short = name[:_MAX_NAME_LENGTH]
+        counts[short if short in counts or len(counts) < _MAX_NAMES else OTHER] += count

@@ -1,0 +1,186 @@
+"""The lines of one chunk judged: whose events they are, which are of another day, which are bad and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_assets.identity import Target
+from recsys_assets.ingest.chunk_scan import SURFACE, TENANT, UNKNOWN, Progress, Scanner, scan_chunk, start_chunk
+from recsys_assets.ingest.chunks import Buffer, Chunk, LongLine
+from recsys_assets.ingest.json_object import MAX_LINE_BYTES
+from recsys_assets.ingest.part import Part, part_of
+from recsys_assets.ingest.part_merge import take_rows
+from recsys_assets.ingest.quarantine import Fault, Reason
+from recsys_assets.ingest.reference import PLAIN, RawEvent, Reading, read_line
+from recsys_assets.ingest.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
+
+Names = tuple[str, str]
+WITHHELD = b"(withheld, for it may name a user: see the line in its file)"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a chunk is judged by: the day, the targets asked for, how many refused lines are kept, and how to read."""
+
+    day: date
+    targets: Mapping[Names, Target]
+    max_refused: int
+    reading: Reading = PLAIN
+
+    @property
+    def start(self) -> int:
+        """The first nanosecond of the day."""
+        return (self.day - _EPOCH).days * DAY_SECONDS * NANOSECONDS
+
+    @property
+    def end(self) -> int:
+        """The first nanosecond after the day."""
+        return self.start + DAY_SECONDS * NANOSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One refused line: its number in the chunk, from 0, why it is refused, how it begins, and its size in bytes."""
+
+    line: int
+    fault: Fault
+    text: bytes
+    size: int
+
+
+@dataclass(slots=True)
+class Judged:
+    """What one chunk held: `faults` counts every refused line, `refused` keeps the first ones."""
+
+    lines: int = 0
+    parts: list[tuple[Target, Part]] = field(default_factory=list[tuple[Target, Part]])
+    refused: list[Refused] = field(default_factory=list[Refused])
+    faults: Counter[Fault] = field(default_factory=Counter[Fault])
+    foreign: Counter[Names] = field(default_factory=Counter[Names])
+    unknown: Counter[str] = field(default_factory=Counter[str])
+
+
+def judge_long_line(line: LongLine, rules: Rules) -> Judged:
+    """Return the judgement of a line that no chunk can hold."""
+    fault = Fault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
+    text = line.head if rules.reading.tells_values else WITHHELD
+    return Judged(1, refused=[Refused(0, fault, text, line.size)], faults=Counter([_told(fault)]))
+
+
+def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
+    """Return what the lines of a chunk are: by the compiled scan where it is sure, else by the reference reader."""
+    data = np.frombuffer(chunk.buffer, np.uint8)
+    judged = Judged()
+    doubtful = _Doubtful(rules, judged)
+    progress = start_chunk(scanner)
+    while progress.position < chunk.size:
+        progress = Progress(*scan_chunk(data, chunk.size, progress, scanner))
+        doubtful.judge(chunk.buffer, scanner.scratch.handed_back[: progress.handed_back])
+        progress = progress._replace(handed_back=0)
+    judged.lines = progress.line
+    _count_names(scanner, judged)
+    late = _divide(scanner, progress.rows, rules, judged)
+    doubtful.judge_late(chunk.buffer, scanner.scratch.lines[late])
+    judged.parts += doubtful.parts()
+    judged.refused.sort(key=lambda refused: refused.line)
+    del judged.refused[rules.max_refused :]
+    return judged
+
+
+class _Doubtful:
+    """Judges lines one by one by the reference reader, and collects the good ones by target."""
+
+    def __init__(self, rules: Rules, judged: Judged) -> None:
+        self._rules = rules
+        self._judged = judged
+        self._room = rules.max_refused
+        self._events: defaultdict[Target, list[RawEvent]] = defaultdict(list)
+
+    def judge(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
+        """Judge lines (number, start, end) that the scan was not sure of."""
+        for number, start, end in lines.tolist():
+            text = bytes(buffer[start:end])
+            event = read_line(text, self._rules.reading)
+            if isinstance(event, RawEvent):
+                self._judged.unknown.update(event.unknown)
+                event = self._take(event)
+            if event:
+                self._refuse(number, event, text)
+
+    def judge_late(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
+        """Judge lines that the scan found good, but of another day; their unknown names are counted already."""
+        self._room = self._rules.max_refused
+        for number, start, end in lines.tolist():
+            text = bytes(buffer[start:end])
+            event = read_line(text, self._rules.reading)
+            fault = self._take(event) if isinstance(event, RawEvent) else event
+            if fault:
+                self._refuse(number, fault, text)
+
+    def parts(self) -> Iterator[tuple[Target, Part]]:
+        """Return the good events, as a part for each target."""
+        return ((target, part_of(events)) for target, events in self._events.items())
+
+    def _take(self, event: RawEvent) -> Fault | None:
+        """Take an event of this day, or return why it is refused."""
+        names = event.tenant, event.surface
+        target = self._rules.targets.get(names)
+        if target is None:
+            self._judged.foreign[names] += 1
+        elif self._rules.start <= event.ts < self._rules.end:
+            self._events[target].append(event)
+        else:
+            day = name_of_day(event.ts)
+            return Fault(Reason.OUT_OF_WINDOW, f"belongs to {day}: run that day with this file", *names, day)
+        return None
+
+    def _refuse(self, number: int, fault: Fault, text: bytes) -> None:
+        self._judged.faults[_told(fault)] += 1
+        if self._room:
+            self._room -= 1
+            shown = text if self._rules.reading.tells_values else WITHHELD
+            self._judged.refused.append(Refused(number, fault, shown, len(text)))
+
+
+def _told(fault: Fault) -> Fault:
+    """Return what a fault is counted by: all but the detail, which may differ from line to line."""
+    return Fault(fault.reason, "", fault.tenant, fault.surface, fault.day)
+
+
+def _count_names(scanner: Scanner, judged: Judged) -> None:
+    count = int(scanner.tables.state[UNKNOWN, 0])
+    names = _texts(scanner, UNKNOWN, range(count))
+    judged.unknown.update(dict(zip(names, scanner.scratch.name_counts[:count].tolist(), strict=True)))
+
+
+def _divide(scanner: Scanner, rows: int, rules: Rules, judged: Judged) -> NDArray[np.int64]:
+    """Divide the rows of a scan by the names that they carry; return those of our targets that are of another day."""
+    scratch = scanner.scratch
+    tenants, surfaces = scratch.codes[TENANT, :rows].astype(np.int64), scratch.codes[SURFACE, :rows]
+    pairs = tenants * max(int(scanner.tables.state[SURFACE, 0]), 1) + surfaces
+    order = np.argsort(pairs, kind="stable")
+    bounds = np.flatnonzero(np.diff(pairs[order])) + 1
+    late: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for group in np.split(order, bounds) if rows else []:
+        (tenant,) = _texts(scanner, TENANT, scratch.codes[TENANT, group[:1]])
+        (surface,) = _texts(scanner, SURFACE, scratch.codes[SURFACE, group[:1]])
+        target = rules.targets.get((tenant, surface))
+        if target is None:
+            judged.foreign[tenant, surface] += len(group)
+            continue
+        inside = (scratch.ts[group] >= rules.start) & (scratch.ts[group] < rules.end)
+        late.append(group[~inside])
+        if inside.any():
+            values = scratch.ts, scratch.rank
+            judged.parts.append((target, take_rows(scanner.tables, scratch.codes, values, group[inside])))
+    return np.sort(np.concatenate(late))
+
+
+def _texts(scanner: Scanner, table: int, codes: Iterable[int]) -> list[str]:
+    text, spans = scanner.tables.text, scanner.tables.spans[table]
+    return [text[spans[code, 0] : spans[code, 0] + spans[code, 1]].tobytes().decode() for code in codes]

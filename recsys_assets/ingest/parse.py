@@ -1,0 +1,173 @@
+"""Parsing of a day's raw files into coded parts per target, quarantined lines and counts; each byte is read once."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from queue import SimpleQueue
+from typing import TypeAlias, TypeVar
+
+from recsys_assets.compiled.fresh_memory import fresh_bytes
+from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.identity import Target
+from recsys_assets.ingest.chunk_scan import Scanner, buffer_bytes, new_scanner
+from recsys_assets.ingest.chunks import CHUNK_BYTES, Buffer, Chunk, LongLine, read_chunks
+from recsys_assets.ingest.counts import FileTally, RawReport, Tally
+from recsys_assets.ingest.line_judge import Judged, Rules, judge_chunk, judge_long_line
+from recsys_assets.ingest.part import Part
+from recsys_assets.ingest.part_merge import merge_parts
+from recsys_assets.ingest.quarantine import Reject
+from recsys_assets.ingest.reference import PLAIN, Reading
+from recsys_assets.ingest.sources.source import RawInput
+
+PART_ROWS = 1 << 17
+BUFFERED_ROWS = 1 << 19  # of all targets; past it the largest is handed on, however small
+
+
+@dataclass(slots=True)
+class PartBuffer:
+    """Hands parts to `keep`: each of about `part_rows` rows, or less when many targets share the memory."""
+
+    keep: Callable[[Target, Part], None]
+    part_rows: int = PART_ROWS
+    buffered_rows: int = BUFFERED_ROWS
+    _parts: defaultdict[Target, list[Part]] = field(default_factory=lambda: defaultdict(list[Part]))
+    _rows: dict[Target, int] = field(default_factory=dict[Target, int])
+
+    def add_all(self, parts: Iterable[tuple[Target, Part]]) -> None:
+        """Take parts of several targets."""
+        for target, part in parts:
+            self.add(target, part)
+
+    def add(self, target: Target, part: Part) -> None:
+        """Take a part of a target."""
+        self._parts[target].append(part)
+        self._rows[target] = self._rows.get(target, 0) + len(part)
+        if self._rows[target] >= self.part_rows:
+            self._hand_on(target)
+        elif sum(self._rows.values()) >= self.buffered_rows:
+            self._hand_on(max(self._rows, key=lambda name: (self._rows[name], name)))
+
+    def flush(self) -> None:
+        """Hand on all that is left."""
+        for target in sorted(self._rows):
+            self._hand_on(target)
+
+    def _hand_on(self, target: Target) -> None:
+        del self._rows[target]
+        self.keep(target, merge_parts(self._parts.pop(target)))
+
+
+KeepPart: TypeAlias = Callable[[Target, Part], None]
+KeepRejects: TypeAlias = Callable[[Sequence[Reject]], None]
+T = TypeVar("T")
+R = TypeVar("R")
+
+_FIRST_YEAR, _LAST_YEAR = 1971, 2198  # of days whose instants the compiled scan reads
+
+
+def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds that tests make small
+    files: Iterable[RawInput],
+    *,
+    day: date,
+    targets: Sequence[Target],
+    keep_part: KeepPart,
+    keep_rejects: KeepRejects,
+    reading: Reading = PLAIN,
+    threads: int = 2,
+    max_kept_rejects: int = 100_000,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> RawReport:
+    """Return a day's counts, having handed on each target's events in parts, and refused lines with reason and text.
+
+    Every file is read once.
+
+    A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
+    come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
+    a day; past it refused lines are only counted. `reading` says whether events may lack a session, and whether values
+    of refused lines are told. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
+    `keep_part` is called on a thread of its own, one part at a time, so that the next lines are read meanwhile.
+
+    A file that cannot be read to its end does not stop the others: its record tells why, and its targets' outcome is
+    `unreadable`, whatever parts came from it before. Raises `ConfigurationError` for a day that no Parquet timestamp in
+    nanoseconds can hold.
+    """
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    tally = Tally(day, targets)
+    parts = PartBuffer(keep_part)
+    memory = _Memory(threads, chunk_bytes, needs_session=reading.needs_session)
+
+    def judge(task: "_Task") -> Judged:
+        file, piece = task
+        served = {(target.tenant, target.surface): target for target in file.source.targets if target in targets}
+        return memory.judge(piece, Rules(day, served, max_kept_rejects, reading))
+
+    def count(chunks: Iterable[tuple["_Task", Judged]]) -> Iterator[Sequence[tuple[Target, Part]]]:
+        for (file, _), judged in chunks:
+            rejects = tally.add(file, judged, room=max_kept_rejects - tally.kept)
+            if rejects:
+                keep_rejects(rejects)
+            yield judged.parts
+
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as keeper:
+        chunks = _in_order(pool, judge, _tasks(files, tally, memory, chunk_bytes), ahead=threads + 1)
+        for _kept in _in_order(keeper, parts.add_all, count(chunks), ahead=2):
+            pass
+    parts.flush()
+    return tally.report()
+
+
+_Task: TypeAlias = tuple[FileTally, Chunk | LongLine]
+
+
+class _Memory:
+    """Scanners and buffers, as many as can be in use at once; whoever takes one gives it back."""
+
+    def __init__(self, threads: int, chunk_bytes: int, *, needs_session: bool) -> None:
+        self._scanners: SimpleQueue[Scanner] = SimpleQueue()
+        self.buffers: SimpleQueue[Buffer] = SimpleQueue()
+        for _ in range(threads):
+            self._scanners.put(new_scanner(chunk_bytes, needs_session=needs_session))
+        for _ in range(threads + 2):
+            self.buffers.put(fresh_bytes(buffer_bytes(chunk_bytes)))
+
+    def judge(self, piece: Chunk | LongLine, rules: Rules) -> Judged:
+        if isinstance(piece, LongLine):
+            return judge_long_line(piece, rules)
+        scanner = self._scanners.get()
+        try:
+            return judge_chunk(piece, scanner, rules)
+        finally:
+            self._scanners.put(scanner)
+            self.buffers.put(piece.buffer)
+
+
+def _tasks(files: Iterable[RawInput], tally: Tally, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
+    """Yield the chunks of all files, and note what each file is once it is read."""
+    for source in files:
+        file = FileTally(source)
+        tally.files.append(file)
+        try:
+            with source.open() as stream:
+                for piece in read_chunks(stream, take=memory.buffers.get, chunk_bytes=chunk_bytes):
+                    yield file, piece
+                file.size, file.digest = stream.size, stream.digest
+        except InputError as error:
+            file.error = str(error)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int
+) -> Iterator[tuple[T, R]]:
+    """Yield each task with its result, in the order of the tasks, with at most `ahead` of them under way."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    for task in tasks:
+        waiting.append((task, pool.submit(work, task)))
+        if len(waiting) >= ahead:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    while waiting:
+        first, future = waiting.popleft()
+        yield first, future.result()

@@ -1,0 +1,77 @@
+"""User ids under a key: what stands for a user in artifacts where `raw.user_key` is set, and how a service finds it."""
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.ingest.white_space import trim
+
+MIN_KEY_BYTES: Final = 32
+_ENVIRONMENT, _FILE = "env:", "file:"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UserKey:
+    """A secret of at least `MIN_KEY_BYTES` bytes that no message shows; `ConfigurationError` for a shorter one."""
+
+    secret: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.secret) < MIN_KEY_BYTES:
+            raise ConfigurationError(
+                f"the user key has {len(self.secret)} bytes, expected at least {MIN_KEY_BYTES}: "
+                "make one by `openssl rand -hex 32`"
+            )
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits that tell this key from others, and nothing about it: stands in records."""
+        return hashlib.sha256(b"recsys-assets user key\0" + self.secret).hexdigest()[:16]
+
+    def hash(self, user_id: str) -> str:
+        """Return the lower-case hex HMAC-SHA-256 of an id that is trimmed already, as ingest does."""
+        return hmac.digest(self.secret, user_id.encode(), "sha256").hex()
+
+
+def read_user_key(place: str) -> UserKey:
+    """Return the key that stands in `env:NAME`, an environment variable, or `file:PATH`; white space around is no part.
+
+    Its text is the key: what looks like hexadecimal digits is not decoded. Raises `ConfigurationError` naming the
+    place, never what stands there, if nothing does, or too little.
+    """
+    secret = _secret(place).strip()
+    try:
+        return UserKey(secret)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+
+
+def hash_user_id(user_id: str, key: UserKey) -> str:
+    """Return what to ask user-keyed artifacts for in place of a user's id, as requests carry it.
+
+    The id is trimmed as ingest trims it. Raises `InputError` for a blank one: nothing is kept of anonymous users.
+    """
+    trimmed = trim(user_id)
+    if not trimmed:
+        raise InputError("user_id is blank: there is nothing to look up for an anonymous user")
+    return key.hash(trimmed)
+
+
+def _secret(place: str) -> bytes:
+    if place.startswith(_ENVIRONMENT):
+        name = place.removeprefix(_ENVIRONMENT)
+        found = os.environ.get(name)
+        if found is None:
+            raise ConfigurationError(f"raw.user_key: ${name} is not set: put the key there, the one of the days before")
+        return os.fsencode(found)
+    if place.startswith(_FILE):
+        path = Path(place.removeprefix(_FILE))
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"raw.user_key: cannot read {path}: {error.strerror}; put the key there") from None
+    raise ConfigurationError("a user key is named by env:NAME or file:PATH, and never written out")

@@ -1,0 +1,124 @@
+"""Quarantined lines: why each was refused, where it was found, and its text."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+import msgspec
+
+_MAX_SHOWN = 40  # characters of a value in a message
+
+
+MAX_TEXT_BYTES = 4096
+
+
+class Reason(StrEnum):
+    """Why a line was not taken; all but OUT_OF_WINDOW say that the line is bad."""
+
+    TOO_LONG = "too_long"  # over 4 MiB
+    BYTE_ORDER_MARK = "byte_order_mark"
+    BAD_UTF8 = "bad_utf8"  # bytes that are no UTF-8, or an escape that is no character
+    BLANK_LINE = "blank_line"
+    NOT_CSV = "not_csv"  # rows of a catalog only
+    NOT_JSON = "not_json"  # also NaN and Infinity, and nesting beyond `json_object.MAX_DEPTH`
+    NOT_OBJECT = "not_object"
+    DUPLICATE_FIELD = "duplicate_field"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    EMPTY_FIELD = "empty_field"
+    OUT_OF_RANGE = "out_of_range"
+    NO_SESSION = "no_session"  # where sessions are found: neither session_id nor user_id
+    UNKNOWN_VERSION = "unknown_version"
+    BAD_TIME = "bad_time"
+    NO_ZONE = "no_zone"
+    OUT_OF_WINDOW = "out_of_window"  # a good event of another day, which `day` names
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a line is refused, and the names that it carries, if it could be read so far."""
+
+    reason: Reason
+    detail: str
+    tenant: str | None = None
+    surface: str | None = None
+    day: str | None = None  # the day that a good event belongs to, if it is another one than asked for
+
+
+class FaultError(Exception):
+    """Stops the reading of one line; never leaves the package. `rule` is the detail without anything of the line."""
+
+    def __init__(self, reason: Reason, rule: str, found: str = "") -> None:
+        self.reason = reason
+        self.rule = rule
+        self.detail = rule + found
+        super().__init__(self.detail)
+
+
+def fail(reason: Reason, detail: str) -> NoReturn:
+    """Stop reading the line."""
+    raise FaultError(reason, detail)
+
+
+def fail_found(reason: Reason, rule: str, value: object) -> NoReturn:
+    """Stop reading the line, for a value of it that breaks the rule."""
+    raise FaultError(reason, rule, f", found {show(value)}")
+
+
+def show(value: object) -> str:
+    """Return a value of JSON as text for a message, cut short."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    r"""One line in quarantine; fields in the order in which they are written.
+
+    `tenant` and `surface` are the names that the line carries, if it could be read so far. `text` is the line, at most
+    `MAX_TEXT_BYTES` of its `size` bytes; where `escaped`, it was no UTF-8, and stands with each backslash doubled and
+    each offending byte as `\xNN`, so that nothing is lost.
+    """
+
+    file: str
+    line: int  # counted from 1
+    reason: Reason
+    detail: str
+    size: int
+    text: str
+    escaped: bool = False
+    tenant: str | None = None
+    surface: str | None = None
+    day: str | None = None
+
+
+def show_line(line: bytes) -> tuple[str, bool]:
+    """Return the beginning of a line as text, and whether it had to be escaped because it is no UTF-8."""
+    head = line[:MAX_TEXT_BYTES]
+    if len(head) < len(line):
+        head = head[: _whole_characters(head)]
+    try:
+        return head.decode(), False
+    except UnicodeDecodeError:
+        return head.replace(b"\\", b"\\\\").decode(errors="backslashreplace"), True
+
+
+def encode_rejects(rejects: Iterable[Reject]) -> bytes:
+    """Return rejects as JSON lines, one object each; names that are not known are left out."""
+    return msgspec.json.Encoder().encode_lines([_written(reject) for reject in rejects])
+
+
+def _whole_characters(head: bytes) -> int:
+    """Bytes up to a last character that the limit cut in two: the cut is no fault of the line."""
+    for back in range(1, 4):
+        if head[-back] >= 0xC0:  # noqa: PLR2004 - the first byte of a character of several
+            return len(head) - back
+        if head[-back] < 0x80:  # noqa: PLR2004 - a character of its own
+            break
+    return len(head)
+
+
+def _written(reject: Reject) -> dict[str, object]:
+    return {name: value for name, value in asdict(reject).items() if value is not None}

@@ -1,0 +1,150 @@
+"""What a line means: the plain reader that alone defines the semantics, and gives the reason for each refused line.
+
+The compiled scanner accepts a subset of what this accepts, with the same values, and hands every other line to it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from recsys_assets.ingest.json_object import Pairs, find_repeated, read_object
+from recsys_assets.ingest.quarantine import Fault, FaultError, Reason, fail, fail_found
+from recsys_assets.ingest.timestamps import MissingZoneError, read_instant
+from recsys_assets.ingest.white_space import trim
+
+MAX_RANK = 2**63 - 1
+_FIELDS = frozenset({"v", "ts", "tenant", "surface", "user_id", "session_id", "item_id", "request_id", "rank", "event"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a good line must have, and what is told of a bad one.
+
+    `needs_session`: without it a line may lack `session_id` where it has a `user_id`. `tells_values`: without it
+    nothing that stands in a line is repeated in what is told of it, for it may be the id of a user.
+    """
+
+    needs_session: bool = True
+    tells_values: bool = True
+
+
+PLAIN = Reading()
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """One good line: trimmed ids, `ts` in nanoseconds since 1970 in UTC, None where absent or blank."""
+
+    ts: int
+    tenant: str
+    surface: str
+    user_id: str | None
+    session_id: str | None
+    rank: int
+    item_id: str
+    request_id: str | None
+    event: str | None
+    unknown: tuple[str, ...] = ()  # names of fields that are not ours, as often as they stand in the line
+
+
+def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | Fault:
+    r"""Return the event of one line (without its newline), or the first fault that it has.
+
+    Decided: a known field that stands twice is a fault, because readers differ in which one counts; names of fields
+    are compared exactly; null is absent; nothing is converted (`"item_id": 5`, `"rank": 1.0` and `"v": true` have the
+    wrong type); NaN and Infinity are no JSON; a lone surrogate escape is no character; CR before the newline is JSON
+    white space; unknown fields may hold any JSON value.
+    """
+    try:
+        pairs = read_object(line)
+    except FaultError as error:
+        return Fault(error.reason, error.detail if reading.tells_values else error.rule)
+    values = {name: value for name, value in pairs if name in _FIELDS}
+    try:
+        return _read_event(values, _unknown_names(pairs), reading)
+    except FaultError as error:
+        tenant, surface = (_name_or_none(values.get(name)) for name in ("tenant", "surface"))
+        return Fault(error.reason, error.detail if reading.tells_values else error.rule, tenant, surface)
+
+
+def _unknown_names(pairs: Pairs) -> tuple[str, ...]:
+    repeated = find_repeated(pairs, _FIELDS)
+    if repeated:
+        fail(Reason.DUPLICATE_FIELD, f"{repeated} stands more than once")
+    return tuple(name for name, _ in pairs if name not in _FIELDS)
+
+
+def _name_or_none(value: object) -> str | None:
+    return trim(value) or None if isinstance(value, str) else None
+
+
+def _read_event(values: dict[str, Any], unknown: tuple[str, ...], reading: Reading) -> RawEvent:
+    _check_version(values)
+    return RawEvent(
+        ts=_instant(values),
+        tenant=_required(values, "tenant"),
+        surface=_required(values, "surface"),
+        session_id=_required(values, "session_id") if reading.needs_session else _session(values),
+        item_id=_required(values, "item_id"),
+        user_id=_optional(values, "user_id"),
+        request_id=_optional(values, "request_id"),
+        rank=_rank(values),
+        event=_optional(values, "event"),
+        unknown=unknown,
+    )
+
+
+def _check_version(values: dict[str, Any]) -> None:
+    version = values.get("v")
+    if version is None:
+        fail(Reason.MISSING_FIELD, "v is missing: expected 1")
+    if type(version) is not int:
+        fail_found(Reason.WRONG_TYPE, "v: expected the integer 1", version)
+    if version != 1:
+        fail_found(Reason.UNKNOWN_VERSION, "v: expected 1", version)
+
+
+def _instant(values: dict[str, Any]) -> int:
+    text = values.get("ts")
+    if text is None:
+        fail(Reason.MISSING_FIELD, "ts is missing")
+    if not isinstance(text, str):
+        fail_found(Reason.WRONG_TYPE, "ts: expected a string", text)
+    try:
+        return read_instant(text)
+    except MissingZoneError as error:
+        fail_found(Reason.NO_ZONE, f"ts {error}", text)
+    except ValueError as error:
+        fail_found(Reason.BAD_TIME, f"ts {error}", text)
+
+
+def _required(values: dict[str, Any], name: str) -> str:
+    if values.get(name) is None:
+        fail(Reason.MISSING_FIELD, f"{name} is missing")
+    return _optional(values, name) or fail(Reason.EMPTY_FIELD, f"{name} is blank")
+
+
+def _session(values: dict[str, Any]) -> str | None:
+    session = _optional(values, "session_id")
+    if session is None and _optional(values, "user_id") is None:
+        fail(Reason.NO_SESSION, "session_id is missing, and there is no user_id to find the session by")
+    return session
+
+
+def _optional(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        fail_found(Reason.WRONG_TYPE, f"{name}: expected a string", value)
+    return trim(value) or None
+
+
+def _rank(values: dict[str, Any]) -> int:
+    rank = values.get("rank")
+    if rank is None:
+        return 0
+    if type(rank) is not int:
+        fail_found(Reason.WRONG_TYPE, "rank: expected an integer", rank)
+    if not 0 <= rank <= MAX_RANK:
+        fail_found(Reason.OUT_OF_RANGE, f"rank: expected 0 to {MAX_RANK}", rank)
+    return rank

@@ -1,0 +1,76 @@
+"""Files that other teams drop: found by a template of their own, and read whole, once, within a bound."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsys_assets.errors import ConfigurationError, InputError, LimitExceededError
+from recsys_assets.ingest.sources.files import RawFile, find_files
+from recsys_assets.ingest.sources.templates import check_template
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recsys_assets.ingest.sources.parquet import Seekable
+
+_S3 = "s3://"
+
+
+def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template: str, key: str) -> "Seekable | None":
+    """Return the one file or object that a template of the configuration, called `key`, names for a day, or None.
+
+    Raises `InputError` if it names several, `ConfigurationError` if it cannot be expanded or may not be listed.
+    """
+    check_template(template, key=key)
+    asked = settings.model_copy(
+        update={"targets": (row,), "raw": settings.raw.model_copy(update={"exposures": template})}
+    )
+    found: Sequence[Seekable]
+    if template.startswith(_S3):
+        from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415
+        from recsys_assets.s3.client import make_client  # noqa: PLC0415 - folders need no boto3
+
+        found = find_objects(asked, day, client=make_client())
+    elif "://" in template:
+        raise ConfigurationError(f"{key} is {template!r}: expected a path or s3://bucket/key")
+    else:
+        found = find_files(asked, day)
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found)
+        raise InputError(f"{key} names {len(found)} files for {row.target} {day}: {names}; leave one")
+    return found[0] if found else None
+
+
+def named_file(place: str) -> "Seekable":
+    """Return one file or s3:// object by its name; `InputError` if it is not there."""
+    if place.startswith(_S3):
+        from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
+        from recsys_assets.s3.client import make_client  # noqa: PLC0415
+
+        return find_object(place, client=make_client())
+    path = Path(place)
+    if not path.is_file():
+        raise InputError(f"{place} is no file that is there: put it there, or name another")
+    return RawFile(path.name, path, path.stat().st_size, ())
+
+
+def read_whole(place: "Seekable", *, max_bytes: int, key: str) -> tuple[bytes, str]:
+    """Return a file's bytes as stored, and the digest that its source tells of them.
+
+    Raises `LimitExceededError` before anything over `max_bytes` is read, `InputError` if it changes meanwhile.
+    """
+    stored = place.open_seekable()
+    try:
+        if stored.size > max_bytes:
+            raise LimitExceededError(f"{place.name} has {stored.size:,} bytes, {key}.max_bytes allows {max_bytes:,}")
+        data = bytearray(stored.size)
+        done = 0
+        while done < len(data) and (count := stored.readinto(memoryview(data)[done:])):
+            done += count
+        if done < len(data) or stored.changed():
+            raise InputError(f"{place.name} changed while it was read: drop files whole, by renaming them into place")
+        return bytes(data), stored.digest
+    finally:
+        stored.close()

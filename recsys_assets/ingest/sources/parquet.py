@@ -1,0 +1,230 @@
+"""Raw events in Parquet files, read row group by row group as the JSON lines that ingest judges."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import unquote
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_assets.errors import InputError
+from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.ingest.sources.source import FoundInput
+from recsys_assets.ingest.sources.streams import Pieces, StoredBytes
+from recsys_assets.settings.inputs import RawSettings
+
+_BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the last of year 9999
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str], *, rows: int) -> bytes:
+    """Return one JSON line per row, with `v` 1, the constants, and the fields; null where a value is null.
+
+    `fields` holds Arrow arrays as `field_array` returns them. A string that is no UTF-8 stands in its line as it is.
+    """
+    if not all(_is_text(array) for array in fields.values()):
+        return _lines_one_by_one(fields, constants)
+    series = {name: pl.Series(array) for name, array in fields.items()}
+    frame = pl.DataFrame(series) if series else pl.DataFrame(height=rows)
+    stamped = frame.select(pl.lit(1, pl.Int8).alias("v"), *map(_constant, constants, constants.values()), pl.all())
+    lines = io.BytesIO()
+    stamped.write_ndjson(lines)
+    return lines.getvalue()
+
+
+def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
+    """Return a column as text (`rank`: as integers) that JSON carries without loss.
+
+    Ids may be text, bytes of text, integers (their decimal digits), or a dictionary of those. `ts` may be a timestamp
+    of any unit with a zone, or RFC 3339 text. Raises `InputError` naming the column for any other type.
+    """
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return field_array(field, array.dictionary_decode(), name=name, assume_utc=assume_utc)
+    if pa.types.is_null(kind):
+        return array.cast(pa.large_string())
+    if field == "rank" and pa.types.is_integer(kind):
+        return array
+    if field == "ts" and pa.types.is_timestamp(kind):
+        return _instants(array, name=name, assume_utc=assume_utc)
+    if field != "rank" and (_is_string(kind) or (field != "ts" and pa.types.is_integer(kind))):
+        return array.cast(pa.large_string())
+    if field != "rank" and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return array.cast(pa.large_binary()).view(pa.large_string())
+    wanted = {"rank": "integers", "ts": "a timestamp or RFC 3339 text"}.get(field, "text or integers")
+    raise InputError(f"{name}: the column for {field} holds {kind}, expected {wanted}: convert it")
+
+
+def _is_string(kind: Any) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _instants(array: Any, *, name: str, assume_utc: bool) -> Any:
+    kind = array.type
+    if kind.tz is None and not assume_utc:
+        raise InputError(
+            f"{name}: the column for ts has times without a zone: set raw.assume_utc = true if they are in UTC"
+        )
+    instants = array.cast(pa.timestamp(kind.unit)).cast(pa.timestamp(kind.unit, "UTC")) if kind.tz is None else array
+    instants = instants.cast(pa.timestamp(kind.unit, "UTC"))
+    seconds = pl.Series(instants.cast(pa.int64())) // _TICKS[kind.unit]
+    if seconds.is_between(*_BOUNDS).all():  # of those that are not null
+        return pl.Series(instants).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ").to_arrow().cast(pa.large_string())
+    # Slower, and also for what no calendar holds: it becomes text that the rules refuse.
+    return pl.Series(instants.cast(pa.large_string())).str.replace(" ", "T", literal=True).to_arrow()
+
+
+def _is_text(array: Any) -> bool:
+    """Tell whether all strings are UTF-8: Parquet files may say so and lie."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _constant(name: str, value: str) -> pl.Expr:
+    return pl.lit(value, pl.String).alias(name)
+
+
+def _lines_one_by_one(fields: Mapping[str, Any], constants: Mapping[str, str]) -> bytes:
+    """Return the lines of rows of which some hold bytes that are no text."""
+    columns = {name: _values(array) for name, array in fields.items()}
+    rows = zip(*columns.values(), strict=True)
+    events = ({"v": 1, **constants, **dict(zip(columns, row, strict=True))} for row in rows)
+    text = "".join(f"{json.dumps(event, ensure_ascii=False)}\n" for event in events)
+    return text.encode(errors="surrogateescape")
+
+
+def _values(array: Any) -> list[Any]:
+    if not pa.types.is_large_string(array.type):
+        return array.to_pylist()
+    values = array.view(pa.large_binary()).to_pylist()
+    return [value if value is None else value.decode(errors="surrogateescape") for value in values]
+
+
+_BATCH_ROWS = 1 << 15
+_BUFFER_BYTES = 1 << 20  # of each column that is read: a row group may be larger than memory
+
+
+class SeekableBytes(StoredBytes, Protocol):
+    """Stored bytes that are read here and there; `digest` and the whole `size` are known from the beginning."""
+
+    def seekable(self) -> bool:
+        """Return True."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place."""
+        ...
+
+
+class Seekable(FoundInput, Protocol):
+    """A found input whose stored bytes may be read here and there."""
+
+    def open_seekable(self) -> SeekableBytes:
+        """Return the stored bytes; raises `InputError` naming the input if it cannot be opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetInput:
+    """One Parquet file or object of a day, and by which columns it is read."""
+
+    place: Seekable
+    settings: RawSettings
+
+    @property
+    def name(self) -> str:
+        """What people call the file."""
+        return self.place.name
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets that the file was named for."""
+        return tuple(self.place.targets)
+
+    def open(self) -> "ParquetStream":
+        """Return the rows as lines; row N, from 1, is line N."""
+        return ParquetStream(self.place.open_seekable(), name=self.name, settings=self.settings)
+
+    def digest(self) -> str:
+        """Return what tells the file's bytes from others."""
+        return self.place.digest()
+
+    def appearance(self) -> str:
+        """Return what changes when the file may have changed."""
+        return self.place.appearance()
+
+    def touched_at(self) -> datetime:
+        """Return when the file last changed."""
+        return self.place.touched_at()
+
+
+class ParquetStream:
+    """The `RawStream` of a Parquet file: memory for some thousand rows, whatever the size of its row groups.
+
+    Raises `InputError` naming the file if it is no whole Parquet file, lacks a column, or has one of a wrong type.
+    """
+
+    def __init__(self, stored: SeekableBytes, *, name: str, settings: RawSettings) -> None:
+        self._name = name
+        self._stored = stored
+        self._settings = settings
+        self._lines = Pieces(self._read())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file as stored."""
+        return self._stored.size
+
+    @property
+    def digest(self) -> str:
+        """What tells the file's bytes from others."""
+        return self._stored.digest
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
+        return self._lines.readinto(buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stored.close()
+
+    def _read(self) -> Iterator[bytes]:
+        """Yield the lines of one batch after another."""
+        try:
+            file = pq.ParquetFile(self._stored, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+            mapped = map_columns(self._settings, file.schema_arrow.names, name=self._name, known=hive_keys(self._name))
+            columns = sorted(set(mapped.columns.values()))
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
+                yield self._lines_of(batch, mapped)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self._name} is no whole Parquet file: {error}; replace it and run again") from error
+        if self._stored.changed():
+            raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
+
+    def _lines_of(self, batch: Any, mapped: Mapped) -> bytes:
+        assume_utc = self._settings.assume_utc
+        fields = {
+            field: field_array(field, batch.column(column), name=self._name, assume_utc=assume_utc)
+            for field, column in mapped.columns.items()
+        }
+        return lines_of(fields, mapped.constants, rows=len(batch))
+
+
+def hive_keys(name: str) -> Mapping[str, str]:
+    """Return the `key=value` segments of a path, as writers of partitioned tables leave their columns out of files."""
+    pairs = (segment.split("=", 1) for segment in name.split("/")[:-1] if "=" in segment)
+    return {unquote(key): unquote(value) for key, value in pairs}

@@ -1,0 +1,276 @@
+"""Raw events in a PostgreSQL table: a day's rows of one target, streamed from one snapshot as lines."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+
+from psycopg import IsolationLevel, sql
+
+from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.ingest.sources.streams import Pieces
+from recsys_assets.postgres.client import connected
+from recsys_assets.postgres.names import table_name
+from recsys_assets.postgres.tenants import tenant_id
+from recsys_assets.settings.inputs import RawSettings
+from recsys_assets.settings.settings import Settings
+
+TENANT_ID = "tenant_id"  # the column that a table of tenants resolves
+_OF_ITEMS = ("item_id", "rank")
+_TEXT_CATEGORIES = frozenset({"S", "E"})  # strings and enumerations
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
+_ZONED, _ZONELESS = "timestamp with time zone", "timestamp without time zone"
+_INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+_COLUMNS = """
+    SELECT a.attname, format_type(t.oid, NULL), t.typcategory
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DayQuery:
+    """What to ask a database for the events of one target and day.
+
+    `lines` selects (line, instant), one row an event, in no order; `tenant_exists` tells whether the table holds any
+    row of the tenant, of whatever day.
+    """
+
+    lines: sql.Composed
+    tenant_exists: sql.Composed
+
+
+def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day: date) -> DayQuery:
+    """Return the queries of a target and day, once table, columns, their types and the tenant are known to be there.
+
+    A row whose `raw.nested` column holds no list of items is one line without an item, which the rules refuse.
+
+    Raises `ConfigurationError` for a table that is missing, `InputError` for a column that is missing or of a wrong
+    type, and for a tenant that the table of tenants does not hold.
+    """
+    found = _read_columns(connection, table)
+    mapped = map_columns(_with_tenant_id(raw), {*found, *_names_in_items(raw)}, name=f"table {table}", known={})
+    fields = {
+        field: _value(field, column, found, raw, table)
+        for field, column in mapped.columns.items()
+        if field not in {"tenant", "surface"}
+    }
+    rows = sql.SQL("FROM {} AS e").format(table_name(table))
+    tenant = tenant_id(connection, raw.tenants, target.tenant) if raw.tenants else target.tenant
+    of_tenant = _is("tenant", mapped, tenant)
+    chosen = [_of_day(mapped.columns["ts"], found, day), of_tenant, _is("surface", mapped, target.surface)]
+    lines = sql.SQL("SELECT {line} AS line, {at} AS instant {rows} {items} WHERE {chosen}").format(
+        line=_line({**mapped.constants, "tenant": target.tenant, "surface": target.surface}, fields, raw),
+        at=_column(mapped.columns["ts"]),
+        rows=rows,
+        items=_items(raw),
+        chosen=sql.SQL(" AND ").join(chosen),
+    )
+    return DayQuery(lines, sql.SQL("SELECT EXISTS (SELECT {rows} WHERE {tenant})").format(rows=rows, tenant=of_tenant))
+
+
+def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
+    """Return type and category of each column of the table."""
+    name = table_name(table).as_string(connection)
+    found = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
+    if not found:
+        raise ConfigurationError(f"there is no table {table} in the database, or this user may not see it")
+    return found
+
+
+def _with_tenant_id(raw: RawSettings) -> RawSettings:
+    if raw.tenants is None:
+        return raw
+    return raw.model_copy(update={"columns": {"tenant": TENANT_ID, **raw.columns}})
+
+
+def _names_in_items(raw: RawSettings) -> tuple[str, ...]:
+    return tuple(raw.columns.get(field, field) for field in _OF_ITEMS) if raw.nested else ()
+
+
+def _value(
+    field: str, column: str, found: Mapping[str, tuple[str, str]], raw: RawSettings, table: str
+) -> sql.Composable:
+    """Return the value of a field as JSON carries it; raises `InputError` for a type that cannot be it."""
+    if raw.nested and field in _OF_ITEMS:
+        return sql.SQL("item -> {}").format(column)
+    kind, category = found[column]
+    if field == "ts" and kind == _ZONED:
+        return sql.SQL("to_char({} AT TIME ZONE 'UTC', {})").format(_column(column), _INSTANT)
+    if field == "ts" and kind == _ZONELESS and raw.assume_utc:
+        return sql.SQL("to_char({}, {})").format(_column(column), _INSTANT)
+    if field == "rank" and kind in _INTEGERS:
+        return _column(column)
+    if field not in {"ts", "rank"} and (category in _TEXT_CATEGORIES or kind in {*_INTEGERS, "uuid"}):
+        return sql.SQL("{}::text").format(_column(column))
+    wanted = {"ts": f"{_ZONED}, or with raw.assume_utc = true {_ZONELESS}", "rank": "integers"}.get(
+        field, "text, integers or uuid"
+    )
+    raise InputError(f"table {table}: column {column} for {field} is of type {kind}, expected {wanted}")
+
+
+def _line(constants: Mapping[str, str], fields: Mapping[str, sql.Composable], raw: RawSettings) -> sql.Composable:
+    """Return the JSON text of an event; of a row without a list of items, one that shows what it has instead."""
+    pairs: list[sql.Composable] = [sql.SQL("'v', 1")]
+    pairs += [sql.SQL("{}, {}::text").format(name, value) for name, value in constants.items()]
+    pairs += [sql.SQL("{}, {}").format(name, value) for name, value in fields.items()]
+    good = sql.SQL("json_build_object({})::text").format(sql.SQL(", ").join(pairs))
+    if raw.nested is None:
+        return good
+    pairs += [sql.SQL("{}, {}").format(raw.nested, _column(raw.nested))]
+    bad = sql.SQL("json_build_object({})::text").format(sql.SQL(", ").join(pairs))
+    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(_has_items(raw.nested), good, bad)
+
+
+def _items(raw: RawSettings) -> sql.Composable:
+    """Return what makes one row of each item; of a row without a list of items, one row whose item is null."""
+    if raw.nested is None:
+        return sql.SQL("")
+    return sql.SQL(
+        "CROSS JOIN LATERAL jsonb_array_elements("
+        "CASE WHEN {} THEN {}::jsonb -> 'items' ELSE '[null]'::jsonb END) AS item"
+    ).format(_has_items(raw.nested), _column(raw.nested))
+
+
+def _has_items(nested: str) -> sql.Composable:
+    return sql.SQL("coalesce(jsonb_typeof({}::jsonb -> 'items') = 'array', false)").format(_column(nested))
+
+
+def _is(field: str, mapped: Mapped, name: Any) -> sql.Composable:
+    """Return the condition that a row is of this tenant or surface."""
+    if field in mapped.constants:
+        return sql.Literal(mapped.constants[field] == name)
+    return sql.SQL("{} = {}").format(_column(mapped.columns[field]), name)
+
+
+def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:
+    """Return the condition that a row is of this UTC day, so that an index on the time is of use."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    bounds = (start, start + timedelta(days=1))
+    first, after = bounds if found[column][0] == _ZONED else (bound.replace(tzinfo=None) for bound in bounds)
+    return sql.SQL("{at} >= {first} AND {at} < {after}").format(at=_column(column), first=first, after=after)
+
+
+def _column(name: str) -> sql.Composable:
+    return sql.SQL("e.{}").format(sql.Identifier(name))
+
+
+SCHEME = "postgresql:"
+VARIABLE = "RECSYS_RAW_DATABASE_URL"
+_BATCH_ROWS = 5_000
+# Blind to the order of rows, which a database does not keep, and computed where they lie.
+_STATE = """
+    SELECT count(*), coalesce(sum(octet_length(line)), 0)::bigint,
+        coalesce(sum(hashtextextended(line, 0)::numeric), 0)::text, max(instant)
+    FROM ({}) AS day
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a day's rows of a target are at one instant."""
+
+    rows: int
+    size: int
+    digest: str
+    newest: datetime | None
+
+
+class TableInput:
+    """The rows of one target and day in a table, as a raw input: line N is the N-th row that the database returned."""
+
+    def __init__(self, raw: RawSettings, target: Target, day: date) -> None:
+        self._raw = raw
+        self._target = target
+        self._day = day
+        self.name = f"{raw.exposures}/{target}/{day}"
+        self.targets: Sequence[Target] = (target,)
+
+    def open(self) -> "TableStream":
+        """Return the rows as lines; the database is asked when they are read."""
+        return TableStream(self._raw, self._target, self._day, name=self.name)
+
+    def digest(self) -> str:
+        """Return a mark of the rows' content that the database computes; no row is sent."""
+        return self._state.digest
+
+    def appearance(self) -> str:
+        """Return name and mark: a table has no cheaper sign of change."""
+        return f"{self.name} {self._state.digest}"
+
+    def touched_at(self) -> datetime:
+        """Return the newest event's time, or the day's beginning if there is none."""
+        newest = self._state.newest
+        start = datetime(self._day.year, self._day.month, self._day.day, tzinfo=UTC)
+        return start if newest is None else newest.replace(tzinfo=UTC) if newest.tzinfo is None else newest
+
+    @cached_property
+    def _state(self) -> _State:
+        with connected(VARIABLE, what=self.name) as connection:
+            return _begin(connection, self._raw, self._target, self._day)[1]
+
+
+class TableStream:
+    """The `RawStream` of a `TableInput`: one read-only snapshot, a server-side cursor, memory for one batch.
+
+    Raises `StoreUnavailableError` (down, too slow, broken off), `ConfigurationError` (URL, table, rights), `InputError`
+    (columns, tenant).
+    """
+
+    def __init__(self, raw: RawSettings, target: Target, day: date, *, name: str) -> None:
+        self._raw = raw
+        self._target = target
+        self._day = day
+        self._name = name
+        self._batches = self._read()
+        self._lines = Pieces(self._batches)
+        self.size = 0
+        self.digest = ""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
+        return self._lines.readinto(buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._batches.close()
+
+    def _read(self) -> Generator[bytes]:
+        with connected(VARIABLE, what=self._name) as connection:
+            query, state = _begin(connection, self._raw, self._target, self._day)
+            self.digest = state.digest
+            with connection.cursor(name="recsys_assets_raw") as cursor:
+                cursor.execute(sql.SQL("SELECT line FROM ({}) AS day").format(query.lines))
+                while rows := cursor.fetchmany(_BATCH_ROWS):
+                    lines = "".join(f"{line}\n" for (line,) in rows).encode()
+                    self.size += len(lines) - len(rows)
+                    yield lines
+
+
+def find_tables(settings: Settings, day: date) -> list[TableInput]:
+    """Return one input for each target; raises `ConfigurationError` if `raw.exposures` names no table."""
+    table_name(settings.raw.exposures.removeprefix(SCHEME))
+    return [TableInput(settings.raw, row.target, day) for row in settings.targets]
+
+
+def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tuple[DayQuery, _State]:
+    """Begin a snapshot that nothing can be written in; return what to ask in it, and what the day's rows are."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    timeout = str(round(raw.statement_timeout_seconds * 1000))
+    connection.execute(
+        "SELECT set_config('statement_timeout', %s, true), set_config('timezone', 'UTC', true)", [timeout]
+    )
+    query = day_query(connection, raw, raw.exposures.removeprefix(SCHEME), target, day)
+    rows, size, mark, newest = connection.execute(sql.SQL(_STATE).format(query.lines)).fetchone()
+    if not rows and raw.tenants is None and not connection.execute(query.tenant_exists).fetchone()[0]:
+        raise InputError(f"{raw.exposures} has no row of tenant {target.tenant!r}, of whatever day: check the name")
+    return query, _State(rows, size, f"rows:{rows}:{mark}", newest)

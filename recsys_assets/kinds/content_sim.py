@@ -1,0 +1,71 @@
+"""Content similarity: the tags of each catalog item, by which services find items alike."""
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from recsys_assets.encoding.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.ingest.white_space import WHITE_SPACE
+from recsys_assets.kinds.params import KindParams, Promise
+
+SHAPE = Shape(body="items", key="item_id", entries="tags", member="tag", column="tag")
+
+
+class ContentSimParams(KindParams):
+    """Parameters of content similarity."""
+
+    max_items: int = Field(default=100_000, ge=1, description="a cut: the first by id are kept")
+
+    @property
+    def promise(self) -> Promise:
+        """A bounded number of lists of lower-case tags."""
+        return Promise(max_lists=self.max_items, lower_case=True)
+
+
+def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:
+    """List each item's tags: trimmed, lower-cased, distinct in order, none empty; items by id.
+
+    `catalog`: item_id String, tags List(String), in file order, rows of this surface only (`rows_of_surface`). Of
+    several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
+    """
+    last = catalog.unique("item_id", keep="last").sort("item_id")
+    tags = _clean(last)
+    items = tags["item"].unique().sort()
+    kept = tags.filter(pl.col("item").is_in(items.head(params.max_items).implode()))
+    tag_ids = kept["tag"].unique().sort()
+    keys, lengths = np.unique(kept["item"].to_numpy(), return_counts=True)
+    found = Rows(
+        shape=SHAPE,
+        keys=np.arange(len(keys), dtype=np.uint32),
+        offsets=np.cumsum([0, *lengths], dtype=np.int64),
+        members=tag_ids.search_sorted(kept["tag"]).cast(pl.UInt32).to_numpy(),
+        values=np.zeros(len(kept), np.int64),
+        key_ids=last["item_id"].gather(pl.Series(keys)),
+        member_ids=tag_ids,
+    )
+    facts = {
+        "catalog_rows": len(catalog),
+        "repeated_ids": len(catalog) - len(last),
+        "without_tags": len(last) - len(items),
+    }
+    numbers = facts | {"cut_items": len(items) - len(keys), "distinct_tags": len(tag_ids)}
+    return Built(found, LeftOut(""), numbers)
+
+
+def rows_of_surface(catalog: pl.DataFrame, surface: str) -> pl.DataFrame:
+    """Return the catalog rows whose `namespace` is blank, null or this surface."""
+    return catalog.filter(pl.col("namespace").is_null() | pl.col("namespace").is_in(["", surface]))
+
+
+def _clean(catalog: pl.DataFrame) -> pl.DataFrame:
+    """Return `item` (row number) and `tag`: each row's tags in order, once each; every distinct text is read once."""
+    raw = catalog.select("tags").with_row_index("item").explode("tags").drop_nulls("tags")
+    texts = raw["tags"].unique()
+    tags = pl.Series("tag", [lower(text.strip(WHITE_SPACE)) for text in texts], dtype=pl.String)
+    cleaned = raw.join(pl.DataFrame([texts, tags]), on="tags", how="left", maintain_order="left")
+    return cleaned.filter(pl.col("tag") != "").unique(["item", "tag"], keep="first", maintain_order=True)
+
+
+def lower(text: str) -> str:
+    """Lower-case character by character, without context or expansion, as the contract's other writers do."""
+    return text.lower() if text.isascii() else "".join(char.lower()[:1] for char in text)

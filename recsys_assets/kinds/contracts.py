@@ -1,0 +1,242 @@
+"""The contract of every kind's rows or embeddings, judged on codes and dictionaries."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_assets.compiled.runtime import compiled, inlined
+from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.encoding.embeddings import Table, Vectors
+from recsys_assets.encoding.rows import Rows
+from recsys_assets.events.rules import Rule, broken_rules
+from recsys_assets.evidence import Finding, Scalar
+from recsys_assets.ingest.white_space import WHITE_SPACE
+from recsys_assets.kinds.content_sim import lower
+from recsys_assets.kinds.params import KindParams, Promise
+
+Marks = NDArray[np.bool_]
+NOWHERE = -1
+
+
+def first_in_list(rows: Rows) -> Marks:
+    """Tell for each member whether it did not stand in its list before."""
+    marks = np.empty(len(rows.members), np.bool_)
+    _mark_first(rows.offsets, rows.members, np.full(len(rows.member_ids), NOWHERE), marks)
+    return marks
+
+
+def answered(rows: Rows, keys: Codes, members: Codes, *, lists_cut: bool, max_members: int) -> Marks:
+    """Tell for each member whether its own list tells the same pair with the same value, unless a cut took it there.
+
+    `keys` and `members` are those of `rows` as codes of one dictionary. `lists_cut`: whether a member may have lost its
+    list; lists of `max_members` may have lost what ranks behind their last. Lists must be in order: they are searched
+    by halves.
+    """
+    size = int(max(keys.max(initial=0), members.max(initial=0))) + 1
+    list_of = np.full(size, NOWHERE)
+    list_of[keys] = np.arange(len(keys))
+    marks = np.empty(len(members), np.bool_)
+    _mark_answered(rows.offsets, keys, members, rows.values, list_of, lists_cut, max_members, marks)
+    return marks
+
+
+@compiled
+def _mark_first(offsets: Numbers, members: Codes, seen_in: Numbers, marks: Marks) -> None:
+    for n in range(len(offsets) - 1):
+        for place in range(offsets[n], offsets[n + 1]):
+            marks[place] = seen_in[members[place]] != n
+            seen_in[members[place]] = n
+
+
+@compiled
+def _mark_answered(
+    offsets: Numbers,
+    keys: Codes,
+    members: Codes,
+    values: Numbers,
+    list_of: Numbers,
+    lists_cut: bool,  # noqa: FBT001 - compiled code takes arguments by position
+    max_members: int,
+    marks: Marks,
+) -> None:
+    for n in range(len(keys)):
+        for place in range(offsets[n], offsets[n + 1]):
+            other = list_of[members[place]]
+            if other == NOWHERE:
+                marks[place] = lists_cut
+                continue
+            stop = offsets[other + 1]
+            at = _position(members, values, int(offsets[other]), int(stop), values[place], keys[n])
+            found = at < stop and values[at] == values[place] and members[at] == keys[n]
+            marks[place] = found or (at == stop and stop - offsets[other] >= max_members)
+
+
+@inlined
+def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.int64, member: np.uint32) -> int:
+    """Return where an entry stands or would stand in a list that is in order."""
+    while start < stop:
+        middle = (start + stop) >> 1
+        if values[middle] > value or (values[middle] == value and members[middle] < member):
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+_MARKS = frozenset({"distinct", "other", "answered", "place", "lower"})  # columns that rules need and people do not
+
+
+def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
+    """Return what breaks the contract of a kind built with these parameters, nothing if all holds.
+
+    Ids: not empty, trimmed; tags lower-case. Lists: keys ascend and stand once, no more lists than promised, none
+    longer than promised, none empty unless its shape says so. Members: distinct in their list, none its own neighbour,
+    values at least as promised, best first, ties by id (tags in any order), pairs told the same from both sides
+    where no cut took one. Each finding has the exact count of offenders and a few of them with their ids.
+    """
+    promise = params.promise
+    findings = (*_check_ids(rows, promise), *_check_lists(rows, promise), *_check_members(rows, promise))
+    return tuple(_with_ids(finding, rows) for finding in findings)
+
+
+def check_ids(ids: pl.Series, *, role: str, lower_case: bool = False) -> tuple[Finding, ...]:
+    """Return what is wrong with a dictionary of ids: not empty, trimmed, ascending, and lower-case if they must be."""
+    rules = [
+        Rule(f"{role}_ids_not_empty", pl.col("id") != "", "ids are not empty"),
+        Rule(f"{role}_ids_trimmed", pl.col("id").str.strip_chars(WHITE_SPACE) == pl.col("id"), "ids are trimmed"),
+        Rule(f"{role}_ids_ascend", _ascend("id"), "ids ascend, each once"),
+    ]
+    frame, types = pl.DataFrame({"id": ids}), {"id": pl.String()}
+    if lower_case:
+        frame = frame.with_columns(lower=pl.Series([lower(text) for text in ids], dtype=pl.String))
+        types |= {"lower": pl.String()}
+        rules.append(Rule("tags_lower_case", pl.col("lower") == pl.col("id"), "tags are lower-case"))
+    return broken_rules(frame, types, rules)
+
+
+def _check_ids(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
+    keys = check_ids(rows.key_ids, role="key")
+    return keys + check_ids(rows.member_ids, role="member", lower_case=promise.lower_case)
+
+
+def _check_lists(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
+    """Judge each list as a whole."""
+    lengths = np.diff(rows.offsets)
+    keys = rows.keys if rows.shape.key else np.zeros(len(lengths), np.uint32)
+    frame = pl.DataFrame({"place": np.arange(1, len(keys) + 1), "key": keys, "length": lengths})
+    rules = [Rule("keys_ascend", _ascend("key"), "keys ascend, each once")]
+    if promise.max_lists is not None:
+        at_most = pl.col("place") <= promise.max_lists
+        rules.append(Rule("lists", at_most, f"there are at most {promise.max_lists} lists"))
+    if promise.max_members is not None:
+        at_most = pl.col("length") <= promise.max_members
+        rules.append(Rule("list_length", at_most, f"lists have at most {promise.max_members} members"))
+    if rows.shape.key and not rows.shape.may_be_empty:
+        rules.append(Rule("list_not_empty", pl.col("length") > 0, "lists have a member"))
+    return broken_rules(frame, {"place": pl.Int64(), "key": pl.UInt32(), "length": pl.Int64()}, rules)
+
+
+def _check_members(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
+    lists = np.repeat(np.arange(len(rows.offsets) - 1, dtype=np.uint32), np.diff(rows.offsets))
+    frame = pl.DataFrame({"list": lists, "member": rows.members, "value": rows.values, "distinct": first_in_list(rows)})
+    types: Mapping[str, pl.DataType] = {"list": pl.UInt32(), "member": pl.UInt32(), "value": pl.Int64()}
+    rules = [Rule("members_distinct", pl.col("distinct"), "a member stands once in its list")]
+    if rows.shape.value:
+        least = promise.least / rows.shape.scale
+        rules.append(Rule("values", pl.col("value") >= promise.least, f"values are at least {least:g}"))
+        rules.append(Rule("best_first", _best_first(), "members stand best first, ties by id"))
+    found = broken_rules(frame, {**types, "distinct": pl.Boolean()}, rules)
+    return found or (_check_pairs(rows, promise, frame.drop("distinct"), types) if promise.others else ())
+
+
+def _check_pairs(
+    rows: Rows, promise: Promise, frame: pl.DataFrame, types: Mapping[str, pl.DataType]
+) -> tuple[Finding, ...]:
+    """Judge members that are of the same sort as keys; lists must be in order."""
+    keys, members = _common_codes(rows)
+    frame = frame.with_columns(other=pl.Series(keys[frame["list"].to_numpy()] != members))
+    types = {**types, "other": pl.Boolean()}
+    rules = [Rule("no_self", pl.col("other"), "an item is not its own neighbour")]
+    if promise.pairs:
+        marks = answered(
+            rows,
+            keys,
+            members,
+            lists_cut=promise.max_lists is not None and len(rows) >= promise.max_lists,
+            max_members=promise.max_members or len(rows.member_ids) + 1,
+        )
+        frame, types = frame.with_columns(answered=pl.Series(marks)), {**types, "answered": pl.Boolean()}
+        mirrored = pl.col("answered") | ~pl.col("other")
+        rules.append(Rule("mirrored", mirrored, "a pair is told the same from both sides"))
+    return broken_rules(frame, types, rules)
+
+
+def _common_codes(rows: Rows) -> tuple[Codes, Codes]:
+    """Return keys and members as codes of one dictionary, in the order of the ids."""
+    ids = pl.concat([rows.key_ids.rename("id"), rows.member_ids.rename("id")]).unique().sort()
+    known = pl.DataFrame({"id": ids}).with_row_index("code")
+    keys, members = (
+        pl.DataFrame({"id": own}).join(known, on="id", how="left", maintain_order="left")["code"].to_numpy()
+        for own in (rows.key_ids, rows.member_ids)
+    )
+    return keys[rows.keys], members[rows.members]
+
+
+def _ascend(column: str) -> pl.Expr:
+    return (pl.col(column) > pl.col(column).shift()).fill_null(value=True)
+
+
+def _best_first() -> pl.Expr:
+    before = {name: pl.col(name).shift() for name in ("list", "value", "member")}
+    tied = (pl.col("value") == before["value"]) & (pl.col("member") > before["member"])
+    better = (pl.col("value") < before["value"]) | tied
+    return ((pl.col("list") != before["list"]) | better).fill_null(value=True)
+
+
+def _with_ids(finding: Finding, rows: Rows) -> Finding:
+    """Show ids instead of codes in the sample."""
+    return replace(finding, sample=tuple(_told(row, rows) for row in finding.sample))
+
+
+def _told(row: Mapping[str, Scalar], rows: Rows) -> dict[str, Scalar]:
+    told = {name: value for name, value in row.items() if name not in _MARKS}
+    if rows.shape.key and "list" in row:
+        told["list"] = rows.key_ids[int(rows.keys[int(row["list"] or 0)])]
+    if rows.shape.key and "key" in row:
+        told["key"] = rows.key_ids[int(row["key"] or 0)]
+    if "member" in row:
+        told["member"] = rows.member_ids[int(row["member"] or 0)]
+    return told
+
+
+def check_content(content: Rows | Vectors, params: KindParams) -> tuple[Finding, ...]:
+    """Return what breaks the contract of a kind built with these parameters, whatever its form."""
+    return check_rows(content, params) if isinstance(content, Rows) else check_vectors(content, params)
+
+
+def check_vectors(vectors: Vectors, params: KindParams) -> tuple[Finding, ...]:
+    """Return what breaks the contract of a kind of vectors built with these parameters, nothing if all holds.
+
+    Ids: not empty, trimmed, ascending, each once, no more than promised. Vectors: as long as promised, every number
+    finite. Each finding has the exact count of offenders and a few of them with their ids.
+    """
+    findings = [_check_table(column, table, params.promise) for column, table in vectors.tables.items()]
+    return tuple(finding for found in findings for finding in found)
+
+
+def _check_table(column: str, table: Table, promise: Promise) -> tuple[Finding, ...]:
+    places = np.arange(1, len(table.ids) + 1)
+    frame = pl.DataFrame({"id": table.ids, "place": places, "finite": np.isfinite(table.values).all(axis=1)})
+    frame = frame.with_columns(length=pl.lit(table.values.shape[1]))
+    types = {"id": pl.String(), "place": pl.Int64(), "finite": pl.Boolean(), "length": pl.Int32()}
+    rules = [Rule(f"{column}_vectors_finite", pl.col("finite"), "all numbers of a vector are finite")]
+    if promise.dimensions is not None:
+        as_long = pl.col("length") == promise.dimensions
+        rules.append(Rule(f"{column}_vector_length", as_long, f"vectors have {promise.dimensions} numbers"))
+    if column in promise.max_vectors:
+        limit = promise.max_vectors[column]
+        rules.append(Rule(f"{column}_vectors", pl.col("place") <= limit, f"there are at most {limit} vectors"))
+    return check_ids(table.ids, role=column) + broken_rules(frame, types, rules)

@@ -1,0 +1,178 @@
+"""Co-occurrence: which items met in the same sessions, and in how many."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from recsys_assets.compiled.grouping import offsets_of
+from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.encoding.rows import Built, Rows, Shape
+from recsys_assets.events.events import Events
+from recsys_assets.kinds.baskets import Baskets, fill_baskets
+from recsys_assets.kinds.cooc_scan import Scoring, best_neighbors, best_scored, new_desk, new_scored_desk, scoring_of
+from recsys_assets.kinds.decay import TODAY, ages_of, weights_by_age
+from recsys_assets.kinds.event_choice import EventParams
+from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.similarity import CODES, Score
+
+SHAPE = Shape(body="neighbors", key="item_id", entries="items", member="item_id", column="neighbor_id", value="count")
+BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one
+MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out for `max_neighbors` each
+
+_Block = tuple[Codes, Numbers, Codes, Numbers]  # items, lengths of their lists, neighbours, counts
+
+
+class CoocParams(EventParams):
+    """Parameters of co-occurrence."""
+
+    min_support: int = Field(default=2, ge=1, description="fewest sessions in which two items met")
+    max_neighbors: int = Field(default=50, ge=1, description="a cut: the best neighbours of an item are kept")
+    max_items: int = Field(default=1000, ge=1, description="a cut: the items of the most sessions are kept")
+    max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
+    score: Score = Field(default=Score.COUNT, description="what ranks neighbours; all but count are whole millionths")
+    shrinkage: int = Field(
+        default=0, ge=0, le=1_000_000, description="of n shared sessions a score counts n / (n + shrinkage)"
+    )
+    half_life_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3660,
+        description="a session so much older than the last day weighs half; counts in 1000ths",
+    )
+
+    @property
+    def scored(self) -> bool:
+        """Whether a pair's number is anything but its sessions."""
+        return self.score is not Score.COUNT or self.half_life_days is not None
+
+    @property
+    def aged(self) -> bool:
+        """Whether it matters how old a day of the window is."""
+        return self.half_life_days is not None
+
+    @property
+    def native_only(self) -> str:
+        """Scores and ages, and the choice of events."""
+        return " and ".join(filter(None, [super().native_only, "score and half_life_days" if self.scored else ""]))
+
+    @property
+    def promise(self) -> Promise:
+        """Bounded lists of pairs with enough support."""
+        least = 1 if self.scored else self.min_support
+        return Promise(max_lists=self.max_items, max_members=self.max_neighbors, least=least, others=True, pairs=True)
+
+    @model_validator(mode="after")
+    def _shrinkage_has_a_score(self) -> Self:
+        if self.shrinkage and self.score is Score.COUNT:
+            raise ValueError("shrinkage means nothing to a count: choose another score, or leave it out")
+        return self
+
+
+def count_neighbors(events: Events, params: CoocParams) -> Built:
+    """Count the sessions in which two items met, per item, most first; ties by id; `max_neighbors` of each are kept.
+
+    Reads `session_id` and `item_id`; an item counts once per session. Pairs under `min_support` and items left without
+    neighbours are dropped. Past `max_items` items, those that stand in the most sessions are kept. Another `score`
+    takes the place of the count, as `similarity` tells; with `half_life_days` a session weighs by its latest day.
+
+    Row-wise sparse product with a dense accumulator (Gustavson, "Two fast algorithms for sparse matrices", 1978) and a
+    heap of `max_neighbors`: pairs are never materialised, so memory does not grow with their number.
+    """
+    baskets, sessions, left_out = fill_baskets(events, max_items=params.max_items_per_session)
+    scoring = _scoring(events, baskets, sessions, params) if params.scored else None
+    items, lengths, members, counts = _best_rows(baskets, params, scoring)
+    order = np.argsort(items)
+    source, offsets = offsets_of(lengths), offsets_of(lengths[order])
+    gather = np.repeat(source[order] - offsets[:-1], lengths[order]) + np.arange(len(members))
+    ids = events.ids["item_id"]
+    rows = Rows(SHAPE, items[order], offsets, members[gather], counts[gather], ids, ids)
+    numbers = {
+        "sessions": len(sessions),
+        "distinct_items": int(np.count_nonzero(baskets.support)),
+        "pairs_met": int(baskets.work.sum() - len(baskets.items)) // 2,
+    }
+    return Built(rows, left_out, numbers)
+
+
+def _scoring(events: Events, baskets: Baskets, sessions: Numbers, params: CoocParams) -> Scoring:
+    """Return how pairs are scored; a session over midnight is as old as its latest day."""
+    weights, unit = np.ones(len(sessions), np.int64), 1
+    if params.half_life_days is not None:
+        ages, unit = ages_of(events), TODAY
+        oldest = int(ages.max(initial=0))
+        latest = np.full(len(events.ids["session_id"]), oldest, np.int64)
+        np.minimum.at(latest, events.codes["session_id"].to_numpy(), ages.astype(np.int64))
+        weights = weights_by_age(params.half_life_days, oldest=oldest)[latest[sessions]]
+    score, shrinkage = CODES[params.score], params.shrinkage * unit
+    return scoring_of(baskets, weights, score=score, shrinkage=shrinkage, min_support=params.min_support)
+
+
+def _best_rows(baskets: Baskets, params: CoocParams, scoring: Scoring | None) -> _Block:
+    """Return the rows of the first `max_items` items with neighbours, items of the most sessions first.
+
+    Rows past the cut are not even counted: as many items are tried as may still be kept, and more only if some of
+    them turn out to have no neighbours.
+    """
+    support = baskets.support
+    order = np.argsort(-support, kind="stable").astype(np.uint32)
+    order = order[: int(np.count_nonzero(support >= params.min_support))]
+    found: list[_Block] = []
+    missing = params.max_items
+    while missing and len(order):
+        tried, order = order[:missing], order[missing:]
+        for block in _try_items(baskets, tried, params, scoring):
+            found.append(block)
+            missing -= len(block[0])
+    return (
+        np.concatenate([np.empty(0, np.uint32), *(block[0] for block in found)]),
+        np.concatenate([np.empty(0, np.int64), *(block[1] for block in found)]),
+        np.concatenate([np.empty(0, np.uint32), *(block[2] for block in found)]),
+        np.concatenate([np.empty(0, np.int64), *(block[3] for block in found)]),
+    )
+
+
+def _try_items(baskets: Baskets, tried: Codes, params: CoocParams, scoring: Scoring | None) -> list[_Block]:
+    """Count the neighbours of `tried` items on all processors; items without neighbours are dropped."""
+    threads = os.cpu_count() or 1
+    blocks = _blocks(baskets.work, tried, count=threads * BLOCKS_PER_THREAD)
+    waiting = iter(blocks)  # shared: each thread takes the next one when it is done
+    with ThreadPoolExecutor(threads) as pool:
+        workers = range(min(threads, len(blocks)))
+        if scoring is None:
+            done = [pool.submit(_count_blocks, baskets, waiting, params) for _ in workers]
+        else:
+            done = [pool.submit(_score_blocks, baskets, waiting, params, scoring) for _ in workers]
+        return list(chain.from_iterable(thread.result() for thread in done))
+
+
+def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
+    """Cut items into blocks of about the same work."""
+    done = np.cumsum(work[tried])
+    cuts = np.searchsorted(done, np.arange(1, count) * (int(done[-1]) // count + 1), side="right")
+    by_size = np.arange(0, len(tried), MAX_BLOCK_ITEMS)
+    return [block for block in np.split(tried, np.unique(np.concatenate([cuts, by_size]))) if len(block)]
+
+
+def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> list[_Block]:
+    """Take block after block until none is left."""
+    desk = new_desk(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
+    found: list[_Block] = []
+    for block in waiting:
+        lengths, members, counts = best_neighbors(baskets, block, min_support=params.min_support, desk=desk)
+        found.append((block[lengths > 0], lengths[lengths > 0], members, counts))
+    return found
+
+
+def _score_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams, scoring: Scoring) -> list[_Block]:
+    """Take block after block until none is left, with the scores of pairs instead of their counts."""
+    desk = new_scored_desk(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
+    found: list[_Block] = []
+    for block in waiting:
+        lengths, members, scores = best_scored(baskets, block, scoring, desk)
+        found.append((block[lengths > 0], lengths[lengths > 0], members, scores))
+    return found

@@ -1,0 +1,81 @@
+"""One kind of artifact: its parameters, shape, columns and kernel, and the limits checked before it is built."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from recsys_assets.encoding.embeddings import VectorShape
+from recsys_assets.encoding.rows import Built, Shape
+from recsys_assets.errors import ConfigurationError, LimitExceededError
+from recsys_assets.events.events import Events
+from recsys_assets.kinds.event_choice import EventParams, choose_events
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.settings.inputs import LimitSettings
+
+
+def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
+    """Raise `LimitExceededError` naming the number and the knob if events or catalog are too many."""
+    if isinstance(source, pl.DataFrame):
+        _check(source.height, limits.max_distinct_items, what="catalog rows", knob="max_distinct_items")
+        return
+    _check(source.codes.height, limits.max_events, what="events", knob="max_events")
+    _check(_distinct(source, "item_id"), limits.max_distinct_items, what="distinct items", knob="max_distinct_items")
+    _check(_distinct(source, "user_id"), limits.max_users, what="distinct users", knob="max_users")
+
+
+def _distinct(events: Events, column: str) -> int:
+    return len(events.ids.get(column, pl.Series(dtype=pl.String)))
+
+
+def _check(found: int, limit: int, *, what: str, knob: str) -> None:
+    if found > limit:
+        raise LimitExceededError(
+            f"there are {found:,} {what}, limits.{knob} allows {limit:,}: "
+            f"raise limits.{knob} if memory allows, or shorten the window (window_days)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of artifact: its names for people, its parameters, its rows or vectors, and its kernel."""
+
+    name: str
+    description: str
+    params: type[KindParams]
+    shape: Shape | VectorShape
+    event_columns: tuple[str, ...]  # what the kernel reads of `Events`; nothing for kinds made of the catalog
+    kernel: Callable[[Any, Any], Built]
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Columns and dtypes of the rows as people see them."""
+        return self.shape.columns
+
+    @property
+    def row_shape(self) -> Shape:
+        """The shape of its rows; `ConfigurationError` for a kind of vectors, which are no rows."""
+        if isinstance(self.shape, Shape):
+            return self.shape
+        raise ConfigurationError(f"{self.name} is a kind of vectors, which has no rows: choose a kind of rows here")
+
+    @property
+    def from_catalog(self) -> bool:
+        """Whether the kernel reads the catalog's frame instead of events."""
+        return not self.event_columns
+
+    def reading(self, params: KindParams) -> "Kind":
+        """Return the kind as it reads events with these parameters: some ask for a column more."""
+        columns = dict.fromkeys((*self.event_columns, *params.more_columns))
+        return replace(self, event_columns=tuple(columns))
+
+    def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> Built:
+        """Build the rows from the window's events, or from the catalog's rows of the target's surface.
+
+        Raises `LimitExceededError` before any work if the input does not fit.
+        """
+        check_limits(source, limits)
+        if isinstance(source, Events) and isinstance(params, EventParams):
+            source = choose_events(source, params)
+        return self.kernel(source, params)

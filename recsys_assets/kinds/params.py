@@ -1,0 +1,75 @@
+"""What every kind can be told in `recsys.toml`, and what its rows then promise; each kernel's file adds its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recsys_assets.settings.artifacts import EngineName
+from recsys_assets.sharding import MAX_SHARDS, NEVER
+
+MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Bounds that rows built with some parameters keep; `contracts` adds what follows from their shape."""
+
+    max_lists: int | None = None
+    max_members: int | None = None  # of one list
+    least: int = 1  # smallest value, in units of 1 / scale
+    others: bool = False  # keys and members are of one sort, and none is its own member
+    pairs: bool = False  # such pairs are told from both sides, too
+    lower_case: bool = False  # members are
+    dimensions: int | None = None  # of every vector
+    max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # by the column of ids
+
+
+class KindParams(BaseModel):
+    """Parameters of one kind: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window_days: int = Field(
+        default=1, ge=1, le=366, description="days of events that go in, ending with the partition's"
+    )
+    min_days: int = Field(default=1, ge=0, description="fewest days of the window that must have events")
+    max_bytes: int = Field(default=MAX_BYTES, ge=1, description="largest blob; over it nothing is built")
+    # Not part of what is dumped: who computes an artifact is no limit that gates judge it by.
+    engine: EngineName | None = Field(
+        default=None, exclude=True, description="what computes this kind: native, polars, duckdb or spark"
+    )
+    # Nor in how many objects it lies: gates judge all its rows together.
+    shards: Literal["never", "over_max_bytes"] | Annotated[int, Field(ge=1, le=MAX_SHARDS)] = Field(
+        default=NEVER,
+        exclude=True,
+        description="never: one object, at most max_bytes; over_max_bytes: once that is not enough, as many as leave "
+        "each half full; or a number of them, always; for kinds whose rows have a key",
+    )
+    single_blob: bool = Field(
+        default=True,
+        exclude=True,
+        description="with a number of shards: also the one object, for services that know no shards, where it fits "
+        "max_bytes; without it those get nothing",
+    )
+
+    @property
+    def aged(self) -> bool:
+        """Whether it matters how old a day of the window is."""
+        return False
+
+    @property
+    def more_columns(self) -> tuple[str, ...]:
+        """Columns of events that are read beside the kind's own."""
+        return ()
+
+    @property
+    def native_only(self) -> str:
+        """Which settings only the native engine knows; empty if any engine can build the kind so."""
+        return ""
+
+    @property
+    def promise(self) -> Promise:
+        """What rows built with these parameters keep."""
+        return Promise()

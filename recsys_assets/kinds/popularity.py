@@ -1,0 +1,102 @@
+"""Popularity: how often each item was seen, most seen first."""
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from recsys_assets.compiled.grouping import count_codes
+from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.encoding.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.events.events import Events
+from recsys_assets.kinds.decay import row_weights
+from recsys_assets.kinds.event_choice import EVENT, EventParams
+from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.tallies import repeats_of
+
+SHAPE = Shape(body="items", member="item_id", column="item_id", value="count")
+MAX_WEIGHT = 10_000  # so that no sum of the most events that fit into memory leaves the integers that JSON can hold
+
+Weight = Annotated[int, Field(ge=0, le=MAX_WEIGHT, strict=True)]
+
+
+class PopularityParams(EventParams):
+    """Parameters of popularity."""
+
+    max_items: int = Field(default=1000, ge=1, description="a cut: the most seen items are kept")
+    weights: Mapping[str, Weight] = Field(
+        default_factory=dict[str, Weight],
+        description="as how many an event counts, by its `event` value, whole numbers; `default` for all others, "
+        "else 1; 0 counts for nothing",
+    )
+    half_life_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3660,
+        description="an event so much older than the last day weighs half; counts in 1000ths",
+    )
+
+    @property
+    def aged(self) -> bool:
+        """Whether it matters how old a day of the window is."""
+        return self.half_life_days is not None
+
+    @property
+    def more_columns(self) -> tuple[str, ...]:
+        """The kind of event, where kinds count differently."""
+        return (EVENT,) if self.events or self.weights else ()
+
+    @property
+    def native_only(self) -> str:
+        """Ages, weights and the choice of events."""
+        own = ("weights" if self.weights else "", "half_life_days" if self.aged else "")
+        return " and ".join(filter(None, [super().native_only, *own]))
+
+    @property
+    def promise(self) -> Promise:
+        """One list, bounded."""
+        return Promise(max_members=self.max_items)
+
+
+def build_popularity(events: Events, params: PopularityParams) -> Built:
+    """Count events per item, most seen first; ties by item id; the first `max_items`.
+
+    Reads the column `item_id`, and with `weights` `event`, by which an event then counts as several or none. Rows:
+    `item_id` String, `count` Int64 > 0; with `half_life_days` in thousandths of an event of the last day.
+    """
+    ids = events.ids["item_id"]
+    counts = count_codes(events.codes["item_id"].to_numpy(), size=len(ids), repeats=_repeats(events, params))
+    seen = np.flatnonzero(counts)
+    # A stable sort keeps equal counts in the order of their codes, which is the order of the ids.
+    best = seen[np.argsort(-counts[seen], kind="stable")][: params.max_items]
+    rows = Rows(
+        shape=SHAPE,
+        keys=np.empty(0, np.uint32),
+        offsets=np.array([0, len(best)]),
+        members=best.astype(np.uint32),
+        values=counts[best],
+        key_ids=ids.clear(),
+        member_ids=ids,
+    )
+    numbers = {"distinct_items": len(seen), "cut_items": len(seen) - len(best)}
+    return Built(rows, LeftOut(""), numbers)
+
+
+def _repeats(events: Events, params: PopularityParams) -> Codes | Numbers:
+    """Return as how many each row counts; empty if each is one event and counts once."""
+    factors: list[Codes | Numbers] = [found for found in [repeats_of(events)] if len(found)]
+    if params.weights:
+        factors.append(_weights(events, params))
+    if params.half_life_days is not None:
+        factors.append(row_weights(events, params.half_life_days))
+    return reduce(np.multiply, factors) if factors else np.empty(0, np.uint32)
+
+
+def _weights(events: Events, params: PopularityParams) -> Numbers:
+    """Return the weight of each row's event."""
+    fallback = params.weights.get("default", 1)
+    by_kind = [params.weights.get(kind, fallback) for kind in events.ids[EVENT]]
+    codes = events.codes[EVENT].fill_null(len(by_kind)).to_numpy()
+    return np.array([*by_kind, fallback], np.int64)[codes]

@@ -1,0 +1,29 @@
+"""Session sequence: what a user came back to after the first thing seen in the window."""
+
+import numpy as np
+
+from recsys_assets.encoding.rows import Built, Shape
+from recsys_assets.events.events import Events
+from recsys_assets.kinds.user_lists import UserParams, list_users
+
+SHAPE = Shape(
+    body="users",
+    key="user_id",
+    entries="items",
+    member="item_id",
+    column="item_id",
+    value="score",
+    may_be_empty=True,
+)
+
+
+class SessionSeqParams(UserParams):
+    """Parameters of session sequences."""
+
+
+def score_followers(events: Events, params: SessionSeqParams) -> Built:
+    """Count, per user, every event but the first for its item, highest first; ties by item id.
+
+    Reads `user_id` and `item_id`; rows must be in canonical order. A user with a single event stays, without items.
+    """
+    return list_users(events, params, SHAPE, weights=np.ones(1, np.int64), skipped=1)

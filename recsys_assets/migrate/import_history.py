@@ -1,0 +1,152 @@
+"""Moving in from recsys-pipelines: its history becomes releases to roll back to, in the order of its days."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from recsys_assets.errors import ConflictError, NotFoundError, RefusedError
+from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.migrate.pipelines_registry import Published, Registry
+from recsys_assets.pipeline.artifact import build_info
+from recsys_assets.pipeline.stored_artifact import keep_blob
+from recsys_assets.release.candidate import Candidate
+from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.documents import Member
+from recsys_assets.release.journal import Actor, Clock, changes
+from recsys_assets.release.pointer import Current, read_current, release_id_of
+from recsys_assets.release.recovery import Told
+from recsys_assets.release.releases import record, release_of
+from recsys_assets.release.shards import prove_members
+from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.proof import ensure_proven
+from recsys_assets.storage.store import ObjectStore
+
+MOVE_IN: Final = "move_in"
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRelease:
+    """One release of the history: the last day of its data, its artifacts, and whether it is new here."""
+
+    day: date
+    artifacts: tuple[Published, ...]
+    is_new: bool
+
+
+def plan_history(
+    store: ObjectStore, registry: Registry, *, keep: int, without_users: bool = False
+) -> tuple[MovedRelease, ...]:
+    """Return the last `keep` releases that its records make, oldest first, what it serves now the last.
+
+    Of each day the newest build of each kind counts, for its records do not tell which sets were live together.
+    `without_users` leaves out kinds with a row for each user: their ids would come in as they were sent. Raises
+    `RefusedError` if something of our own was shipped for the target already.
+    """
+    _refuse_a_target_in_use(store, registry)
+    found = list(registry.published())
+    left_out = {one.blob.ref.kind for one in found if one.of_users and without_users}
+    found = [one for one in found if one.blob.ref.kind not in left_out]
+    if not found:
+        raise NotFoundError(
+            f"{registry.target}: its registry has only {', '.join(sorted(left_out))}, with ids of users as they were "
+            "sent, which raw.user_key would hash: nothing moves in"
+        )
+    sets = [_newest(one for one in found if one.last == day) for day in sorted({one.last for one in found})]
+    now = registry.current()
+    serving = tuple(one for one in found if now.get(one.blob.ref.kind) == one.blob.ref.version)
+    missing = sorted(set(now) - left_out - {one.blob.ref.kind for one in serving})
+    if missing:
+        raise NotFoundError(
+            f"{registry.target}: it serves {', '.join(missing)} of which it has no record: publish anew"
+        )
+    if serving:
+        sets = [one for one in sets if one != serving] + [serving]
+    known = {entry.after for entry in changes(store, registry.target)}
+    return tuple(
+        MovedRelease(max(one.last for one in made), made, _release_id(registry, made) not in known)
+        for made in sets[-keep:]
+    )
+
+
+def move_in(
+    store: ObjectStore,
+    settings: Settings,
+    registry: Registry,
+    history: Iterable[MovedRelease],
+    *,
+    by: Actor,
+    now: Clock,
+) -> int:
+    """Make each release live in turn, so that the last one is and the journal tells the rest; return how many were new.
+
+    A release that is here already is passed over, so that a call which broke off is finished by calling again.
+    """
+    ensure_proven(store)
+    moved = 0
+    for one in history:
+        if one.is_new:
+            _ship(Change(store, registry.target, MOVE_IN, by, now), settings, one)
+            moved += 1
+    return moved
+
+
+def _ship(change: Change, settings: Settings, moved: MovedRelease) -> None:
+    store, target = change.store, change.target
+    build = build_info(settings, MOVE_IN)
+    for one in moved.artifacts:
+        keep_blob(store, target, one.blob)
+    members = tuple(
+        Member(
+            ref=one.blob.ref,
+            window_first=one.first.isoformat(),
+            window_last=one.last.isoformat(),
+            inputs=(one.source,),
+            facts={"rows": one.rows, "imported": True, "built_at": one.built_at},
+            gates=_evidence(one),
+            build=build,
+        )
+        for one in moved.artifacts
+    )
+    candidate = Candidate(moved.day, members, ())
+    live = read_current(store, target)
+    parent = live.release_id if live else None
+    release = release_of(target, candidate, build=build, now=change.now(), parent=parent)
+
+    def judge(current: Current | None, _: Told) -> Move | Stay:
+        if (current.release_id if current else None) != parent:
+            raise ConflictError(f"{target}: somebody else ships: stop that, then move in again")
+        told = f"release {release.id[:12]} of recsys-pipelines with data through {release.data_through}"
+        return Move(candidate.versions, candidate.refs, told, {"release": release.id, "day": release.data_through})
+
+    with announced(change, release_id=release.id, refs=candidate.refs) as announced_change:
+        prove_members(store, target, candidate.members)
+        record(store, target, release)
+        change_pointer(announced_change, judge)
+
+
+def _evidence(one: Published) -> GateReport:
+    """Say what is known of an artifact that was never judged here."""
+    message = "imported from recsys-pipelines: its bytes prove the version and our reader reads it; no gate judged it"
+    finding = Finding("imported", Verdict.ADVISED, None, {}, message)
+    return GateReport(one.blob.ref.kind, one.blob.ref.version, (finding,))
+
+
+def _newest(found: Iterable[Published]) -> tuple[Published, ...]:
+    newest: dict[str, Published] = {}
+    for one in sorted(found, key=lambda each: each.built_at):
+        newest[one.blob.ref.kind] = one
+    return tuple(newest[kind] for kind in sorted(newest))
+
+
+def _release_id(registry: Registry, made: tuple[Published, ...]) -> str:
+    return release_id_of(registry.target, {one.blob.ref.kind: one.blob.ref.version for one in made})
+
+
+def _refuse_a_target_in_use(store: ObjectStore, registry: Registry) -> None:
+    ours = [entry for entry in changes(store, registry.target) if entry.action != MOVE_IN]
+    if ours:
+        raise RefusedError(
+            f"{registry.target}: our own releases were live already ({ours[0].action} at {ours[0].at}): history moves "
+            "in before anything is shipped; use another store"
+        )

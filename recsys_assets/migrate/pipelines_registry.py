@@ -1,0 +1,181 @@
+"""The registry of recsys-pipelines, read: what it published, as bytes in our form, their versions proven."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from hashlib import sha256
+from typing import Final, TypeVar
+
+import msgspec
+
+from recsys_assets.artifact_format import Blob
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, NotFoundError
+from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
+from recsys_assets.ingest.sources.drop_folder import named_file, read_whole
+from recsys_assets.ingest.sources.places import find_place, list_places, place_below
+from recsys_assets.release.documents import Input
+from recsys_assets.serving.served import prove
+
+MAX_BYTES: Final = 256_000_000
+_BUILD: Final = b',"build":'
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of its configuration that decide what an artifact holds."""
+
+    min_cooc_support: int = 1
+    max_neighbors_per_item: int = 50
+    max_items_per_artifact: int = 1000
+    max_items_per_session: int = 200
+    max_items_per_user: int = 500
+
+
+class PipelinesConfig(msgspec.Struct, frozen=True):
+    """What we need of its JSON configuration; all other keys are its own business."""
+
+    registry_dir: str = ".out/registry"
+    canonical_dir: str = ".out/canonical"
+    object_store_dir: str = ".out/objectstore"
+    limits: Limits = Limits()
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """One of its records: a version, and where its blob lies."""
+
+    version: str = msgspec.field(name="Version")
+    uri: str = msgspec.field(name="URI")
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    current: Mapping[str, str]
+
+
+_Document = TypeVar("_Document", _Record, _Manifest)
+
+
+class _Window(msgspec.Struct, frozen=True):
+    start: str
+    end: str
+
+
+class _Build(msgspec.Struct, frozen=True):
+    built_at: str = ""
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """What an artifact says of itself."""
+
+    window: _Window
+    build: _Build = _Build()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One artifact that it published: our bytes of it, the days it is made of, when it was built, and its file."""
+
+    blob: Blob
+    first: date
+    last: date
+    built_at: str
+    rows: int | None
+    of_users: bool  # whether its rows are told by the ids of users
+    source: Input
+
+
+def read_config(place: str | None) -> PipelinesConfig:
+    """Return its configuration from a file or s3:// object, or its defaults where none is named."""
+    if place is None:
+        return PipelinesConfig()
+    try:
+        return msgspec.json.decode(_bytes_of(place), type=PipelinesConfig)
+    except (InputError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{place} is no configuration of recsys-pipelines: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Its registry of one target, below the folder or s3:// prefix that its relative paths count from."""
+
+    folder: str
+    config: PipelinesConfig
+    target: Target
+
+    def published(self) -> Iterator[Published]:
+        """Yield every artifact of which it has a record; `InputError` or `CorruptObjectError` names what is broken."""
+        records = self._below(self.config.registry_dir, "records", self.target.tenant, self.target.surface)
+        found = [place for place in list_places(records) if place.endswith(".json")]
+        if not found:
+            raise NotFoundError(f"no record below {records}: name the folder that holds {self.config.registry_dir}")
+        for place in found:
+            yield self._read(place.split("/")[-2], _decode(place, _Record))
+
+    def current(self) -> dict[str, str]:
+        """Return version by kind of what it serves, by the names of the blobs; nothing if it serves nothing."""
+        target = self.target
+        place = self._below(self.config.registry_dir, "current", target.tenant, target.surface, "manifest.json")
+        if find_place(place) is None:
+            return {}
+        named = _decode(place, _Manifest).current
+        return {kind: uri.rpartition("/")[2].removesuffix(".json") for kind, uri in named.items()}
+
+    def canonical_template(self) -> str:
+        """Return where its canonical days lie, which are JSON lines of the form that raw events have here."""
+        return self._below(self.config.canonical_dir) + "/{tenant}/{surface}/exposures/{day}.jsonl"
+
+    def _below(self, *parts: str) -> str:
+        return place_below(self.folder, *parts)
+
+    def _read(self, kind: str, record: _Record) -> Published:
+        name = self._place(kind, record)
+        data = _bytes_of(name)
+        envelope = _envelope(data, name)
+        ours = _in_our_form(data, envelope.window.end, record.version)
+        served = prove(self.target, kind, record.version, ours, name=name)
+        ref = ArtifactRef(kind, record.version, len(ours), sha256(ours).hexdigest())
+        return Published(
+            Blob(ref, ours),
+            parse_rfc3339(envelope.window.start).date(),
+            parse_rfc3339(envelope.window.end).date() - timedelta(days=1),
+            envelope.build.built_at,
+            len(served.rows) if served.rows is not None else None,
+            served.rows is not None and served.rows.form.key == "user_id",
+            Input(name=name, digest=sha256(data).hexdigest(), size=len(data)),
+        )
+
+    def _place(self, kind: str, record: _Record) -> str:
+        """Return where a blob lies; a file that was moved along with its store is looked for there."""
+        if not record.uri.startswith("file://"):
+            return record.uri
+        path = record.uri.removeprefix("file://")
+        if find_place(path) is not None:
+            return path
+        name = path.rpartition("/")[2]
+        return self._below(self.config.object_store_dir, self.target.tenant, self.target.surface, kind, name)
+
+
+def _bytes_of(place: str) -> bytes:
+    return read_whole(named_file(place), max_bytes=MAX_BYTES, key="artifact")[0]
+
+
+def _decode(place: str, form: type[_Document]) -> _Document:
+    try:
+        return msgspec.json.decode(_bytes_of(place), type=form)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"{place} is no document of recsys-pipelines: {error}; restore it, or remove it") from error
+
+
+def _envelope(data: bytes, name: str) -> _Envelope:
+    try:
+        return msgspec.json.decode(data, type=_Envelope)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptObjectError(f"{name} is no artifact of recsys-pipelines: {error}; restore it") from error
+
+
+def _in_our_form(data: bytes, built_at: str, version: str) -> bytes:
+    """Return the content without the space between its tokens, and with a `build` that its version decides."""
+    compact = b"".join(_TOKEN.findall(data))
+    content = compact[: compact.rfind(_BUILD)]
+    tail = f'"built_at":"{built_at}","version":"{version}","source_hash":"{version}"'
+    return content + _BUILD + b"{" + tail.encode() + b"}}"

@@ -1,0 +1,104 @@
+"""What Prometheus is told of a target: age of its data, how the last attempt ended, gates, rows, bytes, seconds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.evidence import GateReport, Verdict
+from recsys_assets.identity import parse_rfc3339
+from recsys_assets.observability.exposition import Sample
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.journal import DONE, HELD, REFUSED, UNCHANGED
+from recsys_assets.release.layout import canonical_gates_key, staged_gates_key
+from recsys_assets.release.releases import find_release
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.status import TargetStatus, status
+
+OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run of a target ended, when, and after how many seconds."""
+
+    success: bool
+    at: datetime
+    seconds: float
+
+
+def measure_target(
+    store: ObjectStore, settings: Settings, row: TargetSettings, *, day: date | None, now: datetime
+) -> Iterator[Sample]:
+    """Yield what the store says of a target, and what the gates said of `day`, the newest that was built.
+
+    What is unknown has no sample: a target that never shipped has no age. Ages are instants, so that they go on
+    growing when nobody measures.
+    """
+    (found,) = status(store, [row.target], now=now)
+    sample = partial(Sample, labels=_labels(row))
+    yield sample("recsys_build_measured_timestamp_seconds", value=now.timestamp())
+    yield sample("recsys_build_max_age_seconds", value=settings.freshness_for(row).max_age_hours * 3600)
+    yield sample("recsys_build_held", value=found.hold is not None)
+    yield sample("recsys_build_problems", value=len(found.problems))
+    if found.data_through is not None:
+        yield sample("recsys_build_data_through_timestamp_seconds", value=_end(found.data_through).timestamp())
+    if found.updated_at is not None:
+        yield sample("recsys_build_swapped_timestamp_seconds", value=found.updated_at.timestamp())
+    yield from _last_attempt(row, found)
+    yield from _live_artifacts(store, row, found)
+    if day is not None:
+        yield from _verdicts(store, settings, row, day)
+
+
+def measure_run(row: TargetSettings, run: RunEnd) -> Iterator[Sample]:
+    """Yield how a target's last run ended."""
+    labels = _labels(row)
+    yield Sample("recsys_build_run_success", labels, run.success)
+    yield Sample("recsys_build_run_seconds", labels, run.seconds)
+    yield Sample("recsys_build_run_timestamp_seconds", labels, run.at.timestamp())
+
+
+def _last_attempt(row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
+    if found.last is None:
+        return
+    ended = found.last.outcome if found.last.outcome in OUTCOMES else "other"
+    at = parse_rfc3339(found.last.at).timestamp()
+    yield Sample("recsys_build_last_attempt_timestamp_seconds", _labels(row), at)
+    for outcome in OUTCOMES:
+        yield Sample("recsys_build_last_attempt", {**_labels(row), "outcome": outcome}, outcome == ended)
+
+
+def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
+    try:
+        release = find_release(store, row.target, found.release) if found.release else None
+    except CorruptObjectError:
+        return  # counted among the problems
+    for member in release.members if release else ():
+        labels = {**_labels(row), "kind": member.ref.kind}
+        yield Sample("recsys_build_artifact_bytes", labels, member.size)
+        rows = member.facts.get("rows")
+        if isinstance(rows, int):
+            yield Sample("recsys_build_artifact_rows", labels, rows)
+
+
+def _verdicts(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> Iterator[Sample]:
+    keys = {"canonical": canonical_gates_key(row.target, day)}
+    keys |= {kind: staged_gates_key(row.target, day, kind) for kind in settings.kinds_for(row)}
+    for subject, key in keys.items():
+        report = find_document(store, key, GateReport)
+        for verdict in Verdict if report else ():
+            labels = {**_labels(row), "subject": subject, "verdict": verdict.value}
+            count = sum(finding.verdict is verdict for finding in report.findings) if report else 0
+            yield Sample("recsys_build_gates", labels, count)
+
+
+def _labels(row: TargetSettings) -> Mapping[str, str]:
+    return {"tenant": row.tenant, "surface": row.surface}
+
+
+def _end(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)

@@ -1,0 +1,227 @@
+"""Artifact stage: a window of days, or the catalog, to one immutable blob, its reference and its gate report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from importlib.metadata import version
+
+import polars as pl
+
+from recsys_assets.encoding.embeddings import Vectors
+from recsys_assets.encoding.rows import Rows
+from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
+from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
+from recsys_assets.gates.drift_distance import Baseline, Drift, item_strengths, measure_drift
+from recsys_assets.gates.policy import Policy, artifact_policy
+from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+from recsys_assets.kinds.contracts import check_content
+from recsys_assets.kinds.registry import KINDS, read_params
+from recsys_assets.pipeline.build import make_artifact
+from recsys_assets.pipeline.build_spec import Order
+from recsys_assets.pipeline.stored_artifact import Making, read_content, read_staged
+from recsys_assets.pipeline.user_key import fact_of_key
+from recsys_assets.release.document_encoding import encode as encode_document
+from recsys_assets.release.document_encoding import find_document, read_document
+from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
+from recsys_assets.release.layout import (
+    canonical_record_key,
+    staged_gates_key,
+    staged_key,
+)
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.sharding import index_kind
+from recsys_assets.storage.store import ObjectStore
+
+CATALOG_KIND = "content_sim"
+
+
+def compare_with_live(
+    store: ObjectStore, target: Target, rows: Rows | Vectors, *, kind: str, top_items: int
+) -> Drift | NoBaseline:
+    """Return how far `rows` lie from the live artifact of their kind, or why there is nothing to compare with.
+
+    A live release that is damaged is told, not raised: what would mend it may be the very artifact under judgement.
+    """
+    try:
+        live = live_baseline(store, target, kind)
+    except (CorruptObjectError, NotFoundError) as error:
+        return NoBaseline(fault=str(error))
+    return NoBaseline() if live is None else measure_drift(rows, live, top_items=top_items)
+
+
+def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | None:
+    """Return the live rows of a kind, or None if nothing of it is live.
+
+    The catalog is that of the live `content_sim`; without one, the items of the rows themselves. Raises
+    `NotFoundError` or `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
+    """
+    current = read_current(store, target)
+    if current is None or not {kind, index_kind(kind)} & current.versions.keys():
+        return None
+    refs = read_release(store, target, current.release_id).artifacts
+    rows = _rows(store, target, refs, kind)
+    known = rows if kind == CATALOG_KIND or CATALOG_KIND not in refs else _rows(store, target, refs, CATALOG_KIND)
+    return Baseline(current.release_id, rows, _items(known))
+
+
+def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], kind: str) -> Rows | Vectors:
+    return read_content(store, target, refs[kind], KINDS[kind].shape)[1]
+
+
+def _items(rows: Rows | Vectors) -> pl.Series:
+    return item_strengths(rows)["item_id"]
+
+
+PREVIEW_ROWS = 10
+LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactBuilt:
+    """One artifact as it was staged, its first rows, and whether its blob stood already."""
+
+    staged: StagedArtifact
+    preview: pl.DataFrame
+    reused: bool
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        staged = self.staged
+        size = sum(ref.size for ref in staged.refs)
+        window = f"{staged.window_first} to {staged.window_last}"
+        return {"version": staged.ref.version, "bytes": size, "window": window, "reused": self.reused, **staged.facts}
+
+
+def build_artifact(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    kind_name: str,
+    day: date,
+    *,
+    run_id: str,
+    room: EngineRoom | None = None,
+) -> ArtifactBuilt:
+    """Build one kind for the window that ends with `day`; equal content is the same blob, written once.
+
+    `room` opens the engines that the configuration may name. Raises `InputError` when the day itself has no canonical
+    events, `LimitExceededError` before work that cannot fit, and what `make_artifact` raises.
+    """
+    kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
+    window = Window.ending(day, days=params.window_days)
+    record = _require_day(store, row.target, day)
+    made = make_artifact(store, settings, Order(row, kind, params, window), room)
+    staged = StagedArtifact(
+        ref=made.kept.ref,
+        window_first=window.first.isoformat(),
+        window_last=window.last.isoformat(),
+        inputs=made.inputs,
+        facts=_facts(made, window) | ({} if kind.from_catalog else fact_of_key(record)),
+        build=build_info(settings, run_id),
+        shards=made.kept.shards,
+    )
+    store.put(staged_key(row.target, day, kind.name), encode_document(staged))
+    preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
+    return ArtifactBuilt(staged, preview, made.kept.reused)
+
+
+def judge_artifact(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind_name: str, day: date
+) -> GateReport:
+    """Read the stored blob back, judge it, keep the report beside the staged reference, and return it."""
+    kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
+    staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
+    window = Window.ending(day, days=params.window_days)
+    envelope, rows = read_staged(store, row.target, staged, kind.shape)
+    policy = artifact_policy(settings, row, kind.name, params)
+    facts = ArtifactFacts(
+        version=staged.ref.version,
+        size=max(ref.size for ref in staged.refs),
+        rows=len(rows),
+        envelope={
+            "kind": envelope.kind,
+            "tenant": envelope.tenant,
+            "surface": envelope.surface,
+            "segment": envelope.segment,
+            "window_start": envelope.window_start,
+            "window_end": envelope.window_end,
+        },
+        expected_window={"window_start": rfc3339(window.start), "window_end": rfc3339(window.end)},
+        days=int(staged.facts.get("days") or 0),
+        left_out_share=float(staged.facts.get("left_out_share") or 0.0),
+        contract=check_content(rows, params),
+        drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
+    )
+    report = judge_artifact_rows(facts, policy)
+    store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))
+    return report
+
+
+def build_info(settings: Settings, run_id: str) -> Build:
+    """Say what built something: the run, the configuration's hash, the package and the libraries that matter."""
+    return Build(
+        run_id=run_id,
+        config=settings.digest,
+        code=_installed("recsys-assets"),
+        libraries={name: _installed(name) for name in LIBRARIES},
+    )
+
+
+@cache
+def _installed(distribution: str) -> str:
+    """Return a package's version, looked up once in a process: each look reads and parses a file."""
+    return version(distribution)
+
+
+def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
+    """Return the first `limit` members of an artifact as people read them."""
+    if isinstance(rows, Vectors):
+        return rows.frame(limit // len(rows.tables))
+    lists = min(len(rows.offsets) - 1, limit)
+    stop = int(min(rows.offsets[lists], limit)) if rows.shape.key is None else int(rows.offsets[lists])
+    first = replace(
+        rows,
+        keys=rows.keys[:lists],
+        offsets=rows.offsets[: lists + 1].clip(max=stop),
+        members=rows.members[:stop],
+        values=rows.values[:stop],
+    )
+    return first.frame().head(limit)
+
+
+def _drift(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, *, rows: Rows | Vectors, policy: Policy
+) -> Drift | NoBaseline:
+    """Return how far the rows lie from live; nothing is read if no gate asks."""
+    if not policy.gates.keys() & DRIFT_RULES.keys():
+        return NoBaseline()
+    top_items = settings.gates_for(row).drift.of_kind(kind).top_items
+    return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)
+
+
+def _require_day(store: ObjectStore, target: Target, day: date) -> CanonicalRecord:
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    if record is None:
+        raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")
+    return record
+
+
+def _facts(made: Making, window: Window) -> dict[str, Scalar]:
+    left = made.left_out
+    facts: dict[str, Scalar] = {"rows": made.lists, **made.numbers}
+    if made.events is not None:
+        facts["events"] = made.events
+    facts["days"] = len(window.days) - len(made.missing)
+    if made.missing:
+        facts["missing_days"] = ", ".join(day.isoformat() for day in made.missing)
+    if left.what:
+        facts |= {f"left_out_{left.what}": left.groups, "left_out_events": left.events, "left_out_share": left.share}
+    return facts

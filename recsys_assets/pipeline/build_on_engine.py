@@ -1,0 +1,112 @@
+"""Building of one artifact on an engine: its inputs laid out in files, its rows encoded as a kernel's are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+
+from recsys_assets.encoding.codec import encode_pieces
+from recsys_assets.engines.building import answer_on_engine, scan_source
+from recsys_assets.engines.content_sim import encode_tags
+from recsys_assets.engines.definitions import find_definition
+from recsys_assets.engines.engine import Engine
+from recsys_assets.engines.output import attempt
+from recsys_assets.engines.parts import write_file
+from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.errors import InputError
+from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.registry import Kind
+from recsys_assets.pipeline.build_spec import Order, named
+from recsys_assets.pipeline.canonical import read_day
+from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
+from recsys_assets.pipeline.stored_artifact import Making, keep_artifact
+from recsys_assets.release.documents import Input
+from recsys_assets.release.layout import canonical_key
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import Listed, ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSource:
+    """Files for an engine, oldest day first, of how many events, what they were made from, and the days not there."""
+
+    files: tuple[str, ...]
+    events: int | None
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...] = ()
+    in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])  # keys, as they were proven
+
+    def check_unchanged(self, store: ObjectStore) -> None:
+        """Raise `InputError` if a day that was read where it is stored was written anew meanwhile."""
+        changed = [key for key, found in self.in_place.items() if store.stat(key) != found]
+        if changed:
+            raise InputError(f"{', '.join(changed)} changed while an engine read it: build the artifact again")
+
+
+def offer_source(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    kind: Kind,
+    window: Window,
+    *,
+    engine: Engine,
+    folder: str,
+) -> EngineSource:
+    """Return what a kind's definition reads, laid out for an engine; copies go to the attempt's `folder`.
+
+    Raises `CorruptObjectError` if the bytes of a day are not those of its record, and what `find_days` raises.
+    """
+    if kind.from_catalog:
+        return _tags(settings, row, folder)
+    days = find_days(store, settings, row.target, window)
+    offer = _in_place if engine.in_place else _copied
+    return offer(store, row.target, days, engine, folder)
+
+
+def _in_place(store: ObjectStore, target: Target, days: WindowDays, engine: Engine, _folder: str) -> EngineSource:
+    """Name the days where they are; the engine hashes them, so that no byte of them comes here."""
+    keys = {canonical_key(target, day): record.digest for day, record in sorted(days.records.items())}
+    seen = {key: store.stat(key) for key in keys}
+    engine.verify({f"{store.root_uri}/{key}": digest for key, digest in keys.items()})
+    files = tuple(f"{store.root_uri}/{key}" for key in keys)
+    return EngineSource(files, days.events, days.inputs, days.missing, seen)
+
+
+def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engine, folder: str) -> EngineSource:
+    """Copy one day after the other, each proven: what the engine reads cannot change under it."""
+    files: list[str] = []
+    for day, record in sorted(days.records.items()):
+        files.append(f"{folder}/{day}.parquet")
+        write_file(files[-1], read_day(store, target, day, record))
+    return EngineSource(tuple(files), days.events, days.inputs, days.missing)
+
+
+def _tags(settings: Settings, row: TargetSettings, folder: str) -> EngineSource:
+    """Write the catalog's tags, read and cleaned here: a catalog is small, and texts are ours to read."""
+    rows, catalog = load_catalog(settings, row)
+    file = f"{folder}/tags.parquet"
+    write_file(file, encode_tags(rows))
+    return EngineSource((file,), None, (catalog,))
+
+
+def make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom, name: str) -> Making:
+    """Return the artifact as the engine called `name` made it, once it has proven itself.
+
+    It writes below a folder that is gone afterwards. Raises what `EngineRoom.open` raises, `ConfigurationError` if the
+    kind with these parameters has no definition, and `InputError` if a day that it read was written anew meanwhile.
+    """
+    row, kind, params, window = order
+    find_definition(kind.name, params)
+    opened = room.open(name, kind)
+    engine = opened.engine
+    with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
+        source = offer_source(store, settings, row, kind, window, engine=engine, folder=folder)
+        scanned = scan_source(engine, kind, source.files)
+        answer = answer_on_engine(engine, kind, params, scanned, folder=folder)
+        kept = keep_artifact(store, order, partial(encode_pieces, answer, kind.row_shape, **named(order)), answer)
+        source.check_unchanged(store)
+    left_out, told = answer.told()
+    numbers = {"engine": engine.name, **told}
+    return Making(kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing)

@@ -1,0 +1,32 @@
+"""Values of one artifact build: the specification of what to build, and what came of it."""
+
+from typing import NamedTuple, TypedDict
+
+from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.registry import Kind
+from recsys_assets.settings.target import TargetSettings
+
+
+class Order(NamedTuple):
+    """What is to be made, for whom, of which days."""
+
+    row: TargetSettings
+    kind: Kind
+    params: KindParams
+    window: Window
+
+
+class Named(TypedDict):
+    """What every object of an artifact is encoded with."""
+
+    kind: str
+    target: Target
+    window: Window
+    max_bytes: int
+
+
+def named(order: Order) -> Named:
+    """Return what every object of an artifact is encoded with."""
+    row, kind, params, window = order
+    return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}

@@ -1,0 +1,256 @@
+"""Canonical stage: a target's parts of a day to one Parquet object, its record and its gate report.
+
+A run judges a day and then builds up to four kinds of it: so it is decoded once, not five times. Days are known by
+their digest, and equal digests are equal bytes: what is kept never differs from what the store would give.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from recsys_assets.errors import (
+    ConflictError,
+    CorruptObjectError,
+    InputError,
+    LimitExceededError,
+    NoInputError,
+    NotFoundError,
+)
+from recsys_assets.events.canonicalize import canonicalize
+from recsys_assets.events.contract import check_events
+from recsys_assets.events.events import Events
+from recsys_assets.events.parquet import decode_events, encode_events
+from recsys_assets.events.part_file import decode_part
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
+from recsys_assets.gates.policy import canonical_policy
+from recsys_assets.identity import Target, Window
+from recsys_assets.ingest.part import Part
+from recsys_assets.kinds.registry import KINDS, read_params
+from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
+from recsys_assets.release.document_encoding import encode, find_document, read_document
+from recsys_assets.release.documents import CanonicalRecord, Input
+from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+MAX_BYTES = 256_000_000  # a larger day is read again each time: its memory is needed for the work itself
+
+
+@dataclass(slots=True)
+class RecentDay:
+    """At most one day, of at most `max_bytes`, in the columns that kernels read."""
+
+    max_bytes: int = MAX_BYTES
+    _kept: tuple[str, Events] | None = None
+
+    def keep(self, digest: str, events: Events) -> None:
+        """Keep a day in place of the one before, if it is small enough."""
+        read = events.only({column for kind in KINDS.values() for column in kind.event_columns})
+        self._kept = (digest, read) if read.size <= self.max_bytes else None
+
+    def find(self, digest: str, columns: Iterable[str]) -> Events | None:
+        """Return these columns of the day with this digest, if it is the one that is kept."""
+        if self._kept is None or self._kept[0] != digest or not self._kept[1].holds(columns):
+            return None
+        return self._kept[1].only(columns)
+
+    def forget(self) -> None:
+        """Let go of what is kept: its memory is needed for another day."""
+        self._kept = None
+
+
+MAX_PART_BYTES = 4_000_000_000
+PREVIEW_ROWS = 10
+_RECENT = RecentDay()
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalDayBuilt:
+    """One canonical day as it stands in the store, and its first rows."""
+
+    record: CanonicalRecord
+    preview: pl.DataFrame
+    late: Mapping[str, int]
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        record = self.record
+        return {
+            "rows": record.rows,
+            "bytes": record.size,
+            "events": record.events,
+            "duplicates": record.duplicates,
+            "bad": record.bad,
+            "late_days": ", ".join(f"{day}: {count}" for day, count in self.late.items()) or None,
+        }
+
+
+def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> CanonicalDayBuilt:
+    """Write the day's distinct events of one target in canonical order; the same input changes nothing.
+
+    Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
+    before anything is loaded.
+    """
+    _RECENT.forget()
+    raw = read_document(store, raw_record_key(day), RawRecord)
+    share = _share(raw, row.target)
+    _check_input(raw, share, settings, row.target)
+    gap = settings.raw.session_gap_minutes
+    events, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
+    data = encode_events(events)
+    record = CanonicalRecord(
+        digest=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        rows=counts.rows,
+        events=counts.events,
+        duplicates=counts.duplicates,
+        bad=share.bad,
+        rejects=share.rejects,
+        inputs=tuple(Input(name=f.name, digest=f.digest, size=f.size) for f in raw.files if f.name in share.files),
+        user_key=raw.user_key,
+    )
+    if not _stands(store, row.target, day, record):
+        store.put(canonical_key(row.target, day), data)
+        store.put(canonical_record_key(row.target, day), encode(record))
+    preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
+    return CanonicalDayBuilt(record, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
+
+
+def judge_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> GateReport:
+    """Read the stored day back, judge it, keep the report beside it, and return it."""
+    record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
+    events = _read(store, row.target, day, record)
+    _RECENT.keep(record.digest, events)
+    facts = CanonicalFacts(
+        digest=record.digest,
+        rows=len(events.codes),
+        events=record.events,
+        bad=record.bad,
+        duplicates=record.duplicates,
+        rejects=record.rejects,
+        contract=check_events(events, day=day),
+    )
+    report = judge_canonical_day(facts, canonical_policy(settings, row))
+    store.put(canonical_gates_key(row.target, day), encode(report))
+    return report
+
+
+def read_events(
+    store: ObjectStore,
+    target: Target,
+    day: date,
+    record: CanonicalRecord,
+    *,
+    columns: tuple[str, ...] | None = None,
+) -> Events:
+    """Return a canonical day, or some of its columns, if the stored bytes are those of its record.
+
+    Columns of the day that this process judged last are at hand, and nothing is read.
+    """
+    found = None if columns is None else _RECENT.find(record.digest, columns)
+    return found or _read(store, target, day, record, columns)
+
+
+def _read(
+    store: ObjectStore, target: Target, day: date, record: CanonicalRecord, columns: tuple[str, ...] | None = None
+) -> Events:
+    return decode_events(read_day(store, target, day, record), columns)
+
+
+def read_day(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bytes:
+    """Return the stored bytes of a canonical day if they are those of its record, else raise `CorruptObjectError`."""
+    key = canonical_key(target, day)
+    data = store.get(key, max_bytes=record.size).data
+    if hashlib.sha256(data).hexdigest() != record.digest:
+        raise CorruptObjectError(f"{key} is not what its record says, or is being rebuilt: build the day again")
+    return data
+
+
+def _share(raw: RawRecord, target: Target) -> RawTargetRecord:
+    for share in raw.targets:
+        if (share.tenant, share.surface) == (target.tenant, target.surface):
+            return share
+    raise InputError(f"{raw.day} was read before {target} was configured: run raw of this day again")
+
+
+def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, target: Target) -> None:
+    """Raise the named outcome if the day has nothing to build for this target, or cannot be trusted."""
+    files = [file for file in raw.files if file.name in share.files]
+    unreadable = [f"{file.name}: {file.error}" for file in files if file.error]
+    if unreadable:
+        raise InputError(f"{target} {raw.day}: unreadable input: " + "; ".join(unreadable))
+    if not files:
+        raise NoInputError(f"{target} {raw.day}: no file is named for this target", outcome="no_input")
+    if not any(file.lines for file in files):
+        raise NoInputError(f"{target} {raw.day}: its files are empty", outcome="empty_input")
+    if not share.events and share.bad:
+        raise InputError(f"{target} {raw.day}: all {share.bad} lines are bad: see quarantine/{raw.day}/")
+    if not share.events:
+        raise NoInputError(f"{target} {raw.day}: no event of this target in its files", outcome="no_events")
+    limit = settings.limits.max_events
+    if share.events > limit:
+        raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
+
+
+def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterator[Part]:
+    for part in share.parts:
+        data = _bytes_of(store, part)
+        if data is None:
+            _tell_changed(store, raw)
+            raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
+        yield decode_part(data)
+
+
+def _bytes_of(store: ObjectStore, part: Input) -> bytes | None:
+    try:
+        data = store.get(part.name, max_bytes=MAX_PART_BYTES).data
+    except NotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == part.digest else None
+
+
+def _tell_changed(store: ObjectStore, raw: RawRecord) -> None:
+    """Raise `ConflictError` if the day's files were read anew since its record was: reading that one again cures it."""
+    if find_document(store, raw_record_key(date.fromisoformat(raw.day)), RawRecord) != raw:
+        raise ConflictError(f"the raw files of {raw.day} changed and were read anew meanwhile: build the day again")
+
+
+def _stands(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bool:
+    """Tell whether exactly this day is stored already, bytes included."""
+    try:
+        stored = read_document(store, canonical_record_key(target, day), CanonicalRecord)
+        found = store.get(canonical_key(target, day), max_bytes=record.size).data
+    except (NotFoundError, CorruptObjectError):
+        return False
+    return stored == record and hashlib.sha256(found).hexdigest() == record.digest
+
+
+def judge_earlier_days_again(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> list[date]:
+    """Judge, by today's limits and on their stored bytes, the days before `day` in its windows; return which.
+
+    Only days that were judged by other limits: nobody should have to run the check of 27 days after changing one. A
+    day that was never judged stays so, and `day` itself is judged by its own check.
+    """
+    windows = [
+        Window.ending(day, days=read_params(settings, row, kind).window_days) for kind in settings.artifacts.kinds
+    ]
+    earlier = sorted({one for window in windows for one in window.days if one < day})
+    policy = canonical_policy(settings, row).digest
+    changed = [one for one in earlier if _judged_by_other_limits(store, row, one, policy)]
+    for one in changed:
+        judge_canonical(store, settings, row, one)
+    return changed
+
+
+def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, policy: str) -> bool:
+    try:
+        report = find_document(store, canonical_gates_key(row.target, day), GateReport)
+    except CorruptObjectError:
+        return False  # the candidate names it
+    return report is not None and report.policy != policy

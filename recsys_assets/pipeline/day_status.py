@@ -1,0 +1,44 @@
+"""Whether a day of a target is done: built of the raw files that are there, gated by the limits that hold, recorded."""
+
+from datetime import date
+
+from recsys_assets.errors import CorruptObjectError, RefusedError
+from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.pipeline.overrides import as_recorded
+from recsys_assets.pipeline.ship import requirements
+from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
+from recsys_assets.release.candidate import read_candidate
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import canonical_record_key
+from recsys_assets.release.pointer import release_id_of
+from recsys_assets.release.releases import find_release
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+
+def stands(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> bool:
+    """Tell whether building this day of a target again could change nothing, but for what code has changed since.
+
+    Its raw files are compared by content, its gates by the bytes and the limits that they judged; a day without files,
+    and one that a gate refused, does not stand.
+    """
+    try:
+        record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)
+        if record is None or _raw(settings, row, day) != _read(record):
+            return False
+        required = as_recorded(store, settings, row, day, requirements(settings, row))
+        candidate = read_candidate(store, row.target, day, kinds=settings.kinds_for(row), requirements=required)
+        return find_release(store, row.target, release_id_of(row.target, candidate.versions)) is not None
+    except (RefusedError, CorruptObjectError):
+        return False
+
+
+def _raw(settings: Settings, row: TargetSettings, day: date) -> set[tuple[str, str]]:
+    files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
+    return {(file.name, file.digest()) for file in files} | mark_of_key(configured_key(settings))
+
+
+def _read(record: CanonicalRecord) -> set[tuple[str, str]]:
+    return {(used.name, used.digest) for used in record.inputs} | mark_of_record(record)

@@ -1,0 +1,185 @@
+"""Import: a file that another team built for a day becomes an immutable blob, its reference, and its gates' word."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from recsys_assets.artifact_format import Blob
+from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, import_policy, judge_imported
+from recsys_assets.identity import ArtifactRef
+from recsys_assets.imports.content import Content
+from recsys_assets.imports.inspecting import inspect
+from recsys_assets.ingest.sources.drop_folder import find_dropped, read_whole
+from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
+from recsys_assets.pipeline.stored_artifact import keep_blob
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.document_encoding import encode, find_document, read_document
+from recsys_assets.release.documents import Input, StagedArtifact
+from recsys_assets.release.layout import staged_gates_key, staged_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release
+from recsys_assets.settings.imports import ImportSettings
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from recsys_assets.ingest.sources.parquet import Seekable
+
+FIELDS = "fields"  # the fact that holds what a file was found to hold, as JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One file, read and looked into: what it will be called, its bytes, what it holds, and where it came from."""
+
+    blob: Blob
+    content: Content
+    source: Input
+
+
+def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> Received:
+    """Return a file that is what its format says.
+
+    Raises `InputError` (not of the format, changed meanwhile), `LimitExceededError` before anything is too large.
+    """
+    data, digest = read_whole(place, max_bytes=rules.max_bytes, key=f"imports.{kind}")
+    if not data:
+        raise InputError(f"{place.name} is empty: drop a file that holds something")
+    content = inspect(data, rules.format, name=place.name, max_unpacked_bytes=rules.max_unpacked_bytes)
+    sha256 = hashlib.sha256(data).hexdigest()
+    ref = ArtifactRef(kind, f"{sha256}.{rules.form}", len(data), sha256)
+    return Received(Blob(ref, data), content, Input(name=place.name, digest=digest, size=len(data)))
+
+
+def register(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    received: Received,
+    *,
+    day: date,
+    dropped_on: date,
+    run_id: str,
+) -> ArtifactBuilt:
+    """Keep a file as the artifact of its kind and `day`; equal bytes are the same blob, written once."""
+    ref = received.blob.ref
+    reused = keep_blob(store, row.target, received.blob)
+    staged = StagedArtifact(
+        ref=ref,
+        window_first=dropped_on.isoformat(),
+        window_last=day.isoformat(),
+        inputs=(received.source,),
+        facts=_facts(received.content, settings.imports[ref.kind]),
+        build=build_info(settings, run_id),
+    )
+    store.put(staged_key(row.target, day, ref.kind), encode(staged))
+    return ArtifactBuilt(staged, _preview(received.content), reused)
+
+
+def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
+    """Return what is registered of a kind for a day, or None if nothing is that can be read."""
+    try:
+        staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
+    except CorruptObjectError:
+        return None  # written anew by the import that asks
+    return None if staged is None else staged.ref
+
+
+def import_day(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, day: date, *, run_id: str
+) -> ArtifactBuilt:
+    """Register the day's file of a kind, or the newest older one that `max_age_days` allows.
+
+    A day without a file keeps what was imported for it by hand. Raises `InputError` if there is nothing to import.
+    """
+    rules = find_rules(settings, row, kind)
+    for back in range(rules.max_age_days + 1):
+        dropped_on = day - timedelta(days=back)
+        place = find_dropped(settings, row, dropped_on, template=rules.path, key=f"imports.{kind}.path")
+        if place is not None:
+            received = receive(place, rules, kind=kind)
+            return register(store, settings, row, received, day=day, dropped_on=dropped_on, run_id=run_id)
+        staged = find_document(store, staged_key(row.target, dropped_on, kind), StagedArtifact)
+        if staged is not None and staged.window_first == dropped_on.isoformat():
+            staged = msgspec.structs.replace(staged, window_last=day.isoformat())
+            store.put(staged_key(row.target, day, kind), encode(staged))
+            return ArtifactBuilt(staged, _preview(_content(staged.facts)), reused=True)
+    allowed = f", nor of the {rules.max_age_days} days before" if rules.max_age_days else ""
+    raise InputError(
+        f"{row.target}: no file of {kind} for {day}{allowed}: drop one at {rules.path}, or raise "
+        f"imports.{kind}.max_age_days if an older one may stand in"
+    )
+
+
+def judge_received(
+    store: ObjectStore, settings: Settings, row: TargetSettings, received: Received, *, age_days: int = 0
+) -> GateReport:
+    """Return what the gates say of a file that is not registered yet; nothing is written."""
+    ref = received.blob.ref
+    return _judge(store, settings, row, ref, content=received.content, age_days=age_days)
+
+
+def judge_import(store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, day: date) -> GateReport:
+    """Read the stored file back, judge it, keep the report beside the staged reference, and return it."""
+    rules = find_rules(settings, row, kind)
+    staged = read_document(store, staged_key(row.target, day, kind), StagedArtifact)
+    data = read_blob(store, row.target, staged.ref)
+    content = inspect(data, rules.format, name=staged.inputs[0].name, max_unpacked_bytes=rules.max_unpacked_bytes)
+    age = (day - date.fromisoformat(staged.window_first)).days
+    report = _judge(store, settings, row, staged.ref, content=content, age_days=age)
+    store.put(staged_gates_key(row.target, day, kind), encode(report))
+    return report
+
+
+def _judge(
+    store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef, *, content: Content, age_days: int
+) -> GateReport:
+    previous = _previous(store, row, ref.kind)
+    facts = ImportFacts(ref.kind, ref.version, ref.size, content, age_days, previous)
+    return judge_imported(facts, import_policy(settings, row, ref.kind), settings.imports[ref.kind])
+
+
+def _previous(store: ObjectStore, row: TargetSettings, kind: str) -> Previous | None:
+    """Return what the live artifact of a kind held; a live release that is damaged is told, not raised."""
+    current = read_current(store, row.target)
+    if current is None or kind not in current.versions:
+        return None
+    try:
+        members = read_release(store, row.target, current.release_id).members
+        (facts,) = [member.facts for member in members if member.ref.kind == kind]
+        content = _content(facts)
+    except (NotFoundError, CorruptObjectError) as error:
+        return Previous(current.release_id, {}, None, fault=str(error))
+    return Previous(current.release_id, content.fields, content.rows)
+
+
+def _facts(content: Content, rules: ImportSettings) -> dict[str, Scalar]:
+    fields = msgspec.json.encode(content.fields, order="deterministic").decode()
+    return {"rows": content.rows, "format": rules.format.value, "content_type": rules.content_type, FIELDS: fields}
+
+
+def _content(facts: Mapping[str, Scalar]) -> Content:
+    told = msgspec.convert(facts, _Told)
+    return Content(msgspec.json.decode(told.fields, type=dict[str, str]), told.rows)
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What a release keeps of an imported file, among other facts."""
+
+    fields: str = "{}"
+    rows: int | None = None
+
+
+def _preview(content: Content) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"field": list(content.fields), "type": list(content.fields.values())},
+        schema={"field": pl.String, "type": pl.String},
+    )

@@ -1,0 +1,239 @@
+"""Raw: a day's files, read once, to parts per target and quarantine in the store, and the record that names them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from msgspec import UNSET
+
+from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
+from recsys_assets.events.erase_users import erase_from_part
+from recsys_assets.events.part_file import SUFFIX, encode_part
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target
+from recsys_assets.ingest.counts import FileRecord, RawReport, TargetReport
+from recsys_assets.ingest.parse import parse_day
+from recsys_assets.ingest.part import Part, rename_users
+from recsys_assets.ingest.pseudonyms import UserKey
+from recsys_assets.ingest.quarantine import Reject, encode_rejects
+from recsys_assets.ingest.reference import Reading
+from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.source import FoundInput
+from recsys_assets.pipeline.records import RawFileRecord, RawRecord, RawTargetRecord
+from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
+from recsys_assets.release.document_encoding import encode, read_document
+from recsys_assets.release.documents import Input
+from recsys_assets.release.forgotten_users import Forgotten, read_forgotten
+from recsys_assets.release.layout import quarantine_prefix, raw_prefix, raw_record_key
+from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.store import ObjectStore
+
+_HOW = {"columns", "constants", "assume_utc", "nested", "tenants", "session_gap_minutes"}
+QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
+
+
+@dataclass(frozen=True, slots=True)
+class RawDay:
+    """A day's raw record, and whether it stood already for exactly these files."""
+
+    record: RawRecord
+    reused: bool
+
+    @property
+    def digest(self) -> str:
+        """What tells this day's input from another: the files' hashes, and the key of users where there is one."""
+        inputs = [f"{file.digest} {file.name}\n" for file in self.record.files]
+        marks = [f"{mark} {name}\n" for name, mark in mark_of_record(self.record)]
+        return hashlib.sha256("".join([*inputs, *marks]).encode()).hexdigest()
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        return {
+            "files": len(self.record.files),
+            "bytes": sum(file.size for file in self.record.files),
+            "lines": sum(file.lines for file in self.record.files),
+            "events": sum(target.events for target in self.record.targets),
+            "rejects": self.record.rejects,
+            "foreign": sum(self.record.foreign.values()),
+            "unknown_fields": ", ".join(self.record.unknown_fields) or None,
+        }
+
+    @property
+    def target_rows(self) -> list[tuple[Scalar, ...]]:
+        """Target, its files, events, bad lines and late events, of each target."""
+        return [
+            (f"{t.tenant}/{t.surface}", len(t.files), t.events, t.bad, sum(t.late.values()))
+            for t in self.record.targets
+        ]
+
+    @property
+    def file_rows(self) -> list[tuple[Scalar, ...]]:
+        """Name, bytes, lines, hash and fault of each file."""
+        return [(f.name, f.size, f.lines, f.digest, f.error) for f in self.record.files]
+
+    @property
+    def reject_rows(self) -> list[tuple[Scalar, ...]]:
+        """Refused lines by target and reason."""
+        shares = [(f"{t.tenant}/{t.surface}", t.rejects) for t in self.record.targets]
+        return [(name, reason, count) for name, rejects in shares for reason, count in sorted(rejects.items())]
+
+
+def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
+    """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
+
+    Where `raw.user_key` is set, ids of users are hashed before anything is written, and nothing of a refused line is
+    told but where it stands. Raises `NoInputError` (no_input) when there is no file: nothing that stands in the store
+    is touched; `ConfigurationError`, before anything is read, when the key is not there.
+    """
+    key = configured_key(settings)
+    files = find_inputs(settings, day)
+    if not files:
+        pattern = settings.raw.exposures.replace("{day}", day.isoformat())
+        raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
+    known = _known(store, day)
+    if known is not None and _is_of(known, settings, key) and _unchanged(store, known, files):
+        return RawDay(known, reused=True)
+    keeper = _Keeper(store, day, read_forgotten(store), key)
+    report = parse_day(
+        files,
+        day=day,
+        targets=[row.target for row in settings.targets],
+        keep_part=keeper.keep_part,
+        keep_rejects=keeper.keep_rejects,
+        reading=Reading(needs_session=settings.raw.session_gap_minutes is None, tells_values=key is None),
+    )
+    keeper.flush()
+    record = _record(report, keeper, template=_template(settings))
+    before = _known(store, day)  # once more: a run beside this one may have read the same day meanwhile
+    store.put(raw_record_key(day), encode(record))
+    _sweep(store, before, record)
+    return RawDay(record, reused=False)
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Writes what parsing hands on, and remembers where."""
+
+    store: ObjectStore
+    day: date
+    forgotten: Mapping[tuple[str, str], Forgotten]
+    user_key: UserKey | None
+    parts: dict[Target, list[Input]] = field(default_factory=dict[Target, list[Input]])
+    quarantine: list[Input] = field(default_factory=list[Input])
+    _waiting: bytearray = field(default_factory=bytearray)
+
+    def keep_part(self, target: Target, part: Part) -> None:
+        gone = self.forgotten.get((target.tenant, target.surface))
+        if gone:
+            part = erase_from_part(part, lambda user: gone.hides(user, self.day))  # by the id that was sent
+        if self.user_key:
+            part = rename_users(part, self.user_key.hash)
+        kept = self.parts.setdefault(target, [])
+        kept.append(self._put(raw_prefix(self.day, target), len(kept), SUFFIX, encode_part(part)))
+
+    def keep_rejects(self, rejects: Sequence[Reject]) -> None:
+        self._waiting += encode_rejects(rejects)
+        if len(self._waiting) >= QUARANTINE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            kept, data = self.quarantine, bytes(self._waiting)
+            kept.append(self._put(quarantine_prefix(self.day), len(kept), ".jsonl", data))
+            self._waiting.clear()
+
+    def _put(self, prefix: str, number: int, suffix: str, data: bytes) -> Input:
+        """Write an object by number and content: runs that read a file before and after it changed write apart."""
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"{prefix}{number:04d}-{digest[:16]}{suffix}"
+        self.store.put(key, data)
+        return Input(name=key, digest=digest, size=len(data))
+
+
+def _known(store: ObjectStore, day: date) -> RawRecord | None:
+    """Return the record that stands; an unreadable one is none."""
+    try:
+        return read_document(store, raw_record_key(day), RawRecord)
+    except (NotFoundError, CorruptObjectError):
+        return None
+
+
+def _is_of(record: RawRecord, settings: Settings, key: UserKey | None) -> bool:
+    """Tell whether a record was made for these targets and this template, under this key."""
+    targets = {(target.tenant, target.surface) for target in record.targets}
+    same = targets == {(row.tenant, row.surface) for row in settings.targets}
+    return same and record.template == _template(settings) and mark_of_record(record) == mark_of_key(key)
+
+
+def _template(settings: Settings) -> str:
+    """Return where raw events are looked for, and how they are read if that is set: both decide what is found."""
+    how = settings.raw.model_dump(include=_HOW, exclude_defaults=True)
+    exposures = settings.raw.exposures
+    return f"{exposures} {json.dumps(how, sort_keys=True)}" if how else exposures
+
+
+def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput]) -> bool:
+    """Tell whether the files are, by content, those of the record, and its parts still stand."""
+    if any(file.error for file in record.files):
+        return False
+    if [file.name for file in files] != [file.name for file in record.files]:
+        return False
+    parts = (part for target in record.targets for part in target.parts)
+    if any(not _stands(store, part) for part in parts):
+        return False
+    return all(now.digest() == before.digest for now, before in zip(files, record.files, strict=True))
+
+
+def _stands(store: ObjectStore, part: Input) -> bool:
+    """Tell whether a part is there in its size, and of the form that is read now."""
+    found = store.stat(part.name)
+    return found is not None and found.size == part.size and part.name.endswith(SUFFIX)
+
+
+def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:
+    return RawRecord(
+        day=report.day.isoformat(),
+        template=template,
+        files=tuple(_file(file) for file in report.files),
+        targets=tuple(_target(found, tuple(keeper.parts.get(found.target, ()))) for found in report.targets.values()),
+        quarantine=tuple(keeper.quarantine),
+        unknown_fields=dict(report.unknown_fields),
+        foreign=dict(report.foreign),
+        rejects=report.rejects,
+        rejects_kept=report.rejects_kept,
+        user_key=keeper.user_key.id if keeper.user_key else UNSET,
+    )
+
+
+def _file(file: FileRecord) -> RawFileRecord:
+    return RawFileRecord(name=file.name, digest=file.digest, size=file.size, lines=file.lines, error=file.error)
+
+
+def _target(found: TargetReport, parts: tuple[Input, ...]) -> RawTargetRecord:
+    return RawTargetRecord(
+        tenant=found.target.tenant,
+        surface=found.target.surface,
+        files=tuple(file.name for file in found.files),
+        parts=parts,
+        events=found.events,
+        bad=found.bad,
+        rejects={reason.value: count for reason, count in found.rejects.items()},
+        late=dict(found.late),
+    )
+
+
+def _sweep(store: ObjectStore, before: RawRecord | None, now: RawRecord) -> None:
+    """Delete the objects that the record before named and this one does not."""
+    if before is None:
+        return
+    kept = {item.name for item in _objects(now)}
+    for item in _objects(before):
+        if item.name not in kept:
+            store.delete(item.name)
+
+
+def _objects(record: RawRecord) -> list[Input]:
+    return [*record.quarantine, *(part for target in record.targets for part in target.parts)]

@@ -1,0 +1,46 @@
+"""The record of a day's raw files: what was read, what came of it per target, and where the parts lie."""
+
+from collections.abc import Mapping
+
+from msgspec import UNSET, UnsetType
+
+from recsys_assets.release.documents import FORMAT, Input, Record
+
+
+class RawFileRecord(Record, frozen=True):
+    """One raw file as it was read; `error` tells why it could not be read to its end."""
+
+    name: str
+    digest: str
+    size: int
+    lines: int
+    error: str | None = None
+
+
+class RawTargetRecord(Record, frozen=True):
+    """One target's share of a day: its parts in the store, and its counts."""
+
+    tenant: str
+    surface: str
+    files: tuple[str, ...]
+    parts: tuple[Input, ...]
+    events: int
+    bad: int
+    rejects: Mapping[str, int]
+    late: Mapping[str, int]
+
+
+class RawRecord(Record, frozen=True):
+    """One day of raw files, for all targets that were configured when it was read."""
+
+    day: str
+    template: str
+    files: tuple[RawFileRecord, ...]
+    targets: tuple[RawTargetRecord, ...]
+    quarantine: tuple[Input, ...]
+    unknown_fields: Mapping[str, int]
+    foreign: Mapping[str, int]
+    rejects: int
+    rejects_kept: int
+    user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
+    v: int = FORMAT

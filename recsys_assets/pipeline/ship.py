@@ -1,0 +1,113 @@
+"""Ship: a day's staged artifacts of one target, proven against the configured gates, become what is live."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from recsys_assets.evidence import Scalar
+from recsys_assets.gates.imported import import_policy
+from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
+from recsys_assets.kinds.registry import read_params
+from recsys_assets.pipeline.artifact import build_info
+from recsys_assets.pipeline.candidate_gates import judge_whole, whole_policies
+from recsys_assets.pipeline.canonical import judge_earlier_days_again
+from recsys_assets.pipeline.overrides import as_recorded
+from recsys_assets.pipeline.overrides import override as overridden
+from recsys_assets.release.candidate import Requirement
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.publish import Outcome, publish
+from recsys_assets.release.releases import release_numbers
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+COMMAND = "by command"  # in place of the id of a run, where somebody ships by hand
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedDay:
+    """How a day's publish ended, as the manifest asset shows it."""
+
+    outcome: Outcome
+
+    @property
+    def release_id(self) -> str:
+        """The release that the day makes, live or not."""
+        return self.outcome.release.id
+
+    @property
+    def numbers(self) -> Mapping[str, Scalar]:
+        """What people watch over days."""
+        release = self.outcome.release
+        return {
+            "outcome": self.outcome.how.value,
+            "told": self.outcome.told,
+            "release": release.id,
+            "live": self.outcome.live,
+            "journal": self.outcome.entry.sequence if self.outcome.entry else None,
+            "data_through": release.data_through,
+            **release_numbers(release),
+        }
+
+    @property
+    def artifact_rows(self) -> list[tuple[Scalar, ...]]:
+        """Kind, version and bytes of each artifact."""
+        return [(m.ref.kind, m.ref.version, m.size) for m in self.outcome.release.members]
+
+
+def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    day: date,
+    *,
+    by: Actor,
+    now: Callable[[], datetime],
+    allow_older: bool = False,
+    dry_run: bool = False,
+    override: Collection[str] = (),
+) -> ShippedDay:
+    """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
+
+    With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
+    `override` do not count, which the release's record and the journal tell with the reason; nor do those that were
+    overridden when this very release shipped before.
+
+    Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
+    required gate has not passed on the very bytes stored.
+    """
+    if not dry_run:
+        judge_earlier_days_again(store, settings, row, day)
+        judge_whole(store, settings, row, day, only_missing=True)
+    required = as_recorded(store, settings, row, day, requirements(settings, row))
+    outcome = publish(
+        store,
+        row.target,
+        day,
+        kinds=settings.kinds_for(row),
+        requirements=overridden(required, override, reason=by.reason),
+        build=build_info(settings, by.run_id or COMMAND),
+        by=by,
+        now=now,
+        allow_older=allow_older,
+        dry_run=dry_run,
+    )
+    return ShippedDay(outcome)
+
+
+def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requirement]:
+    """Return, by subject, the gates that must have passed and the policy by which."""
+    policies = [canonical_policy(settings, row)]
+    whole = whole_policies(settings, row)
+    policies += [
+        artifact_policy(settings, row, kind, read_params(settings, row, kind)) for kind in settings.artifacts.kinds
+    ]
+    policies += [import_policy(settings, row, kind) for kind in settings.imports_for(row)]
+    return {
+        **{policy.subject: _requirement(policy) for policy in policies},
+        **{policy.subject: replace(_requirement(policy), whole=True) for policy in whole},
+    }
+
+
+def _requirement(policy: Policy) -> Requirement:
+    return Requirement(policy.digest, frozenset(policy.gates))

@@ -1,0 +1,163 @@
+"""Inputs of a kernel: a day's events, a longer window from its days' tallies, or the rows of the catalog."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from recsys_assets.catalog.catalog import read_catalog
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
+from recsys_assets.events.events import Events
+from recsys_assets.identity import Target, Window
+from recsys_assets.ingest.sources.finding import open_stream
+from recsys_assets.kinds.content_sim import rows_of_surface
+from recsys_assets.kinds.decay import with_ages
+from recsys_assets.kinds.registry import Kind
+from recsys_assets.kinds.tallies import (
+    MAX_TALLY_BYTES,
+    decode_tally,
+    encode_tally,
+    merge_tallies,
+    tally_address,
+    tally_day,
+)
+from recsys_assets.pipeline.canonical import read_events
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import CanonicalRecord, Input
+from recsys_assets.release.layout import canonical_key, canonical_record_key, tally_key, tally_prefix
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+
+def read_tallies(
+    store: ObjectStore, target: Target, kind: Kind, records: Mapping[date, CanonicalRecord]
+) -> list[Events]:
+    """Return the tally of each day, oldest first: as stored, or made of the day's events and stored for tomorrow.
+
+    A tally is found by the digest of its canonical day, its columns and the code that made it, so one of other events
+    or of older code is never read; a damaged one is made again. What the kind stored for the same days under another
+    address, or for days that have left the window, is deleted: nothing else ever needs it.
+    """
+    keys = {day: _key(target, kind, day, record) for day, record in records.items()}
+    tallies = [_tally(store, target, kind, day, records[day], key=key) for day, key in sorted(keys.items())]
+    _sweep(store, target, kind, keys)
+    return tallies
+
+
+def _key(target: Target, kind: Kind, day: date, record: CanonicalRecord) -> str:
+    return tally_key(target, kind.name, day, tally_address(record.digest, kind.event_columns))
+
+
+def _tally(store: ObjectStore, target: Target, kind: Kind, day: date, record: CanonicalRecord, *, key: str) -> Events:
+    try:
+        return decode_tally(store.get(key, max_bytes=MAX_TALLY_BYTES).data)
+    except (NotFoundError, CorruptObjectError):
+        tally = tally_day(read_events(store, target, day, record, columns=kind.event_columns), kind.event_columns)
+    store.put(key, encode_tally(tally))
+    return tally
+
+
+def _sweep(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, str]) -> None:
+    """Delete what this window shows to be of no use; days after it belong to windows that were built before."""
+    prefix, last, kept = tally_prefix(target, kind.name), max(keys), set(keys.values())
+    for item in store.list(prefix):
+        if item.key not in kept and item.key < f"{prefix}{last}/~":
+            store.delete(item.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a kernel reads, of how many events, what it was made from, and which days of the window are missing."""
+
+    read: Events | pl.DataFrame
+    events: int | None
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDays:
+    """The canonical days of a window that stand, oldest first, and how many events they hold together."""
+
+    records: Mapping[date, CanonicalRecord]
+    inputs: tuple[Input, ...]
+    missing: tuple[date, ...]
+
+    @property
+    def events(self) -> int:
+        """Events of all days."""
+        return sum(record.rows for record in self.records.values())
+
+
+def read_source(
+    store: ObjectStore, settings: Settings, row: TargetSettings, kind: Kind, window: Window, *, aged: bool = False
+) -> Source:
+    """Return what `kind` is built from for this window; `aged` adds how many days before the window's last each is.
+
+    Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
+    that cannot fit, `ConfigurationError` for a kind of the catalog without one.
+    """
+    if kind.from_catalog:
+        rows, catalog = load_catalog(settings, row)
+        return Source(rows, None, (catalog,))
+    return _events(store, settings, row.target, window, kind, aged=aged)
+
+
+def _events(
+    store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind, *, aged: bool
+) -> Source:
+    """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
+    days = find_days(store, settings, target, window)
+    records = days.records
+    if window.first == window.last:
+        read = read_events(store, target, window.last, records[window.last], columns=kind.event_columns)
+    else:
+        tallies = read_tallies(store, target, kind, records)
+        ages = [(window.last - day).days for day in sorted(records)]
+        read = merge_tallies(with_ages(tallies, ages) if aged else tallies)
+    return Source(read, days.events, days.inputs, days.missing)
+
+
+def find_days(store: ObjectStore, settings: Settings, target: Target, window: Window) -> WindowDays:
+    """Return which days of a window have canonical events; nothing of them is loaded.
+
+    Raises `InputError` if none has, or some under another `raw.user_key` than the last, `LimitExceededError` if they
+    are more than `limits.max_events` allows.
+    """
+    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
+    records = {day: record for day, record in found.items() if record is not None}
+    inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
+    days = WindowDays(records, inputs, tuple(day for day in window.days if day not in records))
+    limit = settings.limits.max_events
+    if days.events > limit:
+        raise LimitExceededError(
+            f"{target}: {days.events:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
+        )
+    if not records:
+        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
+    _refuse_mixed_keys(target, records)
+    return days
+
+
+def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) -> None:
+    """Raise `InputError` if users of some days are hashed otherwise than those of the last: none would be the same."""
+    last = max(records)
+    others = [day for day, record in sorted(records.items()) if record.user_key != records[last].user_key]
+    if others:
+        raise InputError(
+            f"{target}: users of {', '.join(map(str, others))} are hashed by another key, or not at all, than those of "
+            f"{last}: build these days again (recsys-assets run --start {others[0]} --end {last})"
+        )
+
+
+def load_catalog(settings: Settings, row: TargetSettings) -> tuple[pl.DataFrame, Input]:
+    """Return the catalog's rows of the target's surface, and what was read; `ConfigurationError` if none is named."""
+    if settings.raw.catalog is None:
+        raise ConfigurationError(
+            "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
+        )
+    catalog = read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream)
+    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
+    return rows_of_surface(catalog.rows, row.surface), named

@@ -1,0 +1,90 @@
+"""Compiles what is compiled, so that the first day after an installation need not: a tiny day through every stage.
+
+    python -m recsys_assets.pipeline.warm_up
+
+Compiled code is kept beside the sources; a later call finds it there and takes a second or two.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from recsys_assets.gates.drift_distance import Baseline, measure_drift
+from recsys_assets.identity import Target
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.stored_artifact import read_rows
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import StagedArtifact
+from recsys_assets.release.layout import staged_key
+from recsys_assets.settings.reading import parse_settings
+from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.storage.store import ObjectStore
+
+DAYS = (date(2026, 1, 1), date(2026, 1, 2))
+CONFIG = """
+[raw]
+exposures = "{day}.jsonl"
+catalog = "catalog.jsonl"
+[[targets]]
+tenant = "warm"
+surface = "up"
+"""
+
+
+def warm_up() -> None:
+    """Build and judge days of six events in a folder that is gone afterwards, with windows of one and of two days."""
+    with TemporaryDirectory() as folder:
+        base = Path(folder)
+        for day in DAYS:
+            (base / f"{day}.jsonl").write_text(_events(day), encoding="utf-8")
+        (base / "catalog.jsonl").write_text('{"item_id":"i0","tags":["t"]}\n', encoding="utf-8")
+        for days in (1, 2):
+            build_days(parse_settings((_windows(days) + CONFIG).encode(), name="warm-up", base=base), DAYS)
+
+
+def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore | None = None) -> None:
+    """Build and judge every stage of these days, and of the last one every kind; in memory if no store is given."""
+    store, row = store or MemoryStore(), settings.targets[0]
+    for day in days:
+        build_raw(store, settings, day)
+        build_canonical(store, settings, row, day)
+        judge_canonical(store, settings, row, day)
+    for kind in settings.artifacts.kinds:
+        build_artifact(store, settings, row, kind, days[-1], run_id="warm-up")
+        judge_artifact(store, settings, row, kind, days[-1])
+        _measure_drift(store, row.target, kind, days[-1])
+
+
+def _measure_drift(store: ObjectStore, target: Target, kind: str, day: date) -> None:
+    """Hold an artifact against itself, as its gates hold it against the live one when there is one."""
+    ref = read_document(store, staged_key(target, day, kind), StagedArtifact).ref
+    rows = read_rows(store, target, ref, KINDS[kind].row_shape)[1]
+    measure_drift(rows, Baseline("", rows, rows.member_ids), top_items=1)
+
+
+def _events(day: date) -> str:
+    lines: list[str] = []
+    for place in range(6):
+        event = {"v": 1, "ts": f"{day}T08:00:0{place}Z", "tenant": "warm", "surface": "up", "rank": place}
+        ids = {"session_id": f"s{place % 2}", "user_id": f"u{place % 2}", "item_id": f"i{place % 3}", "event": "click"}
+        lines.append(json.dumps(event | ids, separators=(",", ":")))
+    return "\n".join([*lines, "{"]) + "\n"
+
+
+def _windows(days: int) -> str:
+    """Return the windows of all kinds; in the longer one, days weigh by their age and pairs have a score."""
+    other = (
+        {"popularity": "half_life_days = 1\n", "cooc": 'half_life_days = 1\nscore = "jaccard"\n'} if days > 1 else {}
+    )
+    kinds = ("popularity", "cooc", "implicit", "session_seq")
+    return "".join(f"[artifacts.{kind}]\nwindow_days = {days}\n{other.get(kind, '')}" for kind in kinds)
+
+
+if __name__ == "__main__":
+    warm_up()

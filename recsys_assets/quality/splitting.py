@@ -1,0 +1,23 @@
+"""A day cut in two by time: what was known before an instant, and what is held out from it on."""
+
+from datetime import datetime
+
+import polars as pl
+
+from recsys_assets.events.events import ID_COLUMNS, Events
+
+
+def cut_day(events: Events, *, held_out: float) -> datetime:
+    """Return the instant from which on about the share `held_out` of a day's events lies; `events` holds `ts`."""
+    instants = events.codes["ts"]
+    last = len(instants) - 1
+    return instants[min(round(len(instants) * (1 - held_out)), last)]
+
+
+def before(events: Events, instant: datetime) -> Events:
+    """Return the events before an instant, without `ts`; ids that only later events have are gone too."""
+    codes = events.codes.filter(pl.col("ts") < instant).drop("ts")
+    names = [name for name in ID_COLUMNS if name in codes.columns]
+    ids = {name: events.ids[name].gather(codes[name].drop_nulls().unique().sort()) for name in names}
+    dense = [(pl.col(name).rank("dense") - 1).cast(pl.UInt32) for name in names]
+    return Events(codes.with_columns(dense), ids)

@@ -1,0 +1,248 @@
+"""A release candidate: what a day staged, read back from the store and proven against the gates it must have passed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property
+
+from msgspec import UNSET, UnsetType
+
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
+from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.release.document_encoding import find_document, read_document
+from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
+from recsys_assets.release.layout import (
+    canonical_gates_key,
+    canonical_key,
+    canonical_record_key,
+    staged_gates_key,
+    staged_key,
+)
+from recsys_assets.release.pointer import release_id_of
+from recsys_assets.storage.store import ObjectStore
+
+CANONICAL = "canonical"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a subject's report must hold to prove it: these gates, judged by this policy."""
+
+    policy: str
+    gates: frozenset[str]
+    overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gates whose refusal does not count, and why
+    whole: bool = False  # the subject is the candidate: its report names the release's id
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Artifacts of one day that were proven to have passed every required gate, each and as a whole."""
+
+    day: date
+    members: tuple[Member, ...]
+    canonical: tuple[CanonicalDay, ...]
+    gates: tuple[GateReport, ...] = ()  # of the candidate as a whole: what only all artifacts together can show
+
+    @property
+    def refs(self) -> tuple[ArtifactRef, ...]:
+        """Every object of the candidate: its blobs, its indexes, and their shards."""
+        return tuple(ref for member in self.members for ref in member.refs)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by kind: what names a release."""
+        return {member.ref.kind: member.ref.version for member in self.members}
+
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """Every refusal that was overridden, as "subject: gate"."""
+        return tuple(
+            f"{report.subject}: {finding.gate}"
+            for report in (*(one.gates for one in self.canonical), *(one.gates for one in self.members), *self.gates)
+            for finding in report.findings
+            if OVERRIDDEN in finding.params
+        )
+
+
+def read_candidate(
+    store: ObjectStore,
+    target: Target,
+    day: date,
+    *,
+    kinds: Sequence[str],
+    requirements: Mapping[str, Requirement],
+) -> Candidate:
+    """Return the day's artifacts with their evidence, complete against `requirements` (by kind, and "canonical").
+
+    A subject whose requirement is `whole` needs a report of these very artifacts together.
+
+    Raises `RefusedError` naming every subject and gate that is missing, refused, of other bytes or of other limits.
+    """
+    unnamed = sorted({*kinds, CANONICAL} - set(requirements))
+    if unnamed or not kinds:
+        raise ConfigurationError(
+            f"{target}: no gates are required of {unnamed or 'any kind'}: nothing proves a release"
+        )
+    reading = _Reading(store, target, day, requirements)
+    built = [reading.members(kind) for kind in kinds]
+    members = [member for of_kind in built for member in of_kind]
+    canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
+    whole = sorted(subject for subject, one in requirements.items() if one.whole) if all(built) else []
+    gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
+    if reading.faults:
+        raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults))
+    return Candidate(day, tuple(members), tuple(canonical), tuple(gates))
+
+
+@dataclass
+class _Reading:
+    """One pass over what a day staged, which notes every fault instead of stopping at the first."""
+
+    store: ObjectStore
+    target: Target
+    day: date
+    requirements: Mapping[str, Requirement]
+    faults: list[str] = field(default_factory=list[str])
+    days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were made from
+
+    @cached_property
+    def records(self) -> "_Records":
+        """The canonical records, each read once however many kinds use its day."""
+        return _Records(self.store, self.target)
+
+    def members(self, kind: str) -> tuple[Member, ...]:
+        """Return what the pointer will name of one kind, each with the evidence, or note why there is none."""
+        try:
+            staged = read_document(self.store, staged_key(self.target, self.day, kind), StagedArtifact)
+            window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
+        except NotFoundError:
+            self.faults.append(f"{kind}: was not built for this day: build it")
+            return ()
+        except (CorruptObjectError, ConfigurationError, ValueError) as error:
+            self.faults.append(f"{kind}: {error}")
+            return ()
+        if staged.kind != kind or window.last != self.day:
+            self.faults.append(f"{kind}: staged is {staged.ref.kind} of {window.last}: build it again")
+            return ()
+        self._check_inputs(kind, staged, window)
+        report = self._report(staged_gates_key(self.target, self.day, kind), kind, (kind, staged.ref.version))
+        return () if report is None else _members_of(staged, report)
+
+    def canonical(self, day: date) -> CanonicalDay | None:
+        """Return one canonical day with its evidence, or note why it proves nothing."""
+        record = self.records.of(day)
+        if not isinstance(record, CanonicalRecord):
+            return None  # noted where the artifact that names it was read
+        report = self._report(canonical_gates_key(self.target, day), f"{CANONICAL} {day}", (CANONICAL, record.digest))
+        if report is None:
+            return None
+        return CanonicalDay(day=day.isoformat(), digest=record.digest, inputs=record.inputs, gates=report)
+
+    def whole(self, subject: str, members: Sequence[Member]) -> GateReport | None:
+        """Return what gates said of these very artifacts together, or note why that proves nothing."""
+        release_id = release_id_of(self.target, {member.ref.kind: member.ref.version for member in members})
+        return self._report(staged_gates_key(self.target, self.day, subject), subject, (subject, release_id))
+
+    def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:
+        """Note every day of the window whose events are not the ones that the artifact was made from."""
+        used = {item.name: item.digest for item in staged.inputs}
+        keys = {day: canonical_key(self.target, day) for day in window.days}
+        if not used.keys() & set(keys.values()):
+            return  # made from the catalog
+        for day, key in keys.items():
+            record = self.records.of(day)
+            if isinstance(record, str):
+                self.faults.append(f"{kind}: {record}")
+            elif key not in used and record is not None:
+                self.faults.append(f"{kind}: {CANONICAL} {day} came after it was built: build it again")
+            elif key in used and (record is None or record.digest != used[key]):
+                self.faults.append(f"{kind}: {CANONICAL} {day} was rebuilt since it was made from it: build it again")
+            elif key in used:
+                self.days.add(day)
+
+    def _report(self, key: str, subject: str, judged: tuple[str, str]) -> GateReport | None:
+        """Return the report at `key` if it proves (subject, version) `judged`; else note why not, by gate."""
+        requirement = self.requirements[judged[0]]
+        try:
+            report = read_document(self.store, key, GateReport)
+        except NotFoundError:
+            gates = ", ".join(sorted(requirement.gates))
+            self.faults.append(f"{subject}: gates {gates} did not run, or crashed: run the check")
+            return None
+        except CorruptObjectError as error:
+            self.faults.append(f"{subject}: {error}")
+            return None
+        report = _without_overridden(report, requirement.overridden)
+        faults = _shortcomings(report, requirement, judged)
+        self.faults.extend(f"{subject}: {fault}" for fault in faults)
+        return None if faults else report
+
+
+@dataclass(slots=True)
+class _Records:
+    store: ObjectStore
+    target: Target
+    read: dict[date, CanonicalRecord | str | None] = field(default_factory=dict[date, CanonicalRecord | str | None])
+
+    def of(self, day: date) -> CanonicalRecord | str | None:
+        """Return a day's record, None if there is none, or what is wrong with it."""
+        if day not in self.read:
+            try:
+                self.read[day] = find_document(self.store, canonical_record_key(self.target, day), CanonicalRecord)
+            except CorruptObjectError as error:
+                self.read[day] = str(error)
+        return self.read[day]
+
+
+def _members_of(staged: StagedArtifact, report: GateReport) -> tuple[Member, ...]:
+    """Return what a staged artifact adds to a release: itself, or its index and, where it is built, its single object.
+
+    The report is of the index, whose bytes name every shard and the single object by their hashes.
+    """
+    shards = staged.shards if isinstance(staged.shards, UnsetType) else staged.shards.refs
+    return tuple(
+        Member(
+            ref=ref,
+            window_first=staged.window_first,
+            window_last=staged.window_last,
+            inputs=staged.inputs,
+            facts=staged.facts,
+            gates=report,
+            build=staged.build,
+            shards=shards if ref == staged.ref else UNSET,
+        )
+        for ref in staged.named
+    )
+
+
+def _without_overridden(report: GateReport, overridden: Mapping[str, str]) -> GateReport:
+    """Return the report with each refusal that somebody answers for as an advice, which says why it does not count."""
+
+    def answered(finding: Finding) -> Finding:
+        if finding.ok or finding.gate not in overridden:
+            return finding
+        reason = overridden[finding.gate]
+        return replace(
+            finding,
+            verdict=Verdict.ADVISED,
+            params={**finding.params, OVERRIDDEN: reason},
+            message=f"overridden ({reason}): {finding.message}",
+        )
+
+    return replace(report, findings=tuple(answered(finding) for finding in report.findings))
+
+
+def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[str, str]) -> list[str]:
+    """Return why a report does not prove what it should, one sentence per gate; nothing if it does."""
+    subject, version = judged
+    if report.subject != subject or report.version != version:
+        return [f"its gates judged {report.subject} {report.version[:12]}, not {version[:12]}: run the check"]
+    if report.policy != requirement.policy:
+        return ["its gates judged by other limits than the configuration's: run the check"]
+    missing = sorted(requirement.gates - {finding.gate for finding in report.findings})
+    faults = [f"gate {gate} did not run, or crashed: run the check" for gate in missing]
+    faults += report.refused_because
+    if not faults and not report.passed:
+        faults = ["its report holds no finding, which proves nothing: run the check"]
+    return faults

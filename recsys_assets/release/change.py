@@ -1,0 +1,214 @@
+"""The one way in which a pointer changes: read, judge, look at the blobs, swap, and tell, until one attempt holds."""
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from secrets import token_hex
+
+from recsys_assets.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    RefusedError,
+    StoreUnavailableError,
+)
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import ArtifactRef, Target, rfc3339
+from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.document_encoding import create_document, find_document
+from recsys_assets.release.documents import Intent, JournalEntry, Sweep
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.journal import DONE, Actor, Clock, append, changed, entry_of
+from recsys_assets.release.layout import intent_key, sweep_key
+from recsys_assets.release.pointer import Current, make_pointer, read_current, swap_pointer
+from recsys_assets.release.recovery import Told, recover
+from recsys_assets.release.trash import rescue
+from recsys_assets.storage.store import ObjectStore
+
+MAX_ATTEMPTS = 10
+_TELLING_ATTEMPTS = 3
+_LONGEST_PAUSE = 0.5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The judgement that the pointer may go to these versions; `refs` are the blobs that must be there when it does."""
+
+    versions: Mapping[str, str]
+    refs: tuple[ArtifactRef, ...] = ()
+    told: str = ""
+    details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """The judgement that the pointer stays, and why."""
+
+    outcome: str
+    told: str
+    details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+
+
+Judge = Callable[[Current | None, Told], Move | Stay]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to which pointer, by whom, and by which clock."""
+
+    store: ObjectStore
+    target: Target
+    action: str
+    by: Actor
+    now: Clock
+    intent: str | None = None  # the announcement of this change, while it is under way
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A swap that got no answer: what it was judged on, and what it was to do."""
+
+    before: Current | None
+    move: Move
+    told: Told
+
+
+def change_pointer(change: Change, judge: Judge) -> JournalEntry:
+    """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
+
+    Raises what `judge` raises; `ConflictError` when others kept winning; `OutcomeUnknownError` and
+    `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written: the swap
+    stands, and the next command tells it.
+    """
+    sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
+    told: Told | None = None
+    problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
+    for attempt in range(MAX_ATTEMPTS):
+        _pause(attempt)
+        current = read_current(change.store, change.target)
+        if current is not None and current.pointer.updated_at in sent:
+            tried = sent[current.pointer.updated_at]
+            return _tell(change, tried.before, current, tried.move, after=tried.told.last)
+        told = _recover(change, current, since=told)
+        judged = judge(current, told)
+        if isinstance(judged, Stay):
+            return _tell_stay(change, current, judged, told)
+        try:
+            _look(change, judged.refs)
+            swapped = _swap(change, current, judged, told, sent)
+        except (ConflictError, StoreUnavailableError) as error:
+            problem = error
+            continue
+        reach(f"{change.action}.after_swap")
+        return _tell(change, current, swapped, judged, after=told.last)
+    raise problem
+
+
+def _recover(change: Change, current: Current | None, *, since: Told | None) -> Told:
+    store, target = change.store, change.target
+    return recover(store, target, current, by=change.by, now=change.now(), own_intent=change.intent, since=since)
+
+
+@contextmanager
+def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...]) -> Generator[Change]:
+    """Yield the change as announced while it is under way: collection keeps its blobs, a crash keeps its cause.
+
+    When the store stays silent the announcement stays: the change may have won, and nothing of it may be cleaned up.
+    """
+    intent = Intent(
+        id=token_hex(16),
+        action=change.action,
+        release=release_id,
+        at=rfc3339(change.now()),
+        actor=change.by.name,
+        reason=change.by.reason,
+        run_id=change.by.run_id,
+        refs=refs,
+    )
+    key = intent_key(change.target, intent.id)
+    create_document(change.store, key, intent)
+    reach(f"{change.action}.after_intent")
+    try:
+        yield replace(change, intent=intent.id)
+    except StoreUnavailableError:
+        raise
+    except BaseException:
+        with suppress(StoreUnavailableError):
+            change.store.delete(key)
+        raise
+    with suppress(StoreUnavailableError):  # all is done and told: what stays behind only protects, until collection
+        change.store.delete(key)
+
+
+def _pause(attempt: int) -> None:
+    """Wait before every attempt but the first, longer each time and never as long as another writer."""
+    if attempt:
+        time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311 - no secret
+
+
+def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
+    """Look, right before the swap, that every blob is there and that no collection under way may take it.
+
+    A collection writes down what it may take, then swaps the pointer to itself, then deletes. So either we see what it
+    wrote down, or our swap meets its swap and loses: a blob can not go between this look and a swap that wins.
+    """
+    sweep = find_document(change.store, sweep_key(change.target), Sweep)
+    wanted = {(ref.kind, ref.version) for ref in refs}
+    if sweep is not None and wanted & {(taken.kind, taken.version) for taken in sweep.taken}:
+        raise ConflictError(
+            f"{change.target}: the collection of {sweep.at} by {sweep.actor} may take an artifact of this release: "
+            "finish it by `recsys-assets collect --apply`, then run again"
+        )
+    missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))
+    if missing:
+        names = ", ".join(f"{ref.kind} {ref.version[:12]}" for ref in missing)
+        raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
+
+
+def _swap(change: Change, current: Current | None, move: Move, told: Told, sent: dict[str, _Sent]) -> Current:
+    known = [t for t in (told.newest_at, current.updated_at if current else None) if t is not None]
+    pointer = make_pointer(
+        change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
+    )
+    reach(f"{change.action}.before_swap")
+    try:
+        return swap_pointer(change.store, change.target, pointer, expected=current.etag if current else None)
+    except OutcomeUnknownError:
+        sent[pointer.updated_at] = _Sent(current, move, told)
+        raise
+
+
+def _tell(
+    change: Change, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None
+) -> JournalEntry:
+    entry = entry_of(
+        action=change.action,
+        outcome=DONE,
+        by=change.by,
+        now=change.now(),
+        live=before,
+        told=move.told,
+        details={**move.details, "intent": change.intent} if change.intent else move.details,
+    )
+    entry = changed(entry, to=now)
+    for attempt in range(_TELLING_ATTEMPTS):
+        _pause(attempt)
+        with suppress(StoreUnavailableError):  # the swap stands in any case; who comes next tells it as recovered
+            entry = append(change.store, change.target, entry, after=after)
+            break
+    reach(f"{change.action}.after_journal")
+    return entry
+
+
+def _tell_stay(change: Change, current: Current | None, stay: Stay, told: Told) -> JournalEntry:
+    entry = entry_of(
+        action=change.action,
+        outcome=stay.outcome,
+        by=change.by,
+        now=change.now(),
+        live=current,
+        told=stay.told,
+        details=stay.details,
+    )
+    return append(change.store, change.target, entry, after=told.last)

@@ -1,0 +1,106 @@
+"""Where a rollback may go: `previous`, a release id or a time, resolved against the journal, with alternatives."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.documents import Release
+from recsys_assets.release.history import earlier_releases, known_releases, live_at
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.layout import release_prefix
+from recsys_assets.release.pointer import Current
+from recsys_assets.release.releases import find_release, refs_of
+from recsys_assets.storage.store import ObjectStore
+
+PREVIOUS = "previous"
+SHORTEST_ID = 8
+_LOOKED_AT = 50  # releases, in search of alternatives
+_SHOWN = 5
+_ID = re.compile(r"[0-9a-f]{8,64}")
+
+
+def choose_destination(store: ObjectStore, target: Target, live: Current, *, to: str, now: datetime) -> Release:
+    """Return the record of the release that `to` means.
+
+    Raises `RefusedError` with alternatives when there is none, `ConfigurationError` when `to` means nothing, or a time
+    that is yet to come.
+    """
+    if to == PREVIOUS:
+        earlier = earlier_releases(store, target, live.release_id)
+        found = next((release_id for release_id in earlier if not _is_bad(store, target, release_id)), None)
+        return _record(store, target, found, asked="a release before this one that is not marked bad")
+    if _ID.fullmatch(to):
+        return _record(store, target, resolve_id(store, target, to), asked=f"release {to}")
+    try:
+        instant = parse_rfc3339(to)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{to!r} is no destination: expected {PREVIOUS!r}, a release id of {SHORTEST_ID} to 64 hex digits, or a "
+            "time like 2026-01-31T04:00:00Z"
+        ) from error
+    if instant > now:
+        raise ConfigurationError(f"{to} is yet to come (it is {rfc3339(now)}): name a time at which something was live")
+    then = live_at(store, target, instant)
+    if then is not None and then.release_id != live.release_id and _is_bad(store, target, then.release_id):
+        raise RefusedError(
+            f"{target}: what was live at {to}, release {then.release_id[:12]}, is marked bad: name it by its id if you "
+            f"mean it; else: {alternatives(store, target, besides=then.release_id)}"
+        )
+    return _record(store, target, then.release_id if then else None, asked=f"a release that was live at {to}")
+
+
+def resolve_id(store: ObjectStore, target: Target, short: str) -> str | None:
+    """Return the one recorded release whose id begins so, or None; `RefusedError` if there are several."""
+    if len(short) == 64:  # noqa: PLR2004 - a whole SHA-256
+        return short
+    prefix = release_prefix(target)
+    found = [
+        item.key[len(prefix) : -len(".json")] for item in store.list(prefix) if item.key.startswith(prefix + short)
+    ]
+    if len(found) > 1:
+        raise RefusedError(f"{target}: {short} could be any of {', '.join(i[:16] for i in found[:_SHOWN])}: write more")
+    return found[0] if found else None
+
+
+def alternatives(store: ObjectStore, target: Target, *, besides: str) -> str:
+    """Return, in words, the latest releases whose blobs are there and that are not marked bad."""
+    found = (
+        f"{release.id[:12]} (data through {release.data_through})"
+        for release in _usable(store, target)
+        if release.id != besides
+    )
+    return ", ".join(islice(found, _SHOWN)) or "none: build a day again"
+
+
+def _usable(store: ObjectStore, target: Target) -> Iterator[Release]:
+    for release_id in islice(known_releases(store, target), _LOOKED_AT):
+        try:
+            release = find_release(store, target, release_id)
+        except CorruptObjectError:
+            continue  # no alternative; `verify` names it
+        if release is None or _is_bad(store, target, release_id):
+            continue
+        if not missing_blobs(store, target, refs_of(release)):
+            yield release
+
+
+def _is_bad(store: ObjectStore, target: Target, release_id: str) -> bool:
+    return find_label(store, target, Labelled.BAD, release_id) is not None
+
+
+def _record(store: ObjectStore, target: Target, release_id: str | None, *, asked: str) -> Release:
+    """Return the record, or refuse with alternatives; one of another format is refused too, and says so."""
+    cause: CorruptObjectError | None = None
+    try:
+        release = find_release(store, target, release_id) if release_id else None
+    except CorruptObjectError as error:
+        release, cause = None, error
+    if release is not None:
+        return release
+    others = alternatives(store, target, besides=release_id or "")
+    why = f"its record cannot be used: {cause}" if cause else "there is none"
+    raise RefusedError(f"{target}: {asked}: {why}; what can be rolled back to: {others}")

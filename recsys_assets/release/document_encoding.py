@@ -1,0 +1,87 @@
+"""Documents as bytes: written as compact JSON, read back strictly and bounded, in a format that each one names."""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    OutcomeUnknownError,
+)
+from recsys_assets.evidence import GateReport
+from recsys_assets.release.documents import FORMAT, Record
+from recsys_assets.storage.store import ObjectStore
+
+MAX_DOCUMENT_BYTES: Final = 10_000_000
+_TRIES = 3
+
+Document = TypeVar("Document", bound=Record | GateReport)
+
+
+def encode(document: Record | GateReport) -> bytes:
+    """Write a document as compact JSON, the same bytes for equal values."""
+    return msgspec.json.encode(document, order="deterministic")
+
+
+def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
+    """Read a document strictly; `CorruptObjectError` names the object and the first thing wrong in it."""
+    try:
+        document = decoder_of(kind).decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigurationError) as error:
+        raise CorruptObjectError(
+            f"{name} is no {kind.__name__} of format {FORMAT}: {error}; {_remedy(data)}"
+        ) from error
+    found = getattr(document, "v", FORMAT)
+    if found != FORMAT:
+        raise CorruptObjectError(f"{name} has format {found}, this version reads {FORMAT}: {_remedy(data)}")
+    return document
+
+
+def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Document:
+    """Read and decode one document, at most `MAX_DOCUMENT_BYTES`; `NotFoundError` if there is none."""
+    return decode(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, kind, name=key)
+
+
+def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
+    """Read and decode one document, or return None if there is none."""
+    try:
+        return read_document(store, key, kind)
+    except NotFoundError:
+        return None
+
+
+def create_document(store: ObjectStore, key: str, document: Record) -> None:
+    """Write a new document, whatever becomes of a reply: the same bytes there already are this document.
+
+    Raises `ConflictError` if the key holds other bytes, `OutcomeUnknownError` if the store stays silent.
+    """
+    data = encode(document)
+    silence = OutcomeUnknownError(f"{key}: never tried")
+    for _ in range(_TRIES):
+        try:
+            store.create(key, data)
+        except ConflictError:
+            if store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data != data:
+                raise
+        except OutcomeUnknownError as error:
+            silence = error
+            continue
+        return
+    raise silence
+
+
+class _Format(msgspec.Struct):
+    v: int = FORMAT
+
+
+def _remedy(data: bytes) -> str:
+    """Say what to do about a document that cannot be read: a newer format wants a newer package."""
+    try:
+        found = decoder_of(_Format).decode(data).v
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = FORMAT
+    return f"it has format {found}: upgrade the package" if found > FORMAT else "restore it or build it again"

@@ -1,0 +1,173 @@
+"""The journal: append-only numbered entries that tell what happened to a pointer, in the order in which it happened."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.release.document_encoding import create_document, read_document
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.layout import journal_key
+from recsys_assets.release.pointer import Current
+from recsys_assets.storage.store import ObjectStore
+
+Clock: TypeAlias = Callable[[], datetime]
+
+DONE = "done"
+UNCHANGED = "unchanged"
+REFUSED = "refused"
+HELD = "held"
+RECOVERED = "recovered"
+LOST = "lost"  # an entry that is gone or cannot be read
+MAX_TOLD = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something, why, and in which run."""
+
+    name: str
+    reason: str
+    run_id: str | None = None
+
+
+def entry_of(
+    *,
+    action: str,
+    outcome: str,
+    by: Actor,
+    now: datetime,
+    live: Current | None,
+    told: str = "",
+    details: Mapping[str, Scalar] | None = None,
+) -> JournalEntry:
+    """Return an entry, without its number, that changed nothing: `live` is what was live before and after."""
+    return JournalEntry(
+        sequence=0,
+        at=rfc3339(now),
+        action=action,
+        outcome=outcome,
+        actor=by.name,
+        reason=by.reason,
+        run_id=by.run_id,
+        before=live.release_id if live else None,
+        after=live.release_id if live else None,
+        pointer_at=live.pointer.updated_at if live else None,
+        details={"told": told[:MAX_TOLD], **(details or {})} if told else dict(details or {}),
+    )
+
+
+def told_of(entry: JournalEntry) -> str:
+    """Return what happened, in words; of an entry that is lost, why."""
+    return str(entry.details.get("told", entry.reason))
+
+
+def changed(entry: JournalEntry, *, to: Current) -> JournalEntry:
+    """Return the entry as one that tells the swap of the pointer to `to`."""
+    return msgspec.structs.replace(entry, changed=True, after=to.release_id, pointer_at=to.pointer.updated_at)
+
+
+def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: JournalEntry | None) -> JournalEntry:
+    """Write the entry under the next free number and return it as written.
+
+    `after` is the newest entry (None: there was none) when the entry's cause was looked at: every one since is read
+    here. So a swap is told once: if somebody else has told this very one (as `recovered`) in the meantime, that entry
+    is returned and nothing is written.
+    """
+    last = after
+    while True:
+        numbered = msgspec.structs.replace(entry, sequence=_sequence(last) + 1, last_change=_last_change(last))
+        try:
+            create_document(store, journal_key(target, numbered.sequence), numbered)
+        except ConflictError:
+            last = read_entry(store, target, numbered.sequence)
+            if entry.changed and last.changed and last.pointer_at == entry.pointer_at:
+                return last
+        else:
+            return numbered
+
+
+def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = None) -> JournalEntry | None:
+    """Return the newest entry, or None, by doubling and halving the number: never by listing.
+
+    The search begins at `since`, the newest entry that is known already: who looks again looks at what is new.
+    """
+    low, step = _sequence(since), 1
+    high = low + step
+    while store.stat(journal_key(target, high)) is not None:
+        low, step = high, step * 2
+        high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if store.stat(journal_key(target, middle)) is not None else (low, middle)
+    if since is not None and low == since.sequence:
+        return since
+    return read_entry(store, target, low) if low else None
+
+
+def read_entry(store: ObjectStore, target: Target, sequence: int) -> JournalEntry:
+    """Return one entry; in place of one that is gone or corrupt, an entry that says so: the others still count."""
+    key = journal_key(target, sequence)
+    try:
+        entry = read_document(store, key, JournalEntry)
+        if entry.sequence != sequence:
+            raise CorruptObjectError(f"{key} says that it is number {entry.sequence}")  # noqa: TRY301 - as any other
+    except (CorruptObjectError, NotFoundError) as error:
+        return JournalEntry(
+            sequence=sequence,
+            at="",
+            action=LOST,
+            outcome=LOST,
+            actor="",
+            reason=str(error),
+            before=None,
+            after=None,
+            last_change=sequence - 1,
+        )
+    return entry
+
+
+def newest_first(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
+    """Yield the entries from the newest to the oldest."""
+    newest = tail(store, target)
+    if newest is None:
+        return
+    yield newest
+    for sequence in range(newest.sequence - 1, 0, -1):
+        yield read_entry(store, target, sequence)
+
+
+def changes(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
+    """Yield the entries that tell a swap of the pointer, newest first; what lies between them is not read."""
+    entry = change_at_or_before(store, target, tail(store, target))
+    while entry is not None:
+        yield entry
+        entry = _earlier_change(store, target, entry)
+
+
+def change_at_or_before(store: ObjectStore, target: Target, entry: JournalEntry | None) -> JournalEntry | None:
+    """Return the newest entry that tells a swap, not after `entry`, or None."""
+    return entry if entry is None or entry.changed else _earlier_change(store, target, entry)
+
+
+def _earlier_change(store: ObjectStore, target: Target, entry: JournalEntry) -> JournalEntry | None:
+    while entry.last_change:
+        entry = read_entry(store, target, entry.last_change)
+        if entry.changed:  # a lost entry cannot tell: look at each one before it
+            return entry
+    return None
+
+
+def _sequence(entry: JournalEntry | None) -> int:
+    return entry.sequence if entry else 0
+
+
+def _last_change(entry: JournalEntry | None) -> int:
+    if entry is None:
+        return 0
+    return entry.sequence if entry.changed else entry.last_change

@@ -1,0 +1,182 @@
+"""Publish: prove what a day staged on the bytes that are stored, record it as a release, and move the pointer last."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
+from recsys_assets.evidence import OVERRIDDEN
+from recsys_assets.identity import Target
+from recsys_assets.release import journal
+from recsys_assets.release.candidate import Candidate, Requirement, read_candidate
+from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.documents import Build, JournalEntry, Release
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.hold import read_hold
+from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.judgement import Judgement, Live, Ruling, judge
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.recovery import Told, read_told, recover
+from recsys_assets.release.releases import find_release, record, release_of
+from recsys_assets.release.shards import prove_members
+from recsys_assets.release.trash import rescue_missing
+from recsys_assets.storage.proof import ensure_proven
+from recsys_assets.storage.store import ObjectStore
+
+SHIP = "ship"
+TOLD_BY_PUBLISH = (RefusedError, CorruptObjectError, ConflictError)  # what the journal has when `publish` raises it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a publish ended, which release it was about, what is live now, and the journal's entry (None: dry run)."""
+
+    how: Ruling
+    release: Release
+    live: str | None
+    told: str
+    entry: JournalEntry | None
+
+    @property
+    def exit_code(self) -> int:
+        """1 if it was to ship and a hold or newer data kept it from that: who ships by hand has to decide."""
+        return int(self.entry is not None and self.how in {Ruling.HELD, Ruling.OLDER})
+
+
+@dataclass(frozen=True, slots=True)
+class _Publish:
+    """One publish: the change, the day, and what the release is made with."""
+
+    change: Change
+    candidate: Candidate
+    build: Build
+    allow_older: bool
+
+
+def publish(  # noqa: PLR0913 - each is an independent fact of a publish
+    store: ObjectStore,
+    target: Target,
+    day: date,
+    *,
+    kinds: Sequence[str],
+    requirements: Mapping[str, Requirement],
+    build: Build,
+    by: Actor,
+    now: Clock,
+    allow_older: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
+
+    A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
+    (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
+    """
+    change = Change(store, target, SHIP, by, now)
+    if dry_run:
+        candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
+        return _rehearse(_Publish(change, candidate, build, allow_older))
+    ensure_proven(store)
+    try:
+        candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
+        return _publish(_Publish(change, candidate, build, allow_older))
+    except TOLD_BY_PUBLISH as error:
+        _tell_refused(change, day, error)
+        raise
+
+
+def _publish(asked: _Publish) -> Outcome:
+    """Announce, verify, record, then swap if every attempt's judgement says so."""
+    change, candidate = asked.change, asked.candidate
+    store, target = change.store, change.target
+    current = read_current(store, target)
+    reach("ship.after_read")
+    release = release_of(
+        target, candidate, build=asked.build, now=change.now(), parent=current.release_id if current else None
+    )
+    with announced(change, release_id=release.id, refs=candidate.refs) as change:
+        rescue_missing(store, target, candidate.refs)
+        prove_members(store, target, candidate.members)  # after the announcement, from which on collection keeps them
+        reach("ship.after_proof")
+        release = record(store, target, release)
+        reach("ship.after_record")
+        entry = change_pointer(change, lambda live, told: _judge(asked, release, live, told))
+    reach("ship.after_all")
+    how = (
+        Ruling.SHIP if entry.changed else Ruling(entry.outcome)
+    )  # a swap that somebody else told was ours all the same
+    return Outcome(how, release, entry.after, str(entry.details.get("told", "")), entry)
+
+
+def _judge(asked: _Publish, release: Release, current: Current | None, told: Told) -> Move | Stay:
+    judgement = _judgement(asked, release, current, told)
+    details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
+    if asked.candidate.overridden:
+        details[OVERRIDDEN] = "; ".join(asked.candidate.overridden)
+    if judgement.ruling is Ruling.BAD:
+        raise RefusedError(f"{asked.change.target}: {judgement.told}")
+    if judgement.ruling is not Ruling.SHIP:
+        return Stay(judgement.ruling.value, judgement.told, details)
+    return Move(asked.candidate.versions, asked.candidate.refs, judgement.told, details)
+
+
+def _judgement(asked: _Publish, release: Release, current: Current | None, told: Told) -> Judgement:
+    store, target = asked.change.store, asked.change.target
+    return judge(
+        release,
+        live=_live(asked, current, told),
+        hold=read_hold(store, target),
+        bad=find_label(store, target, Labelled.BAD, release.id),
+        now=asked.change.now(),
+        allow_older=asked.allow_older,
+    )
+
+
+def _live(asked: _Publish, current: Current | None, told: Told) -> Live | None:
+    """Return what the fence is held against; where the pointer was deleted by hand, the journal's last release."""
+    store, target = asked.change.store, asked.change.target
+    if current is None:
+        last = told.change.after if told.change else None
+        release = find_release(store, target, last) if last else None
+        return Live(None, release.data_through) if release else None
+    release = find_release(store, target, current.release_id)
+    if release is not None:
+        return Live(release.id, release.data_through)
+    if asked.allow_older:
+        return Live(current.release_id, "")
+    raise RefusedError(
+        f"{target}: the record of the live release {current.release_id[:12]} is gone, so its age is unknown: restore "
+        "the record, or ship with --allow-older"
+    )
+
+
+def _rehearse(asked: _Publish) -> Outcome:
+    store, target = asked.change.store, asked.change.target
+    prove_members(store, target, asked.candidate.members)
+    current = read_current(store, target)
+    live = current.release_id if current else None
+    release = release_of(target, asked.candidate, build=asked.build, now=asked.change.now(), parent=live)
+    judgement = _judgement(asked, release, current, read_told(store, target))
+    if judgement.ruling is Ruling.BAD:
+        raise RefusedError(f"{target}: {judgement.told}")
+    return Outcome(judgement.ruling, release, live, f"dry run: {judgement.told}", None)
+
+
+def _tell_refused(change: Change, day: date, refusal: RecsysAssetsError) -> None:
+    """Write a refusal down; what stands in the way of that is noted on it and does not hide it."""
+    store, target = change.store, change.target
+    try:
+        current = read_current(store, target)
+        told = recover(store, target, current, by=change.by, now=change.now())
+        entry = journal.entry_of(
+            action=SHIP,
+            outcome=journal.REFUSED,
+            by=change.by,
+            now=change.now(),
+            live=current,
+            told=str(refusal),
+            details={"day": day.isoformat(), "error": type(refusal).__name__},
+        )
+        journal.append(store, target, entry, after=told.last)
+    except RecsysAssetsError as error:
+        refusal.add_note(f"nor could this be written to the journal: {error}")

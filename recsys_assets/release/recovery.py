@@ -1,0 +1,121 @@
+"""Tell in the journal what a crash left untold: a swap of the pointer that stands without an entry."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import Intent, JournalEntry
+from recsys_assets.release.journal import (
+    RECOVERED,
+    Actor,
+    append,
+    change_at_or_before,
+    changed,
+    entry_of,
+    tail,
+)
+from recsys_assets.release.layout import intent_prefix, sweep_key
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.storage.store import ObjectStore
+
+_OVER = "over"  # in a replay's details: the latest time of a pointer before old bytes were put back
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where the journal stands: its newest entry, and the newest one that tells a swap."""
+
+    last: JournalEntry | None
+    change: JournalEntry | None
+
+    @property
+    def pointer_at(self) -> datetime | None:
+        """The time of the pointer that the journal told last."""
+        return parse_rfc3339(self.change.pointer_at) if self.change and self.change.pointer_at else None
+
+    @property
+    def newest_at(self) -> datetime | None:
+        """The latest time of any pointer that the journal knows: old bytes that were put back do not turn it back."""
+        over = self.change.details.get(_OVER) if self.change else None
+        return parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
+
+
+def read_told(store: ObjectStore, target: Target, *, since: Told | None = None) -> Told:
+    """Return where the journal stands; only what came after `since` is looked for."""
+    last = tail(store, target, since=since.last if since else None)
+    return Told(last, change_at_or_before(store, target, last))
+
+
+def is_untold(told: Told, current: Current | None) -> bool:
+    """Tell whether the live pointer came without a journal entry."""
+    return current is not None and told.pointer_at != current.updated_at
+
+
+def is_replay(told: Told, current: Current) -> bool:
+    """Tell whether the pointer is older than the journal's newest: restored from a backup, or written over."""
+    return told.newest_at is not None and current.updated_at < told.newest_at
+
+
+def recover(
+    store: ObjectStore,
+    target: Target,
+    current: Current | None,
+    *,
+    by: Actor,
+    now: datetime,
+    own_intent: str | None = None,
+    since: Told | None = None,
+) -> Told:
+    """Return where the journal stands, after telling a swap that nobody told.
+
+    The entry carries the cause that the crashed writer announced, if it did (`own_intent`, the announcement of who
+    recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
+    that the journal knows: somebody put old bytes back.
+    """
+    told = read_told(store, target, since=since)
+    if current is None or not is_untold(told, current):
+        return told
+    if read_current(store, target) != current:
+        return told  # it was told, and moved on, while we looked: whoever moved it tells that
+    cause = None if is_replay(told, current) else _announced(store, target, current.release_id, besides=own_intent)
+    entry = changed(_entry(told, current, cause, by=by, now=now), to=current)
+    written = append(store, target, entry, after=told.last)
+    return Told(written, written)
+
+
+def _entry(told: Told, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
+    details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
+    action, actor = "recover", Actor("unknown", "the pointer changed without an entry: its writer died, or is not ours")
+    if is_replay(told, current):
+        action = "replay"
+        newest = rfc3339(told.newest_at or now)
+        details[_OVER] = newest
+        actor = Actor("unknown", f"the pointer of {current.pointer.updated_at} was put back over one of {newest}")
+    elif cause is not None:
+        action, actor = cause.action, Actor(cause.actor, cause.reason, cause.run_id)
+    entry = entry_of(action=action, outcome=RECOVERED, by=actor, now=now, live=current, details=details)
+    return msgspec.structs.replace(entry, before=told.change.after if told.change else None)
+
+
+def _announced(store: ObjectStore, target: Target, release_id: str, *, besides: str | None) -> Intent | None:
+    """Return the latest announcement of a change to this release; without one, or without a listing, None."""
+    found: list[Intent] = []
+    try:
+        for item in store.list(intent_prefix(target)):
+            if item.key != sweep_key(target):
+                found += _intent(store, item.key)
+    except RecsysAssetsError:
+        return None  # who it was is worth a look, and not worth failing a publish or a rollback
+    causes = [intent for intent in found if intent.release == release_id and intent.id != besides]
+    return max(causes, key=lambda intent: intent.at, default=None)
+
+
+def _intent(store: ObjectStore, key: str) -> list[Intent]:
+    try:
+        return [read_document(store, key, Intent)]
+    except (NotFoundError, CorruptObjectError):
+        return []  # done since it was listed; or `verify` names it

@@ -1,0 +1,210 @@
+"""Roll back: move the pointer to an earlier release that still proves itself, mark the one it left, and hold."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.release import journal
+from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.destination import PREVIOUS, alternatives, choose_destination
+from recsys_assets.release.documents import Hold, JournalEntry, Release
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.forgotten_users import forgotten_since
+from recsys_assets.release.hold import write_hold
+from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.judgement import ending
+from recsys_assets.release.labels import Labelled, find_label, lift_label, put_label
+from recsys_assets.release.layout import intent_key
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.recovery import recover
+from recsys_assets.release.releases import find_release, refs_of, versions_of
+from recsys_assets.release.shards import prove_members
+from recsys_assets.storage.proof import ensure_proven
+from recsys_assets.storage.store import ObjectStore
+
+ROLL_BACK = "roll_back"
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What a rollback came to: the release left, the one live now, in words, the journal's entry (None: dry run)."""
+
+    left: str
+    live: str
+    hold: Hold | None
+    told: str
+    entry: JournalEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for, as it was asked, and what was live then."""
+
+    change: Change
+    left: Current
+    to: str
+    hold: bool
+    until: datetime | None
+    mark_bad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked for, resolved: where from, where to, and what goes with it."""
+
+    change: Change
+    left: Current
+    to: Release
+    hold: Hold | None
+    mark_bad: bool
+
+
+def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
+    store: ObjectStore,
+    target: Target,
+    *,
+    to: str,
+    by: Actor,
+    now: Clock,
+    hold: bool = True,
+    until: datetime | None = None,
+    mark_bad: bool = True,
+    dry_run: bool = False,
+) -> RolledBack:
+    """Move a target to an earlier release; nothing is computed, and nothing but the store is needed.
+
+    `to` is `previous` (the last release that was live before this one was shipped and is not marked bad), a release id
+    (8 digits at least), or an RFC 3339 time (what was live then). The destination's blobs are read and verified first.
+    The release left is marked bad, unless `mark_bad` is off or the destination was marked bad itself (a rollback is
+    taken back: then that mark is lifted). Automation is held until there is good data newer than the release left, or
+    until `until`; without `hold` it is not held at all.
+
+    Raises `RefusedError`, naming alternatives, when there is no such destination or it cannot be served;
+    `ConflictError` when something else became live meanwhile: look, then decide again.
+    """
+    change = Change(store, target, ROLL_BACK, by, now)
+    left = read_current(store, target)
+    if left is None:
+        raise RefusedError(f"{target}: nothing is live: put the pointer back by `recsys-assets restore-pointer`")
+    wish = _Wish(change, left, to, hold, until, mark_bad)
+    if dry_run:
+        asked = _resolve(wish)
+        nothing = asked.to.id == left.release_id
+        told = _live_already(asked) if nothing else _told(asked)
+        return RolledBack(left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {told}", None)
+    ensure_proven(store)
+    last = recover(store, target, left, by=by, now=now()).change
+    if to == PREVIOUS and last is not None and _was_interrupted(change, last):
+        return RolledBack(last.before or "", left.release_id, None, _DONE_BEFORE, last)
+    try:
+        return _roll_back(_resolve(wish))
+    except (RefusedError, ConflictError) as error:
+        _tell_refused(change, left, error)
+        raise
+
+
+_DONE_BEFORE = (
+    "this rollback was interrupted after it had moved the pointer: it is done; to go back further, name the release"
+)
+
+
+def _was_interrupted(change: Change, last: JournalEntry) -> bool:
+    """Tell whether the newest swap is this very rollback, cut short: the command again must not go back twice.
+
+    A rollback that ran to its end has removed its announcement; so this one is finished by removing it.
+    """
+    by, intent = change.by, last.details.get("intent")
+    if (last.action, last.actor, last.reason) != (ROLL_BACK, by.name, by.reason) or not isinstance(intent, str):
+        return False
+    key = intent_key(change.target, intent)
+    if change.store.stat(key) is None:
+        return False
+    change.store.delete(key)
+    return True
+
+
+def _resolve(wish: _Wish) -> _Asked:
+    """Return the rollback with its destination found and verified, and its hold."""
+    store, target = wish.change.store, wish.change.target
+    release = choose_destination(store, target, wish.left, to=wish.to, now=wish.change.now())
+    if release.id != wish.left.release_id:
+        try:
+            prove_members(store, target, release.members)
+        except RefusedError as error:
+            others = alternatives(store, target, besides=release.id)
+            raise RefusedError(f"{error}; what can be rolled back to: {others}") from error
+    hold = _hold(wish.change, wish.left, wish.until) if wish.hold else None
+    return _Asked(wish.change, wish.left, release, hold, wish.mark_bad)
+
+
+def _hold(change: Change, left: Current, until: datetime | None) -> Hold:
+    """Return the hold that goes with it; where the data of the release left cannot be told, only a hand lifts it."""
+    at = rfc3339(change.now())
+    if until is not None:
+        return Hold(at=at, actor=change.by.name, reason=change.by.reason, until=rfc3339(until))
+    try:
+        release = find_release(change.store, change.target, left.release_id)
+    except RecsysAssetsError:
+        release = None  # a record that cannot be read must not keep anybody from leaving its release
+    data = release.data_through if release else None
+    return Hold(at=at, actor=change.by.name, reason=change.by.reason, after_data=data)
+
+
+def _roll_back(asked: _Asked) -> RolledBack:
+    """Mark, hold, then swap: a crash in between leaves the target held on what it had, and a rerun goes on."""
+    change = asked.change
+    store, target = change.store, change.target
+    taken_back = find_label(store, target, Labelled.BAD, asked.to.id) is not None
+    with announced(change, release_id=asked.to.id, refs=refs_of(asked.to)) as change:
+        if asked.to.id != asked.left.release_id:
+            asked = _mark_and_hold(asked, mark=asked.mark_bad and not taken_back)
+        entry = change_pointer(change, lambda current, _: _judge(asked, current))
+        if taken_back:
+            lift_label(store, target, Labelled.BAD, asked.to.id)
+    return RolledBack(asked.left.release_id, asked.to.id, asked.hold, str(entry.details.get("told", "")), entry)
+
+
+def _mark_and_hold(asked: _Asked, *, mark: bool) -> _Asked:
+    store, target, by = asked.change.store, asked.change.target, asked.change.by
+    if mark:
+        put_label(store, target, Labelled.BAD, asked.left.release_id, by=by, now=asked.change.now())
+    reach(f"{ROLL_BACK}.after_mark")
+    if asked.hold is not None:
+        asked = replace(asked, hold=write_hold(store, target, asked.hold))
+    reach(f"{ROLL_BACK}.after_hold")
+    return asked
+
+
+def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
+    """Judge again on the very pointer that is replaced: from another release than was looked at, nobody rolls back."""
+    if current is not None and current.release_id == asked.to.id:
+        return Stay(journal.UNCHANGED, _live_already(asked))
+    if current is None or current.release_id != asked.left.release_id:
+        raise ConflictError(
+            f"{asked.change.target}: {asked.left.release_id[:12]} was live when this rollback began, and is no more: "
+            "see `recsys-assets status`, then decide again"
+        )
+    return Move(versions_of(asked.to), refs_of(asked.to), _told(asked), {"data_through": asked.to.data_through})
+
+
+def _told(asked: _Asked) -> str:
+    held = f"held until {ending(asked.hold)}" if asked.hold else "not held"
+    moved = f"from release {asked.left.release_id[:12]} back to {asked.to.id[:12]}"
+    since = forgotten_since(asked.change.store, asked.change.target, asked.to.recorded_at)
+    again = f"; it may hold {since} user(s) forgotten since: `recsys-assets forget` them again" if since else ""
+    return f"{moved}, data through {asked.to.data_through}, {held}{again}"
+
+
+def _live_already(asked: _Asked) -> str:
+    return f"release {asked.to.id[:12]} is live already"
+
+
+def _tell_refused(change: Change, left: Current, refusal: RecsysAssetsError) -> None:
+    try:
+        entry = journal.entry_of(
+            action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, told=str(refusal)
+        )
+        journal.append(change.store, change.target, entry, after=journal.tail(change.store, change.target))
+    except RecsysAssetsError as error:
+        refusal.add_note(f"nor could this be written to the journal: {error}")

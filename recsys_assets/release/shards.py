@@ -1,0 +1,137 @@
+"""The index of an artifact in shards: how it is written and read back, and whether a record lists what it lists."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+from recsys_assets.release.blob import blob_faults, read_blob
+from recsys_assets.release.document_encoding import decode, encode
+from recsys_assets.release.documents import FORMAT, Member, Record
+from recsys_assets.sharding import MAX_SHARDS, RULE, SHARDS_FORM, index_kind, sharded_kind
+from recsys_assets.storage.store import ObjectStore
+
+
+class Shard(Record, frozen=True):
+    """One object of an index: its version, the size and SHA-256 of its stored bytes, and how many rows it holds."""
+
+    version: str
+    size: int
+    digest: str
+    rows: int
+
+    @classmethod
+    def of(cls, ref: ArtifactRef, *, rows: int) -> "Shard":
+        """Return what an index says of an artifact."""
+        return cls(version=ref.version, size=ref.size, digest=ref.digest, rows=rows)
+
+
+class IndexWindow(Record, frozen=True):
+    """Which events went in, half-open, as artifacts say it."""
+
+    start: str
+    end: str
+
+
+class ShardIndex(Record, frozen=True):
+    """Which shards a kind has, by number, how a row's key finds its own, and the single object with the same rows."""
+
+    v: int
+    artifact_type: str
+    tenant: str
+    surface: str
+    window: IndexWindow
+    key: str  # the field that names a row
+    rule: str
+    rows: int
+    whole: Shard | None
+    shards: tuple[Shard, ...]
+
+    @property
+    def refs(self) -> tuple[ArtifactRef, ...]:
+        """The shards, by number."""
+        return tuple(self.ref_of(shard) for shard in self.shards)
+
+    def ref_of(self, shard: Shard) -> ArtifactRef:
+        """Return the reference of one object of the index."""
+        return ArtifactRef(self.artifact_type, shard.version, shard.size, shard.digest)
+
+
+def make_index(
+    target: Target, kind: str, window: Window, *, key: str, shards: Sequence[Shard], whole: Shard | None
+) -> tuple[ArtifactRef, bytes]:
+    """Return the index over a kind's shards, given by number, and its reference: a pure function of what it says."""
+    index = ShardIndex(
+        v=FORMAT,
+        artifact_type=kind,
+        tenant=target.tenant,
+        surface=target.surface,
+        window=IndexWindow(start=rfc3339(window.start), end=rfc3339(window.end)),
+        key=key,
+        rule=RULE,
+        rows=sum(shard.rows for shard in shards),
+        whole=whole,
+        shards=tuple(shards),
+    )
+    data = encode(index)
+    digest = hashlib.sha256(data).hexdigest()
+    return ArtifactRef(index_kind(kind), f"{digest}.{SHARDS_FORM}", len(data), digest), data
+
+
+def parse_index(data: bytes, target: Target, kind: str, *, name: str) -> ShardIndex:
+    """Return what the proven bytes of an index say, if they are one of this target and of the index kind `kind`.
+
+    Raises `CorruptObjectError`: build the artifact again, or, where the rule is not known, upgrade the package.
+    """
+    index = decode(data, ShardIndex, name=name)
+    if (index.artifact_type, index.tenant, index.surface) != (sharded_kind(kind), target.tenant, target.surface):
+        raise CorruptObjectError(
+            f"{name} says that it is {index.artifact_type} of {index.tenant}/{index.surface}, not {kind} of {target}: "
+            "remove it, it is not ours"
+        )
+    if index.rule != RULE:
+        raise CorruptObjectError(f"{name} parts keys by {index.rule!r}, this version knows {RULE!r}: upgrade it")
+    if not 0 < len(index.shards) <= MAX_SHARDS or index.rows != sum(shard.rows for shard in index.shards):
+        raise CorruptObjectError(f"{name} lists {len(index.shards)} shards of {index.rows} rows: build it again")
+    try:
+        _ = index.refs
+    except ConfigurationError as error:
+        raise CorruptObjectError(f"{name} lists what is no artifact: {error}; build it again") from error
+    return index
+
+
+def read_index(store: ObjectStore, target: Target, ref: ArtifactRef) -> ShardIndex:
+    """Return the index that a reference names, its bytes proven; raises as `read_blob` and `parse_index` do."""
+    return parse_index(read_blob(store, target, ref), target, ref.kind, name=f"{ref.kind} {ref.version[:12]}")
+
+
+def prove_members(store: ObjectStore, target: Target, members: Iterable[Member]) -> None:
+    """Raise `RefusedError` naming every object of these artifacts that is missing or not what it should be."""
+    faults = member_faults(store, target, members)
+    if faults:
+        raise RefusedError(f"{target}: {len(faults)} artifact(s) cannot be served: " + "; ".join(faults))
+
+
+def member_faults(store: ObjectStore, target: Target, members: Iterable[Member]) -> tuple[str, ...]:
+    """Return what is wrong with each object of these artifacts; a record must list the shards that its index does.
+
+    Collection keeps what records list, and readers load what indexes list: the two must never differ.
+    """
+    known = list(members)
+    refs = dict.fromkeys(ref for member in known for ref in member.refs)  # empty shards are one object
+    faults = blob_faults(store, target, refs)
+    listed = (_listing_fault(store, target, member) for member in known)
+    return (*faults, *(fault for fault in listed if fault is not None))
+
+
+def _listing_fault(store: ObjectStore, target: Target, member: Member) -> str | None:
+    recorded = member.shard_refs
+    if not member.ref.version.endswith(f".{SHARDS_FORM}"):
+        return f"{member.ref.kind}: its record lists shards, and it is no index: build it again" if recorded else None
+    try:
+        listed = read_index(store, target, member.ref).refs
+    except (NotFoundError, CorruptObjectError) as error:
+        return f"{member.ref.kind}: {error}"
+    if listed == recorded:
+        return None
+    return f"{member.ref.kind}: its index lists {len(listed)} shards, other than the {len(recorded)} of its record"

@@ -1,0 +1,179 @@
+"""A real release in a store, from a few rows in a test: written, judged and shipped as the pipeline does it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, Final
+
+from msgspec import structs
+
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+from recsys_assets.release.blob import ZEROED_BUILD
+from recsys_assets.release.candidate import CANONICAL, Requirement
+from recsys_assets.release.document_encoding import encode
+from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
+from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.layout import (
+    blob_key,
+    canonical_gates_key,
+    canonical_key,
+    canonical_record_key,
+    staged_gates_key,
+    staged_key,
+)
+from recsys_assets.release.publish import Outcome, publish
+from recsys_assets.release.shards import Shard, make_index
+from recsys_assets.serving.lookups import FORMS
+from recsys_assets.serving.served import prove
+from recsys_assets.sharding import shard_of
+from recsys_assets.storage.store import ObjectStore
+
+DAY: Final = date(2026, 1, 1)
+_GATE = "fixture"
+_POLICY = hashlib.sha256(_GATE.encode()).hexdigest()
+_BUILD = Build(run_id=_GATE, config=_POLICY, code=_GATE)
+_LIKE_GO = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+
+Counts = Mapping[str, float]
+Rows = Counts | Mapping[str, Counts] | Mapping[str, Sequence[str]]
+
+
+def publish_fixture(
+    store: ObjectStore,
+    tenant: str,
+    surface: str,
+    artifacts: Mapping[str, Rows],
+    *,
+    shards: Mapping[str, int] | None = None,
+    day: date = DAY,
+    now: Clock = lambda: datetime.now(UTC),
+) -> Outcome:
+    """Ship a release with these artifacts and return how that ended; readers of the store will find it.
+
+    `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
+    `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
+    the pipeline sorts them. A kind that `shards` gives a number is parted into so many, and has no single object. The
+    day before the live release does not ship, as in earnest. Raises `ConfigurationError` for a kind that is unknown.
+    """
+    target = Target(tenant, surface)
+    used = _put_canonical_day(store, target, day, content=json.dumps(artifacts, sort_keys=True))
+    for kind, rows in artifacts.items():
+        count = (shards or {}).get(kind)
+        put = _put_artifact if count is None else partial(_put_shards, count=count)
+        staged = put(store, target, Window(day, day), kind, rows)
+        staged = structs.replace(staged, inputs=(used,))
+        store.put(staged_key(target, day, kind), encode(staged))
+        store.put(staged_gates_key(target, day, kind), encode(_report(kind, staged.ref.version)))
+    return publish(
+        store,
+        target,
+        day,
+        kinds=tuple(artifacts),
+        requirements={subject: Requirement(_POLICY, frozenset({_GATE})) for subject in (*artifacts, CANONICAL)},
+        build=_BUILD,
+        by=Actor(_GATE, "a test's fixture"),
+        now=now,
+    )
+
+
+def _encoded(target: Target, kind: str, window: Window, rows: Rows) -> tuple[bytes, str]:
+    """Return the artifact's bytes as the pipeline's codec writes them, and their version."""
+    if kind not in FORMS:
+        raise ConfigurationError(f"a fixture of kind {kind!r}: known are {', '.join(FORMS)}")
+    envelope = {
+        "v": 1,
+        "artifact_type": kind,
+        "tenant": target.tenant,
+        "surface": target.surface,
+        "window": {"start": rfc3339(window.start), "end": rfc3339(window.end)},
+        FORMS[kind].body: _ROWS[kind](rows),
+    }
+    head = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).translate(_LIKE_GO)[:-1].encode()
+    version = hashlib.sha256(head + ZEROED_BUILD).hexdigest()
+    build = f',"build":{{"built_at":"{rfc3339(window.end)}","version":"{version}","source_hash":"{version}"}}}}'
+    return head + build.encode(), version
+
+
+def _put_artifact(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> StagedArtifact:
+    return _staged(_put_blob(store, target, window, kind, rows), window)
+
+
+def _put_shards(
+    store: ObjectStore, target: Target, window: Window, kind: str, rows: Any, *, count: int
+) -> StagedArtifact:
+    """Put each row into the shard that its key's hash names, and the index over all of them."""
+    parts: list[Rows] = [{key: rows[key] for key in rows if shard_of(key, count) == n} for n in range(count)]
+    refs = tuple(_put_blob(store, target, window, kind, part) for part in parts)
+    listed = [Shard.of(ref, rows=len(part)) for ref, part in zip(refs, parts, strict=True)]
+    ref, data = make_index(target, kind, window, key=FORMS[kind].key, shards=listed, whole=None)
+    store.put(blob_key(target, ref.kind, ref.version), data)
+    return structs.replace(_staged(ref, window), shards=Shards(refs=refs))
+
+
+def _put_blob(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> ArtifactRef:
+    data, version = _encoded(target, kind, window, rows)
+    prove(target, kind, version, data, name=f"the fixture of {kind}")  # no test shall stand on what no reader takes
+    store.put(blob_key(target, kind, version), data)
+    return ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _staged(ref: ArtifactRef, window: Window) -> StagedArtifact:
+    first, last = window.first.isoformat(), window.last.isoformat()
+    return StagedArtifact(ref=ref, window_first=first, window_last=last, inputs=(), facts={}, build=_BUILD)
+
+
+def _put_canonical_day(store: ObjectStore, target: Target, day: date, *, content: str) -> Input:
+    """Put the record of a day of events that made these artifacts, and what its gates said."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    source = Input(name=f"{_GATE}.jsonl", digest=digest, size=len(content))
+    record = CanonicalRecord(
+        digest=digest, size=len(content), rows=1, events=1, duplicates=0, bad=0, rejects={}, inputs=(source,)
+    )
+    store.put(canonical_record_key(target, day), encode(record))
+    store.put(canonical_gates_key(target, day), encode(_report(CANONICAL, digest)))
+    return Input(name=canonical_key(target, day), digest=digest, size=len(content))
+
+
+def _report(subject: str, version: str) -> GateReport:
+    finding = Finding(_GATE, Verdict.PASSED, 1, {}, "made by a test")
+    return GateReport(subject, version, (finding,), policy=_POLICY)
+
+
+def _ranked(counts: Counts, value: str) -> list[dict[str, Any]]:
+    best_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"item_id": item, value: _number(count)} for item, count in best_first]
+
+
+def _number(value: float) -> float | int:
+    """Write 3.0 as 3, as the pipeline does."""
+    return int(value) if float(value).is_integer() else value
+
+
+def _popularity(rows: Any) -> list[dict[str, Any]]:
+    return _ranked(rows, "count")
+
+
+def _neighbors(rows: Any) -> list[dict[str, Any]]:
+    return [{"item_id": item, "items": _ranked(rows[item], "count")} for item in sorted(rows)]
+
+
+def _users(rows: Any) -> list[dict[str, Any]]:
+    return [{"user_id": user, "items": _ranked(rows[user], "score")} for user in sorted(rows)]
+
+
+def _tags(rows: Any) -> list[dict[str, Any]]:
+    return [{"item_id": item, "tags": list(rows[item])} for item in sorted(rows)]
+
+
+_ROWS: Final[Mapping[str, Callable[[Any], list[dict[str, Any]]]]] = {
+    "popularity": _popularity,
+    "cooc": _neighbors,
+    "implicit": _users,
+    "session_seq": _users,
+    "content_sim": _tags,
+    "item_seq": _neighbors,
+}

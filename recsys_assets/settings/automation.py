@@ -1,0 +1,95 @@
+"""Settings of what runs and is kept: `[automation]`, `[freshness]`, `[retention]`, `[metrics]`, `[signals]`."""
+
+import re
+from functools import cache
+from zoneinfo import available_timezones
+
+from pydantic import Field, field_validator
+
+from recsys_assets.settings.model import ClosedModel
+
+_CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
+
+
+class AutomationSettings(ClosedModel):
+    """When a target's days are built without anybody asking."""
+
+    nightly: bool = Field(default=False, description="whether the target's schedule runs from the first load on")
+    cron: str = Field(default="0 1 * * *", description="when the day before is built: minute hour day month weekday")
+    timezone: str = Field(default="UTC", description="the zone of `cron`; days themselves are UTC days")
+    watch: bool = Field(default=False, description="whether raw files that arrive or change start the day they hold")
+    settled_minutes: float = Field(
+        default=10, ge=0, description="raw files count as complete when they have not changed for so long"
+    )
+    look_back_days: int = Field(
+        default=7, ge=1, le=100, description="how many past days are looked at for late or changed raw files"
+    )
+    priority: int = Field(
+        default=0, ge=-1000, le=1000, description="of two waiting runs the one with the higher number starts first"
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if _CRON.fullmatch(value) is None:
+            raise ValueError(
+                'expected five fields, minute hour day month weekday, like "0 1 * * *" or "*/30 * * * 1-5"'
+            )
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in _known_zones():
+            raise ValueError('expected a zone of the IANA list, like "UTC" or "Europe/Berlin"')
+        return value
+
+
+class FreshnessSettings(ClosedModel):
+    """How old is too old."""
+
+    max_age_hours: float = Field(
+        default=30, gt=0, description="age, from the end of the last day in it, above which live data is stale"
+    )
+    max_silence_hours: float = Field(
+        default=30, ge=1 / 60, description="time without a build after which the badge in the UI turns red"
+    )
+
+
+@cache
+def _known_zones() -> set[str]:
+    """Return the names of the IANA list, read from the disk once: it is asked for each target."""
+    return available_timezones()
+
+
+class RetentionSettings(ClosedModel):
+    """How much of the past is kept beside what is live, held, pinned or announced."""
+
+    keep: int = Field(default=7, ge=1, description="releases kept of a target")
+    grace_hours: float = Field(
+        default=24, ge=0, description="how long what nothing names is left alone, and then lies in the trash"
+    )
+
+
+class MetricsSettings(ClosedModel):
+    """Where Prometheus finds the numbers of the build side."""
+
+    folder: str | None = Field(
+        default=None, description="a folder for one .prom file per target, as node_exporter's textfile collector reads"
+    )
+    push: str | None = Field(default=None, description="a Pushgateway, like http://push.example:9091")
+    max_targets: int = Field(
+        default=500, ge=1, description="targets with numbers, the first of the file: each costs about 40 time series"
+    )
+
+
+class SignalSettings(ClosedModel):
+    """Whether the artifacts are also written to a database, and how its tenants are found."""
+
+    write: bool = Field(default=False, description="whether each day is written to $RECSYS_SIGNALS_DATABASE_URL")
+    tenants: str | None = Field(
+        default="tenants",
+        description="the table that resolves a tenant, by external_id or id; none: its name is the id",
+    )
+    create_tenants: bool = Field(default=False, description="whether a tenant that is not there is added")
+    statement_timeout_seconds: float = Field(default=600, ge=1, description="how long one statement may take")

@@ -1,0 +1,228 @@
+"""Limits and enforcement modes of all gates: `[gates]` and the tables below it."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from recsys_assets.settings.model import ClosedModel, Share
+
+
+class Mode(StrEnum):
+    """What becomes of a number over its limit: nothing, a note, or a refusal."""
+
+    OFF = "off"
+    ADVISORY = "advisory"
+    REQUIRED = "required"
+
+
+class CountGate(StrEnum):
+    """The gates that hold a day's counts against limits; required unless told otherwise."""
+
+    VOLUME = "volume"
+    BAD_SHARE = "bad_share"
+    DUPLICATE_SHARE = "duplicate_share"
+    NOT_EMPTY = "not_empty"
+    DAYS = "days"
+    LEFT_OUT_SHARE = "left_out_share"
+
+
+class DriftGate(StrEnum):
+    """The numbers that are held against the live release."""
+
+    ROWS = "drift_rows"
+    ITEMS = "drift_items"
+    OVERLAP = "drift_overlap"
+    RANK = "drift_rank"
+    CHURN = "drift_churn"
+    COVERAGE = "drift_coverage"
+    GINI = "drift_gini"
+    UNKNOWN = "drift_unknown"
+
+
+class DriftLimits(ClosedModel):
+    """Limits that an ordinary day keeps, and which of them are required."""
+
+    mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required: for all numbers")
+    required: frozenset[DriftGate] = Field(
+        default=frozenset(), description="numbers that are required, whatever `mode` says"
+    )
+    off: frozenset[DriftGate] = Field(default=frozenset(), description="numbers that are off, whatever else is said")
+    max_rows_factor: float = Field(default=5, ge=1, description="how many times more or fewer rows than live")
+    max_items_factor: float = Field(
+        default=5, ge=1, description="how many times more or fewer distinct items than live"
+    )
+    top_items: int = Field(default=100, ge=1, description="how many of the strongest items are compared")
+    min_overlap: Share = Field(default=0.05, description="least share of live's strongest items among the new ones")
+    min_rank_correlation: float = Field(
+        default=-0.5, ge=-1, le=1, description="least rank correlation of the items that both have"
+    )
+    max_churn: Share = Field(default=1, description="largest share of changed members in the lists that both have")
+    min_coverage_ratio: Share = Field(default=0.2, description="least coverage of the catalog, as a share of live's")
+    max_gini_rise: Share = Field(default=0.5, description="how much the Gini coefficient may rise over live's")
+    max_unknown_share: Share = Field(default=0.9, description="largest share of items that the catalog does not know")
+
+    def mode_of(self, gate: DriftGate) -> Mode:
+        """Return what becomes of one number."""
+        if gate in self.off:
+            return Mode.OFF
+        return Mode.REQUIRED if gate in self.required else self.mode
+
+
+class DriftSettings(DriftLimits):
+    """The limits of all kinds, and, by kind, the keys that are otherwise for it."""
+
+    kinds: Mapping[str, DriftLimits] = Field(
+        default_factory=dict[str, DriftLimits], description="[gates.drift.kinds.<kind>] overrides per key"
+    )
+
+    def of_kind(self, kind: str) -> DriftLimits:
+        """Return the limits of one kind, its overrides applied."""
+        own = self.kinds[kind].model_dump(exclude_unset=True) if kind in self.kinds else {}
+        return DriftLimits.model_validate({**self.model_dump(exclude={"kinds"}), **own})
+
+
+class RehearsalGate(StrEnum):
+    """What is asked of a candidate before it is live."""
+
+    LOADS = "rehearsal_loads"
+    SECONDS = "rehearsal_seconds"
+    MEMORY = "rehearsal_memory"
+    EMPTY = "rehearsal_empty"
+    SHORT = "rehearsal_short"
+
+
+class AnswerLimits(ClosedModel):
+    """How often a kind may have no answer, or a short one."""
+
+    max_empty_share: Share = Field(
+        default=0.99, description="largest share of the last day's questions that are answered with nothing"
+    )
+    max_short_share: Share = Field(
+        default=1, description="largest share that is answered with something, but fewer items than full_list"
+    )
+
+
+class RehearsalSettings(AnswerLimits):
+    """How a candidate is tried before the swap; the limits let every ordinary day pass."""
+
+    mode: Mode = Field(
+        default=Mode.ADVISORY, description="off, advisory or required; what no reader can load is always refused"
+    )
+    questions: int = Field(default=1000, ge=1, le=100_000, description="items asked for, and users")
+    full_list: int = Field(default=5, ge=1, description="items that an answer should have")
+    max_load_seconds: float = Field(default=60, gt=0, description="longest time that loading may take")
+    max_blob_bytes: int = Field(
+        default=256_000_000, ge=1, lt=2**32, description="largest blob that readers take: their Limits.blob_bytes"
+    )
+    max_held_bytes: int = Field(
+        default=1_000_000_000, ge=1, description="most memory of one release; while readers switch they hold two"
+    )
+    kinds: Mapping[str, AnswerLimits] = Field(
+        default_factory=dict[str, AnswerLimits], description="[gates.rehearsal.kinds.<kind>] overrides per key"
+    )
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is tried."""
+        return self.mode is Mode.OFF
+
+    def of_kind(self, kind: str) -> AnswerLimits:
+        """Return how often one kind may have no answer, its overrides applied."""
+        own = self.kinds[kind].model_dump(exclude_unset=True) if kind in self.kinds else {}
+        return AnswerLimits(**{"max_empty_share": self.max_empty_share, "max_short_share": self.max_short_share, **own})
+
+
+class BacktestSettings(ClosedModel):
+    """What is asked of a candidate, compared with the live release on the same held-out events.
+
+    Off unless asked for: without a next day every kind is built a second time from the day's first part, and a
+    target needs some hundred sessions a day before the answer means anything.
+    """
+
+    mode: Mode = Field(default=Mode.OFF, description="off, advisory or required: for all that recommends")
+    required: frozenset[str] = Field(
+        default=frozenset(), description='kinds, or "blend", that are required whatever `mode` says'
+    )
+    off: frozenset[str] = Field(default=frozenset(), description="kinds that are off, whatever else is said")
+    inconclusive: Mode = Field(
+        default=Mode.ADVISORY, description="what becomes of too few samples, or a difference that is not sure"
+    )
+    k: int = Field(default=20, ge=1, le=1000, description="length of the lists that are scored")
+    delta: float = Field(default=0.2, ge=0, le=1, description="allowed loss, as a share of live's nDCG")
+    min_samples: int = Field(default=200, ge=1, description="fewest sessions to say anything from")
+    max_samples: int = Field(default=5000, ge=1, le=1_000_000, description="most sessions asked, chosen by the seed")
+    rounds: int = Field(default=1000, ge=100, le=100_000, description="rounds of the paired bootstrap")
+    level: float = Field(
+        default=0.99, gt=0.5, lt=1, description="of the bootstrap's interval; five gates a night are asked"
+    )
+    seed: int = Field(default=1, ge=0, description="of the choice of sessions, their cuts, and the bootstrap")
+    held_out_share: float = Field(
+        default=0.2, gt=0, lt=1, description="share of the last day that is held out, by time, without a next day"
+    )
+    max_seconds: float = Field(default=300, gt=0, description="longest time; past it the back-test has failed")
+
+    def mode_of(self, name: str) -> Mode:
+        """Return what becomes of one recommender that is worse."""
+        if name in self.off:
+            return Mode.OFF
+        return Mode.REQUIRED if name in self.required else self.mode
+
+
+QUALITY_GATES = (
+    *(gate.value for gate in CountGate),
+    *(gate.value for gate in DriftGate),
+    *(gate.value for gate in RehearsalGate if gate is not RehearsalGate.LOADS),
+)
+BACKTEST_GATE = "backtest_"  # before the name of a kind, or the blend
+_BACKTEST = re.compile(rf"{BACKTEST_GATE}\S+")
+
+
+def is_quality_gate(name: str) -> bool:
+    """Tell whether a gate may be advisory or off, and be overridden; what proves bytes may be neither."""
+    return name in QUALITY_GATES or _BACKTEST.fullmatch(name) is not None
+
+
+def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
+    """Return the modes if each is of a quality gate; `ValueError` names the first that is not, and those that are."""
+    for name in modes:
+        if not is_quality_gate(name):
+            raise ValueError(
+                f"{name} is no gate that may be anything but required: contract, envelope, size, rehearsal_loads and "
+                f"the proof of hashes always count; known are {', '.join(QUALITY_GATES)}, backtest_<kind>"
+            )
+    return modes
+
+
+class GateSettings(ClosedModel):
+    """The limits that the gates hold a day against."""
+
+    min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
+    min_rows: int = Field(default=1, ge=0, description="fewest rows of an artifact; 0 lets an empty one ship")
+    max_left_out_share: Share = Field(
+        default=0.1, description="largest share of sessions left out as over-long, or of users as over-active"
+    )
+    max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
+    drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may lie from the live ones")
+    rehearsal: RehearsalSettings = Field(
+        default=RehearsalSettings(), description="how a candidate is tried by the reader before it is live"
+    )
+    backtest: BacktestSettings = Field(
+        default=BacktestSettings(), description="how a candidate is scored on events that it has not seen"
+    )
+    modes: Annotated[dict[str, Mode], AfterValidator(check_modes)] = Field(
+        default_factory=dict[str, Mode],
+        description="off, advisory or required by gate, whatever else is said; gates of integrity are always required",
+    )
+
+    @property
+    def named_kinds(self) -> dict[str, str]:
+        """The kinds that single settings are for, by the name of the setting."""
+        kinds = {f"drift.kinds.{kind}": kind for kind in self.drift.kinds}
+        kinds |= {f"rehearsal.kinds.{kind}": kind for kind in self.rehearsal.kinds}
+        kinds |= {f"backtest.required {kind}": kind for kind in self.backtest.required}
+        kinds |= {f"backtest.off {kind}": kind for kind in self.backtest.off}
+        asked = (name for name in self.modes if name.startswith(BACKTEST_GATE))
+        return kinds | {f"modes.{name}": name.removeprefix(BACKTEST_GATE) for name in asked}

@@ -1,0 +1,91 @@
+"""Where things lie and what comes in: `[storage]`, `[raw]`, `[partitions]`, `[limits]`."""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Literal, TypeAlias
+
+from pydantic import Field, field_validator
+
+from recsys_assets.settings.model import ClosedModel, Share
+
+EventField: TypeAlias = Literal[
+    "ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id", "rank", "event"
+]
+ConstantField: TypeAlias = Literal["tenant", "surface", "event"]
+
+
+class StorageSettings(ClosedModel):
+    """Where everything that is built lives."""
+
+    root: str = Field(default="data/store", description="a folder (relative to the config file), or s3://bucket/prefix")
+    must_exist: bool = Field(
+        default=False, description="refuse a root where no store was begun (`recsys-assets init`): a missing mount"
+    )
+
+
+class RawSettings(ClosedModel):
+    """Where raw events and the catalog are found, and how many bad lines a day may have."""
+
+    exposures: str = Field(
+        default="data/raw/{day}*.jsonl*",
+        description="template with {day}, {tenant}, {surface}; a glob over paths or s3://; or postgresql:table",
+    )
+    columns: Mapping[EventField, str] = Field(
+        default_factory=dict[EventField, str],
+        description="the column that holds a field, in Parquet files and tables; else the one of the field's own name",
+    )
+    constants: Mapping[ConstantField, str] = Field(
+        default_factory=dict[ConstantField, str], description="the value of a field that has no column"
+    )
+    nested: str | None = Field(
+        default=None,
+        description="of a table: the JSON column whose items[] are the events of a row, with item_id and rank",
+    )
+    tenants: str | None = Field(
+        default=None, description="of a table: the table that resolves a tenant, by external_id or id, to tenant_id"
+    )
+    statement_timeout_seconds: float = Field(
+        default=600, ge=1, description="of a table: how long the database may take for one answer"
+    )
+    session_gap_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        le=1440,
+        description="events may lack session_id: a user's next event after a longer gap begins a new session; "
+        "none: such events are bad lines",
+    )
+    assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
+    user_key: str | None = Field(
+        default=None,
+        description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
+    )
+    catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
+    max_bad_share: Share = Field(
+        default=0.01, description="share of bad lines above which the day fails for the targets concerned"
+    )
+
+    @field_validator("user_key")
+    @classmethod
+    def _names_a_place(cls, place: str | None) -> str | None:
+        if place is not None and not re.fullmatch(r"(env|file):.+", place):
+            raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
+        return place
+
+
+class PartitionSettings(ClosedModel):
+    """Which days exist."""
+
+    start: date = Field(default=date(2026, 1, 1), description="first day")
+    end: date | None = Field(
+        default=None, description="last day, for data that has ended; none: every day up to yesterday"
+    )
+
+
+class LimitSettings(ClosedModel):
+    """What protects memory: over a limit the target fails and the message names the knob."""
+
+    max_events: int = Field(default=100_000_000, ge=1, description="events of one target and window")
+    max_distinct_items: int = Field(default=5_000_000, ge=1, description="distinct item ids of one target and window")
+    max_users: int = Field(default=10_000_000, ge=1, description="distinct user ids of one target and window")
+    max_days: int = Field(default=400, ge=1, description="days that one call of `recsys-assets run` may build")

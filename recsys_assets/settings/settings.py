@@ -1,0 +1,138 @@
+"""The whole of recsys.toml, checked: its tables, its targets, and what single targets override."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import check_distinct, is_slug
+from recsys_assets.settings.artifacts import DEFAULT_KINDS, ArtifactSettings, EngineSettings
+from recsys_assets.settings.automation import (
+    AutomationSettings,
+    FreshnessSettings,
+    MetricsSettings,
+    RetentionSettings,
+    SignalSettings,
+)
+from recsys_assets.settings.gates import GateSettings
+from recsys_assets.settings.imports import ImportSettings
+from recsys_assets.settings.inputs import LimitSettings, PartitionSettings, RawSettings, StorageSettings
+from recsys_assets.settings.model import ClosedModel, Table
+from recsys_assets.settings.target import TargetSettings
+
+BLEND = "blend"  # of all kinds together, as the back-test calls it
+_RESERVED = frozenset({"raw", "canonical", "manifest", "signals"})  # names of other assets and documents of a target
+
+
+class Settings(ClosedModel):
+    """The whole configuration of one store: its sources, its targets, its limits."""
+
+    storage: StorageSettings = StorageSettings()
+    raw: RawSettings = RawSettings()
+    partitions: PartitionSettings = PartitionSettings()
+    limits: LimitSettings = LimitSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+    engines: EngineSettings = EngineSettings()
+    gates: GateSettings = GateSettings()
+    retention: RetentionSettings = RetentionSettings()
+    automation: AutomationSettings = AutomationSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    signals: SignalSettings = SignalSettings()
+    imports: Mapping[str, ImportSettings] = Field(
+        default_factory=dict[str, ImportSettings], description="[imports.<kind>]: what other teams build"
+    )
+    targets: tuple[TargetSettings, ...] = Field(min_length=1)
+    owners: tuple[str, ...] = Field(
+        default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
+    )
+
+    base: Path = Field(default=Path(), exclude=True, description="folder of the config file; set when it is read")
+    digest: str = Field(default="", exclude=True, description="SHA-256 of the file as read")
+
+    @model_validator(mode="after")
+    def _distinct_targets(self) -> "Settings":
+        seen: dict[tuple[str, str], TargetSettings] = {}
+        slugs: dict[str, TargetSettings] = {}
+        for row in self.targets:
+            if (row.tenant, row.surface) in seen:
+                raise ValueError(f"targets: {row.target} stands twice")
+            seen[row.tenant, row.surface] = row
+            other = slugs.setdefault("__".join(row.slug_parts).lower(), row)
+            if other is not row:
+                raise ValueError(f"targets {other.target} and {row.target} have the same slug: give one another slug")
+        check_distinct((f"{t}/{s}" for t, s in seen), what="targets")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_imports(self) -> "Settings":
+        known = {str(row.target) for row in self.targets}
+        for kind, one in self.imports.items():
+            if not is_slug(kind) or kind in {*self.artifacts.kinds, *DEFAULT_KINDS, *_RESERVED}:
+                raise ValueError(
+                    f"imports.{kind}: choose a name of letters, digits and _ that no built kind or asset has"
+                )
+            unknown = sorted(set(one.targets) - known)
+            if unknown:
+                raise ValueError(
+                    f"imports.{kind}.targets names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _known_kinds(self) -> "Settings":
+        # A gate of a misspelt kind would be required of nothing.
+        known = {*self.artifacts.kinds, *DEFAULT_KINDS, *self.imports, BLEND}
+        for setting, kind in self.gates.named_kinds.items():
+            if kind not in known:
+                raise ValueError(f"gates.{setting}: no such kind is built; known are {', '.join(sorted(known))}")
+        return self
+
+    def imports_for(self, row: TargetSettings) -> dict[str, ImportSettings]:
+        """Return what other teams build for one target, by kind."""
+        return {kind: one for kind, one in self.imports.items() if not one.targets or str(row.target) in one.targets}
+
+    def kinds_for(self, row: TargetSettings) -> tuple[str, ...]:
+        """Return every kind of a target's releases: those that are built, then those that are imported."""
+        return (*self.artifacts.kinds, *self.imports_for(row))
+
+    def find(self, tenant: str, surface: str) -> TargetSettings:
+        """Return the row of a target; `ConfigurationError` lists the known ones."""
+        for row in self.targets:
+            if (row.tenant, row.surface) == (tenant, surface):
+                return row
+        known = ", ".join(str(row.target) for row in self.targets)
+        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: known are {known}")
+
+    def gates_for(self, row: TargetSettings) -> GateSettings:
+        """Return the gates' limits of one target, its overrides applied."""
+        return GateSettings.model_validate(_overridden(self.gates.model_dump(exclude_unset=True), row.gates))
+
+    def retention_for(self, row: TargetSettings) -> RetentionSettings:
+        """Return what is kept of one target, its overrides applied."""
+        return RetentionSettings.model_validate({**self.retention.model_dump(), **row.retention})
+
+    def automation_for(self, row: TargetSettings) -> AutomationSettings:
+        """Return when one target's days are built by themselves, its overrides applied."""
+        return AutomationSettings.model_validate({**self.automation.model_dump(), **row.automation})
+
+    def freshness_for(self, row: TargetSettings) -> FreshnessSettings:
+        """Return how old one target's data may be, its overrides applied."""
+        return FreshnessSettings.model_validate({**self.freshness.model_dump(), **row.freshness})
+
+    @property
+    def resolved_engines(self) -> EngineSettings:
+        """What engines need, with its folders as absolute paths or URIs."""
+        folders = {"scratch": self.engines.scratch, "work": self.engines.work}
+        return self.engines.model_copy(update={name: path and self.resolve(path) for name, path in folders.items()})
+
+    def resolve(self, path: str) -> str:
+        """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
+        return path if "://" in path else str((self.base / path).absolute())
+
+
+def _overridden(table: Table, by: Table) -> Table:
+    """Return a table with single keys said otherwise, in the tables inside it too."""
+    inner = {key: _overridden(table[key], by[key]) for key in table.keys() & by.keys() if isinstance(by[key], dict)}
+    return {**table, **by, **inner}

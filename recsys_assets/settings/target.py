@@ -1,0 +1,52 @@
+"""One `[[targets]]` row: whose artifacts are built, and what is otherwise for them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from recsys_assets.identity import Target, check_segment, is_slug
+from recsys_assets.settings.artifacts import EngineName
+from recsys_assets.settings.model import ClosedModel, Table
+
+
+class TargetSettings(ClosedModel):
+    """One target, and what it overrides."""
+
+    tenant: str
+    surface: str
+    segment: str | None = Field(default=None, description="a label in the artifacts")
+    slug: str | None = Field(
+        default=None, description="name in Dagster, needed when tenant or surface is not ^[A-Za-z0-9_]+$"
+    )
+    artifacts: Mapping[str, Table] = Field(
+        default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
+    )
+    engine: EngineName | None = Field(
+        default=None, description="what computes this target's kinds that do not name an engine themselves"
+    )
+    gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
+    retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")
+    automation: Table = Field(default_factory=dict[str, Any], description="[targets.automation] overrides per key")
+    freshness: Table = Field(default_factory=dict[str, Any], description="[targets.freshness] overrides per key")
+
+    @property
+    def target(self) -> Target:
+        """The identity of this target."""
+        return Target(self.tenant, self.surface, self.segment or None)
+
+    @property
+    def slug_parts(self) -> tuple[str, ...]:
+        """How Dagster calls this target: (tenant, surface), or the slug alone."""
+        return (self.slug,) if self.slug else (self.tenant, self.surface)
+
+    @model_validator(mode="after")
+    def _names(self) -> "TargetSettings":
+        check_segment(self.tenant, what="tenant")
+        check_segment(self.surface, what="surface")
+        for part in self.slug_parts:
+            if not is_slug(part):
+                raise ValueError(
+                    f'Dagster cannot carry {part!r}: add slug = "..." of letters, digits and _ to this target'
+                )
+        return self

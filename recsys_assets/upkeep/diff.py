@@ -1,0 +1,128 @@
+"""Compare two releases: which kinds changed, how many rows, and which items enter, leave and move; bounded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+
+from recsys_assets.errors import NotFoundError
+from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.destination import resolve_id
+from recsys_assets.release.documents import Release
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release
+from recsys_assets.release.shards import read_index
+from recsys_assets.sharding import SHARDS_FORM
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.stored_row_ids import read_rows
+
+MAX_BYTES = 100_000_000  # of one artifact: what is larger is compared by version and size alone
+SHOWN = 20
+LIVE = "live"
+RANKINGS = frozenset({"popularity"})  # kinds whose rows are a ranking; the rows of all others are in order of their ids
+
+
+@dataclass(frozen=True, slots=True)
+class KindDiff:
+    """How one kind differs: rows are what the artifact lists, be it items, rows of neighbours, or users.
+
+    A row of a ranking moved when its place changed; a row of any other kind when its content did, for there the places
+    follow the ids. `moved` holds (id, place before, place after), from 1, in the order of the later release.
+    """
+
+    kind: str
+    before: str | None  # versions
+    after: str | None
+    rows_before: int | None = None
+    rows_after: int | None = None
+    entered: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    moved: tuple[tuple[str, int, int], ...] = ()
+    counts: Mapping[str, int] | None = None  # exact numbers of entered, left, moved; the tuples show the first ones
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseDiff:
+    """Two releases, and how each kind of either differs."""
+
+    before: Release
+    after: Release
+    kinds: tuple[KindDiff, ...]
+
+
+def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: int = SHOWN) -> ReleaseDiff:
+    """Return how release `after` differs from `before`; each is an id, 8 digits of one, or `live`.
+
+    Raises `NotFoundError` if a release or one of its blobs is not there (collected: take it back from the trash).
+    """
+    old, new = read_named(store, target, before), read_named(store, target, after)
+    refs_old, refs_new = old.artifacts, new.artifacts
+    kinds = sorted(refs_old.keys() | refs_new.keys())
+    found = [_diff_kind(store, target, kind, refs_old.get(kind), refs_new.get(kind), shown=shown) for kind in kinds]
+    return ReleaseDiff(old, new, tuple(found))
+
+
+def read_named(store: ObjectStore, target: Target, named: str) -> Release:
+    """Return the record of a release by its id, 8 digits or more of it, or `live`; `NotFoundError` if there is none."""
+    if named == LIVE:
+        current = read_current(store, target)
+        release_id = current.release_id if current else None
+    else:
+        release_id = resolve_id(store, target, named)
+    if release_id is None:
+        raise NotFoundError(f"{target}: there is no release {named}: see `recsys-assets log`")
+    return read_release(store, target, release_id)
+
+
+def _diff_kind(
+    store: ObjectStore, target: Target, kind: str, old: ArtifactRef | None, new: ArtifactRef | None, *, shown: int
+) -> KindDiff:
+    versions = (old.version if old else None, new.version if new else None)
+    if old == new:
+        return KindDiff(kind, *versions, told="the same")
+    if any(form_of(version) not in {JSON_FORM, SHARDS_FORM} for version in versions if version is not None):
+        return KindDiff(kind, *versions, told="differs; its bytes are not the kinds' JSON, so no rows are compared")
+    largest = max(_size(store, target, ref) for ref in (old, new))
+    if largest > MAX_BYTES:
+        return KindDiff(kind, *versions, told=f"differs; not looked into: {largest} bytes are over {MAX_BYTES}")
+    before, after = _rows(store, target, old), _rows(store, target, new)
+    entered = [row for row in after if row not in before]
+    left = [row for row in before if row not in after]
+    moved = _moved(kind, before, after)
+    return KindDiff(
+        kind,
+        *versions,
+        rows_before=len(before) if old else None,
+        rows_after=len(after) if new else None,
+        entered=tuple(entered[:shown]),
+        left=tuple(left[:shown]),
+        moved=tuple(moved[:shown]),
+        counts={"entered": len(entered), "left": len(left), "moved": len(moved)},
+        told=f"{len(entered)} entered, {len(left)} left, {len(moved)} moved",
+    )
+
+
+def _rows(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> dict[str, bytes]:
+    if ref is None:
+        return {}
+    if form_of(ref.version) == SHARDS_FORM:
+        shards = (_rows(store, target, shard) for shard in read_index(store, target, ref).refs)
+        return dict(sorted((row for rows in shards for row in rows.items()), key=itemgetter(0)))
+    return read_rows(read_blob(store, target, ref), name=f"{ref.kind} {ref.version[:12]}")
+
+
+def _size(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> int:
+    """Return how many bytes hold the rows of an artifact."""
+    if ref is None or form_of(ref.version) != SHARDS_FORM:
+        return ref.size if ref else 0
+    return sum(shard.size for shard in read_index(store, target, ref).shards)
+
+
+def _moved(kind: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[tuple[str, int, int]]:
+    places = {row: place for place, row in enumerate(before, start=1)}
+    return [
+        (row, places[row], place)
+        for place, (row, content) in enumerate(after.items(), start=1)
+        if row in places and (places[row] != place if kind in RANKINGS else before[row] != content)
+    ]

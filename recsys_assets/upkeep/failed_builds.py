@@ -1,0 +1,74 @@
+"""Days that failed before anything could ship: told to the journal, and which of them nobody has mended since."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.release import journal
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.recovery import recover
+from recsys_assets.storage.store import ObjectStore
+
+BUILD = "build"
+FAILED_SINCE = timedelta(days=7)  # how long a failed day is shown that nobody built again
+_LOOKED_AT = 100  # entries
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a step of a day's build ended: which step, the error's class, and its message."""
+
+    day: str
+    step: str
+    error: str
+    told: str
+
+
+def tell_failed(store: ObjectStore, target: Target, failure: Failure, *, by: Actor, now: datetime) -> JournalEntry:
+    """Write down that a day failed before its swap, and return the entry; what is live is not touched.
+
+    A refusal at the swap is told by `publish` itself. Raises what the store raises.
+    """
+    current = _live(store, target)
+    told = recover(store, target, current, by=by, now=now)
+    entry = journal.entry_of(
+        action=BUILD,
+        outcome=journal.REFUSED,
+        by=by,
+        now=now,
+        live=current,
+        told=f"{failure.step} of {failure.day}: {failure.told}",
+        details={"day": failure.day, "step": failure.step, "error": failure.error},
+    )
+    return journal.append(store, target, entry, after=told.last)
+
+
+def _live(store: ObjectStore, target: Target) -> Current | None:
+    try:
+        return read_current(store, target)
+    except CorruptObjectError:
+        return None  # `status` names it; that the day failed is told all the same
+
+
+def failed_days(store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
+    """Return the newest attempt of each day that failed lately and was not done since, the latest first."""
+    since = rfc3339(now - FAILED_SINCE)
+    newest = takewhile(
+        lambda entry: entry.action == journal.LOST or entry.at >= since,
+        islice(journal.newest_first(store, target), _LOOKED_AT),
+    )
+    return tuple(entry for entry in _last_of_each_day(newest) if entry.outcome == journal.REFUSED)
+
+
+def _last_of_each_day(newest: Iterator[JournalEntry]) -> Iterator[JournalEntry]:
+    seen: set[object] = set()
+    for entry in newest:
+        day = entry.details.get("day")
+        if day is not None and day not in seen:
+            seen.add(day)
+            yield entry

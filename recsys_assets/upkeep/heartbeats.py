@@ -1,0 +1,184 @@
+"""Heartbeats of consumers, one small object each, and which consumers serve the live release."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+import msgspec
+
+from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.release.document_encoding import decode, encode
+from recsys_assets.release.documents import FORMAT, Record
+from recsys_assets.release.journal import Clock
+from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix
+from recsys_assets.storage.store import ObjectStore
+
+MISSED_BEATS = 3  # a consumer that is silent for so many of its own intervals is not waited for any more
+MAX_SECONDS: Final = 86_400.0  # between two beats
+KEPT = timedelta(days=1)  # a dead one stays to be seen for so long, then collection takes it
+_MAX_BYTES = 10_000
+_TRIES = 3
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
+
+
+class Heartbeat(Record, frozen=True):
+    """What one consumer serves, since when it says so, and how long to believe it."""
+
+    consumer: str
+    release: str | None  # None: nothing could be loaded yet
+    state: str
+    seen_at: str
+    every_seconds: Seconds  # the next one comes after so long at most
+    nonce: str  # never twice: a store may take equal bytes for its own
+    left: bool = False  # the consumer ended in order
+    v: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a time that is none."""
+        try:
+            parse_rfc3339(self.seen_at)
+        except OverflowError as error:
+            raise ConfigurationError(
+                f"{self.seen_at!r} lies outside of the calendar: expected a time of now"
+            ) from error
+
+    @property
+    def seen(self) -> datetime:
+        """When it was written, by the consumer's clock."""
+        return parse_rfc3339(self.seen_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """All heartbeats of a target, by consumer, and what is there but cannot be read."""
+
+    beats: tuple[Heartbeat, ...]
+    faults: tuple[str, ...]
+
+
+def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expected: str | None) -> str:
+    """Create the consumer's object, or swap the one marked `expected`, and return the new etag.
+
+    What another process of the same name wrote, or collection took, is read again: the last one to write stays. Raises
+    `ConflictError` if others write without end, and whatever else the store raises: an outage, or no permission.
+    """
+    key, data = heartbeat_key(target, beat.consumer), encode(beat)
+    for _ in range(_TRIES):
+        try:
+            return store.create(key, data) if expected is None else store.swap(key, data, expected=expected)
+        except ConflictError:
+            expected = _etag(store, key)
+    raise ConflictError(f"{key}: other processes beat under this name all the time: give each a name of its own")
+
+
+def read_heartbeats(store: ObjectStore, target: Target) -> Heard:
+    """Return what every consumer of a target said last; one that cannot be read hides none of the others."""
+    beats: list[Heartbeat] = []
+    faults: list[str] = []
+    for item in store.list(heartbeat_prefix(target)):
+        try:
+            beats.append(_read(store, item.key))
+        except NotFoundError:
+            continue  # collected a moment ago
+        except CorruptObjectError as error:
+            faults.append(str(error))
+    return Heard(tuple(beats), tuple(faults))
+
+
+def is_live(beat: Heartbeat, *, now: datetime) -> bool:
+    """Tell whether a consumer is to be reckoned with: it did not leave, and spoke within `MISSED_BEATS` intervals."""
+    return not beat.left and now - beat.seen <= timedelta(seconds=beat.every_seconds * MISSED_BEATS)
+
+
+def dead_heartbeats(store: ObjectStore, target: Target, *, now: datetime) -> tuple[str, ...]:
+    """Return the keys of consumers that have been silent for longer than `KEPT`."""
+    dead = (beat for beat in read_heartbeats(store, target).beats if _is_long_silent(beat, now))
+    return tuple(heartbeat_key(target, beat.consumer) for beat in dead)
+
+
+def delete_heartbeats(store: ObjectStore, keys: Iterable[str]) -> None:
+    """Remove what silent consumers left; one that wakes up creates its own anew."""
+    for key in keys:
+        store.delete(key)
+
+
+def _is_long_silent(beat: Heartbeat, now: datetime) -> bool:
+    return not is_live(beat, now=now) and now - beat.seen > KEPT
+
+
+def _read(store: ObjectStore, key: str) -> Heartbeat:
+    beat = decode(store.get(key, max_bytes=_MAX_BYTES).data, Heartbeat, name=key)
+    if not key.endswith(f"/{beat.consumer}.json"):
+        raise CorruptObjectError(f"{key} says that it is of consumer {beat.consumer!r}: remove it")
+    return beat
+
+
+def _etag(store: ObjectStore, key: str) -> str | None:
+    try:
+        return store.get(key, max_bytes=_MAX_BYTES).etag
+    except NotFoundError:
+        return None
+
+
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """The consumers that were heard of lately: those that serve a release, those that do not, and unreadable ones."""
+
+    release: str | None
+    serving: tuple[Heartbeat, ...]
+    behind: tuple[Heartbeat, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """How many serve it, and what the others serve."""
+        live = len(self.serving) + len(self.behind)
+        if not live:
+            return "no consumer tells what it serves"
+        told = f"{len(self.serving)} of {live} live consumers serve it"
+        return f"{told}; behind: {', '.join(map(_straggler, self.behind))}" if self.behind else told
+
+
+def convergence(store: ObjectStore, target: Target, release: str | None, *, now: datetime) -> Convergence:
+    """Return which live consumers of a target serve a release; a store without heartbeats has none."""
+    heard = read_heartbeats(store, target)
+    live = [beat for beat in heard.beats if is_live(beat, now=now)]
+    return Convergence(
+        release,
+        serving=tuple(beat for beat in live if beat.release == release),
+        behind=tuple(beat for beat in live if beat.release != release),
+        faults=heard.faults,
+    )
+
+
+def wait_until_converged(
+    store: ObjectStore,
+    target: Target,
+    release: str,
+    *,
+    seconds: float,
+    now: Clock,
+    pause: Callable[[float], object],
+) -> Convergence:
+    """Return the convergence as soon as nobody is behind, or as it is after `seconds`.
+
+    A consumer that falls silent is waited for until its last heartbeat is too old to be believed.
+    """
+    end = now() + timedelta(seconds=seconds)
+    while True:
+        found = convergence(store, target, release, now=now())
+        left = (end - now()).total_seconds()
+        if not found.behind or left <= 0:
+            return found
+        pause(min(_PAUSE_SECONDS, left))
+
+
+def _straggler(beat: Heartbeat) -> str:
+    served = f"serves {beat.release[:12]}" if beat.release else "serves nothing"
+    return f"{beat.consumer} ({served}, {beat.state}, seen at {beat.seen_at})"

@@ -1,0 +1,70 @@
+"""Repair the journal: tell an untold swap, and fill the place of entries that are gone, saying that they are."""
+
+from dataclasses import dataclass
+
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.release.document_encoding import create_document, encode, read_document
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.journal import LOST, Actor, Clock
+from recsys_assets.release.layout import journal_key, journal_prefix
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.recovery import is_untold, read_told, recover
+from recsys_assets.storage.proof import ensure_proven
+from recsys_assets.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was mended: the numbers of entries that were gone or unreadable, and the swap that was told only now."""
+
+    filled: tuple[int, ...]
+    recovered: bool
+
+
+def repair_journal(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Repaired:
+    """Make the journal whole again: every number is there and can be read, and the last swap is told.
+
+    What an entry said cannot be brought back; in its place stands that it is lost, since when, and who mended it.
+    """
+    lost = _lost(store, target)
+    if dry_run:
+        return Repaired(tuple(lost), is_untold(read_told(store, target), read_current(store, target)))
+    ensure_proven(store)
+    for sequence, unreadable in lost.items():
+        key, entry = journal_key(target, sequence), _stand_in(sequence, by, now)
+        if unreadable:
+            store.put(key, encode(entry))
+        else:
+            create_document(store, key, entry)
+    before = read_told(store, target)
+    after = recover(store, target, read_current(store, target), by=by, now=now())
+    return Repaired(tuple(lost), after != before)
+
+
+def _lost(store: ObjectStore, target: Target) -> dict[int, bool]:
+    """Return the numbers that are gone (False) or cannot be read (True)."""
+    prefix = journal_prefix(target)
+    there = [int(item.key[len(prefix) : -len(".json")]) for item in store.list(prefix)]
+    lost = dict.fromkeys(set(range(1, max(there, default=0))) - set(there), False)
+    for sequence in there:
+        try:
+            read_document(store, journal_key(target, sequence), JournalEntry)
+        except CorruptObjectError:
+            lost[sequence] = True
+    return dict(sorted(lost.items()))
+
+
+def _stand_in(sequence: int, by: Actor, now: Clock) -> JournalEntry:
+    return JournalEntry(
+        sequence=sequence,
+        at=rfc3339(now()),
+        action="mend",
+        outcome=LOST,
+        actor=by.name,
+        reason="the entry was gone or could not be read",
+        run_id=by.run_id,
+        before=None,
+        after=None,
+        last_change=sequence - 1,
+    )

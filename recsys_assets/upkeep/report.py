@@ -1,0 +1,289 @@
+"""The report of a release: changes, gates with values, drift, inputs and size, on one page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError
+from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Scalar, Verdict
+from recsys_assets.identity import Target
+from recsys_assets.release.documents import Member, Release
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.releases import find_release
+from recsys_assets.sharding import sharded_kind
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.diff import RANKINGS, KindDiff, diff
+from recsys_assets.upkeep.report_document import Report, Section, shown
+
+_DRIFT = "drift_"
+_DIGITS = 12
+
+
+def whole(report: GateReport) -> Section:
+    """Return what gates said of all artifacts together: a sentence each, and the numbers that they judged by.
+
+    Numbers are called `name`, or `name/kind` if they are of one kind: those stand in a column a kind.
+    """
+    found = [(*name.partition("/")[::2], value) for name, value in report.facts.items()]
+    kinds = dict.fromkeys(kind for _, kind, _ in found if kind)
+    values = {(name, kind): value for name, kind, value in found}
+    names = dict.fromkeys(name for name, _, _ in found)
+    return Section(
+        report.subject.capitalize(),
+        told=tuple(f"{finding.gate} {finding.verdict.value}: {finding.message}" for finding in report.findings),
+        columns=("number", "all", *kinds) if found else (),
+        rows=tuple((name, *(values.get((name, kind)) for kind in ("", *kinds))) for name in names),
+    )
+
+
+def drift(members: Sequence[Member]) -> Section:
+    """Return how far each artifact lies from the one that was live, a column a kind."""
+    return _by_kind("Drift from live", members, lambda finding: finding.gate.startswith(_DRIFT))
+
+
+def gates(members: Sequence[Member]) -> Section:
+    """Return what each artifact's own gates found, a column a kind."""
+    return _by_kind("Gates", members, lambda finding: not finding.gate.startswith(_DRIFT))
+
+
+def artifacts(members: Sequence[Member], before: Sequence[Member]) -> Section:
+    """Return the artifacts, and their size beside the one before."""
+    sizes = {member.ref.kind: member.size for member in before}
+    return Section(
+        "Artifacts",
+        columns=("kind", "version", "window", "rows", "bytes", "bytes before"),
+        rows=tuple(
+            (
+                member.ref.kind,
+                member.ref.version[:_DIGITS],
+                _window(member),
+                member.facts.get("rows"),
+                member.size,
+                sizes.get(member.ref.kind),
+            )
+            for member in members
+        ),
+    )
+
+
+def inputs(release: Release) -> Section:
+    """Return what the release was made from: each canonical day with its raw files, and what else was read."""
+    days = tuple(
+        (day.day, day.digest[:_DIGITS], len(day.inputs), sum(one.size for one in day.inputs), _summary(day.gates))
+        for day in release.canonical
+    )
+    named = {day.digest for day in release.canonical}
+    others = {used.digest: used for member in release.members for used in member.inputs if used.digest not in named}
+    rest = tuple(
+        (one.name.rpartition("/")[2], digest[:_DIGITS], None, one.size, None) for digest, one in others.items()
+    )
+    return Section("Inputs", columns=("input", "digest", "raw files", "bytes", "gates"), rows=days + rest)
+
+
+def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], bool]) -> Section:
+    """Return a row a gate and a column a kind; what did not pass is told in full above the table."""
+    found = {
+        (finding.gate, sharded_kind(member.ref.kind)): finding
+        for member in members
+        for finding in member.gates.findings
+        if wanted(finding)
+    }
+    kinds = list(dict.fromkeys(sharded_kind(member.ref.kind) for member in members))  # an object beside shards: once
+    names = dict.fromkeys(gate for gate, _ in found)
+    return Section(
+        title,
+        told=tuple(
+            f"{kind}: {finding.gate} {finding.verdict.value}: {finding.message}"
+            for (_, kind), finding in found.items()
+            if finding.verdict is not Verdict.PASSED
+        ),
+        columns=("gate", *kinds),
+        rows=tuple((gate, *(_cell(found.get((gate, kind))) for kind in kinds)) for gate in names),
+    )
+
+
+def _cell(finding: Finding | None) -> Scalar:
+    if finding is None:
+        return None
+    if finding.verdict is Verdict.PASSED:
+        return _without_number(finding) if finding.value is None else finding.value
+    return f"{shown(finding.value)} ({finding.verdict.value})"
+
+
+def _without_number(finding: Finding) -> str:
+    """Return what stands in place of a number: a drift gate that found nothing to compare has not passed anything."""
+    if finding.message == NO_BASELINE:
+        return NO_BASELINE
+    return "not compared" if finding.gate.startswith(_DRIFT) else "passed"
+
+
+def _window(member: Member) -> str:
+    if member.window_first == member.window_last:
+        return member.window_last
+    return f"{member.window_first} to {member.window_last}"
+
+
+def _summary(report: GateReport) -> str:
+    told = [f"{finding.gate} {finding.verdict.value}" for finding in report.findings if not _passed(finding)]
+    return ", ".join(told) or f"{len(report.findings)} passed"
+
+
+def _passed(finding: Finding) -> bool:
+    return finding.verdict is Verdict.PASSED
+
+
+NAMED = 3  # ids that a sentence names
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How the rows of a kind are called, and what they enter and leave."""
+
+    one: str
+    many: str
+    place: str
+
+
+_ROWS: Final = _Words("row", "rows", "the artifact")
+_WORDS: Final[Mapping[str, _Words]] = {
+    "popularity": _Words("item", "items", "the top list"),
+    "cooc": _Words("item", "items", "the lists of what is seen together"),
+    "implicit": _Words("user", "users", "the lists of what each user looked at"),
+    "session_seq": _Words("user", "users", "the lists of what comes next"),
+    "item_seq": _Words("item", "items", "the lists of what is seen next"),
+    "content_sim": _Words("item", "items", "the tagged catalog"),
+}
+
+
+def tell_change(found: KindDiff) -> str:
+    """Return how one kind differs, in words: how many entered, left and moved, and the first of them by name."""
+    if found.before is None:
+        return f"{found.kind} is new, with {_number(found.rows_after, _words(found))}."
+    if found.after is None:
+        return f"{found.kind} is gone; it had {_number(found.rows_before, _words(found))}."
+    if found.counts is None:
+        return f"{found.kind}: {found.told}."
+    if not any(found.counts.values()):
+        return f"{found.kind}: the same rows as before, in other bytes."
+    sizes = f"from {found.rows_before or 0:,} to {found.rows_after or 0:,} rows"
+    counts = _counts(found, found.counts)
+    return f"{found.kind}, {sizes}: {counts}.{_first(found, found.counts)}{_movers(found)}"
+
+
+def _words(found: KindDiff) -> _Words:
+    return _WORDS.get(found.kind, _ROWS)
+
+
+def _number(count: int | None, words: _Words) -> str:
+    return f"{count or 0:,} {words.one if count == 1 else words.many}"
+
+
+def _counts(found: KindDiff, counts: Mapping[str, int]) -> str:
+    words = _words(found)
+    moved = "changed place" if found.kind in RANKINGS else "changed"
+    parts = [
+        f"{_number(counts['entered'], words)} entered {words.place}" if counts["entered"] else "",
+        f"{_number(counts['left'], words)} left it" if counts["left"] else "",
+        f"{_number(counts['moved'], words)} {moved}" if counts["moved"] else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
+    """Name the first that entered and left; they come in the artifact's order, so of a ranking the strongest."""
+    told = ""
+    if found.entered:
+        told += f" New: {_some(found.entered, counts['entered'])}."
+    if found.left:
+        told += f" Gone: {_some(found.left, counts['left'])}."
+    return told
+
+
+def _movers(found: KindDiff) -> str:
+    """Name what rose and what fell most, where rows have places."""
+    if found.kind not in RANKINGS:
+        return ""
+    by_rise = sorted(found.moved, key=lambda one: (one[2] - one[1], one[0]))
+    risen = [one for one in by_rise if one[2] < one[1]][:NAMED]
+    fallen = [one for one in reversed(by_rise) if one[2] > one[1]][:NAMED]
+    told = ""
+    for what, rows in (("Risen", risen), ("Fallen", fallen)):
+        if rows:
+            told += f" {what} most: {', '.join(f'{row} ({before} to {after})' for row, before, after in rows)}."
+    return told
+
+
+def _some(ids: Sequence[str], count: int) -> str:
+    more = count - NAMED
+    return ", ".join(ids[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+COMPARED = 1000  # rows of a kind whose change is looked at one by one for the words
+SHORT = 12  # digits of a hash that people are shown
+
+
+def report_release(store: ObjectStore, target: Target, release: Release, *, live: bool) -> Report:
+    """Return the report of a recorded release, compared with the one that was live when it was recorded.
+
+    Everything but the comparison stands in the record. What the comparison needs and is not there any more (collected,
+    damaged) is said instead of told, and raises nothing.
+    """
+    before = _before(store, target, release)
+    return Report(
+        title=f"Release {release.id[:SHORT]} of {target}",
+        facts=(
+            ("release", release.id),
+            ("state", _state(store, target, release, live=live)),
+            ("data through", release.data_through),
+            ("recorded", release.recorded_at),
+            ("live before it", release.parent[:SHORT] if release.parent else "nothing"),
+            ("gates", _verdict(release)),
+            ("bytes", sum(member.size for member in release.members)),
+            ("code", release.build.code),
+            ("configuration", release.build.config[:SHORT]),
+        ),
+        sections=(
+            Section("What changed", told=_changes(store, target, release)),
+            *(whole(report) for report in release.gates),
+            drift(release.members),
+            gates(release.members),
+            artifacts(release.members, before.members if before else ()),
+            inputs(release),
+        ),
+    )
+
+
+def _before(store: ObjectStore, target: Target, release: Release) -> Release | None:
+    try:
+        return find_release(store, target, release.parent) if release.parent else None
+    except CorruptObjectError:
+        return None  # the words say so
+
+
+def _state(store: ObjectStore, target: Target, release: Release, *, live: bool) -> str:
+    state = "live" if live else "not live"
+    try:
+        label = find_label(store, target, Labelled.BAD, release.id)
+    except CorruptObjectError as error:
+        return f"{state}, marked bad: {error}"
+    return f"{state}, marked bad at {label.at} by {label.actor}: {label.reason}" if label else state
+
+
+def _verdict(release: Release) -> str:
+    reports = [*(day.gates for day in release.canonical), *(one.gates for one in release.members), *release.gates]
+    findings = [finding for report in reports for finding in report.findings]
+    advised = sum(1 for finding in findings if finding.verdict is Verdict.ADVISED)
+    refused = sum(1 for finding in findings if not finding.ok)
+    alone = sum(1 for finding in findings if finding.message == NO_BASELINE)
+    told = f"{len(findings) - advised - refused - alone} passed, {advised} advised, {refused} refused"
+    return f"{told}, {alone} without a baseline" if alone else told
+
+
+def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str, ...]:
+    if release.parent is None:
+        return ("This is the first release: nothing was live to compare it with.",)
+    try:
+        found = diff(store, target, release.parent, release.id, shown=COMPARED)
+    except (NotFoundError, CorruptObjectError) as error:
+        return (f"What was live before it cannot be compared with any more: {error}",)
+    return tuple(tell_change(kind) for kind in found.kinds)

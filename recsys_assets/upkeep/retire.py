@@ -1,0 +1,61 @@
+"""Retire a target: stop serving it on purpose, which taking it out of the configuration alone never does."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from recsys_assets.errors import RefusedError
+from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.release import journal
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.hold import place_hold
+from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.storage.store import ObjectStore
+
+RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What became of it: in words, and the journal's entry (None: dry run)."""
+
+    told: str
+    entry: JournalEntry | None
+
+
+def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Retired:
+    """Hold a target for good, tell the journal, and take its pointer away; every release stays in the store.
+
+    Held first, so that no automation under an old configuration ships again. Broken off, it is done by running it
+    again. Consumers that run keep their last good release and say that the pointer is gone; a new one starts without.
+    `restore-pointer` and `release-hold` undo it. Raises `RefusedError` when nothing is live.
+    """
+    current = read_current(store, target)
+    if current is None:
+        raise RefusedError(f"{target}: nothing is live, so nothing can be retired")
+    told = (
+        f"retired: release {current.release_id[:12]} is served no more; `restore-pointer` and `release-hold` undo it, "
+        "until `collect --apply` for this target takes its artifacts, a grace from now at the earliest"
+    )
+    if dry_run:
+        return Retired(f"dry run: {told}", None)
+    place_hold(store, target, by=by, now=now)
+    live = read_current(store, target)
+    entry = journal.entry_of(action=RETIRE, outcome=journal.DONE, by=by, now=now(), live=live, told=told)
+    entry = journal.append(store, target, entry, after=journal.tail(store, target))
+    store.delete(pointer_key(target))
+    return Retired(told, entry)
+
+
+def retired_at(store: ObjectStore, target: Target) -> datetime | None:
+    """Return since when a target without a pointer is retired, or None if it was lost some other way.
+
+    The journal tells: after a retirement nothing moved the pointer.
+    """
+    for entry in journal.newest_first(store, target):
+        if entry.action == RETIRE and entry.outcome == journal.DONE:
+            return parse_rfc3339(entry.at)
+        if entry.changed or entry.action == journal.LOST:
+            return None
+    return None

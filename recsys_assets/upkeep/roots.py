@@ -1,0 +1,218 @@
+"""What collection must keep: every blob that something live, retained, pinned, announced or staged names, and why."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact
+from recsys_assets.release.history import effective
+from recsys_assets.release.journal import HELD, LOST, newest_first
+from recsys_assets.release.labels import Labelled, labelled
+from recsys_assets.release.layout import intent_prefix, release_key, staged_prefix, sweep_key
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.retire import retired_at
+
+KEEP = 7
+GRACE = timedelta(days=1)
+HORIZON = "horizon"  # in the details of a collection's entry: no older entry keeps a release any more
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much is kept: so many good releases that were live, and for how long what nothing names is left alone."""
+
+    keep: int = KEEP
+    grace: timedelta = GRACE
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """What is kept of a target: each release and each blob (kind, version), with the reason; and outlived intents."""
+
+    releases: Mapping[str, str]
+    blobs: Mapping[tuple[str, str], str]
+    named: Mapping[tuple[str, str], str]  # the part of `blobs` that a release names: all of it must be in a listing
+    stale_intents: tuple[str, ...]
+
+
+def read_roots(
+    store: ObjectStore, target: Target, retention: Retention, *, now: datetime, sweeping: bool = False
+) -> Roots:
+    """Return everything that collection must keep; `RefusedError` when that cannot be known for certain.
+
+    With `sweeping`, a collection has announced itself, so the listing of announcements must show it: a listing that
+    ends early lacks its last key.
+    """
+    intents = _intents(store, target, sweeping=sweeping)  # before the pointer: a change leaves the one for the other
+    live = read_current(store, target)
+    if live is None:
+        return _roots_of_retired(store, target, intents, retention, now=now)
+    releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace)
+    named = _named(store, target, releases)
+    blobs = dict(named)
+    stale = tuple(key for key, intent in intents.items() if now - parse_rfc3339(intent.at) > retention.grace)
+    for key, intent in intents.items():
+        if key not in stale:
+            _add(blobs, intent.refs, f"announced at {intent.at}: {intent.action} by {intent.actor}")
+    since = date.fromisoformat(_must_read(store, target, live.release_id).data_through)
+    for day, refs in _staged(store, target, since=since):
+        _add(blobs, refs, f"staged for {day}")
+    return Roots(releases, blobs, named, stale)
+
+
+def _roots_of_retired(
+    store: ObjectStore, target: Target, intents: Mapping[str, Intent], retention: Retention, *, now: datetime
+) -> Roots:
+    """Return what is kept of a target that was retired a grace ago: what is pinned, and what an announcement names.
+
+    There is no pointer whose swap would fence off a change that is under way. So every announcement counts, however
+    old: a change writes its own before it looks for a collection, and a collection writes its own before it reads them.
+    """
+    retired = retired_at(store, target)
+    if retired is None:
+        raise RefusedError(
+            f"{target}: nothing live found: the root is wrong, or the pointer must be restored; nothing is collected"
+        )
+    if now - retired < retention.grace:
+        raise RefusedError(
+            f"{target} was retired at {retired}: what it served can be put back until {retired + retention.grace}, and "
+            "is collected from then on; nothing is collected"
+        )
+    releases = dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
+    named = _named(store, target, releases)
+    blobs = dict(named)
+    for key, intent in intents.items():
+        _add(blobs, intent.refs, f"announced by {key}: {intent.action} by {intent.actor}; remove it if that is over")
+    return Roots(releases, blobs, named, ())
+
+
+def _named(store: ObjectStore, target: Target, releases: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    named: dict[tuple[str, str], str] = {}
+    for release_id, why in releases.items():
+        for ref in refs_of(_must_read(store, target, release_id)):
+            named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {why}")
+    return named
+
+
+def retained_releases(
+    store: ObjectStore, target: Target, live: Current, *, keep: int, left_since: datetime | None = None
+) -> dict[str, str]:
+    """Return the releases whose blobs are kept, and why: live, pinned, held, or among the last `keep` good ones.
+
+    With `left_since`, also those that were live until later than that: caches of consumers name them still.
+    Raises `RefusedError` if a journal entry that must be read is lost.
+    """
+    bad = set(labelled(store, target, Labelled.BAD))
+    retained = {live.release_id: "live"}
+    retained |= dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
+    retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded and held back")
+    good = 0
+    for release, _ in _last_live(store, target, bad, keep=keep, left_since=left_since):
+        why = f"one of the last {keep}" if good < keep else "live until lately, so that caches may name it still"
+        retained.setdefault(release, "marked bad, kept beside the good ones" if release in bad else why)
+        good += release not in bad
+    return retained
+
+
+def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:
+    """Return the number of the oldest journal entry that keeps a release: what is older may be collected."""
+    bad = set(labelled(store, target, Labelled.BAD))
+    kept = _last_live(store, target, bad, keep=keep, left_since=left_since)
+    return min((entry.sequence for _, entry in kept), default=0)
+
+
+def _last_live(
+    store: ObjectStore, target: Target, bad: set[str], *, keep: int, left_since: datetime | None
+) -> Iterator[tuple[str, JournalEntry]]:
+    """Yield the releases that were live, by the journal's order, with the newest entry of each.
+
+    It ends when `keep` of them are good and the next was left before `left_since`. Those marked bad do not count, so
+    that a row of bad nights never pushes out the last good one. It also ends at the horizon of an earlier collection:
+    a release marked bad later would else bring back what was collected by then.
+    """
+    seen: set[str] = set()
+    end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or nobody can tell
+    for entry in _readable(store, target):
+        told = entry.details.get(HORIZON)
+        end = max(end, told) if isinstance(told, int) else end
+        is_enough = len(seen - bad) >= keep
+        if entry.sequence < end or (is_enough and (left_since is None or (left_at or left_since) <= left_since)):
+            return
+        if entry.changed and entry.after is not None and entry.after not in seen:
+            seen.add(entry.after)
+            yield entry.after, entry
+        left_at = effective(entry) if entry.changed else left_at
+
+
+def _held_back(store: ObjectStore, target: Target) -> Iterator[str]:
+    """Yield what was recorded under a hold since the pointer was swapped last."""
+    for entry in _readable(store, target):
+        if entry.changed:
+            return
+        if entry.outcome == HELD:
+            yield str(entry.details["release"])
+
+
+def _readable(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
+    for entry in newest_first(store, target):
+        if entry.action == LOST:
+            raise RefusedError(
+                f"{target}: journal entry {entry.sequence} is lost ({entry.reason}), so what was live cannot be told: "
+                "mend the journal by `recsys-assets reindex`; nothing is collected"
+            )
+        yield entry
+
+
+def _must_read(store: ObjectStore, target: Target, release_id: str) -> Release:
+    try:
+        return read_release(store, target, release_id)
+    except (NotFoundError, CorruptObjectError) as error:
+        raise RefusedError(
+            f"{target}: what release {release_id[:12]} needs cannot be told: {error}; restore "
+            f"{release_key(target, release_id)} from a backup; nothing is collected"
+        ) from error
+
+
+def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str, Intent]:
+    """Return every announcement; one that cannot be read might name any blob, so it stops the collection."""
+    listed = [item.key for item in store.list(intent_prefix(target))]
+    if sweeping and sweep_key(target) not in listed:
+        raise RefusedError(f"{target}: the listing of announcements is not whole: try again; nothing is collected")
+    found: dict[str, Intent] = {}
+    for key in listed:
+        if key == sweep_key(target):
+            continue
+        try:
+            found[key] = read_document(store, key, Intent)
+        except NotFoundError:
+            continue  # done since it was listed, and what it made live is in the pointer, which is read after
+        except CorruptObjectError as error:
+            raise RefusedError(
+                f"{target}: {error}; remove {key} if no change is under way; nothing is collected"
+            ) from error
+    return found
+
+
+def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tuple[date, tuple[ArtifactRef, ...]]]:
+    """Yield what was built for days that live data has not passed: it may be about to ship."""
+    prefix = staged_prefix(target)
+    for item in store.list(prefix):
+        day_text, _, name = item.key[len(prefix) :].partition("/")
+        if name.endswith(".gates.json") or not name:
+            continue
+        try:
+            day = date.fromisoformat(day_text)
+            if day >= since:
+                yield day, read_document(store, item.key, StagedArtifact).refs
+        except (ValueError, NotFoundError, CorruptObjectError):
+            continue  # it cannot ship before it is built again
+
+
+def _add(blobs: dict[tuple[str, str], str], refs: Iterable[ArtifactRef], why: str) -> None:
+    for ref in refs:
+        blobs.setdefault((ref.kind, ref.version), why)

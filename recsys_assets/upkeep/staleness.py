@@ -1,0 +1,215 @@
+"""Why a target is stale: the one answer that the command, the check in Dagster and the API give."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from itertools import islice, takewhile
+
+from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavailableError
+from recsys_assets.evidence import GateReport
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import CanonicalRecord, JournalEntry, StagedArtifact
+from recsys_assets.release.hold import read_hold
+from recsys_assets.release.journal import LOST, REFUSED, newest_first, told_of
+from recsys_assets.release.judgement import ending, is_standing
+from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import find_release
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.failed_builds import BUILD
+from recsys_assets.upkeep.heartbeats import convergence
+
+_LOOKED_AT = 100  # journal entries
+_CLOCKS_DIFFER = timedelta(days=1)  # at most, between those who write a journal
+_TIME_TO_SWITCH = timedelta(minutes=15)  # what consumers get after a swap before they count as behind
+
+
+class Cause(StrEnum):
+    """Why live data is older than it may be, the first that applies."""
+
+    FRESH = "fresh"
+    STORE_DOWN = "store_down"
+    DAMAGED = "damaged"
+    HELD = "held"
+    GATE_REFUSED = "gate_refused"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    NOT_SHIPPED = "not_shipped"
+    BUILD_FAILED = "build_failed"
+    INPUT_MISSING = "input_missing"
+    INPUT_LATE = "input_late"
+    NOT_BUILT = "not_built"
+    READERS_BEHIND = "readers_behind"
+
+
+@dataclass(frozen=True, slots=True)
+class RawInput:
+    """What is known of a day's raw files: how many, when the newest changed last, whether they are complete."""
+
+    files: int
+    newest: datetime | None = None
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must be live at an instant: data through `day` (None: nothing yet), since data may be `max_age` old."""
+
+    day: date | None
+    max_age: timedelta
+    now: datetime
+
+    @property
+    def due(self) -> datetime | None:
+        """Since when it must be live: since the day before it is too old."""
+        return _end(self.day) - timedelta(days=1) + self.max_age if self.day else None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old the live data of a target is, how old it may be, and, if it is stale, why and what to do."""
+
+    tenant: str
+    surface: str
+    fresh: bool
+    cause: Cause
+    why: str
+    data_through: date | None
+    wanted_through: date | None
+    age_hours: float | None  # since the end of the last day in the live data
+    max_age_hours: float
+
+
+def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | None) -> Wanted:
+    """Return which day's data must be live, at least: the oldest that ended less than `max_age` ago.
+
+    Below 24 hours that may be a day which goes on: such data is stale for a part of every day.
+    """
+    day = (now.astimezone(UTC) - max_age).date()
+    day = min(day, last) if last is not None else day
+    return Wanted(day if day >= first else None, max_age, now)
+
+
+def explain_freshness(
+    store: ObjectStore, target: Target, wanted: Wanted, *, kinds: Sequence[str], raw: Callable[[date], RawInput]
+) -> Freshness:
+    """Return how fresh a target is, judged by the store alone: it turns stale by itself when nothing runs.
+
+    `kinds` are the artifacts of a day; `raw` is asked for a day's files only when the answer hangs on them. No error
+    of the store is raised: it is the answer.
+    """
+    through: date | None = None
+    try:
+        through = _live_through(store, target)
+        if wanted.day is None or (through is not None and through >= wanted.day):
+            cause, why = _where_fresh(store, target, through, now=wanted.now)
+        else:
+            cause, why = next(_causes(store, target, wanted.day, wanted, kinds, raw))
+    except StoreUnavailableError as error:
+        cause, why = Cause.STORE_DOWN, f"the store does not answer: {error}"
+    except RecsysAssetsError as error:
+        cause, why = Cause.DAMAGED, str(error)
+    return Freshness(
+        tenant=target.tenant,
+        surface=target.surface,
+        fresh=cause is Cause.FRESH,
+        cause=cause,
+        why=why,
+        data_through=through,
+        wanted_through=wanted.day,
+        age_hours=round((wanted.now - _end(through)) / timedelta(hours=1), 2) if through else None,
+        max_age_hours=wanted.max_age / timedelta(hours=1),
+    )
+
+
+def _live_through(store: ObjectStore, target: Target) -> date | None:
+    current = read_current(store, target)
+    release = find_release(store, target, current.release_id) if current else None
+    return date.fromisoformat(release.data_through) if release else None
+
+
+def _where_fresh(store: ObjectStore, target: Target, through: date | None, *, now: datetime) -> tuple[Cause, str]:
+    """Return the cause if what is live is young enough and yet not what consumers serve."""
+    current = read_current(store, target)
+    if current is None:
+        return Cause.FRESH, "nothing is due yet"
+    found = convergence(store, target, current.release_id, now=now)
+    if found.behind and now - current.updated_at > _TIME_TO_SWITCH:
+        return Cause.READERS_BEHIND, f"data through {through} is live since {current.pointer.updated_at}; {found.told}"
+    return Cause.FRESH, f"data through {through} is live"
+
+
+def _causes(
+    store: ObjectStore,
+    target: Target,
+    day: date,
+    wanted: Wanted,
+    kinds: Sequence[str],
+    raw: Callable[[date], RawInput],
+) -> Iterator[tuple[Cause, str]]:
+    """Yield what may be the cause, what stands nearest to the pointer first: what lies before it was overcome."""
+    through = _live_through(store, target)
+    hold = read_hold(store, target)
+    if hold and is_standing(hold, data_through=(through or day).isoformat(), now=wanted.now):
+        told = f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
+        yield Cause.HELD, f"{told}; `recsys-assets release-hold` ends it"
+    refused = "; ".join(_refusals(store, target, day, kinds))
+    if refused:
+        yield Cause.GATE_REFUSED, f"{day}: {refused}"
+    entry = _last_attempt(store, target, day)
+    failed = entry if entry is not None and entry.outcome == REFUSED else None
+    if failed is not None and failed.action != BUILD:
+        conflict = failed.details.get("error") == ConflictError.__name__
+        yield Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {failed.at}: {told_of(failed)}"
+    if all(find_document(store, staged_gates_key(target, day, kind), GateReport) for kind in kinds):
+        yield Cause.NOT_SHIPPED, f"{day} is built and gated and was not shipped: run its manifest, or `ship` it"
+    if failed is not None:
+        yield Cause.BUILD_FAILED, f"the build of {day} failed at {failed.at}: {told_of(failed)}"
+    if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
+        yield Cause.NOT_BUILT, f"{day} has events and not every artifact: its run failed or goes on; look at it"
+    yield _without_events(day, wanted, raw(day))
+
+
+def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str]) -> Iterator[str]:
+    """Yield what the gates said no to, of exactly what the day holds now."""
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    if record is not None:
+        report = find_document(store, canonical_gates_key(target, day), GateReport)
+        yield from _refused(report, record.digest)
+    for kind in kinds:
+        staged = find_document(store, staged_key(target, day, kind), StagedArtifact)
+        if staged is not None:
+            yield from _refused(
+                find_document(store, staged_gates_key(target, day, kind), GateReport), staged.ref.version
+            )
+
+
+def _refused(report: GateReport | None, version: str) -> Iterator[str]:
+    if report is not None and report.version == version:
+        yield from (f"{report.subject}: {because}" for because in report.refused_because)
+
+
+def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry | None:
+    """Return the newest attempt to ship this day; none was made long before the day began, so there the search ends."""
+    began = rfc3339(_end(day) - timedelta(days=1) - _CLOCKS_DIFFER)
+    entries = islice(newest_first(store, target), _LOOKED_AT)
+    possible = takewhile(lambda entry: entry.action == LOST or entry.at >= began, entries)
+    return next((entry for entry in possible if entry.details.get("day") == day.isoformat()), None)
+
+
+def _without_events(day: date, wanted: Wanted, raw: RawInput) -> tuple[Cause, str]:
+    if not raw.files:
+        return Cause.INPUT_MISSING, f"{day} has no raw file: ask whoever delivers it"
+    newest = rfc3339(raw.newest) if raw.newest else "an unknown time"
+    if not raw.settled:
+        return Cause.INPUT_LATE, f"the raw files of {day} are still being written (last change {newest})"
+    if raw.newest and wanted.due and raw.newest > wanted.due:
+        return Cause.INPUT_LATE, f"the raw files of {day} came at {newest}, after they were due: build the day"
+    there = f"the raw files of {day} are there since {newest} and gave no events of this target"
+    return Cause.NOT_BUILT, f"{there}: see the day's run; if there is none, whether schedule and daemon are on"
+
+
+def _end(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)

@@ -1,0 +1,147 @@
+"""Status: what is live of every target, how old its data is, what holds it, what was tried last, and what is wrong."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.documents import Hold, JournalEntry, Release
+from recsys_assets.release.hold import is_loud, read_hold
+from recsys_assets.release.journal import LOST, newest_first
+from recsys_assets.release.judgement import ending, is_standing
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.layout import POINTERS, target_of_pointer
+from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.recovery import Told, is_replay, is_untold, read_told
+from recsys_assets.release.releases import find_release, refs_of
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.once import ReadOnce
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.failed_builds import failed_days
+from recsys_assets.upkeep.heartbeats import Convergence, convergence
+from recsys_assets.upkeep.retire import retired_at
+
+_HOUSEKEEPING = frozenset({"collect", "mend", "pin", "unpin"})
+_LOOKED_AT = 100  # entries
+
+Value = TypeVar("Value")
+
+CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future than this tells of a clock that is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """How one target stands; what cannot be told is None, and `problems` says why."""
+
+    tenant: str
+    surface: str
+    release: str | None
+    data_through: date | None
+    data_age_days: int | None  # whole days between the end of the live data and now
+    updated_at: datetime | None
+    versions: dict[str, str]
+    hold: Hold | None
+    last: JournalEntry | None
+    failed: tuple[JournalEntry, ...]  # how each day failed that was not done since, the latest first
+    consumers: Convergence | None
+    problems: tuple[str, ...]
+
+
+def status(store: ObjectStore, targets: Iterable[Target], *, now: datetime) -> tuple[TargetStatus, ...]:
+    """Return how every target stands, several looked at at once; what is wrong with one never hides another."""
+    return fan_out(lambda target: status_of(ReadOnce(store), target, now=now), tuple(targets))
+
+
+def served_targets(store: ObjectStore) -> tuple[Target, ...]:
+    """Return every target that has a pointer, configured or not, by one listing."""
+    found = (target_of_pointer(item.key) for item in store.list(POINTERS))
+    return tuple(target for target in found if target is not None)
+
+
+def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetStatus:
+    """Return how one target stands."""
+    problems: list[str] = []
+    current = _or_note(problems, lambda: read_current(store, target))
+    is_read = not problems
+    release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None
+    hold = _or_note(problems, lambda: read_hold(store, target))
+    told = _or_note(problems, lambda: read_told(store, target))
+    through = date.fromisoformat(release.data_through) if release else date.min
+    if hold is not None and not is_standing(hold, data_through=through.isoformat(), now=now):
+        hold = None
+    if current is not None:
+        problems += _pointer_problems(store, target, current, release, now)
+    consumers = _or_note(problems, lambda: convergence(store, target, current.release_id if current else None, now=now))
+    if consumers is not None:
+        problems += consumers.faults
+    if (
+        told is not None
+        and is_read
+        and (current is not None or not _or_note(problems, lambda: retired_at(store, target)))
+    ):
+        problems += _journal_problems(current, told)
+    if hold is not None and is_loud(hold, now=now):
+        problems.append(f"held since {hold.at} by {hold.actor} ({hold.reason}): forgotten? It ends when {ending(hold)}")
+    return TargetStatus(
+        tenant=target.tenant,
+        surface=target.surface,
+        release=current.release_id if current else None,
+        data_through=through if release else None,
+        data_age_days=(now.date() - through).days - 1 if release else None,
+        updated_at=current.updated_at if current else None,
+        versions=dict(current.versions) if current else {},
+        hold=hold,
+        last=_or_note(problems, lambda: _last_attempt(store, target)),
+        failed=_or_note(problems, lambda: failed_days(store, target, now=now)) or (),
+        consumers=consumers,
+        problems=tuple(problems),
+    )
+
+
+def _last_attempt(store: ObjectStore, target: Target) -> JournalEntry | None:
+    """Return the newest entry about what is live; housekeeping must not hide a refused ship."""
+    entries = newest_first(store, target)
+    return next((entry for entry in islice(entries, _LOOKED_AT) if entry.action not in _HOUSEKEEPING), None)
+
+
+def _or_note(problems: list[str], read: Callable[[], Value]) -> Value | None:
+    """Return what can be read; what cannot is a problem to show, not a reason to show nothing."""
+    try:
+        return read()
+    except RecsysAssetsError as error:
+        problems.append(str(error))
+        return None
+
+
+def _pointer_problems(
+    store: ObjectStore, target: Target, current: Current, release: Release | None, now: datetime
+) -> Iterator[str]:
+    short = current.release_id[:12]
+    if release is None:
+        yield f"the record of live release {short} cannot be read, so its data's age is unknown"
+    else:
+        for ref in missing_blobs(store, target, refs_of(release)):
+            yield f"{ref.kind} {ref.version[:12]} of the live release is missing: roll back, or build the day again"
+    if find_label(store, target, Labelled.BAD, current.release_id) is not None:
+        yield f"live release {short} is marked bad: roll back, or wait for the next good day"
+    if current.updated_at - now > CLOCK_SKEW:
+        yield f"the pointer was swapped at {current.pointer.updated_at}, which is yet to come: a clock is wrong"
+
+
+def _journal_problems(current: Current | None, told: Told) -> Iterator[str]:
+    if current is None:
+        if told.change is not None:
+            yield "the pointer is gone, though the journal knows of one: `recsys-assets restore-pointer` puts it back"
+    elif is_replay(told, current):
+        yield (
+            f"the pointer is of {current.pointer.updated_at}, older than one of {told.newest_at} in the journal: "
+            "old bytes were put back; `recsys-assets restore-pointer` undoes it"
+        )
+    elif is_untold(told, current):
+        yield "the last swap of the pointer is not in the journal yet: the next change, or `reindex`, tells it"
+    if told.last is not None and told.last.action == LOST:
+        yield told.last.reason

@@ -1,0 +1,139 @@
+"""A collection under way: announced, fenced, decided, carried out; whoever finds one half done can finish it."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from secrets import token_hex
+
+import msgspec
+
+from recsys_assets.errors import ConflictError
+from recsys_assets.identity import Target, rfc3339
+from recsys_assets.release import journal
+from recsys_assets.release.change import Change
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, decode, encode, find_document
+from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.hold import swap_to_itself
+from recsys_assets.release.layout import blob_key, sweep_key, trash_record_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.trash import move_to_trash, take_back
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
+
+COLLECT = "collect"
+FENCES = 3  # swaps of the pointer to itself, until one is told by its own words
+
+
+def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
+    """Write down what may be taken, before anything is: from now on no change that needs one of these can win.
+
+    If a collection is announced already, that one is returned, to be finished first.
+    """
+    sweep = Sweep(
+        id=token_hex(16),
+        at=rfc3339(change.now()),
+        actor=change.by.name,
+        reason=change.by.reason,
+        decided=False,
+        taken=tuple(taken),
+    )
+    try:
+        create_document(change.store, sweep_key(change.target), sweep)
+    except ConflictError:
+        return find_document(change.store, sweep_key(change.target), Sweep) or announce_sweep(change, taken)
+    reach(f"{COLLECT}.after_announcement")
+    return sweep
+
+
+def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken, ...]:
+    """Decide what is taken, take it, and return it; a collection that was interrupted goes on where it stopped.
+
+    The pointer is swapped to itself between announcement and decision. So a change either won before, and then its
+    pointer is among the roots; or it loses its condition, looks again, and finds the announcement. Only what no root
+    names after that is taken.
+    """
+    store, target = change.store, change.target
+    if not sweep.decided:
+        _fence(change, sweep, retention)
+        sweep = _decide(change, sweep, read_roots(store, target, retention, now=change.now(), sweeping=True))
+    reach(f"{COLLECT}.after_decision")
+    _record(change, sweep)
+    for taken in sweep.taken:
+        if not _is_ours(store, target, sweep):
+            break  # somebody else finished this collection: what it took may be in use again
+        move_to_trash(store, target, sweep.id, taken)
+        reach(f"{COLLECT}.after_move")
+    _repair(change, sweep, retention)
+    if _is_ours(store, target, sweep):
+        store.delete(sweep_key(target))
+    reach(f"{COLLECT}.after_sweep")
+    return sweep.taken
+
+
+def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
+    """Swap the pointer to itself, and tell the horizon: nothing goes before the journal says what is not kept."""
+    if read_current(change.store, change.target) is None:  # retired: nothing to swap, and nothing of before is kept
+        _tell_end(change)
+        return
+    left_since = change.now() - retention.grace
+    for _ in range(FENCES):
+        entry = swap_to_itself(
+            change,
+            told=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
+            details={HORIZON: horizon(change.store, change.target, keep=retention.keep, left_since=left_since)},
+        )
+        if entry.sequence and HORIZON in entry.details:
+            return  # else a crash, or somebody who found the swap before we told it: it is told, but not the horizon
+    raise ConflictError(f"{change.target}: the journal does not tell the horizon; nothing was taken: collect again")
+
+
+def _tell_end(change: Change) -> None:
+    """Tell that no entry so far keeps a release: should the target ever ship again, its past is not counted."""
+    store, target, by = change.store, change.target, change.by
+    last = journal.tail(store, target)
+    details = {HORIZON: last.sequence + 1 if last else 0}
+    told = "collects what a retired target left"
+    entry = journal.entry_of(
+        action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=None, told=told, details=details
+    )
+    journal.append(store, target, entry, after=last)
+
+
+def _record(change: Change, sweep: Sweep) -> None:
+    """Write down what the trash will hold before anything is moved; a record that stands keeps its time."""
+    if sweep.taken:
+        record = msgspec.structs.replace(sweep, at=rfc3339(change.now()))
+        with suppress(ConflictError):
+            create_document(change.store, trash_record_key(change.target, sweep.id), record)
+
+
+def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:
+    """Replace what may be taken by what will be, and return it; somebody else's decision about it stands."""
+    key = sweep_key(change.target)
+    taken = tuple(taken for taken in sweep.taken if (taken.kind, taken.version) not in roots.blobs)
+    decided = msgspec.structs.replace(sweep, decided=True, taken=taken)
+    for intent in roots.stale_intents:  # its writer, should it wake, has lost its condition
+        change.store.delete(intent)
+    stored = change.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+    found = decode(stored.data, Sweep, name=key)
+    if found.decided or found.id != sweep.id:
+        return found
+    change.store.swap(key, encode(decided), expected=stored.etag)
+    return decided
+
+
+def _is_ours(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
+    """Tell whether this collection is still the one under way: one that slept through its own end must not go on."""
+    found = find_document(store, sweep_key(target), Sweep)
+    return found is not None and found.id == sweep.id
+
+
+def _repair(change: Change, sweep: Sweep, retention: Retention) -> None:
+    """Take back whatever is needed after all, should this collection have slept between a look and a delete."""
+    store, target = change.store, change.target
+    roots = read_roots(store, target, retention, now=change.now())
+    for taken in sweep.taken:
+        if (taken.kind, taken.version) in roots.named and store.stat(
+            blob_key(target, taken.kind, taken.version)
+        ) is None:
+            take_back(store, target, sweep.id, taken)

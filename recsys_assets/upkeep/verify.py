@@ -1,0 +1,103 @@
+"""Verify: read every retained release, every blob of it, and the journal, and say what does not prove itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import Intent, Release
+from recsys_assets.release.journal import LOST, newest_first
+from recsys_assets.release.layout import intent_prefix, journal_key, journal_prefix, sweep_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.recovery import is_replay, is_untold, read_told
+from recsys_assets.release.releases import read_release
+from recsys_assets.release.shards import member_faults
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.roots import KEEP, retained_releases
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One release: why it is retained, and what is wrong with it (nothing: it can be served)."""
+
+    release_id: str
+    why: str
+    data_through: str | None
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Everything that was looked at of one target, what is wrong beside the releases, and what else is worth a look."""
+
+    target: Target
+    releases: tuple[Proof, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # changes under way, or left by a process that died: nothing is wrong with what is live
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything proves itself."""
+        return not self.problems and not any(proof.faults for proof in self.releases)
+
+
+def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verification:
+    """Return what proves itself and what does not; every byte of every retained release is read."""
+    notes, unreadable = _announcements(store, target)
+    problems = [*_journal_problems(store, target), *unreadable]
+    try:
+        current = read_current(store, target)
+    except CorruptObjectError as error:
+        return Verification(target, (), (str(error), *problems), notes)
+    if current is None:
+        return Verification(target, (), ("nothing is live", *problems), notes)
+    told = read_told(store, target)
+    if is_replay(told, current):
+        problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {told.newest_at}")
+    elif is_untold(told, current):
+        problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, tells it")
+    try:
+        retained = retained_releases(store, target, current, keep=keep)
+    except RecsysAssetsError as error:
+        problems.append(str(error))
+        retained = {current.release_id: "live"}
+    proofs = tuple(_prove(store, target, release_id, why) for release_id, why in retained.items())
+    return Verification(target, proofs, tuple(problems), notes)
+
+
+def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Proof:
+    try:
+        release: Release = read_release(store, target, release_id)
+    except (NotFoundError, CorruptObjectError) as error:
+        return Proof(release_id, why, None, (str(error),))
+    return Proof(release_id, why, release.data_through, member_faults(store, target, release.members))
+
+
+def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:
+    """Say which entries are lost: counted by a listing, for the newest entry alone cannot know what is beyond a gap."""
+    names = [item.key for item in store.list(journal_prefix(target))]
+    newest = int(names[-1].rpartition("/")[2].removesuffix(".json")) if names else 0
+    gaps = [n for n in range(1, newest + 1) if journal_key(target, n) not in set(names)]
+    if gaps:
+        yield f"{len(gaps)} journal entries are gone, the first is {gaps[0]}: mend by `recsys-assets reindex`"
+    yield from (e.reason for e in newest_first(store, target) if e.action == LOST and e.sequence not in gaps)
+
+
+def _announcements(store: ObjectStore, target: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is under way or was interrupted, and which announcements cannot be read."""
+    notes: list[str] = []
+    unreadable: list[str] = []
+    for item in store.list(intent_prefix(target)):
+        if item.key == sweep_key(target):
+            notes.append("a collection is under way, or was interrupted: `recsys-assets collect --apply` finishes it")
+            continue
+        try:
+            intent = read_document(store, item.key, Intent)
+        except NotFoundError:
+            continue
+        except CorruptObjectError as error:
+            unreadable.append(str(error))
+            continue
+        notes.append(f"{intent.action} of {intent.at} by {intent.actor} is under way, or was interrupted")
+    return tuple(notes), tuple(unreadable)

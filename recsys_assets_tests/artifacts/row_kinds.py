@@ -1,6 +1,0 @@
-"""The kinds whose artifacts are rows in JSON: what holds of rows and of their bytes is tested on these."""
-
-from recsys_assets.artifacts.kinds import KINDS
-from recsys_assets.artifacts.rows import Shape
-
-ROW_KINDS = {name: kind for name, kind in KINDS.items() if isinstance(kind.shape, Shape)}

@@ -1,0 +1,234 @@
+"""Who is told: a webhook on a real server of failed runs and stale targets, Prometheus of every run that ends."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import dagster as dg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from recsys_assets.dagster_defs.alerts import alert_sensors
+from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
+from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.webhook import WEBHOOK
+from recsys_assets.observability.export_metrics import tell_prometheus
+from recsys_assets.observability.exposition import HELP
+from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
+
+ENDS = {dg.DagsterEventType.RUN_SUCCESS.value, dg.DagsterEventType.RUN_FAILURE.value}
+
+
+class Inbox(BaseHTTPRequestHandler):
+    """Takes whatever is sent, or refuses it while `server.refuses`."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.hangs_up:
+            self.close_connection = True
+            return
+        self.server.received.append((self.path, body))
+        self.send_response(503 if self.server.refuses else 200)
+        self.end_headers()
+
+    do_PUT = do_POST  # noqa: N815 - the name that http.server calls
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def inbox():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Inbox)
+    server.received, server.refuses, server.hangs_up = [], False, False
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path, instance)
+        opened.configure('[metrics]\nfolder = "metrics"\n')
+        yield opened
+
+
+def address(inbox):
+    return f"http://127.0.0.1:{inbox.server_port}/hook"
+
+
+def sensor(shop, name):
+    rows = shop.settings.targets
+    known = [*alert_sensors(shop.settings, rows), freshness_sensor(shop.settings, rows)]
+    return next(one for one in known if one.name == name)
+
+
+def store(shop):
+    return {"store": StoreResource(root=str(shop.folder / "store"))}
+
+
+def tell_of(shop, result, name):
+    """Evaluate a sensor on how a run ended, as the daemon does."""
+    run = shop.instance.get_run_by_id(result.run_id)
+    event = next(one for one in reversed(result.all_events) if one.event_type_value in ENDS)
+    context = dg.build_run_status_sensor_context(
+        sensor_name=name, dagster_instance=shop.instance, dagster_run=run, dagster_event=event, resources=store(shop)
+    )
+    chosen = sensor(shop, name)
+    return chosen(context.for_run_failure() if name == "run_failure_webhook" else context)
+
+
+def samples(shop):
+    text = "".join(path.read_text() for path in sorted((shop.folder / "metrics").glob("*.prom")))
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {(one.name, *(value for _, value in sorted(one.labels.items()))): one.value for one in found}
+
+
+def spoilt(day):
+    return [line.replace('"v": 1', '"v": 9') if n % 2 else line for n, line in enumerate(day_lines(day))]
+
+
+def test_a_failed_run_is_told_to_the_webhook_with_its_reason(shop, inbox, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, address(inbox))
+    shop.write(FIRST, spoilt(FIRST))
+    tell_of(shop, shop.build(FIRST), "run_failure_webhook")
+    ((path, body),) = inbox.received
+    told = json.loads(body)
+    assert path == "/hook"
+    assert told["event"] == "run_failed"
+    assert told["day"] == str(FIRST)
+    assert "max_bad_share" in told["text"]
+
+
+def test_a_webhook_that_hangs_up_makes_the_tick_red_too(shop, inbox, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, address(inbox))
+    inbox.hangs_up = True
+    shop.write(FIRST, spoilt(FIRST))
+    with pytest.raises(dg.Failure, match="RemoteDisconnected"):
+        tell_of(shop, shop.build(FIRST), "run_failure_webhook")
+
+
+def test_a_webhook_that_refuses_makes_the_tick_red_and_keeps_its_address_secret(shop, inbox, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, address(inbox))
+    inbox.refuses = True
+    shop.write(FIRST, spoilt(FIRST))
+    with pytest.raises(dg.Failure, match="503") as error:
+        tell_of(shop, shop.build(FIRST), "run_failure_webhook")
+    assert "/hook" not in str(error.value)
+
+
+def test_a_target_that_turns_stale_is_told_once_and_again_when_its_cause_changes(shop, inbox, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, address(inbox))
+    chosen = sensor(shop, SENSOR)
+
+    def tick(cursor):
+        context = dg.build_sensor_context(instance=shop.instance, cursor=cursor, resources=store(shop))
+        return chosen.evaluate_tick(context).cursor
+
+    cursor = tick(None)
+    told = [json.loads(body) for _, body in inbox.received]
+    assert [(one["event"], one["target"], one["cause"]) for one in told] == [
+        ("target_stale", "shop/home", "input_missing"),
+        ("target_stale", "shop/cart", "input_missing"),
+    ]
+    assert tick(cursor) == cursor
+    assert len(inbox.received) == 2
+    shop.store.put("registry/hold/shop/home/hold.json", b"{")
+    tick(cursor)
+    assert [json.loads(body)["cause"] for _, body in inbox.received[2:]] == ["damaged"]
+
+
+def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_told(shop, monkeypatch):
+    monkeypatch.delenv(WEBHOOK, raising=False)
+    context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
+    found = sensor(shop, SENSOR).evaluate_tick(context)
+    assert len(found.asset_events) == 2
+    assert json.loads(found.cursor)["alerted"] == {}
+
+
+def test_what_the_webhook_did_not_take_is_told_at_the_next_tick(shop, inbox, monkeypatch):
+    monkeypatch.setenv(WEBHOOK, address(inbox))
+    inbox.refuses = True
+    chosen = sensor(shop, SENSOR)
+    context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
+    found = chosen.evaluate_tick(context)
+    assert "503" in found.skip_message
+    assert json.loads(found.cursor)["alerted"] == {}
+    assert len(json.loads(found.cursor)["told"]) == len(found.asset_events) == 2, "what the UI shows needs no webhook"
+    inbox.refuses = False
+    chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor, resources=store(shop)))
+    assert len(inbox.received) == 1 + 2
+
+
+def test_the_sensors_run_only_where_there_is_somebody_to_tell(shop, monkeypatch):
+    def running():
+        return {
+            one.name
+            for one in alert_sensors(shop.settings, shop.settings.targets)
+            if one.default_status.value == "RUNNING"
+        }
+
+    monkeypatch.delenv(WEBHOOK, raising=False)
+    assert running() == {"metrics_of_success", "metrics_of_failure"}
+    shop.configure()
+    monkeypatch.setenv(WEBHOOK, "http://127.0.0.1:1/")
+    assert running() == {"run_failure_webhook"}
+
+
+def test_a_run_that_ships_is_told_with_age_rows_bytes_seconds_and_verdicts(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    tell_of(shop, shop.build(FIRST), "metrics_of_success")
+    found = samples(shop)
+    assert found["recsys_build_run_success", "home", "shop"] == 1
+    assert found["recsys_build_run_seconds", "home", "shop"] > 0
+    assert found["recsys_build_data_through_timestamp_seconds", "home", "shop"] == 1767312000  # 2026-01-02T00:00Z
+    assert found["recsys_build_last_attempt", "done", "home", "shop"] == 1
+    assert found["recsys_build_last_attempt", "refused", "home", "shop"] == 0
+    assert found["recsys_build_artifact_rows", "popularity", "home", "shop"] == 4
+    assert found["recsys_build_artifact_bytes", "popularity", "home", "shop"] > 100
+    assert found["recsys_build_gates", "cooc", "home", "shop", "refused"] == 0
+    assert found["recsys_build_gates", "canonical", "home", "shop", "passed"] > 3
+    assert {name for name, *_ in found} == set(HELP), "every metric that is described is told, and no other"
+
+
+def test_a_run_that_fails_is_told_and_what_is_live_still_is(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    tell_of(shop, shop.build(FIRST), "metrics_of_success")
+    shop.write(after(1), spoilt(after(1)))
+    tell_of(shop, shop.build(after(1)), "metrics_of_failure")
+    found = samples(shop)
+    assert found["recsys_build_run_success", "home", "shop"] == 0
+    assert found["recsys_build_gates", "canonical", "home", "shop", "refused"] == 1
+    assert found["recsys_build_data_through_timestamp_seconds", "home", "shop"] == 1767312000
+
+
+def test_targets_beyond_the_cap_have_no_series(shop):
+    shop.configure('[metrics]\nfolder = "metrics"\nmax_targets = 1\n')
+    shop.write(FIRST, day_lines(FIRST))
+    tell_of(shop, shop.build(FIRST), "metrics_of_success")
+    assert {path.name for path in (shop.folder / "metrics").iterdir()} == {
+        "recsys_shop__home.store.prom",
+        "recsys_shop__home.run.prom",
+    }
+
+
+def test_the_numbers_are_pushed_by_target_and_a_gateway_that_refuses_fails_no_run(shop, inbox):
+    gateway = f"http://127.0.0.1:{inbox.server_port}/"
+    shop.configure(f'[metrics]\npush = "{gateway}"\n')
+    shop.write(FIRST, day_lines(FIRST))
+    result = shop.build(FIRST)
+    tell_of(shop, result, "metrics_of_success")
+    assert [path for path, _ in inbox.received] == [
+        f"/metrics/job/recsys_assets/target/shop__{target.surface}/part/{part}"
+        for target in (HOME, CART)
+        for part in ("store", "run")
+    ]
+    inbox.refuses = True
+    rows = shop.settings.targets
+    faults = tell_prometheus(shop.store, shop.settings, rows, day=FIRST, run=None, now=shop.live().updated_at)
+    assert [fault.partition(":")[0] for fault in faults] == ["shop/home", "shop/cart"]
+    assert all("503" in fault for fault in faults)

@@ -1,0 +1,59 @@
+"""A day of many targets as jobs in turn: every asset and gate once, raw first, each target whole."""
+
+import dagster as dg
+import pytest
+
+from recsys_assets.cli.unrecorded import unrecorded_instance
+from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.dagster_defs.in_turn import JobsInTurn
+from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets_tests.small_shop import FIRST, QUIET, TARGETS, day_lines, open_shop
+
+ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path, instance)
+        opened.configure('[artifacts]\nkinds = ["popularity"]\n', targets=TARGETS + ONE_MORE)
+        yield opened
+
+
+def steps(job):
+    return sorted(node.name for node in job.nodes)
+
+
+def test_the_jobs_in_turn_do_once_each_what_the_job_of_all_does(shop):
+    whole = build_definitions(shop.settings).resolve_job_def(BUILD_ALL)
+    parts = list(JobsInTurn(shop.settings, shop.settings.targets))
+    assert sorted(step for part in parts for step in steps(part)) == steps(whole)
+    assert steps(parts[0]) == ["raw"]
+    assert [{step.partition("__")[0] for step in steps(part)} for part in parts[1:]] == [{"shop"}, {"shop"}, {"small"}]
+
+
+def test_one_target_is_one_job_with_its_raw_files(shop):
+    (job,) = JobsInTurn(shop.settings, shop.settings.targets[:1])
+    assert {"raw", "shop__home__manifest"} <= set(steps(job))
+
+
+def test_a_second_day_has_the_same_jobs(shop):
+    jobs = JobsInTurn(shop.settings, shop.settings.targets)
+    assert [steps(job) for job in jobs] == [steps(job) for job in jobs]
+
+
+@pytest.mark.slow
+def test_what_runs_without_a_record_builds_the_same_release(shop, tmp_path):
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    recorded = shop.live()
+    with unrecorded_instance() as instance:
+        (tmp_path / "other").mkdir()
+        other = open_shop(tmp_path / "other", instance)
+        other.configure('[artifacts]\nkinds = ["popularity"]\n')
+        other.write(FIRST, day_lines(FIRST))
+        for job in JobsInTurn(other.settings, other.settings.targets):
+            assert job.execute_in_process(partition_key=str(FIRST), instance=instance, run_config=QUIET).success
+        assert other.live().versions == recorded.versions
+        key = dg.AssetKey(["shop", "home", "manifest"])
+        assert not instance.fetch_materializations(key, limit=1).records

@@ -1,0 +1,116 @@
+"""The jobs that on-call people start: they do what the commands do, and show on the manifest asset."""
+
+import dagster as dg
+import pytest
+
+from recsys_assets.dagster_defs.reindex import tell_dagster
+from recsys_assets.release.journal import newest_first
+from recsys_assets.release.layout import pointer_key
+from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
+
+MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    return folder, build_two_days(folder)
+
+
+@pytest.fixture
+def shop(built):
+    with set_back(*built) as opened:
+        yield opened
+
+
+def ask(**more):
+    return {"tenant": "shop", "surface": "home", "reason": "ranking looks wrong", **more}
+
+
+def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
+    left = shop.live()
+    result = shop.operate("roll_back", "roll_back_target", ask())
+    assert result.success
+    assert shop.live().release_id != left.release_id
+    newest = shop.instance.fetch_materializations(MANIFEST, limit=1).records[0]
+    assert newest.partition_key == "2026-01-01"
+    assert "ranking looks wrong" in newest.asset_materialization.description
+    shown = newest.asset_materialization.metadata
+    assert shown["release"].value == shop.live().release_id
+    assert shown["bytes"].value > 0
+    assert shown["rows/popularity"].value == 4, "plots show the newest event of a day: it has the numbers of its build"
+    entry = next(newest_first(shop.store, HOME))
+    assert (entry.action, entry.run_id) == ("roll_back", result.run_id)
+
+
+def test_a_night_under_the_hold_of_a_rollback_is_green_and_the_next_newer_day_ships(shop):
+    shop.operate("roll_back", "roll_back_target", ask())
+    rolled_back = shop.live()
+    again = shop.build(after(1))
+    assert not again.success or shop.live().release_id == rolled_back.release_id
+    shop.write(after(2), day_lines(after(2), shift=2))
+    assert shop.build(after(2)).success
+    assert shop.live().release_id != rolled_back.release_id
+
+
+def test_a_build_under_a_hold_by_hand_is_recorded_and_not_shipped(shop):
+    assert shop.operate("hold", "hold_target", ask()).success
+    held = shop.live()
+    shop.write(after(2), day_lines(after(2), shift=2))
+    result = shop.build(after(2))
+    assert result.success
+    assert shop.live() == held
+    assert shop.operate("release_hold", "release_target", ask()).success
+    assert shop.build(after(2)).success
+    assert shop.live().release_id != held.release_id
+
+
+def test_a_dry_run_changes_nothing(shop):
+    before = shop.live()
+    for job, op in (("roll_back", "roll_back_target"), ("hold", "hold_target"), ("release_hold", "release_target")):
+        assert shop.operate(job, op, ask(dry_run=True)).success
+    assert shop.live() == before
+
+
+def test_a_rollback_to_nowhere_fails_and_leaves_what_is_live(shop):
+    before = shop.live()
+    result = shop.operate("roll_back", "roll_back_target", ask(to="deadbeef"))
+    assert not result.success
+    assert shop.live() == before
+
+
+def test_a_target_that_is_not_configured_is_refused(shop):
+    result = shop.operate("hold", "hold_target", ask() | {"surface": "elsewhere"})
+    assert not result.success
+
+
+def test_collecting_is_a_dry_run_unless_told(shop):
+    assert shop.operate("collect_garbage", "collect_targets", {}).success
+    assert shop.live() is not None
+
+
+def test_f38_f47_a_target_whose_collection_refuses_fails_the_job_after_the_others(shop):
+    shop.store.delete(pointer_key(HOME))  # the first target of the configuration
+    result = shop.operate("collect_garbage", "collect_targets", {"apply": True})
+    assert not result.success
+    assert "nothing live found" in result.failure_data_for_node("collect_targets").error.message
+    assert next(newest_first(shop.store, CART)).action == "collect"
+
+
+def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
+    with dg.DagsterInstance.ephemeral() as fresh:
+        targets = [row.target for row in shop.settings.targets]
+
+        def tell(*, dry_run):
+            return tell_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
+
+        told = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
+        assert tell(dry_run=True) == told
+        assert tell(dry_run=False) == told
+        assert tell(dry_run=False) == 0
+        found = fresh.fetch_materializations(MANIFEST, limit=9).records
+        assert sorted(r.partition_key for r in found) == ["2026-01-01", "2026-01-02"]
+        built = fresh.fetch_materializations(dg.AssetKey(["shop", "home", "cooc"]), limit=9).records
+        versions = {r.asset_materialization.tags["dagster/data_version"] for r in built}
+        assert shop.live().versions["cooc"] in versions
+        assert sorted(r.partition_key for r in built) == ["2026-01-01", "2026-01-02"]

@@ -1,0 +1,66 @@
+"""A window put together from its days' tallies is the window of their events, to the last number."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.events.windows import merge_days
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.kinds.tallies import decode_tally, encode_tally, merge_tallies, tally_day
+from recsys_assets.settings.inputs import LimitSettings
+from recsys_assets_tests.kinds.event_rows import event_rows, events_of, row
+from recsys_assets_tests.kinds.test_kernel_laws import OF_EVENTS, params_of
+
+LIMITS = LimitSettings()
+DAY = 100  # instants of one day in these tests
+
+windows = st.lists(event_rows, min_size=1, max_size=4).map(
+    lambda days: [[r._replace(ts=r.ts + n * DAY) for r in day] for n, day in enumerate(days)]
+)
+
+
+@pytest.mark.parametrize("kind", OF_EVENTS)
+@given(days=windows, data=st.data())
+def test_tallies_of_days_make_the_same_artifact_as_their_events(kind, days, data):
+    """The same sessions and users are in several days: they are judged, and a user's first event found, as one."""
+    params = data.draw(params_of(kind))
+    events = [events_of(rows) for rows in days]
+    whole = kind.build(merge_days(events), params, LIMITS)
+    tallies = [decode_tally(encode_tally(tally_day(day, kind.event_columns))) for day in events]
+    summed = kind.build(merge_tallies(tallies), params, LIMITS)
+    assert summed.rows.frame().equals(whole.rows.frame())
+    assert (summed.left_out, summed.numbers) == (whole.left_out, whole.numbers)
+
+
+def test_a_tally_has_each_row_once_in_the_order_of_its_first_event():
+    events = events_of([row(n, "u", "s", item) for n, item in enumerate("babbc")])
+    tally = tally_day(events, ("user_id", "item_id"))
+    assert tally.decoded().rows() == [("u", "b", 3), ("u", "a", 1), ("u", "c", 1)]
+
+
+def test_a_session_over_midnight_counts_its_pairs_once_and_is_judged_whole():
+    days = [events_of([row(1, None, "s", i) for i in "ab"]), events_of([row(DAY, None, "s", i) for i in "abc"])]
+    kind = KINDS["cooc"]
+    merged = merge_tallies([tally_day(day, kind.event_columns) for day in days])
+    whole = kind.build(merged, kind.params(min_support=1, max_items_per_session=3), LIMITS)
+    assert whole.rows.frame().rows() == [
+        *[("a", "b", 1), ("a", "c", 1)],
+        *[("b", "a", 1), ("b", "c", 1)],
+        *[("c", "a", 1), ("c", "b", 1)],
+    ]
+    left = kind.build(merged, kind.params(min_support=1, max_items_per_session=2), LIMITS).left_out
+    assert (left.groups, left.of_groups, left.events) == (1, 1, 5)
+
+
+@given(rows=event_rows)
+def test_the_bytes_of_a_tally_are_a_function_of_the_day(rows):
+    first, again = (encode_tally(tally_day(events_of(rows), ("user_id", "item_id"))) for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize("damage", [b"", b"no arrow", b"cut"])
+def test_bytes_that_are_no_tally_are_refused(damage):
+    data = encode_tally(tally_day(events_of([row(1, "u", "s", "a")]), ("item_id",)))
+    with pytest.raises(CorruptObjectError, match="no tally"):
+        decode_tally(data[: len(data) // 2] if damage == b"cut" else damage)

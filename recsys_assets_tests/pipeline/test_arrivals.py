@@ -1,0 +1,146 @@
+"""What is due: by the content of raw files against what was built of them, never by their names or times alone."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from recsys_assets.pipeline.arrivals import look
+from recsys_assets_tests.small_shop import CART, HOME, TARGETS, day_lines, open_shop
+
+QUICK = '[artifacts]\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\nlook_back_days = 4\n'
+ROLLING = QUICK + "[artifacts.popularity]\nwindow_days = 3\n"
+
+
+def ago(days):
+    return datetime.now(UTC).date() - timedelta(days=days)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path, instance)
+        opened.configure(QUICK)
+        yield opened
+
+
+def look_at(shop, target=HOME, *, seen=None, now=None):
+    row = shop.settings.find(target.tenant, target.surface)
+    return look(shop.store, shop.settings, row, seen=seen or {}, now=now or datetime.now(UTC))
+
+
+def due_days(found):
+    return [one.day for one in found.due]
+
+
+def test_a_day_is_due_once_its_files_are_there_and_not_once_it_is_built(shop):
+    shop.write(ago(1), day_lines(ago(1)))
+    found = look_at(shop)
+    assert due_days(found) == [ago(1)]
+    assert "arrived" in found.due[0].why
+    shop.build(ago(1))
+    assert due_days(look_at(shop)) == []
+
+
+def test_the_same_files_are_the_same_cause_and_other_content_is_another(shop):
+    shop.write(ago(1), day_lines(ago(1)))
+    first = look_at(shop).due[0].address
+    assert look_at(shop).due[0].address == first
+    shop.write(ago(1), day_lines(ago(1), shift=1))
+    assert look_at(shop).due[0].address != first
+
+
+def test_a_file_that_is_still_being_written_waits(shop):
+    shop.configure(QUICK.replace("settled_minutes = 0", "settled_minutes = 10"))
+    shop.write(ago(1), day_lines(ago(1)))
+    early = look_at(shop)
+    assert (due_days(early), early.unsettled) == ([], (f"raw/{ago(1)}.jsonl",))
+    assert ago(1).isoformat() not in early.seen, "what was not compared must not count as seen"
+    late = look_at(shop, seen=early.seen, now=datetime.now(UTC) + timedelta(minutes=11))
+    assert ago(1) in due_days(late)
+
+
+def test_an_old_time_on_a_file_that_was_just_put_there_does_not_make_it_complete(shop):
+    shop.configure(QUICK.replace("settled_minutes = 0", "settled_minutes = 10"))
+    shop.write(ago(1), day_lines(ago(1)))
+    os.utime(shop.folder / "raw" / f"{ago(1)}.jsonl", (0, 0))
+    assert due_days(look_at(shop)) == []
+
+
+def test_f25_a_touched_file_with_the_same_content_starts_nothing(shop):
+    shop.write(ago(1), day_lines(ago(1)))
+    shop.build(ago(1))
+    seen = look_at(shop).seen
+    os.utime(shop.folder / "raw" / f"{ago(1)}.jsonl", (1, 1))
+    again = look_at(shop, seen=seen)
+    assert again.seen != seen
+    assert due_days(again) == []
+
+
+def test_f26_a_changed_file_of_a_past_day_is_noticed_by_its_content(shop):
+    for day in (ago(3), ago(1)):
+        shop.write(day, day_lines(day))
+        shop.build(day)
+    seen = look_at(shop).seen
+    shop.write(ago(3), day_lines(ago(3), shift=1), name="-late")
+    found = look_at(shop, seen=seen)
+    assert due_days(found) == [ago(3)]
+    assert "changed" in found.due[0].why
+
+
+def test_a_change_before_the_look_back_is_left_alone(shop):
+    shop.write(ago(6), day_lines(ago(6)))
+    assert due_days(look_at(shop)) == []
+
+
+def test_f26_every_window_that_holds_a_rebuilt_day_is_due_and_no_other(shop):
+    shop.configure(ROLLING)
+    for back in (4, 3, 2, 1):
+        shop.write(ago(back), day_lines(ago(back)))
+        shop.build(ago(back))
+    assert due_days(look_at(shop)) == []
+    shop.write(ago(3), day_lines(ago(3), shift=1), name="-late")
+    assert due_days(look_at(shop)) == [ago(3)], "the windows wait until the day itself is built"
+    shop.build(ago(3))
+    assert due_days(look_at(shop)) == [ago(2), ago(1)]
+    for back in (2, 1):
+        shop.build(ago(back))
+    assert due_days(look_at(shop)) == []
+
+
+def test_f27_a_day_that_comes_after_the_next_makes_the_windows_over_it_due(shop):
+    shop.configure(ROLLING)
+    shop.write(ago(1), day_lines(ago(1)))
+    shop.build(ago(1))
+    shop.write(ago(2), day_lines(ago(2)))
+    shop.build(ago(2))
+    assert due_days(look_at(shop)) == [ago(1)]
+
+
+def test_f27_a_day_without_events_of_the_target_is_not_tried_again(shop):
+    shop.write(ago(1), day_lines(ago(1), targets=[CART]))
+    shop.build(ago(1))
+    assert due_days(look_at(shop, HOME)) == []
+    shop.write(ago(1), day_lines(ago(1), targets=[HOME]), name="-more")
+    assert due_days(look_at(shop, HOME)) == [ago(1)]
+
+
+def test_f33_a_day_whose_record_is_damaged_is_built_again(shop):
+    shop.write(ago(1), day_lines(ago(1)))
+    shop.build(ago(1))
+    for key in (f"canonical/shop/home/{ago(1)}.json", f"raw/{ago(1)}/record.json"):
+        shop.store.put(key, b"{")
+    assert due_days(look_at(shop)) == [ago(1)]
+
+
+def test_f47_a_file_of_one_target_that_is_being_written_does_not_hold_up_another(shop):
+    override = "[targets.automation]\nsettled_minutes = 60\n"
+    shop.configure(QUICK.replace("settled_minutes = 0", "settled_minutes = 10"), targets=TARGETS + override)
+    text = (shop.folder / "recsys.toml").read_text()
+    (shop.folder / "recsys.toml").write_text(text.replace("{day}*.jsonl*", "{day}-{surface}.jsonl"))
+    for target in (HOME, CART):
+        shop.write(ago(1), day_lines(ago(1), targets=[target]), name=f"-{target.surface}")
+    later = datetime.now(UTC) + timedelta(minutes=11)
+    assert ago(1) in due_days(look_at(shop, HOME, now=later))
+    assert look_at(shop, CART, now=later).unsettled == (f"raw/{ago(1)}-cart.jsonl",)

@@ -1,0 +1,307 @@
+"""A file that another team built ships, is refused, replaced, rolled back and collected like what we build."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, RefusedError
+from recsys_assets.evidence import Verdict
+from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.pipeline.arrivals import due_imports
+from recsys_assets.pipeline.imported import find_staged, import_day, judge_import, receive, register
+from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.pipeline.warm_up import build_days
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.journal import Actor, newest_first
+from recsys_assets.release.layout import blob_key, staged_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release
+from recsys_assets.release.rollback import roll_back
+from recsys_assets.serving.reader import Reader
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.roots import Retention
+from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
+
+BY = Actor("tester", "a test")
+KINDS = '[artifacts]\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\n'
+ONE = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+VECTORS = """
+[imports.vectors]
+path = "drop/{day}.npz"
+format = "npz"
+contract = { ids = "string[n]", v = "float32[n,2]" }
+"""
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def npz(rows, *, axis=2, **more):
+    stream = io.BytesIO()
+    np.savez(stream, ids=np.array([f"i{n}" for n in range(rows)]), v=np.full((rows, axis), rows, np.float32), **more)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+        shop.configure(KINDS + VECTORS, targets=ONE)
+        (tmp_path / "drop").mkdir()
+        yield shop
+
+
+def row(shop):
+    return shop.settings.find("shop", "home")
+
+
+def drop(shop, day, data):
+    (shop.folder / "drop" / f"{day}.npz").write_bytes(data)
+
+
+def build(shop, n, data=None):
+    day = after(n)
+    shop.write(day, day_lines(day, shift=n))
+    if data is not None:
+        drop(shop, day, data)
+    return shop.build(day)
+
+
+def import_one(shop, n, data):
+    """Register and judge a file by hand, as the command does."""
+    place = shop.folder / "by hand.npz"
+    place.write_bytes(data)
+    received = receive(named_file(str(place)), shop.settings.imports["vectors"], kind="vectors")
+    register(shop.store, shop.settings, row(shop), received, day=after(n), dropped_on=after(n), run_id="test")
+    return judge_import(shop.store, shop.settings, row(shop), "vectors", after(n))
+
+
+def refused(report):
+    return {finding.gate for finding in report.findings if not finding.ok}
+
+
+def live_version(shop):
+    return read_current(shop.store, HOME).versions["vectors"]
+
+
+@pytest.mark.slow
+def test_a_file_ships_rolls_back_and_is_collected_with_the_release(shop):
+    assert build(shop, 0, npz(3)).success
+    first = live_version(shop)
+    assert build(shop, 1, npz(4)).success
+    with Reader(shop.store, "shop", "home") as reader, reader.snapshot() as release:
+        assert release.content("vectors") == npz(4)
+        assert release.arrays("vectors")["v"].shape == (4, 2)
+    roll_back(shop.store, HOME, to="previous", by=BY, now=now)
+    assert live_version(shop) == first
+    with Reader(shop.store, "shop", "home") as reader, reader.snapshot() as release:
+        assert release.arrays("vectors")["v"].shape == (3, 2)
+    roll_back(shop.store, HOME, to=read_current(shop.store, HOME).release_id, by=BY, now=now, hold=False)
+    later = datetime.now(UTC) + timedelta(days=3)
+    import_one(shop, -400, npz(9))  # named by nothing that may still ship
+    found = collect(shop.store, HOME, by=BY, now=lambda: later, retention=Retention(keep=7), apply=True)
+    assert [item.key.rpartition(".")[2] for item in found.taken] == ["npz"]
+    assert read_blob(
+        shop.store, HOME, read_release(shop.store, HOME, read_current(shop.store, HOME).release_id).refs["vectors"]
+    )
+
+
+@pytest.mark.slow
+def test_a_breaking_file_is_refused_with_its_fields_and_live_stays_live(shop):
+    assert build(shop, 0, npz(3, extra=np.arange(2))).success
+    before = live_version(shop)
+    assert not build(shop, 1, npz(3, axis=5)).success
+    assert live_version(shop) == before
+    with pytest.raises(RefusedError, match=r"vectors: gate contract refused: .*v is float32\[3,5\]"):
+        ship_day(shop.store, shop.settings, row(shop), after(1), by=BY, now=now)  # alone, after the failed gate: F32
+    assert refused(import_one(shop, 1, npz(3))) == {"compatible"}  # `extra` is gone
+    assert refused(import_one(shop, 1, npz(5, extra=np.arange(9), more=np.arange(1)))) == set()
+    ship_day(shop.store, shop.settings, row(shop), after(1), by=BY, now=now)
+    assert live_version(shop) != before
+
+
+@pytest.mark.slow
+def test_a_change_that_is_meant_ships_when_the_configuration_says_so(shop):
+    assert build(shop, 0, npz(3, extra=np.arange(2))).success
+    shop.configure(KINDS + VECTORS + "allow_breaking = true\n", targets=ONE)
+    report = import_one(shop, 1, npz(3))
+    assert {f.gate: f.verdict for f in report.findings}["compatible"] is Verdict.ADVISED
+
+
+def test_a_day_without_a_file_names_the_place_and_the_knob(shop):
+    with pytest.raises(InputError, match=r"no file of vectors for 2026-01-01: drop one at drop/.*max_age_days"):
+        import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+
+
+def test_an_older_file_stands_in_as_long_as_it_may(shop):
+    shop.configure(KINDS + VECTORS + "max_age_days = 2\n", targets=ONE)
+    drop(shop, after(0), npz(3))
+    built = import_day(shop.store, shop.settings, row(shop), "vectors", after(2), run_id="test")
+    assert (built.staged.window_first, built.staged.window_last) == ("2026-01-01", "2026-01-03")
+    with pytest.raises(InputError, match="nor of the 2 days before"):
+        import_day(shop.store, shop.settings, row(shop), "vectors", after(3), run_id="test")
+
+
+def test_what_was_imported_by_hand_stands_where_no_file_is_dropped(shop):
+    import_one(shop, 0, npz(3))
+    built = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+    assert built.reused
+    assert built.staged.facts["rows"] == 3
+
+
+def test_a_file_that_is_replaced_is_another_version_and_the_first_one_stays(shop):
+    drop(shop, after(0), npz(3))
+    first = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test").staged.ref
+    drop(shop, after(0), npz(4))
+    second = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test").staged.ref
+    assert first.version != second.version
+    assert read_blob(shop.store, HOME, first) == npz(3)
+
+
+def test_a_damaged_blob_is_found_out_and_mended_by_importing_it_again(shop):  # F13
+    import_one(shop, 0, npz(3))
+    drop(shop, after(0), npz(3))
+    ref = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test").staged.ref
+    shop.store.put(blob_key(HOME, "vectors", ref.version), npz(3)[:-1] + b"?")
+    with pytest.raises(CorruptObjectError, match="digest"):
+        judge_import(shop.store, shop.settings, row(shop), "vectors", after(0))
+    import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+    assert judge_import(shop.store, shop.settings, row(shop), "vectors", after(0)).passed
+
+
+def test_a_damaged_reference_is_written_anew_by_the_next_import(shop):  # F14
+    import_one(shop, 0, npz(3))
+    shop.store.put(staged_key(HOME, after(0), "vectors"), b"{")
+    assert find_staged(shop.store, row(shop), "vectors", after(0)) is None
+    ref = import_one(shop, 0, npz(3)).version
+    assert find_staged(shop.store, row(shop), "vectors", after(0)).version == ref
+
+
+@pytest.mark.parametrize(
+    ("extra", "data", "error", "told"),
+    [
+        pytest.param("max_bytes = 10\n", npz(3), LimitExceededError, "imports.vectors.max_bytes allows 10", id="F22"),
+        pytest.param(
+            "max_unpacked_bytes = 10\n", npz(3), LimitExceededError, "max_unpacked_bytes allows 10", id="bomb"
+        ),
+        pytest.param("", b"", InputError, "is empty", id="empty"),
+        pytest.param("", b"\x80\x04K\x01.", InputError, "no npz", id="a pickle"),
+    ],
+)
+def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, told):
+    shop.configure(KINDS + VECTORS + extra, targets=ONE)
+    drop(shop, after(0), data)
+    with pytest.raises(error, match=told):
+        import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+    assert list(shop.store.list("artifacts/")) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        pytest.param(VECTORS.replace("vectors", "popularity"), "that no built kind", id="name of a built kind"),
+        pytest.param(VECTORS.replace("imports.vectors", 'imports."a b"'), "letters, digits", id="name for Dagster"),
+        pytest.param(VECTORS + 'targets = ["shop/hmoe"]\n', "known are shop/home", id="unknown target"),
+        pytest.param(VECTORS.replace('"npz"', '"bytes"'), "a contract needs a format", id="bytes promise nothing"),
+        pytest.param(VECTORS + "kind = 1\n", "unknown key", id="F48 unknown key"),
+    ],
+)
+def test_a_wrong_table_is_told_by_key(shop, table, told):
+    shop.configure(KINDS + table, targets=ONE)
+    with pytest.raises(ConfigurationError, match=told):
+        _ = shop.settings
+
+
+def test_a_dropped_file_is_due_once_until_it_changes(shop):
+    drop(shop, after(0), npz(3))  # not among the last days
+    recent = datetime.now(UTC).date() - timedelta(days=1)
+    drop(shop, recent, npz(3))
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    (due,) = due_imports(shop.store, shop.settings, row(shop), seen={}, now=later)
+    assert (due.kind, due.day, due.can_ship) == ("vectors", recent, False)
+    seen = {due.place: due.appearance}
+    assert list(due_imports(shop.store, shop.settings, row(shop), seen=seen, now=later)) == []
+    import_day(shop.store, shop.settings, row(shop), "vectors", recent, run_id="test")
+    assert list(due_imports(shop.store, shop.settings, row(shop), seen={}, now=later)) == []
+    drop(shop, recent, npz(4))
+    assert [one.kind for one in due_imports(shop.store, shop.settings, row(shop), seen=seen, now=later)] == ["vectors"]
+
+
+def test_the_command_tests_without_writing_and_registers_without_shipping(shop):
+    place = shop.folder / "by hand.npz"
+    place.write_bytes(npz(3))
+    call = ["import", str(place), "--config", str(shop.folder / "recsys.toml"), "--kind", "vectors"]
+    call += ["--tenant", "shop", "--surface", "home", "--day", "2026-01-01"]
+    dry = CliRunner().invoke(recsys_assets, [*call, "--dry-run"], standalone_mode=False)
+    assert (dry.return_value, dry.exception) == (0, None)
+    assert "would be registered" in dry.output
+    assert list(shop.store.list("artifacts/")) == []
+    done = CliRunner().invoke(recsys_assets, call, standalone_mode=False)
+    assert done.return_value == 0
+    assert "live when the day ships" in done.output
+    place.write_bytes(npz(3, axis=9))
+    assert CliRunner().invoke(recsys_assets, call, standalone_mode=False).return_value == 1
+
+
+def import_by_command(shop, n, data, *more):
+    place = shop.folder / "by hand.npz"
+    place.write_bytes(data)
+    call = ["import", str(place), "--config", str(shop.folder / "recsys.toml"), "--kind", "vectors", "--actor", "ada"]
+    call += ["--tenant", "shop", "--surface", "home", "--day", str(after(n)), *more]
+    return CliRunner().invoke(recsys_assets, call, standalone_mode=False).return_value
+
+
+def told(shop):
+    """The journal as `log` shows it, oldest first."""
+    return [(entry.action, entry.outcome) for entry in newest_first(shop.store, HOME)][::-1]
+
+
+@pytest.mark.slow
+def test_a_week_of_imports_is_logged_tested_as_a_whole_and_kept_for_seven_releases(shop):
+    gates = '[gates.drift]\nrequired = ["drift_rows"]\n[gates.rehearsal]\nmode = "required"\nmax_held_bytes = 20_000\n'
+    shop.configure(KINDS + VECTORS + gates, targets=ONE)
+    versions = []
+    for n in range(9):
+        shop.write(after(n), day_lines(after(n), targets=[HOME], shift=n))
+        build_days(shop.settings, [after(n)], store=shop.store)
+        assert import_by_command(shop, n, npz(3 + n)) == 0
+        assert import_by_command(shop, n, npz(3 + n)) == 0  # no news
+        ship_day(shop.store, shop.settings, row(shop), after(n), by=BY, now=now)
+        versions.append(live_version(shop))
+    assert told(shop) == [("import", "done"), ("ship", "done")] * 9
+    newest = next(entry for entry in newest_first(shop.store, HOME) if entry.action == "import")
+    assert (newest.actor, newest.details["version"], newest.changed) == ("ada", versions[-1], False)
+
+    shop.write(after(9), day_lines(after(9), targets=[HOME]))
+    build_days(shop.settings, [after(9)], store=shop.store)
+    assert import_by_command(shop, 9, npz(500)) == 1  # eleven rows are live
+    assert told(shop)[-1] == ("import", "refused")
+    assert "drift_rows" in next(newest_first(shop.store, HOME)).details["told"]
+    assert import_by_command(shop, 9, npz(50, padding=np.zeros((1, 20_000), np.uint8))) == 0
+    with pytest.raises(RefusedError, match="rehearsal_memory"):  # it is loaded with all others before it is pointed at
+        ship_day(shop.store, shop.settings, row(shop), after(9), by=BY, now=now)
+    assert live_version(shop) == versions[-1]
+
+    page = (
+        CliRunner()
+        .invoke(
+            recsys_assets,
+            ["report", "--config", str(shop.folder / "recsys.toml"), "--tenant", "shop", "--surface", "home"],
+            standalone_mode=False,
+        )
+        .output
+    )
+    assert "| drift_rows |" in page
+    assert versions[-1][:12] in page
+
+    later = datetime.now(UTC) + timedelta(days=3)
+    collect(shop.store, HOME, by=BY, now=lambda: later, retention=Retention(keep=7), apply=True)
+    kept = {item.key.rpartition("/")[2] for item in shop.store.list("artifacts/shop/home/vectors/")}
+    assert kept >= set(versions[2:])
+    assert not kept & set(versions[:2])

@@ -1,0 +1,56 @@
+"""The warm-up compiles all that an ordinary day calls."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DAY = """
+import json, sys, tempfile
+from datetime import date, timedelta
+from pathlib import Path
+from recsys_assets.settings.reading import parse_settings
+from recsys_assets.pipeline.warm_up import CONFIG, build_days
+folder = Path(tempfile.mkdtemp())
+days = [date(2026, 3, 1), date(2026, 3, 2)]
+for day in days:
+    lines = [{"v": 1, "ts": f"{day}T09:00:00.{n:03d}Z", "tenant": "warm", "surface": "up", "session_id": f"s{n // 9}",
+              "item_id": f"item {n % 7} é", **({"user_id": f"u{n % 4}"} if n % 3 else {})} for n in range(300)]
+    (folder / f"{day}.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\\n" for line in lines))
+(folder / "catalog.jsonl").write_text('{"item_id":"a","tags":["x"]}\\n')
+build_days(parse_settings(CONFIG.encode(), name="test", base=folder), days)
+"""
+
+
+SIGNATURES = """
+import gc
+from numba.core.dispatcher import Dispatcher
+from recsys_assets.pipeline.warm_up import warm_up
+def signatures():
+    compiled = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    return {f"{one.py_func.__module__}.{one.py_func.__name__} {key}" for one in compiled for key in one.overloads}
+warm_up()
+warm = signatures()
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_left_to_compile_after_it():
+    """Names without rank, request and event, other characters, other lengths: all run what is there."""
+    program = f"{SIGNATURES}\n{DAY}\nprint(len(warm), *sorted(signatures() - warm), sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=ROOT, timeout=300, capture_output=True, text=True
+    )
+    number, *left = done.stdout.splitlines()
+    assert int(number) > 20
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_day_is_built_without_pandas():
+    """Arrow imports it, where it is installed, to see whether it is given some: a third of a second, and forty MB."""
+    pytest.importorskip("pandas")
+    program = f'{DAY}\nsys.exit("pandas is imported" if "pandas" in sys.modules else 0)'
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=300)

@@ -1,0 +1,223 @@
+"""A forgotten user is in nothing that the store serves or builds from, and does not come back with a rebuild."""
+
+import hashlib
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.errors import ConfigurationError, CorruptObjectError
+from recsys_assets.events.part_file import decode_part
+from recsys_assets.kinds.tallies import decode_tally
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical, read_events
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.records import RawRecord
+from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.forgotten_users import Forgotten, read_forgotten, remember
+from recsys_assets.release.journal import Actor, newest_first
+from recsys_assets.release.layout import blob_prefix, canonical_record_key, forgotten_key, raw_record_key
+from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests.small_shop import CART, HOME, after, day_lines, open_shop
+
+GONE, STAYS = "u1", "u3"
+TALLIES = "tallies/shop/home/"
+BY = Actor("ann", "asked to be forgotten")
+BAD_LINE = json.dumps({"v": 1, "tenant": "shop", "surface": "home", "user_id": GONE})
+
+
+@pytest.fixture
+def shop(tmp_path):
+    opened = open_shop(tmp_path, None)  # nothing here needs Dagster
+    opened.configure("[artifacts.implicit]\nwindow_days = 2\n")
+    for n in range(2):
+        opened.write(after(n), [*day_lines(after(n), shift=n), BAD_LINE])
+        build(opened, after(n))
+    return opened
+
+
+def build(shop, day):
+    """Build and ship a day of both targets, stage by stage."""
+    store, settings = shop.store, shop.settings
+    build_raw(store, settings, day)
+    for row in settings.targets:
+        build_canonical(store, settings, row, day)
+        judge_canonical(store, settings, row, day)
+        for kind in settings.artifacts.kinds:
+            build_artifact(store, settings, row, kind, day, run_id="test")
+            judge_artifact(store, settings, row, kind, day)
+        ship_day(store, settings, row, day, by=BY, now=lambda: datetime.now(UTC))
+
+
+def now():
+    return datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def forget(shop, user=GONE, **options):
+    row = shop.settings.find(HOME.tenant, HOME.surface)
+    return forget_user(Forgetting(shop.store, shop.settings, row, user, BY, now), **options)
+
+
+def canonical(shop, day, target=HOME):
+    record = read_document(shop.store, canonical_record_key(target, day), CanonicalRecord)
+    return record, read_events(shop.store, target, day, record)
+
+
+def live_users(shop, target=HOME):
+    release = read_release(shop.store, target, shop.live(target).release_id)
+    blobs = {ref.kind: json.loads(read_blob(shop.store, target, ref)) for ref in refs_of(release)}
+    return {kind: {row["user_id"] for row in blobs[kind]["users"]} for kind in ("implicit", "session_seq")}
+
+
+def fingerprint(shop):
+    files = sorted(path for path in (shop.folder / "store").rglob("*") if path.is_file() and ".locks" not in path.parts)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_nothing_that_is_built_from_or_served_names_the_user(shop):
+    before = shop.live()
+    forgot = forget(shop)
+    assert (forgot.days, forgot.events, forgot.raw_events) == (("2026-01-01", "2026-01-02"), 6, 6)
+    assert (forgot.live_holds, forgot.exit_code) == (False, 0)
+    for n in range(2):
+        record, events = canonical(shop, after(n))
+        assert GONE not in events.ids["user_id"].to_list()
+        assert (record.rows, record.events) == (15, 15)
+        raw = read_document(shop.store, raw_record_key(after(n)), RawRecord)
+        share = next(share for share in raw.targets if share.surface == HOME.surface)
+        for part in share.parts:
+            data = shop.store.get(part.name, max_bytes=part.size).data
+            assert hashlib.sha256(data).hexdigest() == part.digest
+            assert GONE not in decode_part(data).ids["user_id"].texts()
+        for kept in raw.quarantine:
+            assert GONE.encode() not in shop.store.get(kept.name, max_bytes=kept.size).data
+    tallies = [decode_tally(shop.store.get(item.key, max_bytes=item.size).data) for item in shop.store.list(TALLIES)]
+    mine = [tally.ids["user_id"].to_list() for tally in tallies if "user_id" in tally.ids]
+    assert mine
+    assert GONE not in {user for users in mine for user in users}
+    assert shop.live().release_id != before.release_id
+    assert live_users(shop) == {"implicit": {STAYS, "u5"}, "session_seq": {STAYS, "u5"}}
+    assert read_release(shop.store, HOME, shop.live().release_id).data_through == "2026-01-02"
+    assert verify(shop.store, HOME).ok
+
+
+def test_tallies_that_no_window_asks_for_any_more_go_too(shop):
+    shop.configure()
+    assert list(shop.store.list(TALLIES))
+    forget(shop)
+    assert list(shop.store.list(TALLIES)) == []
+
+
+def test_another_target_keeps_its_own_events_of_the_user(shop):
+    before = shop.live(CART)
+    forget(shop)
+    assert shop.live(CART) == before
+    assert GONE in canonical(shop, after(0), CART)[1].ids["user_id"].to_list()
+
+
+def test_a_rebuild_from_the_same_raw_files_does_not_bring_the_user_back(shop):
+    forget(shop)
+    released = shop.live().release_id
+    shop.store.delete(raw_record_key(after(1)))  # so that the files are read anew
+    build(shop, after(1))
+    assert GONE not in canonical(shop, after(1))[1].ids["user_id"].to_list()
+    assert shop.live().release_id == released
+
+
+def test_somebody_who_comes_back_later_is_built_again(shop):
+    remember(shop.store, HOME, GONE, through=after(1), by=BY, now=now())
+    shop.write(after(2), day_lines(after(2)))
+    build(shop, after(2))
+    assert GONE in live_users(shop)["session_seq"]
+
+
+def test_releases_that_are_kept_are_reported_until_they_are_gone(shop):
+    left = shop.live().release_id
+    assert left in forget(shop).still_in
+    assert forget(shop, user="nobody").still_in == ()
+    blobs = [item.key for item in shop.store.list(blob_prefix(HOME))]
+    assert blobs  # nothing was deleted that a rollback needs
+    assert left in forget(shop).still_in
+
+
+def test_it_is_written_down_without_the_user(shop):
+    forget(shop)
+    entry = next(entry for entry in newest_first(shop.store, HOME) if entry.action == "forget")
+    assert (entry.actor, entry.reason, entry.details["days"]) == ("ann", "asked to be forgotten", 2)
+    told = [shop.store.get(item.key, max_bytes=item.size).data for item in shop.store.list("registry/")]
+    assert not [data for data in told if f'"{GONE}"'.encode() in data]
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(shop):
+    before = fingerprint(shop)
+    rehearsed = forget(shop, dry_run=True)
+    assert fingerprint(shop) == before
+    done = forget(shop)
+    same = ("days", "events", "raw_events", "quarantined")
+    assert [getattr(rehearsed, name) for name in same] == [getattr(done, name) for name in same]
+    assert done.quarantined == 2
+
+
+def test_a_dry_run_over_all_targets_counts_each_line_of_quarantine_once(shop):
+    def told(*more):
+        words = ["forget", "--user", GONE, "--reason", "asked", "--config", str(shop.folder / "recsys.toml"), "--json"]
+        called = CliRunner().invoke(recsys_assets, [*words, *more], standalone_mode=False)
+        return [one["quarantined"] for one in json.loads(called.stdout)["targets"]]
+
+    rehearsed = told("--dry-run")
+    assert rehearsed == told()
+    assert sum(rehearsed) == 2
+
+
+def test_again_is_a_no_op(shop):
+    forget(shop)
+    before = shop.live()
+    again = forget(shop)
+    assert (again.events, again.raw_events, again.quarantined, shop.live()) == (0, 0, 0, before)
+
+
+def test_a_gate_that_refuses_the_new_build_leaves_live_and_says_that_it_holds_the_user(shop):
+    before = shop.live()
+    shop.configure("[gates]\nmin_events = 18\n[artifacts.implicit]\nwindow_days = 2\n")
+    forgot = forget(shop)
+    assert (forgot.live_holds, forgot.exit_code, shop.live()) == (True, 1, before)
+    assert "volume" in forgot.told
+    again = forget(shop)
+    assert (again.events, again.live_holds, again.entry.outcome) == (0, True, "refused"), "it is not done"
+    shop.configure("[artifacts.implicit]\nwindow_days = 2\n")
+    last = forget(shop)
+    assert (last.live_holds, last.entry.outcome) == (False, "done")
+    assert GONE not in live_users(shop)["implicit"]
+
+
+@pytest.mark.parametrize("user", ["", " "])
+def test_nobody_is_not_forgotten(shop, user):
+    before = fingerprint(shop)
+    with pytest.raises(ConfigurationError, match="--user is empty"):
+        forget(shop, user=user)
+    assert fingerprint(shop) == before
+
+
+def test_a_note_that_cannot_be_read_stops_the_build(shop):
+    name = remember(shop.store, HOME, GONE, through=after(1), by=BY, now=now())
+    shop.store.put(forgotten_key(HOME, name), b"{}")
+    with pytest.raises(CorruptObjectError, match="forgotten"):
+        read_forgotten(shop.store)
+
+
+def test_a_later_request_reaches_later_days_and_an_earlier_one_takes_nothing_back():
+    store, first = MemoryStore(), date(2026, 1, 1)
+    for through in (first, first + timedelta(days=2), first + timedelta(days=1)):
+        remember(store, HOME, GONE, through=through, by=BY, now=now())
+    forgotten = read_forgotten(store)[HOME.tenant, HOME.surface]
+    hidden = [forgotten.hides(GONE, first + timedelta(days=n)) for n in range(4)]
+    assert (hidden, forgotten.hides(STAYS, first)) == ([True, True, True, False], False)
+    assert not Forgotten()

@@ -1,0 +1,94 @@
+"""One action on a store as a process of its own, to be raced, stopped and killed: python -m ... ROOT ACTION [WORDS]."""
+
+import json
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from recsys_assets.errors import ConflictError
+from recsys_assets.release.hold import place_hold, release_hold
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.rollback import roll_back
+from recsys_assets.storage.open import open_store
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.roots import Retention
+from recsys_assets_tests.release.staging import KINDS, SHARDED, TARGET, WITH_SHARDS, Shop
+
+ROOT = Path(__file__).parents[2]
+ANN = Actor("ann", "a bad night")
+KEEP_TWO = Retention(keep=2, grace=timedelta(0))
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def act(store, action, words=()):
+    """Do one action; return what became of it."""
+    if action == "ship":
+        return Shop(store, clock=now, kinds=kinds_of(store)).publish(int(words[0])).how.value
+    if action == "roll_back":
+        return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).told
+    if action == "hold":
+        return place_hold(store, TARGET, by=ANN, now=now).told
+    if action == "release_hold":
+        return release_hold(store, TARGET, by=ANN, now=now).told
+    if action == "restore_pointer":
+        return restore_pointer(store, TARGET, by=ANN, now=now).told
+    if action == "collect":
+        collection = collect(store, TARGET, by=ANN, now=now, retention=KEEP_TWO, apply=True)
+        return f"{len(collection.taken)} taken, {len(collection.emptied)} emptied"
+    raise ValueError(action)
+
+
+def kinds_of(store):
+    """What is staged: of shops that deal in shards, these too."""
+    return WITH_SHARDS if any(f"/{SHARDED}.json" in item.key for item in store.list("staging/")) else KINDS
+
+
+def command(root, action, *words):
+    """The command line of such a process."""
+    return [sys.executable, "-m", "recsys_assets_tests.release.acting", str(root), action, *map(str, words)]
+
+
+def race(store, writer, writers, rounds):
+    """Ship a day of one's own in every round, as soon as the round begins; tell what was acknowledged."""
+    shop = Shop(store, clock=now, kinds=("popularity",))
+    for number in range(rounds):
+        shop.stage(number * writers + writer)
+        sys.stdin.readline()  # the barrier: everybody gets the line at once
+        try:
+            outcome = shop.publish(number * writers + writer)
+            told = [outcome.how.value, outcome.release.id]
+        except ConflictError as error:
+            told = [type(error).__name__, str(error)]
+        say(json.dumps(told))
+
+
+def say(line):
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def obey_signals():
+    """A suite that was started in the background ignores interrupts, and its processes would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def main():
+    obey_signals()
+    root, action, *words = sys.argv[1:]
+    store = open_store(root)
+    if action == "race":
+        race(store, *map(int, words))
+    elif action == "stage":
+        Shop(store, clock=now).stage(*map(int, words))
+    else:
+        say(act(store, action, words))
+
+
+if __name__ == "__main__":
+    main()

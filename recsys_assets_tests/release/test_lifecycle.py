@@ -1,0 +1,230 @@
+"""Any order of publishes, lost replies, rollbacks, holds and collections, against a model of what must be true."""
+
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
+from recsys_assets.release import journal
+from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.history import live_at
+from recsys_assets.release.hold import place_hold, release_hold
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.judgement import Ruling
+from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.release.rollback import roll_back
+from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.repair import repair_journal
+from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.roots import Retention
+from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests.release.staging import TARGET, Shop
+
+ANN = Actor("ann", "as the model says")
+KEEP = 3
+DAYS = st.integers(0, 6)
+CONTENTS = st.integers(0, 1)
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """The model: what is live, the releases in the order in which they were shipped, which are bad, and the hold."""
+
+    @initialize()
+    def begin(self):
+        self.shop = Shop(MemoryStore(), kinds=("popularity",))
+        self.shop.store.clock = self.seconds
+        self.live = None  # (day, content)
+        self.ids = {}  # (day, content) -> release id
+        self.swaps = []  # what every swap of the pointer made live, in order
+        self.bad = set()
+        self.held = None  # None, "by hand", or the day after which data must be newer
+        self.past = []  # (instant, what was live then)
+
+    @property
+    def store(self):
+        return self.shop.store
+
+    def seconds(self):
+        return self.shop.clock.at.timestamp()
+
+    def moved(self, release):
+        self.live = release
+        self.swaps.append(release)
+
+    def expect(self, release, *, allow_older):
+        """How a publish must end, by the rules."""
+        n, _ = release
+        if self.live == release:
+            return Ruling.UNCHANGED
+        if release in self.bad:
+            return RefusedError
+        if self.held is not None:
+            newest = max(n, self.live[0])
+            if self.held == "by hand" or newest <= self.held:
+                return Ruling.HELD
+        if self.live is not None and n < self.live[0] and not allow_older:
+            return Ruling.OLDER
+        return Ruling.SHIP
+
+    @rule(n=DAYS, content=CONTENTS, allow_older=st.booleans())
+    def publish(self, n, content, allow_older):
+        release = (n, content)
+        expected = self.expect(release, allow_older=allow_older)
+        self.shop.stage(n, content=content)
+        try:
+            outcome = self.shop.publish(n, allow_older=allow_older)
+        except RefusedError:
+            assert expected is RefusedError
+            return
+        assert outcome.how is expected
+        self.ids[release] = outcome.release.id
+        if expected is Ruling.SHIP:
+            self.moved(release)
+
+    @precondition(lambda self: self.live is not None)
+    @rule(content=CONTENTS)
+    def publish_the_next_day(self, content):
+        self.publish(self.live[0] + 1, content, allow_older=False)
+
+    @rule(
+        n=DAYS,
+        verb=st.sampled_from(["swap", "create", "get", "delete", "stat"]),
+        how=st.sampled_from([Mishap.LOSE_REPLY, Mishap.LOSE_REQUEST, Mishap.FAIL]),
+        nth=st.integers(1, 6),
+        times=st.integers(1, 40),
+    )
+    def publish_on_a_bad_day(self, n, verb, how, nth, times):
+        release = (n, 0)
+        expected = self.expect(release, allow_older=False)
+        self.shop.stage(n, content=0)
+        self.store.inject(Fault(verb, how, nth=nth, times=times))
+        try:
+            acknowledged = self.shop.publish(n).how
+        except (StoreUnavailableError, OutcomeUnknownError, ConflictError, RefusedError):
+            acknowledged = None
+        self.store.heal()
+        repair_journal(self.store, TARGET, by=ANN, now=self.shop.clock)
+        current = read_current(self.store, TARGET)
+        self.ids.setdefault(release, self.shop.publish(n, dry_run=True).release.id if release not in self.bad else None)
+        if expected is Ruling.SHIP and current is not None and current.release_id == self.ids[release]:
+            self.moved(release)
+        assert acknowledged in {None, expected}
+        assert acknowledged is not Ruling.SHIP or self.live == release, "an acknowledged ship is live"
+
+    @precondition(lambda self: self.live is not None)
+    @rule(n=DAYS)
+    def publish_meets_a_hold(self, n):
+        self.shop.stage(n, content=0)
+        done = []
+
+        def hold_first(verb, key):
+            if verb == "swap" and key == pointer_key(TARGET) and not done:
+                done.append(1)
+                self.hold()
+
+        self.store.on_call = hold_first
+        before = self.live
+        try:
+            self.shop.publish(n)
+        except RefusedError:
+            assert (n, 0) in self.bad
+        self.store.on_call = None
+        if done:
+            assert read_current(self.store, TARGET).release_id == self.ids[before]
+
+    @precondition(lambda self: self.live is not None)
+    @rule()
+    def hold(self):
+        place_hold(self.store, TARGET, by=ANN, now=self.shop.clock)
+        self.held = "by hand"
+        self.swaps.append(self.live)
+
+    @rule()
+    def release(self):
+        release_hold(self.store, TARGET, by=ANN, now=self.shop.clock)
+        self.held = None
+
+    @precondition(lambda self: self.live is not None)
+    @rule(hold=st.booleans())
+    def roll_back(self, hold):
+        left = self.live
+        try:
+            outcome = roll_back(self.store, TARGET, to="previous", by=ANN, now=self.shop.clock, hold=hold)
+        except RefusedError:
+            assert self.previous() is None or self.was_collected(self.previous())
+            return
+        assert outcome.live == self.ids[self.previous()]
+        self.moved(self.previous())
+        self.bad.add(left)
+        if hold and self.held != "by hand":
+            self.held = max(left[0], -1 if self.held is None else self.held)
+
+    def previous(self):
+        """What was live before the release that is live now was shipped last, and is not bad."""
+        shipped = len(self.swaps) - 1
+        entries = list(reversed(list(journal.changes(self.store, TARGET))))
+        while shipped > 0 and (
+            self.swaps[shipped] != self.live
+            or self.swaps[shipped - 1] == self.live
+            or entries[shipped].action in {"roll_back", "restore_pointer"}
+        ):
+            shipped -= 1
+        return next((r for r in reversed(self.swaps[:shipped]) if r != self.live and r not in self.bad), None)
+
+    def was_collected(self, release):
+        record = read_release(self.store, TARGET, self.ids[release])
+        return bool(missing_blobs(self.store, TARGET, refs_of(record)))
+
+    @precondition(lambda self: self.live is not None)
+    @rule()
+    def lose_the_pointer_and_restore_it(self):
+        self.store.delete(pointer_key(TARGET))
+        restore_pointer(self.store, TARGET, by=ANN, now=self.shop.clock)
+        self.moved(self.live)
+
+    @precondition(lambda self: self.live is not None)
+    @rule(days=st.integers(0, 3))
+    def collect(self, days):
+        self.shop.clock.at += timedelta(days=days)
+        before = len(list(journal.changes(self.store, TARGET)))
+        retention = Retention(keep=KEEP)
+        collect(self.store, TARGET, by=ANN, now=self.shop.clock, retention=retention, apply=True)
+        self.swaps += [self.live] * (len(list(journal.changes(self.store, TARGET))) - before)
+
+    @rule()
+    def look(self):
+        self.past.append((self.shop.clock(), self.live))
+
+    @invariant()
+    def what_is_live_is_what_the_model_says_and_proves_itself(self):
+        current = read_current(self.store, TARGET)
+        assert (current and current.release_id) == (self.live and self.ids[self.live])
+        if current is not None:
+            assert not any(proof.faults for proof in verify(self.store, TARGET, keep=KEEP).releases)
+
+    @invariant()
+    def every_swap_is_told_once_and_in_order(self):
+        entries = list(reversed(list(journal.changes(self.store, TARGET))))
+        assert [entry.after for entry in entries] == [self.ids[release] for release in self.swaps]
+        times = [entry.pointer_at for entry in entries]
+        assert sorted(set(times)) == times
+
+    @invariant()
+    def the_past_can_be_told(self):
+        for instant, release in self.past[-3:]:
+            then = live_at(self.store, TARGET, instant)
+            assert (then and then.release_id) == (release and self.ids[release])
+
+
+Lifecycle.TestCase.settings = settings(
+    max_examples=40,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestLifecycle = Lifecycle.TestCase
