@@ -20,7 +20,7 @@ from process import run_process
 from result import MEASURED
 from workspace import open_workspace
 
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical
@@ -46,24 +46,24 @@ def main() -> None:
     parser.add_argument("--driver-memory", default="6g")
     parser.add_argument("--files", choices=["spark", "arrow"], default="spark", help="who reads and writes for Spark")
     parser.add_argument("--one", nargs=3, metavar=("FOLDER", "ENGINE", "KIND"))
-    told = parser.parse_args()
-    if told.one:
-        _measure(Path(told.one[0]), told.one[1], told.one[2], files=told.files)
+    message = parser.parse_args()
+    if message.one:
+        _measure(Path(message.one[0]), message.one[1], message.one[2], files=message.files)
         return
-    data = generate(told.events, Path("data/bench") / str(told.events)).parent
+    data = generate(message.events, Path("data/bench") / str(message.events)).parent
     folder = data / "engines"
     if not (folder / "store").exists():
-        _lay_out(open_workspace(data, "engines"), memory=told.driver_memory)
+        _lay_out(open_workspace(data, "engines"), memory=message.driver_memory)
     versions: dict[str, str] = {}
-    for kind in told.kinds:
-        for engine in told.engines:
-            command = [sys.executable, __file__, "--events", str(told.events), "--files", told.files]
+    for kind in message.kinds:
+        for engine in message.engines:
+            command = [sys.executable, __file__, "--events", str(message.events), "--files", message.files]
             command += ["--one", str(folder), engine, kind]
             run = run_process(command, environment=_environment())
             expected = versions.setdefault(kind, run.digests["version"])
             same = "same" if run.digests["version"] == expected else "OTHER"
             memory = max(run.anon_mb, float(run.facts["jvm_mb"]))
-            print(f"{told.events:>11,} {kind:12} {engine:7}", end="")
+            print(f"{message.events:>11,} {kind:12} {engine:7}", end="")
             print(
                 f" {run.seconds['build']:8.2f} s  start {run.seconds['start']:6.2f} s {memory:8.0f} MB  {same}",
                 flush=True,
@@ -90,7 +90,7 @@ def _measure(folder: Path, engine: str, kind: str, *, files: str) -> None:
     settings = settings.model_copy(update={"artifacts": artifacts})
     row, store = settings.find(TENANT, SURFACE), open_store(settings.resolve(settings.storage.root))
     spark = SparkSettings.model_validate({**settings.engines.spark.model_dump(), "files": files})
-    room = EngineRoom(settings.engines.model_copy(update={"spark": spark}), store.root_uri)
+    room = EngineRegistry(settings.engines.model_copy(update={"spark": spark}), store.root_uri)
     if engine != "native":
         room.open(engine, KINDS[kind])
     else:

@@ -65,10 +65,10 @@ def main(arguments: list[str]) -> None:
         return
     for step in STEPS:
         command = [sys.executable, __file__, "--step", step, *arguments]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        message = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         if step == next(iter(STEPS)):
-            print("| step |" + "".join(f" {name} |" for name in told) + "\n|---|" + "---:|" * len(told))
-        print(f"| {step} |" + "".join(f" {value} |" for value in told.values()), flush=True)
+            print("| step |" + "".join(f" {name} |" for name in message) + "\n|---|" + "---:|" * len(message))
+        print(f"| {step} |" + "".join(f" {value} |" for value in message.values()), flush=True)
 
 
 def measure(step: Step, lines: Path, events: int, rounds: int) -> dict[str, object]:
@@ -106,7 +106,7 @@ def parse(path: Path, threads: int) -> tuple[RawReport, int]:
 
 def parse_in(threads: int) -> Step:
     """Lines to parts: the whole of ingest, hash of the file and Parquet of the parts included."""
-    return lambda lines, _: lambda: told(*parse(lines, threads))
+    return lambda lines, _: lambda: message(*parse(lines, threads))
 
 
 def parse_bad(lines: Path, folder: Path) -> Callable[[], str]:
@@ -118,7 +118,7 @@ def parse_bad(lines: Path, folder: Path) -> Callable[[], str]:
             for place in chance.choice(len(texts), max(len(texts) // 1000, 1), replace=False).tolist():
                 texts[place] = BAD[place % len(BAD)] + b"\n"
             mixed.writelines(texts)
-    return lambda: told(*parse(path, 2))
+    return lambda: message(*parse(path, 2))
 
 
 def parse_packed(codec: str, suffix: str) -> Step:
@@ -129,12 +129,12 @@ def parse_packed(codec: str, suffix: str) -> Step:
         with pa.CompressedOutputStream(str(path), codec) as packed, lines.open("rb") as plain:
             while block := plain.read(1 << 24):
                 packed.write(block)
-        return lambda: told(*parse(path, 2))
+        return lambda: message(*parse(path, 2))
 
     return prepare
 
 
-def told(report: RawReport, stored: int) -> str:
+def message(report: RawReport, stored: int) -> str:
     """Return what came out, so that a step that does nothing is not taken for a fast one."""
     share = report.targets[TARGET]
     return f"{share.events} events, {report.rejects} rejects, {stored} bytes"

@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> None:
         return
     for kind in (kind.name for kind in KINDS.values() if not kind.from_catalog):
         command = [sys.executable, __file__, "--kind", kind, *arguments]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"{kind:12}", *(f"{name} {value:<10}" for name, value in told.items()))
+        message = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(f"{kind:12}", *(f"{name} {value:<10}" for name, value in message.items()))
 
 
 def measure_kind(name: str, count: int, rounds: int) -> dict[str, Any]:

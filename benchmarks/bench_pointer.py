@@ -44,8 +44,8 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         print("| operation | median ms | slowest ms |")
         print("|---|---:|---:|")
-        for told, seconds in measure(Path(folder), releases=chosen.releases, rounds=chosen.rounds):
-            print(f"| {told} | {median(seconds) * 1000:,.1f} | {max(seconds) * 1000:,.1f} |")
+        for message, seconds in measure(Path(folder), releases=chosen.releases, rounds=chosen.rounds):
+            print(f"| {message} | {median(seconds) * 1000:,.1f} | {max(seconds) * 1000:,.1f} |")
 
 
 def measure(folder: Path, *, releases: int, rounds: int) -> Iterator[tuple[str, list[float]]]:

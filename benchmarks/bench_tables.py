@@ -75,8 +75,8 @@ def measure(url: str, rows: int) -> str:
     if run.facts["events"] != str(rows):
         raise SystemExit(f"{run.facts['events']} of {rows} rows arrived")
     seconds = run.seconds["raw"]
-    told = (size / 1e6, seconds, rows / seconds, run.anon_mb, run.rss_mb)
-    return f"| {rows:,} | " + " | ".join(f"{number:,.0f}" for number in told) + " |"
+    message = (size / 1e6, seconds, rows / seconds, run.anon_mb, run.rss_mb)
+    return f"| {rows:,} | " + " | ".join(f"{number:,.0f}" for number in message) + " |"
 
 
 def read(folder: Path) -> None:

@@ -76,7 +76,7 @@ def days_of(settings: Settings, days: int) -> MemoryStore:
         sessions = (day.ids["session_id"] + f"-{number:03d}").alias("session_id")
         data = encode_events(Events(shifted, {**day.ids, "session_id": sessions}))
         store.put(canonical_key(TARGET, day_after(number)), data)
-        told = CanonicalRecord(
+        message = CanonicalRecord(
             digest=hashlib.sha256(data).hexdigest(),
             size=len(data),
             rows=record.rows,
@@ -86,7 +86,7 @@ def days_of(settings: Settings, days: int) -> MemoryStore:
             rejects={},
             inputs=(),
         )
-        store.put(canonical_record_key(TARGET, day_after(number)), encode(told))
+        store.put(canonical_record_key(TARGET, day_after(number)), encode(message))
     return store
 
 

@@ -22,7 +22,7 @@ class Engine:
     """One contender. `prepare` gets the data folder and returns the command; `collect` finds digests afterwards."""
 
     name: str
-    told: str
+    message: str
     prepare: Callable[[Path], Sequence[str]]
     max_events: int
     collect: Callable[[Path], dict[str, str]] = field(default=lambda _data: {})

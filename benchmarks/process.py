@@ -93,8 +93,8 @@ def _drain(process: subprocess.Popen[str]) -> Any:
     reader = threading.Thread(target=parts.extend, args=(process.stderr,))
     reader.start()
 
-    def told() -> str:
+    def message() -> str:
         reader.join()
         return "".join(parts)
 
-    return told
+    return message

@@ -56,7 +56,7 @@ def table_of(world: World, found: list[Scored]) -> str:
     peer = next(one for one in found if one.model.name == PEER)
     lines = [
         f"### {world.name}\n",
-        f"{world.told}; {len(base.gains):,} held-out sessions, {CUTS} tasks each.\n",
+        f"{world.message}; {len(base.gains):,} held-out sessions, {CUTS} tasks each.\n",
         f"| model | days | hit rate | MRR | nDCG | coverage | nDCG beside the count of {WEEKS} days | beside BM25 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]

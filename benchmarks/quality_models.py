@@ -53,8 +53,8 @@ def ours(kind: str, window_days: int, **settings: Any) -> Model:
         served = prove(TARGET, kind, blob.ref.version, blob.data, name=kind)
         return recommenders(Snapshot(TARGET, "trial", AT, {kind: served}))[kind]
 
-    told = "".join(f", {name} = {value}" for name, value in settings.items() if name != "max_items")
-    return Model(f"{kind}{told}", window_days, learn)
+    message = "".join(f", {name} = {value}" for name, value in settings.items() if name != "max_items")
+    return Model(f"{kind}{message}", window_days, learn)
 
 
 def peers(window_days: int) -> list[Model]:

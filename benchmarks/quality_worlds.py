@@ -21,7 +21,7 @@ class World:
     """What is called how, and its sessions by day; a day without sessions is missing."""
 
     name: str
-    told: str
+    message: str
     days: Mapping[date, Sequence[Session]]
 
 
@@ -35,8 +35,8 @@ def real_world(folder: Path) -> World:
             sessions.setdefault(event["session_id"], {})[event["item_id"]] = None
         days[date.fromisoformat(file.name[:10])] = [list(sessions[name]) for name in sorted(sessions)]
     events = sum(len(session) for sessions in days.values() for session in sessions)
-    told = f"{len(days)} days, {sum(map(len, days.values())):,} sessions, {events:,} distinct items of sessions"
-    return World("Online Retail", told, days)
+    message = f"{len(days)} days, {sum(map(len, days.values())):,} sessions, {events:,} distinct items of sessions"
+    return World("Online Retail", message, days)
 
 
 def law_world(*, days: int = 22, sessions: int = 250, items: int = 400, seed: int = 7) -> World:
@@ -58,8 +58,8 @@ def law_world(*, days: int = 22, sessions: int = 250, items: int = 400, seed: in
         found[FIRST + timedelta(days=n)] = [
             [names[item] for item in dict.fromkeys(_walk(random, ring, places, popular))] for _ in range(sessions)
         ]
-    told = f"{days} days of {sessions} sessions, {items} items on a ring that drifts"
-    return World("a law that is known", told, found)
+    message = f"{days} days of {sessions} sessions, {items} items on a ring that drifts"
+    return World("a law that is known", message, found)
 
 
 def events_of(day: date, sessions: Sequence[Session]) -> Events:

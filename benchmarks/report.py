@@ -56,11 +56,13 @@ at which it was due, so that its wait for a turn counts.""",
 }
 
 
-def write_report(runs: Runs, told: Mapping[str, str], *, folder: Path, rounds: int, asides: Mapping[str, str]) -> None:
+def write_report(
+    runs: Runs, message: Mapping[str, str], *, folder: Path, rounds: int, asides: Mapping[str, str]
+) -> None:
     """Write benchmarks.md and benchmarks.svg into `folder`."""
     lines = [INTRODUCTION.format(rounds=rounds), *_machine(runs), "", "![time and memory by size](benchmarks.svg)", ""]
     for events, engines in runs.items():
-        lines += [f"## {events:,} events", "", *_totals(engines, told, events=events), "", *_phases(engines), ""]
+        lines += [f"## {events:,} events", "", *_totals(engines, message, events=events), "", *_phases(engines), ""]
     lines += ["## Growth", "", *_growth(runs), "", "## Agreement", "", *_agreement(runs), ""]
     for program, table in asides.items():
         heading, told_above = ASIDES[program]
@@ -86,7 +88,7 @@ def _cpu_lines() -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def _totals(engines: Mapping[str, Sequence[Run]], told: Mapping[str, str], *, events: int) -> Iterator[str]:
+def _totals(engines: Mapping[str, Sequence[Run]], message: Mapping[str, str], *, events: int) -> Iterator[str]:
     yield "| engine | wall s | work s | events/s of work | heap MB | resident MB | work, ours = 1 |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     base = _work(engines[OURS]) if engines.get(OURS) else None
@@ -94,7 +96,7 @@ def _totals(engines: Mapping[str, Sequence[Run]], told: Mapping[str, str], *, ev
         work = _work(found)
         ratio = f"{work / base:.1f}" if base else ""
         cells = (
-            f"**{name}**: {told[name]}",
+            f"**{name}**: {message[name]}",
             f"{median(run.wall for run in found):.2f}",
             f"{work:.2f}",
             f"{events / work:,.0f}",

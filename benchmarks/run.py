@@ -43,9 +43,9 @@ def main(arguments: Sequence[str]) -> int:
                 runs[events][engine.name].append(run)
                 print(f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s", flush=True)
         failures += disagreements(runs[events], events=events)
-    told = {engine.name: engine.told for engine in engines}
+    message = {engine.name: engine.message for engine in engines}
     tables, faults = asides(chosen)
-    write_report(runs, told, folder=chosen.out, rounds=chosen.rounds, asides=tables)
+    write_report(runs, message, folder=chosen.out, rounds=chosen.rounds, asides=tables)
     failures += faults
     for failure in failures:
         print(failure, file=sys.stderr)

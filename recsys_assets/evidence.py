@@ -60,10 +60,10 @@ class GateReport:
     @property
     def refused_because(self) -> tuple[str, ...]:
         """Why it does not pass, a sentence a cause: gates that say the same are named together."""
-        return told_once(self.refusals, "refused")
+        return group_by_message(self.refusals, "refused")
 
 
-def told_once(findings: Iterable[Finding], word: str) -> tuple[str, ...]:
+def group_by_message(findings: Iterable[Finding], word: str) -> tuple[str, ...]:
     """Return what gates say, each message once, behind the gates whose message it is: "gates a, b refused: ..."."""
     gates: dict[str, list[str]] = {}
     for finding in findings:

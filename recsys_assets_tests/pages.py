@@ -83,9 +83,9 @@ def _step(match: re.Match[str]) -> Step:
 
 def _run_block(lines: tuple[str, ...], code: int, capture: pytest.CaptureFixture[str]) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
-        found, told = run_line(line, capture)
-        assert found == (code if number == len(lines) else 0), f"{line}\n{told}"
-        yield told
+        found, message = run_line(line, capture)
+        assert found == (code if number == len(lines) else 0), f"{line}\n{message}"
+        yield message
 
 
 def run_line(line: str, capture: pytest.CaptureFixture[str]) -> tuple[int, str]:

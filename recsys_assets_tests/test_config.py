@@ -27,7 +27,7 @@ def test_a_uri_is_not_resolved_against_the_file():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         pytest.param(b"", "targets", id="no targets"),
         pytest.param(
@@ -70,10 +70,10 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"[freshness]\nmax_age_hours = 0\n" + MINIMAL, "greater than 0", id="always stale"),
     ],
 )
-def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, told):
+def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, message):
     with pytest.raises(ConfigurationError) as refused:
         parse(text)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_two_targets_with_one_slug_are_refused():
@@ -121,7 +121,7 @@ def test_the_file_named_by_the_environment_is_read_and_hashed(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         pytest.param("[gates.drift.kinds.nope]\nmax_churn = 0.5", "gates.drift.kinds.nope", id="drift"),
         pytest.param(
@@ -132,8 +132,8 @@ def test_the_file_named_by_the_environment_is_read_and_hashed(tmp_path, monkeypa
         pytest.param('[gates.modes]\nbacktest_coo = "required"', "gates.modes.backtest_coo", id="mode"),
     ],
 )
-def test_f48_a_gate_of_a_kind_that_nobody_builds_is_an_error(table, told):
+def test_f48_a_gate_of_a_kind_that_nobody_builds_is_an_error(table, message):
     targets = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
-    with pytest.raises(ConfigurationError, match=told) as caught:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         parse(f"{table}\n{targets}".encode())
     assert "known are blend, content_sim, cooc" in str(caught.value)

@@ -32,9 +32,9 @@ def settings_reference() -> Iterator[str]:
     for name, info in Settings.model_fields.items():
         if name not in _FREE_FORM and _is_model(info.annotation):
             yield from _section(f"[{name}]", info.annotation)
-            for inner, told in info.annotation.model_fields.items():
-                if _is_model(told.annotation):
-                    yield from _section(f"[{name}.{inner}]", told.annotation)
+            for inner, message in info.annotation.model_fields.items():
+                if _is_model(message.annotation):
+                    yield from _section(f"[{name}.{inner}]", message.annotation)
     yield from _section("[artifacts]", Settings.model_fields["artifacts"].annotation)
     for kind in KINDS.values():
         yield from _section(f"[artifacts.{kind.name}]", kind.params)

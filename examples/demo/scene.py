@@ -65,10 +65,10 @@ def build(config: Path, start: date, end: date | None = None, *, expected: int =
 def command(name: str, config: Path, *arguments: str, expected: int = 0) -> None:
     """Print a command, run it for the scene's target, and hold it to its exit code."""
     tenant, surface = TARGET
-    told = [name, "--config", os.path.relpath(config), "--tenant", tenant, "--surface", surface, *arguments]
-    CONSOLE.print(f"\n[bold cyan]$ recsys-assets {shlex.join(told)}[/]")
+    message = [name, "--config", os.path.relpath(config), "--tenant", tenant, "--surface", surface, *arguments]
+    CONSOLE.print(f"\n[bold cyan]$ recsys-assets {shlex.join(message)}[/]")
     program = Path(sys.executable).with_name("recsys-assets")
-    code = subprocess.run([program, *told], check=False).returncode  # noqa: S603 - our own command
+    code = subprocess.run([program, *message], check=False).returncode  # noqa: S603 - our own command
     if code != expected:
         sys.exit(f"that ended with {code}, not with {expected} as it should")
     if code:

@@ -15,7 +15,7 @@ class Health:
 
     live: bool
     ready: bool
-    told: str
+    message: str
 
     @property
     def status(self) -> int:
@@ -41,5 +41,5 @@ def show_health(site: Site, asked: Nothing) -> Health:  # noqa: ARG001 - as ever
         if site.targets:
             site.store.stat(pointer_key(site.targets[0]))
     except RecsysAssetsError:
-        return Health(live=True, ready=False, told="the store does not answer")
-    return Health(live=True, ready=True, told="the store answers")
+        return Health(live=True, ready=False, message="the store does not answer")
+    return Health(live=True, ready=True, message="the store answers")

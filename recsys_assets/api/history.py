@@ -5,7 +5,7 @@ from datetime import datetime
 
 from recsys_assets.api.asking import AtAsked, JournalAsked
 from recsys_assets.api.paging import Page, page_of
-from recsys_assets.api.redaction import discreet_entry
+from recsys_assets.api.redaction import redact_entry
 from recsys_assets.api.site import Site
 from recsys_assets.errors import UnknownAddressError
 from recsys_assets.release.documents import JournalEntry
@@ -33,7 +33,7 @@ def show_at(site: Site, asked: AtAsked) -> LiveView:
     return LiveView(
         release=then.release_id,
         since=effective(then.entry),
-        entry=discreet_entry(then.entry),
+        entry=redact_entry(then.entry),
         data_through=then.record.data_through if then.record else None,
         collected=then.collected,
     )
@@ -50,4 +50,4 @@ def list_journal(site: Site, asked: JournalAsked) -> Page[JournalEntry]:
     numbers = list(range(first, max(first - asked.limit, 0) - 1, -1))[: asked.limit + 1]
     numbers = [number for number in numbers if number > 0]
     page = page_of(numbers, [str(number) for number in numbers], limit=asked.limit)
-    return Page(tuple(discreet_entry(read_entry(site.store, target, n)) for n in page.items), page.next)
+    return Page(tuple(redact_entry(read_entry(site.store, target, n)) for n in page.items), page.next)

@@ -48,7 +48,7 @@ def metrics_text(site: Site) -> str:
         labels = f'{{tenant="{_escaped(row.tenant)}",surface="{_escaped(row.surface)}"}}'
         for name, value in _values(row):
             samples[name].append(f"{name}{labels} {value}")
-    lines = [line for name, told in _GAUGES.items() for line in _family(name, told, samples[name])]
+    lines = [line for name, message in _GAUGES.items() for line in _family(name, message, samples[name])]
     left_out = len(site.targets) - len(shown)
     lines += _family("recsys_targets_left_out", "Targets beyond the bound.", [f"recsys_targets_left_out {left_out}"])
     return "\n".join(lines) + "\n"
@@ -66,8 +66,8 @@ def _values(row: TargetStatus) -> Iterator[tuple[str, float]]:
         yield "recsys_target_swapped_timestamp_seconds", row.updated_at.timestamp()
 
 
-def _family(name: str, told: str, samples: list[str]) -> list[str]:
-    return [f"# HELP {name} {told}", f"# TYPE {name} gauge", *samples]
+def _family(name: str, message: str, samples: list[str]) -> list[str]:
+    return [f"# HELP {name} {message}", f"# TYPE {name} gauge", *samples]
 
 
 def _escaped(value: str) -> str:

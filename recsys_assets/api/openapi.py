@@ -52,7 +52,7 @@ def _operation(route: Route, answer: Mapping[str, Any], components: Mapping[str,
         failures["503"] = _response("The store does not answer.", answer)
     return {
         "operationId": route.name,
-        "summary": route.told,
+        "summary": route.message,
         "parameters": list(_parameters(route.asked, route.path, components)),
         "responses": {"200": _response("The answer.", answer), **failures},
     }
@@ -102,9 +102,9 @@ def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return options[0] if options else {key: value for key, value in schema.items() if value is not None}
 
 
-def _failures(told: Mapping[int, str]) -> dict[str, Any]:
+def _failures(message: Mapping[int, str]) -> dict[str, Any]:
     reference = {"$ref": _REFERENCE.format(name=Problem.__name__)}
-    return {str(status): _response(text, reference, media=problems.MEDIA) for status, text in told.items()}
+    return {str(status): _response(text, reference, media=problems.MEDIA) for status, text in message.items()}
 
 
 def _response(description: str, schema: Mapping[str, Any], *, media: str = MEDIA) -> dict[str, Any]:

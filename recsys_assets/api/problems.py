@@ -61,9 +61,9 @@ class Problem:
 
 def problem_of(error: RecsysAssetsError) -> Problem:
     """Return what may be told of an error; the rest is for the log."""
-    for kind, status, told in _TOLD:
+    for kind, status, message in _TOLD:
         if isinstance(error, kind):
-            return of_status(status, str(error) if isinstance(error, _OURS) else told)
+            return of_status(status, str(error) if isinstance(error, _OURS) else message)
     return of_status(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

@@ -19,14 +19,14 @@ _PLACE: Final = re.compile(
 HIDDEN: Final = "(a place in the store)"
 
 
-def discreet(text: str) -> str:
+def redact(text: str) -> str:
     """Return the text without the places that it names: they help nobody outside, and tell where things lie."""
     return _PLACE.sub(HIDDEN, text)
 
 
-def discreet_entry(entry: JournalEntry) -> JournalEntry:
+def redact_entry(entry: JournalEntry) -> JournalEntry:
     """Return a journal entry whose texts may go outside; numbers, ids, times and names stay."""
-    return msgspec.structs.replace(entry, reason=discreet(entry.reason), details=_values(entry.details))
+    return msgspec.structs.replace(entry, reason=redact(entry.reason), details=_values(entry.details))
 
 
 def base_name(name: str) -> str:
@@ -35,4 +35,4 @@ def base_name(name: str) -> str:
 
 
 def _values(details: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    return {key: discreet(value) if isinstance(value, str) else value for key, value in details.items()}
+    return {key: redact(value) if isinstance(value, str) else value for key, value in details.items()}

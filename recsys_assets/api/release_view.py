@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from recsys_assets.api.lineage import input_name
-from recsys_assets.api.redaction import discreet
+from recsys_assets.api.redaction import redact
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target
@@ -119,7 +119,7 @@ def _day(target: Target, day: CanonicalDay) -> DayEvidence:
 
 def _label(site: Site, target: Target, label: Labelled, release: Release) -> Label | None:
     found = find_label(site.store, target, label, release.id)
-    return msgspec.structs.replace(found, reason=discreet(found.reason)) if found else None
+    return msgspec.structs.replace(found, reason=redact(found.reason)) if found else None
 
 
 def _inputs(inputs: tuple[Input, ...], target: Target) -> tuple[InputView, ...]:

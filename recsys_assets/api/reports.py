@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from recsys_assets.api.asking import ReleaseAsked
-from recsys_assets.api.redaction import discreet
+from recsys_assets.api.redaction import redact
 from recsys_assets.api.releases import find_named, live_id
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import Scalar
@@ -17,13 +17,13 @@ def show_report(site: Site, asked: ReleaseAsked) -> Report:
     release = find_named(site, target, asked.release)
     with site.heavy.pass_through():
         report = report_release(site.store, target, release, live=release.id == live_id(site, target))
-    return replace(report, sections=tuple(_discreet(section) for section in report.sections))
+    return replace(report, sections=tuple(_redact(section) for section in report.sections))
 
 
-def _discreet(section: Section) -> Section:
+def _redact(section: Section) -> Section:
     rows = tuple(tuple(_hidden(cell) for cell in row) for row in section.rows)
-    return replace(section, told=tuple(discreet(line) for line in section.told), rows=rows)
+    return replace(section, message=tuple(redact(line) for line in section.message), rows=rows)
 
 
 def _hidden(cell: Scalar) -> Scalar:
-    return discreet(cell) if isinstance(cell, str) else cell
+    return redact(cell) if isinstance(cell, str) else cell

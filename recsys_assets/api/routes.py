@@ -31,7 +31,7 @@ class Route:
         return self.handle.__name__
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """What it answers, as the function's first line says."""
         return (self.handle.__doc__ or "").partition("\n")[0]
 

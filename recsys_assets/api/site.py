@@ -19,7 +19,7 @@ MAX_BYTES = 128_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ArtifactCache:
     """Artifacts by version. A version is the hash of its content, so what lies here is never out of date."""
 
     max_bytes: int = MAX_BYTES
@@ -57,7 +57,7 @@ def _slots() -> threading.BoundedSemaphore:
 
 
 @dataclass(frozen=True, slots=True)
-class Turnstile:
+class ConcurrencyLimit:
     """A bound on threads and memory: work that reads whole artifacts passes here."""
 
     patience_seconds: float = PATIENCE_SECONDS
@@ -85,8 +85,8 @@ class Site:
     store: ObjectStore
     settings: Settings
     now: Callable[[], datetime] = _utc_now
-    shelf: Shelf = field(default_factory=Shelf)
-    heavy: Turnstile = field(default_factory=Turnstile)
+    shelf: ArtifactCache = field(default_factory=ArtifactCache)
+    heavy: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -9,7 +9,7 @@ import msgspec
 
 from recsys_assets.api.asking import PageAsked, TargetAsked
 from recsys_assets.api.paging import MAX_LISTED, Page, page_of
-from recsys_assets.api.redaction import discreet, discreet_entry
+from recsys_assets.api.redaction import redact, redact_entry
 from recsys_assets.api.site import Site
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.freshness import freshness
@@ -80,7 +80,7 @@ def show_freshness(site: Site, asked: TargetAsked) -> Freshness:
     target = site.find(asked.tenant, asked.surface)
     row = site.settings.find(target.tenant, target.surface)
     found = freshness(site.store, site.settings, row, now=site.now())
-    return replace(found, why=discreet(found.why))
+    return replace(found, why=redact(found.why))
 
 
 def show_stats(site: Site, asked: TargetAsked) -> Stats:
@@ -121,9 +121,9 @@ def _view(target: Target, row: TargetStatus) -> TargetView:
         data_age_days=row.data_age_days,
         updated_at=row.updated_at,
         versions=row.versions,
-        hold=msgspec.structs.replace(hold, reason=discreet(hold.reason)) if hold else None,
-        last=discreet_entry(row.last) if row.last else None,
-        failed=tuple(map(discreet_entry, row.failed)),
-        consumers=row.consumers.told if row.consumers else None,
-        problems=tuple(discreet(problem) for problem in row.problems),
+        hold=msgspec.structs.replace(hold, reason=redact(hold.reason)) if hold else None,
+        last=redact_entry(row.last) if row.last else None,
+        failed=tuple(map(redact_entry, row.failed)),
+        consumers=row.consumers.message if row.consumers else None,
+        problems=tuple(redact(problem) for problem in row.problems),
     )

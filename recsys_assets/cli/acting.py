@@ -20,11 +20,11 @@ from recsys_assets.cli.output import print_json
 from recsys_assets.release.journal import Actor
 
 
-class Told(Protocol):
+class JournalHead(Protocol):
     """What a change came to: a document, with the sentence about it for people."""
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """What happened, or would happen."""
         ...
 
@@ -48,17 +48,17 @@ class Call:
     dry_run: bool
 
 
-def changes_one_target(name: str) -> Callable[[Callable[..., Told]], click.Command]:
+def changes_one_target(name: str) -> Callable[[Callable[..., JournalHead]], click.Command]:
     """Return a decorator that makes a function of a `Call` (and of options of its own) a command called `name`.
 
     The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0, or with
     what the change says.
     """
 
-    def tell(act: Callable[..., Told], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
+    def tell(act: Callable[..., JournalHead], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
         target = call.place.target
         done = act(call, **own)
-        print_json(done) if as_json else click.echo(f"{target}: {done.told}")
+        print_json(done) if as_json else click.echo(f"{target}: {done.message}")
         return done.exit_code if isinstance(done, EndsWithCode) else 0
 
     return lambda act: _command(name, act, tell)

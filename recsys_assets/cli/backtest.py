@@ -130,14 +130,14 @@ def _print(tested: Sequence[DayTested], *, k: int) -> None:
     print_table(f"next items at {k}; its: the baseline's nDCG", _COLUMNS, rows)
     for one in tested:
         if isinstance(one.found, Outcome):
-            click.echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.told}")
+            click.echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.message}")
         else:
-            click.echo(f"{one.day}: nothing compared: {one.found.told}")
+            click.echo(f"{one.day}: nothing compared: {one.found.message}")
 
 
 def _document(one: DayTested) -> dict[str, object]:
     if not isinstance(one.found, Outcome):
-        return {"day": one.day, "against": one.against or None, "told": one.found.told, "compared": []}
+        return {"day": one.day, "against": one.against or None, "told": one.found.message, "compared": []}
     return {
         "day": one.day,
         "against": one.against,

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import click
 
-from recsys_assets.cli.acting import Call, Told, changes_one_target
+from recsys_assets.cli.acting import Call, JournalHead, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import clock, day_type, instant_type
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
@@ -34,9 +34,9 @@ class Awaited:
     consumers: Convergence
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """What happened, and who serves it."""
-        return f"{self.rolled_back.told}; {self.consumers.told}"
+        return f"{self.rolled_back.message}; {self.consumers.message}"
 
     @property
     def exit_code(self) -> int:
@@ -58,7 +58,7 @@ def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
 @click.option("--day", type=day_type, required=True, help="the UTC day whose staged artifacts are to ship")
 @click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
-def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> Told:
+def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> JournalHead:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
 

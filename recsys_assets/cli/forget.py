@@ -10,23 +10,23 @@ from recsys_assets.cli.options import clock
 from recsys_assets.privacy.forget import Forgetting, Forgot, forget_user
 
 
-def _told(forgot: Forgot) -> str:
+def _message(forgot: Forgot) -> str:
     went = (
         f"{forgot.events:,} event(s) of {len(forgot.days)} day(s), {forgot.raw_events:,} in parts, "
         f"{forgot.quarantined:,} line(s) in quarantine"
     )
     left = ", ".join(release[:12] for release in forgot.still_in) or "none"
-    told = f"{forgot.target}: {went}; {forgot.told}; releases that still hold the user until collected: {left}"
+    message = f"{forgot.target}: {went}; {forgot.message}; releases that still hold the user until collected: {left}"
     if forgot.other_key:
         days = ", ".join(forgot.other_key)
-        told += f"; hashed by another key, so not looked through: {days}: build these days again, then repeat this"
+        message += f"; hashed by another key, so not looked through: {days}: build these days again, then repeat this"
     if forgot.other_key_in:
         releases = ", ".join(release[:12] for release in forgot.other_key_in)
-        told += f"; made under another key, so they may hold the user until collected: {releases}"
-    return told
+        message += f"; made under another key, so they may hold the user until collected: {releases}"
+    return message
 
 
-@changes_targets("forget", line=_told)
+@changes_targets("forget", line=_message)
 @click.option("--user", required=True, help="the user's id, as events carry it; hashed here where raw.user_key is set")
 def run_forget(call: Call, *, user: str) -> Sequence[Forgot]:
     """Drop a user's events from every day, build what is live anew, and say which releases still hold the user.

@@ -88,8 +88,8 @@ def _print(done: Imported) -> None:
     rows = [(finding.gate, finding.verdict.value, finding.message) for finding in done.gates.findings]
     print_table(f"{done.ref.kind} of {done.day}: {done.ref.version}", ("gate", "verdict", "found"), rows)
     did = "registered" if done.registered else "dry run: would be registered"
-    told = f"{did} as {done.ref.kind} {short(done.ref.version)}"
+    message = f"{did} as {done.ref.kind} {short(done.ref.version)}"
     if done.passed:
-        click.echo(f"{told}; live when the day ships")
+        click.echo(f"{message}; live when the day ships")
     else:
-        click.echo(f"{told}, and refused: it cannot ship; what is live stays live", err=True)
+        click.echo(f"{message}, and refused: it cannot ship; what is live stays live", err=True)

@@ -148,7 +148,7 @@ def _diff_row(kind: KindDiff) -> tuple[object, ...]:
         counts.get("entered"),
         counts.get("left"),
         counts.get("moved"),
-        kind.told or ", ".join(shown),
+        kind.message or ", ".join(shown),
     )
 
 
@@ -172,12 +172,14 @@ def _status_row(row: TargetStatus, age: Freshness | None) -> tuple[object, ...]:
         loud = "FORGOTTEN? " if is_loud(row.hold, now=clock()) else ""
         hold = f"{loud}by {row.hold.actor} since {to_the_second(row.hold.at)}: {row.hold.reason}"
     last = row.last
-    told = f"{last.action} {last.outcome} at {to_the_second(last.at)}: {last.details.get('told', '')}" if last else None
-    consumers = row.consumers.told if row.consumers else None
+    message = (
+        f"{last.action} {last.outcome} at {to_the_second(last.at)}: {last.details.get('message', '')}" if last else None
+    )
+    consumers = row.consumers.message if row.consumers else None
     problems = "; ".join(row.problems)
     target, release = f"{row.tenant}/{row.surface}", short(row.release)
     stale = "not configured" if age is None else "no" if age.fresh else f"{age.cause.value}: {age.why}"
-    return target, release, row.data_through, stale, hold, told, consumers, problems
+    return target, release, row.data_through, stale, hold, message, consumers, problems
 
 
 def _failed_days(row: TargetStatus) -> Iterator[str]:

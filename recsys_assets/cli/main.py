@@ -14,7 +14,7 @@ class Subcommand(NamedTuple):
     """Where a subcommand stands (module of this package, and name), and how the first sentence of its help begins."""
 
     place: str
-    told: str
+    message: str
 
 
 COMMANDS: Final[Mapping[str, Subcommand]] = {
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write what each subcommand does from the table: to import all of them takes seconds."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, found.told) for name, found in COMMANDS.items()])
+            formatter.write_dl([(name, found.message) for name, found in COMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the subcommand, or None if there is none of that name."""

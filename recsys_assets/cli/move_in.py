@@ -5,7 +5,7 @@ from datetime import date
 
 import click
 
-from recsys_assets.cli.acting import Call, Told, changes_one_target
+from recsys_assets.cli.acting import Call, JournalHead, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
 from recsys_assets.migrate.import_history import move_in, plan_history
@@ -22,7 +22,7 @@ class MovedIn:
     releases: int
     new: int
     proven: tuple[Compared, ...]
-    told: str
+    message: str
 
     @property
     def exit_code(self) -> int:
@@ -39,7 +39,7 @@ class MovedIn:
 )
 @click.option("--their-config", help="its JSON, a file or s3://bucket/key; else its defaults")
 @click.option("--prove", type=day_type, help="a day of its canonical data to build and compare")
-def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> Told:
+def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> JournalHead:
     """Take over the history of recsys-pipelines as releases, and prove on a day that our versions equal its own."""
     settings, target = call.place.settings, call.place.target
     row = settings.find(target.tenant, target.surface)
@@ -52,14 +52,14 @@ def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: dat
     new = sum(release.is_new for release in history)
     if not call.dry_run:
         new = move_in(call.place.store, settings, registry, history, by=call.by, now=clock)
-    told = _told(call, history[-1].day, len(history), new, proven)
-    return MovedIn(len(history), new, proven, f"{told}\n{_LEFT_OUT}" if hashed else told)
+    message = _message(call, history[-1].day, len(history), new, proven)
+    return MovedIn(len(history), new, proven, f"{message}\n{_LEFT_OUT}" if hashed else message)
 
 
-def _told(call: Call, last: date, releases: int, new: int, proven: tuple[Compared, ...]) -> str:
+def _message(call: Call, last: date, releases: int, new: int, proven: tuple[Compared, ...]) -> str:
     did = "would move in" if call.dry_run else "moved in"
     lines = [f"{did} {new} of {releases} release(s), the last with data through {last}"]
     for one in proven:
-        verdict = "equal" if one.equal else f"ours is {short(one.ours)}: {one.told}"
+        verdict = "equal" if one.equal else f"ours is {short(one.ours)}: {one.message}"
         lines.append(f"  {one.kind} {short(one.theirs)}: {verdict}")
     return "\n".join(lines)

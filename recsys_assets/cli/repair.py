@@ -47,9 +47,9 @@ def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
     is_new = not check_format(store)
     if is_new and not dry_run:
         ensure_proven(store)
-    told = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
+    message = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
     document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
-    print_json(document) if as_json else click.echo(f"{store.root_uri} {told}")
+    print_json(document) if as_json else click.echo(f"{store.root_uri} {message}")
     return 0
 
 
@@ -71,20 +71,20 @@ def run_reindex(
     place = open_place(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "reindex")
     found = {t: repair_journal(place.store, t, by=by, now=clock, dry_run=dry_run) for t in place.targets}
-    told = 0
+    message = 0
     if os.environ.get(VARIABLE):
         with opened_instance() as instance:
             from recsys_assets.dagster_defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
 
-            told = tell_dagster(instance, place.store, place.settings, targets=place.targets, dry_run=dry_run)
+            message = tell_dagster(instance, place.store, place.settings, targets=place.targets, dry_run=dry_run)
     if as_json:
         journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in found.items()]
-        print_json({"journals": journals, "dagster_events": told})
+        print_json({"journals": journals, "dagster_events": message})
         return 0
     rows = [(str(t), len(r.filled), "yes" if r.recovered else "no") for t, r in found.items()]
     print_table("", ("target", "entries filled", "untold swap told"), rows)
     click.echo(
-        f"events told to Dagster: {told}"
+        f"events told to Dagster: {message}"
         if os.environ.get(VARIABLE)
         else f"{VARIABLE} is not set: Dagster was not told"
     )

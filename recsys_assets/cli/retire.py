@@ -34,5 +34,5 @@ def run_retire(
         raise RefusedError(f"{target} is still configured: take its [[targets]] table out first, then retire it")
     store = open_configured_store(settings)
     done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
-    print_json(done) if as_json else click.echo(f"{target}: {done.told}")
+    print_json(done) if as_json else click.echo(f"{target}: {done.message}")
     return 0

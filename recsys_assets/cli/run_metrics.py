@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import click
 
 from recsys_assets.observability.build_metrics import RunEnd
-from recsys_assets.observability.export_metrics import tell_prometheus
+from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -22,5 +22,5 @@ def tell_run(
     for row in rows:
         own = ("raw", "/".join((*row.slug_parts, "")))
         run = RunEnd(not any(asset.startswith(own) for asset in failed), now, (now - started).total_seconds())
-        for fault in tell_prometheus(store, settings, [row], day=day, run=run, now=now):
+        for fault in export_metrics(store, settings, [row], day=day, run=run, now=now):
             click.echo(fault, err=True)

@@ -19,12 +19,12 @@ class AssetLine:
     day: date
     asset: str
     state: str  # ok | skipped | unsure (a required gate could not tell) | failed
-    told: str
+    message: str
 
     @property
     def text(self) -> str:
         """The line as printed."""
-        return f"{self.day} {self.asset:<32} {self.state:<8} {self.told}"
+        return f"{self.day} {self.asset:<32} {self.state:<8} {self.message}"
 
     @property
     def style(self) -> str:
@@ -43,7 +43,7 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
         kind = event.event_type_value
         if kind == "ASSET_MATERIALIZATION":
             materialization = event.step_materialization_data.materialization
-            yield AssetLine(day, _name(materialization.asset_key), "ok", _told(materialization.metadata))
+            yield AssetLine(day, _name(materialization.asset_key), "ok", _message(materialization.metadata))
         elif kind == "ASSET_OBSERVATION" and event.asset_key is not None:
             observation = event.asset_observation_data.asset_observation
             yield AssetLine(day, _name(observation.asset_key), "skipped", observation.description or "")
@@ -62,7 +62,7 @@ def _name(key: dg.AssetKey) -> str:
     return "/".join(key.path)
 
 
-def _told(metadata: Mapping[str, Any]) -> str:
+def _message(metadata: Mapping[str, Any]) -> str:
     shown = {key: metadata[key].value for key in ("rows", "events", "version", "outcome", "release") if key in metadata}
     return " ".join(f"{key}={value}" for key, value in shown.items())
 

@@ -8,7 +8,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.webhook import MAX_TOLD, WEBHOOK, is_wanted, post
 from recsys_assets.observability.build_metrics import RunEnd
-from recsys_assets.observability.export_metrics import tell_prometheus
+from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -63,7 +63,7 @@ def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iter
             seconds = (stats.end_time or 0) - (stats.start_time or stats.launch_time or 0)
             end = RunEnd(run.is_success, datetime.fromtimestamp(stats.end_time or now.timestamp(), UTC), seconds)
             day = run.tags.get(_PARTITION)
-            faults = tell_prometheus(
+            faults = export_metrics(
                 store.store,
                 settings,
                 _rows_of(run, rows),
@@ -106,8 +106,8 @@ def _failures(context: dg.RunFailureSensorContext) -> Iterator[dg.DagsterEvent]:
 
 def _reason(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
-    told = data.user_failure_data.description if data.user_failure_data else None
-    return f"{event.step_key}: {told or (data.error.message.strip() if data.error else event.message)}"
+    message = data.user_failure_data.description if data.user_failure_data else None
+    return f"{event.step_key}: {message or (data.error.message.strip() if data.error else event.message)}"
 
 
 def _running(is_wanted: bool) -> dg.DefaultSensorStatus:  # noqa: FBT001 - the one thing that it is asked

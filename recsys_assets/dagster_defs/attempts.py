@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.outcomes import CURED_BY_RETRY, RETRIES, told_to_dagster
+from recsys_assets.dagster_defs.outcomes import RETRIES, RETRYABLE_ERRORS, translate_errors
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.evidence import GateReport
@@ -36,12 +36,12 @@ def attempt(
 
     A defect of ours is told, too, by its class and words. What a retry may cure is told when the last one has failed.
     """
-    with told_to_dagster():
+    with translate_errors():
         try:
             yield
         except besides:
             raise
-        except CURED_BY_RETRY as error:
+        except RETRYABLE_ERRORS as error:
             if context.retry_number >= RETRIES:
                 _tell(context, store, rows, step=step, error=error)
             raise
@@ -53,8 +53,8 @@ def attempt(
 def tell_refusals(context: Context, store: ObjectStore, row: TargetSettings, report: GateReport) -> None:
     """Tell a target's journal which gates said no to a day, with their numbers; nothing if all let it go on."""
     if not report.passed:
-        told = "; ".join(report.refused_because) or "no gate ran"
-        _append(context, store, [row], Failure(day_of(context).isoformat(), report.subject, GATE, told))
+        message = "; ".join(report.refused_because) or "no gate ran"
+        _append(context, store, [row], Failure(day_of(context).isoformat(), report.subject, GATE, message))
 
 
 def _tell(context: Context, store: ObjectStore, rows: Sequence[TargetSettings], *, step: str, error: Exception) -> None:

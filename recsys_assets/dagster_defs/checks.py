@@ -11,7 +11,7 @@ from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.evidence import GateReport, Verdict, told_once
+from recsys_assets.evidence import GateReport, Verdict, group_by_message
 from recsys_assets.gates.grading import undecided
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.settings.settings import Settings
@@ -58,7 +58,7 @@ def check_result(report: GateReport, *, name: str | None = None) -> dg.AssetChec
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(report.refused_because) or _passed(report),
         metadata=gate_metadata(report)
-        | numbers({UNDECIDED: "; ".join(told_once(undecided(report), "undecided")) or None}),
+        | numbers({UNDECIDED: "; ".join(group_by_message(undecided(report), "undecided")) or None}),
     )
 
 

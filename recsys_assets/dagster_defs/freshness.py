@@ -36,7 +36,7 @@ class Cursor(msgspec.Struct, frozen=True):
     """Which target comes next, what was recorded last of each, and what the webhook took last."""
 
     next: int = 0
-    told: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
+    message: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
     alerted: Mapping[str, str | None] = msgspec.field(default_factory=dict)  # the cause; None: that it is fresh
 
 
@@ -83,13 +83,13 @@ def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.S
         now = datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in chosen}
         alerted, fault = _alert(found, cursor.alerted, context.log)
-        news = {name: one for name, one in found.items() if _is_news(cursor.told.get(name), one[1], now=now)}
-        told = {**cursor.told, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
+        news = {name: one for name, one in found.items() if _is_news(cursor.message.get(name), one[1], now=now)}
+        message = {**cursor.message, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
             skip_reason=f"{len(stale)} of {len(found)} target(s) stale {', '.join(stale[:10])} {fault}".strip(),
-            cursor=msgspec.json.encode(Cursor(following, told, alerted)).decode(),
+            cursor=msgspec.json.encode(Cursor(following, message, alerted)).decode(),
         )
 
     return watch_freshness
@@ -148,10 +148,10 @@ def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluatio
     )
 
 
-def _is_news(told: Verdict | None, found: Freshness, *, now: datetime) -> bool:
-    if told is None or now - told.at >= TOLD_AGAIN:
+def _is_news(message: Verdict | None, found: Freshness, *, now: datetime) -> bool:
+    if message is None or now - message.at >= TOLD_AGAIN:
         return True
-    return (told.cause, told.day) != (found.cause.value, str(found.data_through))
+    return (message.cause, message.day) != (found.cause.value, str(found.data_through))
 
 
 def _verdict(found: Freshness, now: datetime) -> Verdict:

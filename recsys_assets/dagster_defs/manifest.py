@@ -12,14 +12,14 @@ from recsys_assets.dagster_defs.checks import check_result, whole_check_specs
 from recsys_assets.dagster_defs.freshness import freshness_policy
 from recsys_assets.dagster_defs.metadata import markdown_table, numbers
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, asset_tags, group_name, owner, publish_pool
-from recsys_assets.dagster_defs.outcomes import told_to_dagster
+from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.ship import ShippedDay, ship_day
 from recsys_assets.release.account import this_account
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.publish import TOLD_BY_PUBLISH
+from recsys_assets.release.publish import JOURNALED_BY_PUBLISH
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -54,7 +54,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
             reports = judge_whole(store.store, settings, row, day)
         # Before the swap, so that what a gate said is seen also when nothing ships.
         yield from (check_result(report, name=report.subject) for report in reports)
-        with attempt(context, store.store, [row], step=MANIFEST, besides=TOLD_BY_PUBLISH):
+        with attempt(context, store.store, [row], step=MANIFEST, besides=JOURNALED_BY_PUBLISH):
             shipped = ship_day(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(shipped.release_id),
@@ -70,5 +70,5 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
 
 def _report(store: ObjectStore, row: TargetSettings, shipped: ShippedDay) -> Report:
     release = shipped.outcome.release
-    with told_to_dagster():  # the store may go away after the swap: the retry finds it done, and tells it
+    with translate_errors():  # the store may go away after the swap: the retry finds it done, and tells it
         return report_release(store, row.target, release, live=shipped.outcome.live == release.id)

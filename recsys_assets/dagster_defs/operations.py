@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from recsys_assets.dagster_defs.events import materialization_of, observation_of
-from recsys_assets.dagster_defs.outcomes import told_to_dagster
+from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.pipeline.retention import retention
@@ -67,7 +67,7 @@ def _roll_back(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def roll_back_target(context: dg.OpExecutionContext, config: RollbackConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
-        with told_to_dagster():
+        with translate_errors():
             done = roll_back(
                 store.store,
                 row.target,
@@ -78,7 +78,7 @@ def _roll_back(settings: Settings) -> dg.OpDefinition:
                 until=_instant(config.hold_until),
                 dry_run=config.dry_run,
             )
-        context.log.info(done.told)
+        context.log.info(done.message)
         if done.entry is not None and done.entry.changed:
             release = read_release(store.store, row.target, done.live)
             context.log_event(materialization_of(row, done.entry, release))
@@ -91,7 +91,7 @@ def _hold(settings: Settings) -> dg.OpDefinition:
     def hold_target(context: dg.OpExecutionContext, config: HoldConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
         by, until = _by(context, config.reason), _instant(config.until)
-        with told_to_dagster():
+        with translate_errors():
             done = place_hold(store.store, row.target, by=by, now=_now, until=until, dry_run=config.dry_run)
         _tell(context, row, done)
 
@@ -103,7 +103,7 @@ def _release_hold(settings: Settings) -> dg.OpDefinition:
     def release_target(context: dg.OpExecutionContext, config: TargetConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
         by = _by(context, config.reason)
-        with told_to_dagster():
+        with translate_errors():
             done = release_hold(store.store, row.target, by=by, now=_now, dry_run=config.dry_run)
         _tell(context, row, done)
 
@@ -114,9 +114,9 @@ def _collect_all(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def collect_targets(context: dg.OpExecutionContext, config: CollectConfig, store: StoreResource) -> None:
         refusals = [
-            told
+            message
             for row in settings.targets
-            if (told := _collect(context, store.store, row, kept=retention(settings, row), apply=config.apply))
+            if (message := _collect(context, store.store, row, kept=retention(settings, row), apply=config.apply))
         ]
         if refusals:
             raise dg.Failure("; ".join(refusals), allow_retries=False)
@@ -125,7 +125,7 @@ def _collect_all(settings: Settings) -> dg.OpDefinition:
 
 
 def _tell(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:
-    context.log.info(done.told)
+    context.log.info(done.message)
     if done.entry is not None:
         context.log_event(observation_of(row, done.entry))
 
@@ -136,7 +136,7 @@ def _collect(
     """Collect one target, and return why that was refused: it keeps no other target from being collected."""
     by = _by(context, "collection by job")
     try:
-        with told_to_dagster():
+        with translate_errors():
             found = collect(store, row.target, by=by, now=_now, retention=kept, apply=apply)
     except dg.Failure as refusal:
         return str(refusal.description)

@@ -13,17 +13,17 @@ from recsys_assets.errors import (
     StoreUnavailableError,
 )
 
-CURED_BY_RETRY = (StoreUnavailableError, ConflictError, EngineUnavailableError)
+RETRYABLE_ERRORS = (StoreUnavailableError, ConflictError, EngineUnavailableError)
 RETRIES = 3
 RETRY_SECONDS = 5
 
 
 @contextmanager
-def told_to_dagster() -> Generator[None]:
+def translate_errors() -> Generator[None]:
     """Turn a package error into a retry request or a failure without retries, its message kept whole."""
     try:
         yield
-    except CURED_BY_RETRY as error:
+    except RETRYABLE_ERRORS as error:
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except RecsysAssetsError as error:
         kind = type(error).__name__

@@ -40,17 +40,17 @@ def tell_dagster(
     built and never shipped, and the checks, come back with the next build.
     """
     known = _Known(instance)
-    told = 0
+    message = 0
     for target in targets:
         row = settings.find(target.tenant, target.surface)
         for event in _events(store, settings, row):
             if known.has(event):
                 continue
-            told += 1
+            message += 1
             known.add(event)
             if not dry_run:
                 instance.report_runless_asset_event(event)
-    return told
+    return message
 
 
 def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iterator[dg.AssetMaterialization]:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.metadata import numbers
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, asset_tags, group_name, owner
-from recsys_assets.dagster_defs.outcomes import told_to_dagster
+from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.pipeline.signals import write_signals
@@ -38,7 +38,7 @@ def signals_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinitio
         started = perf_counter()
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"signals of {day}", run_id=context.run.run_id)
-        with told_to_dagster():
+        with translate_errors():
             done = write_signals(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
         return dg.MaterializeResult(metadata=numbers({"seconds": perf_counter() - started, **done.numbers}))
 

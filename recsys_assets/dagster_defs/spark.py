@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.settings.artifacts import EngineSettings, SparkSettings
 from recsys_assets.storage.store import ObjectStore
 
@@ -20,11 +20,11 @@ class SparkResource(dg.ConfigurableResource[Any]):
     remote: str | None = Field(default=None, description="a Spark Connect server, like sc://host:15002")
     conf: dict[str, str] = Field(default_factory=dict[str, str], description="Spark's own settings")
 
-    def room(self, settings: EngineSettings, store: ObjectStore) -> EngineRoom:
+    def room(self, settings: EngineSettings, store: ObjectStore) -> EngineRegistry:
         """Return the engines of a configuration, with Spark where this resource says."""
         found = {"master": self.master, "remote": self.remote, "conf": self.conf}
         spark = SparkSettings.model_validate({**settings.spark.model_dump(), **found})
-        return EngineRoom(settings.model_copy(update={"spark": spark}), store.root_uri)
+        return EngineRegistry(settings.model_copy(update={"spark": spark}), store.root_uri)
 
 
 def spark_resource(settings: SparkSettings) -> SparkResource:

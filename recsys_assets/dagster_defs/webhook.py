@@ -35,5 +35,5 @@ def post(document: Mapping[str, object]) -> None:
         if isinstance(error, HTTPError):
             error.close()  # it is the answer, too, and holds the connection
         # The address is a secret of many services, and an answer that is no HTTP is told by quoting what was asked.
-        told = type(error).__name__ if isinstance(error, HTTPException) else error
-        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {told}") from error
+        message = type(error).__name__ if isinstance(error, HTTPException) else error
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {message}") from error

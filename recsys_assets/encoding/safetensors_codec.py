@@ -49,10 +49,17 @@ def decode_vectors(
         raise CorruptObjectError(f"no vectors: the file holds {sorted(arrays)}, expected {sorted(expected)}")
     tables = {column: _table(arrays, column, array) for column, array in shape.tables.items()}
     try:
-        told = msgspec.convert(dict(metadata), _Metadata)
+        message = msgspec.convert(dict(metadata), _Metadata)
     except msgspec.ValidationError as error:
         raise CorruptObjectError(f"no envelope in {dict(metadata)}: {error}; build it again") from error
-    envelope = Envelope(told.artifact_type, told.tenant, told.surface, told.segment, told.window_start, told.window_end)
+    envelope = Envelope(
+        message.artifact_type,
+        message.tenant,
+        message.surface,
+        message.segment,
+        message.window_start,
+        message.window_end,
+    )
     return envelope, Vectors(shape, tables)
 
 
@@ -84,12 +91,12 @@ def _arrays(vectors: Vectors) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _header(arrays: Mapping[str, NDArray[Any]], envelope: _Metadata) -> bytes:
-    told: dict[str, object] = {"__metadata__": envelope}
+    message: dict[str, object] = {"__metadata__": envelope}
     end = 0
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
-        told[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": (begin, end)}
-    text = msgspec.json.encode(told)
+        message[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": (begin, end)}
+    text = msgspec.json.encode(message)
     text += b" " * (-len(text) % _ALIGNED)
     return len(text).to_bytes(_ALIGNED, "little") + text
 

@@ -49,7 +49,7 @@ def make_on_engine(
     blob = encode_pieces(
         answer, kind.row_shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes
     )
-    left_out, numbers = answer.told()
+    left_out, numbers = answer.counts()
     return Made(blob, left_out, numbers, answer.lists, answer.first)
 
 
@@ -73,7 +73,7 @@ class Answer:
         self.lists = 0
         self._rows = 0
 
-    def told(self) -> tuple[LeftOut, dict[str, Scalar]]:
+    def counts(self) -> tuple[LeftOut, dict[str, Scalar]]:
         """Return what was left out, and the numbers; known once the rows were gone through."""
         return self._definition.tell(self._finished.counts, self.lists)
 

@@ -79,6 +79,6 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> Answer:
 def tell_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
     """Return what was left out, and the numbers that the native kernel tells."""
     ids, with_tags = counts["ids"], counts["with_tags"]
-    told = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
-    told |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
-    return LeftOut(""), {**told, "distinct_tags": counts["distinct_tags"]}
+    message = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
+    message |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
+    return LeftOut(""), {**message, "distinct_tags": counts["distinct_tags"]}

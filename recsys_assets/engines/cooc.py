@@ -78,10 +78,10 @@ def _of_best_items(entries: Frame, support: Frame, *, most: int) -> Frame:
 
 def _session_counts(sessions: Frame, *, longest: int) -> Frame:
     long = nw.col(_ITEMS) > longest
-    told = sessions.select(
+    message = sessions.select(
         if_true(~long, whole(1)).alias("sessions"),
         if_true(long, whole(1)).alias("left_out"),
         if_true(long, nw.col(_EVENTS)).alias("left_out_events"),
         if_true(~long, nw.col(_ITEMS) * (nw.col(_ITEMS) - 1)).alias("met_twice"),
     )
-    return told.select(total(name).alias(name) for name in ("sessions", "left_out", "left_out_events", "met_twice"))
+    return message.select(total(name).alias(name) for name in ("sessions", "left_out", "left_out_events", "met_twice"))

@@ -40,7 +40,7 @@ class DuckDbEngine:
     @cached_property
     def _database(self) -> Any:
         duckdb = require("duckdb", extra="duckdb")
-        with _told():
+        with _message():
             return duckdb.connect(config=self._settings)
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
@@ -51,12 +51,12 @@ class DuckDbEngine:
             f"from read_parquet({_quoted(day)}, file_row_number = true)"
             for number, day in enumerate(days)
         ]
-        with _told():
+        with _message():
             return nw.from_native(self._database.sql(" union all ".join(scans))).lazy().select(*columns)
 
     def scan_table(self, file: str) -> Frame:
         """Return the rows of a Parquet file that we wrote."""
-        with _told():
+        with _message():
             return nw.from_native(self._database.sql(f"from read_parquet({_quoted(file)})")).lazy()
 
     def keep(self, frame: Frame) -> Frame:
@@ -64,7 +64,7 @@ class DuckDbEngine:
         name = f"kept_{len(self._kept)}"
         self._kept.append(name)
         rows: Any = frame.to_native()
-        with _told():
+        with _message():
             rows.create(name)
             return nw.from_native(self._database.table(name)).lazy()
 
@@ -73,13 +73,13 @@ class DuckDbEngine:
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()
         counts: Any = answer.counts.to_native()
-        with _told():
+        with _message():
             rows.write_parquet(part)
-            told = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
+            message = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
             for name in self._kept:
                 self._database.execute(f"drop table {name}")
         self._kept.clear()
-        return Finished((part,), parquet.read_metadata(part).num_rows, told)
+        return Finished((part,), parquet.read_metadata(part).num_rows, message)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a part, in order."""
@@ -90,7 +90,7 @@ class DuckDbEngine:
 
 
 @contextmanager
-def _told() -> Generator[None]:
+def _message() -> Generator[None]:
     """Turn DuckDB's errors into ours: no memory and no disk are cured by a setting or by room, nothing was shipped."""
     duckdb = require("duckdb", extra="duckdb")
     try:

@@ -37,19 +37,21 @@ def _polars(_settings: EngineSettings, _connect: Connect) -> "Engine":
 def _duckdb(settings: EngineSettings, _connect: Connect) -> "Engine":
     from recsys_assets.engines.duckdb_engine import DuckDbEngine  # noqa: PLC0415 - see above
 
-    told = settings.duckdb
-    return DuckDbEngine(memory_limit=told.memory_limit, threads=told.threads, scratch=scratch_of(settings))
+    message = settings.duckdb
+    return DuckDbEngine(memory_limit=message.memory_limit, threads=message.threads, scratch=scratch_of(settings))
 
 
 def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
     from recsys_assets.engines.spark_engine import SparkEngine  # noqa: PLC0415 - see above
     from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles  # noqa: PLC0415 - see above
 
-    told = settings.spark
+    message = settings.spark
     return SparkEngine(
-        SparkCluster(master=told.master, remote=told.remote, conf=told.conf, patience_minutes=told.patience_minutes),
+        SparkCluster(
+            master=message.master, remote=message.remote, conf=message.conf, patience_minutes=message.patience_minutes
+        ),
         connect,
-        files=ArrowFiles() if told.files == "arrow" else OwnFiles(),
+        files=ArrowFiles() if message.files == "arrow" else OwnFiles(),
     )
 
 
@@ -57,7 +59,7 @@ OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": 
 
 
 @dataclass(frozen=True, slots=True)
-class EngineRoom:
+class EngineRegistry:
     """What opens and proves engines. `root` is the store's, below which Spark writes unless it is told otherwise."""
 
     settings: EngineSettings

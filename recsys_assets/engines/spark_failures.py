@@ -101,8 +101,8 @@ def forget_dead_driver() -> bool:
 
 
 def _let_go_of_server(session: Any, error: BaseException) -> bool:
-    told = _text(error)
-    if _OTHER_SERVER not in told and "UNAVAILABLE" not in told:
+    message = _text(error)
+    if _OTHER_SERVER not in message and "UNAVAILABLE" not in message:
         return False
     with suppress(Exception):
         session.client.close()  # without a word to the server: asking it again and again takes minutes

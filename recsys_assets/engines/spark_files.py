@@ -102,23 +102,23 @@ class ArrowFiles:
 
     def write(self, rows: Any, folder: str) -> Written:
         """Write a part for each partition, whose name and size its task tells when it has ended well."""
-        told = _map(rows, executors.writing(folder), executors.PARTS).collect()
-        full = sorted((row["partition"], row["part"]) for row in told if row["rows"])
-        return Written(tuple(part for _, part in full), sum(row["rows"] for row in told))
+        message = _map(rows, executors.writing(folder), executors.PARTS).collect()
+        full = sorted((row["partition"], row["part"]) for row in message if row["rows"])
+        return Written(tuple(part for _, part in full), sum(row["rows"] for row in message))
 
     def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
         """Hash the files side by side, a piece at a time."""
-        told = _map(_numbers(spark, files), executors.hashing(files), executors.DIGESTS).collect()
-        found = {row["file"]: row["digest"] for row in told}
+        message = _map(_numbers(spark, files), executors.hashing(files), executors.DIGESTS).collect()
+        found = {row["file"]: row["digest"] for row in message}
         return [found.get(number) for number in range(len(files))]
 
     def _scan(
         self, spark: Any, slices: Sequence[executors.Slice], types: Mapping[str, str], *, place: str | None
     ) -> Any:
-        columns = {name: _SQL_TYPES[told] for name, told in types.items()}
+        columns = {name: _SQL_TYPES[message] for name, message in types.items()}
         job = executors.reading(slices, columns, place=place)
         schema = {**types, **({place: "bigint"} if place else {})}
-        return _map(_numbers(spark, slices), job, ", ".join(f"{name} {told}" for name, told in schema.items()))
+        return _map(_numbers(spark, slices), job, ", ".join(f"{name} {message}" for name, message in schema.items()))
 
 
 def _slices(day: str, first: int) -> list[executors.Slice]:

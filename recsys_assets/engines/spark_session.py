@@ -93,9 +93,9 @@ def _with_python(cluster: SparkCluster, session: Any) -> Any:
     pyspark itself heeds PYSPARK_PYTHON only; a Connect server has a Python of its own.
     """
     here = sys.executable if (cluster.master or "").startswith("local") else None
-    told = cluster.conf.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or here
-    if told and not cluster.remote:
-        session.sparkContext.pythonExec = told
+    message = cluster.conf.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or here
+    if message and not cluster.remote:
+        session.sparkContext.pythonExec = message
     return session
 
 

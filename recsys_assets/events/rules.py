@@ -20,7 +20,7 @@ class Rule:
 
     name: str
     holds: pl.Expr
-    told: str
+    message: str
 
 
 def broken_rules(
@@ -34,7 +34,7 @@ def broken_rules(
     """
     if _proven(frame, dtypes, rules, nullable=nullable):
         return ()
-    return _told(frame, dtypes, rules, nullable=nullable)
+    return _message(frame, dtypes, rules, nullable=nullable)
 
 
 def _proven(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool) -> bool:
@@ -45,7 +45,7 @@ def _proven(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Seque
     return all(frame.select(*present, *(rule.holds.all().alias(rule.name) for rule in rules)).row(0))
 
 
-def _told(
+def _message(
     frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool
 ) -> tuple[Finding, ...]:
     import pandera.polars as pa  # noqa: PLC0415 - half a second that only a frame with faults has to pay
@@ -73,14 +73,14 @@ def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: "pa.erro
     """Count and sample what breaks a rule; what is no rule of ours is pandera's word about columns and dtypes."""
     if rule is None:
         cases = errors.failure_cases.filter(pl.col("check").cast(pl.String) == name)
-        told = ", ".join(
+        message = ", ".join(
             f"{column} {case}" for column, case in cases.select("column", "failure_case").head(SAMPLE_ROWS).iter_rows()
         )
-        return Finding(name, Verdict.REFUSED, len(cases), {}, f"{name}: found {told}", count=len(cases))
+        return Finding(name, Verdict.REFUSED, len(cases), {}, f"{name}: found {message}", count=len(cases))
     wrong = frame.with_row_index("row").filter(~rule.holds)
     sample = tuple(_scalars(row) for row in wrong.head(SAMPLE_ROWS).iter_rows(named=True))
     return Finding(
-        name, Verdict.REFUSED, len(wrong), {}, f"{rule.told} ({len(wrong)} do not)", count=len(wrong), sample=sample
+        name, Verdict.REFUSED, len(wrong), {}, f"{rule.message} ({len(wrong)} do not)", count=len(wrong), sample=sample
     )
 
 

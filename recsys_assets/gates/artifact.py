@@ -46,17 +46,17 @@ def _contract(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
 
 def _not_empty(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
     return at_least(
-        "not_empty", facts.rows, limit=float(params["min_rows"] or 0), knob="gates.min_rows", what="number of rows"
+        "not_empty", facts.rows, limit=float(params["min_rows"] or 0), setting="gates.min_rows", what="number of rows"
     )
 
 
 def _size(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    return at_most("size", facts.size, limit=float(params["max_bytes"] or 0), knob="max_bytes", what="size in bytes")
+    return at_most("size", facts.size, limit=float(params["max_bytes"] or 0), setting="max_bytes", what="size in bytes")
 
 
 def _days(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
     what = f"number of days with events among the window's {params['window_days']}"
-    return at_least("days", facts.days, limit=float(params["min_days"] or 0), knob="min_days", what=what)
+    return at_least("days", facts.days, limit=float(params["min_days"] or 0), setting="min_days", what=what)
 
 
 def _left_out_share(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
@@ -64,7 +64,7 @@ def _left_out_share(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Findi
         "left_out_share",
         facts.left_out_share,
         limit=float(params["max_left_out_share"] or 0),
-        knob="gates.max_left_out_share",
+        setting="gates.max_left_out_share",
         what="share of sessions or users left out as over-long or over-active",
     )
 

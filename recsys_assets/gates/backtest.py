@@ -50,7 +50,7 @@ class NotTested:
     """Nothing was compared; `told` says to people why."""
 
     why: Why
-    told: str
+    message: str
 
 
 def backtest_gates(
@@ -60,14 +60,14 @@ def backtest_gates(
 
     `modes`, by gate, have the last word. Raises `ConfigurationError` for a mode of what does not recommend.
     """
-    told = {_PREFIX + name: limits.mode_of(name) for name in (*kinds, BLEND)}
+    message = {_PREFIX + name: limits.mode_of(name) for name in (*kinds, BLEND)}
     said = {gate: mode for gate, mode in (modes or {}).items() if gate.startswith(_PREFIX)}
-    if unknown := sorted(said.keys() - told.keys()):
+    if unknown := sorted(said.keys() - message.keys()):
         raise ConfigurationError(
-            f"gates.modes: {', '.join(unknown)} would never judge: what recommends here is {', '.join(told)}"
+            f"gates.modes: {', '.join(unknown)} would never judge: what recommends here is {', '.join(message)}"
         )
     values: dict[str, Scalar] = limits.model_dump(mode="json", exclude={MODE, "required", "off", "max_seconds"})
-    return {gate: {MODE: mode.value, **values} for gate, mode in {**told, **said}.items() if mode is not Mode.OFF}
+    return {gate: {MODE: mode.value, **values} for gate, mode in {**message, **said}.items() if mode is not Mode.OFF}
 
 
 def judge_backtest(found: Backtested | NotTested, gates: Mapping[str, Mapping[str, Scalar]]) -> tuple[Finding, ...]:
@@ -78,23 +78,23 @@ def judge_backtest(found: Backtested | NotTested, gates: Mapping[str, Mapping[st
 def _judge(found: Backtested | NotTested, gate: str, params: Mapping[str, Scalar]) -> Finding:
     if isinstance(found, NotTested):
         # What was not compared is cured by its own cause, which the message names, and by no override.
-        return _finding(gate, params, None, verdict=_verdict_of(found.why, params), message=found.told)
+        return _finding(gate, params, None, verdict=_verdict_of(found.why, params), message=found.message)
     measured = found.measured.get(gate.removeprefix(_PREFIX))
     named = {**params, "live_release": found.release}
     if measured is None:
-        told = f"neither side has a list to rank on {found.held_out}"
-        return _finding(gate, named, None, verdict=_verdict_of(Why.INCONCLUSIVE, params), message=told)
+        message = f"neither side has a list to rank on {found.held_out}"
+        return _finding(gate, named, None, verdict=_verdict_of(Why.INCONCLUSIVE, params), message=message)
     why = {True: Why.FAILED, False: Why.NOTHING_TO_LOSE, None: Why.INCONCLUSIVE}[measured.worse]
     return _finding(
         gate,
         named,
         measured.candidate - measured.live,
         verdict=_verdict_of(why, params),
-        message=f"{_told(measured, params)}, on {found.held_out}; live is release {found.release[:12]}",
+        message=f"{_message(measured, params)}, on {found.held_out}; live is release {found.release[:12]}",
     )
 
 
-def _told(measured: Measured, params: Mapping[str, Scalar]) -> str:
+def _message(measured: Measured, params: Mapping[str, Scalar]) -> str:
     stands = {True: "worse than live", False: "not worse than live", None: "not sure beside live"}[measured.worse]
     return (
         f"{stands}: nDCG@{params['k']} is {measured.candidate:.4g}, live's is {measured.live:.4g}; the difference lies "

@@ -34,21 +34,23 @@ def _contract(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
 
 def _volume(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
     limit = float(params["min_events"] or 0)
-    return at_least("volume", facts.rows, limit=limit, knob="gates.min_events", what="number of distinct events")
+    return at_least("volume", facts.rows, limit=limit, setting="gates.min_events", what="number of distinct events")
 
 
 def _bad_share(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
     share = facts.bad / (facts.bad + facts.events) if facts.bad else 0.0
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
     what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
-    return at_most("bad_share", share, limit=float(params["max_bad_share"] or 0), knob="raw.max_bad_share", what=what)
+    return at_most(
+        "bad_share", share, limit=float(params["max_bad_share"] or 0), setting="raw.max_bad_share", what=what
+    )
 
 
 def _duplicate_share(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
     share = facts.duplicates / facts.events if facts.events else 0.0
     limit = float(params["max_duplicate_share"] or 0)
-    knob = "gates.max_duplicate_share"
-    return at_most("duplicate_share", share, limit=limit, knob=knob, what="share of exact duplicates")
+    setting = "gates.max_duplicate_share"
+    return at_most("duplicate_share", share, limit=limit, setting=setting, what="share of exact duplicates")
 
 
 _RULES: Mapping[str, Callable[[CanonicalFacts, Mapping[str, Scalar]], Finding]] = {

@@ -21,10 +21,10 @@ class NoBaseline:
 def drift_gates(limits: DriftLimits, modes: Mapping[str, Mode] | None = None) -> dict[str, dict[str, Scalar]]:
     """Return the parameters of every drift gate that is not off, as a policy holds them; `modes` have the last word."""
     values: dict[str, Scalar] = limits.model_dump(exclude={MODE, "required", "off"})
-    told = {gate: (modes or {}).get(gate, limits.mode_of(gate)) for gate in DriftGate}
+    message = {gate: (modes or {}).get(gate, limits.mode_of(gate)) for gate in DriftGate}
     return {
         gate.value: {MODE: mode.value, **{name: values[name] for name in _RULES[gate].limits}}
-        for gate, mode in told.items()
+        for gate, mode in message.items()
         if mode is not Mode.OFF
     }
 
@@ -39,13 +39,13 @@ def judge_drift(gate: DriftGate, drift: Drift | NoBaseline, params: Mapping[str,
         return _finding(gate, None, params=dict(params), ok=drift.fault is None, message=message)
     limits = {name: float(value or 0) for name, value in params.items() if name != MODE}
     found = _RULES[gate].measure(drift, limits)
-    told = f"{found.told}; {', '.join(f'{name} is {value:g}' for name, value in limits.items())}"
+    message = f"{found.message}; {', '.join(f'{name} is {value:g}' for name, value in limits.items())}"
     return _finding(
         gate,
         found.value,
         params={**params, "live_release": drift.release},
         ok=found.ok,
-        message=f"{told}; live is release {drift.release[:12]}",
+        message=f"{message}; live is release {drift.release[:12]}",
     )
 
 
@@ -53,7 +53,7 @@ def judge_drift(gate: DriftGate, drift: Drift | NoBaseline, params: Mapping[str,
 class _Found:
     value: float | None
     ok: bool
-    told: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ def _items(drift: Drift, limits: Mapping[str, float]) -> _Found:
 
 
 def _factor(sides: Sides, limit: float, *, what: str) -> _Found:
-    told = f"there are {sides.candidate:,.0f} {what}, live has {sides.live:,.0f}"
-    return _Found(sides.candidate, ok=sides.factor <= limit, told=told)
+    message = f"there are {sides.candidate:,.0f} {what}, live has {sides.live:,.0f}"
+    return _Found(sides.candidate, ok=sides.factor <= limit, message=message)
 
 
 def _overlap(drift: Drift, limits: Mapping[str, float]) -> _Found:
@@ -99,14 +99,14 @@ def _rank(drift: Drift, limits: Mapping[str, float]) -> _Found:
 
 def _least(value: float | None, limit: float, *, what: str) -> _Found:
     if value is None:
-        return _Found(None, ok=True, told=f"too few shared items for the {what}")
-    return _Found(value, ok=value >= limit, told=f"{what} is {value:.4g}")
+        return _Found(None, ok=True, message=f"too few shared items for the {what}")
+    return _Found(value, ok=value >= limit, message=f"{what} is {value:.4g}")
 
 
 def _most(value: float | None, limit: float, *, what: str) -> _Found:
     if value is None:
-        return _Found(None, ok=True, told=f"nothing to tell the {what} by")
-    return _Found(value, ok=value <= limit, told=f"{what} is {value:.4g}")
+        return _Found(None, ok=True, message=f"nothing to tell the {what} by")
+    return _Found(value, ok=value <= limit, message=f"{what} is {value:.4g}")
 
 
 def _churn(drift: Drift, limits: Mapping[str, float]) -> _Found:
@@ -115,13 +115,13 @@ def _churn(drift: Drift, limits: Mapping[str, float]) -> _Found:
 
 def _coverage(drift: Drift, limits: Mapping[str, float]) -> _Found:
     new, live = drift.coverage.candidate, drift.coverage.live
-    told = f"coverage of the catalog is {new:.4g}, live's is {live:.4g}"
-    return _Found(new, ok=new >= live * limits["min_coverage_ratio"], told=told)
+    message = f"coverage of the catalog is {new:.4g}, live's is {live:.4g}"
+    return _Found(new, ok=new >= live * limits["min_coverage_ratio"], message=message)
 
 
 def _gini(drift: Drift, limits: Mapping[str, float]) -> _Found:
     new, live = drift.gini.candidate, drift.gini.live
-    return _Found(new, ok=new <= live + limits["max_gini_rise"], told=f"Gini is {new:.4g}, live's is {live:.4g}")
+    return _Found(new, ok=new <= live + limits["max_gini_rise"], message=f"Gini is {new:.4g}, live's is {live:.4g}")
 
 
 def _unknown(drift: Drift, limits: Mapping[str, float]) -> _Found:

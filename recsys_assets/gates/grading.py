@@ -14,11 +14,11 @@ def with_modes(gates: Mapping[str, Mapping[str, Scalar]], modes: Mapping[str, Mo
 
     So the policy's digest, and with it what reports prove, changes only for what is said.
     """
-    told = {gate: modes.get(gate, Mode.REQUIRED) for gate in gates}
+    message = {gate: modes.get(gate, Mode.REQUIRED) for gate in gates}
     return {
-        gate: params if told[gate] is Mode.REQUIRED else {**params, MODE: told[gate].value}
+        gate: params if message[gate] is Mode.REQUIRED else {**params, MODE: message[gate].value}
         for gate, params in gates.items()
-        if told[gate] is not Mode.OFF
+        if message[gate] is not Mode.OFF
     }
 
 

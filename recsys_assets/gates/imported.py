@@ -84,9 +84,11 @@ def _contract(facts: ImportFacts, params: _Params, rules: ImportSettings) -> Fin
 def _compatible(facts: ImportFacts, params: _Params, rules: ImportSettings) -> Finding:
     before = facts.previous
     if before is None or before.fault:
-        told = f"the live release cannot be compared with: {before.fault}" if before else "nothing of the kind is live"
+        message = (
+            f"the live release cannot be compared with: {before.fault}" if before else "nothing of the kind is live"
+        )
         verdict = Verdict.ADVISED if before else Verdict.PASSED
-        return Finding("compatible", verdict, None, dict(params), told)
+        return Finding("compatible", verdict, None, dict(params), message)
     faults = breaking_changes(before.fields, facts.content.fields, rules.contract, form=rules.format)
     what = f"cannot be read as the live one of release {before.release[:12]} is"
     found = _by_field("compatible", faults, facts, params, ok="can be read as the live one is", what=what)
@@ -97,13 +99,13 @@ def _compatible(facts: ImportFacts, params: _Params, rules: ImportSettings) -> F
 
 def _by_field(gate: str, faults: Sequence[str], facts: ImportFacts, params: _Params, *, ok: str, what: str) -> Finding:
     remedy = f"have it mended, or change imports.{facts.kind} if the change is meant"
-    told = f"the file {what}: {'; '.join(faults)}; {remedy}"
+    message = f"the file {what}: {'; '.join(faults)}; {remedy}"
     return Finding(
         gate=gate,
         verdict=Verdict.REFUSED if faults else Verdict.PASSED,
         value=len(faults),
         params=dict(params),
-        message=told if faults else f"the file {ok}",
+        message=message if faults else f"the file {ok}",
         count=len(faults),
         sample=tuple({"fault": fault} for fault in faults),
     )
@@ -111,18 +113,18 @@ def _by_field(gate: str, faults: Sequence[str], facts: ImportFacts, params: _Par
 
 def _not_empty(facts: ImportFacts, params: _Params, rules: ImportSettings) -> Finding:
     if rules.format is ImportFormat.BYTES:
-        return at_least("not_empty", facts.size, limit=1, knob="bytes", what="size in bytes, of bytes without rows")
+        return at_least("not_empty", facts.size, limit=1, setting="bytes", what="size in bytes, of bytes without rows")
     limit = float(params["min_rows"] or 0)
-    return at_least("not_empty", facts.content.rows or 0, limit=limit, knob="min_rows", what="number of rows")
+    return at_least("not_empty", facts.content.rows or 0, limit=limit, setting="min_rows", what="number of rows")
 
 
 def _size(facts: ImportFacts, params: _Params, _: ImportSettings) -> Finding:
-    return at_most("size", facts.size, limit=float(params["max_bytes"] or 0), knob="max_bytes", what="size in bytes")
+    return at_most("size", facts.size, limit=float(params["max_bytes"] or 0), setting="max_bytes", what="size in bytes")
 
 
 def _age(facts: ImportFacts, params: _Params, _: ImportSettings) -> Finding:
     what, limit = "age of the file in days", float(params["max_age_days"] or 0)
-    return at_most("age", facts.age_days, limit=limit, knob="max_age_days", what=what)
+    return at_most("age", facts.age_days, limit=limit, setting="max_age_days", what=what)
 
 
 def _drift(facts: ImportFacts) -> Drift | NoBaseline:

@@ -77,8 +77,10 @@ def rehearsal_gates(
         RehearsalGate.EMPTY: {**asked, **empty},
         RehearsalGate.SHORT: {**asked, **short, "full_list": limits.full_list},
     }
-    told = {gate: (modes or {}).get(gate, limits.mode) for gate in params}
-    found = {gate.value: {MODE: told[gate].value, **params[gate]} for gate in params if told[gate] is not Mode.OFF}
+    message = {gate: (modes or {}).get(gate, limits.mode) for gate in params}
+    found = {
+        gate.value: {MODE: message[gate].value, **params[gate]} for gate in params if message[gate] is not Mode.OFF
+    }
     loads: dict[str, Scalar] = {"max_blob_bytes": limits.max_blob_bytes}
     return {RehearsalGate.LOADS.value: loads, **found} if found else {}
 
@@ -99,8 +101,8 @@ def _judge(found: Rehearsed | NotLoaded, gate: RehearsalGate, params: Mapping[st
 
 
 def _loads(found: Rehearsed, _: Mapping[str, Scalar]) -> Finding:
-    told = f"a reader takes the release: {found.blob_bytes:,} bytes of blobs, {found.held_bytes:,} in memory"
-    return Finding(RehearsalGate.LOADS.value, Verdict.PASSED, found.blob_bytes, {}, told)
+    message = f"a reader takes the release: {found.blob_bytes:,} bytes of blobs, {found.held_bytes:,} in memory"
+    return Finding(RehearsalGate.LOADS.value, Verdict.PASSED, found.blob_bytes, {}, message)
 
 
 def _seconds(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
@@ -108,7 +110,7 @@ def _seconds(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
         RehearsalGate.SECONDS.value,
         round(found.seconds, 4),
         limit=float(params["max_load_seconds"] or 0),
-        knob=f"{_KNOBS}.max_load_seconds",
+        setting=f"{_KNOBS}.max_load_seconds",
         what="number of seconds that a reader takes to load",
     )
 
@@ -118,42 +120,42 @@ def _memory(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
         RehearsalGate.MEMORY.value,
         found.held_bytes,
         limit=float(params["max_held_bytes"] or 0),
-        knob=f"{_KNOBS}.max_held_bytes",
+        setting=f"{_KNOBS}.max_held_bytes",
         what=f"number of bytes in memory ({found.bytes_per_blob_byte:.2f} for each byte of the blobs)",
     )
 
 
 def _empty(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
     shares = {kind: answers.share(answers.empty) for kind, answers in found.answers.items()}
-    return _shares(RehearsalGate.EMPTY, shares, params, what="answered with nothing", knob="max_empty_share")
+    return _shares(RehearsalGate.EMPTY, shares, params, what="answered with nothing", setting="max_empty_share")
 
 
 def _short(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
     shares = {kind: answers.share(answers.short) for kind, answers in found.answers.items()}
     what = f"answered with fewer than {params['full_list']} items"
-    return _shares(RehearsalGate.SHORT, shares, params, what=what, knob="max_short_share")
+    return _shares(RehearsalGate.SHORT, shares, params, what=what, setting="max_short_share")
 
 
 def _shares(
-    gate: RehearsalGate, shares: Mapping[str, float | None], params: Mapping[str, Scalar], *, what: str, knob: str
+    gate: RehearsalGate, shares: Mapping[str, float | None], params: Mapping[str, Scalar], *, what: str, setting: str
 ) -> Finding:
     """Return one finding over all kinds; its value is the share that is furthest over, or nearest to, its limit."""
-    told = {kind: (share, float(params[kind] or 0)) for kind, share in shares.items() if share is not None}
-    over = [kind for kind, (share, limit) in told.items() if share > limit]
-    worst = max(told, key=lambda kind: told[kind][0] - told[kind][1], default=None)
+    compared = {kind: (share, float(params[kind] or 0)) for kind, share in shares.items() if share is not None}
+    over = [kind for kind, (share, limit) in compared.items() if share > limit]
+    worst = max(compared, key=lambda kind: compared[kind][0] - compared[kind][1], default=None)
     message = f"share of the last day's questions {what}: " + (
-        ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in told.items())
+        ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in compared.items())
         or "nothing was asked"
     )
-    remedy = f"; look at {', '.join(over)}, or change {_KNOBS}.{knob} (also per kind) if that is meant"
+    remedy = f"; look at {', '.join(over)}, or change {_KNOBS}.{setting} (also per kind) if that is meant"
     return Finding(
         gate=gate.value,
         verdict=Verdict.REFUSED if over else Verdict.PASSED,
-        value=None if worst is None else told[worst][0],
+        value=None if worst is None else compared[worst][0],
         params={},
         message=message + remedy if over else message,
         count=len(over),
-        sample=tuple({"kind": kind, "share": told[kind][0], "limit": told[kind][1]} for kind in over),
+        sample=tuple({"kind": kind, "share": compared[kind][0], "limit": compared[kind][1]} for kind in over),
     )
 
 

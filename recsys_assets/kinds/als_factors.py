@@ -67,7 +67,7 @@ def factorise(events: Events, params: AlsParams) -> Built:
             (ITEM, summed.rows.member_ids, items, factors[1]),
         )
     }
-    numbers = {**summed.numbers, "users": len(users), "items": len(items), **_told()}
+    numbers = {**summed.numbers, "users": len(users), "items": len(items), **_message()}
     return Built(Vectors(SHAPE, tables), summed.left_out, numbers)
 
 
@@ -107,7 +107,7 @@ def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
     return model.user_factors, model.item_factors
 
 
-def _told() -> dict[str, Scalar]:
+def _message() -> dict[str, Scalar]:
     """Say what computes: the library, and whose linear algebra on which sort of processor."""
     pools = _library("threadpoolctl").threadpool_info()
     named = (

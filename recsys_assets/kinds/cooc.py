@@ -14,7 +14,14 @@ from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.rows import Built, Rows, Shape
 from recsys_assets.events.events import Events
 from recsys_assets.kinds.baskets import Baskets, fill_baskets
-from recsys_assets.kinds.cooc_scan import Scoring, best_neighbors, best_scored, new_desk, new_scored_desk, scoring_of
+from recsys_assets.kinds.cooc_scan import (
+    Scoring,
+    best_neighbors,
+    best_scored,
+    new_scored_thread_scratch,
+    new_thread_scratch,
+    scoring_of,
+)
 from recsys_assets.kinds.decay import TODAY, ages_of, weights_by_age
 from recsys_assets.kinds.event_choice import EventParams
 from recsys_assets.kinds.params import Promise
@@ -160,19 +167,19 @@ def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
 
 def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> list[_Block]:
     """Take block after block until none is left."""
-    desk = new_desk(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
+    scratch = new_thread_scratch(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
     found: list[_Block] = []
     for block in waiting:
-        lengths, members, counts = best_neighbors(baskets, block, min_support=params.min_support, desk=desk)
+        lengths, members, counts = best_neighbors(baskets, block, min_support=params.min_support, scratch=scratch)
         found.append((block[lengths > 0], lengths[lengths > 0], members, counts))
     return found
 
 
 def _score_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams, scoring: Scoring) -> list[_Block]:
     """Take block after block until none is left, with the scores of pairs instead of their counts."""
-    desk = new_scored_desk(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
+    scratch = new_scored_thread_scratch(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
     found: list[_Block] = []
     for block in waiting:
-        lengths, members, scores = best_scored(baskets, block, scoring, desk)
+        lengths, members, scores = best_scored(baskets, block, scoring, scratch)
         found.append((block[lengths > 0], lengths[lengths > 0], members, scores))
     return found

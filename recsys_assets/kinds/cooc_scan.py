@@ -15,7 +15,7 @@ _AHEAD = 12  # baskets: about as long as memory takes to answer
 _MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than that of events
 
 
-class Desk(NamedTuple):
+class ThreadScratch(NamedTuple):
     """What one thread works on: a count per item, the items of this row with enough of it, and the best of them.
 
     Counts of a row begin at a base that no count of a row before it passed, so that they need no clearing.
@@ -27,60 +27,68 @@ class Desk(NamedTuple):
     best: Best
 
 
-def new_desk(*, distinct_items: int, max_neighbors: int) -> Desk:
+def new_thread_scratch(*, distinct_items: int, max_neighbors: int) -> ThreadScratch:
     """Return room for one thread to count neighbours."""
     room = min(max_neighbors, max(distinct_items - 1, 1))
     best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
     # One place more than items: each count writes its item behind the list, whether it belongs there or not.
     met = np.empty(distinct_items + 1, np.uint32)
-    return Desk(np.zeros(1, np.uint32), np.zeros(distinct_items, np.uint32), met, best)
+    return ThreadScratch(np.zeros(1, np.uint32), np.zeros(distinct_items, np.uint32), met, best)
 
 
-def best_neighbors(baskets: Baskets, block: Codes, *, min_support: int, desk: Desk) -> tuple[Numbers, Codes, Numbers]:
+def best_neighbors(
+    baskets: Baskets, block: Codes, *, min_support: int, scratch: ThreadScratch
+) -> tuple[Numbers, Codes, Numbers]:
     """Return how many neighbours each item of `block` keeps, and all neighbours and counts one after the other."""
-    room = len(block) * len(desk.best.values)
+    room = len(block) * len(scratch.best.values)
     lengths = np.zeros(len(block), np.int64)
     members, counts = np.empty(room, np.uint32), np.empty(room, np.int64)
-    if desk.base[0] > _MAX_BASE:
-        desk.base.fill(0)
-        desk.counts.fill(0)
-    used = _fill_block(baskets, block, min_support, desk, lengths, members, counts)
+    if scratch.base[0] > _MAX_BASE:
+        scratch.base.fill(0)
+        scratch.counts.fill(0)
+    used = _fill_block(baskets, block, min_support, scratch, lengths, members, counts)
     return lengths, members[:used].copy(), counts[:used].copy()
 
 
 @compiled
 def _fill_block(
-    baskets: Baskets, block: Codes, min_support: int, desk: Desk, lengths: Numbers, members: Codes, counts: Numbers
+    baskets: Baskets,
+    block: Codes,
+    min_support: int,
+    scratch: ThreadScratch,
+    lengths: Numbers,
+    members: Codes,
+    counts: Numbers,
 ) -> int:
     used = 0
-    base = desk.base[0]
+    base = scratch.base[0]
     for row in range(len(block)):
         item = block[row]
-        met = _meet(baskets, item, base, base + np.uint32(min_support), desk)
+        met = _meet(baskets, item, base, base + np.uint32(min_support), scratch)
         size = 0
-        for other in desk.met[:met]:
+        for other in scratch.met[:met]:
             if other != item:
-                size = offer(desk.best, size, int(desk.counts[other] - base), other)
-        drain(desk.best, size, counts, members, used)
+                size = offer(scratch.best, size, int(scratch.counts[other] - base), other)
+        drain(scratch.best, size, counts, members, used)
         lengths[row] = size
         used += size
         base += np.uint32(baskets.starts[item + 1] - baskets.starts[item])
-    desk.base[0] = base
+    scratch.base[0] = base
     return used
 
 
 @inlined
-def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, desk: Desk) -> int:
+def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, scratch: ThreadScratch) -> int:
     """Count the items of all baskets of `item`; return how many of them, itself included, were met often enough."""
     met = 0
     last = len(baskets.begins) - 1
     for n in range(baskets.starts[item], baskets.starts[item + 1]):
         prefetch(baskets.items, np.int64(baskets.begins[min(n + _AHEAD, last)]))
         for other in baskets.items[baskets.begins[n] : baskets.ends[n]]:
-            count = max(desk.counts[other], base) + np.uint32(1)
-            desk.counts[other] = count
+            count = max(scratch.counts[other], base) + np.uint32(1)
+            scratch.counts[other] = count
             # Without a branch: the next item that was met often enough takes the place of one that was not.
-            desk.met[met] = other
+            scratch.met[met] = other
             met += count == enough
     return met
 
@@ -95,7 +103,7 @@ class Scoring(NamedTuple):
     totals: Numbers
 
 
-class ScoredDesk(NamedTuple):
+class ScoredThreadScratch(NamedTuple):
     """What one thread works on: sessions and weight by item, zero between two rows, this row's items, and its best."""
 
     counts: Codes
@@ -104,20 +112,22 @@ class ScoredDesk(NamedTuple):
     best: Best
 
 
-def new_scored_desk(*, distinct_items: int, max_neighbors: int) -> ScoredDesk:
+def new_scored_thread_scratch(*, distinct_items: int, max_neighbors: int) -> ScoredThreadScratch:
     """Return room for one thread to score neighbours."""
     room = min(max_neighbors, max(distinct_items - 1, 1))
     best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
     counts, sums = np.zeros(distinct_items, np.uint32), np.zeros(distinct_items, np.int64)
-    return ScoredDesk(counts, sums, np.empty(distinct_items, np.uint32), best)
+    return ScoredThreadScratch(counts, sums, np.empty(distinct_items, np.uint32), best)
 
 
-def best_scored(baskets: Baskets, block: Codes, scoring: Scoring, desk: ScoredDesk) -> tuple[Numbers, Codes, Numbers]:
+def best_scored(
+    baskets: Baskets, block: Codes, scoring: Scoring, scratch: ScoredThreadScratch
+) -> tuple[Numbers, Codes, Numbers]:
     """Return how many neighbours each item of `block` keeps, and all neighbours and scores one after the other."""
-    room = len(block) * len(desk.best.values)
+    room = len(block) * len(scratch.best.values)
     lengths = np.zeros(len(block), np.int64)
     members, scores = np.empty(room, np.uint32), np.empty(room, np.int64)
-    used = _fill_scored(baskets, block, scoring, desk, lengths, members, scores)
+    used = _fill_scored(baskets, block, scoring, scratch, lengths, members, scores)
     return lengths, members[:used].copy(), scores[:used].copy()
 
 
@@ -136,39 +146,39 @@ def _fill_scored(
     baskets: Baskets,
     block: Codes,
     scoring: Scoring,
-    desk: ScoredDesk,
+    scratch: ScoredThreadScratch,
     lengths: Numbers,
     members: Codes,
     scores: Numbers,
 ) -> int:
     used = 0
     for row in range(len(block)):
-        size = _score_row(baskets, block[row], scoring, desk)
-        drain(desk.best, size, scores, members, used)
+        size = _score_row(baskets, block[row], scoring, scratch)
+        drain(scratch.best, size, scores, members, used)
         lengths[row] = size
         used += size
     return used
 
 
 @compiled
-def _score_row(baskets: Baskets, item: int, scoring: Scoring, desk: ScoredDesk) -> int:
+def _score_row(baskets: Baskets, item: int, scoring: Scoring, scratch: ScoredThreadScratch) -> int:
     """Meet the items of all baskets of `item`, and put the best of them on the heap; return how many those are."""
     met = 0
     for n in range(baskets.starts[item], baskets.starts[item + 1]):
         begin = baskets.begins[n]
         for other in baskets.items[begin : baskets.ends[n]]:
-            if desk.counts[other] == 0:
-                desk.met[met] = other
+            if scratch.counts[other] == 0:
+                scratch.met[met] = other
                 met += 1
-            desk.counts[other] += np.uint32(1)
-            desk.sums[other] += scoring.weights[begin]
+            scratch.counts[other] += np.uint32(1)
+            scratch.sums[other] += scoring.weights[begin]
     size = 0
     own = int(scoring.totals[item])
-    for other in desk.met[:met]:
-        if other != item and desk.counts[other] >= scoring.min_support:
-            shared, others = int(desk.sums[other]), int(scoring.totals[other])
+    for other in scratch.met[:met]:
+        if other != item and scratch.counts[other] >= scoring.min_support:
+            shared, others = int(scratch.sums[other]), int(scoring.totals[other])
             value = similarity(scoring.score, scoring.shrinkage, shared, own, others)
-            size = offer(desk.best, size, value, other)
-        desk.counts[other] = np.uint32(0)
-        desk.sums[other] = 0
+            size = offer(scratch.best, size, value, other)
+        scratch.counts[other] = np.uint32(0)
+        scratch.sums[other] = 0
     return size

@@ -58,7 +58,7 @@ class Lists(NamedTuple):
         return cls(np.zeros(len(histories.users) + 1, np.int64), np.empty(room, np.uint32), np.empty(room, np.int64))
 
 
-class Desk(NamedTuple):
+class ThreadScratch(NamedTuple):
     """What is worked on: a sum per item, all zero between two users, the items of this user, and the best of them."""
 
     sums: Numbers
@@ -89,7 +89,9 @@ def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numb
     histories, counted, left_out = _histories(events, params, weighted=len(weights) > 1)
     ids = events.ids["item_id"]
     lists = Lists.room_for(histories)
-    pairs = _sum_all(histories, weights, skipped, [_new_desk(len(ids), params) for _ in range(_THREADS)], lists)
+    pairs = _sum_all(
+        histories, weights, skipped, [_new_thread_scratch(len(ids), params) for _ in range(_THREADS)], lists
+    )
     used = int(lists.offsets[-1])
     members, sums = lists.members[:used], lists.sums[:used]
     rows = Rows(shape, histories.users, lists.offsets, members, sums, events.ids["user_id"], ids)
@@ -133,21 +135,21 @@ def _event_kinds(events: Events) -> Codes:
     return events.codes["event"].fill_null(len(events.ids["event"])).to_numpy()
 
 
-def _new_desk(distinct_items: int, params: UserParams) -> Desk:
+def _new_thread_scratch(distinct_items: int, params: UserParams) -> ThreadScratch:
     room = min(params.max_items_per_user, max(distinct_items, 1))
     best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
-    return Desk(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
+    return ThreadScratch(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
 
 
-def _sum_all(histories: Histories, weights: Numbers, skipped: int, desks: Sequence[Desk], lists: Lists) -> int:
+def _sum_all(histories: Histories, weights: Numbers, skipped: int, desks: Sequence[ThreadScratch], lists: Lists) -> int:
     """Fill all lists, a range of users for each desk at the same time; return how many pairs there were."""
     shares = np.arange(len(desks) + 1) * histories.offsets[-1] // len(desks)
     bounds = np.searchsorted(histories.offsets, shares).tolist()
     bounds[-1] = len(histories.users)  # those whose events have all been passed over too
     with ThreadPoolExecutor(len(desks)) as pool:
         pairs = [
-            pool.submit(_sum_lists, histories, first, last, weights, skipped, desk, lists)
-            for (first, last), desk in zip(pairwise(bounds), desks, strict=True)
+            pool.submit(_sum_lists, histories, first, last, weights, skipped, scratch, lists)
+            for (first, last), scratch in zip(pairwise(bounds), desks, strict=True)
         ]
         found = sum(int(one.result()) for one in pairs)
     for first, last in pairwise(bounds):
@@ -166,7 +168,7 @@ def _move_up(lists: Lists, first: int, last: int, *, start: int) -> None:
 
 @compiled
 def _sum_lists(
-    histories: Histories, first: int, last: int, weights: Numbers, skipped: int, desk: Desk, lists: Lists
+    histories: Histories, first: int, last: int, weights: Numbers, skipped: int, scratch: ThreadScratch, lists: Lists
 ) -> int:
     """Fill the lists of users from `first` up to `last` one after the other, where their events lie.
 
@@ -175,20 +177,22 @@ def _sum_lists(
     offsets, members, sums = lists
     used, pairs = histories.offsets[first], 0
     for n in range(first, last):
-        met = _sum_items(histories, histories.offsets[n], histories.offsets[n + 1], weights, skipped, desk)
+        met = _sum_items(histories, histories.offsets[n], histories.offsets[n + 1], weights, skipped, scratch)
         pairs += met
         size = 0
-        for item in desk.met[:met]:
-            size = offer(desk.best, size, int(desk.sums[item]), item)
-            desk.sums[item] = 0
-        drain(desk.best, size, sums, members, used)
+        for item in scratch.met[:met]:
+            size = offer(scratch.best, size, int(scratch.sums[item]), item)
+            scratch.sums[item] = 0
+        drain(scratch.best, size, sums, members, used)
         used += size
         offsets[n + 1] = used
     return pairs
 
 
 @compiled
-def _sum_items(histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, desk: Desk) -> int:
+def _sum_items(
+    histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, scratch: ThreadScratch
+) -> int:
     """Sum the weights of each item in these rows, but for the first events; return how many items there are."""
     met = 0
     for row in range(start, stop):
@@ -198,9 +202,9 @@ def _sum_items(histories: Histories, start: int, stop: int, weights: Numbers, sk
         if events == passed:
             continue
         item = histories.items[row]
-        if desk.sums[item] == 0:
-            desk.met[met] = item
+        if scratch.sums[item] == 0:
+            scratch.met[met] = item
             met += 1
         weight = weights[histories.kinds[row]] if len(histories.kinds) else weights[0]
-        desk.sums[item] += weight * (events - passed)
+        scratch.sums[item] += weight * (events - passed)
     return met

@@ -15,7 +15,7 @@ from recsys_assets.release.change import Change, Move, Stay, announced, change_p
 from recsys_assets.release.documents import Member
 from recsys_assets.release.journal import Actor, Clock, changes
 from recsys_assets.release.pointer import Current, read_current, release_id_of
-from recsys_assets.release.recovery import Told
+from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import record, release_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.settings.settings import Settings
@@ -113,11 +113,11 @@ def _ship(change: Change, settings: Settings, moved: MovedRelease) -> None:
     parent = live.release_id if live else None
     release = release_of(target, candidate, build=build, now=change.now(), parent=parent)
 
-    def judge(current: Current | None, _: Told) -> Move | Stay:
+    def judge(current: Current | None, _: JournalHead) -> Move | Stay:
         if (current.release_id if current else None) != parent:
             raise ConflictError(f"{target}: somebody else ships: stop that, then move in again")
-        told = f"release {release.id[:12]} of recsys-pipelines with data through {release.data_through}"
-        return Move(candidate.versions, candidate.refs, told, {"release": release.id, "day": release.data_through})
+        message = f"release {release.id[:12]} of recsys-pipelines with data through {release.data_through}"
+        return Move(candidate.versions, candidate.refs, message, {"release": release.id, "day": release.data_through})
 
     with announced(change, release_id=release.id, refs=candidate.refs) as announced_change:
         prove_members(store, target, candidate.members)

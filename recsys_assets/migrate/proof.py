@@ -30,7 +30,7 @@ class Compared:
     kind: str
     theirs: str
     ours: str | None
-    told: str
+    message: str
 
     @property
     def equal(self) -> bool:

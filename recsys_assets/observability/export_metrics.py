@@ -21,7 +21,7 @@ _SECONDS = 10
 _READABLE = 0o644  # node_exporter runs as somebody else
 
 
-def tell_prometheus(
+def export_metrics(
     store: ObjectStore,
     settings: Settings,
     rows: Iterable[TargetSettings],

@@ -205,11 +205,11 @@ def due_imports(
             if file is None or now - file.touched_at() < settling:
                 continue
             appearance = file.appearance()
-            if seen.get(f"{kind} {day}") != appearance and not _stands(store, row, kind, day, file.digest()):
+            if seen.get(f"{kind} {day}") != appearance and not _is_up_to_date(store, row, kind, day, file.digest()):
                 yield DueImport(row, kind, day, appearance, _is_built(store, settings, row, day))
 
 
-def _stands(store: ObjectStore, row: TargetSettings, kind: str, day: date, digest: str) -> bool:
+def _is_up_to_date(store: ObjectStore, row: TargetSettings, kind: str, day: date, digest: str) -> bool:
     try:
         staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
     except CorruptObjectError:

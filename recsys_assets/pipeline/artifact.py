@@ -10,7 +10,7 @@ import polars as pl
 
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
@@ -21,8 +21,8 @@ from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.build import make_artifact
-from recsys_assets.pipeline.build_spec import Order
-from recsys_assets.pipeline.stored_artifact import Making, read_content, read_staged
+from recsys_assets.pipeline.build_spec import BuildSpec
+from recsys_assets.pipeline.stored_artifact import BuildResult, read_content, read_staged
 from recsys_assets.pipeline.user_key import fact_of_key
 from recsys_assets.release.document_encoding import encode as encode_document
 from recsys_assets.release.document_encoding import find_document, read_document
@@ -108,7 +108,7 @@ def build_artifact(
     day: date,
     *,
     run_id: str,
-    room: EngineRoom | None = None,
+    room: EngineRegistry | None = None,
 ) -> ArtifactBuilt:
     """Build one kind for the window that ends with `day`; equal content is the same blob, written once.
 
@@ -118,7 +118,7 @@ def build_artifact(
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
     record = _require_day(store, row.target, day)
-    made = make_artifact(store, settings, Order(row, kind, params, window), room)
+    made = make_artifact(store, settings, BuildSpec(row, kind, params, window), room)
     staged = StagedArtifact(
         ref=made.kept.ref,
         window_first=window.first.isoformat(),
@@ -214,7 +214,7 @@ def _require_day(store: ObjectStore, target: Target, day: date) -> CanonicalReco
     return record
 
 
-def _facts(made: Making, window: Window) -> dict[str, Scalar]:
+def _facts(made: BuildResult, window: Window) -> dict[str, Scalar]:
     left = made.left_out
     facts: dict[str, Scalar] = {"rows": made.lists, **made.numbers}
     if made.events is not None:

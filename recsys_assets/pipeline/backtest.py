@@ -12,14 +12,14 @@ from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why, j
 from recsys_assets.gates.policy import backtest_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.pipeline.backtest_arms import (
+    Arm,
     HeldOut,
-    Side,
-    build_stand_in,
-    candidate_side,
+    build_holdout,
+    candidate_arm,
     hold_out_next_day,
     hold_out_part,
-    live_side,
-    staged_side,
+    live_arm,
+    staged_arm,
 )
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.quality.comparison import Compared, Protocol, Standing, compare
@@ -57,7 +57,7 @@ def backtest_day(
     """
     policy = backtest_policy(settings, row)
     release = release_id_of(row.target, versions)
-    candidate = candidate_side(store, row.target, day, release=release, versions=versions)
+    candidate = candidate_arm(store, row.target, day, release=release, versions=versions)
     try:
         found = _beside_live(store, settings, row, day, candidate)
     except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
@@ -72,8 +72,8 @@ def compare_on_held_out(
     row: TargetSettings,
     day: date,
     *,
-    candidate: Side,
-    baseline: Side,
+    candidate: Arm,
+    baseline: Arm,
     next_day_only: bool = False,
 ) -> Outcome | NotTested:
     """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
@@ -90,18 +90,18 @@ def compare_on_held_out(
         # The candidate has seen its own last day, but a stand-in that is built without the end of it has not.
         held = hold_out_part(store, row.target, day, share=limits.held_out_share, seen=baseline.inputs)
     if held is None:
-        told = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
-        return NotTested(Why.INCONCLUSIVE, told)
+        message = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
+        return NotTested(Why.INCONCLUSIVE, message)
     if len({*candidate.user_keys, *baseline.user_keys, held.user_key}) > 1:
-        told = (
-            f"users of {held.told}, of the candidate and of release {baseline.release[:12]} are not hashed by one key"
+        message = (
+            f"users of {held.message}, the candidate and release {baseline.release[:12]} are not hashed by one key"
         )
-        return NotTested(Why.INCONCLUSIVE, f"{told}: build the days again that stand under another")
+        return NotTested(Why.INCONCLUSIVE, f"{message}: build the days again that stand under another")
     at = Window(day, day).end
     new = (
         load_trial(store, row.target, candidate.versions, at=at)
         if held.since is None
-        else build_stand_in(store, settings, row, day, until=held.since, go_on=go_on)
+        else build_holdout(store, settings, row, day, until=held.since, go_on=go_on)
     )
     live = load_trial(store, row.target, baseline.versions, at=at)
     tasks = next_item_tasks(held.events, limit=limits.max_samples, seed=limits.seed, since=held.since)
@@ -110,9 +110,9 @@ def compare_on_held_out(
 
 
 def _beside_live(
-    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, candidate: Side
+    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, candidate: Arm
 ) -> Backtested | NotTested:
-    live = live_side(store, row.target)
+    live = live_arm(store, row.target)
     if live is None:
         return NotTested(Why.NOTHING_TO_LOSE, NO_BASELINE)
     if live.release == candidate.release:
@@ -163,7 +163,7 @@ def _measured(outcome: Outcome) -> Backtested:
     facts: dict[str, Scalar] = {**outcome.held_out.facts, "sessions": outcome.sessions, "live": outcome.baseline}
     for one in outcome.compared:
         facts |= _numbers(one)
-    return Backtested(outcome.baseline, outcome.held_out.told, measured, facts)
+    return Backtested(outcome.baseline, outcome.held_out.message, measured, facts)
 
 
 def _numbers(one: Compared) -> dict[str, Scalar]:
@@ -198,7 +198,7 @@ def backtest_days(
     the day before staged; the day after says more than the day's own last part, so that it goes first with both. A day
     that was not built, or cannot be read, says so.
     """
-    live = live_side(store, row.target)
+    live = live_arm(store, row.target)
     for day in days:
         try:
             yield _test(store, settings, row, day, live)
@@ -206,12 +206,12 @@ def backtest_days(
             yield DayTested(day, "", NotTested(Why.FAILED, str(error)))
 
 
-def _test(store: ObjectStore, settings: Settings, row: TargetSettings, day: date, live: Side | None) -> DayTested:
+def _test(store: ObjectStore, settings: Settings, row: TargetSettings, day: date, live: Arm | None) -> DayTested:
     kinds, before = settings.artifacts.kinds, day - timedelta(days=1)
-    candidate = staged_side(store, row.target, day, kinds=kinds)
+    candidate = staged_arm(store, row.target, day, kinds=kinds)
     if candidate is None:
         return DayTested(day, "", _not_staged(store, row.target, day))
-    sides = {LIVE: live, str(before): staged_side(store, row.target, before, kinds=kinds)}
+    sides = {LIVE: live, str(before): staged_arm(store, row.target, before, kinds=kinds)}
     tested = DayTested(day, "", NotTested(Why.INCONCLUSIVE, f"nothing else is live, and {before} is not built"))
     for only, (name, baseline) in product((True, False), sides.items()):
         if baseline is None or baseline.release == candidate.release:

@@ -43,7 +43,7 @@ class HeldOut:
     user_key: str | None = None  # id of the key that its users are hashed by
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Which events, for people."""
         return f"{self.day}" if self.since is None else f"{self.day} from {rfc3339(self.since)} on"
 
@@ -89,7 +89,7 @@ def _source(target: Target, day: date, record: CanonicalRecord) -> Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Arm:
     """One side of a comparison: its release, its artifacts by kind, and what they were made from."""
 
     release: str
@@ -98,13 +98,13 @@ class Side:
     user_keys: frozenset[Scalar]  # ids of the keys that its users are hashed by; None among them: as they were sent
 
 
-def live_side(store: ObjectStore, target: Target) -> Side | None:
+def live_arm(store: ObjectStore, target: Target) -> Arm | None:
     """Return the live release, or None if nothing is live; raises what reading its record raises."""
     current = read_current(store, target)
     if current is None:
         return None
     record = read_release(store, target, current.release_id)
-    return Side(
+    return Arm(
         record.id,
         current.versions,
         [one for member in record.members for one in member.inputs],
@@ -112,14 +112,14 @@ def live_side(store: ObjectStore, target: Target) -> Side | None:
     )
 
 
-def staged_side(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> Side | None:
+def staged_arm(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> Arm | None:
     """Return what a day staged, or None if it did not stage every kind."""
     staged = [find_document(store, staged_key(target, day, kind), StagedArtifact) for kind in kinds]
     found = [one for one in staged if one is not None]
     if len(found) < len(kinds):
         return None
     versions = {ref.kind: ref.version for one in found for ref in one.named}
-    return Side(
+    return Arm(
         release_id_of(target, versions),
         versions,
         [used for one in found for used in one.inputs],
@@ -127,17 +127,17 @@ def staged_side(store: ObjectStore, target: Target, day: date, *, kinds: Collect
     )
 
 
-def candidate_side(store: ObjectStore, target: Target, day: date, *, release: str, versions: Mapping[str, str]) -> Side:
+def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str, versions: Mapping[str, str]) -> Arm:
     """Return the candidate of these versions, with what the artifacts that the day staged were made from."""
-    side = staged_side(store, target, day, kinds={sharded_kind(kind) for kind in versions})
+    side = staged_arm(store, target, day, kinds={sharded_kind(kind) for kind in versions})
     return (
-        Side(release, versions, [], frozenset()) if side is None else replace(side, release=release, versions=versions)
+        Arm(release, versions, [], frozenset()) if side is None else replace(side, release=release, versions=versions)
     )
 
 
 def keys_of_users(facts: Mapping[str, Mapping[str, Scalar]]) -> frozenset[Scalar]:
     """Return the keys that users are hashed by, from the facts of each kind; kinds without users tell none."""
-    return frozenset(told.get(FACT) for kind, told in facts.items() if _has_users(sharded_kind(kind)))
+    return frozenset(message.get(FACT) for kind, message in facts.items() if _has_users(sharded_kind(kind)))
 
 
 def _has_users(kind: str) -> bool:
@@ -147,7 +147,7 @@ def _has_users(kind: str) -> bool:
 _LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)  # what was built here fits in memory
 
 
-def build_stand_in(
+def build_holdout(
     store: ObjectStore,
     settings: Settings,
     row: TargetSettings,

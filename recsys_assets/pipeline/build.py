@@ -4,17 +4,19 @@ from functools import partial
 
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.engines.registry import EngineRoom
-from recsys_assets.pipeline.build_spec import Order, named
+from recsys_assets.engines.registry import EngineRegistry
+from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.source import read_source
-from recsys_assets.pipeline.stored_artifact import Making, keep_artifact
+from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
 NATIVE = "native"
 
 
-def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom | None = None) -> Making:
+def make_artifact(
+    store: ObjectStore, settings: Settings, order: BuildSpec, room: EngineRegistry | None = None
+) -> BuildResult:
     """Make an artifact natively, or on the engine that the configuration names for the kind and target, and keep it.
 
     `room` opens engines; without one, they are where the configuration says. Raises what `read_source` raises, and of
@@ -26,14 +28,18 @@ def make_artifact(store: ObjectStore, settings: Settings, order: Order, room: En
 
     from recsys_assets.pipeline.build_on_engine import make_on_engine  # noqa: PLC0415 - imports Narwhals
 
-    return make_on_engine(store, settings, order, room or EngineRoom(settings.resolved_engines, store.root_uri), engine)
+    return make_on_engine(
+        store, settings, order, room or EngineRegistry(settings.resolved_engines, store.root_uri), engine
+    )
 
 
-def _make_natively(store: ObjectStore, settings: Settings, order: Order) -> Making:
+def _make_natively(store: ObjectStore, settings: Settings, order: BuildSpec) -> BuildResult:
     row, kind, params, window = order
     source = read_source(store, settings, row, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, settings.limits)
     rows = built.rows
     whole = partial(encode_content, rows, **named(order))
     kept = keep_artifact(store, order, whole, [rows] if isinstance(rows, Rows) else None)
-    return Making(kept, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing)
+    return BuildResult(
+        kept, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing
+    )

@@ -12,14 +12,14 @@ from recsys_assets.engines.definitions import find_definition
 from recsys_assets.engines.engine import Engine
 from recsys_assets.engines.output import attempt
 from recsys_assets.engines.parts import write_file
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
-from recsys_assets.pipeline.build_spec import Order, named
+from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.canonical import read_day
 from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
-from recsys_assets.pipeline.stored_artifact import Making, keep_artifact
+from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import canonical_key
 from recsys_assets.settings.settings import Settings
@@ -91,7 +91,9 @@ def _tags(settings: Settings, row: TargetSettings, folder: str) -> EngineSource:
     return EngineSource((file,), None, (catalog,))
 
 
-def make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: EngineRoom, name: str) -> Making:
+def make_on_engine(
+    store: ObjectStore, settings: Settings, order: BuildSpec, room: EngineRegistry, name: str
+) -> BuildResult:
     """Return the artifact as the engine called `name` made it, once it has proven itself.
 
     It writes below a folder that is gone afterwards. Raises what `EngineRoom.open` raises, `ConfigurationError` if the
@@ -107,6 +109,8 @@ def make_on_engine(store: ObjectStore, settings: Settings, order: Order, room: E
         answer = answer_on_engine(engine, kind, params, scanned, folder=folder)
         kept = keep_artifact(store, order, partial(encode_pieces, answer, kind.row_shape, **named(order)), answer)
         source.check_unchanged(store)
-    left_out, told = answer.told()
-    numbers = {"engine": engine.name, **told}
-    return Making(kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing)
+    left_out, message = answer.counts()
+    numbers = {"engine": engine.name, **message}
+    return BuildResult(
+        kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing
+    )

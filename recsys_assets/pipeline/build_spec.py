@@ -8,7 +8,7 @@ from recsys_assets.kinds.registry import Kind
 from recsys_assets.settings.target import TargetSettings
 
 
-class Order(NamedTuple):
+class BuildSpec(NamedTuple):
     """What is to be made, for whom, of which days."""
 
     row: TargetSettings
@@ -26,7 +26,7 @@ class Named(TypedDict):
     max_bytes: int
 
 
-def named(order: Order) -> Named:
+def named(order: BuildSpec) -> Named:
     """Return what every object of an artifact is encoded with."""
     row, kind, params, window = order
     return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}

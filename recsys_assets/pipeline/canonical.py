@@ -115,7 +115,7 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
         inputs=tuple(Input(name=f.name, digest=f.digest, size=f.size) for f in raw.files if f.name in share.files),
         user_key=raw.user_key,
     )
-    if not _stands(store, row.target, day, record):
+    if not _is_up_to_date(store, row.target, day, record):
         store.put(canonical_key(row.target, day), data)
         store.put(canonical_record_key(row.target, day), encode(record))
     preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
@@ -221,7 +221,7 @@ def _tell_changed(store: ObjectStore, raw: RawRecord) -> None:
         raise ConflictError(f"the raw files of {raw.day} changed and were read anew meanwhile: build the day again")
 
 
-def _stands(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bool:
+def _is_up_to_date(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bool:
     """Tell whether exactly this day is stored already, bytes included."""
     try:
         stored = read_document(store, canonical_record_key(target, day), CanonicalRecord)

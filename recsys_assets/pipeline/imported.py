@@ -167,8 +167,8 @@ def _facts(content: Content, rules: ImportSettings) -> dict[str, Scalar]:
 
 
 def _content(facts: Mapping[str, Scalar]) -> Content:
-    told = msgspec.convert(facts, _Told)
-    return Content(msgspec.json.decode(told.fields, type=dict[str, str]), told.rows)
+    message = msgspec.convert(facts, _Told)
+    return Content(msgspec.json.decode(message.fields, type=dict[str, str]), message.rows)
 
 
 class _Told(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ def tell_import(
     What is live is not touched: pointing at it is the ship's entry. Raises what the store raises.
     """
     current = read_current(store, target)
-    told = recover(store, target, current, by=by, now=now)
+    head = recover(store, target, current, by=by, now=now)
     details: dict[str, Scalar] = {"day": day.isoformat(), "kind": ref.kind, "version": ref.version, "bytes": ref.size}
     entry = journal.entry_of(
         action=IMPORT,
@@ -37,10 +37,10 @@ def tell_import(
         by=by,
         now=now,
         live=current,
-        told=f"{ref.kind} of {day}: {ref.version[:12]}, {ref.size:,} bytes, {_tested(report)}",
+        message=f"{ref.kind} of {day}: {ref.version[:12]}, {ref.size:,} bytes, {_tested(report)}",
         details=details,
     )
-    return journal.append(store, target, entry, after=told.last)
+    return journal.append(store, target, entry, after=head.last)
 
 
 def _tested(report: GateReport | None) -> str:

@@ -6,7 +6,7 @@ from datetime import date
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import OVERRIDDEN, GateReport
-from recsys_assets.pipeline.backtest_arms import staged_side
+from recsys_assets.pipeline.backtest_arms import staged_arm
 from recsys_assets.release.candidate import CANONICAL, Requirement
 from recsys_assets.release.documents import Release
 from recsys_assets.release.releases import find_release
@@ -45,7 +45,7 @@ def as_recorded(
     Same artifacts, same release, same word: who builds the day again, or writes its signals, need not be asked again.
     """
     try:
-        side = staged_side(store, row.target, day, kinds=settings.artifacts.kinds)
+        side = staged_arm(store, row.target, day, kinds=settings.artifacts.kinds)
         release = None if side is None else find_release(store, row.target, side.release)
     except CorruptObjectError:
         return dict(required)  # named where the day is proven

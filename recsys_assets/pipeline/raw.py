@@ -182,12 +182,12 @@ def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput
     if [file.name for file in files] != [file.name for file in record.files]:
         return False
     parts = (part for target in record.targets for part in target.parts)
-    if any(not _stands(store, part) for part in parts):
+    if any(not _is_up_to_date(store, part) for part in parts):
         return False
     return all(now.digest() == before.digest for now, before in zip(files, record.files, strict=True))
 
 
-def _stands(store: ObjectStore, part: Input) -> bool:
+def _is_up_to_date(store: ObjectStore, part: Input) -> bool:
     """Tell whether a part is there in its size, and of the form that is read now."""
     found = store.stat(part.name)
     return found is not None and found.size == part.size and part.name.endswith(SUFFIX)

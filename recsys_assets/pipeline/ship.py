@@ -41,7 +41,7 @@ class ShippedDay:
         release = self.outcome.release
         return {
             "outcome": self.outcome.how.value,
-            "told": self.outcome.told,
+            "told": self.outcome.message,
             "release": release.id,
             "live": self.outcome.live,
             "journal": self.outcome.entry.sequence if self.outcome.entry else None,

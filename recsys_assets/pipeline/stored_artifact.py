@@ -17,7 +17,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, 
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, form_of
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors
-from recsys_assets.pipeline.build_spec import Order
+from recsys_assets.pipeline.build_spec import BuildSpec
 from recsys_assets.release.blob import fetch_blob, prove_blob, read_blob
 from recsys_assets.release.documents import Input, Shards, StagedArtifact
 from recsys_assets.release.fault_points import reach
@@ -42,7 +42,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class BuildResult:
     """One artifact as it was made and kept: its first rows, what is told of it, and what it was made from."""
 
     kept: Kept
@@ -56,7 +56,7 @@ class Making:
 
 
 def keep_artifact(
-    store: ObjectStore, order: Order, encode_whole: Callable[[], Blob], pieces: Iterable[Rows] | None
+    store: ObjectStore, order: BuildSpec, encode_whole: Callable[[], Blob], pieces: Iterable[Rows] | None
 ) -> Kept:
     """Write an artifact's objects in the form that its parameters ask for, and return what names them.
 
@@ -96,7 +96,7 @@ def _one(store: ObjectStore, target: Target, blob: Blob) -> Kept:
     return Kept(blob.ref, keep_blob(store, target, blob))
 
 
-def _sharded(store: ObjectStore, order: Order, pieces: Iterable[Rows], count: int, whole: Blob | None) -> Kept:
+def _sharded(store: ObjectStore, order: BuildSpec, pieces: Iterable[Rows], count: int, whole: Blob | None) -> Kept:
     """Write the shards, each as soon as it is encoded, the single object, and the index, which names them all."""
     row, kind, params, window = order
     shape, target = kind.row_shape, row.target

@@ -59,13 +59,13 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
 
 
 def _error_for(what: str, error: Any) -> RecsysAssetsError:
-    told = _first_line(error)
+    message = _first_line(error)
     state: str = error.sqlstate or ""
     if state.startswith(_WRONG):
-        return ConfigurationError(f"{what}: {told}: check names and rights")
+        return ConfigurationError(f"{what}: {message}: check names and rights")
     if state.startswith(_BAD_DATA):
-        return InputError(f"{what}: {told}: mend the data and run the day again")
-    return StoreUnavailableError(f"{what}: {told}: nothing is known to have changed; try again")
+        return InputError(f"{what}: {message}: mend the data and run the day again")
+    return StoreUnavailableError(f"{what}: {message}: nothing is known to have changed; try again")
 
 
 def _is_refused(error: Exception) -> bool:

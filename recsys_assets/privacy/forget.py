@@ -40,7 +40,7 @@ class Forgot:
     """What became of it: which canonical days changed, how much went, and which releases still hold the user."""
 
     target: str
-    told: str
+    message: str
     days: tuple[str, ...]
     events: int  # of canonical days
     raw_events: int  # of the parts that days are made of, duplicates included
@@ -101,13 +101,13 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
     }
     raw = [erase_from_raw(store, target, day, names, dry_run=dry_run) for day in raw_days(store) if day <= today]
     days = [day for day, gone in canonical.items() if gone]
-    told = "dry run: nothing was changed" if dry_run else _build_anew(task, days)
+    message = "dry run: nothing was changed" if dry_run else _build_anew(task, days)
     live = read_current(store, target)
     releases = _releases(task, live)
     holding, other = _holding(task, releases), _under_other_key(task, releases)
     forgot = Forgot(
         target=str(target),
-        told=told,
+        message=message,
         days=tuple(map(str, days)),
         events=sum(canonical.values()),
         raw_events=sum(events for events, _ in raw),
@@ -141,7 +141,7 @@ def _build_anew(task: Forgetting, days: Sequence[date]) -> str:
         shipped = ship_day(store, settings, row, last, by=task.by, now=task.now)
     except (InputError, RefusedError) as error:
         return f"what is live, of {last}, could not be built anew: {error}"
-    return f"{last} was built anew: {shipped.outcome.told}"
+    return f"{last} was built anew: {shipped.outcome.message}"
 
 
 def _days_behind(task: Forgetting, last: date) -> set[date]:
@@ -221,7 +221,7 @@ def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntr
         by=task.by,
         now=task.now(),
         live=live,
-        told=forgot.told,
+        message=forgot.message,
         details={
             "days": len(forgot.days),
             "events": forgot.events,

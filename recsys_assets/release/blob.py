@@ -121,9 +121,9 @@ def _proven(data: bytes, hashes: _Hashes, *, name: str) -> str:
     tail, version = _tail(data), hashes.version
     if tail is None or version is None:
         raise CorruptObjectError(f"{name} does not end as an artifact does: build it again")
-    told = {part.decode() for part in tail.groups()}
-    if told != {version}:
-        raise CorruptObjectError(f"{name} carries version {sorted(told)}, its bytes prove {version}: build it again")
+    message = {part.decode() for part in tail.groups()}
+    if message != {version}:
+        raise CorruptObjectError(f"{name} carries version {sorted(message)}, its bytes prove {version}: build it again")
     return version
 
 

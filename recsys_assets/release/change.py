@@ -22,7 +22,7 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, Actor, Clock, append, changed, entry_of
 from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import Current, make_pointer, read_current, swap_pointer
-from recsys_assets.release.recovery import Told, recover
+from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.trash import rescue
 from recsys_assets.storage.store import ObjectStore
 
@@ -37,7 +37,7 @@ class Move:
 
     versions: Mapping[str, str]
     refs: tuple[ArtifactRef, ...] = ()
-    told: str = ""
+    message: str = ""
     details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
 
@@ -46,11 +46,11 @@ class Stay:
     """The judgement that the pointer stays, and why."""
 
     outcome: str
-    told: str
+    message: str
     details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
 
-Judge = Callable[[Current | None, Told], Move | Stay]
+Judge = Callable[[Current | None, JournalHead], Move | Stay]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Sent:
 
     before: Current | None
     move: Move
-    told: Told
+    head: JournalHead
 
 
 def change_pointer(change: Change, judge: Judge) -> JournalEntry:
@@ -82,30 +82,30 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     stands, and the next command tells it.
     """
     sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
-    told: Told | None = None
+    head: JournalHead | None = None
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for attempt in range(MAX_ATTEMPTS):
         _pause(attempt)
         current = read_current(change.store, change.target)
         if current is not None and current.pointer.updated_at in sent:
             tried = sent[current.pointer.updated_at]
-            return _tell(change, tried.before, current, tried.move, after=tried.told.last)
-        told = _recover(change, current, since=told)
-        judged = judge(current, told)
+            return _tell(change, tried.before, current, tried.move, after=tried.head.last)
+        head = _recover(change, current, since=head)
+        judged = judge(current, head)
         if isinstance(judged, Stay):
-            return _tell_stay(change, current, judged, told)
+            return _tell_stay(change, current, judged, head)
         try:
             _look(change, judged.refs)
-            swapped = _swap(change, current, judged, told, sent)
+            swapped = _swap(change, current, judged, head, sent)
         except (ConflictError, StoreUnavailableError) as error:
             problem = error
             continue
         reach(f"{change.action}.after_swap")
-        return _tell(change, current, swapped, judged, after=told.last)
+        return _tell(change, current, swapped, judged, after=head.last)
     raise problem
 
 
-def _recover(change: Change, current: Current | None, *, since: Told | None) -> Told:
+def _recover(change: Change, current: Current | None, *, since: JournalHead | None) -> JournalHead:
     store, target = change.store, change.target
     return recover(store, target, current, by=change.by, now=change.now(), own_intent=change.intent, since=since)
 
@@ -166,8 +166,8 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
         raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
 
 
-def _swap(change: Change, current: Current | None, move: Move, told: Told, sent: dict[str, _Sent]) -> Current:
-    known = [t for t in (told.newest_at, current.updated_at if current else None) if t is not None]
+def _swap(change: Change, current: Current | None, move: Move, head: JournalHead, sent: dict[str, _Sent]) -> Current:
+    known = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
     pointer = make_pointer(
         change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
     )
@@ -175,7 +175,7 @@ def _swap(change: Change, current: Current | None, move: Move, told: Told, sent:
     try:
         return swap_pointer(change.store, change.target, pointer, expected=current.etag if current else None)
     except OutcomeUnknownError:
-        sent[pointer.updated_at] = _Sent(current, move, told)
+        sent[pointer.updated_at] = _Sent(current, move, head)
         raise
 
 
@@ -188,7 +188,7 @@ def _tell(
         by=change.by,
         now=change.now(),
         live=before,
-        told=move.told,
+        message=move.message,
         details={**move.details, "intent": change.intent} if change.intent else move.details,
     )
     entry = changed(entry, to=now)
@@ -201,14 +201,14 @@ def _tell(
     return entry
 
 
-def _tell_stay(change: Change, current: Current | None, stay: Stay, told: Told) -> JournalEntry:
+def _tell_stay(change: Change, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:
     entry = entry_of(
         action=change.action,
         outcome=stay.outcome,
         by=change.by,
         now=change.now(),
         live=current,
-        told=stay.told,
+        message=stay.message,
         details=stay.details,
     )
-    return append(change.store, change.target, entry, after=told.last)
+    return append(change.store, change.target, entry, after=head.last)

@@ -18,7 +18,7 @@ from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.judgement import ending, stricter
 from recsys_assets.release.layout import hold_key
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import Told, recover
+from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, Stored
 
@@ -30,7 +30,7 @@ LOUD_AFTER = timedelta(days=3)  # an older hold is probably forgotten: status sh
 class HoldOutcome:
     """What a hold, or its release, came to: in words, the hold that stands now, the journal's entry (None: dry run)."""
 
-    told: str
+    message: str
     hold: Hold | None
     entry: JournalEntry | None
 
@@ -57,16 +57,16 @@ def place_hold(
     ensure_proven(store)
     standing = write_hold(store, target, hold)
     reach("hold.before_swap_to_itself")
-    entry = swap_to_itself(Change(store, target, "hold", by, now), told=f"held until {ending(standing)}")
+    entry = swap_to_itself(Change(store, target, "hold", by, now), message=f"held until {ending(standing)}")
     return HoldOutcome(f"{target} is held until {ending(standing)}", standing, entry)
 
 
 def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> HoldOutcome:
     """Lift the hold by hand; without a hold the outcome is `unchanged`."""
     held = _find_hold(store, target)
-    told = f"the hold of {held.at} by {held.actor} is lifted" if held else "there is no hold"
+    message = f"the hold of {held.at} by {held.actor} is lifted" if held else "there is no hold"
     if dry_run:
-        return HoldOutcome(f"dry run: {told}", held, None)
+        return HoldOutcome(f"dry run: {message}", held, None)
     ensure_proven(store)
     if held is not None:
         write_hold(store, target, msgspec.structs.replace(held, lifted=rfc3339(now())))
@@ -74,8 +74,8 @@ def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, d
     current = read_current(store, target)
     last = recover(store, target, current, by=by, now=now()).last
     outcome = journal.DONE if held else journal.UNCHANGED
-    entry = journal.entry_of(action="release_hold", outcome=outcome, by=by, now=now(), live=current, told=told)
-    return HoldOutcome(told, None, journal.append(store, target, entry, after=last))
+    entry = journal.entry_of(action="release_hold", outcome=outcome, by=by, now=now(), live=current, message=message)
+    return HoldOutcome(message, None, journal.append(store, target, entry, after=last))
 
 
 def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
@@ -106,13 +106,13 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
 
 
-def swap_to_itself(change: Change, *, told: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
+def swap_to_itself(change: Change, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
     """Give the pointer a new time and nothing else: every change under way loses its condition and judges again."""
 
-    def stay_on(current: Current | None, _: Told) -> Move:
+    def stay_on(current: Current | None, _: JournalHead) -> Move:
         if current is None:
             raise RefusedError(f"{change.target}: the pointer is gone: put it back by `recsys-assets restore-pointer`")
-        return Move(current.versions, told=told, details=details or {})
+        return Move(current.versions, message=message, details=details or {})
 
     return change_pointer(change, stay_on)
 

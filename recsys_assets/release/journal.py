@@ -43,7 +43,7 @@ def entry_of(
     by: Actor,
     now: datetime,
     live: Current | None,
-    told: str = "",
+    message: str = "",
     details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
     """Return an entry, without its number, that changed nothing: `live` is what was live before and after."""
@@ -58,7 +58,7 @@ def entry_of(
         before=live.release_id if live else None,
         after=live.release_id if live else None,
         pointer_at=live.pointer.updated_at if live else None,
-        details={"told": told[:MAX_TOLD], **(details or {})} if told else dict(details or {}),
+        details={"told": message[:MAX_TOLD], **(details or {})} if message else dict(details or {}),
     )
 
 

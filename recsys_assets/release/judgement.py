@@ -31,7 +31,7 @@ class Judgement:
     """A ruling, and the sentence that explains it."""
 
     ruling: Ruling
-    told: str
+    message: str
 
 
 def judge(
@@ -48,7 +48,7 @@ def judge(
             f"day again, or say that it is good by `recsys-assets rollback --to {short}`",
         )
     newest = max(release.data_through, live.data_through) if live else release.data_through
-    if hold is not None and is_standing(hold, data_through=newest, now=now):
+    if hold is not None and is_in_force(hold, data_through=newest, now=now):
         return Judgement(
             Ruling.HELD,
             f"release {short} is recorded and not shipped: held since {hold.at} by {hold.actor} ({hold.reason}), "
@@ -63,7 +63,7 @@ def judge(
     return Judgement(Ruling.SHIP, f"release {short} with data through {release.data_through}")
 
 
-def is_standing(hold: Hold, *, data_through: str, now: datetime) -> bool:
+def is_in_force(hold: Hold, *, data_through: str, now: datetime) -> bool:
     """Tell whether a hold keeps data that ends on this day from shipping."""
     if hold.lifted is not None:
         return False

@@ -46,7 +46,7 @@ def mark(
         by=by,
         now=now(),
         live=current,
-        told=f"release {release_id[:12]}",
+        message=f"release {release_id[:12]}",
         details={"release": release_id},
     )
     return journal.append(store, target, entry, after=last)

@@ -17,7 +17,7 @@ from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.judgement import Judgement, Live, Ruling, judge
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import Told, read_told, recover
+from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
 from recsys_assets.release.releases import find_release, record, release_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.release.trash import rescue_missing
@@ -25,7 +25,11 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
 SHIP = "ship"
-TOLD_BY_PUBLISH = (RefusedError, CorruptObjectError, ConflictError)  # what the journal has when `publish` raises it
+JOURNALED_BY_PUBLISH = (
+    RefusedError,
+    CorruptObjectError,
+    ConflictError,
+)  # what the journal has when `publish` raises it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Outcome:
     how: Ruling
     release: Release
     live: str | None
-    told: str
+    message: str
     entry: JournalEntry | None
 
     @property
@@ -80,7 +84,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     try:
         candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
         return _publish(_Publish(change, candidate, build, allow_older))
-    except TOLD_BY_PUBLISH as error:
+    except JOURNALED_BY_PUBLISH as error:
         _tell_refused(change, day, error)
         raise
 
@@ -100,7 +104,7 @@ def _publish(asked: _Publish) -> Outcome:
         reach("ship.after_proof")
         release = record(store, target, release)
         reach("ship.after_record")
-        entry = change_pointer(change, lambda live, told: _judge(asked, release, live, told))
+        entry = change_pointer(change, lambda live, message: _judge(asked, release, live, message))
     reach("ship.after_all")
     how = (
         Ruling.SHIP if entry.changed else Ruling(entry.outcome)
@@ -108,23 +112,23 @@ def _publish(asked: _Publish) -> Outcome:
     return Outcome(how, release, entry.after, str(entry.details.get("told", "")), entry)
 
 
-def _judge(asked: _Publish, release: Release, current: Current | None, told: Told) -> Move | Stay:
-    judgement = _judgement(asked, release, current, told)
+def _judge(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Move | Stay:
+    judgement = _judgement(asked, release, current, head)
     details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
     if asked.candidate.overridden:
         details[OVERRIDDEN] = "; ".join(asked.candidate.overridden)
     if judgement.ruling is Ruling.BAD:
-        raise RefusedError(f"{asked.change.target}: {judgement.told}")
+        raise RefusedError(f"{asked.change.target}: {judgement.message}")
     if judgement.ruling is not Ruling.SHIP:
-        return Stay(judgement.ruling.value, judgement.told, details)
-    return Move(asked.candidate.versions, asked.candidate.refs, judgement.told, details)
+        return Stay(judgement.ruling.value, judgement.message, details)
+    return Move(asked.candidate.versions, asked.candidate.refs, judgement.message, details)
 
 
-def _judgement(asked: _Publish, release: Release, current: Current | None, told: Told) -> Judgement:
+def _judgement(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Judgement:
     store, target = asked.change.store, asked.change.target
     return judge(
         release,
-        live=_live(asked, current, told),
+        live=_live(asked, current, head),
         hold=read_hold(store, target),
         bad=find_label(store, target, Labelled.BAD, release.id),
         now=asked.change.now(),
@@ -132,11 +136,11 @@ def _judgement(asked: _Publish, release: Release, current: Current | None, told:
     )
 
 
-def _live(asked: _Publish, current: Current | None, told: Told) -> Live | None:
+def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live | None:
     """Return what the fence is held against; where the pointer was deleted by hand, the journal's last release."""
     store, target = asked.change.store, asked.change.target
     if current is None:
-        last = told.change.after if told.change else None
+        last = head.change.after if head.change else None
         release = find_release(store, target, last) if last else None
         return Live(None, release.data_through) if release else None
     release = find_release(store, target, current.release_id)
@@ -156,10 +160,10 @@ def _rehearse(asked: _Publish) -> Outcome:
     current = read_current(store, target)
     live = current.release_id if current else None
     release = release_of(target, asked.candidate, build=asked.build, now=asked.change.now(), parent=live)
-    judgement = _judgement(asked, release, current, read_told(store, target))
+    judgement = _judgement(asked, release, current, read_journal_head(store, target))
     if judgement.ruling is Ruling.BAD:
-        raise RefusedError(f"{target}: {judgement.told}")
-    return Outcome(judgement.ruling, release, live, f"dry run: {judgement.told}", None)
+        raise RefusedError(f"{target}: {judgement.message}")
+    return Outcome(judgement.ruling, release, live, f"dry run: {judgement.message}", None)
 
 
 def _tell_refused(change: Change, day: date, refusal: RecsysAssetsError) -> None:
@@ -167,16 +171,16 @@ def _tell_refused(change: Change, day: date, refusal: RecsysAssetsError) -> None
     store, target = change.store, change.target
     try:
         current = read_current(store, target)
-        told = recover(store, target, current, by=change.by, now=change.now())
+        head = recover(store, target, current, by=change.by, now=change.now())
         entry = journal.entry_of(
             action=SHIP,
             outcome=journal.REFUSED,
             by=change.by,
             now=change.now(),
             live=current,
-            told=str(refusal),
+            message=str(refusal),
             details={"day": day.isoformat(), "error": type(refusal).__name__},
         )
-        journal.append(store, target, entry, after=told.last)
+        journal.append(store, target, entry, after=head.last)
     except RecsysAssetsError as error:
         refusal.add_note(f"nor could this be written to the journal: {error}")

@@ -26,7 +26,7 @@ _OVER = "over"  # in a replay's details: the latest time of a pointer before old
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JournalHead:
     """Where the journal stands: its newest entry, and the newest one that tells a swap."""
 
     last: JournalEntry | None
@@ -44,20 +44,20 @@ class Told:
         return parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
 
 
-def read_told(store: ObjectStore, target: Target, *, since: Told | None = None) -> Told:
+def read_journal_head(store: ObjectStore, target: Target, *, since: JournalHead | None = None) -> JournalHead:
     """Return where the journal stands; only what came after `since` is looked for."""
     last = tail(store, target, since=since.last if since else None)
-    return Told(last, change_at_or_before(store, target, last))
+    return JournalHead(last, change_at_or_before(store, target, last))
 
 
-def is_untold(told: Told, current: Current | None) -> bool:
+def is_untold(head: JournalHead, current: Current | None) -> bool:
     """Tell whether the live pointer came without a journal entry."""
-    return current is not None and told.pointer_at != current.updated_at
+    return current is not None and head.pointer_at != current.updated_at
 
 
-def is_replay(told: Told, current: Current) -> bool:
+def is_replay(head: JournalHead, current: Current) -> bool:
     """Tell whether the pointer is older than the journal's newest: restored from a backup, or written over."""
-    return told.newest_at is not None and current.updated_at < told.newest_at
+    return head.newest_at is not None and current.updated_at < head.newest_at
 
 
 def recover(
@@ -68,37 +68,37 @@ def recover(
     by: Actor,
     now: datetime,
     own_intent: str | None = None,
-    since: Told | None = None,
-) -> Told:
+    since: JournalHead | None = None,
+) -> JournalHead:
     """Return where the journal stands, after telling a swap that nobody told.
 
     The entry carries the cause that the crashed writer announced, if it did (`own_intent`, the announcement of who
     recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
     that the journal knows: somebody put old bytes back.
     """
-    told = read_told(store, target, since=since)
-    if current is None or not is_untold(told, current):
-        return told
+    head = read_journal_head(store, target, since=since)
+    if current is None or not is_untold(head, current):
+        return head
     if read_current(store, target) != current:
-        return told  # it was told, and moved on, while we looked: whoever moved it tells that
-    cause = None if is_replay(told, current) else _announced(store, target, current.release_id, besides=own_intent)
-    entry = changed(_entry(told, current, cause, by=by, now=now), to=current)
-    written = append(store, target, entry, after=told.last)
-    return Told(written, written)
+        return head  # it was told, and moved on, while we looked: whoever moved it tells that
+    cause = None if is_replay(head, current) else _announced(store, target, current.release_id, besides=own_intent)
+    entry = changed(_entry(head, current, cause, by=by, now=now), to=current)
+    written = append(store, target, entry, after=head.last)
+    return JournalHead(written, written)
 
 
-def _entry(told: Told, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
+def _entry(head: JournalHead, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
     details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
     action, actor = "recover", Actor("unknown", "the pointer changed without an entry: its writer died, or is not ours")
-    if is_replay(told, current):
+    if is_replay(head, current):
         action = "replay"
-        newest = rfc3339(told.newest_at or now)
+        newest = rfc3339(head.newest_at or now)
         details[_OVER] = newest
         actor = Actor("unknown", f"the pointer of {current.pointer.updated_at} was put back over one of {newest}")
     elif cause is not None:
         action, actor = cause.action, Actor(cause.actor, cause.reason, cause.run_id)
     entry = entry_of(action=action, outcome=RECOVERED, by=actor, now=now, live=current, details=details)
-    return msgspec.structs.replace(entry, before=told.change.after if told.change else None)
+    return msgspec.structs.replace(entry, before=head.change.after if head.change else None)
 
 
 def _announced(store: ObjectStore, target: Target, release_id: str, *, besides: str | None) -> Intent | None:

@@ -33,7 +33,7 @@ class RolledBack:
     left: str
     live: str
     hold: Hold | None
-    told: str
+    message: str
     entry: JournalEntry | None
 
 
@@ -91,8 +91,8 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     if dry_run:
         asked = _resolve(wish)
         nothing = asked.to.id == left.release_id
-        told = _live_already(asked) if nothing else _told(asked)
-        return RolledBack(left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {told}", None)
+        message = _live_already(asked) if nothing else _message(asked)
+        return RolledBack(left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {message}", None)
     ensure_proven(store)
     last = recover(store, target, left, by=by, now=now()).change
     if to == PREVIOUS and last is not None and _was_interrupted(change, last):
@@ -185,10 +185,10 @@ def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
             f"{asked.change.target}: {asked.left.release_id[:12]} was live when this rollback began, and is no more: "
             "see `recsys-assets status`, then decide again"
         )
-    return Move(versions_of(asked.to), refs_of(asked.to), _told(asked), {"data_through": asked.to.data_through})
+    return Move(versions_of(asked.to), refs_of(asked.to), _message(asked), {"data_through": asked.to.data_through})
 
 
-def _told(asked: _Asked) -> str:
+def _message(asked: _Asked) -> str:
     held = f"held until {ending(asked.hold)}" if asked.hold else "not held"
     moved = f"from release {asked.left.release_id[:12]} back to {asked.to.id[:12]}"
     since = forgotten_since(asked.change.store, asked.change.target, asked.to.recorded_at)
@@ -203,7 +203,7 @@ def _live_already(asked: _Asked) -> str:
 def _tell_refused(change: Change, left: Current, refusal: RecsysAssetsError) -> None:
     try:
         entry = journal.entry_of(
-            action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, told=str(refusal)
+            action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, message=str(refusal)
         )
         journal.append(change.store, change.target, entry, after=journal.tail(change.store, change.target))
     except RecsysAssetsError as error:

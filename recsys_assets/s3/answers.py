@@ -81,7 +81,7 @@ def error_for(key: str, error: Exception) -> RecsysAssetsError:
 
 
 @contextmanager
-def told(key: str) -> Generator[None]:
+def translate_s3_errors(key: str) -> Generator[None]:
     """Turn boto3's errors into the package's."""
     try:
         yield

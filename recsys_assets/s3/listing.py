@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_assets.errors import StoreUnavailableError
-from recsys_assets.s3.answers import told
+from recsys_assets.s3.answers import translate_s3_errors
 
 
 def list_objects(client: Any, *, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
@@ -13,7 +13,7 @@ def list_objects(client: Any, *, bucket: str, prefix: str) -> Iterator[Mapping[s
     Raises `StoreUnavailableError` if a page is missing, `ConfigurationError` for a wrong bucket or missing rights.
     """
     more: dict[str, str] = {}
-    with told(f"s3://{bucket}/{prefix}"):
+    with translate_s3_errors(f"s3://{bucket}/{prefix}"):
         while True:
             page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
             yield from page.get("Contents", ())

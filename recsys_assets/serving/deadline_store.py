@@ -12,7 +12,7 @@ _MOST_HANGING = 4  # calls that were given up and have not ended; no more are be
 Result = TypeVar("Result")
 
 
-class PunctualStore:
+class DeadlineStore:
     """Another store, each call of which ends within `seconds`, by `StoreUnavailableError` if need be.
 
     Time limits of sockets begin anew with every byte, and a folder of another machine has none. So a call runs in a

@@ -74,8 +74,8 @@ class Follower:
         if pointer is None:
             self.view = self.view.confirmed(at=self._now())
             return self._ended(Outcome.UNCHANGED)
-        if not accept_older and (told := self._why_older(pointer)):
-            return self._fail(Problem.OLDER_POINTER, told)
+        if not accept_older and (message := self._why_older(pointer)):
+            return self._fail(Problem.OLDER_POINTER, message)
         self._forget_besides(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
         try:
             snapshot = load_release(

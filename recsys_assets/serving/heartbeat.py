@@ -20,7 +20,7 @@ _LOOK_SECONDS = 1.0  # so soon after a switch it is told
 _LEAST_SECONDS = 10.0  # between two beats that say the same, however often the consumer polls
 
 
-class Heart:
+class HeartbeatWriter:
     """Tells the store what `status` says: when that changes, and every `every_seconds` anyway.
 
     What goes wrong is logged once and tried again; a consumer that may only read goes on without. A forked child beats
@@ -57,7 +57,7 @@ class Heart:
     def beat(self, *, left: bool = False) -> bool:
         """Write what is served now, and tell whether it was written; the package's errors are logged, not raised."""
         with self._lock:
-            beat = self._tried = self._told(left=left)
+            beat = self._tried = self._message(left=left)
             try:
                 self._etag = write_heartbeat(self._store, self._status().target, beat, expected=self._etag)
             except RecsysAssetsError as error:
@@ -86,7 +86,7 @@ class Heart:
             return True
         return (self._now() - self._tried.seen).total_seconds() >= self._every_seconds
 
-    def _told(self, *, left: bool) -> Heartbeat:
+    def _message(self, *, left: bool) -> Heartbeat:
         status = self._status()
         return Heartbeat(
             consumer=self.consumer,

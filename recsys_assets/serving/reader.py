@@ -8,9 +8,9 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Clock
 from recsys_assets.serving.announcing import Listener
-from recsys_assets.serving.deadline_store import PunctualStore
+from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
-from recsys_assets.serving.heartbeat import Heart
+from recsys_assets.serving.heartbeat import HeartbeatWriter
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.past import load_at
@@ -56,7 +56,7 @@ class Reader:
         if poll_seconds <= 0:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
         self._limits = limits or Limits()
-        self._store = store = PunctualStore(store, seconds=self._limits.call_seconds)
+        self._store = store = DeadlineStore(store, seconds=self._limits.call_seconds)
         self._target = Target(tenant, surface)
         self._now = now
         self._stale_after = timedelta(seconds=poll_seconds * _MISSED_POLLS)
@@ -69,7 +69,7 @@ class Reader:
         self._heart = (
             None
             if heartbeat is None
-            else Heart(store, heartbeat, every_seconds=poll_seconds, now=now, status=self.status)
+            else HeartbeatWriter(store, heartbeat, every_seconds=poll_seconds, now=now, status=self.status)
         )
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
 

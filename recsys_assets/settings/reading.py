@@ -29,8 +29,8 @@ def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, te
     Each error comes with the place of what was validated: () for the whole file, ("targets", 1, "gates") for a table.
     """
     lines = line_numbers(text)
-    told = [_tell(place, finding, lines, root) for place, error in errors for finding in error.errors()]
-    return "\n".join([f"{name}: {len(told)} finding(s)", *told])
+    message = [_tell(place, finding, lines, root) for place, error in errors for finding in error.errors()]
+    return "\n".join([f"{name}: {len(message)} finding(s)", *message])
 
 
 def line_numbers(text: str) -> dict[Location, int]:
@@ -75,8 +75,10 @@ def _tell(place: Location, finding: ErrorDetails, lines: dict[Location, int], ro
     head = f"  line {line}: {key}" if line else f"  {key}"
     if finding["type"] == "extra_forbidden":
         return f"{head}: unknown key; allowed here: {', '.join(_allowed_keys(where, root))}"
-    told = finding["msg"].removeprefix("Value error, ")
-    return f"{head}: {told}" if _UNTOLD.intersection(where) else f"{head}: {told} (found {finding['input']!r:.80})"
+    message = finding["msg"].removeprefix("Value error, ")
+    return (
+        f"{head}: {message}" if _UNTOLD.intersection(where) else f"{head}: {message} (found {finding['input']!r:.80})"
+    )
 
 
 def _allowed_keys(where: Location, root: type[BaseModel]) -> list[str]:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
-from recsys_assets.storage.folders import opened_file, opened_folder, read_at_most, told, told_of_reading, walk
+from recsys_assets.storage.folders import (
+    opened_file,
+    opened_folder,
+    read_at_most,
+    told_of_reading,
+    translate_os_errors,
+    walk,
+)
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, is_key
 from recsys_assets.storage.store import Listed, Stored
 
@@ -134,7 +141,11 @@ class FilesystemStore:
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the object, or None."""
         *folder, name = check_key(key).split("/")
-        with told(key), suppress(FileNotFoundError, NotADirectoryError), opened_folder(self._root, folder) as parent:
+        with (
+            translate_os_errors(key),
+            suppress(FileNotFoundError, NotADirectoryError),
+            opened_folder(self._root, folder) as parent,
+        ):
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             return Listed(key, found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
         return None
@@ -144,7 +155,7 @@ class FilesystemStore:
         *folder, name = check_key(key).split("/")
         self._sweep_once()
         with (
-            told(key),
+            translate_os_errors(key),
             written(self._root, data) as new,
             opened_folder(self._root, folder, make=True) as parent,
         ):
@@ -158,7 +169,7 @@ class FilesystemStore:
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object read as `expected`, alone among all processes that swap this key."""
         *folder, name = check_key(key).split("/")
-        with told(key), locked(self._root, key, seconds=self._lock_seconds):
+        with translate_os_errors(key), locked(self._root, key, seconds=self._lock_seconds):
             found = self._found(folder, name)
             if found is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
@@ -169,7 +180,7 @@ class FilesystemStore:
     def put(self, key: str, data: bytes) -> str:
         """Write the object whatever was there; readers see the old bytes or the new."""
         *folder, name = check_key(key).split("/")
-        with told(key):
+        with translate_os_errors(key):
             found = self._found(folder, name)
             return self._replace(key, data, after_ns=found.st_mtime_ns if found else 0)
 
@@ -177,7 +188,7 @@ class FilesystemStore:
         """Yield the objects below `prefix`, by key."""
         folder = check_prefix(prefix).split("/")[:-1]
         found: list[Listed] = []
-        with told(prefix), suppress(FileNotFoundError), opened_folder(self._root, folder) as parent:
+        with translate_os_errors(prefix), suppress(FileNotFoundError), opened_folder(self._root, folder) as parent:
             found = sorted(item for item in walk(parent, prefix) if is_key(item.key))
         yield from found
 
@@ -185,7 +196,7 @@ class FilesystemStore:
         """Remove the file; absent is fine. The folder stays, for another writer may be about to use it."""
         *folder, name = check_key(key).split("/")
         with (
-            told(key),
+            translate_os_errors(key),
             suppress(FileNotFoundError, NotADirectoryError),
             opened_folder(self._root, folder) as parent,
         ):

@@ -90,7 +90,7 @@ def walk(folder: int, prefix: str) -> Iterator[Listed]:
 @contextmanager
 def told_of_reading(key: str) -> Generator[None]:
     """Turn operating system errors into the package's, where a missing file is a missing object."""
-    with told(key):
+    with translate_os_errors(key):
         try:
             yield
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -98,7 +98,7 @@ def told_of_reading(key: str) -> Generator[None]:
 
 
 @contextmanager
-def told(key: str) -> Generator[None]:
+def translate_os_errors(key: str) -> Generator[None]:
     """Turn operating system errors into the package's: what is forbidden, what cannot be, what may pass."""
     try:
         yield

@@ -20,7 +20,7 @@ from recsys_assets.storage.keys import check_key, check_prefix
 from recsys_assets.storage.store import Listed, Stored
 
 
-class Mishap(StrEnum):
+class FaultMode(StrEnum):
     """How a call goes wrong."""
 
     FAIL = "fail"  # no answer, nothing applied
@@ -36,7 +36,7 @@ class Fault:
     """Which calls go wrong: the `nth` of this verb under this prefix from now on, and `times - 1` after it."""
 
     verb: str
-    how: Mishap
+    how: FaultMode
     nth: int = 1
     times: int = 1
     prefix: str = ""
@@ -157,17 +157,17 @@ class MemoryStore:
         with self._lock:
             how = next((a.fault.how for a in list(self._armed) if a.strikes(verb, key)), None)
             _before(how, verb, key)
-            yield how in {Mishap.CUT, Mishap.IGNORE}
-            if how is Mishap.LOSE_REPLY:
+            yield how in {FaultMode.CUT, FaultMode.IGNORE}
+            if how is FaultMode.LOSE_REPLY:
                 raise _silence(verb, key)
 
 
-def _before(how: Mishap | None, verb: str, key: str) -> None:
-    if how is Mishap.FAIL:
+def _before(how: FaultMode | None, verb: str, key: str) -> None:
+    if how is FaultMode.FAIL:
         raise StoreUnavailableError(f"{key}: {verb} got no answer (as requested): nothing has changed; try again")
-    if how is Mishap.DENY:
+    if how is FaultMode.DENY:
         raise ConfigurationError(f"{key}: {verb} is not permitted (as requested): give this user the right to it")
-    if how is Mishap.LOSE_REQUEST:
+    if how is FaultMode.LOSE_REQUEST:
         raise _silence(verb, key)
 
 

@@ -15,7 +15,7 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for, told
+from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for, translate_s3_errors
 from recsys_assets.s3.listing import list_objects
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
 from recsys_assets.storage.store import Listed, Stored
@@ -48,12 +48,12 @@ class S3Store:
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
-        with told(key):
+        with translate_s3_errors(key):
             return _read(self._client.get_object(**self._at(key)), key=key, max_bytes=max_bytes)
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
         """Return the object unless it still is the one marked `etag`, for one 304."""
-        with told(key):
+        with translate_s3_errors(key):
             try:
                 return _read(self._client.get_object(**self._at(key), IfNoneMatch=etag), key=key, max_bytes=max_bytes)
             except ClientError as error:
@@ -63,7 +63,7 @@ class S3Store:
 
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the object, or None."""
-        with told(key):
+        with translate_s3_errors(key):
             try:
                 head = self._client.head_object(**self._at(key))
             except ClientError as error:
@@ -82,7 +82,7 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> str:
         """Write the object whatever was there."""
-        with told(key):
+        with translate_s3_errors(key):
             return str(self._client.put_object(**self._at(key), Body=data)["ETag"])
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -96,7 +96,7 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         """Remove the object; absent is fine."""
-        with told(key):
+        with translate_s3_errors(key):
             try:
                 self._client.delete_object(**self._at(key))
             except ClientError as error:

@@ -226,17 +226,17 @@ def _count(store: ObjectStore, prefix: str) -> tuple[int, int]:
 
 
 def _tell(change: Change, plan: Collection) -> JournalEntry:
-    told = f"took {len(plan.taken)} artifacts into the trash, emptied {len(plan.emptied)} from it"
+    message = f"took {len(plan.taken)} artifacts into the trash, emptied {len(plan.emptied)} from it"
     return _append(
-        change, told, {"taken": len(plan.taken), "taken_bytes": plan.taken_bytes, "emptied": len(plan.emptied)}
+        change, message, {"taken": len(plan.taken), "taken_bytes": plan.taken_bytes, "emptied": len(plan.emptied)}
     )
 
 
-def _append(change: Change, told: str, details: dict[str, int]) -> JournalEntry:
+def _append(change: Change, message: str, details: dict[str, int]) -> JournalEntry:
     store, target, by = change.store, change.target, change.by
     current = read_current(store, target)
     last = recover(store, target, current, by=by, now=change.now()).last
     entry = journal.entry_of(
-        action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=current, told=told, details=details
+        action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=current, message=message, details=details
     )
     return journal.append(store, target, entry, after=last)

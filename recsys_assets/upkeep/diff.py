@@ -39,7 +39,7 @@ class KindDiff:
     left: tuple[str, ...] = ()
     moved: tuple[tuple[str, int, int], ...] = ()
     counts: Mapping[str, int] | None = None  # exact numbers of entered, left, moved; the tuples show the first ones
-    told: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ def _diff_kind(
 ) -> KindDiff:
     versions = (old.version if old else None, new.version if new else None)
     if old == new:
-        return KindDiff(kind, *versions, told="the same")
+        return KindDiff(kind, *versions, message="the same")
     if any(form_of(version) not in {JSON_FORM, SHARDS_FORM} for version in versions if version is not None):
-        return KindDiff(kind, *versions, told="differs; its bytes are not the kinds' JSON, so no rows are compared")
+        return KindDiff(kind, *versions, message="differs; its bytes are not the kinds' JSON, so no rows are compared")
     largest = max(_size(store, target, ref) for ref in (old, new))
     if largest > MAX_BYTES:
-        return KindDiff(kind, *versions, told=f"differs; not looked into: {largest} bytes are over {MAX_BYTES}")
+        return KindDiff(kind, *versions, message=f"differs; not looked into: {largest} bytes are over {MAX_BYTES}")
     before, after = _rows(store, target, old), _rows(store, target, new)
     entered = [row for row in after if row not in before]
     left = [row for row in before if row not in after]
@@ -99,7 +99,7 @@ def _diff_kind(
         left=tuple(left[:shown]),
         moved=tuple(moved[:shown]),
         counts={"entered": len(entered), "left": len(left), "moved": len(moved)},
-        told=f"{len(entered)} entered, {len(left)} left, {len(moved)} moved",
+        message=f"{len(entered)} entered, {len(left)} left, {len(moved)} moved",
     )
 
 

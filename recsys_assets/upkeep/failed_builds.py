@@ -26,7 +26,7 @@ class Failure:
     day: str
     step: str
     error: str
-    told: str
+    message: str
 
 
 def tell_failed(store: ObjectStore, target: Target, failure: Failure, *, by: Actor, now: datetime) -> JournalEntry:
@@ -35,17 +35,17 @@ def tell_failed(store: ObjectStore, target: Target, failure: Failure, *, by: Act
     A refusal at the swap is told by `publish` itself. Raises what the store raises.
     """
     current = _live(store, target)
-    told = recover(store, target, current, by=by, now=now)
+    head = recover(store, target, current, by=by, now=now)
     entry = journal.entry_of(
         action=BUILD,
         outcome=journal.REFUSED,
         by=by,
         now=now,
         live=current,
-        told=f"{failure.step} of {failure.day}: {failure.told}",
+        message=f"{failure.step} of {failure.day}: {failure.message}",
         details={"day": failure.day, "step": failure.step, "error": failure.error},
     )
-    return journal.append(store, target, entry, after=told.last)
+    return journal.append(store, target, entry, after=head.last)
 
 
 def _live(store: ObjectStore, target: Target) -> Current | None:

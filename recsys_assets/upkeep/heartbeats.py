@@ -136,13 +136,13 @@ class Convergence:
     faults: tuple[str, ...]
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """How many serve it, and what the others serve."""
         live = len(self.serving) + len(self.behind)
         if not live:
             return "no consumer tells what it serves"
-        told = f"{len(self.serving)} of {live} live consumers serve it"
-        return f"{told}; behind: {', '.join(map(_straggler, self.behind))}" if self.behind else told
+        message = f"{len(self.serving)} of {live} live consumers serve it"
+        return f"{message}; behind: {', '.join(map(_straggler, self.behind))}" if self.behind else message
 
 
 def convergence(store: ObjectStore, target: Target, release: str | None, *, now: datetime) -> Convergence:

@@ -9,7 +9,7 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import LOST, Actor, Clock
 from recsys_assets.release.layout import journal_key, journal_prefix
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.recovery import is_untold, read_told, recover
+from recsys_assets.release.recovery import is_untold, read_journal_head, recover
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -29,15 +29,15 @@ def repair_journal(store: ObjectStore, target: Target, *, by: Actor, now: Clock,
     """
     lost = _lost(store, target)
     if dry_run:
-        return Repaired(tuple(lost), is_untold(read_told(store, target), read_current(store, target)))
+        return Repaired(tuple(lost), is_untold(read_journal_head(store, target), read_current(store, target)))
     ensure_proven(store)
     for sequence, unreadable in lost.items():
-        key, entry = journal_key(target, sequence), _stand_in(sequence, by, now)
+        key, entry = journal_key(target, sequence), _holdout(sequence, by, now)
         if unreadable:
             store.put(key, encode(entry))
         else:
             create_document(store, key, entry)
-    before = read_told(store, target)
+    before = read_journal_head(store, target)
     after = recover(store, target, read_current(store, target), by=by, now=now())
     return Repaired(tuple(lost), after != before)
 
@@ -55,7 +55,7 @@ def _lost(store: ObjectStore, target: Target) -> dict[int, bool]:
     return dict(sorted(lost.items()))
 
 
-def _stand_in(sequence: int, by: Actor, now: Clock) -> JournalEntry:
+def _holdout(sequence: int, by: Actor, now: Clock) -> JournalEntry:
     return JournalEntry(
         sequence=sequence,
         at=rfc3339(now()),

@@ -30,7 +30,7 @@ def whole(report: GateReport) -> Section:
     names = dict.fromkeys(name for name, _, _ in found)
     return Section(
         report.subject.capitalize(),
-        told=tuple(f"{finding.gate} {finding.verdict.value}: {finding.message}" for finding in report.findings),
+        message=tuple(f"{finding.gate} {finding.verdict.value}: {finding.message}" for finding in report.findings),
         columns=("number", "all", *kinds) if found else (),
         rows=tuple((name, *(values.get((name, kind)) for kind in ("", *kinds))) for name in names),
     )
@@ -92,7 +92,7 @@ def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], 
     names = dict.fromkeys(gate for gate, _ in found)
     return Section(
         title,
-        told=tuple(
+        message=tuple(
             f"{kind}: {finding.gate} {finding.verdict.value}: {finding.message}"
             for (_, kind), finding in found.items()
             if finding.verdict is not Verdict.PASSED
@@ -124,8 +124,8 @@ def _window(member: Member) -> str:
 
 
 def _summary(report: GateReport) -> str:
-    told = [f"{finding.gate} {finding.verdict.value}" for finding in report.findings if not _passed(finding)]
-    return ", ".join(told) or f"{len(report.findings)} passed"
+    message = [f"{finding.gate} {finding.verdict.value}" for finding in report.findings if not _passed(finding)]
+    return ", ".join(message) or f"{len(report.findings)} passed"
 
 
 def _passed(finding: Finding) -> bool:
@@ -162,7 +162,7 @@ def tell_change(found: KindDiff) -> str:
     if found.after is None:
         return f"{found.kind} is gone; it had {_number(found.rows_before, _words(found))}."
     if found.counts is None:
-        return f"{found.kind}: {found.told}."
+        return f"{found.kind}: {found.message}."
     if not any(found.counts.values()):
         return f"{found.kind}: the same rows as before, in other bytes."
     sizes = f"from {found.rows_before or 0:,} to {found.rows_after or 0:,} rows"
@@ -191,12 +191,12 @@ def _counts(found: KindDiff, counts: Mapping[str, int]) -> str:
 
 def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
     """Name the first that entered and left; they come in the artifact's order, so of a ranking the strongest."""
-    told = ""
+    message = ""
     if found.entered:
-        told += f" New: {_some(found.entered, counts['entered'])}."
+        message += f" New: {_some(found.entered, counts['entered'])}."
     if found.left:
-        told += f" Gone: {_some(found.left, counts['left'])}."
-    return told
+        message += f" Gone: {_some(found.left, counts['left'])}."
+    return message
 
 
 def _movers(found: KindDiff) -> str:
@@ -206,11 +206,11 @@ def _movers(found: KindDiff) -> str:
     by_rise = sorted(found.moved, key=lambda one: (one[2] - one[1], one[0]))
     risen = [one for one in by_rise if one[2] < one[1]][:NAMED]
     fallen = [one for one in reversed(by_rise) if one[2] > one[1]][:NAMED]
-    told = ""
+    message = ""
     for what, rows in (("Risen", risen), ("Fallen", fallen)):
         if rows:
-            told += f" {what} most: {', '.join(f'{row} ({before} to {after})' for row, before, after in rows)}."
-    return told
+            message += f" {what} most: {', '.join(f'{row} ({before} to {after})' for row, before, after in rows)}."
+    return message
 
 
 def _some(ids: Sequence[str], count: int) -> str:
@@ -243,7 +243,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
             ("configuration", release.build.config[:SHORT]),
         ),
         sections=(
-            Section("What changed", told=_changes(store, target, release)),
+            Section("What changed", message=_changes(store, target, release)),
             *(whole(report) for report in release.gates),
             drift(release.members),
             gates(release.members),
@@ -275,8 +275,8 @@ def _verdict(release: Release) -> str:
     advised = sum(1 for finding in findings if finding.verdict is Verdict.ADVISED)
     refused = sum(1 for finding in findings if not finding.ok)
     alone = sum(1 for finding in findings if finding.message == NO_BASELINE)
-    told = f"{len(findings) - advised - refused - alone} passed, {advised} advised, {refused} refused"
-    return f"{told}, {alone} without a baseline" if alone else told
+    message = f"{len(findings) - advised - refused - alone} passed, {advised} advised, {refused} refused"
+    return f"{message}, {alone} without a baseline" if alone else message
 
 
 def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ class Section:
     """One part of a report: sentences, and a table below them (without columns: none)."""
 
     title: str
-    told: tuple[str, ...] = ()
+    message: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[Scalar, ...], ...] = ()
 
@@ -35,8 +35,8 @@ def to_markdown(report: Report) -> str:
     parts = [f"# {_text(report.title)}", _list([f"{name}: {shown(value)}" for name, value in report.facts])]
     for section in report.sections:
         parts.append(f"## {_text(section.title)}")
-        if section.told:
-            parts.append(_list(section.told))
+        if section.message:
+            parts.append(_list(section.message))
         if section.columns and section.rows:
             parts.append(_table(section.columns, section.rows))
     return "\n\n".join(parts) + "\n"

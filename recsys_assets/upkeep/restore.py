@@ -12,7 +12,7 @@ from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.pointer import Current, parse_pointer
-from recsys_assets.release.recovery import Told
+from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.storage.proof import ensure_proven
@@ -26,7 +26,7 @@ class Restored:
     """What became of it: the release that is live now, in words, and the journal's entry (None: dry run)."""
 
     live: str
-    told: str
+    message: str
     entry: JournalEntry | None
 
 
@@ -37,21 +37,21 @@ def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock
     """
     release = _last_release(store, target)
     prove_members(store, target, release.members)
-    told = f"the pointer is put back to release {release.id[:12]}, data through {release.data_through}"
+    message = f"the pointer is put back to release {release.id[:12]}, data through {release.data_through}"
     if dry_run:
-        return Restored(release.id, f"dry run: {told}", None)
+        return Restored(release.id, f"dry run: {message}", None)
     ensure_proven(store)
     change = Change(store, target, RESTORE, by, now)
     _clear_damage(store, target)
 
-    def judge(current: Current | None, _: Told) -> Move | Stay:
+    def judge(current: Current | None, _: JournalHead) -> Move | Stay:
         if current is not None and current.release_id == release.id:
             return Stay(journal.UNCHANGED, f"release {release.id[:12]} is live already")
-        return Move(versions_of(release), refs_of(release), told, {"data_through": release.data_through})
+        return Move(versions_of(release), refs_of(release), message, {"data_through": release.data_through})
 
     with announced(change, release_id=release.id, refs=refs_of(release)) as announcement:
         entry = change_pointer(announcement, judge)
-    return Restored(release.id, str(entry.details.get("told", told)), entry)
+    return Restored(release.id, str(entry.details.get("told", message)), entry)
 
 
 def _last_release(store: ObjectStore, target: Target) -> Release:

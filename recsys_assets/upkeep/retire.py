@@ -20,7 +20,7 @@ RETIRE = "retire"
 class Retired:
     """What became of it: in words, and the journal's entry (None: dry run)."""
 
-    told: str
+    message: str
     entry: JournalEntry | None
 
 
@@ -34,18 +34,18 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
     current = read_current(store, target)
     if current is None:
         raise RefusedError(f"{target}: nothing is live, so nothing can be retired")
-    told = (
+    message = (
         f"retired: release {current.release_id[:12]} is served no more; `restore-pointer` and `release-hold` undo it, "
         "until `collect --apply` for this target takes its artifacts, a grace from now at the earliest"
     )
     if dry_run:
-        return Retired(f"dry run: {told}", None)
+        return Retired(f"dry run: {message}", None)
     place_hold(store, target, by=by, now=now)
     live = read_current(store, target)
-    entry = journal.entry_of(action=RETIRE, outcome=journal.DONE, by=by, now=now(), live=live, told=told)
+    entry = journal.entry_of(action=RETIRE, outcome=journal.DONE, by=by, now=now(), live=live, message=message)
     entry = journal.append(store, target, entry, after=journal.tail(store, target))
     store.delete(pointer_key(target))
-    return Retired(told, entry)
+    return Retired(message, entry)
 
 
 def retired_at(store: ObjectStore, target: Target) -> datetime | None:

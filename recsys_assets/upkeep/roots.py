@@ -138,8 +138,8 @@ def _last_live(
     seen: set[str] = set()
     end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or nobody can tell
     for entry in _readable(store, target):
-        told = entry.details.get(HORIZON)
-        end = max(end, told) if isinstance(told, int) else end
+        message = entry.details.get(HORIZON)
+        end = max(end, message) if isinstance(message, int) else end
         is_enough = len(seen - bad) >= keep
         if entry.sequence < end or (is_enough and (left_since is None or (left_at or left_since) <= left_since)):
             return

@@ -13,7 +13,7 @@ from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry, StagedArtifact
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import LOST, REFUSED, newest_first, told_of
-from recsys_assets.release.judgement import ending, is_standing
+from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
@@ -137,7 +137,10 @@ def _where_fresh(store: ObjectStore, target: Target, through: date | None, *, no
         return Cause.FRESH, "nothing is due yet"
     found = convergence(store, target, current.release_id, now=now)
     if found.behind and now - current.updated_at > _TIME_TO_SWITCH:
-        return Cause.READERS_BEHIND, f"data through {through} is live since {current.pointer.updated_at}; {found.told}"
+        return (
+            Cause.READERS_BEHIND,
+            f"data through {through} is live since {current.pointer.updated_at}; {found.message}",
+        )
     return Cause.FRESH, f"data through {through} is live"
 
 
@@ -152,9 +155,9 @@ def _causes(
     """Yield what may be the cause, what stands nearest to the pointer first: what lies before it was overcome."""
     through = _live_through(store, target)
     hold = read_hold(store, target)
-    if hold and is_standing(hold, data_through=(through or day).isoformat(), now=wanted.now):
-        told = f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
-        yield Cause.HELD, f"{told}; `recsys-assets release-hold` ends it"
+    if hold and is_in_force(hold, data_through=(through or day).isoformat(), now=wanted.now):
+        message = f"held since {hold.at} by {hold.actor} ({hold.reason}), until {ending(hold)}"
+        yield Cause.HELD, f"{message}; `recsys-assets release-hold` ends it"
     refused = "; ".join(_refusals(store, target, day, kinds))
     if refused:
         yield Cause.GATE_REFUSED, f"{day}: {refused}"

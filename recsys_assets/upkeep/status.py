@@ -12,11 +12,11 @@ from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.hold import is_loud, read_hold
 from recsys_assets.release.journal import LOST, newest_first
-from recsys_assets.release.judgement import ending, is_standing
+from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import Told, is_replay, is_untold, read_told
+from recsys_assets.release.recovery import JournalHead, is_replay, is_untold, read_journal_head
 from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.once import ReadOnce
@@ -69,9 +69,9 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     is_read = not problems
     release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None
     hold = _or_note(problems, lambda: read_hold(store, target))
-    told = _or_note(problems, lambda: read_told(store, target))
+    message = _or_note(problems, lambda: read_journal_head(store, target))
     through = date.fromisoformat(release.data_through) if release else date.min
-    if hold is not None and not is_standing(hold, data_through=through.isoformat(), now=now):
+    if hold is not None and not is_in_force(hold, data_through=through.isoformat(), now=now):
         hold = None
     if current is not None:
         problems += _pointer_problems(store, target, current, release, now)
@@ -79,11 +79,11 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     if consumers is not None:
         problems += consumers.faults
     if (
-        told is not None
+        message is not None
         and is_read
         and (current is not None or not _or_note(problems, lambda: retired_at(store, target)))
     ):
-        problems += _journal_problems(current, told)
+        problems += _journal_problems(current, message)
     if hold is not None and is_loud(hold, now=now):
         problems.append(f"held since {hold.at} by {hold.actor} ({hold.reason}): forgotten? It ends when {ending(hold)}")
     return TargetStatus(
@@ -132,16 +132,16 @@ def _pointer_problems(
         yield f"the pointer was swapped at {current.pointer.updated_at}, which is yet to come: a clock is wrong"
 
 
-def _journal_problems(current: Current | None, told: Told) -> Iterator[str]:
+def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[str]:
     if current is None:
-        if told.change is not None:
+        if head.change is not None:
             yield "the pointer is gone, though the journal knows of one: `recsys-assets restore-pointer` puts it back"
-    elif is_replay(told, current):
+    elif is_replay(head, current):
         yield (
-            f"the pointer is of {current.pointer.updated_at}, older than one of {told.newest_at} in the journal: "
+            f"the pointer is of {current.pointer.updated_at}, older than one of {head.newest_at} in the journal: "
             "old bytes were put back; `recsys-assets restore-pointer` undoes it"
         )
-    elif is_untold(told, current):
+    elif is_untold(head, current):
         yield "the last swap of the pointer is not in the journal yet: the next change, or `reindex`, tells it"
-    if told.last is not None and told.last.action == LOST:
-        yield told.last.reason
+    if head.last is not None and head.last.action == LOST:
+        yield head.last.reason

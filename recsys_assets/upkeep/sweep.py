@@ -79,7 +79,7 @@ def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
     for _ in range(FENCES):
         entry = swap_to_itself(
             change,
-            told=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
+            message=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
             details={HORIZON: horizon(change.store, change.target, keep=retention.keep, left_since=left_since)},
         )
         if entry.sequence and HORIZON in entry.details:
@@ -92,9 +92,9 @@ def _tell_end(change: Change) -> None:
     store, target, by = change.store, change.target, change.by
     last = journal.tail(store, target)
     details = {HORIZON: last.sequence + 1 if last else 0}
-    told = "collects what a retired target left"
+    message = "collects what a retired target left"
     entry = journal.entry_of(
-        action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=None, told=told, details=details
+        action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=None, message=message, details=details
     )
     journal.append(store, target, entry, after=last)
 

@@ -31,15 +31,15 @@ def test_one_target_is_what_the_list_says_of_it(client):
 
 
 def test_freshness_names_the_cause(client):
-    told = get(client, f"{HOME}/freshness")
-    assert (told["fresh"], told["data_through"]) == (False, "2026-01-03")
-    assert told["cause"] == "input_missing"
+    message = get(client, f"{HOME}/freshness")
+    assert (message["fresh"], message["data_through"]) == (False, "2026-01-03")
+    assert message["cause"] == "input_missing"
 
 
 def test_stats_count_what_is_stored(client, releases):
-    told = get(client, f"{HOME}/stats")
-    assert (told["releases"], told["journal_entries"], told["complete"]) == (3, 3, True)
-    sizes = {row["kind"]: (row["objects"], row["bytes"]) for row in told["artifacts"]}
+    message = get(client, f"{HOME}/stats")
+    assert (message["releases"], message["journal_entries"], message["complete"]) == (3, 3, True)
+    sizes = {row["kind"]: (row["objects"], row["bytes"]) for row in message["artifacts"]}
     assert sizes["cooc"] == (3, sum(release.refs["cooc"].size for release in releases))
 
 
@@ -105,12 +105,12 @@ def test_the_journal_comes_newest_first(client, releases):
 def test_metadata_rows_and_lineage_of_an_artifact_are_found_by_its_version(client, releases):
     version = releases[1].refs["cooc"].version
     at = f"/v1/artifacts/{version}"
-    told = get(client, f"{at}/metadata")
-    assert (told["kind"], told["label"], told["rows"]) == ("cooc", "artifact", 1)
-    assert told["bytes"] == releases[1].refs["cooc"].size
+    message = get(client, f"{at}/metadata")
+    assert (message["kind"], message["label"], message["rows"]) == ("cooc", "artifact", 1)
+    assert message["bytes"] == releases[1].refs["cooc"].size
     assert get(client, f"{at}/usedby")["items"][0]["release"] == releases[1].id
     expanded = get(client, f"{at}/expand")
-    assert (expanded["artifact"], expanded["release"]) == (told, releases[1].id)
+    assert (expanded["artifact"], expanded["release"]) == (message, releases[1].id)
     assert expanded["evidence"]["version"] == version
     assert set(levels(get(client, f"{at}/tree", depth=4))) == {(2, "artifact"), (3, "canonical day"), (4, "raw file")}
     assert get(client, f"{at}/rows")["rows"] == [{"item_id": "item", "items": [{"item_id": "item 1", "count": 3}]}]
@@ -151,14 +151,14 @@ def test_a_hold_is_shown(client, shop, store):
 
 def test_the_report_tells_what_a_release_changed_and_names_no_place(client, releases):
     answer = client.get(f"{HOME}/releases/live/report")
-    told = {section["title"]: section["told"] for section in answer.json()["sections"]}
-    assert "1 item entered the top list, 1 item left it" in " ".join(told["What changed"])
+    message = {section["title"]: section["message"] for section in answer.json()["sections"]}
+    assert "1 item entered the top list, 1 item left it" in " ".join(message["What changed"])
     assert dict(answer.json()["facts"])["live before it"] == releases[1].id[:12]
     assert not re.search(r"canonical/|file://|memory://", answer.text)
 
 
 def test_a_report_of_damaged_records_still_names_no_place(client, store, releases):
     store.delete(release_key(TARGET, releases[1].id))
-    (told,) = client.get(f"{HOME}/releases/live/report").json()["sections"][0]["told"]
-    assert "cannot be compared with any more" in told
-    assert "releases/" not in told
+    (message,) = client.get(f"{HOME}/releases/live/report").json()["sections"][0]["message"]
+    assert "cannot be compared with any more" in message
+    assert "releases/" not in message

@@ -9,8 +9,8 @@ from recsys_assets.api import metrics
 from recsys_assets.api import site as shelf
 from recsys_assets.api.metrics import Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
-from recsys_assets.api.redaction import HIDDEN, base_name, discreet
-from recsys_assets.api.site import Shelf, Site
+from recsys_assets.api.redaction import HIDDEN, base_name, redact
+from recsys_assets.api.site import ArtifactCache, Site
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets_tests.api.conftest import settings_in
 
@@ -71,7 +71,7 @@ def artifact(version, size):
 
 
 def test_the_shelf_gives_up_what_was_asked_for_least_lately():
-    kept, loads = Shelf(max_bytes=25), []
+    kept, loads = ArtifactCache(max_bytes=25), []
 
     def take(version, size=10):
         return kept.take(version, lambda: loads.append(version) or artifact(version, size))
@@ -113,7 +113,7 @@ def test_many_scrapes_ask_the_store_once(store, releases, settings, shop):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         pytest.param("s3://bucket/a/b: denied", f"{HIDDEN} denied", id="bucket"),
         pytest.param("[Errno 2] no file: '/srv/data/x.json'", f"[Errno 2] no file: '{HIDDEN}'", id="folder"),
@@ -126,8 +126,8 @@ def test_many_scrapes_ask_the_store_once(store, releases, settings, shop):
         pytest.param("shop/home: held", "shop/home: held", id="target"),
     ],
 )
-def test_texts_lose_the_places_that_they_name(text, told):
-    assert discreet(text) == told
+def test_texts_lose_the_places_that_they_name(text, message):
+    assert redact(text) == message
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_files_are_called_without_their_folder(name, last):
 
 
 def test_the_description_names_every_route_with_get_alone(client):
-    told = client.get("/openapi.json").json()
-    assert told == json.loads(msgspec.json.encode(describe()))
-    assert {method for path in told["paths"].values() for method in path} == {"get"}
-    assert len(told["paths"]) == 21
-    ids = [path["get"]["operationId"] for path in told["paths"].values()]
+    message = client.get("/openapi.json").json()
+    assert message == json.loads(msgspec.json.encode(describe()))
+    assert {method for path in message["paths"].values() for method in path} == {"get"}
+    assert len(message["paths"]) == 21
+    ids = [path["get"]["operationId"] for path in message["paths"].values()]
     assert len(set(ids)) == len(ids)

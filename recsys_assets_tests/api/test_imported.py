@@ -56,8 +56,8 @@ def test_an_imported_artifact_is_answered_as_what_it_is(imported, kind, data, me
     assert found.headers["content-type"] == media
     assert found.headers["etag"] == f'"{version}"'
     assert f'filename="{version}"' in found.headers["content-disposition"]
-    told = client.get(f"/v1/artifacts/{version}/metadata").json()
-    assert (told["kind"], told["media_type"], told["rows"]) == (kind, media, None)
+    message = client.get(f"/v1/artifacts/{version}/metadata").json()
+    assert (message["kind"], message["media_type"], message["rows"]) == (kind, media, None)
     assert client.get(f"/v1/artifacts/{version}/rows").status_code == 422
 
 

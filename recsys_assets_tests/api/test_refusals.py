@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_assets.api.site import Turnstile
+from recsys_assets.api.site import ConcurrencyLimit
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.release.layout import pointer_key, release_key
 from recsys_assets_tests.serving.releases import TARGET
@@ -221,7 +221,7 @@ def test_a_bug_is_500_without_a_word_about_the_code(open_client):
 
 
 def test_heavy_work_waits_for_a_free_place_and_is_then_told_to_come_back(store, releases, open_client):
-    gate = Turnstile(patience_seconds=0.01)
+    gate = ConcurrencyLimit(patience_seconds=0.01)
     version = releases[0].refs["cooc"].version
     client = open_client(store, heavy=gate)
     with gate.pass_through(), gate.pass_through():

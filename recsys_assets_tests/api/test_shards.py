@@ -37,9 +37,9 @@ def test_a_row_is_found_by_id_and_rows_are_paged(client, index):
 
 
 def test_the_index_is_told_and_handed_out_and_a_release_tells_all_bytes(client, index, release):
-    told = client.get(f"{index}/metadata").json()
-    assert (told["kind"], told["rows"], told["media_type"]) == ("implicit.shards", 30, "application/json")
-    assert told["window_start"] == "2026-01-10T00:00:00Z"
+    message = client.get(f"{index}/metadata").json()
+    assert (message["kind"], message["rows"], message["media_type"]) == ("implicit.shards", 30, "application/json")
+    assert message["window_start"] == "2026-01-10T00:00:00Z"
     listed = client.get(f"{index}/content").json()
     assert [shard["version"] for shard in listed["shards"]] == [ref.version for ref in release.members[0].shards]
     (shown,) = client.get("/v1/targets/shop/home/releases/live").json()["artifacts"]

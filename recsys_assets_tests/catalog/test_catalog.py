@@ -223,8 +223,10 @@ def test_lines_that_are_read_as_a_whole_are_the_rows_of_the_strict_reader(rows):
     if whole is not None:
         strict = [read_object(line) for line in text.split(b"\n")]
         assert not any(find_repeated(pairs, frozenset(FIELDS)) for pairs in strict)
-        told = [make_row(dict(pairs)) for pairs in strict]
-        assert whole.rows() == [(row.item_id, list(row.tags), row.namespace, row.price, row.created_at) for row in told]
+        message = [make_row(dict(pairs)) for pairs in strict]
+        assert whole.rows() == [
+            (row.item_id, list(row.tags), row.namespace, row.price, row.created_at) for row in message
+        ]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def call(shop, start, end, *options):
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "told"),
+    ("start", "end", "message"),
     [
         pytest.param(after(3), after(2), "is before --start", id="backwards"),
         pytest.param(FIRST - timedelta(days=1), after(2), "before partitions.start", id="before the first day"),
@@ -38,9 +38,9 @@ def call(shop, start, end, *options):
         pytest.param(FIRST, after(5), "are 6 days, limits.max_days allows 5", id="more than max_days"),
     ],
 )
-def test_a_backfill_is_checked_before_its_first_day(shop, start, end, told):
+def test_a_backfill_is_checked_before_its_first_day(shop, start, end, message):
     shop.configure(QUICK + "[limits]\nmax_days = 5\n")
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         choose_days(shop.settings, start=start, end=end, today=TODAY)
     assert choose_days(shop.settings, start=FIRST, end=after(4), today=TODAY) == [after(n) for n in range(5)]
 
@@ -85,10 +85,10 @@ def test_f47_of_twenty_targets_three_are_poisoned_and_seventeen_ship(shop):
     summary = result.output.partition("failure(s):")[2]
     assert {target for target in targets if f"{target}/canonical" in summary} == poisoned
     assert "0 of 1 day(s) done, 3 failure(s)" in result.output
-    told = [line.split()[1].rpartition("/")[0] for line in result.output.splitlines() if "/home/" in line]
-    finished = [Target(*name.split("/")) for name in dict.fromkeys(told)]
+    message = [line.split()[1].rpartition("/")[0] for line in result.output.splitlines() if "/home/" in line]
+    finished = [Target(*name.split("/")) for name in dict.fromkeys(message)]
     assert finished == targets, "each target ships before the next one is begun"
-    assert told[: told.index("t01/home")] == ["t00/home"] * told.index("t01/home")
+    assert message[: message.index("t01/home")] == ["t00/home"] * message.index("t01/home")
 
 
 @pytest.mark.slow

@@ -36,10 +36,12 @@ def call(folder, *arguments):
 
 @pytest.mark.slow
 def test_a_day_that_is_worse_ends_with_1_and_is_told_and_drawn(folder):
-    told = call(folder, "--start", str(FIRST), "--end", str(THIRD + timedelta(days=1)), "--plot", str(folder / "b.svg"))
-    assert told.return_value == 1, told.output
-    assert "worse" in told.output
-    assert f"{THIRD + timedelta(days=1)}: nothing compared" in told.output
+    message = call(
+        folder, "--start", str(FIRST), "--end", str(THIRD + timedelta(days=1)), "--plot", str(folder / "b.svg")
+    )
+    assert message.return_value == 1, message.output
+    assert "worse" in message.output
+    assert f"{THIRD + timedelta(days=1)}: nothing compared" in message.output
     drawn = ET.parse(folder / "b.svg").getroot()  # noqa: S314 - our own picture
     assert len(drawn.findall("{*}circle")) == 10  # two days, five recommenders: the first day is live itself
 

@@ -50,9 +50,9 @@ def test_f38_f47_a_target_that_refuses_keeps_no_other_from_being_collected(store
 def test_people_are_told_of_the_refusal_beside_what_was_done(store, capsys):
     assert store is not None
     assert call() == 1
-    told = capsys.readouterr()
-    assert "refused: a/lost: nothing live found" in told.err
-    assert "would go to trash" in told.out
+    message = capsys.readouterr()
+    assert "refused: a/lost: nothing live found" in message.err
+    assert "would go to trash" in message.out
 
 
 def test_a_target_alone_ends_with_0_when_it_was_collected(store):

@@ -58,9 +58,9 @@ def test_rollback_hold_status_log_verify_and_collect_work_without_dagster_and_po
     left = shop.live().release_id
     assert call(shop, "rollback", *TARGET, *WHY, "--to", "previous", code=BLOCKED).returncode == 0
     assert shop.live().release_id != left
-    told = call(shop, "log", *TARGET, code=BLOCKED)
-    assert "ada" in told.stdout
-    assert "roll_back" in told.stdout
+    message = call(shop, "log", *TARGET, code=BLOCKED)
+    assert "ada" in message.stdout
+    assert "roll_back" in message.stdout
     for command in (("status",), ("verify",), ("collect",), ("at", "2026-11-21T00:00:00Z"), ("probe",)):
         done = call(shop, *command, code=BLOCKED)
         assert done.returncode == 0, done.stderr
@@ -70,8 +70,8 @@ def test_rollback_hold_status_log_verify_and_collect_work_without_dagster_and_po
 
 @pytest.mark.slow
 def test_status_says_why_a_target_is_stale(shop):
-    told = call(shop, "status").stdout
-    assert "input_missing" in " ".join(told.split())
+    message = call(shop, "status").stdout
+    assert "input_missing" in " ".join(message.split())
     (home, _) = json.loads(call(shop, "status", "--json").stdout)
     assert (home["freshness"]["fresh"], home["freshness"]["cause"]) == (False, "input_missing")
     assert home["freshness"]["data_through"] == "2026-01-02"
@@ -120,13 +120,13 @@ def test_ship_forces_an_older_day_past_the_fence_only_when_told(shop):
 
     assert forced["how"] == "done"
     assert shop.live().release_id == forced["release"]["id"] != newest.release_id
-    told = json.loads(call(shop, "log", *TARGET, "--json").stdout)[0]["entries"][0]
-    assert (told["action"], told["actor"], told["reason"]) == ("ship", "ada", "ranking looks wrong")
+    message = json.loads(call(shop, "log", *TARGET, "--json").stdout)[0]["entries"][0]
+    assert (message["action"], message["actor"], message["reason"]) == ("ship", "ada", "ranking looks wrong")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "code", "told"),
+    ("command", "code", "message"),
     [
         pytest.param(("rollback", *TARGET, *WHY, "--to", "deadbeef"), 1, "deadbeef", id="no such release"),
         pytest.param(("rollback", *TARGET, "--to", "previous"), 2, "--reason", id="no reason"),
@@ -140,11 +140,11 @@ def test_ship_forces_an_older_day_past_the_fence_only_when_told(shop):
         pytest.param(("run", "--start", "2199-01-01"), 2, "not ended", id="a day to come"),
     ],
 )
-def test_a_wrong_call_ends_with_its_code_and_says_what_is_wrong(shop, command, code, told):
+def test_a_wrong_call_ends_with_its_code_and_says_what_is_wrong(shop, command, code, message):
     before = shop.live()
     done = call(shop, *command)
     assert done.returncode == code, done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
     assert shop.live() == before
 
 
@@ -168,9 +168,9 @@ def test_run_names_the_bad_day_ships_the_others_and_ends_with_1(shop):
     assert "2026-01-04 shop/home/canonical" in done.stderr
     assert "2026-01-05" not in done.stderr
     assert "without gating" not in done.stderr, "a day without a file is no reason to warn of its checks"
-    told = call(shop, "status", "--json")
-    assert told.returncode == 0, told.stderr
-    assert {row["data_through"] for row in json.loads(told.stdout)} == {"2026-01-05"}
+    message = call(shop, "status", "--json")
+    assert message.returncode == 0, message.stderr
+    assert {row["data_through"] for row in json.loads(message.stdout)} == {"2026-01-05"}
 
 
 @pytest.mark.slow
@@ -185,9 +185,9 @@ def test_running_a_day_again_ends_with_0_and_changes_nothing(shop):
 
 def test_a_report_is_markdown_about_the_live_release_or_the_one_that_is_named(shop):
     live = shop.live().release_id
-    told = call(shop, "report", *TARGET, code=BLOCKED)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith(f"# Release {live[:12]} of shop/home\n")
+    message = call(shop, "report", *TARGET, code=BLOCKED)
+    assert message.returncode == 0, message.stderr
+    assert message.stdout.startswith(f"# Release {live[:12]} of shop/home\n")
     first = json.loads(call(shop, "report", *TARGET, "--json").stdout)["facts"]
     parent = dict(first)["live before it"]
     older = call(shop, "report", *TARGET, "--release", parent)
@@ -196,5 +196,5 @@ def test_a_report_is_markdown_about_the_live_release_or_the_one_that_is_named(sh
 
 
 def test_a_report_of_a_release_that_is_not_there_says_so(shop):
-    told = call(shop, "report", *TARGET, "--release", "00000000")
-    assert (told.returncode, "there is no release 00000000" in told.stderr) == (1, True)
+    message = call(shop, "report", *TARGET, "--release", "00000000")
+    assert (message.returncode, "there is no release 00000000" in message.stderr) == (1, True)

@@ -13,7 +13,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets_tests.release.staging import Shop
 from recsys_assets_tests.small_shop import CONFIG, HOME
@@ -63,13 +63,13 @@ def test_status_of_a_named_target_shows_no_other(place, capsys):
 def test_status_of_the_configured_ones_stands_when_pointers_cannot_be_listed(place, capsys, monkeypatch):
     store = MemoryStore()
     Shop(store, HOME).ship(0)
-    store.inject(Fault("list", Mishap.DENY, prefix="registry/"))
+    store.inject(Fault("list", FaultMode.DENY, prefix="registry/"))
     monkeypatch.setattr("recsys_assets.cli.options.open_configured_store", lambda _: store)
     assert place is not store
     assert call("status", "--json") == 0
-    told = capsys.readouterr()
-    assert [row["surface"] for row in json.loads(told.out)] == ["home"]
-    assert "cannot be told" in told.err
+    message = capsys.readouterr()
+    assert [row["surface"] for row in json.loads(message.out)] == ["home"]
+    assert "cannot be told" in message.err
 
 
 def test_it_can_be_looked_at_rolled_back_and_held(place, capsys):
@@ -81,8 +81,8 @@ def test_it_can_be_looked_at_rolled_back_and_held(place, capsys):
     assert call("release-hold", *NAMED, *WHY) == 0
     capsys.readouterr()
     assert call("log", *NAMED, "--json") == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert [entry["action"] for entry in told["entries"]][:2] == ["release_hold", "roll_back"]
+    (message,) = json.loads(capsys.readouterr().out)
+    assert [entry["action"] for entry in message["entries"]][:2] == ["release_hold", "roll_back"]
 
 
 def test_it_is_retired_put_back_retired_and_collected(place, capsys):

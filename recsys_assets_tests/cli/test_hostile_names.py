@@ -83,6 +83,6 @@ def test_odd_names_are_held_rolled_back_and_told_each_for_itself(odd, capsys):
         (row,) = call(capsys, odd, "status", name)
         assert (row["tenant"], row["surface"], row["data_through"]) == (name, name, "2026-03-01")
         (log,) = call(capsys, odd, "log", name)
-        told = [(entry["action"], entry["actor"]) for entry in log["entries"]]
-        assert ("hold", f"ada{n}") in told
-        assert sum(action == "hold" for action, _ in told) == 1
+        message = [(entry["action"], entry["actor"]) for entry in log["entries"]]
+        assert ("hold", f"ada{n}") in message
+        assert sum(action == "hold" for action, _ in message) == 1

@@ -9,7 +9,7 @@ from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.errors import ConfigurationError, UnsafeStoreError
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import KEY, ensure_proven
 from recsys_assets_tests.release.staging import TARGET, Shop
@@ -95,13 +95,13 @@ def test_what_was_mounted_again_goes_on_as_if_nothing_was(mount):
 
 def test_init_begins_a_store_once(mount, capsys):
     unmount(mount)
-    for words, told in (
+    for words, message in (
         (("--dry-run",), {"began": True, "dry_run": True}),
         ((), {"began": True, "dry_run": False}),
         ((), {"began": False, "dry_run": False}),
     ):
         assert call("init", "--json", *words) == 0
-        assert json.loads(capsys.readouterr().out) == {"root": f"file://{mount}", **told}
+        assert json.loads(capsys.readouterr().out) == {"root": f"file://{mount}", **message}
         assert (mount / KEY).exists() is not ("--dry-run" in words)
     assert call("status") == 0
 
@@ -117,7 +117,7 @@ def test_a_store_that_was_copied_to_another_root_is_not_the_one_that_must_exist(
 
 def test_a_store_that_ignores_conditions_is_not_begun(mount, monkeypatch):  # F10
     store = MemoryStore()
-    store.inject(Fault("swap", Mishap.IGNORE, times=100))
+    store.inject(Fault("swap", FaultMode.IGNORE, times=100))
     monkeypatch.setattr("recsys_assets.cli.repair.open_store", lambda _: store)
     assert mount.exists()
     with pytest.raises(UnsafeStoreError):

@@ -66,13 +66,13 @@ def judged(shop, day, subject):
 
 @pytest.mark.slow
 def test_they_are_run_gated_shipped_served_and_forgotten_like_the_others(shop):
-    told = call("run", *TARGET, "--start", str(after(0)), "--end", str(after(1)), code=1)
+    message = call("run", *TARGET, "--start", str(after(0)), "--end", str(after(1)), code=1)
     first = shop.live()
     assert set(first.versions) == set(KINDS)
     assert first.versions["als_factors"].endswith(".safetensors")
 
     # The kind of another package has its own required gate: its only item is another one than live's.
-    assert "trending gates" in told
+    assert "trending gates" in message
     assert "gate drift_overlap refused" in call("log", *TARGET)
     call("ship", *TARGET, "--day", str(after(1)), "--override", "drift_overlap", "--reason", "another item trends")
     live = shop.live()
@@ -114,13 +114,13 @@ def test_they_are_run_gated_shipped_served_and_forgotten_like_the_others(shop):
     assert not judged(shop, after(2), "als_factors")["drift_items"].ok
     assert shop.live().release_id == live.release_id
 
-    told = json.loads(call("forget", "--user", "u1", "--reason", "asked for it", "--actor", "ada", "--json"))
-    (home,) = told["targets"]
+    message = json.loads(call("forget", "--user", "u1", "--reason", "asked for it", "--actor", "ada", "--json"))
+    (home,) = message["targets"]
     assert not home["live_holds"]
     # Found in the ids of the vectors: no other kind of these has users.
     assert set(home["still_in"]) == {first.release_id, live.release_id}
     with Reader(shop.store, "shop", "home") as reader, reader.snapshot() as release:
         assert release.factors().for_user("u1") is None
         assert release.factors().for_user("u3") is not None
-    told = json.loads(call("forget", "--user", "3", "--reason", "nobody", "--json"))
-    assert told["targets"][0]["still_in"] == []  # the bytes of u3 hold it, its ids do not
+    message = json.loads(call("forget", "--user", "3", "--reason", "nobody", "--json"))
+    assert message["targets"][0]["still_in"] == []  # the bytes of u3 hold it, its ids do not

@@ -26,13 +26,13 @@ def test_old_runs_are_removed_only_when_told_and_what_is_live_stays(tmp_path, mo
         live = shop.live()
         capsys.readouterr()
 
-        for arguments, told, left in (
+        for arguments, message, left in (
             ([], "would remove 0", 2),
             (["--older-than-days", "0"], "would remove 2", 2),
             (["--older-than-days", "0", "--apply"], "removed 2", 0),
         ):
             assert prune(*arguments) == 0
-            assert told in capsys.readouterr().out
+            assert message in capsys.readouterr().out
             assert instance.get_runs_count() == left
         assert shop.live() == live
 

@@ -12,7 +12,7 @@ from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.webhook import WEBHOOK
-from recsys_assets.observability.export_metrics import tell_prometheus
+from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.exposition import HELP
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
 
@@ -97,11 +97,11 @@ def test_a_failed_run_is_told_to_the_webhook_with_its_reason(shop, inbox, monkey
     shop.write(FIRST, spoilt(FIRST))
     tell_of(shop, shop.build(FIRST), "run_failure_webhook")
     ((path, body),) = inbox.received
-    told = json.loads(body)
+    message = json.loads(body)
     assert path == "/hook"
-    assert told["event"] == "run_failed"
-    assert told["day"] == str(FIRST)
-    assert "max_bad_share" in told["text"]
+    assert message["event"] == "run_failed"
+    assert message["day"] == str(FIRST)
+    assert "max_bad_share" in message["text"]
 
 
 def test_a_webhook_that_hangs_up_makes_the_tick_red_too(shop, inbox, monkeypatch):
@@ -130,8 +130,8 @@ def test_a_target_that_turns_stale_is_told_once_and_again_when_its_cause_changes
         return chosen.evaluate_tick(context).cursor
 
     cursor = tick(None)
-    told = [json.loads(body) for _, body in inbox.received]
-    assert [(one["event"], one["target"], one["cause"]) for one in told] == [
+    message = [json.loads(body) for _, body in inbox.received]
+    assert [(one["event"], one["target"], one["cause"]) for one in message] == [
         ("target_stale", "shop/home", "input_missing"),
         ("target_stale", "shop/cart", "input_missing"),
     ]
@@ -158,7 +158,7 @@ def test_what_the_webhook_did_not_take_is_told_at_the_next_tick(shop, inbox, mon
     found = chosen.evaluate_tick(context)
     assert "503" in found.skip_message
     assert json.loads(found.cursor)["alerted"] == {}
-    assert len(json.loads(found.cursor)["told"]) == len(found.asset_events) == 2, "what the UI shows needs no webhook"
+    assert len(json.loads(found.cursor)["message"]) == len(found.asset_events) == 2, "what the UI shows needs no webhook"
     inbox.refuses = False
     chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor, resources=store(shop)))
     assert len(inbox.received) == 1 + 2
@@ -229,6 +229,6 @@ def test_the_numbers_are_pushed_by_target_and_a_gateway_that_refuses_fails_no_ru
     ]
     inbox.refuses = True
     rows = shop.settings.targets
-    faults = tell_prometheus(shop.store, shop.settings, rows, day=FIRST, run=None, now=shop.live().updated_at)
+    faults = export_metrics(shop.store, shop.settings, rows, day=FIRST, run=None, now=shop.live().updated_at)
     assert [fault.partition(":")[0] for fault in faults] == ["shop/home", "shop/cart"]
     assert all("503" in fault for fault in faults)

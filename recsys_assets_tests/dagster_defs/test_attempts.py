@@ -12,7 +12,7 @@ from recsys_assets.dagster_defs.partitions import daily_partitions
 from recsys_assets.errors import ConflictError, InputError
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.layout import raw_record_key
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, QUIET, after, day_lines, open_shop
 
 QUICK = '[artifacts]\nkinds = ["popularity"]\n'
@@ -104,21 +104,21 @@ def run_step(shop, fail, *, store=None):
 
 
 @pytest.mark.parametrize(
-    ("cured_by", "told"),
+    ("cured_by", "message"),
     [
         pytest.param(1, [], id="the first retry cures it"),
         pytest.param(None, [("build", "refused", "cooc", "ConflictError")], id="no retry does"),
     ],
 )
-def test_f33_what_a_retry_may_cure_is_told_when_the_last_one_has_failed(shop, monkeypatch, cured_by, told):
+def test_f33_what_a_retry_may_cure_is_told_when_the_last_one_has_failed(shop, monkeypatch, cured_by, message):
     monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0)
 
     def lose(retry):
         if retry != cured_by:
             raise ConflictError("another one won")
 
-    assert run_step(shop, lose).success == (told == [])
-    assert journal(shop) == told
+    assert run_step(shop, lose).success == (message == [])
+    assert journal(shop) == message
 
 
 def test_a_defect_is_told_by_its_class(shop):
@@ -128,7 +128,7 @@ def test_a_defect_is_told_by_its_class(shop):
 
 def test_a_journal_that_cannot_be_written_does_not_hide_the_failure(shop):
     store = MemoryStore()
-    store.inject(Fault("create", Mishap.FAIL, times=99))
+    store.inject(Fault("create", FaultMode.FAIL, times=99))
 
     def refuse(_):
         raise InputError("all lines are bad")

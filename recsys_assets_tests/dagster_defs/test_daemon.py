@@ -165,9 +165,9 @@ def test_a_tick_of_the_schedule_builds_and_ships_the_day_before(dev, shop):
 
 def test_live_data_turns_red_when_the_clock_passes_its_age_and_nothing_runs(dev):
     red = dev.until(lambda: (v := verdict(dev, CART)) and not v["success"] and v, seconds=120, what="cart is stale")
-    told = {entry["label"]: entry.get("text") for entry in red["metadataEntries"]}
-    assert (told["cause"], told["data_through"]) == ("input_missing", str(ago(1)))
-    assert told["wanted_through"] == str(ago(0))
+    message = {entry["label"]: entry.get("text") for entry in red["metadataEntries"]}
+    assert (message["cause"], message["data_through"]) == ("input_missing", str(ago(1)))
+    assert message["wanted_through"] == str(ago(0))
     assert "no raw file" in red["description"]
     dev.until(lambda: verdict(dev, SMALL)["success"], seconds=60, what="what the schedule ships is fresh")
 
@@ -245,6 +245,6 @@ def test_f26_a_late_file_starts_its_day_by_itself_and_again_when_the_process_die
 
 def worker_of(shop, run):
     """The process of a run, as its first event tells it."""
-    told = shop.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ENGINE_EVENT)
-    pids = [re.search(r"pid: (\d+)", entry.message) for entry in told]
+    message = shop.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ENGINE_EVENT)
+    pids = [re.search(r"pid: (\d+)", entry.message) for entry in message]
     return next((int(found[1]) for found in pids if found), None)

@@ -170,21 +170,21 @@ def test_a_candidate_that_fails_its_rehearsal_shows_as_a_check_and_ships_nothing
     assert not result.success
     assert (shop.live(HOME), shop.live(CART)) == (None, None)
     checks = {e.asset_key: e for e in evaluations(result) if e.check_name == "rehearsal"}
-    told = checks[key("shop", "home", "manifest")]
-    assert (told.passed, "max_held_bytes" in told.description) == (False, True)
-    assert told.metadata["asked/cooc"].value > 0
+    message = checks[key("shop", "home", "manifest")]
+    assert (message.passed, "max_held_bytes" in message.description) == (False, True)
+    assert message.metadata["asked/cooc"].value > 0
 
 
 def test_a_candidate_is_rehearsed_before_it_ships_and_its_report_stands_on_the_manifest(shop):
     shop.write(FIRST, day_lines(FIRST))
-    told = [
+    message = [
         (e.event_type_value, e.step_materialization_data.materialization.metadata if e.asset_key else {})
         for e in shop.build(FIRST).all_events
         if e.step_key == "shop__home__manifest"
         and e.event_type_value in {"ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION"}
     ]
-    assert [kind for kind, _ in told] == ["ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION"]
-    report = told[1][1]["report"].value
+    assert [kind for kind, _ in message] == ["ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION"]
+    report = message[1][1]["report"].value
     assert report.startswith(f"# Release {shop.live(HOME).release_id[:12]} of shop/home")
     assert "## Rehearsal" in report
 
@@ -196,23 +196,23 @@ def test_a_candidate_is_scored_beside_live_before_it_ships_and_what_was_found_is
         result = shop.build(after(n))
         assert result.success
     checks = {e.asset_key: e for e in evaluations(result) if e.check_name == "backtest"}
-    told = checks[key("shop", "home", "manifest")]
-    assert told.passed
-    assert told.metadata["gate/backtest_cooc"].value is not None
+    message = checks[key("shop", "home", "manifest")]
+    assert message.passed
+    assert message.metadata["gate/backtest_cooc"].value is not None
     release = read_release(shop.store, HOME, shop.live(HOME).release_id)
     kept = next(report for report in release.gates if report.subject == "backtest")
     assert kept.version == release.id
     assert "held_out" in kept.facts
     assert "## Backtest" in markdown_of(result, "shop__home__manifest")
-    unsure = {line.asset: line.told for line in read_result(result, after(1)) if line.state == "unsure"}
+    unsure = {line.asset: line.message for line in read_result(result, after(1)) if line.state == "unsure"}
     assert "undecided: not sure beside live: nDCG@" in unsure["shop/home/manifest backtest"], (
         "what a required gate could not tell is not silent"
     )
 
 
 def markdown_of(result, step):
-    (told,) = [e for e in result.all_events if e.step_key == step and e.event_type_value == "ASSET_MATERIALIZATION"]
-    return told.step_materialization_data.materialization.metadata["report"].value
+    (message,) = [e for e in result.all_events if e.step_key == step and e.event_type_value == "ASSET_MATERIALIZATION"]
+    return message.step_materialization_data.materialization.metadata["report"].value
 
 
 def evaluations(result):

@@ -104,9 +104,9 @@ def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
         def tell(*, dry_run):
             return tell_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
 
-        told = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
-        assert tell(dry_run=True) == told
-        assert tell(dry_run=False) == told
+        message = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
+        assert tell(dry_run=True) == message
+        assert tell(dry_run=False) == message
         assert tell(dry_run=False) == 0
         found = fresh.fetch_materializations(MANIFEST, limit=9).records
         assert sorted(r.partition_key for r in found) == ["2026-01-01", "2026-01-02"]

@@ -84,10 +84,10 @@ def check_pointer(shop, *, day):
         live = shop.live(target)
         assert read_release(shop.store, target, live.release_id).data_through == str(day)
         assert verify(shop.store, target).ok
-        told = list(changes(shop.store, target))
-        assert told[0].pointer_at == live.pointer.updated_at
-        assert [newer.before for newer in told] == [*(older.after for older in told[1:]), None]
-        assert all(newer.pointer_at > older.pointer_at for newer, older in pairwise(told))
+        message = list(changes(shop.store, target))
+        assert message[0].pointer_at == live.pointer.updated_at
+        assert [newer.before for newer in message] == [*(older.after for older in message[1:]), None]
+        assert all(newer.pointer_at > older.pointer_at for newer, older in pairwise(message))
 
 
 def shipped_days(instance, manifest=MANIFEST):

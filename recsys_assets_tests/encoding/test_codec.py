@@ -102,8 +102,8 @@ def test_what_was_written_reads_back_and_is_written_the_same(shape, data):
 def test_the_envelope_carries_any_name_and_leaves_out_an_absent_segment(tenant, segment):
     rows = rows_of(ROW_KINDS["popularity"].shape, [(None, [("a", 1)])])
     blob = written(rows, kind="popularity", target=Target(tenant, "home", segment))
-    told = json.loads(blob.data)
-    assert (told["tenant"], told.get("segment", None)) == (tenant, segment)
+    message = json.loads(blob.data)
+    assert (message["tenant"], message.get("segment", None)) == (tenant, segment)
     envelope, _ = decode(blob.data, rows.shape)
     assert (envelope.kind, envelope.tenant, envelope.segment) == ("popularity", tenant, segment)
 
@@ -147,7 +147,7 @@ def sample_blob(name):
 def test_any_changed_byte_before_the_version_is_refused_or_tells_other_rows(name):
     """A decoder that lets two spellings of the same rows through would let a version name two contents."""
     shape, data = sample_blob(name)
-    told = decode(data, shape)
+    message = decode(data, shape)
     for at in range(data.rindex(b',"build":')):
         for byte in b'"\\,x0. {}[]u\x01\xff':
             changed = data[:at] + bytes([byte]) + data[at + 1 :]
@@ -156,7 +156,7 @@ def test_any_changed_byte_before_the_version_is_refused_or_tells_other_rows(name
                     envelope, rows = decode(changed, shape)
                 except CorruptObjectError:
                     continue
-                assert (envelope, rows.frame().rows()) != (told[0], told[1].frame().rows()), changed
+                assert (envelope, rows.frame().rows()) != (message[0], message[1].frame().rows()), changed
 
 
 @pytest.mark.parametrize("name", ROW_KINDS)

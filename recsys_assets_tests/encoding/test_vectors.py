@@ -59,7 +59,7 @@ def test_every_array_lies_where_its_numbers_can_be_read_in_place():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"places": None}, r"no vectors: the file holds \['item_id.ends', 'item_id.text'\]", id="missing"),
         pytest.param({"more": np.zeros(1, np.float32)}, "no vectors: the file holds", id="one too many"),
@@ -70,9 +70,9 @@ def test_every_array_lies_where_its_numbers_can_be_read_in_place():
         pytest.param({"item_id.text": np.frombuffer(b"a\xff\xff\xff", np.uint8)}, "is not UTF-8", id="no text"),
     ],
 )
-def test_arrays_that_are_no_vectors_are_refused_by_name(change, told):
+def test_arrays_that_are_no_vectors_are_refused_by_name(change, message):
     arrays = load(encoded(vectors_of(["a", "bcd"])).data) | change
-    with pytest.raises(CorruptObjectError, match=told):
+    with pytest.raises(CorruptObjectError, match=message):
         decode_vectors({name: array for name, array in arrays.items() if array is not None}, {}, SHAPE)
 
 

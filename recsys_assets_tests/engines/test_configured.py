@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from recsys_assets.engines.polars_engine import PolarsEngine
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import ConfigurationError, LimitExceededError
 from recsys_assets.kinds.registry import KINDS as BUILTIN
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
@@ -118,14 +118,14 @@ def test_nothing_is_left_in_the_scratch_folder(shop):
     ],
 )
 def test_spark_goes_one_way_to_all_files(tmp_path, root, work, files, expected):
-    told = {"scratch": str(tmp_path), "work": work, "spark": {"files": files}}
+    message = {"scratch": str(tmp_path), "work": work, "spark": {"files": files}}
     seen = []
 
     def opened(settings, _connect):
         seen.append(settings.spark.files)
         return PolarsEngine()
 
-    EngineRoom(EngineSettings.model_validate(told), root, openers={"spark": opened}).open(
+    EngineRegistry(EngineSettings.model_validate(message), root, openers={"spark": opened}).open(
         "spark", BUILTIN["popularity"]
     )
     assert seen == [expected]

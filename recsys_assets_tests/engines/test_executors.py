@@ -50,8 +50,8 @@ def test_slices_are_the_rows_of_the_day_each_once_and_in_order(day, of, batch_ro
 
 
 def test_files_are_hashed_as_they_are(day):
-    (told,) = hashing([str(day)])(numbers(1))
-    assert told.to_pylist() == [{"file": 0, "digest": hashlib.sha256(day.read_bytes()).hexdigest()}]
+    (message,) = hashing([str(day)])(numbers(1))
+    assert message.to_pylist() == [{"file": 0, "digest": hashlib.sha256(day.read_bytes()).hexdigest()}]
 
 
 def test_executors_need_not_have_this_package(day):
@@ -64,5 +64,5 @@ def test_executors_need_not_have_this_package(day):
         "job = cloudpickle.loads(sys.stdin.buffer.read())\n"
         "print(sum(b.num_rows for b in job(iter([pa.RecordBatch.from_pydict({'id': pa.array([0])})]))))"
     )
-    told = subprocess.run([sys.executable, "-c", program], input=job, capture_output=True, check=True)
-    assert told.stdout.split() == [str(ROWS).encode()]
+    message = subprocess.run([sys.executable, "-c", program], input=job, capture_output=True, check=True)
+    assert message.stdout.split() == [str(ROWS).encode()]

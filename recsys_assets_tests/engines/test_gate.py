@@ -10,7 +10,7 @@ from recsys_assets.engines.canary import canary_params, canary_source
 from recsys_assets.engines.definitions import DEFINITIONS
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.polars_engine import PolarsEngine
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.relation import Answer
 from recsys_assets.errors import ConfigurationError, EngineRefusedError
 from recsys_assets.kinds.contracts import check_rows
@@ -63,7 +63,7 @@ def other_counts(answer):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         pytest.param(by_utf16, "row .* is .*, expected", id="order of UTF-16"),
         pytest.param(without_last_row, r"row 29 is missing, expected .* \(29 rows of 30\)", id="a row lost"),
@@ -72,9 +72,11 @@ def other_counts(answer):
         pytest.param(other_counts, "numbers: expected .*36.*found .*7", id="right rows and wrong numbers"),
     ],
 )
-def test_a_wrong_engine_is_refused_with_the_first_row_that_differs(fault, told, tmp_path):
-    room = EngineRoom(EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"wrong": lambda *_: Wrong(fault)})
-    with pytest.raises(EngineRefusedError, match=told) as refused:
+def test_a_wrong_engine_is_refused_with_the_first_row_that_differs(fault, message, tmp_path):
+    room = EngineRegistry(
+        EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"wrong": lambda *_: Wrong(fault)}
+    )
+    with pytest.raises(EngineRefusedError, match=message) as refused:
         room.open("wrong", KINDS["popularity"])
     assert "wrong 1.0" in str(refused.value)
     assert "nothing was built" in str(refused.value)
@@ -88,7 +90,9 @@ def test_an_engine_is_proven_once_for_each_kind(tmp_path):
             asked.append(folder)
             return super().finish(answer, folder)
 
-    room = EngineRoom(EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"polars": lambda *_: Counted()})
+    room = EngineRegistry(
+        EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"polars": lambda *_: Counted()}
+    )
     for kind in ("popularity", "cooc", "popularity"):
         room.open("polars", KINDS[kind])
     assert len(asked) == 2
@@ -109,7 +113,7 @@ def test_an_engine_whose_library_is_not_installed_names_the_extra(engine, librar
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigurationError, match=rf"recsys-assets\[{engine}\]"):
-        EngineRoom(EngineSettings(scratch=str(tmp_path)), str(tmp_path)).open(engine, KINDS["cooc"])
+        EngineRegistry(EngineSettings(scratch=str(tmp_path)), str(tmp_path)).open(engine, KINDS["cooc"])
 
 
 def test_duckdb_goes_on_past_its_memory_by_its_folder(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_assets.engines.registry import EngineRoom
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import CorruptObjectError
@@ -46,7 +46,7 @@ def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_re
     row = settings.targets[0]
     build_raw(store, settings, after(0))
     build_canonical(store, settings, row, after(0))
-    room = EngineRoom(settings.resolved_engines, store.root_uri, openers={"spark": lambda *_: spark})
+    room = EngineRegistry(settings.resolved_engines, store.root_uri, openers={"spark": lambda *_: spark})
     built = build_artifact(store, settings, row, "popularity", after(0), run_id="test", room=room)
     native = build_artifact(store, by_native(settings), row, "popularity", after(0), run_id="test")
     assert built.staged.ref == native.staged.ref

@@ -34,9 +34,9 @@ def cluster(tmp_path_factory, s3_server):
 
 @pytest.fixture(scope="module")
 def spark(cluster):
-    told = SparkCluster(master=cluster.url, conf=CONF)
-    yield SparkEngine(told)
-    connect(told).stop()
+    message = SparkCluster(master=cluster.url, conf=CONF)
+    yield SparkEngine(message)
+    connect(message).stop()
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +58,11 @@ def test_a_cluster_gives_the_version_of_the_kernel_from_a_bucket_to_a_bucket(clu
 
 
 def test_no_key_of_the_bucket_stands_in_a_plan_a_setting_or_a_log(cluster, spark, s3_server):
-    told = SparkCluster(master=cluster.url, conf=CONF)
-    session = connect(told)
+    message = SparkCluster(master=cluster.url, conf=CONF)
+    session = connect(message)
     days = ArrowFiles().scan_days(session, [f"s3://{s3_server.bucket}/none.parquet"], ["item_id"])
     plan = days._jdf.queryExecution().toString()
-    with pytest.raises(EngineUnavailableError, match=r"none\.parquet") as lost, spark._told():
+    with pytest.raises(EngineUnavailableError, match=r"none\.parquet") as lost, spark._message():
         days.collect()
     logs = "".join(file.read_text(errors="replace") for file in cluster.folder.rglob("*") if file.is_file())
     everything = [plan, str(lost.value), str(session.sparkContext.getConf().getAll()), logs]
@@ -132,8 +132,8 @@ def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_co
 
 
 def test_f33_a_driver_that_is_killed_is_told_and_the_next_run_starts_another(cluster, crowd, tmp_path):
-    told = SparkCluster(master=cluster.url, conf=CONF)
-    driver = connect(told).sparkContext._gateway.proc
+    message = SparkCluster(master=cluster.url, conf=CONF)
+    driver = connect(message).sparkContext._gateway.proc
     params = KINDS["popularity"].params()
 
     def kill():
@@ -141,8 +141,8 @@ def test_f33_a_driver_that_is_killed_is_told_and_the_next_run_starts_another(clu
         driver.wait()
 
     with pytest.raises(EngineUnavailableError, match="driver's Java process is gone"):
-        on_engine(Watched(told, at_start=kill), "popularity", [crowd], params, tmp_path)
-    made = on_engine(SparkEngine(told), "popularity", [crowd], params, tmp_path)
+        on_engine(Watched(message, at_start=kill), "popularity", [crowd], params, tmp_path)
+    made = on_engine(SparkEngine(message), "popularity", [crowd], params, tmp_path)
     assert made == by_kernel("popularity", crowd, params)
 
 

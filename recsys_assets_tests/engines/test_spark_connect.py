@@ -72,18 +72,18 @@ def test_f33_a_server_that_is_gone_is_told_and_what_follows_its_address_is_not(s
     cluster, process = server
     process.kill()
     process.wait()
-    with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ gave up: .*Connection refused") as told:
+    with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ gave up: .*Connection refused") as message:
         prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path))
-    assert "nobody" not in str(told.value)
+    assert "nobody" not in str(message.value)
 
 
 def test_an_address_that_spark_does_not_take_is_not_repeated():
     remote = "sc://127.0.0.1:15002/;token=half;of-a-secret"
     with pytest.raises(PySparkException, match="of-a-secret") as refused:
         DefaultChannelBuilder(remote)
-    told = str(lost(SparkCluster(remote=remote), refused.value))
-    assert "INVALID_CONNECT_URL" in told
-    assert "secret" not in told
+    message = str(lost(SparkCluster(remote=remote), refused.value))
+    assert "INVALID_CONNECT_URL" in message
+    assert "secret" not in message
 
 
 def test_a_driver_without_java_is_told_how_to_get_one(monkeypatch, tmp_path):
@@ -99,10 +99,10 @@ def test_a_driver_without_java_is_told_how_to_get_one(monkeypatch, tmp_path):
 
 def test_the_java_of_the_wheel_takes_what_spark_asks_of_one(tmp_path):
     java = home_of_wheel(tmp_path) / "bin" / "java"
-    told = subprocess.run(
+    message = subprocess.run(
         [java, "--add-modules=jdk.incubator.vector", "-Dtext=two words", "-version"], capture_output=True, check=True
     )
-    assert b"openjdk version" in told.stderr
+    assert b"openjdk version" in message.stderr
 
 
 def test_the_server_for_kubernetes_is_valid_and_names_secrets_that_are_created():
@@ -113,6 +113,6 @@ def test_the_server_for_kubernetes_is_valid_and_names_secrets_that_are_created()
     script = HOME / "sbin" / Path(container["command"][0]).name
     assert "--wait" in script.read_text()
     keys = [one.rpartition("=")[2] for one in container["args"] if "secretKeyRef" in one]
-    told = (KUBERNETES / "recsys.yaml").read_text()
+    message = (KUBERNETES / "recsys.yaml").read_text()
     assert keys == ["recsys-secrets:AWS_ACCESS_KEY_ID", "recsys-secrets:AWS_SECRET_ACCESS_KEY"]
-    assert all(f"--from-literal={key.rpartition(':')[2]}=" in told for key in keys)
+    assert all(f"--from-literal={key.rpartition(':')[2]}=" in message for key in keys)

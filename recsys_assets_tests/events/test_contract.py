@@ -66,17 +66,17 @@ def test_each_broken_rule_is_found_and_counted(broken, expected):
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "message"),
     [
         pytest.param(GOOD.codes.drop("rank"), "rank", id="a column is missing"),
         pytest.param(GOOD.codes.with_columns(more=1), "more", id="a column too many"),
         pytest.param(GOOD.codes.cast({"rank": pl.Int32}), "Int32", id="another dtype"),
     ],
 )
-def test_a_frame_of_another_shape_is_refused(frame, told):
+def test_a_frame_of_another_shape_is_refused(frame, message):
     findings = check_events(Events(frame, GOOD.ids), day=DAY)
     assert all(finding.verdict is Verdict.REFUSED for finding in findings)
-    assert any(told in finding.message for finding in findings)
+    assert any(message in finding.message for finding in findings)
 
 
 def test_samples_are_few_and_show_ids_for_codes():

@@ -68,7 +68,7 @@ GOOD = encode_events(events([row(1), row(2)]))
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         pytest.param(b"", "no Parquet", id="nothing"),
         pytest.param(b"PAR1 and more PAR1", "no Parquet", id="no Parquet"),
@@ -76,8 +76,8 @@ GOOD = encode_events(events([row(1), row(2)]))
         pytest.param(GOOD[:40] + bytes(60) + GOOD[100:], "Parquet|expected", id="overwritten"),
     ],
 )
-def test_damaged_bytes_are_refused(data, told):
-    with pytest.raises(CorruptObjectError, match=told):
+def test_damaged_bytes_are_refused(data, message):
+    with pytest.raises(CorruptObjectError, match=message):
         decode_events(data)
 
 
@@ -90,7 +90,7 @@ def table(**columns):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         pytest.param(table(rank=None), "expected the column rank", id="a column is missing"),
         pytest.param(table(rank=pa.array([1, None])), "rank: expected int64 without nulls", id="a null"),
@@ -102,6 +102,6 @@ def table(**columns):
         pytest.param(table(item_id=pa.array([1, 2])), "item_id: expected strings", id="numbers for ids"),
     ],
 )
-def test_tables_of_another_shape_are_refused(data, told):
-    with pytest.raises(CorruptObjectError, match=told):
+def test_tables_of_another_shape_are_refused(data, message):
+    with pytest.raises(CorruptObjectError, match=message):
         decode_events(data)

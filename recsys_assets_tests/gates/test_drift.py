@@ -141,17 +141,17 @@ def test_a_finding_names_the_number_the_limit_and_the_live_release():
 
 
 @pytest.mark.parametrize(
-    ("fault", "mode", "verdict", "told"),
+    ("fault", "mode", "verdict", "message"),
     [
         pytest.param(None, "required", Verdict.PASSED, "no baseline", id="first release"),
         pytest.param("torn", "required", Verdict.REFUSED, "torn", id="F13 live is damaged, required"),
         pytest.param("torn", "advisory", Verdict.ADVISED, "torn", id="F13 live is damaged, advisory"),
     ],
 )
-def test_without_a_baseline_the_first_release_passes_and_a_damaged_one_is_told(fault, mode, verdict, told):
+def test_without_a_baseline_the_first_release_passes_and_a_damaged_one_is_told(fault, mode, verdict, message):
     finding = judge_drift(DriftGate.ROWS, NoBaseline(fault), {"mode": mode, "max_rows_factor": 2.0})
     assert (finding.verdict, finding.value) == (verdict, None)
-    assert told in finding.message
+    assert message in finding.message
 
 
 def test_numbers_of_rows_that_can_be_counted_by_hand():

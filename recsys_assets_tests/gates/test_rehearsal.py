@@ -48,13 +48,13 @@ def test_a_candidate_at_every_limit_passes():
     assert {one.verdict for one in judged(AT_THE_LIMIT, mode="required").values()} == {Verdict.PASSED}
 
 
-@pytest.mark.parametrize(("found", "gate", "told"), BEYOND)
+@pytest.mark.parametrize(("found", "gate", "message"), BEYOND)
 @pytest.mark.parametrize(("mode", "verdict"), [("required", Verdict.REFUSED), ("advisory", Verdict.ADVISED)])
-def test_beyond_a_limit_its_own_gate_says_no(found, gate, told, mode, verdict):
+def test_beyond_a_limit_its_own_gate_says_no(found, gate, message, mode, verdict):
     findings = judged(found, mode=mode)
     assert {name for name, one in findings.items() if one.verdict is not Verdict.PASSED} == {gate}
     assert findings[gate].verdict is verdict
-    assert told in findings[gate].message
+    assert message in findings[gate].message
 
 
 @pytest.mark.parametrize("mode", ["advisory", "required"])

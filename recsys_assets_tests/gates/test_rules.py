@@ -54,7 +54,7 @@ def test_a_day_at_every_limit_passes():
 
 
 @pytest.mark.parametrize(
-    ("change", "gate", "told"),
+    ("change", "gate", "message"),
     [
         pytest.param({"rows": 9}, "volume", "gates.min_events", id="too few events"),
         pytest.param({"bad": 13, "rejects": {"not_json": 13}}, "bad_share", "13 not_json", id="F28 too many bad lines"),
@@ -62,10 +62,10 @@ def test_a_day_at_every_limit_passes():
         pytest.param({"contract": (BROKEN,)}, "contract", "sorted: 2 rows out of order", id="contract broken"),
     ],
 )
-def test_a_day_beyond_one_limit_is_refused_by_that_gate_alone(change, gate, told):
+def test_a_day_beyond_one_limit_is_refused_by_that_gate_alone(change, gate, message):
     report = judge_canonical_day(replace(DAY, **change), CANONICAL)
     assert [f.gate for f in report.refusals] == [gate]
-    assert told in report.refusals[0].message
+    assert message in report.refusals[0].message
     assert not report.passed
 
 
@@ -74,7 +74,7 @@ def test_an_artifact_at_every_limit_passes():
 
 
 @pytest.mark.parametrize(
-    ("change", "gate", "told"),
+    ("change", "gate", "message"),
     [
         pytest.param(
             {"envelope": {**BLOB.envelope, "tenant": "other"}}, "envelope", "'other'", id="F20 other tenant's blob"
@@ -88,10 +88,10 @@ def test_an_artifact_at_every_limit_passes():
         pytest.param({"left_out_share": 0.051}, "left_out_share", "max_left_out_share", id="F21 too much left out"),
     ],
 )
-def test_an_artifact_beyond_one_limit_is_refused_by_that_gate_alone(change, gate, told):
+def test_an_artifact_beyond_one_limit_is_refused_by_that_gate_alone(change, gate, message):
     report = judge_artifact_rows(replace(BLOB, **change), ARTIFACT)
     assert [f.gate for f in report.refusals] == [gate]
-    assert told in report.refusals[0].message
+    assert message in report.refusals[0].message
 
 
 def test_the_finding_of_a_broken_contract_keeps_exact_counts_and_the_sample():

@@ -114,7 +114,7 @@ def npy_magic():
 
 
 @pytest.mark.parametrize(
-    ("data", "form", "error", "told"),
+    ("data", "form", "error", "message"),
     [
         pytest.param(broken_header(), ImportFormat.NPZ, InputError, "no npz", id="F22 header that is no Python"),
         pytest.param(bomb(), ImportFormat.NPZ, LimitExceededError, "unpacks to 8,000,128", id="F22 zip bomb"),
@@ -156,18 +156,18 @@ def npy_magic():
         ),
     ],
 )
-def test_what_is_not_of_its_format_or_too_large_is_refused(data, form, error, told):
-    with pytest.raises(error, match=told):
+def test_what_is_not_of_its_format_or_too_large_is_refused(data, form, error, message):
+    with pytest.raises(error, match=message):
         look(data, form)
 
 
 @given(st.binary(max_size=200), st.sampled_from([f for f in ImportFormat if f is not ImportFormat.BYTES]))
 def test_any_bytes_are_read_or_refused_by_name(data, form):
     try:
-        told = str(look(data, form).rows)
+        message = str(look(data, form).rows)
     except (InputError, LimitExceededError) as error:
-        told = str(error)
-    assert told.startswith("file ") or told.isdigit()
+        message = str(error)
+    assert message.startswith("file ") or message.isdigit()
 
 
 @pytest.mark.parametrize(("data", "form"), [(npz(v=VECTORS), "npz"), (TENSORS, "safetensors")])

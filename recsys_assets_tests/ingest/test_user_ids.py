@@ -40,7 +40,7 @@ def test_white_space_around_a_key_is_no_part_of_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "message"),
     [
         pytest.param("env:NOT_THERE", r"\$NOT_THERE is not set", id="no variable"),
         pytest.param("file:/not/there", "cannot read /not/there: No such file", id="no file"),
@@ -48,8 +48,8 @@ def test_white_space_around_a_key_is_no_part_of_it(tmp_path, monkeypatch):
         pytest.param("s3cr3t" * 9, "named by env:NAME or file:PATH", id="the key itself"),
     ],
 )
-def test_a_key_that_is_not_there_is_named_by_its_place(place, told):
-    with pytest.raises(ConfigurationError, match=told) as found:
+def test_a_key_that_is_not_there_is_named_by_its_place(place, message):
+    with pytest.raises(ConfigurationError, match=message) as found:
         read_user_key(place)
     assert "s3cr3t" not in str(found.value)
 

@@ -56,7 +56,7 @@ def test_a_kind_of_another_package_is_in_the_table_behind_ours_and_builds(instal
 
 
 @pytest.mark.parametrize(
-    ("text", "entry", "told"),
+    ("text", "entry", "message"),
     [
         pytest.param(
             "import nowhere_at_all", "trending = acme_kinds:KIND", "fails to load with ModuleNotFound", id="import"
@@ -70,9 +70,9 @@ def test_a_kind_of_another_package_is_in_the_table_behind_ours_and_builds(instal
         ),
     ],
 )
-def test_a_broken_package_is_named_even_where_only_our_kinds_are_asked_for(install, text, entry, told):
+def test_a_broken_package_is_named_even_where_only_our_kinds_are_asked_for(install, text, entry, message):
     install(text, entry)
-    with pytest.raises(ConfigurationError, match=told) as raised:
+    with pytest.raises(ConfigurationError, match=message) as raised:
         find_kind("popularity")
     assert "the package acme-recsys 1.2 adds the kind" in str(raised.value)
     assert "uninstall it" in str(raised.value)

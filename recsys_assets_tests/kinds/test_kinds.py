@@ -90,7 +90,7 @@ def test_a_target_overrides_single_keys_of_a_kind():
 
 
 @pytest.mark.parametrize(
-    ("kind", "line", "told"),
+    ("kind", "line", "message"),
     [
         pytest.param(
             "cooc", "min_suport = 3", r"artifacts\.cooc\.min_suport: unknown key; allowed.*min_support", id="typo"
@@ -114,8 +114,8 @@ def test_a_target_overrides_single_keys_of_a_kind():
         pytest.param("implicit", "weights = 3", r"artifacts\.implicit\.weights: ", id="no table"),
     ],
 )
-def test_a_wrong_parameter_is_named_with_what_was_found(kind, line, told):
-    with pytest.raises(ConfigurationError, match=told) as raised:
+def test_a_wrong_parameter_is_named_with_what_was_found(kind, line, message):
+    with pytest.raises(ConfigurationError, match=message) as raised:
         params_of(f"[artifacts.{kind}]\n{line}\n{TARGET}", kind)
     assert "shop/home" in str(raised.value)
 

@@ -8,7 +8,7 @@ from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.backtest import Outcome, backtest_days
-from recsys_assets.pipeline.backtest_arms import build_stand_in
+from recsys_assets.pipeline.backtest_arms import build_holdout
 from recsys_assets.pipeline.day_status import stands
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.ship import ship_day
@@ -150,7 +150,7 @@ def test_a_stand_in_knows_no_held_out_event(live):
     """Of a day that is cut at noon: its artifacts are those of a day of which the afternoon never was."""
     live.build(SECOND)
     noon = datetime(2026, 1, 2, 12, tzinfo=UTC)
-    stand_in = build_stand_in(live.store, live.settings, live.row, SECOND, until=noon, go_on=lambda: None)
+    stand_in = build_holdout(live.store, live.settings, live.row, SECOND, until=noon, go_on=lambda: None)
     path = live.folder / f"{SECOND}.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if line.partition('"ts":"')[2] < f"{noon:%Y-%m-%dT%H:%M:%SZ}"))
@@ -167,7 +167,7 @@ def test_a_stand_in_of_a_longer_window_is_made_of_every_other_day_whole(tmp_path
     for day in (FIRST, SECOND):
         shop.build(day)
     end = datetime(2026, 1, 3, tzinfo=UTC)  # nothing is cut: the stand-in is the artifact itself
-    stand_in = build_stand_in(shop.store, shop.settings, shop.row, SECOND, until=end, go_on=lambda: None)
+    stand_in = build_holdout(shop.store, shop.settings, shop.row, SECOND, until=end, go_on=lambda: None)
     assert stand_in.versions["cooc"] == shop.ship(SECOND).release.refs["cooc"].version
 
 
@@ -300,7 +300,7 @@ def test_past_days_are_compared_with_what_has_not_seen_the_day_after_them(live):
         {each.name: each.standing for each in tested[1].found.compared} if isinstance(tested[1].found, Outcome) else {}
     )
     assert standing["cooc"] == "worse"
-    assert "nothing was read of" in tested[3].found.told
+    assert "nothing was read of" in tested[3].found.message
 
 
 def test_only_a_day_that_has_events_is_said_to_want_building(live):
@@ -319,5 +319,5 @@ def test_only_a_day_that_has_events_is_said_to_want_building(live):
         rejects_kept=0,
     )
     live.store.put(raw_record_key(empty), encode(raw))
-    told = [one.found.told for one in backtest_days(live.store, live.settings, live.row, [unbuilt, empty])]
-    assert told == [f"{unbuilt} has not staged every kind: build it", f"{empty} has no events of shop/home"]
+    message = [one.found.message for one in backtest_days(live.store, live.settings, live.row, [unbuilt, empty])]
+    assert message == [f"{unbuilt} has not staged every kind: build it", f"{empty} has no events of shop/home"]

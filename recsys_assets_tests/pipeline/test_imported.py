@@ -184,7 +184,7 @@ def test_a_damaged_reference_is_written_anew_by_the_next_import(shop):  # F14
 
 
 @pytest.mark.parametrize(
-    ("extra", "data", "error", "told"),
+    ("extra", "data", "error", "message"),
     [
         pytest.param("max_bytes = 10\n", npz(3), LimitExceededError, "imports.vectors.max_bytes allows 10", id="F22"),
         pytest.param(
@@ -194,16 +194,16 @@ def test_a_damaged_reference_is_written_anew_by_the_next_import(shop):  # F14
         pytest.param("", b"\x80\x04K\x01.", InputError, "no npz", id="a pickle"),
     ],
 )
-def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, told):
+def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, message):
     shop.configure(KINDS + VECTORS + extra, targets=ONE)
     drop(shop, after(0), data)
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
     assert list(shop.store.list("artifacts/")) == []
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         pytest.param(VECTORS.replace("vectors", "popularity"), "that no built kind", id="name of a built kind"),
         pytest.param(VECTORS.replace("imports.vectors", 'imports."a b"'), "letters, digits", id="name for Dagster"),
@@ -212,9 +212,9 @@ def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, told)
         pytest.param(VECTORS + "kind = 1\n", "unknown key", id="F48 unknown key"),
     ],
 )
-def test_a_wrong_table_is_told_by_key(shop, table, told):
+def test_a_wrong_table_is_told_by_key(shop, table, message):
     shop.configure(KINDS + table, targets=ONE)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         _ = shop.settings
 
 
@@ -257,7 +257,7 @@ def import_by_command(shop, n, data, *more):
     return CliRunner().invoke(recsys_assets, call, standalone_mode=False).return_value
 
 
-def told(shop):
+def message(shop):
     """The journal as `log` shows it, oldest first."""
     return [(entry.action, entry.outcome) for entry in newest_first(shop.store, HOME)][::-1]
 
@@ -274,14 +274,14 @@ def test_a_week_of_imports_is_logged_tested_as_a_whole_and_kept_for_seven_releas
         assert import_by_command(shop, n, npz(3 + n)) == 0  # no news
         ship_day(shop.store, shop.settings, row(shop), after(n), by=BY, now=now)
         versions.append(live_version(shop))
-    assert told(shop) == [("import", "done"), ("ship", "done")] * 9
+    assert message(shop) == [("import", "done"), ("ship", "done")] * 9
     newest = next(entry for entry in newest_first(shop.store, HOME) if entry.action == "import")
     assert (newest.actor, newest.details["version"], newest.changed) == ("ada", versions[-1], False)
 
     shop.write(after(9), day_lines(after(9), targets=[HOME]))
     build_days(shop.settings, [after(9)], store=shop.store)
     assert import_by_command(shop, 9, npz(500)) == 1  # eleven rows are live
-    assert told(shop)[-1] == ("import", "refused")
+    assert message(shop)[-1] == ("import", "refused")
     assert "drift_rows" in next(newest_first(shop.store, HOME)).details["told"]
     assert import_by_command(shop, 9, npz(50, padding=np.zeros((1, 20_000), np.uint8))) == 0
     with pytest.raises(RefusedError, match="rehearsal_memory"):  # it is loaded with all others before it is pointed at

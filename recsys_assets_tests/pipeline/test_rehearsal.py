@@ -165,8 +165,8 @@ def test_a_candidate_beyond_a_required_limit_does_not_ship(store, build):
 
 def test_beyond_an_advisory_limit_it_ships_and_the_record_says_so(store, build):
     release = ship(store, build(STRICT.replace("required", "advisory"))).outcome.release
-    (told,) = [finding for finding in release.gates[0].findings if finding.verdict is Verdict.ADVISED]
-    assert (told.gate, told.value) == ("rehearsal_short", pytest.approx(8 / 12))
+    (message,) = [finding for finding in release.gates[0].findings if finding.verdict is Verdict.ADVISED]
+    assert (message.gate, message.value) == ("rehearsal_short", pytest.approx(8 / 12))
 
 
 def test_without_a_rehearsal_nothing_is_asked_and_nothing_missed(store, build):

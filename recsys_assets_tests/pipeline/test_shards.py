@@ -15,7 +15,7 @@ from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoun
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
-from recsys_assets.pipeline.backtest_arms import build_stand_in
+from recsys_assets.pipeline.backtest_arms import build_holdout
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
@@ -220,7 +220,7 @@ def test_a_stand_in_for_a_kind_in_shards_answers_though_one_object_would_be_too_
     store = MemoryStore()
     build(store, settings)
     until = datetime(2026, 1, 1, 23, tzinfo=UTC)
-    stand_in = build_stand_in(store, settings, settings.targets[0], DAY, until=until, go_on=lambda: None)
+    stand_in = build_holdout(store, settings, settings.targets[0], DAY, until=until, go_on=lambda: None)
     assert stand_in.for_user("user 7") is not None
 
 

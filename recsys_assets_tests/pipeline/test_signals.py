@@ -161,7 +161,7 @@ def test_nothing_is_written_while_the_target_is_held(signals):  # F34
 
 
 @pytest.mark.parametrize(
-    ("change", "raised", "told"),
+    ("change", "raised", "message"),
     [
         pytest.param("DROP TABLE item_tags", ConfigurationError, "item_tags", id="a table is missing"),
         pytest.param("ALTER TABLE item_tags DROP price", ConfigurationError, "price", id="a column is missing"),
@@ -172,12 +172,12 @@ def test_nothing_is_written_while_the_target_is_held(signals):  # F34
         pytest.param("ALTER TABLE item_tags ADD CHECK (item_id <> 'i3')", StoreUnavailableError, "check", id="a check"),
     ],
 )
-def test_a_day_is_written_whole_or_not_at_all(signals, change, raised, told):
+def test_a_day_is_written_whole_or_not_at_all(signals, change, raised, message):
     signals.shop.configure(KINDS)
     signals.shop.write(FIRST, day_lines(FIRST))
     signals.shop.build(FIRST)
     signals.run(change)
-    with pytest.raises(raised, match=told):
+    with pytest.raises(raised, match=message):
         signals.write()
     assert signals.popularity() == {}
     assert read_current(signals.shop.store, HOME) is not None

@@ -103,12 +103,12 @@ def test_ids_that_were_sent_are_in_no_byte_of_the_store_nor_of_dagster(tmp_path)
     found = list(bytes_below(tmp_path / "store", home))
     assert {".arrow", ".parquet", ".json", ".jsonl", ".db"} <= {file.suffix for file, _ in found}
     assert [file for file, data in found if SENT.encode() in data or str(NUMBER).encode() in data] == []
-    told = [
+    message = [
         json.loads(line)
         for line in next(iter((tmp_path / "store/quarantine").rglob("*.jsonl"))).read_text().splitlines()
     ]
-    assert len({reject["reason"] for reject in told}) >= 7
-    assert {"file", "line", "reason", "size"} <= set(told[0])
+    assert len({reject["reason"] for reject in message}) >= 7
+    assert {"file", "line", "reason", "size"} <= set(message[0])
 
 
 def test_a_day_names_its_key_and_no_user(shop):
@@ -135,14 +135,15 @@ def test_without_the_setting_no_document_says_anything_of_a_key(shop):
 
 
 @pytest.mark.parametrize(
-    ("secret", "told"), [pytest.param(None, "not set", id="missing"), pytest.param("short one", "32", id="too short")]
+    ("secret", "message"),
+    [pytest.param(None, "not set", id="missing"), pytest.param("short one", "32", id="too short")],
 )
-def test_a_key_that_is_not_there_stops_the_day_before_anything_is_read(shop, monkeypatch, secret, told):
+def test_a_key_that_is_not_there_stops_the_day_before_anything_is_read(shop, monkeypatch, secret, message):
     monkeypatch.delenv("TEST_USER_KEY")
     if secret:
         monkeypatch.setenv("TEST_USER_KEY", secret)
     (shop.folder / "raw").write_text("a file where a folder is looked for, which nobody gets to see")
-    with pytest.raises(ConfigurationError, match=f"TEST_USER_KEY.*{told}") as found:
+    with pytest.raises(ConfigurationError, match=f"TEST_USER_KEY.*{message}") as found:
         build_raw(shop.store, shop.settings, FIRST)
     assert "short one" not in str(found.value)
     with pytest.raises(ConfigurationError, match="TEST_USER_KEY"):

@@ -152,8 +152,8 @@ def test_it_is_written_down_without_the_user(shop):
     forget(shop)
     entry = next(entry for entry in newest_first(shop.store, HOME) if entry.action == "forget")
     assert (entry.actor, entry.reason, entry.details["days"]) == ("ann", "asked to be forgotten", 2)
-    told = [shop.store.get(item.key, max_bytes=item.size).data for item in shop.store.list("registry/")]
-    assert not [data for data in told if f'"{GONE}"'.encode() in data]
+    message = [shop.store.get(item.key, max_bytes=item.size).data for item in shop.store.list("registry/")]
+    assert not [data for data in message if f'"{GONE}"'.encode() in data]
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(shop):
@@ -167,13 +167,13 @@ def test_a_dry_run_says_the_same_and_changes_nothing(shop):
 
 
 def test_a_dry_run_over_all_targets_counts_each_line_of_quarantine_once(shop):
-    def told(*more):
+    def message(*more):
         words = ["forget", "--user", GONE, "--reason", "asked", "--config", str(shop.folder / "recsys.toml"), "--json"]
         called = CliRunner().invoke(recsys_assets, [*words, *more], standalone_mode=False)
         return [one["quarantined"] for one in json.loads(called.stdout)["targets"]]
 
-    rehearsed = told("--dry-run")
-    assert rehearsed == told()
+    rehearsed = message("--dry-run")
+    assert rehearsed == message()
     assert sum(rehearsed) == 2
 
 
@@ -189,7 +189,7 @@ def test_a_gate_that_refuses_the_new_build_leaves_live_and_says_that_it_holds_th
     shop.configure("[gates]\nmin_events = 18\n[artifacts.implicit]\nwindow_days = 2\n")
     forgot = forget(shop)
     assert (forgot.live_holds, forgot.exit_code, shop.live()) == (True, 1, before)
-    assert "volume" in forgot.told
+    assert "volume" in forgot.message
     again = forget(shop)
     assert (again.events, again.live_holds, again.entry.outcome) == (0, True, "refused"), "it is not done"
     shop.configure("[artifacts.implicit]\nwindow_days = 2\n")

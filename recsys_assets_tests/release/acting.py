@@ -30,13 +30,13 @@ def act(store, action, words=()):
     if action == "ship":
         return Shop(store, clock=now, kinds=kinds_of(store)).publish(int(words[0])).how.value
     if action == "roll_back":
-        return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).told
+        return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).message
     if action == "hold":
-        return place_hold(store, TARGET, by=ANN, now=now).told
+        return place_hold(store, TARGET, by=ANN, now=now).message
     if action == "release_hold":
-        return release_hold(store, TARGET, by=ANN, now=now).told
+        return release_hold(store, TARGET, by=ANN, now=now).message
     if action == "restore_pointer":
-        return restore_pointer(store, TARGET, by=ANN, now=now).told
+        return restore_pointer(store, TARGET, by=ANN, now=now).message
     if action == "collect":
         collection = collect(store, TARGET, by=ANN, now=now, retention=KEEP_TWO, apply=True)
         return f"{len(collection.taken)} taken, {len(collection.emptied)} emptied"
@@ -61,10 +61,10 @@ def race(store, writer, writers, rounds):
         sys.stdin.readline()  # the barrier: everybody gets the line at once
         try:
             outcome = shop.publish(number * writers + writer)
-            told = [outcome.how.value, outcome.release.id]
+            message = [outcome.how.value, outcome.release.id]
         except ConflictError as error:
-            told = [type(error).__name__, str(error)]
-        say(json.dumps(told))
+            message = [type(error).__name__, str(error)]
+        say(json.dumps(message))
 
 
 def say(line):

@@ -138,9 +138,9 @@ def test_a_swap_whose_reply_was_lost_is_sent_once_and_told_once(proxy, behind, p
     assert proxy.plan.fault is None
     assert sum(path.endswith(pointer_key(TARGET)) for path in proxy.plan.puts) == ships + 1
     assert read_current(shop.store, TARGET).release_id == outcome.release.id
-    told = [(entry.outcome, entry.after) for entry in journal.changes(shop.store, TARGET)]
-    assert told[0] == ("done", outcome.release.id)
-    assert len(told) == ships + 1
+    message = [(entry.outcome, entry.after) for entry in journal.changes(shop.store, TARGET)]
+    assert message[0] == ("done", outcome.release.id)
+    assert len(message) == ships + 1
     assert list(shop.store.list(intent_prefix(TARGET))) == []
 
 

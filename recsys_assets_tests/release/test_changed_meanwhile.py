@@ -54,17 +54,17 @@ def test_f31_the_first_record_of_a_release_stands_whichever_code_ships_it_again(
 
 @pytest.mark.parametrize("subject", ["popularity", "cooc", "canonical"])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"policy": "n" * 64}, "judged by other limits", id="limits"),
         pytest.param({"gates": GATES | {"drift"}}, "gate drift did not run", id="one gate more"),
     ],
 )
-def test_f31_f48_gates_that_changed_since_the_build_must_be_passed_before_the_ship(shop, subject, change, told):
+def test_f31_f48_gates_that_changed_since_the_build_must_be_passed_before_the_ship(shop, subject, change, message):
     shipped = shop.ship(0).release.id
     shop.stage(1)
     changed = {**REQUIREMENTS, subject: replace(REQUIREMENTS[subject], **change)}
-    with pytest.raises(RefusedError, match=f"{subject}.*{told}"):
+    with pytest.raises(RefusedError, match=f"{subject}.*{message}"):
         ship(shop, 1, build=DEPLOYED, requirements=changed)
     assert read_current(shop.store, TARGET).release_id == shipped
 
@@ -102,9 +102,9 @@ def test_f52_a_second_interrupt_while_the_first_is_handled_is_no_worse(folder, p
     stopped.send_signal(signal.SIGINT)
     stopped.send_signal(signal.SIGCONT)
     stopped.send_signal(signal.SIGINT)
-    _, told = stopped.communicate(timeout=30)
+    _, message = stopped.communicate(timeout=30)
     assert stopped.returncode != 0
-    assert b"KeyboardInterrupt" in told
+    assert b"KeyboardInterrupt" in message
     check_converges(folder)
 
 

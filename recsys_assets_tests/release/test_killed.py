@@ -152,8 +152,8 @@ def check_journal(store):
 def test_a_rollback_that_was_killed_after_it_moved_does_not_move_twice(store, point):  # F2
     run(store, "roll_back", [], fault=f"roll_back.{point}")
     done = read_current(store, TARGET).release_id
-    told = act(store, "roll_back")
-    assert "interrupted" in told
+    message = act(store, "roll_back")
+    assert "interrupted" in message
     assert read_current(store, TARGET).release_id == done
     assert "back to" in act(store, "roll_back")  # who asks once more, knowing that, goes further back
 

@@ -17,7 +17,7 @@ from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.restore import restore_pointer
@@ -94,7 +94,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(
         n=DAYS,
         verb=st.sampled_from(["swap", "create", "get", "delete", "stat"]),
-        how=st.sampled_from([Mishap.LOSE_REPLY, Mishap.LOSE_REQUEST, Mishap.FAIL]),
+        how=st.sampled_from([FaultMode.LOSE_REPLY, FaultMode.LOSE_REQUEST, FaultMode.FAIL]),
         nth=st.integers(1, 6),
         times=st.integers(1, 40),
     )

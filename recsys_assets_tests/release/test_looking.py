@@ -16,7 +16,7 @@ from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import blob_key, hold_key, journal_key, pointer_key, release_key
 from recsys_assets.release.marking import mark
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY
 from recsys_assets.upkeep.diff import diff
 from recsys_assets.upkeep.repair import repair_journal
@@ -89,7 +89,7 @@ def spoiled(name):
             "entry corrupt": lambda: shop.store.put(journal_key(TARGET, 2), b"{"),
             "clock ahead": lambda: setattr(shop.clock, "at", shop.clock.at - timedelta(hours=1)),
             "outage": lambda: shop.store.inject(
-                Fault("get", Mishap.FAIL, times=10**6, prefix=f"registry/current/{TARGET}")
+                Fault("get", FaultMode.FAIL, times=10**6, prefix=f"registry/current/{TARGET}")
             ),
         }[name]()
 
@@ -97,7 +97,7 @@ def spoiled(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         pytest.param("pointer gone", "restore-pointer", id="F39 pointer gone"),
         pytest.param("pointer corrupt", "Pointer", id="F14 pointer corrupt"),
@@ -109,13 +109,13 @@ def spoiled(name):
         pytest.param("outage", "no answer", id="F11 outage"),
     ],
 )
-def test_status_names_what_is_wrong_and_hides_no_other_target(shop, name, told):
+def test_status_names_what_is_wrong_and_hides_no_other_target(shop, name, message):
     other = Shop(shop.store, Target("shop", "search"), clock=shop.clock)
     other.ship(1)
     shop.ship(0)
     spoiled(name)(shop, shop.ship(1).release)
     wrong, right = status(shop.store, [TARGET, other.target], now=shop.clock())
-    assert told in " ".join(wrong.problems)
+    assert message in " ".join(wrong.problems)
     assert ("the pointer is gone" in " ".join(wrong.problems)) == (name == "pointer gone")
     assert right.release is not None
     assert right.problems == () or name == "clock ahead"
@@ -214,7 +214,7 @@ def test_diff_tells_what_entered_left_and_moved(shop, monkeypatch):
 
 def test_diff_of_a_release_with_itself_is_empty(shop):
     release = shop.ship(0).release
-    assert {kind.told for kind in diff(shop.store, TARGET, release.id, "live").kinds} == {"the same"}
+    assert {kind.message for kind in diff(shop.store, TARGET, release.id, "live").kinds} == {"the same"}
 
 
 def test_diff_tells_a_kind_that_came(shop):
@@ -241,7 +241,7 @@ def test_rows_that_cannot_be_read_are_named(data):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"v": FORMAT + 1}, "upgrade the package", id="F51 newer"),
         pytest.param({"v": FORMAT + 1, "new": 1}, "upgrade the package", id="F51 newer with a new key"),
@@ -249,12 +249,12 @@ def test_rows_that_cannot_be_read_are_named(data):
         pytest.param({"sequence": "1"}, "int", id="wrong type"),
     ],
 )
-def test_a_document_of_another_form_is_refused_with_the_next_step(change, told):
+def test_a_document_of_another_form_is_refused_with_the_next_step(change, message):
     entry = JournalEntry(
         sequence=1, at="t", action="ship", outcome="done", actor="a", reason="r", before=None, after=None
     )
     data = msgspec.json.encode(msgspec.to_builtins(entry) | change)
-    with pytest.raises(CorruptObjectError, match=told):
+    with pytest.raises(CorruptObjectError, match=message):
         decode(data, JournalEntry, name="x")
 
 

@@ -38,7 +38,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.release.staging import (
     BOT,
     GATES,
@@ -291,17 +291,17 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "told"), REFUSALS)
-def test_a_day_that_does_not_prove_itself_is_refused_by_name_and_told(shop, store, spoil, told):
+@pytest.mark.parametrize(("spoil", "message"), REFUSALS)
+def test_a_day_that_does_not_prove_itself_is_refused_by_name_and_told(shop, store, spoil, message):
     shipped = shop.ship(0).release.id
     shop.stage(1)
     spoil(store)
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(RefusedError, match=message):
         shop.publish(1)
     assert live(store) == shipped
     assert entries(store) == [("ship", "done"), ("ship", "refused")]
     assert list(store.list(intent_prefix(TARGET))) == []
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(RefusedError, match=message):
         shop.publish(1, dry_run=True)
     shop.stage(1, content=1)
     assert shop.publish(1).how is Ruling.SHIP
@@ -314,8 +314,8 @@ def test_every_fault_is_named_at_once(shop, store):
     store.delete(staged_key(TARGET, day(1), "popularity"))
     with pytest.raises(RefusedError) as raised:
         shop.publish(1)
-    for told in ("cooc: gate contract", "canonical 2026-03-02", "popularity: was not built"):
-        assert told in str(raised.value)
+    for message in ("cooc: gate contract", "canonical 2026-03-02", "popularity: was not built"):
+        assert message in str(raised.value)
 
 
 def test_an_advice_does_not_stop_a_day(shop, store):  # F32
@@ -373,9 +373,9 @@ def test_one_target_never_touches_another(shop, store):
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param(Mishap.LOSE_REPLY, id="F7 reply lost"),
-        pytest.param(Mishap.LOSE_REQUEST, id="F7 request lost"),
-        pytest.param(Mishap.FAIL, id="F9 unavailable once"),
+        pytest.param(FaultMode.LOSE_REPLY, id="F7 reply lost"),
+        pytest.param(FaultMode.LOSE_REQUEST, id="F7 request lost"),
+        pytest.param(FaultMode.FAIL, id="F9 unavailable once"),
     ],
 )
 @pytest.mark.parametrize(
@@ -394,20 +394,20 @@ def test_a_lost_reply_ends_in_one_ship_and_one_entry(shop, store, how, verb, pre
     try:
         outcome = shop.publish(1)
     except StoreUnavailableError:
-        assert how is Mishap.FAIL
+        assert how is FaultMode.FAIL
         store.heal()
         outcome = shop.publish(1)
     assert live(store) == outcome.release.id
     store.heal()
     shop.publish(1)
-    told = [e for e in entries(store) if e[1] in {"done", "recovered"}]
-    assert len(told) == 2
-    assert {e[0] for e in told} == {"ship"}
+    message = [e for e in entries(store) if e[1] in {"done", "recovered"}]
+    assert len(message) == 2
+    assert {e[0] for e in message} == {"ship"}
 
 
 def test_a_lost_first_ship_is_found_again(shop, store):  # F7
     shop.stage(0)
-    store.inject(Fault("create", Mishap.LOSE_REPLY, prefix="registry/current"))
+    store.inject(Fault("create", FaultMode.LOSE_REPLY, prefix="registry/current"))
     assert shop.publish(0).how is Ruling.SHIP
     assert entries(store) == [("ship", "done")]
 
@@ -421,10 +421,10 @@ def test_an_outcome_that_cannot_be_read_back_at_once_is_found_on_the_next_look(s
         if verb == "swap" and key == pointer_key(TARGET):
             swapped.append(key)
             if len(swapped) == 1:
-                store.inject(Fault("get", Mishap.FAIL, prefix="registry/current"))
+                store.inject(Fault("get", FaultMode.FAIL, prefix="registry/current"))
 
     store.on_call = blind
-    store.inject(Fault("swap", Mishap.LOSE_REPLY, prefix="registry/current"))
+    store.inject(Fault("swap", FaultMode.LOSE_REPLY, prefix="registry/current"))
     outcome = shop.publish(1)
     assert outcome.how is Ruling.SHIP
     assert len(swapped) == 1
@@ -437,7 +437,7 @@ def test_a_store_that_stays_silent_keeps_the_announcement_and_cleans_nothing_up(
 
     def silence(verb, key):
         if verb == "swap" and key == pointer_key(TARGET):
-            store.inject(Fault("get", Mishap.FAIL, times=10**6), Fault("swap", Mishap.FAIL, times=10**6))
+            store.inject(Fault("get", FaultMode.FAIL, times=10**6), Fault("swap", FaultMode.FAIL, times=10**6))
 
     store.on_call = silence
     with pytest.raises(StoreUnavailableError):
@@ -451,7 +451,7 @@ def test_a_store_that_stays_silent_keeps_the_announcement_and_cleans_nothing_up(
 def test_a_swap_that_nobody_answers_is_an_unknown_outcome(shop, store):  # F7
     shop.ship(0)
     shop.stage(1)
-    store.inject(Fault("swap", Mishap.LOSE_REQUEST, times=10**6, prefix="registry/current"))
+    store.inject(Fault("swap", FaultMode.LOSE_REQUEST, times=10**6, prefix="registry/current"))
     with pytest.raises(OutcomeUnknownError):
         shop.publish(1)
     store.heal()
@@ -464,7 +464,7 @@ def test_a_ship_whose_journal_is_unavailable_stands_and_is_told_by_the_next(shop
 
     def after_swap(verb, key):
         if verb == "swap" and key == pointer_key(TARGET):
-            store.inject(Fault("create", Mishap.FAIL, times=3, prefix="registry/journal"))
+            store.inject(Fault("create", FaultMode.FAIL, times=3, prefix="registry/journal"))
 
     store.on_call = after_swap
     outcome = shop.publish(1)
@@ -505,7 +505,7 @@ def test_a_publish_in_flight_loses_against_a_hold(shop, store):  # F34
     store.on_call = hold_now
     outcome = shop.publish(1)
     assert (outcome.how, outcome.exit_code) == (Ruling.HELD, 1)
-    assert "release-hold" in outcome.told
+    assert "release-hold" in outcome.message
     assert live(store) == shipped
 
 
@@ -533,14 +533,14 @@ def test_rivals_without_end_are_a_conflict_and_told(shop, store):
 
 def test_a_store_that_ignores_conditions_gets_no_pointer(shop, store):  # F10
     shop.stage(0)
-    store.inject(Fault("swap", Mishap.IGNORE, times=10**6))
+    store.inject(Fault("swap", FaultMode.IGNORE, times=10**6))
     with pytest.raises(UnsafeStoreError):
         shop.publish(0)
     assert live(store) is None
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "swap", "put", "stat", "delete"])
-@pytest.mark.parametrize("how", [Mishap.FAIL, Mishap.DENY], ids=["F11 outage", "F50 forbidden"])
+@pytest.mark.parametrize("how", [FaultMode.FAIL, FaultMode.DENY], ids=["F11 outage", "F50 forbidden"])
 @pytest.mark.parametrize("prefix", ["", "registry/", "releases/", "artifacts/", "intents/", "staging/"])
 def test_a_partial_outage_fails_cleanly_and_the_next_run_converges(shop, store, verb, how, prefix):
     shop.ship(0)
@@ -556,9 +556,9 @@ def test_a_partial_outage_fails_cleanly_and_the_next_run_converges(shop, store, 
 
 
 def test_publishing_needs_no_listing(shop, store):  # F11
-    store.inject(Fault("list", Mishap.FAIL, times=10**6, prefix="a"))
-    store.inject(Fault("list", Mishap.FAIL, times=10**6, prefix="r"))
-    store.inject(Fault("list", Mishap.FAIL, times=10**6, prefix="i"))
+    store.inject(Fault("list", FaultMode.FAIL, times=10**6, prefix="a"))
+    store.inject(Fault("list", FaultMode.FAIL, times=10**6, prefix="r"))
+    store.inject(Fault("list", FaultMode.FAIL, times=10**6, prefix="i"))
     assert shop.ship(0).how is Ruling.SHIP
     assert shop.ship(1).how is Ruling.SHIP
 

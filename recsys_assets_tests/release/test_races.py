@@ -37,27 +37,27 @@ def race(root, *, writers, rounds, environment):
             )
             for writer in range(writers)
         ]
-        told = []
+        message = []
         for _ in range(rounds):
             for process in processes:
                 process.stdin.write("go\n")
                 process.stdin.flush()
-            told.append([json.loads(process.stdout.readline()) for process in processes])
+            message.append([json.loads(process.stdout.readline()) for process in processes])
         for process in processes:
             process.stdin.close()
             assert process.wait(timeout=30) == 0
-    return told
+    return message
 
 
-def check(store, told, *, writers, rounds):
+def check(store, message, *, writers, rounds):
     changes = list(reversed(list(journal.changes(store, TARGET))))
     shipped = [entry.after for entry in changes]
     assert [entry.before for entry in changes] == [None, *shipped[:-1]], "the entries form one chain"
     assert all(one.pointer_at < other.pointer_at for one, other in pairwise(changes))
-    acknowledged = [release for answers in told for outcome, release in answers if outcome == "done"]
+    acknowledged = [release for answers in message for outcome, release in answers if outcome == "done"]
     assert sorted(acknowledged) == sorted(shipped), "each acknowledged ship is told once, and nothing else is"
-    assert all(sum(outcome == "done" for outcome, _ in answers) >= 1 for answers in told), "somebody wins each round"
-    outcomes = {outcome for answers in told for outcome, _ in answers}
+    assert all(sum(outcome == "done" for outcome, _ in answers) >= 1 for answers in message), "somebody wins each round"
+    outcomes = {outcome for answers in message for outcome, _ in answers}
     assert outcomes <= {"done", "older", "ConflictError"}
     current = read_current(store, TARGET)
     assert current.release_id == shipped[-1]
@@ -67,8 +67,8 @@ def check(store, told, *, writers, rounds):
 
 
 def test_eight_processes_race_on_a_folder_two_hundred_times(tmp_path):  # F5
-    told = race(tmp_path, writers=8, rounds=200, environment={})
-    check(FilesystemStore(tmp_path), told, writers=8, rounds=200)
+    message = race(tmp_path, writers=8, rounds=200, environment={})
+    check(FilesystemStore(tmp_path), message, writers=8, rounds=200)
 
 
 @pytest.mark.timeout(900)  # some 60 requests for each publish
@@ -76,6 +76,6 @@ def test_eight_processes_race_on_s3(s3_server):  # F5
     rounds = 200 if os.environ.get("THOROUGH") else 30  # `make check` is thorough
     prefix = s3_server.new_prefix()
     root = f"s3://{s3_server.bucket}/{prefix}"
-    told = race(root, writers=8, rounds=rounds, environment=s3_server.environment())
+    message = race(root, writers=8, rounds=rounds, environment=s3_server.environment())
     store = S3Store(s3_server.client(), bucket=s3_server.bucket, prefix=prefix)
-    check(store, told, writers=8, rounds=rounds)
+    check(store, message, writers=8, rounds=rounds)

@@ -112,9 +112,9 @@ def test_a_rollback_behind_an_erasure_says_that_it_may_bring_users_back(shop):
     remember(shop.store, TARGET, "u1", through=day(1), by=ANN, now=shop.clock())
     shop.ship(1)
     shop.ship(2)
-    assert "forget" not in back(shop).told
-    told = back(shop).told
-    assert "it may hold 1 user(s) forgotten since: `recsys-assets forget` them again" in told
+    assert "forget" not in back(shop).message
+    message = back(shop).message
+    assert "it may hold 1 user(s) forgotten since: `recsys-assets forget` them again" in message
 
 
 @pytest.mark.parametrize("to", ["yesterday", "deadbee", "DEADBEEF00", "", "2026-01-01"])
@@ -131,7 +131,7 @@ def test_a_rollback_to_what_is_live_is_a_no_op(shop):  # F35
     assert shop.store.objects[pointer_key(TARGET)] == pointer
     assert outcome.entry.outcome == "unchanged"
     rehearsed = back(shop, to=second, dry_run=True)
-    assert (rehearsed.told, rehearsed.hold) == (f"dry run: release {second[:12]} is live already", None)
+    assert (rehearsed.message, rehearsed.hold) == (f"dry run: release {second[:12]} is live already", None)
     assert read_hold(shop.store, TARGET) is None
     assert find_label(shop.store, TARGET, Labelled.BAD, second) is None
 
@@ -141,7 +141,7 @@ def test_a_dry_run_names_the_destination_and_changes_no_byte(shop):
     before = dict(shop.store.objects)
     outcome = back(shop, dry_run=True)
     assert outcome.live == first
-    assert outcome.told.startswith("dry run")
+    assert outcome.message.startswith("dry run")
     place_hold(shop.store, TARGET, by=ANN, now=shop.clock, dry_run=True)
     release_hold(shop.store, TARGET, by=ANN, now=shop.clock, dry_run=True)
     restore_pointer(shop.store, TARGET, by=ANN, now=shop.clock, dry_run=True)
@@ -172,7 +172,7 @@ def record_of_another_release(shop, release):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         pytest.param(collected, "not in the store", id="F35 collected"),
         pytest.param(corrupt, "digest", id="F13 corrupt"),
@@ -181,10 +181,10 @@ def record_of_another_release(shop, release):
         pytest.param(record_of_another_release, "its refs make", id="F14 record of another release"),
     ],
 )
-def test_a_destination_that_cannot_be_served_is_refused_with_alternatives(shop, spoil, told):
+def test_a_destination_that_cannot_be_served_is_refused_with_alternatives(shop, spoil, message):
     first, second, third = shipped(shop, 3)
     spoil(shop, read_document(shop.store, release_key(TARGET, second), Release))
-    with pytest.raises(RefusedError, match=told) as raised:
+    with pytest.raises(RefusedError, match=message) as raised:
         back(shop)
     assert first[:12] in str(raised.value)
     assert live(shop) == third

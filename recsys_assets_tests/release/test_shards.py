@@ -193,16 +193,16 @@ def index_of(shop):
     ],
 )
 def test_an_index_that_is_not_ours_is_refused(shop, change, match):
-    told = msgspec.json.decode(index_of(shop)) | change
+    message = msgspec.json.decode(index_of(shop)) | change
     with pytest.raises(CorruptObjectError, match=match):
-        parse_index(msgspec.json.encode(told), TARGET, INDEX, name="the index")
+        parse_index(msgspec.json.encode(message), TARGET, INDEX, name="the index")
 
 
 def test_f18_an_index_names_versions_and_never_places(shop):
-    told = msgspec.json.decode(index_of(shop))
-    told["shards"][0]["version"] = "../../../etc/passwd"
+    message = msgspec.json.decode(index_of(shop))
+    message["shards"][0]["version"] = "../../../etc/passwd"
     with pytest.raises(CorruptObjectError, match="no artifact"):
-        parse_index(msgspec.json.encode(told), TARGET, INDEX, name="the index")
+        parse_index(msgspec.json.encode(message), TARGET, INDEX, name="the index")
 
 
 def test_an_index_is_a_pure_function_of_what_it_lists(shop):

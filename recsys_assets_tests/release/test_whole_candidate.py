@@ -41,7 +41,7 @@ def test_what_was_said_of_the_whole_stands_in_the_record(shop):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"version": "0" * 64}, "its gates judged rehearsal 000000000000", id="another candidate"),
         pytest.param({"policy": "q" * 64}, "other limits", id="other limits"),
@@ -50,9 +50,9 @@ def test_what_was_said_of_the_whole_stands_in_the_record(shop):
         pytest.param({"findings": (REFUSED,)}, "gate size refused: 3 is over 2", id="refused"),
     ],
 )
-def test_a_report_of_the_whole_that_proves_nothing_ships_nothing(shop, change, told):
+def test_a_report_of_the_whole_that_proves_nothing_ships_nothing(shop, change, message):
     stage(shop, 1, **change)
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(RefusedError, match=message):
         shop.publish(1)
     assert read_current(shop.store, TARGET) is None
 
@@ -75,7 +75,7 @@ def test_an_overridden_refusal_of_the_whole_is_told_in_record_and_journal(shop):
     stage(shop, 1, findings=(passed, REFUSED))
     shop.requirements[WHOLE] = replace(shop.requirements[WHOLE], overridden={"size": "it is a sale"})
     outcome = shop.publish(1)
-    told = read_release(shop.store, TARGET, outcome.release.id).gates[0].findings[1]
-    assert (told.verdict, told.params["overridden"]) == (Verdict.ADVISED, "it is a sale")
+    message = read_release(shop.store, TARGET, outcome.release.id).gates[0].findings[1]
+    assert (message.verdict, message.params["overridden"]) == (Verdict.ADVISED, "it is a sale")
     entry = next(iter(journal.newest_first(shop.store, TARGET)))
     assert entry.details["overridden"] == "rehearsal: size"

@@ -38,8 +38,8 @@ def main():
         before = memory("VmRSS")
         refresh = reader.refresh()
         peak = memory("VmHWM")
-        told = {"outcome": refresh.outcome, "problem": refresh.problem, "why": refresh.why}
-        sys.stdout.write(json.dumps(told | {"before": before, "peak": peak, "after": memory("VmRSS")}) + "\n")
+        message = {"outcome": refresh.outcome, "problem": refresh.problem, "why": refresh.why}
+        sys.stdout.write(json.dumps(message | {"before": before, "peak": peak, "after": memory("VmRSS")}) + "\n")
         sys.stdout.flush()
 
 

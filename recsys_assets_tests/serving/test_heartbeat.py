@@ -11,7 +11,7 @@ from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix
 from recsys_assets.serving.state import Outcome
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.memory import Fault, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.heartbeats import MAX_SECONDS, read_heartbeats
 from recsys_assets_tests.serving.releases import TARGET, Shop, answers
@@ -141,7 +141,7 @@ def test_no_two_beats_are_the_same_bytes_though_they_say_the_same(store, shop, o
     assert len(bytes_told) == 3
 
 
-@pytest.mark.parametrize("how", [Mishap.FAIL, Mishap.DENY, Mishap.LOSE_REQUEST])
+@pytest.mark.parametrize("how", [FaultMode.FAIL, FaultMode.DENY, FaultMode.LOSE_REQUEST])
 def test_a_store_that_takes_no_heartbeat_is_served_from_as_well(store, shop, open_reader, caplog, how):
     """F11: reading works, writing does not."""
     shop.ship(0)
@@ -165,7 +165,7 @@ def test_a_store_that_fails_is_not_hurried(store, shop, open_reader):
     shop.ship(0)
     reader = open_reader(heartbeat="web-1")
     reader.refresh()
-    store.inject(Fault("create", Mishap.FAIL, times=FOR_EVER, prefix=heartbeat_prefix(TARGET)))
+    store.inject(Fault("create", FaultMode.FAIL, times=FOR_EVER, prefix=heartbeat_prefix(TARGET)))
     tried = []
     store.on_call = lambda verb, key: tried.append(key) if verb == "create" else None
     for _ in range(5):

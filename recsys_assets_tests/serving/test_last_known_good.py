@@ -5,7 +5,7 @@ from recsys_assets.identity import Target
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Outcome, Problem, State
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
 
 COPY = "copies/shop/home/pointer.json"
@@ -26,7 +26,7 @@ def kept(shop, open_reader, folder):
 
 def down():
     store = MemoryStore()
-    store.inject(*(Fault(verb, Mishap.FAIL, times=10**9) for verb in ("get", "stat", "list")))
+    store.inject(*(Fault(verb, FaultMode.FAIL, times=10**9) for verb in ("get", "stat", "list")))
     return store
 
 

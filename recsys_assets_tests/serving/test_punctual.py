@@ -8,7 +8,7 @@ import time
 import pytest
 
 from recsys_assets.errors import NotFoundError, StoreUnavailableError
-from recsys_assets.serving.deadline_store import PunctualStore
+from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Outcome, Problem
@@ -30,7 +30,7 @@ def gate():
 
 def test_results_and_errors_come_through():
     store = MemoryStore()
-    punctual = PunctualStore(store, seconds=WAIT)
+    punctual = DeadlineStore(store, seconds=WAIT)
     etag = punctual.create("a", b"1")
     etag = punctual.swap("a", b"2", expected=etag)
     assert punctual.get("a", max_bytes=9).data == b"2"
@@ -47,7 +47,7 @@ def test_results_and_errors_come_through():
 def test_calls_that_hang_are_left_behind_and_few(gate):
     store = MemoryStore()
     store.put("a", b"1")
-    punctual = PunctualStore(store, seconds=0.01)
+    punctual = DeadlineStore(store, seconds=0.01)
     store.on_call = lambda *_: gate.wait(WAIT)
     for _ in range(4):
         with pytest.raises(StoreUnavailableError, match="no whole answer"):
@@ -59,7 +59,7 @@ def test_calls_that_hang_are_left_behind_and_few(gate):
     gate.set()
     for thread in punctual._hanging:
         thread.join(WAIT)
-    assert PunctualStore.get(punctual, "a", max_bytes=9).data == b"1"
+    assert DeadlineStore.get(punctual, "a", max_bytes=9).data == b"1"
 
 
 def test_a_release_that_trickles_in_is_an_outage_and_the_old_one_serves(store, shop, open_reader, gate):

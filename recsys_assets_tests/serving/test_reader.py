@@ -20,13 +20,13 @@ from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Outcome, Problem, State
 from recsys_assets.serving.testing import publish_fixture
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
 
 ALWAYS = 10**9
 
 
-def fail(store, how=Mishap.FAIL, *, prefix="", verbs=("get", "stat", "list")):
+def fail(store, how=FaultMode.FAIL, *, prefix="", verbs=("get", "stat", "list")):
     store.inject(*(Fault(verb, how, times=ALWAYS, prefix=prefix) for verb in verbs))
 
 
@@ -112,8 +112,8 @@ def test_only_what_changed_is_read_again(store, shop, open_reader):
 @pytest.mark.parametrize(
     ("how", "problem", "raised"),
     [
-        pytest.param(Mishap.FAIL, Problem.OUTAGE, StoreUnavailableError, id="no answer"),
-        pytest.param(Mishap.DENY, Problem.DENIED, ConfigurationError, id="denied"),
+        pytest.param(FaultMode.FAIL, Problem.OUTAGE, StoreUnavailableError, id="no answer"),
+        pytest.param(FaultMode.DENY, Problem.DENIED, ConfigurationError, id="denied"),
         pytest.param(None, Problem.NO_POINTER, NotFoundError, id="an empty store"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_reader_that_was_never_asked_to_load_says_so(open_reader):
             id="F11 blobs do not answer",
         ),
         pytest.param(
-            lambda store: fail(store, Mishap.DENY, prefix="artifacts/shop/home/cooc"),
+            lambda store: fail(store, FaultMode.DENY, prefix="artifacts/shop/home/cooc"),
             Problem.DENIED,
             State.STALE,
             id="F11 one prefix is denied",
@@ -504,7 +504,7 @@ def test_an_interval_of_nothing_is_refused(store, seconds):
 def test_reading_needs_no_listing(store, shop, open_reader):
     """F11, F50: consumers may read, and not list."""
     shop.ship(0)
-    store.inject(Fault("list", Mishap.DENY, times=ALWAYS))
+    store.inject(Fault("list", FaultMode.DENY, times=ALWAYS))
     reader = open_reader()
     assert reader.refresh().outcome is Outcome.CHANGED
     assert answers(reader.at(shop.clock.at)) == {0}

@@ -236,29 +236,29 @@ def test_a_forked_child_polls_by_itself_even_if_the_parent_was_loading(tmp_path,
     store = FilesystemStore(tmp_path / "store")
     shop = Shop(store)
     shop.ship(0)
-    ready, told = tmp_path / "ready", tmp_path / "told"
+    ready, message = tmp_path / "ready", tmp_path / "told"
     with open_reader(store=store, poll_seconds=0.02) as reader:
         reader._flight._lock.acquire()  # as if a refresh was under way in another thread
         child = os.fork()
         if child == 0:
             ready.touch()
-            _serve_until_one(reader, told)
+            _serve_until_one(reader, message)
         reader._flight._lock.release()
         try:
             until(ready.exists)
             shop.ship(1)
-            until(told.exists)
+            until(message.exists)
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
 
-def _serve_until_one(reader, told):
+def _serve_until_one(reader, message):
     """In the child: wait for the second release, tell it, and never return to pytest."""
     tick = threading.Event()
     while answers(reader.snapshot()) != {1}:
         tick.wait(0.01)
-    told.touch()
+    message.touch()
     while True:
         tick.wait(1)
 

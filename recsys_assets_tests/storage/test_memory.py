@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_assets.errors import ConfigurationError, ConflictError, OutcomeUnknownError, StoreUnavailableError
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 
 VERBS = {
     "get": lambda store: store.get("a", max_bytes=9),
@@ -36,9 +36,9 @@ def store():
 @pytest.mark.parametrize(
     ("how", "error"),
     [
-        pytest.param(Mishap.FAIL, StoreUnavailableError, id="F11 no answer"),
-        pytest.param(Mishap.DENY, ConfigurationError, id="F50 denied"),
-        pytest.param(Mishap.LOSE_REQUEST, StoreUnavailableError, id="F7 lost on the way there"),
+        pytest.param(FaultMode.FAIL, StoreUnavailableError, id="F11 no answer"),
+        pytest.param(FaultMode.DENY, ConfigurationError, id="F50 denied"),
+        pytest.param(FaultMode.LOSE_REQUEST, StoreUnavailableError, id="F7 lost on the way there"),
     ],
 )
 def test_a_call_that_fails_changes_nothing_and_the_next_one_works(store, verb, how, error):
@@ -55,7 +55,7 @@ def test_a_lost_reply_is_an_error_after_the_work_is_done(store, verb):  # F7
     after = MemoryStore()
     after.create("a", b"old")
     VERBS[verb](after)
-    store.inject(Fault(verb, Mishap.LOSE_REPLY))
+    store.inject(Fault(verb, FaultMode.LOSE_REPLY))
     with pytest.raises(StoreUnavailableError) as raised:
         VERBS[verb](store)
     assert contents(store) == contents(after)
@@ -63,7 +63,7 @@ def test_a_lost_reply_is_an_error_after_the_work_is_done(store, verb):  # F7
 
 
 def test_ignored_conditions_let_every_writer_win(store):  # F10
-    store.inject(Fault("create", Mishap.IGNORE), Fault("swap", Mishap.IGNORE))
+    store.inject(Fault("create", FaultMode.IGNORE), Fault("swap", FaultMode.IGNORE))
     store.create("a", b"over")
     assert contents(store) == {"a": b"over"}
     store.swap("a", b"over again", expected="x")
@@ -75,24 +75,24 @@ def test_ignored_conditions_let_every_writer_win(store):  # F10
 def test_a_cut_listing_shows_half_and_says_nothing(store):  # F38
     for n in range(5):
         store.create(f"b/{n}", b"1")
-    store.inject(Fault("list", Mishap.CUT))
+    store.inject(Fault("list", FaultMode.CUT))
     assert len(list(store.list(""))) == 3
     assert len(list(store.list(""))) == 6
 
 
 def test_a_fault_strikes_the_nth_call_of_its_verb_below_its_prefix_so_many_times(store):
-    store.inject(Fault("put", Mishap.FAIL, nth=2, times=2, prefix="b/"))
-    told = []
+    store.inject(Fault("put", FaultMode.FAIL, nth=2, times=2, prefix="b/"))
+    message = []
     for key in ("b/1", "a", "b/2", "a", "b/3", "b/4"):
         try:
             store.put(key, b"1")
         except StoreUnavailableError:
-            told.append(key)
-    assert told == ["b/2", "b/3"]
+            message.append(key)
+    assert message == ["b/2", "b/3"]
 
 
 def test_a_healed_store_works(store):
-    store.inject(Fault("get", Mishap.FAIL, times=100))
+    store.inject(Fault("get", FaultMode.FAIL, times=100))
     store.heal()
     assert store.get("a", max_bytes=9).data == b"old"
 

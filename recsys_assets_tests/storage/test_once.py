@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, StoreUnavailableError
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.once import ReadOnce
 
 
@@ -79,7 +79,7 @@ def test_conditions_and_limits_are_the_stores_own(store):
 
 def test_a_store_that_did_not_answer_is_asked_again(store):
     once = ReadOnce(store)
-    store.inject(Fault("get", Mishap.FAIL))
+    store.inject(Fault("get", FaultMode.FAIL))
     with pytest.raises(StoreUnavailableError):
         once.get("a/1", max_bytes=9)
     assert once.get("a/1", max_bytes=9).data == b"one"

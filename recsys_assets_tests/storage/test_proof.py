@@ -4,23 +4,23 @@ import msgspec
 import pytest
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, UnsafeStoreError
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY, check_format, ensure_proven
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
-        pytest.param(Fault("create", Mishap.IGNORE, nth=2), "second create", id="F10 create writes over"),
-        pytest.param(Fault("swap", Mishap.IGNORE, nth=2), "changed since", id="F10 swap writes over"),
-        pytest.param(Fault("swap", Mishap.IGNORE, nth=3), "gone", id="F10 swap creates"),
-        pytest.param(Fault("list", Mishap.CUT), "listed", id="F10 listing is not whole"),
+        pytest.param(Fault("create", FaultMode.IGNORE, nth=2), "second create", id="F10 create writes over"),
+        pytest.param(Fault("swap", FaultMode.IGNORE, nth=2), "changed since", id="F10 swap writes over"),
+        pytest.param(Fault("swap", FaultMode.IGNORE, nth=3), "gone", id="F10 swap creates"),
+        pytest.param(Fault("list", FaultMode.CUT), "listed", id="F10 listing is not whole"),
     ],
 )
-def test_a_store_that_ignores_conditions_is_refused(fault, told):
+def test_a_store_that_ignores_conditions_is_refused(fault, message):
     store = MemoryStore()
     store.inject(fault)
-    with pytest.raises(UnsafeStoreError, match=told):
+    with pytest.raises(UnsafeStoreError, match=message):
         ensure_proven(store)
     assert KEY not in store.objects
     assert store.objects == {}
@@ -40,18 +40,18 @@ def test_a_proof_copied_from_another_store_proves_nothing():  # F10
     ensure_proven(store)
     copy.objects.update(store.objects)
     assert not check_format(copy)
-    copy.inject(Fault("swap", Mishap.IGNORE, times=100))
+    copy.inject(Fault("swap", FaultMode.IGNORE, times=100))
     with pytest.raises(UnsafeStoreError):
         ensure_proven(copy)
 
 
 @pytest.mark.parametrize(
-    ("found", "told"), [pytest.param(2, "upgrade", id="F51 newer"), pytest.param(0, "migrate", id="F51 older")]
+    ("found", "message"), [pytest.param(2, "upgrade", id="F51 newer"), pytest.param(0, "migrate", id="F51 older")]
 )
-def test_a_store_of_another_format_is_refused_with_the_next_step(found, told):
+def test_a_store_of_another_format_is_refused_with_the_next_step(found, message):
     store = MemoryStore()
     store.put(KEY, msgspec.json.encode({"v": found, "root": store.root_uri, "added_later": 1}))
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         ensure_proven(store)
 
 

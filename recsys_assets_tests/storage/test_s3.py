@@ -223,17 +223,17 @@ def test_endless_rivals_end_in_a_clear_error(wire, store):  # F9
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "told"),
+    ("fault", "error", "message"),
     [
         pytest.param(answer(403, "AccessDenied"), ConfigurationError, "credentials", id="F50 forbidden"),
         pytest.param(answer(404, "NoSuchBucket"), ConfigurationError, "bucket", id="F11 no such bucket"),
         pytest.param(answer(404, "NoSuchKey"), NotFoundError, "not in the store", id="F12 gone"),
     ],
 )
-def test_what_a_retry_cannot_cure_is_told_at_once(wire, store, fault, error, told):
+def test_what_a_retry_cannot_cure_is_told_at_once(wire, store, fault, error, message):
     store.create("a", b"first")
     wire.fail("GetObject", fault)
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         store.get("a", max_bytes=9)
 
 

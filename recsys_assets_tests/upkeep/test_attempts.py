@@ -8,7 +8,7 @@ from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.release.journal import newest_first, tail
 from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.failed_builds import FAILED_SINCE, Failure, failed_days, tell_failed
 from recsys_assets.upkeep.status import status_of
 from recsys_assets.upkeep.verify import verify
@@ -24,8 +24,8 @@ def shop():
     return opened
 
 
-def fail(shop, n, told=TOLD):
-    failure = Failure(day(n).isoformat(), "canonical", "gate", told)
+def fail(shop, n, message=TOLD):
+    failure = Failure(day(n).isoformat(), "canonical", "gate", message)
     return tell_failed(shop.store, TARGET, failure, by=BOT, now=shop.clock())
 
 
@@ -97,6 +97,6 @@ def test_f11_a_damaged_pointer_does_not_hide_that_the_day_failed(shop):
 
 
 def test_a_store_that_is_down_is_no_answer(shop):
-    shop.store.inject(Fault("create", Mishap.FAIL, times=9))
+    shop.store.inject(Fault("create", FaultMode.FAIL, times=9))
     with pytest.raises(StoreUnavailableError):
         fail(shop, 1)

@@ -26,7 +26,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect, explain, restore
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
@@ -266,14 +266,14 @@ def wrong_root(shop):
 
 def cut(prefix):
     def spoil(shop):
-        shop.store.inject(Fault("list", Mishap.CUT, times=100, prefix=prefix))
+        shop.store.inject(Fault("list", FaultMode.CUT, times=100, prefix=prefix))
 
     return spoil
 
 
 def failing(prefix):
     def spoil(shop):
-        shop.store.inject(Fault("list", Mishap.FAIL, times=100, prefix=prefix))
+        shop.store.inject(Fault("list", FaultMode.FAIL, times=100, prefix=prefix))
 
     return spoil
 
@@ -296,7 +296,7 @@ def live_blob_gone(shop):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         pytest.param(no_pointer, "nothing live found", id="F38 pointer missing"),
         pytest.param(everything_gone, "nothing live found", id="F38 F39 bucket emptied"),
@@ -311,14 +311,14 @@ def live_blob_gone(shop):
         pytest.param(live_blob_gone, "of the live release is missing", id="F12 live blob gone"),
     ],
 )
-def test_when_what_is_needed_cannot_be_told_nothing_is_collected(shop, spoil, told):
+def test_when_what_is_needed_cannot_be_told_nothing_is_collected(shop, spoil, message):
     for n in range(4):
         shop.ship(n)
     days_later(shop)
     spoil(shop)
     before = set(shop.store.objects)
     for apply in (False, True):
-        with pytest.raises(Exception, match=told) as raised:
+        with pytest.raises(Exception, match=message) as raised:
             gather(shop, apply=apply)
         assert type(raised.value).__name__ in {"RefusedError", "CorruptObjectError", "StoreUnavailableError"}
     assert before - set(shop.store.objects) == set()
@@ -329,7 +329,7 @@ def test_a_listing_of_announcements_that_ends_early_takes_nothing(shop):  # F38
         shop.ship(n)
     days_later(shop)
     before = blobs(shop)
-    shop.store.inject(Fault("list", Mishap.CUT, nth=2, times=100, prefix="intents/"))
+    shop.store.inject(Fault("list", FaultMode.CUT, nth=2, times=100, prefix="intents/"))
     with pytest.raises(RefusedError, match="not whole"):
         gather(shop)
     assert blobs(shop) == before
@@ -477,7 +477,7 @@ def test_a_dead_publish_stops_protecting_after_the_grace(shop):
             raise KeyboardInterrupt
 
     shop.store.on_call = die
-    shop.store.inject(Fault("delete", Mishap.FAIL, times=100, prefix="intents/"))
+    shop.store.inject(Fault("delete", FaultMode.FAIL, times=100, prefix="intents/"))
     with pytest.raises(KeyboardInterrupt):
         shop.publish(0, allow_older=True)
     shop.store.on_call = None
@@ -499,7 +499,7 @@ def test_a_collection_that_breaks_anywhere_is_finished_by_the_next(verb):  # F2 
         for n in range(4):
             shop.ship(n)
         days_later(shop)
-        shop.store.inject(Fault(verb, Mishap.FAIL, nth=nth, times=10**6))
+        shop.store.inject(Fault(verb, FaultMode.FAIL, nth=nth, times=10**6))
         error = attempt(shop)
         shop.store.heal()
         if error is None:

@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.errors import ConflictError
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix, pointer_key
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.heartbeats import (
     KEPT,
@@ -135,8 +135,8 @@ def test_convergence_tells_who_serves_it_and_who_is_behind(store):
     beat(store, "dead", OLD, ago=10_000)
     found = convergence(store, TARGET, NEW, now=NOW)
     assert (names(found.serving), names(found.behind)) == (["new"], ["none", "old"])
-    assert found.told.startswith("1 of 3 live consumers serve it; behind: none (serves nothing, never_loaded")
-    assert "old (serves bbbbbbbbbbbb, stale, seen at 2026-03-01T00:00:00Z)" in found.told
+    assert found.message.startswith("1 of 3 live consumers serve it; behind: none (serves nothing, never_loaded")
+    assert "old (serves bbbbbbbbbbbb, stale, seen at 2026-03-01T00:00:00Z)" in found.message
 
 
 def waited(store, *, seconds, during):
@@ -188,7 +188,7 @@ def test_status_shows_who_has_converged_and_stands_when_heartbeats_cannot_be_lis
     write_heartbeat(store, TARGET, msgspec.structs.replace(beat_of("web-1", release), seen_at=at), expected=None)
     (row,) = status(store, [TARGET], now=now)
     assert names(row.consumers.serving) == ["web-1"]
-    store.inject(Fault("list", Mishap.DENY, prefix=heartbeat_prefix(TARGET)))
+    store.inject(Fault("list", FaultMode.DENY, prefix=heartbeat_prefix(TARGET)))
     (row,) = status(store, [TARGET], now=now)
     assert row.release == release
     assert row.consumers is None
@@ -200,8 +200,8 @@ def test_collection_takes_what_the_long_dead_left_and_nothing_else(store, shop):
     long_ago = (shop.clock.at - KEPT - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     lately = (shop.clock.at - KEPT + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     for name, at, every in (("dead", long_ago, 60.0), ("quiet", lately, 60.0), ("seldom", long_ago, MAX_SECONDS)):
-        told = msgspec.structs.replace(beat_of(name, every_seconds=every), seen_at=at)
-        write_heartbeat(store, TARGET, told, expected=None)
+        message = msgspec.structs.replace(beat_of(name, every_seconds=every), seen_at=at)
+        write_heartbeat(store, TARGET, message, expected=None)
     store.put(f"{heartbeat_prefix(TARGET)}odd.json", b"?")
     dead = (heartbeat_key(TARGET, "dead"),)
     asked = {"by": Actor("ann", "tidy up"), "now": shop.clock}

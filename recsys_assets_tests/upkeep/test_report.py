@@ -44,7 +44,7 @@ def report(store, release):
 
 
 def test_the_report_says_in_words_what_changed(store, releases):
-    assert section(report(store, releases[1]), "What changed").told == (
+    assert section(report(store, releases[1]), "What changed").message == (
         "cooc, from 1 to 2 rows: 1 item entered the lists of what is seen together, 1 item changed. New: jug.",
         (
             "popularity, from 4 to 4 rows: 1 item entered the top list, 1 item left it, 3 items changed place. "
@@ -55,7 +55,7 @@ def test_the_report_says_in_words_what_changed(store, releases):
 
 def test_the_first_release_has_nothing_to_be_compared_with(store, releases):
     page = report(store, releases[0])
-    assert section(page, "What changed").told == ("This is the first release: nothing was live to compare it with.",)
+    assert section(page, "What changed").message == ("This is the first release: nothing was live to compare it with.",)
     assert dict(page.facts)["live before it"] == "nothing"
 
 
@@ -91,8 +91,8 @@ def test_what_the_comparison_needs_and_is_gone_is_said(store, releases, gone):
         if gone == "damaged record":
             store.create(key, b"{}")
     page = report(store, releases[1])
-    (told,) = section(page, "What changed").told
-    assert "cannot be compared with any more" in told
+    (message,) = section(page, "What changed").message
+    assert "cannot be compared with any more" in message
     assert section(page, "Artifacts").rows[0][:2] == ("popularity", releases[1].refs["popularity"].version[:12])
 
 
@@ -133,10 +133,10 @@ def test_gates_stand_by_kind_and_what_did_not_pass_is_told_in_full(store, releas
     gate = section(page, "Gates")
     assert gate.columns == ("gate", "popularity", "cooc")
     assert gate.rows == (("size", 5, None), ("days", "0.25 (advised)", None), ("fixture", None, 1))
-    assert gate.told == ("popularity: days advised: days says advised",)
+    assert gate.message == ("popularity: days advised: days says advised",)
     assert section(page, "Drift from live").rows == (("drift_rows", "9 (advised)", None),)
     rehearsal = section(page, "Rehearsal")
-    assert rehearsal.told == ("rehearsal_empty passed: rehearsal_empty says passed",)
+    assert rehearsal.message == ("rehearsal_empty passed: rehearsal_empty says passed",)
     assert rehearsal.columns == ("number", "all", "cooc")
     assert rehearsal.rows == (("asked", None, 7), ("seconds", 2, None))
     assert "popularity: days advised: days says advised" in to_markdown(page)
@@ -149,7 +149,7 @@ MOVED = (("a", 9, 1), ("b", 1, 2), ("c", 4, 3), ("d", 8, 4), ("e", 7, 5), ("f", 
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "message"),
     [
         pytest.param(
             KindDiff("popularity", "a", "b", 9, 9, moved=MOVED, counts={"entered": 0, "left": 0, "moved": 8}),
@@ -158,7 +158,7 @@ MOVED = (("a", 9, 1), ("b", 1, 2), ("c", 4, 3), ("d", 8, 4), ("e", 7, 5), ("f", 
             id="the first three movers each way",
         ),
         pytest.param(SAME, "cooc: the same rows as before, in other bytes.", id="other bytes"),
-        pytest.param(KindDiff("cooc", "a", "a", told="the same"), "cooc: the same.", id="the same"),
+        pytest.param(KindDiff("cooc", "a", "a", message="the same"), "cooc: the same.", id="the same"),
         pytest.param(replace(SAME, before=None), "cooc is new, with 3 items.", id="new"),
         pytest.param(replace(SAME, after=None, rows_before=1), "cooc is gone; it had 1 item.", id="gone"),
         pytest.param(
@@ -170,5 +170,5 @@ MOVED = (("a", 9, 1), ("b", 1, 2), ("c", 4, 3), ("d", 8, 4), ("e", 7, 5), ("f", 
         ),
     ],
 )
-def test_every_kind_of_change_has_its_sentence(found, told):
-    assert tell_change(found) == told
+def test_every_kind_of_change_has_its_sentence(found, message):
+    assert tell_change(found) == message

@@ -10,7 +10,9 @@ EVIL = "a|b\n# *x* [y](z) <img> `q`"
 
 
 def test_a_page_is_its_title_its_facts_and_its_sections():
-    section = Section("Numbers", told=("All is well.",), columns=("kind", "rows"), rows=(("cooc", 1234), ("x", None)))
+    section = Section(
+        "Numbers", message=("All is well.",), columns=("kind", "rows"), rows=(("cooc", 1234), ("x", None))
+    )
     assert to_markdown(Report("One", (("bytes", 10_000), ("live", True)), (section, Section("Empty")))) == (
         "# One\n\n- bytes: 10,000\n- live: yes\n\n## Numbers\n\n- All is well.\n\n"
         "| kind | rows |\n| --- | --- |\n| cooc | 1,234 |\n| x | - |\n\n## Empty\n"

@@ -14,7 +14,7 @@ from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import blob_prefix, intent_prefix, pointer_key, trash_prefix
 from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.restore import restore_pointer
 from recsys_assets.upkeep.retire import retire
@@ -35,7 +35,7 @@ def shop():
 
 def test_a_retired_target_serves_nothing_and_no_automation_ships_to_it(shop):
     done = retire(shop.store, TARGET, by=ANN, now=shop.clock)
-    assert "retired" in done.told
+    assert "retired" in done.message
     assert read_current(shop.store, TARGET) is None
     assert shop.ship(1).how is Ruling.HELD
     assert read_current(shop.store, TARGET) is None
@@ -54,7 +54,7 @@ def test_retiring_is_undone_by_putting_the_pointer_back_and_lifting_the_hold(sho
 
 def test_a_dry_run_leaves_everything(shop):
     before = dict(shop.store.objects)
-    assert retire(shop.store, TARGET, by=ANN, now=shop.clock, dry_run=True).told.startswith("dry run")
+    assert retire(shop.store, TARGET, by=ANN, now=shop.clock, dry_run=True).message.startswith("dry run")
     assert shop.store.objects == before
 
 
@@ -65,7 +65,7 @@ def test_nothing_live_cannot_be_retired(shop):
 
 
 def test_f1_a_retirement_that_broke_off_is_done_by_running_it_again(shop):
-    shop.store.inject(Fault("delete", Mishap.FAIL, prefix="registry/current/"))
+    shop.store.inject(Fault("delete", FaultMode.FAIL, prefix="registry/current/"))
     with pytest.raises(StoreUnavailableError):
         retire(shop.store, TARGET, by=ANN, now=shop.clock)
     assert read_current(shop.store, TARGET) is not None
@@ -104,8 +104,8 @@ def test_what_a_retired_target_left_is_trashed_a_grace_later_and_gone_after_anot
     retired.clock.at += 2 * GRACE
     assert len(gather(retired).emptied) == len(left)
     assert keys(retired, trash_prefix(TARGET)) == []
-    told = [entry.details.get("told") for entry in newest_first(retired.store, TARGET) if entry.action == "collect"]
-    assert told[1:] == ["took 4 artifacts into the trash, emptied 0 from it", "collects what a retired target left"]
+    message = [entry.details.get("told") for entry in newest_first(retired.store, TARGET) if entry.action == "collect"]
+    assert message[1:] == ["took 4 artifacts into the trash, emptied 0 from it", "collects what a retired target left"]
 
 
 def test_within_the_grace_a_retired_target_is_whole(shop):
@@ -188,7 +188,7 @@ def test_a_retirement_that_is_collected_and_undone_at_once_is_whole_or_stays_ret
 
 
 def test_an_announcement_however_old_keeps_what_it_names_where_no_pointer_fences_it_off(retired):
-    retired.store.inject(Fault("create", Mishap.FAIL, prefix="registry/current/", times=99))
+    retired.store.inject(Fault("create", FaultMode.FAIL, prefix="registry/current/", times=99))
     with pytest.raises(StoreUnavailableError):
         restore_pointer(retired.store, TARGET, by=ANN, now=retired.clock)
     retired.store.heal()

@@ -14,7 +14,7 @@ from recsys_assets.release.journal import Actor, tail
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import canonical_gates_key, journal_key, pointer_key, staged_gates_key
 from recsys_assets.release.marking import mark
-from recsys_assets.storage.memory import Fault, MemoryStore, Mishap
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.failed_builds import Failure, tell_failed
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.upkeep.staleness import Cause, RawInput, explain_freshness, wanted_at
@@ -68,7 +68,7 @@ def test_nothing_is_due_before_the_first_day():
 
 
 @pytest.mark.parametrize(
-    ("raw", "cause", "told"),
+    ("raw", "cause", "message"),
     [
         pytest.param(RawInput(0), Cause.INPUT_MISSING, "2026-03-02 has no raw file", id="F27 no file"),
         pytest.param(RawInput(1, DUE, settled=False), Cause.INPUT_LATE, "still being written", id="F27 half a file"),
@@ -80,10 +80,10 @@ def test_nothing_is_due_before_the_first_day():
         ),
     ],
 )
-def test_a_day_without_events_is_explained_by_its_raw_files(shop, raw, cause, told):
+def test_a_day_without_events_is_explained_by_its_raw_files(shop, raw, cause, message):
     found = explain(shop, raw)
     assert found.cause is cause
-    assert told in found.why
+    assert message in found.why
 
 
 def test_events_without_artifacts_mean_that_the_run_ended_early(shop):
@@ -202,7 +202,7 @@ def test_fresh_data_that_consumers_do_not_serve_is_not_fresh_for_them(minutes, c
 
 @pytest.mark.parametrize("verb", ["get", "stat"])
 def test_f11_a_store_that_does_not_answer_is_the_cause(shop, verb):
-    shop.store.inject(Fault(verb, Mishap.FAIL, times=1000))
+    shop.store.inject(Fault(verb, FaultMode.FAIL, times=1000))
     found = explain(shop)
     assert (found.fresh, found.cause) == (False, Cause.STORE_DOWN)
 

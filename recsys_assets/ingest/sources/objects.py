@@ -107,7 +107,7 @@ class _ObjectBytes:
                 count = self._body.readinto(buffer) or 0
             except S3_ERRORS as error:
                 if left == 1 or answer_of(error) is not Answer.SILENT:
-                    raise self._told(error) from error
+                    raise self._message(error) from error
                 count = 0
             self.size += count
             if count:
@@ -130,9 +130,9 @@ class _ObjectBytes:
         try:
             return self._client.get_object(**self._asked, **part)["Body"]
         except S3_ERRORS as error:
-            raise self._told(error) from error
+            raise self._message(error) from error
 
-    def _told(self, error: Exception) -> Exception:
+    def _message(self, error: Exception) -> Exception:
         answer = answer_of(error)
         if answer is Answer.LOST:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")

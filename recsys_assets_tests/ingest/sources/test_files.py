@@ -87,7 +87,7 @@ def test_an_absolute_template_is_taken_as_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [
         pytest.param("raw/*.jsonl", "one file for several days", id="no day"),
         pytest.param("{day:%Y-%m}.jsonl", "one file for several days", id="month only"),
@@ -101,10 +101,10 @@ def test_an_absolute_template_is_taken_as_it_stands(tmp_path):
         pytest.param("{day", "expected '}'", id="open brace"),
     ],
 )
-def test_a_template_that_cannot_name_a_day_is_refused(tmp_path, template, told):
+def test_a_template_that_cannot_name_a_day_is_refused(tmp_path, template, message):
     with pytest.raises(ConfigurationError, match=r"raw\.exposures") as caught:
         find_files(settings(tmp_path, template, HOME), DAY)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

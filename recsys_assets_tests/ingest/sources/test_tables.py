@@ -240,9 +240,9 @@ def test_a_response_that_the_database_cannot_read_is_an_error_that_does_not_repe
     )
     with pytest.raises(InputError, match=r"invalid input syntax for type json.*mend the data") as caught:
         suite.lines(**SUITE_RAW)
-    told = "".join(traceback.format_exception(caught.value))
-    assert "zoe" not in told
-    assert "nonsense" not in told
+    message = "".join(traceback.format_exception(caught.value))
+    assert "zoe" not in message
+    assert "nonsense" not in message
 
 
 def test_the_quarantine_shows_a_response_without_items(suite):
@@ -277,7 +277,7 @@ def test_a_tenant_that_the_table_of_tenants_lacks_or_has_twice_is_an_error(suite
 
 
 @pytest.mark.parametrize(
-    ("change", "raised", "told"),
+    ("change", "raised", "message"),
     [
         pytest.param("DROP TABLE events", ConfigurationError, "there is no table events", id="no table"),
         pytest.param("ALTER TABLE events DROP item_id", InputError, "no column 'item_id'", id="no column"),
@@ -286,10 +286,10 @@ def test_a_tenant_that_the_table_of_tenants_lacks_or_has_twice_is_an_error(suite
         pytest.param("ALTER TABLE events ALTER item_id TYPE json USING '{}'", InputError, "type json", id="JSON as id"),
     ],
 )
-def test_a_schema_that_drifted_is_an_error_that_names_it(plain, change, raised, told):
+def test_a_schema_that_drifted_is_an_error_that_names_it(plain, change, raised, message):
     plain.event()
     plain.run(change)
-    with pytest.raises(raised, match=told):
+    with pytest.raises(raised, match=message):
         plain.lines()
 
 
