@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ PACKAGE = ROOT / "recsys_assets"
 TESTS = ROOT / "recsys_assets_tests"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 INITS = sorted(PACKAGE.rglob("__init__.py"))
+TEST_FILES = sorted(TESTS.rglob("*.py"))
+REPLACED = tomllib.loads((TESTS / "replaced_words.toml").read_text(encoding="utf-8"))
+OPENINGS = [(re.compile(word), remedy) for word, remedy in REPLACED["docstrings"].items()]
+MOST_LINES = 330
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "misc", "core", "tools"}
 KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py"}
 ALLOWED_ALIASES = {
@@ -48,55 +53,72 @@ def run_python(code):
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_a_module_opens_with_one_sentence(path):
-    docstring = ast.get_docstring(tree(path))
-    assert docstring, f"{relative(path)} has no docstring: say in one sentence what it holds"
+def violations(paths, check):
+    """Return "path: finding" for everything that `check` finds in a file; it yields findings."""
+    return [f"{relative(path)}: {finding}" for path in paths for finding in check(path)]
+
+
+def opening_faults(path):
+    docstring = ast.get_docstring(tree(path)) or ""
     first = docstring.split("\n\n")[0]
-    assert "\n" not in first, f"the first paragraph is one line of at most 120 characters: {first!r}"
-    assert re.fullmatch(r"[^ ].*[.]", first), f"the first line is a sentence: {first!r}"
+    if "\n" in first or not re.fullmatch(r"[^ ].*[.]", first):
+        yield f"its first paragraph is not one sentence on one line: {first!r}"
+    yield from (f"opens with {first.split()[0]!r}: {remedy}" for word, remedy in OPENINGS if word.match(first))
 
 
-@pytest.mark.parametrize("path", [*MODULES, *sorted(TESTS.rglob("*.py"))], ids=relative)
-def test_a_module_is_named_for_its_reason(path):
-    assert BANNED_NAMES.isdisjoint({path.stem.removeprefix("test_"), *path.relative_to(ROOT).parts})
+def name_faults(path):
+    yield from BANNED_NAMES & {path.stem.removeprefix("test_"), *path.relative_to(ROOT).parts}
 
 
-@pytest.mark.parametrize("path", INITS, ids=relative)
-def test_an_init_file_is_empty_but_for_the_packages_own_docstring(path):
-    body = tree(path).body
-    if path.parent == PACKAGE:
-        assert len(body) == 1
-        assert ast.get_docstring(tree(path))
-    else:
-        assert body == []
-
-
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_only_the_edge_imports_dagster(path):
-    found = {name for name in imports(path) if name.split(".")[0].startswith("dagster")}
-    assert not found or path.relative_to(PACKAGE).parts[0] in KNOWS_DAGSTER
-
-
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_an_import_is_absolute_and_known_by_one_name(path):
+def import_faults(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import"
-            assert "*" not in {alias.name for alias in node.names}
+            if node.level or "*" in {alias.name for alias in node.names}:
+                yield f"line {node.lineno}: import by absolute name, one name at a time"
+            if node.module == "__future__":
+                yield f"line {node.lineno}: Dagster reads annotations as objects"
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                assert alias.asname in {None, ALLOWED_ALIASES.get(alias.name)}, f"line {node.lineno}: {alias.asname}"
+            renamed = [alias for alias in node.names if alias.asname not in {None, ALLOWED_ALIASES.get(alias.name)}]
+            yield from (f"line {node.lineno}: {alias.name} as {alias.asname}" for alias in renamed)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_annotations_stay_objects_so_that_dagster_can_read_them(path):
-    assert "__future__" not in set(imports(path))
+def dagster_faults(path):
+    if path.relative_to(PACKAGE).parts[0] not in KNOWS_DAGSTER:
+        yield from (name for name in imports(path) if name.split(".")[0].startswith("dagster"))
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=relative)
-def test_tests_use_fakes_that_are_product_code(path):
-    assert not {name for name in imports(path) if name.startswith(("unittest.mock", "mock", "pytest_mock"))}
+def mock_faults(path):
+    yield from (name for name in imports(path) if name.startswith(("unittest.mock", "mock", "pytest_mock")))
+
+
+def init_faults(path):
+    body = tree(path).body
+    if path.parent == PACKAGE and (len(body) != 1 or not ast.get_docstring(tree(path))):
+        yield "holds the package's docstring and nothing else"
+    if path.parent != PACKAGE and body:
+        yield "is empty"
+
+
+def size_faults(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    if lines > MOST_LINES:
+        yield f"{lines} lines, at most {MOST_LINES}: split it by its reasons"
+
+
+@pytest.mark.parametrize(
+    ("paths", "check"),
+    [
+        pytest.param(MODULES, opening_faults, id="a module opens with a sentence that names what it holds"),
+        pytest.param(MODULES, size_faults, id="a module stays readable"),
+        pytest.param([*MODULES, *TEST_FILES], name_faults, id="a module is named for its reason"),
+        pytest.param(MODULES, import_faults, id="an import is absolute and known by one name"),
+        pytest.param(MODULES, dagster_faults, id="only the edge imports Dagster"),
+        pytest.param(TEST_FILES, mock_faults, id="tests use fakes that are product code"),
+        pytest.param(INITS, init_faults, id="an init file is empty but for the package's own docstring"),
+    ],
+)
+def test_rules_of_modules(paths, check):
+    assert violations(paths, check) == []
 
 
 def test_every_test_folder_mirrors_a_package():

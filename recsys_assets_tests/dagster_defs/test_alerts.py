@@ -158,7 +158,9 @@ def test_what_the_webhook_did_not_take_is_told_at_the_next_tick(shop, inbox, mon
     found = chosen.evaluate_tick(context)
     assert "503" in found.skip_message
     assert json.loads(found.cursor)["alerted"] == {}
-    assert len(json.loads(found.cursor)["message"]) == len(found.asset_events) == 2, "what the UI shows needs no webhook"
+    assert len(json.loads(found.cursor)["message"]) == len(found.asset_events) == 2, (
+        "what the UI shows needs no webhook"
+    )
     inbox.refuses = False
     chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor, resources=store(shop)))
     assert len(inbox.received) == 1 + 2
