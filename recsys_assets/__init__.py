@@ -1,14 +1,17 @@
-"""Raw exposure events in; gated, versioned artifacts out; shipped by moving one small pointer.
+"""Raw exposure events in; gated, versioned recommendation artifacts out; shipped by moving one small pointer.
 
-    sources -> raw -> canonical -> artifacts             frames: Polars and numpy, no store
-                          |            |                 (or `engines`: DuckDB, Spark; or `imports`: made elsewhere)
-                        gates judge the stored bytes     a report each, kept with the release
-                                       |
-                        evaluation asks all of them      held-out events, beside what is live
-                                       |
-    storage <- manifest: release, pointer, journal       bytes: keys and versions, no frames
+    ingest -> events -> kinds -> encoding              frames: Polars and numpy, no store
+                 |         |                           (or `engines`: DuckDB, Spark; or `imports`: built elsewhere)
+                gates judge the stored bytes           a report each, kept with the release
+                         |
+                quality scores live and candidate      on held-out events
+                         |
+    storage <- release: record, pointer, journal       bytes: keys and versions, no frames
+       |          |
+       |       upkeep: collect, verify, repair, status
        |
-    serving: poll, verify, switch, keep the last good one
+    serving: poll, verify, switch, keep the last known good
 
-`defs` wires this up for Dagster, `cli` for people and cron. Nothing is imported here: every name has one path.
+`pipeline` runs the stages of a day over the store; `dagster_defs` wires them up for Dagster, `cli` for people and cron,
+`api` shows what is stored. Nothing is imported here: every name has one path.
 """

@@ -1,0 +1,23 @@
+"""The list of failure modes and the tests name each other."""
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+LIST = (TESTS.parent / "docs/reference/failure-modes.md").read_text(encoding="utf-8")
+LISTED = set(re.findall(r"^\| (F\d+) \|", LIST, re.MULTILINE))
+MENTION = re.compile(r"(?:\b|_)[Ff](\d{1,2})(?=\b|_)")
+
+
+def mentioned():
+    """Return the numbers that test files mention in names of tests, ids of cases, or comments."""
+    texts = (path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py") if path != Path(__file__))
+    return {f"F{number}" for text in texts for number in MENTION.findall(text)}
+
+
+def test_every_failure_mode_has_a_test():
+    assert LISTED - mentioned() == set()
+
+
+def test_every_number_that_a_test_mentions_is_listed():
+    assert {number for number in mentioned() if number not in LISTED} == set()
