@@ -55,7 +55,7 @@ check: $(TEST_READY) ## Everything that a change must pass: format, lint, types,
 	RECSYS_CONFIG=recsys.toml $(BIN)/dagster definitions validate --workspace workspace.yaml
 	THOROUGH=1 $(PYTEST)
 
-# The store begins anew, so that the scene always plays alike; Dagster's history of earlier demos stays.
+# Each demo starts from an empty store, so that the scene always plays alike; Dagster's history of earlier demos stays.
 demo: $(READY) ## Generate two shops and a week of events; build, gate and ship them; then a bad day, undone
 	@rm -rf $(DEMO)/store
 	@$(BIN)/python examples/demo/generate.py $(DEMO)
@@ -81,7 +81,7 @@ bench-full: $(BENCH_READY) ## The same up to 30 million events (an hour)
 docs: $(READY) ## Build the documentation into ./site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
-lock: ## Write constraints.txt anew: the newest versions that pyproject.toml allows
+lock: ## Rewrite constraints.txt with the newest versions that pyproject.toml allows
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip --quiet install --upgrade pip hatchling editables
 	@.venv-lock/bin/python -m pip --quiet install --editable . --group dev --group bench --group test-spark

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _lay_out(folder: Path, *, memory: str) -> None:
-    """Build the canonical day, and tell where Spark is."""
+    """Build the canonical day, and return where Spark is."""
     config = folder / "recsys.toml"
     text = config.read_text(encoding="utf-8")
     head, mark, targets = text.partition("[[targets]]")

@@ -71,7 +71,7 @@ def _prepare_command(data: Path) -> Sequence[str]:
 
 
 def _prepare_reference(data: Path) -> Sequence[str]:
-    """Write its configuration as its documentation tells, with the cuts that the others have."""
+    """Write its configuration as its documentation describes, with the cuts that the others have."""
     folder = open_workspace(data, "reference").absolute()
     layout = os.environ.get(REFERENCE_LAYOUT_VARIABLE, REFERENCE_LAYOUT)
     raw = folder / "raw" / layout.format(tenant=TENANT, surface=SURFACE, day=DAY)

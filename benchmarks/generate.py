@@ -130,7 +130,7 @@ def _frame(day: Day, rows: slice) -> pl.DataFrame:
         }
     )
     user = pl.when(pl.col("user") >= 0).then(pl.format("user-{}", _padded("user")))
-    # Strings are told by number, not by rank: nothing may hang on the order of ids being the order of popularity.
+    # Strings are named by number, not by rank: nothing may hang on the order of ids being the order of popularity.
     item = pl.format("item-{}", (pl.col("item") * 7919 % 1_000_003).cast(pl.String).str.pad_start(7, "0"))
     return numbers.select(
         v=pl.lit(1),

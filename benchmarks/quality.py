@@ -14,7 +14,7 @@ from quality_scoring import CUTS, Scored, difference, score_model
 from quality_worlds import World, law_world, real_world
 
 PAGE = Path(__file__).parents[1] / "docs" / "quality.md"
-MANY = {"max_items": 5000}  # no item is cut, so that only the score tells the rows apart
+MANY = {"max_items": 5000}  # no item is cut, so that only the score makes rows differ
 WEEKS = 14
 PEER = "implicit's BM25Recommender"
 BEGIN, END = "<!-- tables: written by benchmarks/quality.py -->", "<!-- end of tables -->"
@@ -62,12 +62,12 @@ def table_of(world: World, found: list[Scored]) -> str:
     ]
     for one in found:
         numbers = (f"{number:.4f}" for number in (one.hit_rate, one.mrr, one.ndcg, one.coverage))
-        beside = (told_beside(one, other) for other in (base, peer))
+        beside = (show_beside(one, other) for other in (base, peer))
         lines.append(f"| {' | '.join((one.model.name, str(one.model.window_days), *numbers, *beside))} |")
     return "\n".join(lines) + "\n"
 
 
-def told_beside(one: Scored, other: Scored) -> str:
+def show_beside(one: Scored, other: Scored) -> str:
     """Return how far a model's nDCG lies from another's, with the interval; nothing for itself."""
     if one is other:
         return ""

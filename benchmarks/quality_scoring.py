@@ -36,7 +36,7 @@ class Scored:
 
 
 def score_model(world: World, model: Model) -> Scored:
-    """Learn anew before every held-out day, from days before it alone, and answer that day's tasks."""
+    """Learn again before every held-out day, from days before it alone, and answer that day's tasks."""
     found: list[Scores] = []
     gains: list[NDArray[np.float64]] = []
     for day in sorted(world.days)[FIRST_TEST:]:

@@ -31,11 +31,11 @@ parse and compute four of them, and keep the rows in memory. `implicit` does onl
 coded ids that ours works on. Results are compared: every engine must have the same rows, or the run fails.
 """
 
-ASIDES = {  # by program: the heading, and what is told above its table
+ASIDES = {  # by program: the heading, and the text above its table
     "bench_ingest.py": (
         "Ingest, step by step",
         """Of the largest day up to a million events. *said* is what came out: what does nothing is not fast. With a bad
-line of ten kinds in a thousand (`parse 0.1% bad`) every one is found, and told with its number and reason.""",
+line of ten kinds in a thousand (`parse 0.1% bad`) every one is found and reported with its number and reason.""",
     ),
     "bench_windows.py": (
         "Rolling windows",
@@ -65,8 +65,8 @@ def write_report(
         lines += [f"## {events:,} events", "", *_totals(engines, message, events=events), "", *_phases(engines), ""]
     lines += ["## Growth", "", *_growth(runs), "", "## Agreement", "", *_agreement(runs), ""]
     for program, table in asides.items():
-        heading, told_above = ASIDES[program]
-        lines += [f"## {heading}", "", told_above, f"(`benchmarks/{program}`)", "", table]
+        heading, text_above = ASIDES[program]
+        lines += [f"## {heading}", "", text_above, f"(`benchmarks/{program}`)", "", table]
     folder.mkdir(exist_ok=True)
     (folder / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
     draw(_series(runs), folder / "benchmarks.svg")
@@ -160,7 +160,7 @@ def _series(runs: Runs) -> dict[str, list[tuple[int, float, float]]]:
 
 
 def _work(found: Sequence[Run]) -> float:
-    """Seconds of all phases, or of the whole process where an engine tells none."""
+    """Seconds of all phases, or of the whole process where an engine reports none."""
     return median(
         sum(seconds for phase, seconds in run.seconds.items() if phase not in ASIDE) or run.wall for run in found
     )

@@ -21,7 +21,7 @@ class RingDay:
 
     sessions: int = 1000
     prefix: str = "i"
-    shuffled: bool = False  # labels drawn anew: the law is another one
+    shuffled: bool = False  # labels drawn again: the law is another one
     robot_clicks: int = 0  # of one session on one item
 
 

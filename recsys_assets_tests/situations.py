@@ -25,7 +25,7 @@ class Situation:
 
 
 def good_day(number: int, *, lines: int = 0) -> Act:
-    """Return the act of sending an ordinary day, cut to its first `lines` if told."""
+    """Return the act of sending an ordinary day, cut to its first `lines` if given."""
     return lambda shop: shop.write(
         after(number), day_lines(after(number), targets=[HOME], shift=number)[: lines or None]
     )
@@ -96,7 +96,7 @@ def late_line(shop: SmallShop) -> None:
 
 
 def beat(shop: SmallShop) -> None:
-    """Have the service look once and tell what it serves."""
+    """Have the service look once and return what it serves."""
     reader = Reader(shop.store, HOME.tenant, HOME.surface, heartbeat="web-1")
     reader.refresh()
     reader.beat()
@@ -125,7 +125,7 @@ SITUATIONS = (
     Situation("gate-refused", 1, refused_day, {"the file is sent again": good_day(1)}),
     Situation("limit-exceeded", 1, lower_limit, {"the limit is raised": usual_settings}),
     Situation("stale-target", 1, usual_settings, {"the file comes": good_day(1)}),
-    Situation("bad-release", 2, built_day(1), {"the cause is mended and the next day comes": good_day(2)}),
+    Situation("bad-release", 2, built_day(1), {"the cause is fixed and the next day comes": good_day(2)}),
     Situation("stuck-reader", 1, stuck_reader, {"the service is restarted": beat}),
     Situation("pointer-lost", 0, lost_pointer),
     Situation("store-full-or-down", 1, full_disk, {"there is room again": roomy_disk}),

@@ -89,7 +89,7 @@ def open_shop(folder: Path, instance: dg.DagsterInstance) -> SmallShop:
     """Return a shop with a catalog and no day yet."""
     shop = SmallShop(folder, instance)
     shop.configure()
-    rows = [{"item_id": f"i{n}", "tags": ["red" if n % 2 else "blue", f"shelf{n % 3}"]} for n in range(6)]
+    rows = [{"item_id": f"i{n}", "tags": ["red" if n % 2 else "blue", f"aisle{n % 3}"]} for n in range(6)]
     (folder / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return shop
 

@@ -1,4 +1,4 @@
-"""The shipped alert rules and dashboard: every expression is PromQL, over metrics and labels that are really told."""
+"""The shipped alert rules and dashboard: every expression is PromQL, over metrics and labels that are really exported."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def labels_of(metric):
 
 
 @pytest.mark.parametrize("expression", [*(rule["expr"] for rule in RULES), *QUERIES])
-def test_an_expression_is_promql_over_what_is_told(expression):
+def test_an_expression_is_promql_over_what_is_exported(expression):
     promql_parser.parse(expression)
     found = SELECTOR.findall(expression)
     assert found

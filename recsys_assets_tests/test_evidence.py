@@ -1,4 +1,4 @@
-"""What gates say, told to people: each cause once, behind the gates that it stopped."""
+"""Messages of gate results for people: each cause once, behind the gates that it stopped."""
 
 from recsys_assets.evidence import Finding, GateReport, Verdict
 

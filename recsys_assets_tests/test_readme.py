@@ -1,4 +1,4 @@
-"""What the README tells people to type exists and is understood; what it links to is there; what it shows is read."""
+"""Commands of the README exist and are understood; its links lead somewhere; its configuration is valid."""
 
 import json
 import re
@@ -26,7 +26,7 @@ COMMANDS = [line for block in blocks(README, "sh") for line in block.splitlines(
 
 
 def links(text):
-    """Yield targets of links and pictures that lie in this repository."""
+    """Yield targets of links and pictures inside this repository."""
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" not in target and not target.startswith("#"):
             yield target.partition("#")[0]

@@ -34,7 +34,7 @@ def shop(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.page)
 @pytest.mark.slow
-def test_following_a_runbook_mends_what_it_is_for(shop, situation, monkeypatch, capsys):
+def test_following_a_runbook_fixes_what_it_is_for(shop, situation, monkeypatch, capsys):
     situation.spoil(shop)
     monkeypatch.setenv("DAY", after(situation.day).isoformat())
     home = shop.folder / "dagster"
@@ -57,6 +57,6 @@ def test_no_runbook_stands_there_untested():
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.page)
-def test_whatever_happens_meanwhile_is_told_in_the_page(situation):
+def test_whatever_happens_meanwhile_is_described_in_the_page(situation):
     steps = read_page(RUNBOOKS / f"{situation.page}.md")
     assert {step.event for step in steps if isinstance(step, Meanwhile)} == set(situation.meanwhile)

@@ -84,7 +84,7 @@ def test_a_day_that_shipped_stands_in_the_tables(signals):
     covisits = signals.run("SELECT item_id, neighbor_id, score FROM item_covisit_daily WHERE namespace = 'cart'")
     assert ("i1", "i2", 6) in covisits
     assert signals.run("SELECT tags FROM item_tags WHERE item_id = 'i1' AND namespace = 'home'") == [
-        (["red", "shelf1"],)
+        (["red", "aisle1"],)
     ]
     (owner,) = {row[0] for row in signals.run("SELECT DISTINCT tenant_id::text FROM item_tags")}
     assert signals.run("SELECT id::text FROM tenants WHERE external_id = 'shop'") == [(owner,)]
