@@ -32,7 +32,7 @@ class Result:
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
 
     def measured(self) -> None:
-        """Report to the runner that the work is over: what follows (hashing to compare) is neither timed nor weighed."""
+        """Report to the runner that the work is over: what follows (hashing to compare) is not measured."""
         print(MEASURED, flush=True)
 
     def hand_over(self) -> None:

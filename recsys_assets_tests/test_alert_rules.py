@@ -1,4 +1,4 @@
-"""The shipped alert rules and dashboard: every expression is PromQL, over metrics and labels that are really exported."""
+"""The shipped alert rules and dashboard: every expression is PromQL, over exported metrics and labels."""
 
 import json
 import re
