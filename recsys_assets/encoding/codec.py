@@ -8,17 +8,13 @@ from io import BytesIO
 
 import numpy as np
 
-from recsys_assets.artifact_format import Blob, too_large
+from recsys_assets.artifact_format import ZEROED_BUILD, Blob, head_of, tail_of, tail_size, too_large
 from recsys_assets.compiled.strings import PADDING
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.encoder import Body, body_size, prepare, write_body
-from recsys_assets.encoding.escaping import quote
 from recsys_assets.encoding.rows import Rows, Shape
 from recsys_assets.encoding.safetensors_codec import encode_vectors
-from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
-
-ZEROED_BUILD = b',"build":{"built_at":"","version":""}}'
-_NO_VERSION = "0" * 64
+from recsys_assets.identity import ArtifactRef, Target, Window
 
 
 def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
@@ -26,9 +22,9 @@ def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: 
 
     Raises `LimitExceededError` before anything is built if the blob would be larger than `max_bytes`.
     """
-    head = head_of(rows.shape, kind=kind, target=target, window=window)
+    head = head_of(rows.shape.body, kind=kind, target=target, window=window)
     body = prepare(rows)
-    size = len(head) + body_size(body) + len(tail_of(_NO_VERSION, window))
+    size = len(head) + body_size(body) + tail_size(window)
     if size > max_bytes:
         raise too_large(kind, target, found=f"{size:,}", max_bytes=max_bytes)
     return _write(head, body, size, kind=kind, window=window)
@@ -57,31 +53,16 @@ def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> 
     return Blob(ArtifactRef(kind, version, size, content.hexdigest()), stream.getvalue())
 
 
-def head_of(shape: Shape, *, kind: str, target: Target, window: Window) -> bytes:
-    """Return what stands before the body's array."""
-    segment = f'"segment":{quote(target.segment)},' if target.segment else ""
-    return (
-        f'{{"v":1,"artifact_type":{quote(kind)},"tenant":{quote(target.tenant)},"surface":{quote(target.surface)},'
-        f'{segment}"window":{{"start":"{rfc3339(window.start)}","end":"{rfc3339(window.end)}"}},'
-        f'"{shape.body}":'
-    ).encode()
-
-
-def tail_of(version: str, window: Window) -> bytes:
-    """Return what stands behind the body's array."""
-    return f',"build":{{"built_at":"{rfc3339(window.end)}","version":"{version}","source_hash":"{version}"}}}}'.encode()
-
-
 def encode_pieces(
     pieces: Iterable[Rows], shape: Shape, *, kind: str, target: Target, window: Window, max_bytes: int
 ) -> Blob:
     """Write pieces of rows, in order and each with whole lists, as the kind's JSON document named by its content.
 
-    Equal rows give the bytes of `codec.encode`, however they are parted. Raises `LimitExceededError` as soon as the
+    Equal rows give the bytes of `codec.encode`, however they are cut. Raises `LimitExceededError` as soon as the
     blob is larger than `max_bytes`: what comes after is not even asked for.
     """
-    out, room = BytesIO(), max_bytes - tail_size(window)
-    out.write(head_of(shape, kind=kind, target=target, window=window) + b"[")
+    out, limit = BytesIO(), max_bytes - tail_size(window)
+    out.write(head_of(shape.body, kind=kind, target=target, window=window) + b"[")
     first = True
     for piece in pieces:
         inner = inner_bytes(prepare(piece))
@@ -89,7 +70,7 @@ def encode_pieces(
             out.write(b"" if first else b",")
             out.write(inner)
             first = False
-        if out.tell() >= room:
+        if out.tell() >= limit:
             raise too_large(kind, target, found=f"more than {out.tell():,}", max_bytes=max_bytes)
     out.write(b"]")
     return seal(out, kind=kind, window=window)
@@ -111,11 +92,6 @@ def seal(out: BytesIO, *, kind: str, window: Window) -> Blob:
     out.write(tail_of(version.hexdigest(), window))
     data = out.getvalue()
     return Blob(ArtifactRef(kind, version.hexdigest(), len(data), sha256(data).hexdigest()), data)
-
-
-def tail_size(window: Window) -> int:
-    """Return how many bytes stand behind the array of every blob of a window."""
-    return len(tail_of("0" * 64, window))
 
 
 def encode_content(content: Rows | Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:

@@ -1,7 +1,5 @@
 """A blob's bytes back to rows: exactly what the encoder writes is read, anything else is refused by offset."""
 
-import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +7,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recsys_assets.artifact_format import Envelope, parse, unquote
 from recsys_assets.compiled.interning import Tables, intern, new_tables
 from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.strings import PADDING, Codes, Numbers
 from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
 from recsys_assets.encoding.encoder import fixed_texts
-from recsys_assets.encoding.escaping import Pieces, needs_escape, unquote
+from recsys_assets.encoding.escaping import Pieces, needs_escape
 from recsys_assets.encoding.rows import Rows, Shape
 from recsys_assets.errors import CorruptObjectError
 
@@ -168,32 +167,6 @@ def _read_number(data: Bytes, at: int, scale: int, found: Found, place: int) -> 
     return at
 
 
-_STRING = rb'("(?:[^"\\]|\\.)*")'
-_INSTANT = rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"'
-_HEAD = re.compile(
-    rb'\{"v":1,"artifact_type":' + _STRING + rb',"tenant":' + _STRING + rb',"surface":' + _STRING + rb","
-    rb'(?:"segment":' + _STRING + rb",)?"
-    rb'"window":\{"start":' + _INSTANT + rb',"end":' + _INSTANT + rb'\},"([a-z_]+)":'
-)
-_TAIL = re.compile(
-    rb',"build":\{"built_at":' + _INSTANT + rb',"version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z'
-)
-_MAX_TAIL = 300
-_MAX_HEAD = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What a blob says of itself, before its rows."""
-
-    kind: str
-    tenant: str
-    surface: str
-    segment: str | None
-    window_start: str
-    window_end: str
-
-
 def decode(data: bytes, shape: Shape) -> tuple[Envelope, Rows]:
     """Return envelope and rows of a blob in the form that `codec.encode` writes.
 
@@ -202,27 +175,13 @@ def decode(data: bytes, shape: Shape) -> tuple[Envelope, Rows]:
     to prove; whether rows are in order is for the contract. Raises `CorruptObjectError`, naming the first byte that the
     encoder would not have written, or the id that it would have written otherwise.
     """
-    head = _HEAD.match(data, 0, _MAX_HEAD)
-    tail = _TAIL.search(data, max(0, len(data) - _MAX_TAIL))
-    if head is None or head.group(7).decode() != shape.body:
+    document = parse(data, name="the artifact")
+    if document.body != shape.body:
         raise CorruptObjectError(
-            f"no artifact with the body {shape.body!r}, it begins with {data[:200]!r}: build it again"
+            f"the artifact has the body {document.body!r}, not {shape.body!r}; it begins with {data[:200]!r}: "
+            "build it again"
         )
-    if tail is None or head.end() > tail.start() or tail.group(1) != head.group(6) or tail.group(2) != tail.group(3):
-        raise CorruptObjectError(f"the artifact ends with {data[-_MAX_TAIL:]!r}, not as one does: build it again")
-    kind, tenant, surface = (_text(head.group(n)) for n in (1, 2, 3))
-    segment = _text(head.group(4)) if head.group(4) else None
-    start, end = (head.group(n).decode() for n in (5, 6))
-    return Envelope(kind, tenant, surface, segment, start, end), _rows(data, head.end(), tail.start(), shape)
-
-
-def _text(literal: bytes) -> str:
-    text = unquote(literal.decode(errors="replace"))
-    if not text:
-        raise CorruptObjectError(
-            f"the envelope has {literal[:80]!r}, which no encoder writes: build the artifact again"
-        )
-    return text
+    return document.envelope, _rows(data, document.start, document.stop, shape)
 
 
 def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:

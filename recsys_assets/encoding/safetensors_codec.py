@@ -10,8 +10,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recsys_assets.artifact_format import Blob, too_large
-from recsys_assets.encoding.decoder import Envelope
+from recsys_assets.artifact_format import Blob, Envelope, too_large
 from recsys_assets.encoding.embeddings import FORM, Table, Vectors, VectorShape
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.artifact_format import Blob
+from recsys_assets.artifact_format import Blob, head_of, tail_size
 from recsys_assets.compiled.strings import Codes, Numbers
-from recsys_assets.encoding.codec import head_of, inner_bytes, seal, tail_size
+from recsys_assets.encoding.codec import inner_bytes, seal
 from recsys_assets.encoding.encoder import Body, body_size, prepare
 from recsys_assets.encoding.rows import Rows, Shape
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
@@ -41,7 +41,7 @@ class _Waiting:
 
 def whole_size(pieces: Iterable[Rows], shape: Shape, *, kind: str, target: Target, window: Window) -> int:
     """Return how many bytes the single object with all these rows would have; nothing is encoded for it."""
-    size = len(head_of(shape, kind=kind, target=target, window=window)) + len("[]") + tail_size(window)
+    size = len(head_of(shape.body, kind=kind, target=target, window=window)) + len("[]") + tail_size(window)
     inner = [body_size(prepare(piece)) - len("[]") for piece in pieces if len(piece)]
     return size + sum(inner) + max(len(inner) - 1, 0)  # a comma between two
 
@@ -77,7 +77,7 @@ def encode_shards(
     Pieces come in order and with whole lists. Equal rows give equal shards, however they are parted. Every row is
     encoded once; in memory are one piece and one shard. Raises `LimitExceededError` for a shard over `max_bytes`.
     """
-    head = head_of(shape, kind=kind, target=target, window=window)
+    head = head_of(shape.body, kind=kind, target=target, window=window)
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as spool:
         waiting = [_Waiting() for _ in range(count)]
         for piece in pieces:

@@ -7,8 +7,8 @@ from datetime import date
 
 from msgspec import UNSET, UnsetType
 
-from recsys_assets.artifact_format import Blob
-from recsys_assets.encoding.decoder import Envelope, decode
+from recsys_assets.artifact_format import Blob, Envelope
+from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.embeddings import FORM, Vectors, VectorShape
 from recsys_assets.encoding.rows import LeftOut, Rows, Shape
 from recsys_assets.encoding.safetensors_codec import decode_vectors

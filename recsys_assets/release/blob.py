@@ -1,33 +1,17 @@
 """What a stored artifact's bytes prove about themselves: version, size, digest and owner, without parsing them."""
 
-import hashlib
-import json
-import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
+from recsys_assets.artifact_format import hashes_of, owner_head, proven_version
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.release.layout import blob_key
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.store import Listed, ObjectStore
 
-ZEROED_BUILD = b',"build":{"built_at":"","version":""}}'
-_TAIL = re.compile(
-    rb',"build":\{"built_at":"[0-9T:Z-]{20}","version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}\Z'
-)
 _FEW = 20  # more objects than that has a release with shards
-_TAIL_BYTES = 250  # longer than any tail: a search in the last bytes finds it without walking the blob
-
-
-def version_of(data: bytes, *, name: str) -> str:
-    """Return the version that the bytes prove: the hash of their content with `build` zeroed.
-
-    Raises `CorruptObjectError` if the bytes carry another version than they prove, or are no artifact at all.
-    """
-    return _proven(data, _hash(data), name=name)
 
 
 def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
@@ -50,7 +34,7 @@ def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
 
     Bytes of another form than the kinds' JSON do not say whose they are: their place under the target does.
     """
-    key, hashes = blob_key(target, ref.kind, ref.version), _hash(data)
+    key, hashes = blob_key(target, ref.kind, ref.version), hashes_of(data)
     digest = hashes.digest
     if (len(data), digest) != (ref.size, ref.digest):
         raise CorruptObjectError(
@@ -60,9 +44,9 @@ def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
     if form_of(ref.version) != JSON_FORM:
         check_digits(ref.version, digest, name=key)
         return
-    if _proven(data, hashes, name=key) != ref.version:
+    if proven_version(data, hashes, name=key) != ref.version:
         raise CorruptObjectError(f"{key} is another version than its name says: build it again")
-    if not data.startswith(_head(target, ref.kind)):
+    if not data.startswith(owner_head(ref.kind, target)):
         raise CorruptObjectError(f"{key} says that it belongs to another target or kind: {data[:120]!r}; remove it")
 
 
@@ -96,45 +80,3 @@ def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef
     found = fan_out(look, asked) if len(asked) > _FEW else map(look, asked)
     pairs = zip(asked, found, strict=True)
     return tuple(ref for ref, there in pairs if there is None or there.size != ref.size)
-
-
-class _Hashes(NamedTuple):
-    """SHA-256 of all bytes, and of the content: the same bytes with `build` zeroed; None if they are no artifact."""
-
-    digest: str
-    version: str | None
-
-
-def _hash(data: bytes) -> _Hashes:
-    """Return both hashes, each byte hashed once: the texts differ in their ends only."""
-    tail = _tail(data)
-    end = tail.start() if tail else len(data)
-    content = hashlib.sha256(memoryview(data)[:end])
-    proof = content.copy()
-    proof.update(ZEROED_BUILD)
-    content.update(memoryview(data)[end:])
-    return _Hashes(content.hexdigest(), proof.hexdigest() if tail else None)
-
-
-def _proven(data: bytes, hashes: _Hashes, *, name: str) -> str:
-    """Return the version that the bytes carry and prove."""
-    tail, version = _tail(data), hashes.version
-    if tail is None or version is None:
-        raise CorruptObjectError(f"{name} does not end as an artifact does: build it again")
-    message = {part.decode() for part in tail.groups()}
-    if message != {version}:
-        raise CorruptObjectError(f"{name} carries version {sorted(message)}, its bytes prove {version}: build it again")
-    return version
-
-
-def _tail(data: bytes) -> re.Match[bytes] | None:
-    return _TAIL.search(data, max(0, len(data) - _TAIL_BYTES))
-
-
-def _head(target: Target, kind: str) -> bytes:
-    """Return the bytes with which every artifact of this kind and target begins."""
-    fields = {"v": 1, "artifact_type": kind, "tenant": target.tenant, "surface": target.surface}
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":  # as the writers of this format escape them
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.removesuffix("}").encode() + b","

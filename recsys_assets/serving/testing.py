@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from recsys_assets.artifact_format import ESCAPES, head_of, seal
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Finding, GateReport, Verdict
-from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
-from recsys_assets.release.blob import ZEROED_BUILD
+from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.release.candidate import CANONICAL, Requirement
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
@@ -36,7 +36,6 @@ DAY: Final = date(2026, 1, 1)
 _GATE = "fixture"
 _POLICY = hashlib.sha256(_GATE.encode()).hexdigest()
 _BUILD = Build(run_id=_GATE, config=_POLICY, code=_GATE)
-_LIKE_GO = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 Counts = Mapping[str, float]
 Rows = Counts | Mapping[str, Counts] | Mapping[str, Sequence[str]]
@@ -84,18 +83,9 @@ def _encoded(target: Target, kind: str, window: Window, rows: Rows) -> tuple[byt
     """Return the artifact's bytes as the pipeline's codec writes them, and their version."""
     if kind not in FORMS:
         raise ConfigurationError(f"a fixture of kind {kind!r}: known are {', '.join(FORMS)}")
-    envelope = {
-        "v": 1,
-        "artifact_type": kind,
-        "tenant": target.tenant,
-        "surface": target.surface,
-        "window": {"start": rfc3339(window.start), "end": rfc3339(window.end)},
-        FORMS[kind].body: _ROWS[kind](rows),
-    }
-    head = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).translate(_LIKE_GO)[:-1].encode()
-    version = hashlib.sha256(head + ZEROED_BUILD).hexdigest()
-    build = f',"build":{{"built_at":"{rfc3339(window.end)}","version":"{version}","source_hash":"{version}"}}}}'
-    return head + build.encode(), version
+    head = head_of(FORMS[kind].body, kind=kind, target=target, window=window)
+    body = json.dumps(_ROWS[kind](rows), ensure_ascii=False, separators=(",", ":")).translate(ESCAPES)
+    return seal(head + body.encode(), window)
 
 
 def _put_artifact(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> StagedArtifact:

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from msgspec import UNSET
 
+from recsys_assets.artifact_format import ZEROED_BUILD
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
-from recsys_assets.release.blob import ZEROED_BUILD
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import msgspec
 import pytest
 
+from recsys_assets.artifact_format import version_of
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
@@ -18,7 +19,6 @@ from recsys_assets.errors import (
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target, Window
 from recsys_assets.release import journal
-from recsys_assets.release.blob import version_of
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import GateReport, StagedArtifact

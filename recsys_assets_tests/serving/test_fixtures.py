@@ -7,11 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys_assets.artifact_format import ZEROED_BUILD
 from recsys_assets.encoding.codec import encode
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import ConfigurationError, NotFoundError
 from recsys_assets.identity import Target, Window
-from recsys_assets.release.blob import ZEROED_BUILD, read_blob
+from recsys_assets.release.blob import read_blob
 from recsys_assets.release.judgement import Ruling
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from recsys_assets.artifact_format import ZEROED_BUILD
 from recsys_assets.identity import Window
-from recsys_assets.release.blob import ZEROED_BUILD
 from recsys_assets.release.layout import blob_key
 from recsys_assets.serving.testing import DAY
 from recsys_assets.storage.filesystem import FilesystemStore
