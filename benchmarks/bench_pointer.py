@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))  # the builder of tiny days is the tests' own
 
 from recsys_assets.release.rollback import roll_back  # noqa: E402
 from recsys_assets.serving.reader import Reader  # noqa: E402
-from recsys_assets.serving.state import Outcome  # noqa: E402
+from recsys_assets.serving.state import RefreshOutcome  # noqa: E402
 from recsys_assets.storage.open import open_store  # noqa: E402
 from recsys_assets.storage.store import ObjectStore  # noqa: E402
 from recsys_assets_tests.release.staging import BOT, TARGET, Shop  # noqa: E402
@@ -79,7 +79,7 @@ def _ship(shop: Shop, n: int) -> float:
 def _load(store: ObjectStore) -> Reader:
     reader = Reader(store, TARGET.tenant, TARGET.surface)
     found = reader.refresh()
-    if found.outcome is not Outcome.CHANGED:
+    if found.outcome is not RefreshOutcome.CHANGED:
         raise RuntimeError(f"the reader loaded nothing: {found}")
     return reader
 

@@ -17,10 +17,10 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import merge_tallies, tally_day
 from recsys_assets.quality.recommending import Recommend, recommenders
 from recsys_assets.release.releases import versions_of
+from recsys_assets.serving.loading import load_trial
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.testing import publish_fixture
-from recsys_assets.serving.trial import load_trial
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
 

@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 import yaml
 
-from recsys_assets.observability.exposition import HELP
+from recsys_assets.observability.gauges import BUILD_HELP
 
 ROOT = Path(__file__).parents[1]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
@@ -36,7 +36,7 @@ def test_an_expression_is_promql_over_what_is_exported(expression):
     found = SELECTOR.findall(expression)
     assert found
     for metric, matchers in found:
-        assert metric in HELP
+        assert metric in BUILD_HELP
         assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= labels_of(metric)
 
 
@@ -71,7 +71,7 @@ def test_every_metric_is_looked_at_by_a_rule_or_a_panel():
         for metric, _ in SELECTOR.findall(expression)
     }
     for_people = {"recsys_build_last_attempt_timestamp_seconds", "recsys_build_run_timestamp_seconds"}
-    assert set(HELP) - used == for_people
+    assert set(BUILD_HELP) - used == for_people
 
 
 def test_the_panels_do_not_lie_on_one_another():

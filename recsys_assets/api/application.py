@@ -1,4 +1,4 @@
-"""The read API as an ASGI application: routes, headers on every answer, and errors that tell nothing of the inside."""
+"""The read API as an ASGI application: routes, headers on every answer, and errors that reveal no internals."""
 
 import logging
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys_assets.api import metrics, problems
 from recsys_assets.api.artifacts import MEDIA
-from recsys_assets.api.asking import ArtifactAsked, Nothing, read_asked
 from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.pages import PAGES, answer_page, page_of_problem, style_sheet
 from recsys_assets.api.problems import Problem, of_status, problem_of
+from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
 from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
@@ -67,7 +67,7 @@ def _addresses(site: Site) -> list[Address]:
 
 def _json_endpoint(site: Site, route: Route) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
-        found = route.handle(site, _asked(request, route.asked))
+        found = route.handle(site, _query(request, route.query))
         status = found.status if isinstance(found, Health) else 200
         return Response(msgspec.json.encode(found), status, {"Cache-Control": "no-cache"}, MEDIA)
 
@@ -75,23 +75,23 @@ def _json_endpoint(site: Site, route: Route) -> Callable[[Request], Response]:
 
 
 def _content_endpoint(site: Site) -> Callable[[Request], Response]:
-    return lambda request: send_content(site, _asked(request, ArtifactAsked), request)
+    return lambda request: send_content(site, _query(request, ArtifactQuery), request)
 
 
 def _bare_endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
     def checked(request: Request) -> Response:
-        _asked(request, Nothing)
+        _query(request, NoQuery)
         return answer(request)
 
     return checked
 
 
 def _page_endpoint(site: Site, page: Any) -> Callable[[Request], Response]:
-    return lambda request: answer_page(site, page, read_asked(page.asked, *_given(request), lenient=True))
+    return lambda request: answer_page(site, page, read_query(page.query, *_given(request), lenient=True))
 
 
-def _asked(request: Request, form: type[Any]) -> Any:
-    return read_asked(form, *_given(request))
+def _query(request: Request, form: type[Any]) -> Any:
+    return read_query(form, *_given(request))
 
 
 def _given(request: Request) -> tuple[dict[str, str], list[tuple[str, str]]]:
@@ -99,7 +99,7 @@ def _given(request: Request) -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
-    """Answer what may be told of an error; the log has the rest."""
+    """Answer what may be shown of an error; the log has the rest."""
     problem = problem_of(error) if isinstance(error, RecsysAssetsError) else of_status(500)
     if problem.status >= 500 or problem.status == 410:  # noqa: PLR2004 - what its operator should know of
         _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)

@@ -1,4 +1,4 @@
-"""Answers about artifacts by version: what one is, its rows, what it was made from, and which releases hold it."""
+"""Answers about artifacts by version: what one is, its rows, its inputs, and the releases that hold it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from recsys_assets.api.asking import ArtifactAsked, ArtifactPageAsked, ArtifactTreeAsked, DayAsked, RowsAsked
 from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
-from recsys_assets.api.locating import Located, load, locate
 from recsys_assets.api.media import media_type
 from recsys_assets.api.paging import Page, Recorded, recorded_releases
+from recsys_assets.api.queries import ArtifactPageQuery, ArtifactQuery, ArtifactTreeQuery, DayQuery, RowsQuery
 from recsys_assets.api.release_view import ArtifactEvidence, view_member
 from recsys_assets.api.site import Site
+from recsys_assets.api.stored_artifacts import Located, load, locate
 from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Member, Release
@@ -26,7 +26,7 @@ MAX_HOLDERS = 100  # releases looked at on one request
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What one artifact is: its bytes are proven when this is told."""
+    """What one artifact is: its bytes are proven before this is answered."""
 
     version: str
     kind: str
@@ -73,63 +73,63 @@ class RowsPage:
     next: int | None
 
 
-def show_metadata(site: Site, asked: ArtifactAsked) -> Metadata:
+def show_metadata(site: Site, query: ArtifactQuery) -> Metadata:
     """Return what an artifact is; its bytes are read and proven for it."""
-    return _metadata(site, locate(site, asked))
+    return _metadata(site, locate(site, query))
 
 
-def show_expanded(site: Site, asked: ArtifactAsked) -> Expanded:
-    """Return what an artifact is, and how it came to be, as the last recorded release that holds it tells."""
-    found = locate(site, asked)
+def show_expanded(site: Site, query: ArtifactQuery) -> Expanded:
+    """Return what an artifact is, and how it came to be, by the last recorded release that holds it."""
+    found = locate(site, query)
     release, member = next(_holding(site, found), (None, None))
     evidence = view_member(found.target, member, stored=True) if member else None
     return Expanded(_metadata(site, found), release.id if release else None, evidence)
 
 
-def show_artifact_tree(site: Site, asked: ArtifactTreeAsked) -> Node:
-    """Return what an artifact was made from, down to raw files, as the last recorded release that holds it tells."""
-    found = locate(site, asked)
+def show_artifact_tree(site: Site, query: ArtifactTreeQuery) -> Node:
+    """Return the inputs of an artifact, down to raw files, by the last recorded release that holds it."""
+    found = locate(site, query)
     for release, member in _holding(site, found):
-        return artifact_tree(release, member, depth=asked.depth)
+        return artifact_tree(release, member, depth=query.depth)
     raise UnknownAddressError(f"none of the last {MAX_HOLDERS} releases holds this version: its tree is not known")
 
 
-def list_users(site: Site, asked: ArtifactPageAsked) -> Page[Holder]:
+def list_users(site: Site, query: ArtifactPageQuery) -> Page[Holder]:
     """Return the releases that hold an artifact, the last recorded first; a page may be empty with one after it."""
-    found = locate(site, asked)
+    found = locate(site, query)
     return _page(
         site,
         found.target,
-        cursor=asked.cursor,
-        limit=asked.limit,
+        cursor=query.cursor,
+        limit=query.limit,
         uses=lambda release: [m.ref.kind for m in release.members if _is_part(found, m)],
     )
 
 
-def list_day_users(site: Site, asked: DayAsked) -> Page[Holder]:
+def list_day_users(site: Site, query: DayQuery) -> Page[Holder]:
     """Return the releases that rest on a day of input, with the kinds that were made from it."""
-    target = site.find(asked.tenant, asked.surface)
+    target = site.find(query.tenant, query.surface)
 
     def uses(release: Release) -> list[str]:
-        return [m.ref.kind for m in release.members if asked.day in {day_of_input(i.name, target) for i in m.inputs}]
+        return [m.ref.kind for m in release.members if query.day in {day_of_input(i.name, target) for i in m.inputs}]
 
-    return _page(site, target, cursor=asked.cursor, limit=asked.limit, uses=uses)
+    return _page(site, target, cursor=query.cursor, limit=query.limit, uses=uses)
 
 
-def list_rows(site: Site, asked: RowsAsked) -> RowsPage:
+def list_rows(site: Site, query: RowsQuery) -> RowsPage:
     """Return a page of an artifact's rows, or the one row of an id."""
-    found = locate(site, asked)
+    found = locate(site, query)
     served = load(site, found)
     if served.rows is None:
         raise BadRequestError(f"rows of {served.kind} cannot be looked up: read its content")
-    if asked.id is not None:
-        row = served.rows.find(asked.id)
+    if query.id is not None:
+        row = served.rows.find(query.id)
         rows = () if row is None else (msgspec.to_builtins(row),)
         return RowsPage(found.version, found.kind, len(served.rows), 0, rows, None)
-    stop = min(asked.start + asked.limit, len(served.rows))
-    rows = tuple(msgspec.to_builtins(served.rows.row(n)) for n in range(asked.start, stop))
+    stop = min(query.start + query.limit, len(served.rows))
+    rows = tuple(msgspec.to_builtins(served.rows.row(n)) for n in range(query.start, stop))
     following = stop if stop < len(served.rows) and rows else None
-    return RowsPage(found.version, found.kind, len(served.rows), asked.start, rows, following)
+    return RowsPage(found.version, found.kind, len(served.rows), query.start, rows, following)
 
 
 def _metadata(site: Site, found: Located) -> Metadata:
@@ -160,7 +160,7 @@ def _holding(site: Site, found: Located) -> Iterator[tuple[Release, Member]]:
 
 
 def _is_part(found: Located, member: Member) -> bool:
-    """Tell whether an object is an artifact of a release, or a shard of it."""
+    """Return whether an object is an artifact of a release, or a shard of it."""
     return any(ref.version == found.version for ref in member.refs)
 
 

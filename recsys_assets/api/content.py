@@ -6,23 +6,23 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys_assets.api.asking import ArtifactAsked
-from recsys_assets.api.locating import Located, load, locate
 from recsys_assets.api.media import media_type
+from recsys_assets.api.queries import ArtifactQuery
 from recsys_assets.api.site import Site
+from recsys_assets.api.stored_artifacts import Located, load, locate
 from recsys_assets.release.layout import blob_name
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
 
 
-def send_content(site: Site, asked: ArtifactAsked, request: Request) -> Response:
+def send_content(site: Site, query: ArtifactQuery, request: Request) -> Response:
     """Answer with an artifact's bytes: 200 whole, 206 a part, 304 when the client has them, 416 beyond the end.
 
     A version never changes its bytes, so its ETag is strong and the answer never gets old. Several ranges at once are
     answered whole, as HTTP allows.
     """
-    found = locate(site, asked)
+    found = locate(site, query)
     headers = _headers(site, found)
     if _has_it(request.headers.get("if-none-match"), found.version):
         return Response(status_code=304, headers=headers)
@@ -50,12 +50,12 @@ def _headers(site: Site, found: Located) -> dict[str, str]:
 
 
 def _has_it(tags: str | None, version: str) -> bool:
-    """Tell whether `If-None-Match` names the version, or anything at all."""
+    """Return whether `If-None-Match` names the version, or anything at all."""
     return tags is not None and (tags.strip() == "*" or version in _TAG.findall(tags))
 
 
 def _may_be_cut(tag: str | None, version: str) -> bool:
-    """Tell whether `If-Range`, where it is given, still holds: it wants the strong mark itself."""
+    """Return whether `If-Range`, where it is given, still holds: it wants the strong mark itself."""
     return tag is None or tag.strip() == f'"{version}"'
 
 

@@ -1,9 +1,9 @@
-"""Whether the service is alive, and whether it can answer: two questions that an orchestrator asks apart."""
+"""Liveness and readiness of the service: two questions that an orchestrator asks apart."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from recsys_assets.api.asking import Nothing
+from recsys_assets.api.queries import NoQuery
 from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.release.layout import pointer_key
@@ -11,7 +11,7 @@ from recsys_assets.release.layout import pointer_key
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`live`: the process answers. `ready`: the store answered it just now; else `told` says what is the matter."""
+    """`live`: the process answers. `ready`: the store answered it just now; else `message` says what is wrong."""
 
     live: bool
     ready: bool
@@ -30,12 +30,12 @@ class Liveness:
     live: bool
 
 
-def show_liveness(site: Site, asked: Nothing) -> Liveness:  # noqa: ARG001 - as every handler is called
+def show_liveness(site: Site, query: NoQuery) -> Liveness:  # noqa: ARG001 - as every handler is called
     """Return that the process answers, without asking the store: its trouble is no reason for a restart."""
     return Liveness(live=True)
 
 
-def show_health(site: Site, asked: Nothing) -> Health:  # noqa: ARG001 - as every handler is called
+def show_health(site: Site, query: NoQuery) -> Health:  # noqa: ARG001 - as every handler is called
     """Return whether the store answers, by one look at the first target's pointer; 503 when it does not."""
     try:
         if site.targets:

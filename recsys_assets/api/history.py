@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from recsys_assets.api.asking import AtAsked, JournalAsked
 from recsys_assets.api.paging import Page, page_of
+from recsys_assets.api.queries import AtQuery, JournalQuery
 from recsys_assets.api.redaction import redact_entry
 from recsys_assets.api.site import Site
 from recsys_assets.errors import UnknownAddressError
@@ -24,12 +24,12 @@ class LiveView:
     collected: tuple[str, ...]
 
 
-def show_at(site: Site, asked: AtAsked) -> LiveView:
-    """Return what was live at an instant, told from the journal."""
-    target = site.find(asked.tenant, asked.surface)
-    then = live_at(site.store, target, asked.time)
+def show_at(site: Site, query: AtQuery) -> LiveView:
+    """Return what was live at an instant, by the journal."""
+    target = site.find(query.tenant, query.surface)
+    then = live_at(site.store, target, query.time)
     if then is None:
-        raise UnknownAddressError(f"nothing of {target} was live at {asked.time.isoformat()}: ask for a later time")
+        raise UnknownAddressError(f"nothing of {target} was live at {query.time.isoformat()}: ask for a later time")
     return LiveView(
         release=then.release_id,
         since=effective(then.entry),
@@ -39,15 +39,15 @@ def show_at(site: Site, asked: AtAsked) -> LiveView:
     )
 
 
-def list_journal(site: Site, asked: JournalAsked) -> Page[JournalEntry]:
+def list_journal(site: Site, query: JournalQuery) -> Page[JournalEntry]:
     """Return who did what to a target's pointer, when and why, the newest first; refusals too."""
-    target = site.find(asked.tenant, asked.surface)
-    before = None if asked.cursor is None else int(asked.cursor)
+    target = site.find(query.tenant, query.surface)
+    before = None if query.cursor is None else int(query.cursor)
     newest = tail(site.store, target)
     first = newest.sequence if newest else 0
     if before is not None:
         first = min(first, before - 1)
-    numbers = list(range(first, max(first - asked.limit, 0) - 1, -1))[: asked.limit + 1]
+    numbers = list(range(first, max(first - query.limit, 0) - 1, -1))[: query.limit + 1]
     numbers = [number for number in numbers if number > 0]
-    page = page_of(numbers, [str(number) for number in numbers], limit=asked.limit)
+    page = page_of(numbers, [str(number) for number in numbers], limit=query.limit)
     return Page(tuple(redact_entry(read_entry(site.store, target, n)) for n in page.items), page.next)

@@ -1,4 +1,4 @@
-"""The tree of what was made from what: target > release > artifact > canonical day > raw file, as deep as asked."""
+"""The tree of what was made from what: target > release > artifact > canonical day > raw file, as deep as query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_CHILDREN: Final = 400  # of one node: more than the days of a year
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One thing, and what it was made from; `left_out` counts children beyond the depth or the bound."""
+    """One thing and its inputs; `left_out` counts children beyond the depth or the bound."""
 
     level: int
     label: str

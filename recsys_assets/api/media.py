@@ -1,4 +1,4 @@
-"""What content type the bytes of an artifact have: what is declared of its kind, else what its form says."""
+"""Content type of the bytes of an artifact: what is declared of its kind, else what its form says."""
 
 from typing import Final
 

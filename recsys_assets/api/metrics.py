@@ -1,4 +1,4 @@
-"""What is live as Prometheus text: a few gauges for each target, and never more targets than a bound."""
+"""Metrics of what is live as Prometheus text: a few gauges for each target, and never more targets than a bound."""
 
 import threading
 import time
@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from prometheus_client import generate_latest
+
 from recsys_assets.api.site import Site
+from recsys_assets.observability.gauges import Gauges, Sample, registry_of
 from recsys_assets.upkeep.status import TargetStatus, status
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_TARGETS: Final = 200  # series are paid for by everybody who stores them
 KEPT_SECONDS: Final = 10.0
-_GAUGES: Final = {
+HELP: Final = {
     "recsys_target_live": "Whether the target has a live release.",
     "recsys_target_data_age_days": "Whole days between the end of the live data and now.",
     "recsys_target_swapped_timestamp_seconds": "When the pointer was swapped last.",
     "recsys_target_held": "Whether a hold keeps automation from shipping.",
     "recsys_target_last_attempt_refused": "Whether the last attempt to ship was refused.",
     "recsys_target_problems": "How many problems status knows of.",
+    "recsys_targets_left_out": "Targets beyond the bound.",
 }
 
 
@@ -42,16 +46,16 @@ class Scrapes:
 
 def metrics_text(site: Site) -> str:
     """Return the gauges of the first `MAX_TARGETS` targets as Prometheus reads them; what is unknown has no sample."""
+    gauges = Gauges(tuple(_samples(site)), help_texts=HELP, with_empty=True)
+    return generate_latest(registry_of(gauges)).decode()
+
+
+def _samples(site: Site) -> Iterator[Sample]:
     shown = site.targets[:MAX_TARGETS]
-    samples: dict[str, list[str]] = {name: [] for name in _GAUGES}
     for row in status(site.store, shown, now=site.now()):
-        labels = f'{{tenant="{_escaped(row.tenant)}",surface="{_escaped(row.surface)}"}}'
-        for name, value in _values(row):
-            samples[name].append(f"{name}{labels} {value}")
-    lines = [line for name, message in _GAUGES.items() for line in _family(name, message, samples[name])]
-    left_out = len(site.targets) - len(shown)
-    lines += _family("recsys_targets_left_out", "Targets beyond the bound.", [f"recsys_targets_left_out {left_out}"])
-    return "\n".join(lines) + "\n"
+        labels = {"tenant": row.tenant, "surface": row.surface}
+        yield from (Sample(name, labels, value) for name, value in _values(row))
+    yield Sample("recsys_targets_left_out", {}, len(site.targets) - len(shown))
 
 
 def _values(row: TargetStatus) -> Iterator[tuple[str, float]]:
@@ -64,11 +68,3 @@ def _values(row: TargetStatus) -> Iterator[tuple[str, float]]:
         yield "recsys_target_data_age_days", row.data_age_days
     if row.updated_at is not None:
         yield "recsys_target_swapped_timestamp_seconds", row.updated_at.timestamp()
-
-
-def _family(name: str, message: str, samples: list[str]) -> list[str]:
-    return [f"# HELP {name} {message}", f"# TYPE {name} gauge", *samples]
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -9,15 +9,15 @@ import msgspec
 
 from recsys_assets.api import metrics, problems
 from recsys_assets.api.artifacts import MEDIA
-from recsys_assets.api.asking import ArtifactAsked, Nothing
 from recsys_assets.api.health import Health
 from recsys_assets.api.problems import Problem
+from recsys_assets.api.queries import ArtifactQuery, NoQuery
 from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _FAILURES: Final = {
     404: "There is no such thing.",
-    409: "It cannot be told for certain.",
+    409: "The answer is not certain.",
     410: "What is stored is not what its name says.",
     422: "The question cannot be understood.",
     503: "The store does not answer: ask again later.",
@@ -27,22 +27,22 @@ _HEADER: Final = {"in": "header", "required": False, "schema": {"type": "string"
 
 def describe() -> dict[str, Any]:
     """Return the document that `/openapi.json` answers with."""
-    types = [*(route.answer for route in ROUTES), *(route.asked for route in ROUTES), ArtifactAsked, Problem]
+    types = [*(route.answer for route in ROUTES), *(route.query for route in ROUTES), ArtifactQuery, Problem]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     answers = dict(zip((route.path for route in ROUTES), schemas, strict=False))
     paths = {route.path: {"get": _operation(route, answers[route.path], components)} for route in ROUTES}
     paths[CONTENT_PATH] = {"get": _content(components)}
     paths["/metrics"] = {"get": _metrics()}
-    asked = {route.asked.__name__ for route in ROUTES} | {ArtifactAsked.__name__}
+    queries = {route.query.__name__ for route in ROUTES} | {ArtifactQuery.__name__}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "recsys-assets read API",
             "version": version("recsys-assets"),
-            "description": "What is live, what was, what it was made from, and the artifacts themselves. Read only.",
+            "description": "What is live, what was, its inputs, and the artifacts themselves. Read only.",
         },
         "paths": paths,
-        "components": {"schemas": {name: schema for name, schema in components.items() if name not in asked}},
+        "components": {"schemas": {name: schema for name, schema in components.items() if name not in queries}},
     }
 
 
@@ -53,14 +53,14 @@ def _operation(route: Route, answer: Mapping[str, Any], components: Mapping[str,
     return {
         "operationId": route.name,
         "summary": route.message,
-        "parameters": list(_parameters(route.asked, route.path, components)),
+        "parameters": list(_parameters(route.query, route.path, components)),
         "responses": {"200": _response("The answer.", answer), **failures},
     }
 
 
 def _content(components: Mapping[str, Any]) -> dict[str, Any]:
     names = ("If-None-Match", "Range", "If-Range")
-    parameters = [*_parameters(ArtifactAsked, CONTENT_PATH, components), *({"name": n, **_HEADER} for n in names)]
+    parameters = [*_parameters(ArtifactQuery, CONTENT_PATH, components), *({"name": n, **_HEADER} for n in names)]
     return {
         "operationId": "send_content",
         "summary": "Return an artifact's bytes: the ETag is its version, single ranges are served, it never changes.",
@@ -87,9 +87,9 @@ def _metrics() -> dict[str, Any]:
     }
 
 
-def _parameters(asked: type[Nothing], path: str, components: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _parameters(query: type[NoQuery], path: str, components: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yield the parameters of a route: those that stand in its path, then the others."""
-    schema = components[asked.__name__]
+    schema = components[query.__name__]
     in_path = set(re.findall(r"\{(\w+)\}", path))
     for name, kind in schema["properties"].items():
         required = name in schema.get("required", ())

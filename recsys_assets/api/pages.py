@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from recsys_assets.api import artifacts, asking, history, releases, reports, targets
+from recsys_assets.api import artifacts, history, queries, releases, reports, targets
 from recsys_assets.api.lineage import LEVELS
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.site import Site
@@ -26,14 +26,14 @@ class PageOf:
     """One page: its address, its parameters' form, its template, and the function that gathers what it shows."""
 
     path: str
-    asked: type[asking.Nothing]
+    query: type[queries.NoQuery]
     template: str
     gather: Callable[[Site, Any], dict[str, Any]]
 
 
-def answer_page(site: Site, page: PageOf, asked: asking.Nothing) -> Response:
+def answer_page(site: Site, page: PageOf, query: queries.NoQuery) -> Response:
     """Answer with a page."""
-    return HTMLResponse(_environment().get_template(page.template).render(page.gather(site, asked)))
+    return HTMLResponse(_environment().get_template(page.template).render(page.gather(site, query)))
 
 
 def page_of_problem(problem: Problem) -> str:
@@ -47,58 +47,58 @@ def style_sheet() -> bytes:
     return files("recsys_assets.api").joinpath(_TEMPLATES, "style.css").read_bytes()
 
 
-def _targets_page(site: Site, asked: asking.PageAsked) -> dict[str, Any]:
-    page = targets.list_targets(site, asked)
+def _targets_page(site: Site, query: queries.PageQuery) -> dict[str, Any]:
+    page = targets.list_targets(site, query)
     gates = {(row.tenant, row.surface): _gates(site, row) for row in page.items}
     return {"page": page, "gates": gates, "total": len(site.targets)}
 
 
-def _target_page(site: Site, asked: asking.TargetPageAsked) -> dict[str, Any]:
-    one = asking.TargetAsked(tenant=asked.tenant, surface=asked.surface)
-    recent = asking.JournalAsked(tenant=asked.tenant, surface=asked.surface, limit=_RECENT)
+def _target_page(site: Site, query: queries.TargetPageQuery) -> dict[str, Any]:
+    one = queries.TargetQuery(tenant=query.tenant, surface=query.surface)
+    recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=_RECENT)
     return {
         "target": targets.show_target(site, one),
         "freshness": targets.show_freshness(site, one),
-        "page": releases.list_releases(site, asked),
+        "page": releases.list_releases(site, query),
         "journal": history.list_journal(site, recent),
     }
 
 
-def _release_page(site: Site, asked: asking.ReleaseAsked) -> dict[str, Any]:
-    release = releases.show_release(site, asked)
-    in_full = asking.TreeAsked(tenant=asked.tenant, surface=asked.surface, release=release.id, depth=asking.MAX_DEPTH)
+def _release_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
+    release = releases.show_release(site, query)
+    in_full = queries.TreeQuery(tenant=query.tenant, surface=query.surface, release=release.id, depth=queries.MAX_DEPTH)
     return {"release": release, "tree": releases.show_tree(site, in_full), "levels": LEVELS}
 
 
-def _report_page(site: Site, asked: asking.ReleaseAsked) -> dict[str, Any]:
-    report = reports.show_report(site, asked)
+def _report_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
+    report = reports.show_report(site, query)
     return {
         "report": report,
         "release": dict(report.facts)["release"],
-        "tenant": asked.tenant,
-        "surface": asked.surface,
+        "tenant": query.tenant,
+        "surface": query.surface,
     }
 
 
-def _diff_page(site: Site, asked: asking.DiffAsked) -> dict[str, Any]:
-    found = releases.show_diff(site, asked)
-    one = {"tenant": asked.tenant, "surface": asked.surface}
+def _diff_page(site: Site, query: queries.DiffQuery) -> dict[str, Any]:
+    found = releases.show_diff(site, query)
+    one = {"tenant": query.tenant, "surface": query.surface}
     sides = [
-        releases.show_release(site, asking.ReleaseAsked(**one, release=name)) for name in (found.before, found.after)
+        releases.show_release(site, queries.ReleaseQuery(**one, release=name)) for name in (found.before, found.after)
     ]
     return {"diff": found, "sides": sides, **one}
 
 
-def _artifact_page(site: Site, asked: asking.RowsAsked) -> dict[str, Any]:
-    plain = asking.ArtifactAsked(version=asked.version, tenant=asked.tenant, surface=asked.surface, kind=asked.kind)
+def _artifact_page(site: Site, query: queries.RowsQuery) -> dict[str, Any]:
+    plain = queries.ArtifactQuery(version=query.version, tenant=query.tenant, surface=query.surface, kind=query.kind)
     return {
         "artifact": artifacts.show_metadata(site, plain),
-        "page": artifacts.list_rows(site, asked),
-        "asked": asked,
+        "page": artifacts.list_rows(site, query),
+        "query": query,
         "users": artifacts.list_users(
             site,
-            asking.ArtifactPageAsked(
-                version=asked.version, tenant=asked.tenant, surface=asked.surface, kind=asked.kind
+            queries.ArtifactPageQuery(
+                version=query.version, tenant=query.tenant, surface=query.surface, kind=query.kind
             ),
         ),
     }
@@ -108,7 +108,7 @@ def _gates(site: Site, row: targets.TargetView) -> str:
     """Return, in words, what the gates said of a target's live release."""
     if row.release is None:
         return ""
-    named = asking.ReleaseAsked(tenant=row.tenant, surface=row.surface, release=row.release)
+    named = queries.ReleaseQuery(tenant=row.tenant, surface=row.surface, release=row.release)
     try:
         reports = [one.passed for one in releases.show_release(site, named).artifacts]
     except RecsysAssetsError:
@@ -140,10 +140,10 @@ def _instant(value: Any) -> str:
 
 
 PAGES: Final = (
-    PageOf("/", asking.PageAsked, "targets.html", _targets_page),
-    PageOf("/targets/{tenant}/{surface}", asking.TargetPageAsked, "target.html", _target_page),
-    PageOf("/targets/{tenant}/{surface}/releases/{release}", asking.ReleaseAsked, "release.html", _release_page),
-    PageOf("/targets/{tenant}/{surface}/releases/{release}/report", asking.ReleaseAsked, "report.html", _report_page),
-    PageOf("/targets/{tenant}/{surface}/diff", asking.DiffAsked, "diff.html", _diff_page),
-    PageOf("/artifacts/{version}", asking.RowsAsked, "artifact.html", _artifact_page),
+    PageOf("/", queries.PageQuery, "targets.html", _targets_page),
+    PageOf("/targets/{tenant}/{surface}", queries.TargetPageQuery, "target.html", _target_page),
+    PageOf("/targets/{tenant}/{surface}/releases/{release}", queries.ReleaseQuery, "release.html", _release_page),
+    PageOf("/targets/{tenant}/{surface}/releases/{release}/report", queries.ReleaseQuery, "report.html", _report_page),
+    PageOf("/targets/{tenant}/{surface}/diff", queries.DiffQuery, "diff.html", _diff_page),
+    PageOf("/artifacts/{version}", queries.RowsQuery, "artifact.html", _artifact_page),
 )

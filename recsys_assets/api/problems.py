@@ -1,4 +1,4 @@
-"""What is told when there is no answer: a status and a sentence for each kind of error, and nothing of the inside."""
+"""Problem documents: a status and a sentence for each kind of error, and nothing of the inside."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from recsys_assets.errors import (
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
 _OURS: Final = (BadRequestError, UnknownAddressError, UnsafeNameError)  # their messages speak of the question alone
-_TOLD: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (
+_PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (
     (BadRequestError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (UnsafeNameError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (UnknownAddressError, HTTPStatus.NOT_FOUND, ""),
@@ -33,7 +33,7 @@ _TOLD: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (
     (
         RefusedError,
         HTTPStatus.CONFLICT,
-        "that cannot be told for certain: write more of a short id; a target may also hold too much to look through",
+        "the answer is not certain: write more of a short id; a target may also hold too much to look through",
     ),
     (ConflictError, HTTPStatus.SERVICE_UNAVAILABLE, "it changed while it was read: ask again"),
     (StoreUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer in time: ask again later"),
@@ -55,13 +55,13 @@ class Problem:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a client is told to do about it."""
+        """Headers that say what a client can do about it."""
         return {"Retry-After": str(RETRY_SECONDS)} if self.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
 def problem_of(error: RecsysAssetsError) -> Problem:
-    """Return what may be told of an error; the rest is for the log."""
-    for kind, status, message in _TOLD:
+    """Return what may be shown of an error; the rest is for the log."""
+    for kind, status, message in _PROBLEMS:
         if isinstance(error, kind):
             return of_status(status, str(error) if isinstance(error, _OURS) else message)
     return of_status(HTTPStatus.INTERNAL_SERVER_ERROR)

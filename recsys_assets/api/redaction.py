@@ -20,7 +20,7 @@ HIDDEN: Final = "(a place in the store)"
 
 
 def redact(text: str) -> str:
-    """Return the text without the places that it names: they help nobody outside, and tell where things lie."""
+    """Return the text without the places that it names: they help nobody outside, and reveal the storage."""
     return _PLACE.sub(HIDDEN, text)
 
 

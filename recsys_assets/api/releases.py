@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from recsys_assets.api.asking import DiffAsked, ReleaseAsked, TargetPageAsked, TreeAsked
 from recsys_assets.api.lineage import Node, target_tree
 from recsys_assets.api.paging import MAX_LISTED, Page, page_of, recorded_releases
+from recsys_assets.api.queries import DiffQuery, ReleaseQuery, TargetPageQuery, TreeQuery
 from recsys_assets.api.release_view import ReleaseView, view_release
 from recsys_assets.api.site import Site
 from recsys_assets.errors import CorruptObjectError, NotFoundError, UnknownAddressError
@@ -44,36 +44,36 @@ class DiffView:
     kinds: tuple[KindDiff, ...]
 
 
-def list_releases(site: Site, asked: TargetPageAsked) -> Page[ReleaseRow]:
+def list_releases(site: Site, query: TargetPageQuery) -> Page[ReleaseRow]:
     """Return the releases of a target whose record stands, the last recorded first; shipped ones and others."""
-    target = site.find(asked.tenant, asked.surface)
-    found = list(islice(recorded_releases(site.store, target, cursor=asked.cursor), asked.limit + 1))
-    page = page_of(found, [item.cursor for item in found], limit=asked.limit)
+    target = site.find(query.tenant, query.surface)
+    found = list(islice(recorded_releases(site.store, target, cursor=query.cursor), query.limit + 1))
+    page = page_of(found, [item.cursor for item in found], limit=query.limit)
     live = live_id(site, target)
     marked = {label: set(islice(labelled(site.store, target, label), MAX_LISTED)) for label in Labelled}
     rows = (_row(site, target, item.id, live=live, marked=marked) for item in page.items)
     return Page(tuple(rows), page.next)
 
 
-def show_release(site: Site, asked: ReleaseAsked) -> ReleaseView:
+def show_release(site: Site, query: ReleaseQuery) -> ReleaseView:
     """Return one release with its evidence."""
-    target = site.find(asked.tenant, asked.surface)
-    release = find_named(site, target, asked.release)
+    target = site.find(query.tenant, query.surface)
+    release = find_named(site, target, query.release)
     return view_release(site, target, release, live=release.id == live_id(site, target))
 
 
-def show_tree(site: Site, asked: TreeAsked) -> Node:
-    """Return what a target's release was made from, down to raw files, as deep as asked."""
-    target = site.find(asked.tenant, asked.surface)
-    if asked.release == LIVE and live_id(site, target) is None:
-        return target_tree(target, None, depth=asked.depth)
-    return target_tree(target, find_named(site, target, asked.release), depth=asked.depth)
+def show_tree(site: Site, query: TreeQuery) -> Node:
+    """Return what a target's release was made from, down to raw files, as deep as query."""
+    target = site.find(query.tenant, query.surface)
+    if query.release == LIVE and live_id(site, target) is None:
+        return target_tree(target, None, depth=query.depth)
+    return target_tree(target, find_named(site, target, query.release), depth=query.depth)
 
 
-def show_diff(site: Site, asked: DiffAsked) -> DiffView:
+def show_diff(site: Site, query: DiffQuery) -> DiffView:
     """Return which items enter, leave and move from one release to another; the first of each, and exact counts."""
-    target = site.find(asked.tenant, asked.surface)
-    before, after = (find_named(site, target, name) for name in (asked.before, asked.after))
+    target = site.find(query.tenant, query.surface)
+    before, after = (find_named(site, target, name) for name in (query.before, query.after))
     with site.heavy.pass_through():
         found = diff(site.store, target, before.id, after.id)
     return DiffView(before.id, before.data_through, after.id, after.data_through, found.kinds)
@@ -83,7 +83,7 @@ def find_named(site: Site, target: Target, name: str) -> Release:
     """Return the record of a release by its id, the id's first digits, or `live`."""
     release_id = live_id(site, target) if name == LIVE else resolve_id(site.store, target, name)
     if release_id is None:
-        raise UnknownAddressError(f"{target} has no release {name}: its list of releases tells which there are")
+        raise UnknownAddressError(f"{target} has no release {name}: its list of releases has those that there are")
     return read_release(site.store, target, release_id)
 
 
@@ -100,7 +100,7 @@ def _row(
     try:
         record = read_release(site.store, target, release_id)
     except (NotFoundError, CorruptObjectError):
-        problem = "its record cannot be read: `recsys-assets verify` tells why"
+        problem = "its record cannot be read: see `recsys-assets verify`"
     return ReleaseRow(
         id=release_id,
         live=release_id == live,

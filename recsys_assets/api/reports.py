@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from recsys_assets.api.asking import ReleaseAsked
+from recsys_assets.api.queries import ReleaseQuery
 from recsys_assets.api.redaction import redact
 from recsys_assets.api.releases import find_named, live_id
 from recsys_assets.api.site import Site
@@ -11,10 +11,10 @@ from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import Report, Section
 
 
-def show_report(site: Site, asked: ReleaseAsked) -> Report:
-    """Return what a release changed, in words, what its gates found, and what it was made from."""
-    target = site.find(asked.tenant, asked.surface)
-    release = find_named(site, target, asked.release)
+def show_report(site: Site, query: ReleaseQuery) -> Report:
+    """Return what a release changed, in words, what its gates found, and its inputs."""
+    target = site.find(query.tenant, query.surface)
+    release = find_named(site, target, query.release)
     with site.heavy.pass_through():
         report = report_release(site.store, target, release, live=release.id == live_id(site, target))
     return replace(report, sections=tuple(_redact(section) for section in report.sections))

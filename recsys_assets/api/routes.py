@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from recsys_assets.api import artifacts, asking, health, history, releases, reports, targets
+from recsys_assets.api import artifacts, health, history, queries, releases, reports, targets
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.paging import Page
 from recsys_assets.api.site import Site
@@ -21,7 +21,7 @@ class Route:
     """One address: its parameters' form, its answer's type, and the function from one to the other."""
 
     path: str
-    asked: type[asking.Nothing]
+    query: type[queries.NoQuery]
     answer: Any
     handle: Callable[[Site, Any], Any]
 
@@ -37,24 +37,24 @@ class Route:
 
 
 ROUTES: Final = (
-    Route("/health", asking.Nothing, health.Health, health.show_health),
-    Route("/health/live", asking.Nothing, health.Liveness, health.show_liveness),
-    Route("/v1/targets", asking.PageAsked, Page[targets.TargetView], targets.list_targets),
-    Route(_TARGET, asking.TargetAsked, targets.TargetView, targets.show_target),
-    Route(f"{_TARGET}/freshness", asking.TargetAsked, Freshness, targets.show_freshness),
-    Route(f"{_TARGET}/stats", asking.TargetAsked, targets.Stats, targets.show_stats),
-    Route(f"{_TARGET}/releases", asking.TargetPageAsked, Page[releases.ReleaseRow], releases.list_releases),
-    Route(f"{_TARGET}/releases/{{release}}", asking.ReleaseAsked, releases.ReleaseView, releases.show_release),
-    Route(f"{_TARGET}/releases/{{release}}/report", asking.ReleaseAsked, Report, reports.show_report),
-    Route(f"{_TARGET}/tree", asking.TreeAsked, Node, releases.show_tree),
-    Route(f"{_TARGET}/diff", asking.DiffAsked, releases.DiffView, releases.show_diff),
-    Route(f"{_TARGET}/at", asking.AtAsked, history.LiveView, history.show_at),
-    Route(f"{_TARGET}/journal", asking.JournalAsked, Page[JournalEntry], history.list_journal),
-    Route(f"{_TARGET}/days/{{day}}/usedby", asking.DayAsked, Page[artifacts.Holder], artifacts.list_day_users),
-    Route(f"{_ARTIFACT}/metadata", asking.ArtifactAsked, artifacts.Metadata, artifacts.show_metadata),
-    Route(f"{_ARTIFACT}/expand", asking.ArtifactAsked, artifacts.Expanded, artifacts.show_expanded),
-    Route(f"{_ARTIFACT}/tree", asking.ArtifactTreeAsked, Node, artifacts.show_artifact_tree),
-    Route(f"{_ARTIFACT}/usedby", asking.ArtifactPageAsked, Page[artifacts.Holder], artifacts.list_users),
-    Route(f"{_ARTIFACT}/rows", asking.RowsAsked, artifacts.RowsPage, artifacts.list_rows),
+    Route("/health", queries.NoQuery, health.Health, health.show_health),
+    Route("/health/live", queries.NoQuery, health.Liveness, health.show_liveness),
+    Route("/v1/targets", queries.PageQuery, Page[targets.TargetView], targets.list_targets),
+    Route(_TARGET, queries.TargetQuery, targets.TargetView, targets.show_target),
+    Route(f"{_TARGET}/freshness", queries.TargetQuery, Freshness, targets.show_freshness),
+    Route(f"{_TARGET}/stats", queries.TargetQuery, targets.Stats, targets.show_stats),
+    Route(f"{_TARGET}/releases", queries.TargetPageQuery, Page[releases.ReleaseRow], releases.list_releases),
+    Route(f"{_TARGET}/releases/{{release}}", queries.ReleaseQuery, releases.ReleaseView, releases.show_release),
+    Route(f"{_TARGET}/releases/{{release}}/report", queries.ReleaseQuery, Report, reports.show_report),
+    Route(f"{_TARGET}/tree", queries.TreeQuery, Node, releases.show_tree),
+    Route(f"{_TARGET}/diff", queries.DiffQuery, releases.DiffView, releases.show_diff),
+    Route(f"{_TARGET}/at", queries.AtQuery, history.LiveView, history.show_at),
+    Route(f"{_TARGET}/journal", queries.JournalQuery, Page[JournalEntry], history.list_journal),
+    Route(f"{_TARGET}/days/{{day}}/usedby", queries.DayQuery, Page[artifacts.Holder], artifacts.list_day_users),
+    Route(f"{_ARTIFACT}/metadata", queries.ArtifactQuery, artifacts.Metadata, artifacts.show_metadata),
+    Route(f"{_ARTIFACT}/expand", queries.ArtifactQuery, artifacts.Expanded, artifacts.show_expanded),
+    Route(f"{_ARTIFACT}/tree", queries.ArtifactTreeQuery, Node, artifacts.show_artifact_tree),
+    Route(f"{_ARTIFACT}/usedby", queries.ArtifactPageQuery, Page[artifacts.Holder], artifacts.list_users),
+    Route(f"{_ARTIFACT}/rows", queries.RowsQuery, artifacts.RowsPage, artifacts.list_rows),
 )
 CONTENT_PATH: Final = f"{_ARTIFACT}/content"

@@ -1,11 +1,12 @@
-"""What the read API works on: store, settings, clock, artifact cache, concurrency limit."""
+"""Context of the read API: store, settings, clock, artifact cache, concurrency limit."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from cachetools import LRUCache
 
 from recsys_assets.errors import StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
@@ -18,28 +19,25 @@ from recsys_assets.storage.store import ObjectStore
 MAX_BYTES = 128_000_000
 
 
-@dataclass(frozen=True, slots=True)
 class ArtifactCache:
-    """Artifacts by version. A version is the hash of its content, so what lies here is never out of date."""
+    """Artifacts by version, the least recently used evicted first. A version is the hash of its content: never stale.
 
-    max_bytes: int = MAX_BYTES
-    _kept: OrderedDict[str, ServedArtifact] = field(default_factory=OrderedDict[str, ServedArtifact])
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    An index grows by the shards that are asked of it, so it is weighed again at each use.
+    """
+
+    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+        self._kept: LRUCache[str, ServedArtifact] = LRUCache(max_bytes, getsizeof=_held_bytes)
+        self._lock = threading.Lock()
 
     def take(self, version: str, load: Callable[[], ServedArtifact]) -> ServedArtifact:
-        """Return the artifact of a version, loaded if it is not at hand; one over the bound is not kept."""
+        """Return the artifact of a version, loaded if it is not cached; one over the bound is not kept."""
         with self._lock:
             known = self._kept.get(version)
-            if known is not None:
-                self._kept.move_to_end(version)
-                return known
-        loaded = load()
-        with self._lock:
-            self._kept[version] = loaded
-            self._kept.move_to_end(version)
-            while self._kept and sum(map(_held_bytes, self._kept.values())) > self.max_bytes:
-                self._kept.popitem(last=False)
-        return loaded
+        artifact = known if known is not None else load()
+        with self._lock, suppress(ValueError):
+            self._kept.pop(version, None)
+            self._kept[version] = artifact  # ValueError: larger than the whole cache
+        return artifact
 
 
 def _held_bytes(kept: ServedArtifact) -> int:
@@ -85,7 +83,7 @@ class Site:
     store: ObjectStore
     settings: Settings
     now: Callable[[], datetime] = _utc_now
-    shelf: ArtifactCache = field(default_factory=ArtifactCache)
+    artifacts: ArtifactCache = field(default_factory=ArtifactCache)
     heavy: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
 
     @property
@@ -102,7 +100,7 @@ class Site:
         """Return the configured target of these names.
 
         Raises `UnsafeNameError` for a name that no target can have, `UnknownAddressError` for one that is not
-        configured: both before the store is asked.
+        configured: both before the store is query.
         """
         check_segment(tenant, what="tenant")
         check_segment(surface, what="surface")

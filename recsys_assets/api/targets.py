@@ -7,8 +7,8 @@ from itertools import islice
 
 import msgspec
 
-from recsys_assets.api.asking import PageAsked, TargetAsked
 from recsys_assets.api.paging import MAX_LISTED, Page, page_of
+from recsys_assets.api.queries import PageQuery, TargetQuery
 from recsys_assets.api.redaction import redact, redact_entry
 from recsys_assets.api.site import Site
 from recsys_assets.identity import Target
@@ -22,7 +22,7 @@ from recsys_assets.upkeep.status import TargetStatus, status
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """How one target stands; what cannot be told is null, and `problems` says why."""
+    """State of one target; what is unknown is null, and `problems` says why."""
 
     tenant: str
     surface: str
@@ -35,7 +35,7 @@ class TargetView:
     hold: Hold | None
     last: JournalEntry | None
     failed: tuple[JournalEntry, ...]  # how each day of the last week failed that was not done since
-    consumers: str | None  # how many of those that tell what they serve serve it
+    consumers: str | None  # how many consumers with a heartbeat serve it
     problems: tuple[str, ...]
 
 
@@ -60,32 +60,32 @@ class Stats:
     complete: bool
 
 
-def list_targets(site: Site, asked: PageAsked) -> Page[TargetView]:
+def list_targets(site: Site, query: PageQuery) -> Page[TargetView]:
     """Return the configured targets in the order of the configuration, each with what is live of it."""
-    start = 0 if asked.cursor is None else int(asked.cursor)
-    chosen = site.targets[start : start + asked.limit + 1]
+    start = 0 if query.cursor is None else int(query.cursor)
+    chosen = site.targets[start : start + query.limit + 1]
     cursors = [str(start + n) for n in range(1, len(chosen) + 1)]
-    views = [*_views(site, chosen[: asked.limit])]
-    page = page_of([*range(len(chosen))], cursors, limit=asked.limit)
+    views = [*_views(site, chosen[: query.limit])]
+    page = page_of([*range(len(chosen))], cursors, limit=query.limit)
     return Page(tuple(views), page.next)
 
 
-def show_target(site: Site, asked: TargetAsked) -> TargetView:
+def show_target(site: Site, query: TargetQuery) -> TargetView:
     """Return one target with what is live of it."""
-    return _views(site, [site.find(asked.tenant, asked.surface)])[0]
+    return _views(site, [site.find(query.tenant, query.surface)])[0]
 
 
-def show_freshness(site: Site, asked: TargetAsked) -> Freshness:
+def show_freshness(site: Site, query: TargetQuery) -> Freshness:
     """Return whether a target's data is young enough for its configuration, and why not; by the day its data ends."""
-    target = site.find(asked.tenant, asked.surface)
+    target = site.find(query.tenant, query.surface)
     row = site.settings.find(target.tenant, target.surface)
     found = freshness(site.store, site.settings, row, now=site.now())
     return replace(found, why=redact(found.why))
 
 
-def show_stats(site: Site, asked: TargetAsked) -> Stats:
+def show_stats(site: Site, query: TargetQuery) -> Stats:
     """Return how many releases, journal entries and artifacts are stored of a target, by listing its keys."""
-    target = site.find(asked.tenant, asked.surface)
+    target = site.find(query.tenant, query.surface)
     prefix = blob_prefix(target)
     blobs = list(islice(site.store.list(prefix), MAX_LISTED))
     releases = sum(1 for _ in islice(site.store.list(release_prefix(target)), MAX_LISTED))

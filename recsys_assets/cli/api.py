@@ -6,7 +6,7 @@ from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.cli.options import config_option, open_place
 
-BACKLOG = 200  # requests under way; more are told to come back
+BACKLOG = 200  # requests under way; more are answered 503
 
 
 @click.command("api")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
-from recsys_assets.cli.run_metrics import tell_run
+from recsys_assets.cli.run_metrics import export_run
 from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.in_turn import JobsInTurn
@@ -56,7 +56,7 @@ def run(
                 if line.failed:
                     failures.append(line)
             progress.update(progress.task_ids[0], advance=1, description=_days(failures))
-    tell_run(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
+    export_run(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
 
 

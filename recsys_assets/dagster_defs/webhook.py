@@ -31,9 +31,10 @@ def post(document: Mapping[str, object]) -> None:
     try:
         with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
             return
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, HTTPError):
             error.close()  # it is the answer, too, and holds the connection
-        # The address is a secret of many services, and an answer that is no HTTP is told by quoting what was asked.
-        message = type(error).__name__ if isinstance(error, HTTPException) else error
-        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {message}") from error
+        # The address is a secret of many services; an answer that is no HTTP, and an address that is no URL, are
+        # reported by quoting them, so the cause is left out as well.
+        message = error if isinstance(error, OSError) else type(error).__name__
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {message}") from None

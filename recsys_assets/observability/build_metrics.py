@@ -1,4 +1,4 @@
-"""What Prometheus is told of a target: age of its data, how the last attempt ended, gates, rows, bytes, seconds."""
+"""Metrics of a target's build side: age of its data, how the last attempt ended, gates, rows, bytes, seconds."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from functools import partial
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.identity import parse_rfc3339
-from recsys_assets.observability.exposition import Sample
+from recsys_assets.observability.gauges import Sample
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.journal import DONE, HELD, REFUSED, UNCHANGED
 from recsys_assets.release.layout import canonical_gates_key, staged_gates_key

@@ -1,24 +1,25 @@
-"""Where the numbers of a target go: one file for node_exporter, replaced in one step, and a Pushgateway if told."""
+"""Export of a target's metrics: a file for node_exporter, replaced in one step, and a Pushgateway if configured."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
-from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from urllib.error import URLError
-from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
+from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.observability.build_metrics import RunEnd, measure_run, measure_target
-from recsys_assets.observability.exposition import Sample, exposition
+from recsys_assets.observability.gauges import Gauges, Sample, registry_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _SECONDS = 10
-_READABLE = 0o644  # node_exporter runs as somebody else
+_READABLE = 0o644  # node_exporter runs as another user
+_JOB = "recsys_assets"
 
 
 def export_metrics(
@@ -38,10 +39,10 @@ def export_metrics(
         return ()
     reported = {row.slug_parts for row in settings.targets[: settings.metrics.max_targets]}
     chosen = [row for row in rows if row.slug_parts in reported]
-    return tuple(fault for row in chosen for fault in _tell(store, settings, row, day=day, run=run, now=now))
+    return tuple(fault for row in chosen for fault in _export(store, settings, row, day=day, run=run, now=now))
 
 
-def _tell(
+def _export(
     store: ObjectStore,
     settings: Settings,
     row: TargetSettings,
@@ -51,42 +52,62 @@ def _tell(
     now: datetime,
 ) -> Iterator[str]:
     try:
-        _send(settings, row, "store", list(measure_target(store, settings, row, day=day, now=now)))
+        _send(settings, row, "store", measure_target(store, settings, row, day=day, now=now))
         if run is not None:
-            _send(settings, row, "run", list(measure_run(row, run)))
+            _send(settings, row, "run", measure_run(row, run))
     except RecsysAssetsError as error:
-        yield f"{row.target}: the metrics were not told: {error}"
+        yield f"{row.target}: the metrics were not exported: {error}"
 
 
-def _send(settings: Settings, row: TargetSettings, part: str, samples: list[Sample]) -> None:
-    """Send one part of a target's numbers; a run's own lie apart, so that measuring the store does not remove them."""
-    text, name = exposition(samples), "__".join(row.slug_parts)
+def _send(settings: Settings, row: TargetSettings, part: str, samples: Iterable[Sample]) -> None:
+    """Send one part of a target's metrics; those of a run are kept apart, so that measuring the store keeps them."""
+    registry, name = registry_of(Gauges(tuple(samples))), "__".join(row.slug_parts)
     if settings.metrics.folder is not None:
-        _write(Path(settings.resolve(settings.metrics.folder)) / f"recsys_{name}.{part}.prom", text)
+        _write(Path(settings.resolve(settings.metrics.folder)) / f"recsys_{name}.{part}.prom", registry)
     if settings.metrics.push is not None:
-        path = f"/metrics/job/recsys_assets/target/{quote(name, safe='')}/part/{part}"
-        _push(settings.metrics.push.rstrip("/") + path, text)
+        _push(settings.metrics.push.get_secret_value(), {"target": name, "part": part}, registry)
 
 
-def _write(file: Path, text: str) -> None:
-    """Replace a file in one step: who reads it sees the old numbers or the new ones, never half of them."""
+def _write(file: Path, registry: CollectorRegistry) -> None:
+    """Replace a file in one step: a reader of it sees the old numbers or the new ones, never half of them."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=file.parent, prefix=".", suffix=".tmp", delete=False) as temporary:
-            temporary.write(text)
-        os.chmod(temporary.name, _READABLE)  # noqa: PTH101 - a name, not a path
-        Path(temporary.name).replace(file)
+        write_to_textfile(str(file), registry)
+        file.chmod(_READABLE)
     except OSError as error:
         raise StoreUnavailableError(f"{file}: {error.strerror}: see metrics.folder") from error
 
 
-def _push(url: str, text: str) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"metrics.push is {url!r}: expected http:// or https://")
-    request = Request(url, data=text.encode(), method="PUT", headers={"Content-Type": "text/plain; version=0.0.4"})  # noqa: S310
+def _push(address: str, group: dict[str, str], registry: CollectorRegistry) -> None:
+    """Replace a group of metrics at the Pushgateway; no message repeats the address, which may hold a password."""
+    gateway, handler = _gateway(address)
     try:
-        with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - the scheme is checked above
-            if answer.status >= HTTPStatus.BAD_REQUEST:
-                raise StoreUnavailableError(f"{url} answered {answer.status}: see metrics.push")
-    except (URLError, TimeoutError) as error:
-        raise StoreUnavailableError(f"{url} does not take the metrics: {error}: see metrics.push") from error
+        push_to_gateway(gateway, _JOB, registry, grouping_key=group, timeout=_SECONDS, handler=handler)
+    except HTTPError as error:
+        error.close()  # it is the answer, too, and holds the connection
+        raise StoreUnavailableError(f"the Pushgateway answered {error.code}: see metrics.push") from None
+    except (OSError, HTTPException, ValueError) as error:
+        # An answer that is no HTTP, and an address that is no URL, are reported by quoting them.
+        raise StoreUnavailableError(
+            f"the Pushgateway does not take the metrics ({type(error).__name__}): see metrics.push"
+        ) from None
+
+
+def _gateway(address: str) -> tuple[str, Callable[..., Callable[[], None]]]:
+    """Return the address without user and password, and the handler of `prometheus_client` that sends them."""
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        url = SplitResult("", "", "", "", "")
+    if url.scheme not in {"http", "https"} or not url.netloc:
+        raise ConfigurationError("metrics.push is no address: expected http://host:port or https://host:port")
+    user, _, host = url.netloc.rpartition("@")
+    gateway = url._replace(netloc=host).geturl()
+    if not user:
+        return gateway, default_handler
+    name, _, password = user.partition(":")
+
+    def with_password(**request: object) -> Callable[[], None]:
+        return basic_auth_handler(**request, username=unquote(name), password=unquote(password))  # type: ignore[arg-type]
+
+    return gateway, with_password

@@ -28,7 +28,7 @@ from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key, raw_record_key
 from recsys_assets.release.pointer import release_id_of
-from recsys_assets.serving.trial import load_trial
+from recsys_assets.serving.loading import load_trial
 from recsys_assets.settings.gates import BacktestSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -21,10 +21,9 @@ from recsys_assets.release.documents import CanonicalRecord, Input, StagedArtifa
 from recsys_assets.release.layout import blob_key, canonical_key, canonical_record_key, staged_key
 from recsys_assets.release.pointer import read_current, release_id_of
 from recsys_assets.release.releases import read_release
-from recsys_assets.serving.loading import Limits
+from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.trial import load_trial
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER, sharded_kind

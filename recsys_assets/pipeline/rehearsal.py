@@ -22,10 +22,9 @@ from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.serving.factors import Ids
-from recsys_assets.serving.loading import Limits
+from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
 from recsys_assets.serving.row_index import Lookup
-from recsys_assets.serving.trial import load_trial
 from recsys_assets.settings.gates import RehearsalSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 class DeadlineStore:
     """Another store, each call of which ends within `seconds`, by `StoreUnavailableError` if need be.
 
-    Time limits of sockets begin anew with every byte, and a folder of another machine has none. So a call runs in a
+    Timeouts of sockets start again with every byte, and a folder of another machine has none. So a call runs in a
     thread of its own that is left behind when its time is over; it holds what it read until it ends.
     """
 

@@ -16,7 +16,7 @@ _TINY = 1e-30  # keeps a vector of zeros from being divided by none
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ids:
-    """The ids of one sort, ascending, as they lie in the file: found by halving, so that none is unpacked."""
+    """The ids of one sort, ascending, as they are in the file: found by halving, so that none is unpacked."""
 
     text: memoryview
     ends: "NDArray[Any]"

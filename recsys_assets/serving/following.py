@@ -1,12 +1,20 @@
 """Following a pointer: one look at the store at a time; it ends with a switch, with nothing new, or with a reason."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Self
 
-from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.errors import (
+    ConfigurationError,
+    CorruptObjectError,
+    NotFoundError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+)
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.journal import Clock
-from recsys_assets.serving.announcing import Listener, tell_copy_fault, tell_problem, tell_switch
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import (
     Limits,
@@ -16,14 +24,110 @@ from recsys_assets.serving.loading import (
     read_pointer,
     read_pointer_unless,
 )
+from recsys_assets.serving.logs import Listener, log_copy_fault, log_problem, log_switch
 from recsys_assets.serving.past import load_previous
 from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.state import Outcome, Problem, Refresh, problem_of_blobs, problem_of_pointer
-from recsys_assets.serving.view import View
+from recsys_assets.serving.state import (
+    Problem,
+    Refresh,
+    RefreshOutcome,
+    State,
+    Status,
+    problem_of_blobs,
+    problem_of_pointer,
+)
 from recsys_assets.storage.store import ObjectStore
 
+_ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
+    None: StoreUnavailableError,
+    Problem.OUTAGE: StoreUnavailableError,
+    Problem.DENIED: ConfigurationError,
+    Problem.NO_POINTER: NotFoundError,
+    Problem.BAD_POINTER: CorruptObjectError,
+    Problem.OLDER_POINTER: CorruptObjectError,
+    Problem.BROKEN_RELEASE: CorruptObjectError,
+}
 _LOOKS = 3  # a release may be replaced and collected while it loads: then the pointer says something else by now
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderView:
+    """The release that is served (None: none), where it came from, and how looking for a newer one went.
+
+    A failure is kept in words: an exception would keep alive whatever its frames held, blobs among it.
+    """
+
+    target: Target
+    snapshot: Snapshot | None = None
+    etag: str | None = None  # of the store's pointer to it; None where it came from elsewhere
+    source: str | None = None
+    newest: datetime | None = None  # time of the newest pointer ever seen and taken
+    loaded_at: datetime | None = None
+    checked_at: datetime | None = None
+    failures: int = 0
+    problem: Problem | None = None
+    why: str = ""
+
+    def serving(self, snapshot: Snapshot, *, source: str, at: datetime) -> Self:
+        """Return the view that serves a release that did not come from the store's pointer; problems stay."""
+        return replace(self, snapshot=snapshot, etag=None, source=source, loaded_at=at)
+
+    def seen(self, instant: datetime) -> Self:
+        """Return the view that refuses pointers older than an instant."""
+        return replace(self, newest=instant)
+
+    def switched(self, snapshot: Snapshot, *, etag: str, at: datetime) -> Self:
+        """Return the view that serves what the store's pointer names."""
+        moved = replace(self, snapshot=snapshot, etag=etag, source="store", newest=snapshot.updated_at, loaded_at=at)
+        return moved.confirmed(at=at)
+
+    def confirmed(self, *, at: datetime) -> Self:
+        """Return the view after the store said that nothing has changed."""
+        return replace(self, checked_at=at, failures=0, problem=None, why="")
+
+    def failed(self, problem: Problem, why: str) -> Self:
+        """Return the view after a look at the store that brought nothing."""
+        return replace(self, failures=self.failures + 1, problem=problem, why=why)
+
+    def held(self) -> Snapshot:
+        """Return what is served, or raise why there is nothing.
+
+        `StoreUnavailableError`: no answer yet; `NotFoundError`: nothing was ever shipped, or the pointer is gone;
+        `ConfigurationError`: no permission; `CorruptObjectError`: what the store names cannot be trusted.
+        """
+        if self.snapshot is None:
+            why = self.why or "nothing was loaded yet: call start() or refresh() first"
+            raise _ERRORS[self.problem](f"{self.target} is not served: {why}")
+        return self.snapshot
+
+    def status(self, *, now: datetime, stale_after: timedelta, expire_after: timedelta | None) -> Status:
+        """Return what people and health checks ask."""
+        held = self.snapshot
+        return Status(
+            target=self.target,
+            state=self._state(now, stale_after, expire_after),
+            release_id=held.release_id if held else None,
+            updated_at=held.updated_at if held else None,
+            loaded_at=self.loaded_at,
+            checked_at=self.checked_at,
+            source=self.source,
+            failures=self.failures,
+            problem=self.problem,
+            why=self.why,
+        )
+
+    def _state(self, now: datetime, stale_after: timedelta, expire_after: timedelta | None) -> State:
+        broken = self.problem is Problem.BROKEN_RELEASE
+        if self.snapshot is None:
+            return State.BROKEN_RELEASE if broken else State.NEVER_LOADED
+        if expire_after is not None and now - self.snapshot.updated_at > expire_after:
+            return State.EXPIRED
+        if broken:
+            return State.BROKEN_RELEASE
+        if self.problem is not None or self.checked_at is None or now - self.checked_at > stale_after:
+            return State.STALE
+        return State.FRESH
 
 
 class Follower:
@@ -40,7 +144,7 @@ class Follower:
         fall_back: bool,
         listener: Listener | None,
     ) -> None:
-        self.view = View(target)
+        self.view = ReaderView(target)
         self._store = store
         self._target = target
         self._limits = limits
@@ -73,7 +177,7 @@ class Follower:
             return self._fail(problem_of_pointer(error), str(error))
         if pointer is None:
             self.view = self.view.confirmed(at=self._now())
-            return self._ended(Outcome.UNCHANGED)
+            return self._ended(RefreshOutcome.UNCHANGED)
         if not accept_older and (message := self._why_older(pointer)):
             return self._fail(Problem.OLDER_POINTER, message)
         self._forget_besides(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
@@ -104,7 +208,7 @@ class Follower:
             return ""
         return (
             f"the store's pointer is of {current.pointer.updated_at}, one of {rfc3339(newest)} was served already: was "
-            "a backup restored, or is this another bucket? Ship or roll back anew, or refresh(accept_older=True)"
+            "a backup restored, or is this another bucket? Ship or roll back again, or refresh(accept_older=True)"
         )
 
     def _has_moved(self, pointer: PointerRead) -> bool:
@@ -121,19 +225,19 @@ class Follower:
         self._forget_besides(snapshot.versions)
         if old is not None and old.release_id == snapshot.release_id:
             self._keep_copy(pointer, snapshot)
-            return self._ended(Outcome.UNCHANGED)
-        tell_switch(old, snapshot, source="store", listener=self._listener)
+            return self._ended(RefreshOutcome.UNCHANGED)
+        log_switch(old, snapshot, source="store", listener=self._listener)
         self._keep_copy(pointer, snapshot)
-        return self._ended(Outcome.CHANGED)
+        return self._ended(RefreshOutcome.CHANGED)
 
     def _fail(self, problem: Problem, why: str, *, broken: str | None = None) -> Refresh:
-        tell_problem(self._target, problem, why, again=problem is self.view.problem)
+        log_problem(self._target, problem, why, again=problem is self.view.problem)
         if broken is not None and self.view.snapshot is None:
             why = f"{why}; {self._offer(broken)}"
         if self.view.snapshot is None and self._copy_fault is not None:
             why = f"{why}; nor the copy on disk: {self._copy_fault}"
         self.view = self.view.failed(problem, why)
-        return self._ended(Outcome.FAILED)
+        return self._ended(RefreshOutcome.FAILED)
 
     def _offer(self, broken: str) -> str:
         """Serve the release before a broken one where that is wanted; else name those that could be."""
@@ -143,11 +247,11 @@ class Follower:
                 return f"fall_back=True would serve an earlier one; what can be rolled back to: {others}"
             previous = load_previous(self._store, self._target, besides=broken, limits=self._limits)
         except RecsysAssetsError as error:
-            return f"no earlier release can be told either: {error}"
+            return f"no earlier release can be named either: {error}"
         if previous is None:
             return "no earlier release can be proven either: build a day again"
         self.view = self.view.serving(previous, source="journal", at=self._now())
-        tell_switch(None, previous, source="journal", listener=self._listener)
+        log_switch(None, previous, source="journal", listener=self._listener)
         return f"release {previous.release_id[:12]} serves in its place"
 
     def _restore_copy(self) -> None:
@@ -158,17 +262,17 @@ class Follower:
             kept = self._copy.restore(self._proven, self._shards)
         except RecsysAssetsError as error:
             self._copy_fault = str(error)
-            tell_copy_fault(self._target, str(error))
+            log_copy_fault(self._target, str(error))
             return
         if kept is None:
             self._copy_fault = "there is none"
             return
         self.view = self.view.serving(kept, source="disk", at=self._now())
         self.view = self.view.seen(kept.updated_at)
-        tell_switch(None, kept, source="disk", listener=self._listener)
+        log_switch(None, kept, source="disk", listener=self._listener)
 
     def _keep_copy(self, pointer: PointerRead, snapshot: Snapshot) -> None:
-        """Copy what serves; a disk that cannot take it stops nothing, and is told."""
+        """Copy what serves; a disk that cannot take it stops nothing, and is reported."""
         if self._copy is None:
             return
         try:
@@ -176,13 +280,13 @@ class Follower:
             self._copy_fault = None
         except RecsysAssetsError as error:
             self._copy_fault = str(error)
-            tell_copy_fault(self._target, str(error))
+            log_copy_fault(self._target, str(error))
 
     def _forget_besides(self, *kept: Mapping[str, str]) -> None:
         """Let go of proven artifacts that none of these releases names, so that their memory is free."""
         wanted = {item for versions in kept for item in versions.items()}
         self._proven = {key: artifact for key, artifact in self._proven.items() if key in wanted}
 
-    def _ended(self, outcome: Outcome) -> Refresh:
+    def _ended(self, outcome: RefreshOutcome) -> Refresh:
         held = self.view.snapshot
         return Refresh(outcome, held.release_id if held else None, self.view.problem, self.view.why)

@@ -1,4 +1,4 @@
-"""A consumer's heartbeat: what it serves, written into the store from a thread of its own, never in a request's way."""
+"""Heartbeat of a consumer: the release it serves, written into the store from a thread apart from requests."""
 
 import logging
 import os
@@ -9,19 +9,18 @@ from secrets import token_hex
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import check_segment, rfc3339
 from recsys_assets.release.journal import Clock
-from recsys_assets.serving import forking
-from recsys_assets.serving.polling import Poller
 from recsys_assets.serving.state import Status
+from recsys_assets.serving.threads import Poller, renew_after_fork
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, write_heartbeat
 
 _log = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0  # so soon after a switch it is told
+_LOOK_SECONDS = 1.0  # so soon after a switch it is written
 _LEAST_SECONDS = 10.0  # between two beats that say the same, however often the consumer polls
 
 
 class HeartbeatWriter:
-    """Tells the store what `status` says: when that changes, and every `every_seconds` anyway.
+    """Writes what `status` reports into the store: when that changes, and every `every_seconds` anyway.
 
     What goes wrong is logged once and tried again; a consumer that may only read goes on without. A forked child beats
     under its parent's name with its process id behind it.
@@ -41,7 +40,7 @@ class HeartbeatWriter:
         self._is_failing = False
         look = min(_LOOK_SECONDS, every_seconds)
         self._poller = Poller(self._beat_if_due, seconds=look, name=f"heartbeat of {consumer}")
-        forking.register(self)
+        renew_after_fork(self)
 
     def start(self) -> None:
         """Beat from a thread of its own."""
@@ -55,7 +54,7 @@ class HeartbeatWriter:
             last.join(wait_seconds)
 
     def beat(self, *, left: bool = False) -> bool:
-        """Write what is served now, and tell whether it was written; the package's errors are logged, not raised."""
+        """Write what is served now, and return whether it was written; the package's errors are logged, not raised."""
         with self._lock:
             beat = self._tried = self._message(left=left)
             try:

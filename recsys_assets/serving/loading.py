@@ -1,13 +1,15 @@
 """From a pointer to a release in memory: every byte read within limits and proven before anything is handed out."""
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.identity import Target
+from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.layout import blob_key, pointer_key
-from recsys_assets.release.pointer import Current, parse_pointer
+from recsys_assets.release.pointer import Current, make_pointer, parse_pointer
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.shard_cache import ShardCache
@@ -15,6 +17,8 @@ from recsys_assets.serving.sharded_rows import with_shards
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.sharding import index_kind, sharded_kind
 from recsys_assets.storage.store import ObjectStore, Stored
+
+_UNWRITTEN = ""  # the etag of a pointer that no store holds
 
 Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
 
@@ -96,6 +100,19 @@ def load_release(
             )
     digest = hashlib.sha256(pointer.data).hexdigest()
     return Snapshot(target, current.release_id, current.updated_at, artifacts, digest)
+
+
+def load_trial(
+    store: ObjectStore, target: Target, versions: Mapping[str, str], *, at: datetime, limits: Limits | None = None
+) -> Snapshot:
+    """Return the release of `versions` (by kind) as a reader would hold it if the pointer were moved to it at `at`.
+
+    Nothing is written. Raises what a reader would meet: `NotFoundError` for a blob that is missing,
+    `CorruptObjectError` for one that is not what its name says or too large.
+    """
+    data = encode(make_pointer(store.root_uri, target, versions, now=at, after=None))
+    pointer = PointerRead(parse_pointer(store.root_uri, target, data, etag=_UNWRITTEN), data)
+    return load_release(store, target, pointer, limits=limits or Limits(), proven={})
 
 
 def _read(store: ObjectStore, target: Target, kind: str, version: str, *, max_bytes: int) -> ServedArtifact:

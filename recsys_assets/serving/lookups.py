@@ -1,4 +1,4 @@
-"""What each kind of artifact answers: its rows as typed values, and how they are found in its bytes."""
+"""Rows of each kind of artifact as typed values, and the form in which its bytes hold them."""
 
 from collections.abc import Mapping
 from operator import attrgetter

@@ -1,4 +1,4 @@
-"""Releases that were live before, told from the journal and their records alone, and loaded as the live one is."""
+"""Releases that were live before, found by the journal and their records alone, and loaded as the live one is."""
 
 from datetime import datetime
 from itertools import islice

@@ -1,4 +1,4 @@
-"""What a service holds: the live release of one target, kept up to date behind its back and switched in one step."""
+"""Reader of one target: its live release in memory, kept up to date in the background and switched in one step."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,17 +7,16 @@ from typing import Self
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Clock
-from recsys_assets.serving.announcing import Listener
 from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import HeartbeatWriter
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits
+from recsys_assets.serving.logs import Listener
 from recsys_assets.serving.past import load_at
-from recsys_assets.serving.polling import Poller
-from recsys_assets.serving.single_flight import SingleFlight
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.state import Outcome, Refresh, Status
+from recsys_assets.serving.state import Refresh, RefreshOutcome, Status
+from recsys_assets.serving.threads import Poller, SingleFlight
 from recsys_assets.storage.store import ObjectStore
 
 _MISSED_POLLS = 3  # after so many intervals without an answer what is served is stale, even while a poll still waits
@@ -33,8 +32,8 @@ class Reader:
 
     `copy_folder` keeps a copy of what was served last, for starts without a store. `expire_after_seconds` is how long
     the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
-    loaded, where there is nothing else. `listener(old, new)` is told after every switch, in the thread that refreshed.
-    `heartbeat` is a name of this consumer's own: under it the store is told what is served, from a thread apart, so
+    loaded, where there is nothing else. `listener(old, new)` is called after every switch, in the thread that refreshed
+    it. `heartbeat` is a name of this consumer's own: a thread apart writes what is served into the store under it, so
     that people see who has converged; a store that cannot be written to is as good.
     """
 
@@ -65,7 +64,7 @@ class Reader:
         self._follower = Follower(
             store, self._target, limits=self._limits, now=now, copy=copy, fall_back=fall_back, listener=listener
         )
-        self._flight = SingleFlight(Refresh(Outcome.FAILED, None, why="no refresh has ended yet"))
+        self._flight = SingleFlight(Refresh(RefreshOutcome.FAILED, None, why="no refresh has ended yet"))
         self._heart = (
             None
             if heartbeat is None
@@ -83,7 +82,7 @@ class Reader:
         self.close()
 
     def start(self) -> Refresh:
-        """Load once, in this thread, and poll in a thread of its own from then on; tell how the first look ended."""
+        """Load once, in this thread, and poll in a thread of its own from then on; return how the first look ended."""
         first = self.refresh()
         self._poller.start()
         if self._heart:
@@ -91,14 +90,14 @@ class Reader:
         return first
 
     def close(self, *, wait_seconds: float = 5.0) -> bool:
-        """Stop polling, and tell whether the thread ended in time; what is served can still be asked."""
+        """Stop polling, and return whether the thread ended in time; what is served can still be asked."""
         ended = self._poller.stop(wait_seconds=wait_seconds)
         if self._heart:
             self._heart.stop(wait_seconds=wait_seconds)
         return ended
 
     def beat(self) -> bool:
-        """Tell the store what is served, and whether that went well; for who calls `refresh()` and has no thread.
+        """Write the heartbeat, and return whether that went well; for services without a polling thread.
 
         Raises `ConfigurationError` if the reader was made without `heartbeat`.
         """
@@ -107,7 +106,7 @@ class Reader:
         return self._heart.beat()
 
     def refresh(self, *, accept_older: bool = False) -> Refresh:
-        """Look at the store once and switch if there is something new; what goes wrong is told, not raised.
+        """Look at the store once and switch if there is something new; what goes wrong is returned, not raised.
 
         Who calls while a refresh is under way waits for it and gets its result. `accept_older` is for people who put an
         old pointer back on purpose, such as a bucket from a backup.

@@ -28,7 +28,7 @@ class Form(Generic[Row]):
 
     body: str  # the array's name in the artifact
     key: str  # the first field of each row
-    close: bytes  # how a row ends; with a comma and the next row's beginning it tells rows apart
+    close: bytes  # how a row ends; with a comma and the next row's beginning it separates rows
     decoder: msgspec.json.Decoder[Row]
     id_of: Callable[[Row], str]
 

@@ -16,7 +16,7 @@ from recsys_assets.serving.row_index import Lookup, RowIndex, index_rows
 class ServedArtifact:
     """The proven bytes of one version, the window they were made from, and their rows (None: of no known shape).
 
-    Bytes of another form than the kinds' JSON tell no window: theirs is empty.
+    Bytes of another form than the kinds' JSON hold no window: theirs is empty.
     """
 
     kind: str
@@ -64,5 +64,5 @@ def _rows_by_shape(body: str, data: bytes, start: int, stop: int, name: str) -> 
         try:
             return index_rows(replace(shape, body=body), data, start=start, stop=stop, name=name)
         except CorruptObjectError:
-            continue  # of another shape: the first row tells
+            continue  # of another shape: the first row shows it
     return None

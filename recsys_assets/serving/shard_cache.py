@@ -1,17 +1,19 @@
 """Shards in memory: read when one is asked for, proven, kept while there is room, the longest unused let go first."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
+
+from cachetools import LRUCache
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.release.blob import read_blob
-from recsys_assets.serving import forking
 from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.served import prove
+from recsys_assets.serving.threads import renew_after_fork
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -23,17 +25,17 @@ class ShardCache:
     """
 
     def __init__(self, store: ObjectStore, target: Target, *, max_bytes: int) -> None:
-        self._store, self._target, self._max_bytes = store, target, max_bytes
-        self._kept: OrderedDict[ArtifactRef, Lookup[Any]] = OrderedDict()
+        self._store, self._target = store, target
+        self._kept: LRUCache[ArtifactRef, Lookup[Any]] = LRUCache(max_bytes, getsizeof=_held_bytes)
         self._flying: dict[ArtifactRef, Future[Lookup[Any]]] = {}
-        self._held = 0
         self._lock = threading.Lock()
-        forking.register(self)
+        renew_after_fork(self)
 
     def held_bytes(self, refs: Iterable[ArtifactRef]) -> int:
         """Return the bytes of those of these shards that are kept, with what finds rows in them."""
+        wanted = set(refs)
         with self._lock:
-            return sum(self._kept[ref].held_bytes for ref in set(refs) if ref in self._kept)
+            return sum(rows.held_bytes for ref, rows in self._kept.items() if ref in wanted)
 
     def rows(self, ref: ArtifactRef) -> Lookup[Any]:
         """Return the rows of a shard.
@@ -44,7 +46,6 @@ class ShardCache:
         with self._lock:
             found = self._kept.get(ref)
             if found is not None:
-                self._kept.move_to_end(ref)
                 return found
             flight = self._flying.get(ref)
             mine = flight is None
@@ -56,7 +57,6 @@ class ShardCache:
         """Forget flights of the parent's threads, which did not come along."""
         self._lock = threading.Lock()
         self._flying = {}
-        self._held = sum(rows.held_bytes for rows in self._kept.values())
 
     def _fly(self, ref: ArtifactRef, flight: Future[Lookup[Any]]) -> Lookup[Any]:
         try:
@@ -78,14 +78,14 @@ class ShardCache:
 
     def _keep(self, ref: ArtifactRef, rows: Lookup[Any]) -> None:
         """Keep a shard, and let go of others until all have room; one that alone is too large is not kept."""
-        with self._lock:
+        with self._lock, suppress(ValueError):
             self._flying.pop(ref, None)
-            self._kept[ref] = rows
-            self._held += rows.held_bytes
-            while self._kept and self._held > self._max_bytes:
-                _, dropped = self._kept.popitem(last=False)
-                self._held -= dropped.held_bytes
+            self._kept[ref] = rows  # ValueError: larger than the whole cache
 
     def _land(self, ref: ArtifactRef) -> None:
         with self._lock:
             self._flying.pop(ref, None)
+
+
+def _held_bytes(rows: Lookup[Any]) -> int:
+    return rows.held_bytes

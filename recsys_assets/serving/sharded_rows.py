@@ -66,7 +66,7 @@ def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> 
 
 
 def _form(index: ShardIndex, name: str) -> Form[Any]:
-    """Return how the rows of a kind are written; of a kind that is not known here, what is told of it: the key."""
+    """Return how the rows of a kind are written; of an unknown kind by the key in its index."""
     likely = (shape for shape in SHAPES if shape.close == b"]}" and shape.key == index.key)
     form = FORMS.get(index.artifact_type) or next(likely, None)
     if form is None or form.key != index.key:

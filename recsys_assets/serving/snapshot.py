@@ -109,7 +109,7 @@ class Snapshot:
         return artifact.data
 
     def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> "dict[str, NDArray[Any]]":
-        """Return the arrays of an imported npz or safetensors by name; unpacked anew each time, so keep them.
+        """Return the arrays of an imported npz or safetensors by name; unpacked again each time, so keep them.
 
         Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes hold
         no arrays, or unpack to more than `max_bytes`.
@@ -120,7 +120,7 @@ class Snapshot:
         return read_arrays(data, form_of(self.artifacts[kind].version), name=kind, max_unpacked_bytes=max_bytes)
 
     def factors(self, kind: str = "als_factors") -> "Factors":
-        """Return the vectors of users and items of a kind, ready to be asked; made anew each time, so keep them.
+        """Return the vectors of users and items of a kind, ready to be asked; made again each time, so keep them.
 
         Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it is none of users and items.
         """
@@ -129,7 +129,7 @@ class Snapshot:
         return Factors.of(self.arrays(kind))
 
     def table(self, kind: str) -> Any:
-        """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read anew each time, so keep it.
+        """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read on each call, so keep it.
 
         Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are no table.
         """

@@ -1,4 +1,4 @@
-"""What a reader says of itself: in which state it is and why, and how one refresh ended."""
+"""State of a reader with its reason, and the outcome of one refresh."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,8 +29,8 @@ class Problem(StrEnum):
     BROKEN_RELEASE = "broken_release"  # a blob is missing, or not what its name says
 
 
-class Outcome(StrEnum):
-    """What became of a refresh."""
+class RefreshOutcome(StrEnum):
+    """Result of one refresh."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
@@ -41,7 +41,7 @@ class Outcome(StrEnum):
 class Refresh:
     """One look at the store: what came of it, the release served after it, and, of a failure, why."""
 
-    outcome: Outcome
+    outcome: RefreshOutcome
     release_id: str | None
     problem: Problem | None = None
     why: str = ""

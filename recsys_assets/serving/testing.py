@@ -55,8 +55,8 @@ def publish_fixture(
 
     `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
     `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
-    the pipeline sorts them. A kind that `shards` gives a number is parted into so many, and has no single object. The
-    day before the live release does not ship, as in earnest. Raises `ConfigurationError` for a kind that is unknown.
+    the pipeline sorts them. A kind that `shards` gives a number is split into so many shards, without a single object.
+    The day before the live release does not ship, as in production. Raises `ConfigurationError` for an unknown kind.
     """
     target = Target(tenant, surface)
     used = _put_canonical_day(store, target, day, content=json.dumps(artifacts, sort_keys=True))

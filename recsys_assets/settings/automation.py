@@ -4,7 +4,7 @@ import re
 from functools import cache
 from zoneinfo import available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from recsys_assets.settings.model import ClosedModel
 
@@ -77,7 +77,10 @@ class MetricsSettings(ClosedModel):
     folder: str | None = Field(
         default=None, description="a folder for one .prom file per target, as node_exporter's textfile collector reads"
     )
-    push: str | None = Field(default=None, description="a Pushgateway, like http://push.example:9091")
+    push: SecretStr | None = Field(
+        default=None,
+        description="a Pushgateway, like http://push.example:9091 or https://user:password@host; never printed",
+    )
     max_targets: int = Field(
         default=500, ge=1, description="targets with numbers, the first of the file: each costs about 40 time series"
     )

@@ -20,7 +20,7 @@ Location: TypeAlias = tuple[int | str, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
-_UNTOLD = frozenset({"user_key"})  # somebody may have written the secret itself there
+_NOT_SHOWN = frozenset({"user_key", "push", "metrics"})  # a secret may be written there
 
 
 def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, text: str, root: type[BaseModel]) -> str:
@@ -77,7 +77,9 @@ def _tell(place: Location, finding: ErrorDetails, lines: dict[Location, int], ro
         return f"{head}: unknown key; allowed here: {', '.join(_allowed_keys(where, root))}"
     message = finding["msg"].removeprefix("Value error, ")
     return (
-        f"{head}: {message}" if _UNTOLD.intersection(where) else f"{head}: {message} (found {finding['input']!r:.80})"
+        f"{head}: {message}"
+        if _NOT_SHOWN.intersection(where)
+        else f"{head}: {message} (found {finding['input']!r:.80})"
     )
 
 

@@ -89,7 +89,7 @@ def read_heartbeats(store: ObjectStore, target: Target) -> Heard:
 
 
 def is_live(beat: Heartbeat, *, now: datetime) -> bool:
-    """Tell whether a consumer is to be reckoned with: it did not leave, and spoke within `MISSED_BEATS` intervals."""
+    """Return whether a consumer counts: it did not leave, and spoke within `MISSED_BEATS` intervals."""
     return not beat.left and now - beat.seen <= timedelta(seconds=beat.every_seconds * MISSED_BEATS)
 
 
@@ -100,7 +100,7 @@ def dead_heartbeats(store: ObjectStore, target: Target, *, now: datetime) -> tup
 
 
 def delete_heartbeats(store: ObjectStore, keys: Iterable[str]) -> None:
-    """Remove what silent consumers left; one that wakes up creates its own anew."""
+    """Remove what silent consumers left; one that wakes up creates its own again."""
     for key in keys:
         store.delete(key)
 
@@ -140,7 +140,7 @@ class Convergence:
         """How many serve it, and what the others serve."""
         live = len(self.serving) + len(self.behind)
         if not live:
-            return "no consumer tells what it serves"
+            return "no heartbeats"
         message = f"{len(self.serving)} of {live} live consumers serve it"
         return f"{message}; behind: {', '.join(map(_straggler, self.behind))}" if self.behind else message
 

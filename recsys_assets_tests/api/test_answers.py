@@ -1,4 +1,4 @@
-"""What the API answers about targets, releases, their past and their lineage, over real releases."""
+"""Answers of the API about targets, releases, their past and their lineage, over real releases."""
 
 import re
 
@@ -18,7 +18,7 @@ def get(client, path, **query):
     return answer.json()
 
 
-def test_targets_tell_what_is_live_and_what_is_not(client, releases):
+def test_targets_report_what_is_live_and_what_is_not(client, releases):
     home, cart = get(client, "/v1/targets")["items"]
     assert (home["tenant"], home["surface"], home["release"]) == ("shop", "home", releases[2].id)
     assert home["versions"] == {kind: ref.version for kind, ref in releases[2].refs.items()}
@@ -89,7 +89,7 @@ def test_a_diff_names_what_enters_and_leaves(client, releases):
     assert (kinds["popularity"]["entered"], kinds["popularity"]["left"]) == (["item 2"], ["item 0"])
 
 
-def test_at_tells_what_was_live_then(client, releases):
+def test_at_reports_what_was_live_then(client, releases):
     entries = get(client, f"{HOME}/journal")["items"]
     second = next(entry for entry in entries if entry["after"] == releases[1].id)
     assert get(client, f"{HOME}/at", time=second["pointer_at"])["release"] == releases[1].id
@@ -122,7 +122,7 @@ def test_a_row_is_found_by_its_id_and_one_that_is_not_there_is_no_error(client, 
     assert get(client, at, id="nobody")["rows"] == []
 
 
-def test_a_day_of_input_tells_the_releases_that_rest_on_it(client, releases):
+def test_a_day_of_input_reports_the_releases_that_rest_on_it(client, releases):
     used = get(client, f"{HOME}/days/2026-01-02/usedby")["items"]
     assert [row["release"] for row in used] == [releases[1].id]
     assert sorted(used[0]["kinds"]) == sorted(releases[1].refs)
@@ -149,7 +149,7 @@ def test_a_hold_is_shown(client, shop, store):
     assert get(client, f"{HOME}/journal", limit=1)["items"][0]["action"] == "hold"
 
 
-def test_the_report_tells_what_a_release_changed_and_names_no_place(client, releases):
+def test_the_report_reports_what_a_release_changed_and_names_no_place(client, releases):
     answer = client.get(f"{HOME}/releases/live/report")
     message = {section["title"]: section["message"] for section in answer.json()["sections"]}
     assert "1 item entered the top list, 1 item left it" in " ".join(message["What changed"])

@@ -1,4 +1,4 @@
-"""What keeps answers small and the store unbothered: pages, the shelf, metrics' series, and texts made discreet."""
+"""Bounds on answers and on calls of the store: pages, the artifact cache, series of metrics, redacted texts."""
 
 import json
 
@@ -6,11 +6,10 @@ import msgspec
 import pytest
 
 from recsys_assets.api import metrics
-from recsys_assets.api import site as shelf
 from recsys_assets.api.metrics import Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.redaction import HIDDEN, base_name, redact
-from recsys_assets.api.site import ArtifactCache, Site
+from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets_tests.api.conftest import settings_in
 
@@ -70,7 +69,7 @@ def artifact(version, size):
     return ServedArtifact("cooc", version, bytes(size), "", "", None)
 
 
-def test_the_shelf_gives_up_what_was_asked_for_least_lately():
+def test_the_artifact_cache_evicts_what_was_asked_for_least_lately():
     kept, loads = ArtifactCache(max_bytes=25), []
 
     def take(version, size=10):
@@ -82,17 +81,17 @@ def test_the_shelf_gives_up_what_was_asked_for_least_lately():
     take("large", 26)
     take("large", 26)
     assert loads[-2:] == ["large", "large"]
-    assert shelf.MAX_BYTES > 10_000_000
+    assert MAX_BYTES > 10_000_000
 
 
 def test_metrics_have_a_sample_for_each_target_and_none_for_what_is_unknown(store, releases, settings):
     assert releases
     lines = metrics_text(Site(store, settings)).splitlines()
-    assert 'recsys_target_live{tenant="shop",surface="home"} 1' in lines
-    assert 'recsys_target_live{tenant="shop",surface="cart"} 0' in lines
+    assert 'recsys_target_live{surface="home",tenant="shop"} 1.0' in lines
+    assert 'recsys_target_live{surface="cart",tenant="shop"} 0.0' in lines
     aged = [line for line in lines if line.startswith("recsys_target_data_age_days{")]
     assert len(aged) == 1
-    assert "recsys_targets_left_out 0" in lines
+    assert "recsys_targets_left_out 0.0" in lines
 
 
 def test_metrics_of_many_targets_are_cut_and_say_so(store, tmp_path):
@@ -100,7 +99,7 @@ def test_metrics_of_many_targets_are_cut_and_say_so(store, tmp_path):
     settings = settings_in(tmp_path, targets=[("shop", f"s{n}") for n in range(many)])
     text = metrics_text(Site(store, settings))
     assert text.count("recsys_target_live{") == metrics.MAX_TARGETS
-    assert "recsys_targets_left_out 5\n" in text
+    assert "recsys_targets_left_out 5.0\n" in text
 
 
 def test_many_scrapes_ask_the_store_once(store, releases, settings, shop):

@@ -22,7 +22,7 @@ def test_content_is_the_stored_bytes_marked_by_their_version_for_ever(client, at
     assert "immutable" in answer.headers["cache-control"]
 
 
-def test_head_tells_the_same_without_the_bytes(client, at, data):
+def test_head_reports_the_same_without_the_bytes(client, at, data):
     whole, head = client.get(at), client.head(at)
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) == len(data)

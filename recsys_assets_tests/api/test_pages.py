@@ -89,7 +89,7 @@ def test_hostile_ids_stay_text(client, shop):
         assert "&lt;img" in text
 
 
-def test_the_first_page_tells_live_release_age_hold_and_gates(client, releases):
+def test_the_first_page_reports_live_release_age_hold_and_gates(client, releases):
     text = client.get("/").text
     assert releases[2].id[:12] in text
     assert "2026-01-03" in text

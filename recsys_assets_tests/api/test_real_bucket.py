@@ -57,11 +57,11 @@ def test_every_address_answers_over_a_bucket_as_over_memory(bucket, release, con
     expected = open_client(in_memory(bucket))
     with served(config) as (url, _), httpx.Client(base_url=url) as client:
         for route in ROUTES:
-            asked = {"params": QUESTIONS.get(route.path)}
-            found = client.get(route.path.format_map(names), **asked)
+            query = {"params": QUESTIONS.get(route.path)}
+            found = client.get(route.path.format_map(names), **query)
             assert found.status_code == 200, (route.path, found.text)
             if not route.path.startswith("/health"):
-                assert found.json() == expected.get(route.path.format_map(names), **asked).json(), route.path
+                assert found.json() == expected.get(route.path.format_map(names), **query).json(), route.path
         content = CONTENT_PATH.format_map(names)
         whole, part = client.get(content), client.get(content, headers={"Range": "bytes=2-9"})
         assert (whole.headers["etag"], whole.headers["content-type"]) == (f'"{version}"', MEDIA)

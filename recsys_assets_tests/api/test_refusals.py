@@ -1,4 +1,4 @@
-"""What is not answered: each with its status, a sentence, and nothing of folders, buckets or code."""
+"""Refusals: each with its status, a sentence, and nothing of folders, buckets or code."""
 
 import pytest
 
@@ -46,7 +46,7 @@ class DownStore:
         return fails
 
 
-def tells_nothing_of_the_inside(answer):
+def reveals_nothing_of_the_inside(answer):
     return not any(word in answer.text for word in INSIDE)
 
 
@@ -55,20 +55,20 @@ def tells_nothing_of_the_inside(answer):
 def test_f11_a_store_that_is_down_is_503_with_a_time_to_come_back(open_client, path, error):
     answer = open_client(DownStore(error)).get(path)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert tells_nothing_of_the_inside(answer)
+    assert reveals_nothing_of_the_inside(answer)
 
 
 def test_freshness_of_a_store_that_is_down_says_so(open_client):
     answer = open_client(DownStore()).get(f"{HOME}/freshness")
     assert (answer.status_code, answer.json()["cause"]) == (200, "store_down")
-    assert tells_nothing_of_the_inside(answer)
+    assert reveals_nothing_of_the_inside(answer)
 
 
 def test_a_process_lives_while_its_store_is_down_but_is_not_ready(open_client):
     down = open_client(DownStore())
     assert down.get("/health/live").status_code == 200
     assert (down.get("/health").status_code, down.get("/health").json()["ready"]) == (503, False)
-    assert tells_nothing_of_the_inside(down.get("/health"))
+    assert reveals_nothing_of_the_inside(down.get("/health"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_process_lives_while_its_store_is_down_but_is_not_ready(open_client):
 def test_what_is_not_there_is_404(client, path):
     answer = client.get(path)
     assert answer.status_code == 404
-    assert tells_nothing_of_the_inside(answer)
+    assert reveals_nothing_of_the_inside(answer)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_cannot_be_understood_is_422_and_names_the_parameter(client, path):
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert len(answer.json()["detail"]) > 10
-    assert tells_nothing_of_the_inside(answer)
+    assert reveals_nothing_of_the_inside(answer)
 
 
 HOSTILE = [
@@ -148,11 +148,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_f17_a_hostile_name_is_refused_before_the_store_is_asked(open_client, name):
-    down = open_client(DownStore())  # asked, it would be 503
+    down = open_client(DownStore())  # query, it would be 503
     for path in (f"/v1/targets/{name}/home", f"/v1/targets/shop/{name}/releases", f"/targets/{name}/home"):
         answer = down.get(path)
         assert answer.status_code == 422, path
-        assert tells_nothing_of_the_inside(answer)
+        assert reveals_nothing_of_the_inside(answer)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -173,7 +173,7 @@ def test_f13_corrupt_bytes_are_410_and_never_handed_out(client, store, shop, rel
     for what in ("content", "metadata", "rows", "expand"):
         answer = client.get(f"/v1/artifacts/{version}/{what}")
         assert answer.status_code == 410, what
-        assert tells_nothing_of_the_inside(answer)
+        assert reveals_nothing_of_the_inside(answer)
     assert client.get(f"{HOME}/diff", params={"before": releases[0].id}).status_code == 410
 
 
@@ -185,7 +185,7 @@ def test_f12_a_blob_that_is_gone_is_404_and_its_release_says_so(client, store, s
     assert {one["kind"] for one in shown["artifacts"] if not one["stored"]} == {"popularity"}
     target = client.get(HOME)
     assert "popularity" in " ".join(target.json()["problems"])
-    assert tells_nothing_of_the_inside(target)
+    assert reveals_nothing_of_the_inside(target)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"v":2}'])
@@ -199,7 +199,7 @@ def test_f14_corrupt_documents_are_410_or_a_problem_beside_the_rest(client, stor
     target = client.get(HOME)
     assert (target.status_code, target.json()["release"]) == (200, None)
     assert target.json()["problems"]
-    assert tells_nothing_of_the_inside(target)
+    assert reveals_nothing_of_the_inside(target)
     assert client.get("/").status_code == 200
 
 
@@ -208,7 +208,7 @@ def test_a_pointer_that_leads_elsewhere_shows_no_address(client, store):
     store.put(pointer_key(TARGET), pointer.replace(store.root_uri.encode(), b"file:///srv/secret"))
     answer = client.get(HOME)
     assert answer.json()["problems"]
-    assert tells_nothing_of_the_inside(answer)
+    assert reveals_nothing_of_the_inside(answer)
 
 
 def test_a_bug_is_500_without_a_word_about_the_code(open_client):
@@ -220,7 +220,7 @@ def test_a_bug_is_500_without_a_word_about_the_code(open_client):
     assert "Broken" not in answer.text
 
 
-def test_heavy_work_waits_for_a_free_place_and_is_then_told_to_come_back(store, releases, open_client):
+def test_heavy_work_waits_for_a_free_place_and_is_then_asked_to_come_back(store, releases, open_client):
     gate = ConcurrencyLimit(patience_seconds=0.01)
     version = releases[0].refs["cooc"].version
     client = open_client(store, heavy=gate)

@@ -1,4 +1,4 @@
-"""The API looks up a row of a kind in shards by its one shard, pages through all, and tells its size as a whole."""
+"""The API looks up a row of a kind in shards by its one shard, pages through all, and reports its size as a whole."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ def test_a_row_is_found_by_id_and_rows_are_paged(client, index):
     assert sorted(seen) == sorted(USERS)
 
 
-def test_the_index_is_told_and_handed_out_and_a_release_tells_all_bytes(client, index, release):
+def test_the_index_is_reported_and_handed_out_and_a_release_reports_all_bytes(client, index, release):
     message = client.get(f"{index}/metadata").json()
     assert (message["kind"], message["rows"], message["media_type"]) == ("implicit.shards", 30, "application/json")
     assert message["window_start"] == "2026-01-10T00:00:00Z"

@@ -13,7 +13,7 @@ from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.webhook import WEBHOOK
 from recsys_assets.observability.export_metrics import export_metrics
-from recsys_assets.observability.exposition import HELP
+from recsys_assets.observability.gauges import BUILD_HELP
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
 
 ENDS = {dg.DagsterEventType.RUN_SUCCESS.value, dg.DagsterEventType.RUN_FAILURE.value}
@@ -194,7 +194,7 @@ def test_a_run_that_ships_is_told_with_age_rows_bytes_seconds_and_verdicts(shop)
     assert found["recsys_build_artifact_bytes", "popularity", "home", "shop"] > 100
     assert found["recsys_build_gates", "cooc", "home", "shop", "refused"] == 0
     assert found["recsys_build_gates", "canonical", "home", "shop", "passed"] > 3
-    assert {name for name, *_ in found} == set(HELP), "every metric that is described is told, and no other"
+    assert {name for name, *_ in found} == set(BUILD_HELP), "every metric that is described is told, and no other"
 
 
 def test_a_run_that_fails_is_told_and_what_is_live_still_is(shop):
@@ -225,7 +225,7 @@ def test_the_numbers_are_pushed_by_target_and_a_gateway_that_refuses_fails_no_ru
     result = shop.build(FIRST)
     tell_of(shop, result, "metrics_of_success")
     assert [path for path, _ in inbox.received] == [
-        f"/metrics/job/recsys_assets/target/shop__{target.surface}/part/{part}"
+        f"/metrics/job/recsys_assets/part/{part}/target/shop__{target.surface}"
         for target in (HOME, CART)
         for part in ("store", "run")
     ]

@@ -11,8 +11,8 @@ from recsys_assets.quality.recommending import recommenders
 from recsys_assets.quality.scoring import Scores, score
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.release.releases import versions_of
+from recsys_assets.serving.loading import load_trial
 from recsys_assets.serving.testing import publish_fixture
-from recsys_assets.serving.trial import load_trial
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.quality.test_tasks import START
 

@@ -12,7 +12,7 @@ from recsys_assets.quality.comparison import Protocol, Standing, compare
 from recsys_assets.quality.splitting import before, cut_day
 from recsys_assets.quality.tasks import next_item_tasks
 from recsys_assets.release.layout import blob_key
-from recsys_assets.serving.trial import load_trial
+from recsys_assets.serving.loading import load_trial
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.ring_world import RingDay, ring_events

@@ -1,4 +1,4 @@
-"""A reader in a process of its own, which looks when it is told to and tells its memory: python -m ... ROOT."""
+"""A reader in a process of its own, which looks on command and prints its memory: python -m ... ROOT."""
 
 import json
 import os

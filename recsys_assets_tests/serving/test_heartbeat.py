@@ -1,4 +1,4 @@
-"""A reader's heartbeat: what it serves is told to the store, and nothing that goes wrong there reaches a request."""
+"""A reader's heartbeat: what it serves is reported to the store, and no fault there reaches a request."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix
-from recsys_assets.serving.state import Outcome
+from recsys_assets.serving.state import RefreshOutcome
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, FaultMode
 from recsys_assets.storage.s3 import S3Store
@@ -33,7 +33,7 @@ def heard(store):
     return {beat.consumer: beat for beat in read_heartbeats(store, TARGET).beats}
 
 
-def test_a_reader_tells_what_it_serves(store, shop, open_reader):
+def test_a_reader_reports_what_it_serves(store, shop, open_reader):
     reader = open_reader(heartbeat="web-1")
     assert reader.beat() is True
     assert (heard(store)["web-1"].release, heard(store)["web-1"].state) == (None, "never_loaded")
@@ -59,7 +59,7 @@ def test_a_name_that_is_no_key_is_refused_at_once(open_reader, name):
         open_reader(heartbeat=name)
 
 
-def test_the_thread_beats_tells_a_switch_and_says_when_it_ends(store, shop, open_reader):
+def test_the_thread_beats_reports_a_switch_and_says_when_it_ends(store, shop, open_reader):
     first = shop.ship(0)
     with open_reader(heartbeat="web-1", poll_seconds=0.01):
         until(lambda: "web-1" in heard(store))
@@ -70,7 +70,7 @@ def test_the_thread_beats_tells_a_switch_and_says_when_it_ends(store, shop, open
     assert heard(store)["web-1"].left is True
 
 
-def test_what_stays_the_same_is_told_once_in_an_interval(store, shop, open_reader, clock):
+def test_what_stays_the_same_is_reported_once_in_an_interval(store, shop, open_reader, clock):
     shop.ship(0)
     reader = open_reader(heartbeat="web-1")
     reader.refresh()
@@ -88,7 +88,7 @@ def test_what_stays_the_same_is_told_once_in_an_interval(store, shop, open_reade
     assert written == ["create", "swap"]
 
 
-def test_a_state_that_changes_is_told_though_the_release_does_not(store, shop, open_reader, clock):
+def test_a_state_that_changes_is_reported_though_the_release_does_not(store, shop, open_reader, clock):
     shop.ship(0)
     reader = open_reader(heartbeat="web-1", poll_seconds=60, expire_after_seconds=30)
     reader.refresh()
@@ -99,7 +99,7 @@ def test_a_state_that_changes_is_told_though_the_release_does_not(store, shop, o
 
 
 @pytest.mark.slow
-def test_a_switch_is_told_soon_however_seldom_the_consumer_polls(store, shop, open_reader):
+def test_a_switch_is_reported_soon_however_seldom_the_consumer_polls(store, shop, open_reader):
     shop.ship(0)
     with open_reader(heartbeat="web-1", poll_seconds=3600) as reader:
         until(lambda: "web-1" in heard(store))
@@ -108,7 +108,7 @@ def test_a_switch_is_told_soon_however_seldom_the_consumer_polls(store, shop, op
         until(lambda: heard(store)["web-1"].release == second.id)
 
 
-def test_one_that_polls_all_the_time_tells_no_more_than_one_that_polls_every_ten_seconds(
+def test_one_that_polls_all_the_time_reports_no_more_than_one_that_polls_every_ten_seconds(
     store, shop, open_reader, clock
 ):
     shop.ship(0)
@@ -134,11 +134,11 @@ def test_no_two_beats_are_the_same_bytes_though_they_say_the_same(store, shop, o
     """A store whose reply was lost is read back: equal bytes would be taken for one's own."""
     shop.ship(0)
     reader = open_reader(heartbeat="web-1")
-    bytes_told = set()
+    bytes_written = set()
     for _ in range(3):
         assert reader.beat()
-        bytes_told.add(store.objects[heartbeat_key(TARGET, "web-1")][0])
-    assert len(bytes_told) == 3
+        bytes_written.add(store.objects[heartbeat_key(TARGET, "web-1")][0])
+    assert len(bytes_written) == 3
 
 
 @pytest.mark.parametrize("how", [FaultMode.FAIL, FaultMode.DENY, FaultMode.LOSE_REQUEST])
@@ -148,7 +148,7 @@ def test_a_store_that_takes_no_heartbeat_is_served_from_as_well(store, shop, ope
     reader = open_reader(heartbeat="web-1")
     for verb in ("create", "swap", "put"):
         store.inject(Fault(verb, how, times=FOR_EVER, prefix=heartbeat_prefix(TARGET)))
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert [reader.beat() for _ in range(3)] == [False] * 3
     assert answers(reader.snapshot()) == {0}
     warned = [record for record in caplog.records if record.levelname == "WARNING"]

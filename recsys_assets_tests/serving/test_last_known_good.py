@@ -3,7 +3,7 @@ import pytest
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.serving.reader import Reader
-from recsys_assets.serving.state import Outcome, Problem, State
+from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
@@ -74,10 +74,10 @@ def test_a_damaged_copy_never_serves_and_is_replaced(kept, store, open_reader, w
     assert reader.status().state is State.NEVER_LOADED
     assert "nor the copy on disk" in reader.status().why
     again = open_reader(store=store, copy_folder=kept)
-    assert again.refresh().outcome is Outcome.CHANGED
-    mended = open_reader(store=down(), copy_folder=kept)
-    mended.refresh()
-    assert answers(mended.snapshot()) == {0}
+    assert again.refresh().outcome is RefreshOutcome.CHANGED
+    repaired = open_reader(store=down(), copy_folder=kept)
+    repaired.refresh()
+    assert answers(repaired.snapshot()) == {0}
 
 
 @pytest.mark.parametrize("which", range(6))
@@ -157,7 +157,7 @@ def test_two_processes_share_a_folder_and_the_newer_stays(kept, store, shop, ope
     lagging.objects = dict(store.objects)
     shop.ship(2)
     fast.refresh()
-    assert slow.refresh().outcome is Outcome.CHANGED
+    assert slow.refresh().outcome is RefreshOutcome.CHANGED
     without_store = open_reader(store=down(), copy_folder=kept)
     without_store.refresh()
     assert (answers(slow.snapshot()), answers(without_store.snapshot())) == ({1}, {2})
@@ -167,6 +167,6 @@ def test_a_folder_that_cannot_be_written_stops_nothing(shop, open_reader, tmp_pa
     (tmp_path / "file").write_text("in the way")
     shop.ship(0)
     reader = open_reader(copy_folder=tmp_path / "file" / "copy")
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {0}
     assert "artifact copy failed" in caplog.text

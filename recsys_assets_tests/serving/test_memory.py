@@ -1,4 +1,4 @@
-"""What a switch and a hostile store cost in memory, measured from outside on a process of its own."""
+"""Memory that a switch and a hostile store cost, measured from outside on a process of its own."""
 
 import gzip
 import hashlib

@@ -18,7 +18,7 @@ from recsys_assets.errors import (
 from recsys_assets.identity import Target
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.reader import Reader
-from recsys_assets.serving.state import Outcome, Problem, State
+from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
@@ -33,7 +33,7 @@ def fail(store, how=FaultMode.FAIL, *, prefix="", verbs=("get", "stat", "list"))
 def test_a_release_answers_each_kind_of_question(shop, open_reader):
     shop.ship(4)
     reader = open_reader()
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     with reader.snapshot() as release:
         assert [(row.item_id, row.count) for row in release.top_items()] == [("item 4", 7), ("other", 1)]
         assert [(row.item_id, row.count) for row in release.neighbors("item")] == [("item 4", 3)]
@@ -77,7 +77,7 @@ def test_a_request_holds_its_release_while_others_are_shipped_and_it_is_deleted(
         shop.ship(1)
         for kind in first.refs:
             store.delete(shop.blob(first, kind))
-        assert reader.refresh().outcome is Outcome.CHANGED
+        assert reader.refresh().outcome is RefreshOutcome.CHANGED
         assert answers(held) == {0}
     assert answers(reader.snapshot()) == {1}
 
@@ -88,7 +88,7 @@ def test_a_poll_that_finds_nothing_new_reads_one_object(store, shop, open_reader
     reader.refresh()
     calls = []
     store.on_call = lambda verb, key: calls.append((verb, key))
-    assert reader.refresh().outcome is Outcome.UNCHANGED
+    assert reader.refresh().outcome is RefreshOutcome.UNCHANGED
     assert calls == [("get", POINTER)]
 
 
@@ -175,14 +175,14 @@ def test_what_served_goes_on_serving(store, shop, open_reader, injure, problem, 
     before = dict(store.objects)
     injure(store)
     refresh = reader.refresh()
-    assert (refresh.outcome, refresh.problem) == (Outcome.FAILED, problem)
+    assert (refresh.outcome, refresh.problem) == (RefreshOutcome.FAILED, problem)
     assert answers(reader.snapshot()) == {0}
     status = reader.status()
     assert (status.state, status.problem, status.failures) == (state, problem, 1)
     assert status.why
     store.heal()
     store.objects.update(before)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert (reader.status().state, reader.status().failures) == (State.FRESH, 0)
     assert answers(reader.snapshot()) == {1}
 
@@ -211,7 +211,7 @@ def test_a_broken_release_never_serves(store, shop, open_reader, kind, mutate):
         assert (reader.status().state, reader.status().failures) == (State.BROKEN_RELEASE, count)
         assert answers(reader.snapshot()) == {0}
     store.objects[key] = good
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {1}
 
 
@@ -252,7 +252,7 @@ def test_a_release_that_is_collected_while_it_loads_gives_way_to_the_newer(store
             store.delete(key)
 
     store.on_call = replace_it
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {2}
 
 
@@ -323,7 +323,7 @@ def test_an_older_pointer_is_refused_until_somebody_accepts_it(store, shop, open
     store.objects.update(backup)
     assert reader.refresh().problem is Problem.OLDER_POINTER
     assert (answers(reader.snapshot()), reader.status().state) == ({1}, State.STALE)
-    assert reader.refresh(accept_older=True).outcome is Outcome.CHANGED
+    assert reader.refresh(accept_older=True).outcome is RefreshOutcome.CHANGED
     assert (answers(reader.snapshot()), reader.status().state) == ({0}, State.FRESH)
 
 
@@ -346,7 +346,7 @@ def test_a_pointer_that_stands_still_expires(shop, clock, open_reader):
     reader = open_reader(expire_after_seconds=24 * 3600)
     reader.refresh()
     clock.move(hours=25)
-    assert reader.refresh().outcome is Outcome.UNCHANGED
+    assert reader.refresh().outcome is RefreshOutcome.UNCHANGED
     assert reader.status().state is State.EXPIRED
     assert answers(reader.snapshot()) == {0}
 
@@ -386,7 +386,7 @@ def test_a_release_larger_than_the_limit_is_refused_before_it_is_read(store, sho
     reader = open_reader(limits=Limits(blob_bytes=size - 1, release_bytes=size - 1))
     assert reader.refresh().problem is Problem.BROKEN_RELEASE
     fits = open_reader(limits=Limits(blob_bytes=size, release_bytes=size))
-    assert fits.refresh().outcome is Outcome.CHANGED
+    assert fits.refresh().outcome is RefreshOutcome.CHANGED
 
 
 def test_what_is_kept_from_before_counts_towards_the_limit(shop, open_reader):
@@ -395,7 +395,7 @@ def test_what_is_kept_from_before_counts_towards_the_limit(shop, open_reader):
     probe = open_reader()
     probe.refresh()
     reader = open_reader(limits=Limits(blob_bytes=10_000, release_bytes=probe.snapshot().size + 100))
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     shop.ship(0, **wide, cooc={"item": {f"item {n}": 1 for n in range(20)}})  # the same day: only this kind is new
     assert "takes more than" in reader.refresh().why
     assert reader.status().state is State.BROKEN_RELEASE
@@ -411,9 +411,9 @@ def test_what_was_replaced_and_what_failed_to_load_is_freed(store, shop, open_re
             release = shop.ship(n, **wide)
             key = shop.blob(release, "popularity")
             good = store.objects.pop(key)
-            assert reader.refresh().outcome is Outcome.FAILED
+            assert reader.refresh().outcome is RefreshOutcome.FAILED
             store.objects[key] = good
-            assert reader.refresh().outcome is Outcome.CHANGED
+            assert reader.refresh().outcome is RefreshOutcome.CHANGED
             store.objects = {key: value for key, value in store.objects.items() if "/cooc/" not in key}
         gc.collect()
         held = tracemalloc.get_traced_memory()[0]
@@ -459,10 +459,10 @@ def test_a_listener_hears_of_each_switch_and_may_fail_or_refresh(shop, open_read
 
     reader = open_reader(listener=listen)
     first = shop.ship(0)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     reader.refresh()
     second = shop.ship(1)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert [(old, new) for old, new, _ in heard] == [(None, first.id), (first.id, second.id)]
     assert answers(reader.snapshot()) == {1}
     assert "the switch stands" in caplog.text
@@ -506,5 +506,5 @@ def test_reading_needs_no_listing(store, shop, open_reader):
     shop.ship(0)
     store.inject(Fault("list", FaultMode.DENY, times=ALWAYS))
     reader = open_reader()
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.at(shop.clock.at)) == {0}

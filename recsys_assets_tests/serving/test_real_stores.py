@@ -1,10 +1,10 @@
-"""What breaks in a folder or on a real S3 server: what served goes on serving, and is told by name."""
+"""Faults of a folder and of a real S3 server: what served goes on serving, and is reported by name."""
 
 import msgspec
 import pytest
 
 from recsys_assets.identity import Target
-from recsys_assets.serving.state import Outcome, Problem, State
+from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
@@ -26,7 +26,7 @@ def reader(shop, open_reader):
     """A reader that serves the first of two releases, and has not seen the second."""
     shop.ship(0)
     opened = open_reader()
-    assert opened.refresh().outcome is Outcome.CHANGED
+    assert opened.refresh().outcome is RefreshOutcome.CHANGED
     return opened
 
 
@@ -53,7 +53,7 @@ def everything(store):
         pytest.param(lambda data: bytes(len(data)), id="F13 wrong bytes of the right size"),
     ],
 )
-def test_a_broken_blob_never_serves_and_a_mended_one_does(store, shop, reader, mutate):
+def test_a_broken_blob_never_serves_and_a_repaired_one_does(store, shop, reader, mutate):
     key = shop.blob(shop.ship(1), "cooc")
     good = read(store, key)
     store.delete(key)
@@ -63,7 +63,7 @@ def test_a_broken_blob_never_serves_and_a_mended_one_does(store, shop, reader, m
     assert reader.status().state is State.BROKEN_RELEASE
     assert answers(reader.snapshot()) == {0}
     store.put(key, good)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {1}
 
 
@@ -107,7 +107,7 @@ def test_f39_a_store_that_was_emptied_leaves_what_is_in_memory(store, shop, read
     assert (reader.status().state, answers(reader.snapshot())) == (State.STALE, {0})
     for key, data in kept.items():
         store.put(key, data)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {1}
 
 
@@ -119,7 +119,7 @@ def test_f40_a_store_put_back_from_a_backup_is_refused_until_somebody_accepts_it
         store.put(key, data)
     assert reader.refresh().problem is Problem.OLDER_POINTER
     assert (reader.status().state, answers(reader.snapshot())) == (State.STALE, {1})
-    assert reader.refresh(accept_older=True).outcome is Outcome.CHANGED
+    assert reader.refresh(accept_older=True).outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {0}
 
 

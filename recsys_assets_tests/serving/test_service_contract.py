@@ -1,4 +1,4 @@
-"""What the reference service does with our objects (its reading rules, line by line): written from its description."""
+"""Reading rules of the reference service, line by line, over our objects: written from its description."""
 
 import hashlib
 import json
@@ -182,7 +182,7 @@ def test_no_id_has_two_rows_however_often_and_in_whatever_spelling_it_came(repea
         for row in rows:
             members = row.get("tags") or names_in(row.get("items", []))
             assert len(members) == len(set(members)), kind
-    assert sum(row["count"] for row in repeating.rows("popularity")) == 36  # and nothing was lost or told twice
+    assert sum(row["count"] for row in repeating.rows("popularity")) == 36  # and nothing was lost or reported twice
 
 
 @pytest.mark.parametrize("kind", ROW_KINDS)
@@ -220,7 +220,7 @@ def collect_as_if_written_long_ago(shop, **options):
 
 
 def is_readable(shop, cached):
-    """Tell whether every URI of a manifest that somebody holds can be fetched."""
+    """Return whether every URI of a manifest that somebody holds can be fetched."""
     try:
         return {json.loads(get(shop, uri))["v"] for uri in cached["current"].values()} == {1}
     except NotFoundError:
@@ -242,7 +242,7 @@ def test_what_was_superseded_is_readable_past_both_caches_and_as_far_back_as_one
 @pytest.mark.parametrize("keep", [1, 2])
 def test_what_was_superseded_a_moment_ago_is_readable_though_it_is_old_and_no_more_kept(shop, keep):
     """A backfill ships a row of days in seconds: what was live before it is in every cache still."""
-    shop.ship(0)  # long past: the first collection takes it, and tells from which entry on releases count
+    shop.ship(0)  # long past: the first collection takes it, and reports from which entry on releases count
     shop.ship(1)
     cached = json.loads(manifest(shop))
     shop.clock.at += timedelta(days=30)

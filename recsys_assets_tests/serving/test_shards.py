@@ -15,7 +15,7 @@ from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.sharded_rows import with_shards
-from recsys_assets.serving.state import Outcome, State
+from recsys_assets.serving.state import RefreshOutcome, State
 from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.sharding import shard_of
 from recsys_assets.storage.memory import MemoryStore
@@ -28,7 +28,7 @@ SHARDS = "artifacts/shop/home/implicit/"
 
 
 class CountingStore(MemoryStore):
-    """Tells which objects were read, and can make readers of shards wait for each other."""
+    """Reports which objects were read, and can make readers of shards wait for each other."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ def release(store):
 @pytest.fixture
 def reader(store, release, open_reader):  # noqa: ARG001 - something is live before it is read
     opened = open_reader()
-    assert opened.refresh().outcome is Outcome.CHANGED
+    assert opened.refresh().outcome is RefreshOutcome.CHANGED
     store.read.clear()
     return opened
 
@@ -184,7 +184,7 @@ def test_a_shard_that_cannot_be_read_is_an_error_for_its_keys_and_never_an_empty
 def test_a_snapshot_from_before_a_swap_goes_on_with_its_own_shards(store, release, reader):
     held = reader.snapshot()
     newer = ship(store, {user: {"new": 1} for user in USERS}, DAY.replace(day=DAY.day + 1))
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert [item.item_id for item in held.for_user("user 9")] == ["item 9"]
     assert [item.item_id for item in reader.snapshot().for_user("user 9")] == ["new"]
     assert (held.release_id, reader.snapshot().release_id) == (release.id, newer.id)
@@ -194,7 +194,7 @@ def test_f13_an_index_with_other_bytes_is_a_broken_release(store, open_reader):
     release = ship(store)
     reader = open_reader()
     store.put(blob_key(TARGET, "implicit.shards", release.refs["implicit.shards"].version), b'{"v":1}')
-    assert reader.refresh().outcome is Outcome.FAILED
+    assert reader.refresh().outcome is RefreshOutcome.FAILED
     assert reader.status().state is State.BROKEN_RELEASE
 
 
@@ -202,7 +202,7 @@ def test_f43_a_start_without_a_store_serves_what_is_copied_and_says_so_for_shard
     store, release, open_reader, tmp_path
 ):
     assert release is not None
-    assert open_reader(copy_folder=tmp_path / "copy").refresh().outcome is Outcome.CHANGED
+    assert open_reader(copy_folder=tmp_path / "copy").refresh().outcome is RefreshOutcome.CHANGED
 
     class SilentStore(CountingStore):
         def get(self, key, *, max_bytes):
@@ -237,7 +237,7 @@ def test_f44_a_child_does_not_wait_for_a_read_of_its_parent(store, reader):
 
 
 def test_rows_of_a_kind_that_is_not_known_here_are_found_by_the_key_that_the_index_names(store):
-    """Kinds of other packages are parted as ours are."""
+    """Kinds of other packages are split into shards as ours are."""
     window = Window(DAY, DAY)
     data, version = artifact(TARGET, "likes", window, [{"user_id": "ann", "items": [{"item_id": "tea", "score": 2}]}])
     store.put(blob_key(TARGET, "likes", version), data)

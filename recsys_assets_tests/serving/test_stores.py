@@ -6,7 +6,7 @@ import pytest
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.serving.reader import Reader
-from recsys_assets.serving.state import Outcome, Problem, State
+from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.serving.releases import POINTER, Shop, answers
@@ -32,7 +32,7 @@ def test_an_idle_poll_of_a_folder_reads_no_byte(folder, monkeypatch):
     reader.refresh()
     read = []
     monkeypatch.setattr(os, "read", lambda *arguments: read.append(arguments))
-    assert reader.refresh().outcome is Outcome.UNCHANGED
+    assert reader.refresh().outcome is RefreshOutcome.UNCHANGED
     assert read == []
 
 
@@ -88,18 +88,18 @@ def test_a_bucket_is_followed_and_an_idle_poll_is_one_304(s3_server):
     shop = Shop(store)
     shop.ship(0)
     reader = open_on(store)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     statuses = []
     client.meta.events.register("response-received.s3", lambda **seen: statuses.append(_status(seen)))
-    assert reader.refresh().outcome is Outcome.UNCHANGED
+    assert reader.refresh().outcome is RefreshOutcome.UNCHANGED
     assert statuses == [304]
     shop.ship(1)
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {1}
 
 
 @pytest.mark.slow
-def test_a_bucket_tells_denied_and_missing_and_silent_apart(s3_server):
+def test_a_bucket_reports_denied_and_missing_and_silent_apart(s3_server):
     at = {"bucket": s3_server.bucket, "prefix": s3_server.new_prefix()}
     store = S3Store(s3_server.client(), **at)
     shop = Shop(store)

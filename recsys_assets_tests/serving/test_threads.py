@@ -10,9 +10,8 @@ import msgspec
 import pytest
 
 from recsys_assets.identity import rfc3339
-from recsys_assets.serving.polling import JITTER, Poller
-from recsys_assets.serving.single_flight import SingleFlight
-from recsys_assets.serving.state import Outcome, State
+from recsys_assets.serving.state import RefreshOutcome, State
+from recsys_assets.serving.threads import JITTER, Poller, SingleFlight
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
@@ -89,7 +88,7 @@ def test_sixteen_threads_through_two_hundred_switches_never_see_a_mix(any_store,
     try:
         for pointer in others:
             any_store.put(POINTER, pointer)
-            assert reader.refresh().outcome is Outcome.CHANGED
+            assert reader.refresh().outcome is RefreshOutcome.CHANGED
         until(lambda: all(SWITCHES in mine for mine in seen))
     finally:
         done.set()
@@ -123,7 +122,7 @@ def test_refreshes_at_once_are_one(store, shop, open_reader):
     go.set()
     for thread in threads:
         thread.join(WAIT)
-    assert {result.outcome for result in results} <= {Outcome.CHANGED, Outcome.UNCHANGED}
+    assert {result.outcome for result in results} <= {RefreshOutcome.CHANGED, RefreshOutcome.UNCHANGED}
     assert len(results) == 8
     assert len(looks) < 8
 
@@ -236,7 +235,7 @@ def test_a_forked_child_polls_by_itself_even_if_the_parent_was_loading(tmp_path,
     store = FilesystemStore(tmp_path / "store")
     shop = Shop(store)
     shop.ship(0)
-    ready, message = tmp_path / "ready", tmp_path / "told"
+    ready, message = tmp_path / "ready", tmp_path / "reported"
     with open_reader(store=store, poll_seconds=0.02) as reader:
         reader._flight._lock.acquire()  # as if a refresh was under way in another thread
         child = os.fork()
@@ -254,7 +253,7 @@ def test_a_forked_child_polls_by_itself_even_if_the_parent_was_loading(tmp_path,
 
 
 def _serve_until_one(reader, message):
-    """In the child: wait for the second release, tell it, and never return to pytest."""
+    """In the child: wait for the second release, report it, and never return to pytest."""
     tick = threading.Event()
     while answers(reader.snapshot()) != {1}:
         tick.wait(0.01)
@@ -279,9 +278,9 @@ def test_random_faults_never_show_a_mix_or_an_empty_release(store, shop, open_re
             cut = chance.randrange(len(good[0]))
             store.objects[hurt] = (good[0][:cut], 0.0)
         served = answers(reader.snapshot())
-        assert reader.refresh().outcome is Outcome.FAILED
+        assert reader.refresh().outcome is RefreshOutcome.FAILED
         assert answers(reader.snapshot()) == served
         store.objects[hurt] = good
         if chance.random() < 0.5:
-            assert reader.refresh().outcome is Outcome.CHANGED
+            assert reader.refresh().outcome is RefreshOutcome.CHANGED
             assert answers(reader.snapshot()) == {n}

@@ -5,8 +5,7 @@ import pytest
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import versions_of
-from recsys_assets.serving.loading import Limits
-from recsys_assets.serving.trial import load_trial
+from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets_tests.serving.releases import START, TARGET, answers
 
 

@@ -60,14 +60,14 @@ def test_a_beat_wins_over_what_another_process_of_that_name_wrote(store, expecte
     assert read_heartbeats(store, TARGET).beats == (beat_of("web-1", NEW),)
 
 
-def test_a_beat_is_created_anew_when_collection_took_the_last(store):
+def test_a_beat_is_created_again_when_collection_took_the_last(store):
     etag = beat(store, "web-1")
     store.delete(heartbeat_key(TARGET, "web-1"))
     beat(store, "web-1", ago=1, expected=etag)
     assert names(read_heartbeats(store, TARGET).beats) == ["web-1"]
 
 
-def test_two_that_write_without_end_under_one_name_are_told(store):
+def test_two_that_write_without_end_under_one_name_are_reported(store):
     def always_first(verb, key):
         if verb in {"create", "swap"}:
             store.objects[key] = (f"{len(store.objects)}{verb}{datetime.now(UTC)}".encode(), 0.0)
@@ -106,7 +106,7 @@ def test_who_is_live(one, live):
         pytest.param(msgspec.json.encode(beat_of("bad")).replace(b'"v":1', b'"v":2'), id="of a later format"),
     ],
 )
-def test_one_that_cannot_be_read_is_told_and_hides_no_other(store, data):
+def test_one_that_cannot_be_read_is_reported_and_hides_no_other(store, data):
     store.put(heartbeat_key(TARGET, "bad"), data)
     beat(store, "web-1")
     heard = read_heartbeats(store, TARGET)
@@ -128,7 +128,7 @@ def test_one_that_is_collected_while_it_is_read_is_passed_over(store):
     assert (names(heard.beats), heard.faults) == (["web-1"], ())
 
 
-def test_convergence_tells_who_serves_it_and_who_is_behind(store):
+def test_convergence_reports_who_serves_it_and_who_is_behind(store):
     beat(store, "new")
     beat(store, "old", OLD, state="stale")
     beat(store, "none", None, state="never_loaded")
@@ -166,7 +166,7 @@ def test_waiting_ends_after_the_time_with_those_that_are_behind(store):
     assert pauses == [1.0, 1.0, 0.5]
 
 
-def test_waiting_does_not_wait_for_the_dead_nor_where_nobody_tells(store):
+def test_waiting_does_not_wait_for_the_dead_nor_where_nobody_reports(store):
     assert waited(store, seconds=60, during=lambda n: n)[1] == []
     beat(store, "web-1", OLD, every_seconds=10.0)
     found, pauses = waited(store, seconds=3600, during=lambda n: n)

@@ -11,7 +11,7 @@ from recsys_assets.errors import NotFoundError, StoreUnavailableError
 from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.reader import Reader
-from recsys_assets.serving.state import Outcome, Problem
+from recsys_assets.serving.state import Problem, RefreshOutcome
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.serving.releases import answers
@@ -30,36 +30,36 @@ def gate():
 
 def test_results_and_errors_come_through():
     store = MemoryStore()
-    punctual = DeadlineStore(store, seconds=WAIT)
-    etag = punctual.create("a", b"1")
-    etag = punctual.swap("a", b"2", expected=etag)
-    assert punctual.get("a", max_bytes=9).data == b"2"
-    assert punctual.get_if_changed("a", etag=etag, max_bytes=9) is None
-    assert [item.key for item in punctual.list("")] == ["a"]
-    assert punctual.stat("a").size == 1
-    punctual.put("b", b"3")
-    punctual.delete("b")
-    assert punctual.root_uri == store.root_uri
+    bounded = DeadlineStore(store, seconds=WAIT)
+    etag = bounded.create("a", b"1")
+    etag = bounded.swap("a", b"2", expected=etag)
+    assert bounded.get("a", max_bytes=9).data == b"2"
+    assert bounded.get_if_changed("a", etag=etag, max_bytes=9) is None
+    assert [item.key for item in bounded.list("")] == ["a"]
+    assert bounded.stat("a").size == 1
+    bounded.put("b", b"3")
+    bounded.delete("b")
+    assert bounded.root_uri == store.root_uri
     with pytest.raises(NotFoundError):
-        punctual.get("b", max_bytes=9)
+        bounded.get("b", max_bytes=9)
 
 
 def test_calls_that_hang_are_left_behind_and_few(gate):
     store = MemoryStore()
     store.put("a", b"1")
-    punctual = DeadlineStore(store, seconds=0.01)
+    bounded = DeadlineStore(store, seconds=0.01)
     store.on_call = lambda *_: gate.wait(WAIT)
     for _ in range(4):
         with pytest.raises(StoreUnavailableError, match="no whole answer"):
-            punctual.get("a", max_bytes=9)
+            bounded.get("a", max_bytes=9)
     before = threading.active_count()
     with pytest.raises(StoreUnavailableError, match="earlier calls still hang"):
-        punctual.get("a", max_bytes=9)
+        bounded.get("a", max_bytes=9)
     assert threading.active_count() == before
     gate.set()
-    for thread in punctual._hanging:
+    for thread in bounded._hanging:
         thread.join(WAIT)
-    assert DeadlineStore.get(punctual, "a", max_bytes=9).data == b"1"
+    assert DeadlineStore.get(bounded, "a", max_bytes=9).data == b"1"
 
 
 def test_a_release_that_trickles_in_is_an_outage_and_the_old_one_serves(store, shop, open_reader, gate):
@@ -70,11 +70,11 @@ def test_a_release_that_trickles_in_is_an_outage_and_the_old_one_serves(store, s
     shop.ship(1)
     store.on_call = lambda _, key: key.startswith("artifacts/") and gate.wait(WAIT)
     refresh = reader.refresh()
-    assert (refresh.outcome, refresh.problem) == (Outcome.FAILED, Problem.OUTAGE)
+    assert (refresh.outcome, refresh.problem) == (RefreshOutcome.FAILED, Problem.OUTAGE)
     assert "no whole answer" in refresh.why
     assert answers(reader.snapshot()) == {0}
     store.on_call = None
-    assert reader.refresh().outcome is Outcome.CHANGED
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
     assert answers(reader.snapshot()) == {1}
 
 

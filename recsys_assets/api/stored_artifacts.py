@@ -1,9 +1,9 @@
-"""Where an artifact lies that somebody knows by its version alone, and its bytes, proven."""
+"""Search for an artifact by its version alone, and its bytes, proven."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from recsys_assets.api.asking import ArtifactAsked
+from recsys_assets.api.queries import ArtifactQuery
 from recsys_assets.api.site import Site
 from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target, form_of
@@ -17,7 +17,7 @@ from recsys_assets.storage.store import Listed
 
 MAX_PLACES = 500  # looked at for one version
 _LIMITS = Limits()
-_SHARD_BYTES = 64_000_000  # of each index on the shelf
+_SHARD_BYTES = 64_000_000  # of each cached index
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +30,26 @@ class Located:
     stored: Listed
 
 
-def locate(site: Site, asked: ArtifactAsked) -> Located:
+def locate(site: Site, query: ArtifactQuery) -> Located:
     """Return where an artifact lies: one look for each target and kind that it could be of, and no listing.
 
     Raises `UnknownAddressError` if it is nowhere, `BadRequestError` if there are too many places to look at.
     """
-    places = list(_places(site, asked))
+    places = list(_places(site, query))
     if len(places) > MAX_PLACES:
         raise BadRequestError(
-            f"this version could lie in {len(places)} places, at most {MAX_PLACES} are looked at: add ?tenant= and "
+            f"this version could be in {len(places)} places, at most {MAX_PLACES} are looked at: add ?tenant= and "
             "&surface="
         )
     for target, kind in places:
-        stored = site.store.stat(blob_key(target, kind, asked.version))
+        stored = site.store.stat(blob_key(target, kind, query.version))
         if stored is not None:
-            return Located(target, kind, asked.version, stored)
+            return Located(target, kind, query.version, stored)
     raise UnknownAddressError("no artifact of this version is stored: it never was, or it was collected")
 
 
 def load(site: Site, found: Located) -> ServedArtifact:
-    """Return an artifact, read within limits and proven byte by byte; from the shelf if it lies there.
+    """Return an artifact, read within limits and proven byte by byte; from the cache if it is there.
 
     Of an index the shards are read when their rows are asked for.
 
@@ -63,19 +63,19 @@ def load(site: Site, found: Located) -> ServedArtifact:
             proven = prove(found.target, found.kind, found.version, data, name=key)
             return with_shards(proven, found.target, ShardCache(site.store, found.target, max_bytes=_SHARD_BYTES))
 
-    return site.shelf.take(found.version, read)
+    return site.artifacts.take(found.version, read)
 
 
-def _places(site: Site, asked: ArtifactAsked) -> Iterator[tuple[Target, str]]:
-    if (asked.tenant is None) != (asked.surface is None):
+def _places(site: Site, query: ArtifactQuery) -> Iterator[tuple[Target, str]]:
+    if (query.tenant is None) != (query.surface is None):
         raise BadRequestError("give both tenant and surface, or neither")
     targets = site.targets
-    if asked.tenant is not None and asked.surface is not None:
-        targets = (site.find(asked.tenant, asked.surface),)
+    if query.tenant is not None and query.surface is not None:
+        targets = (site.find(query.tenant, query.surface),)
     kinds = site.kinds
-    if form_of(asked.version) == SHARDS_FORM:
+    if form_of(query.version) == SHARDS_FORM:
         kinds = tuple(map(index_kind, kinds))
-    if asked.kind is not None and asked.kind not in kinds:
-        raise UnknownAddressError(f"there is no kind {asked.kind!r}: there are {', '.join(kinds)}")
-    kinds = kinds if asked.kind is None else (asked.kind,)
+    if query.kind is not None and query.kind not in kinds:
+        raise UnknownAddressError(f"there is no kind {query.kind!r}: there are {', '.join(kinds)}")
+    kinds = kinds if query.kind is None else (query.kind,)
     return ((target, kind) for target in targets for kind in kinds)

@@ -1,4 +1,4 @@
-"""What may be asked: the parameters of every route as checked values, from strings that anybody may have sent."""
+"""Queries: the parameters of every route as checked values, from strings that anybody may have sent."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -31,74 +31,74 @@ Depth = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEPTH)]
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 Search = Annotated[str, msgspec.Meta(max_length=1000, description="the id of one row: an item or a user")]
 
-Asked = TypeVar("Asked", bound="Nothing")
+Query = TypeVar("Query", bound="NoQuery")
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """No parameter at all; every other question adds to it."""
 
 
-class PageAsked(Nothing, frozen=True, kw_only=True):
+class PageQuery(NoQuery, frozen=True, kw_only=True):
     """A page of a list."""
 
     limit: PageSize = 20
     cursor: Number | None = None
 
 
-class TargetAsked(Nothing, frozen=True, kw_only=True):
+class TargetQuery(NoQuery, frozen=True, kw_only=True):
     """One target."""
 
     tenant: Name
     surface: Name
 
 
-class TargetPageAsked(TargetAsked, frozen=True, kw_only=True):
+class TargetPageQuery(TargetQuery, frozen=True, kw_only=True):
     """A page of the releases of a target."""
 
     limit: PageSize = 20
     cursor: Cursor | None = None
 
 
-class JournalAsked(TargetAsked, frozen=True, kw_only=True):
+class JournalQuery(TargetQuery, frozen=True, kw_only=True):
     """A page of a target's journal."""
 
     limit: PageSize = 20
     cursor: Number | None = None
 
 
-class ReleaseAsked(TargetAsked, frozen=True, kw_only=True):
+class ReleaseQuery(TargetQuery, frozen=True, kw_only=True):
     """One release of a target."""
 
     release: ReleaseName
 
 
-class TreeAsked(TargetAsked, frozen=True, kw_only=True):
-    """What a target's release was made from, so many levels down."""
+class TreeQuery(TargetQuery, frozen=True, kw_only=True):
+    """Inputs of a target's release, so many levels down."""
 
     release: ReleaseName = "live"
     depth: Depth = 2
 
 
-class DiffAsked(TargetAsked, frozen=True, kw_only=True):
+class DiffQuery(TargetQuery, frozen=True, kw_only=True):
     """Two releases of a target."""
 
     before: ReleaseName
     after: ReleaseName = "live"
 
 
-class AtAsked(TargetAsked, frozen=True, kw_only=True):
+class AtQuery(TargetQuery, frozen=True, kw_only=True):
     """An instant."""
 
     time: Annotated[datetime, msgspec.Meta(tz=True, description="like 2026-01-31T04:00:00Z")]
 
 
-class DayAsked(TargetPageAsked, frozen=True, kw_only=True):
+class DayQuery(TargetPageQuery, frozen=True, kw_only=True):
     """One day of input of a target."""
 
     day: Day
 
 
-class ArtifactAsked(Nothing, frozen=True, kw_only=True):
+class ArtifactQuery(NoQuery, frozen=True, kw_only=True):
     """One artifact by its version; who knows whose it is may say so, and is answered faster."""
 
     version: Version
@@ -107,20 +107,20 @@ class ArtifactAsked(Nothing, frozen=True, kw_only=True):
     kind: Name | None = None
 
 
-class ArtifactPageAsked(ArtifactAsked, frozen=True, kw_only=True):
+class ArtifactPageQuery(ArtifactQuery, frozen=True, kw_only=True):
     """A page of what holds an artifact."""
 
     limit: PageSize = 20
     cursor: Cursor | None = None
 
 
-class ArtifactTreeAsked(ArtifactAsked, frozen=True, kw_only=True):
-    """What an artifact was made from, so many levels down."""
+class ArtifactTreeQuery(ArtifactQuery, frozen=True, kw_only=True):
+    """Inputs of an artifact, so many levels down."""
 
     depth: Depth = 2
 
 
-class RowsAsked(ArtifactAsked, frozen=True, kw_only=True):
+class RowsQuery(ArtifactQuery, frozen=True, kw_only=True):
     """A page of an artifact's rows, or the one row of an id."""
 
     limit: RowsSize = 50
@@ -128,9 +128,9 @@ class RowsAsked(ArtifactAsked, frozen=True, kw_only=True):
     id: Search | None = None
 
 
-def read_asked(
-    form: type[Asked], path: dict[str, str], query: Iterable[tuple[str, str]], *, lenient: bool = False
-) -> Asked:
+def read_query(
+    form: type[Query], path: dict[str, str], query: Iterable[tuple[str, str]], *, lenient: bool = False
+) -> Query:
     """Return what was asked as a checked value; `BadRequestError` names the first parameter that cannot be.
 
     With `lenient` an empty parameter counts as none: a form in a page sends every field that it has.
