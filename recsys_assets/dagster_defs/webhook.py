@@ -36,5 +36,5 @@ def post(document: Mapping[str, object]) -> None:
             error.close()  # it is the answer, too, and holds the connection
         # The address is a secret of many services; an answer that is no HTTP, and an address that is no URL, are
         # reported by quoting them, so the cause is left out as well.
-        message = error if isinstance(error, OSError) else type(error).__name__
+        message = type(error).__name__ if isinstance(error, HTTPException | ValueError) else error
         raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {message}") from None
