@@ -29,7 +29,7 @@ _ROWS = msgspec.json.Decoder(_Row)
 
 
 def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
-    """Return the rows of lines, parted by newlines, in columns of `catalog.SCHEMA`; None if one needs a closer look.
+    """Return the rows of lines, separated by newlines, in columns of `catalog.SCHEMA`; None if one needs a closer look.
 
     The decoder takes the last of repeated names, passes over what no field takes, and does not look at newlines. So it
     is believed only where counting shows that each line is one object without escapes and without objects inside, and
@@ -52,7 +52,7 @@ def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
 
 
 def _stand_once(rows: Sequence[_Row], lines: bytes) -> bool:
-    """Tell whether names, and brackets of lists, stand as often as there are values: nothing is hidden or repeated."""
+    """Return whether names, and brackets of lists, are as many as there are values: nothing is hidden or repeated."""
     named = (lines.count(f'"{name}"'.encode()) == _set(rows, name) for name in FIELDS)
     return all(named) and lines.count(b"[") == sum(isinstance(row.tags, list) for row in rows)
 
@@ -86,7 +86,7 @@ def _known(rows: Sequence[_Row], name: str) -> list[Any]:
 
 
 def list_series(lists: Sequence[Sequence[str]]) -> pl.Series:
-    """Return lists of strings as a column; all strings lie in one array: else each list would be a series."""
+    """Return lists of strings as a column; all strings are in one array: else each list would be a series."""
     offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
     members = pl.Series([text for texts in lists for text in texts], dtype=pl.String)
     # Made of its buffers: where pandas is installed, other ways import it to see whether they are given some.

@@ -1,4 +1,4 @@
-"""What one row of a catalog means, whichever format it came in."""
+"""Meaning of one catalog row, whichever format it came in."""
 
 import math
 from dataclasses import dataclass

@@ -18,13 +18,6 @@ def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = No
     return counts
 
 
-def offsets_of(counts: Numbers) -> Numbers:
-    """Return where each of adjacent lists of these lengths begins, and where the last one ends."""
-    offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
-
-
 def deal(groups: Codes, values: Codes, *, places: Numbers, size: int) -> Codes:
     """Return `values` group by group, those of one group in the order in which they stood.
 

@@ -1,4 +1,14 @@
-"""Distinct byte strings to codes in order of appearance: open hash tables, compiled."""
+"""Distinct byte strings to codes in order of appearance: open hash tables, compiled.
+
+States of a slot: empty (0), or taken by a code; a taken slot is never freed but by `clear`, so that probing from a
+hash's home slot onwards meets every string with that hash before the first empty slot. A lookup therefore ends at an
+equal string (its code) or at an empty slot (`_add`). The table doubles once more than half of its slots are taken, so
+an empty slot always exists and the loop ends.
+
+Bounds. `slot & mask` lies in the slots in use, and the mask never exceeds the slots that exist: they are at least
+twice the capacity in codes, and `_add` answers `FULL` at that capacity, or when the text would not fit with the padding
+that copying by vectors may overwrite. A refused string changes nothing.
+"""
 
 from typing import NamedTuple
 

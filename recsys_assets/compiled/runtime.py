@@ -1,4 +1,4 @@
-"""How functions are compiled: without the interpreter's lock, once for each state of the sources, kept beside them."""
+"""Compilation of functions: without the interpreter's lock, once for each state of the sources, kept beside them."""
 
 import hashlib
 from collections.abc import Callable, Mapping

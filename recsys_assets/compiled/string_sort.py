@@ -28,7 +28,7 @@ def sort_strings(strings: Strings) -> Positions:
 
 
 def ascending(strings: Strings) -> bool:
-    """Tell whether each string is greater than the one before."""
+    """Return whether each string is greater than the one before."""
     return _is_ascending(strings.data, strings.offsets)
 
 

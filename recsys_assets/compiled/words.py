@@ -44,7 +44,7 @@ def hash_bytes(data: Bytes, start: int, length: int) -> np.uint64:
 
 @inlined
 def equal_bytes(first: Bytes, start: int, second: Bytes, other_start: int, length: int) -> bool:
-    """Tell whether two spans of `length` bytes are the same."""
+    """Return whether two spans of `length` bytes are the same."""
     offset = 0
     while offset < length:
         same = matching_bytes(first, start + offset, second, other_start + offset)

@@ -54,7 +54,7 @@ def sessionize(
 
 
 def _beginnings(ts: NDArray[np.int64], users: NDArray[np.uint32], *, gap: int) -> NDArray[np.bool_]:
-    """Tell of each row, by user and time, whether it begins a session."""
+    """Return for each row, by user and time, whether it begins a session."""
     begins = np.ones(len(ts), np.bool_)
     np.logical_or(users[1:] != users[:-1], np.diff(ts) > gap, out=begins[1:])
     return begins

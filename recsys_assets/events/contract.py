@@ -1,4 +1,4 @@
-"""What must hold for every canonical day, checked on codes and dictionaries.
+"""Rules that every canonical day keeps, checked on codes and dictionaries.
 
 Rules on ids are checked once for each distinct id, not once for each row: ten million rows take about a second.
 """
@@ -64,7 +64,7 @@ def row_rules(events: Events, *, day: date) -> list[Rule]:
 def _check_rows(events: Events, day: date) -> tuple[Finding, ...]:
     frame = events.codes
     if frame.schema != dict(SCHEMA):
-        # No rule can be told of columns that are not there.
+        # No rule can be judged of columns that are not there.
         return broken_rules(frame, SCHEMA, (), nullable=True)
     columns = {name: frame[name].to_physical().fill_null(0).to_numpy() for name in ("ts", "rank")}
     columns |= {name: codes_of(frame[name]) for name in ID_COLUMNS}

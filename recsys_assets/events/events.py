@@ -36,7 +36,7 @@ class Events:
         return int(self.codes.estimated_size() + sum(ids.estimated_size() for ids in self.ids.values()))
 
     def holds(self, columns: Iterable[str]) -> bool:
-        """Tell whether all of these columns are there."""
+        """Return whether all of these columns are there."""
         return set(columns) <= set(self.codes.columns)
 
     def only(self, columns: Iterable[str]) -> "Events":

@@ -22,7 +22,6 @@ from recsys_assets.events.columns import (
 )
 from recsys_assets.events.dictionaries import merge_coded
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
-from recsys_assets.events.parquet_join import join_columns
 
 T = TypeVar("T")
 _INSTANT = pa.timestamp("ns", tz="UTC")
@@ -38,36 +37,37 @@ def encode_events(events: Events) -> bytes:
 
     Raises `LimitExceededError` if the ids of a column take 2 GiB or more.
     """
-    encoded = _of_each(partial(_encode_column, events), _LONGEST_FIRST, many=len(events.codes) >= _MANY)
-    return join_columns(encoded[name] for name in SCHEMA)
-
-
-def _encode_column(events: Events, name: str) -> bytes:
-    """Return one column as a Parquet file of its own."""
-    column, coded = events.codes[name].to_arrow(), name in ID_COLUMNS
-    if coded:
-        ids = strings_of(events.ids[name].to_arrow())
-        if ids.offsets[-1] > _MAX_DICTIONARY_BYTES:
-            raise LimitExceededError(f"the distinct {name}s take {ids.offsets[-1]} bytes: at most 2 GiB in one day")
-        column = pa.DictionaryArray.from_arrays(column, arrow_strings(ids), safe=False)
+    coded = [name for name in SCHEMA if name in ID_COLUMNS]
+    numbers = [name for name in SCHEMA if name not in ID_COLUMNS]
     sink = BytesIO()  # hands out what it holds without a copy, and grows by an eighth where Arrow's own doubles
     write: Any = parquet.write_table  # its types do not know that settings may name columns
     write(
-        pa.table({name: column}),
+        pa.table({name: _arrow_column(events, name) for name in SCHEMA}),
         sink,
         compression="zstd",
         compression_level=1,
-        row_group_size=max(len(column), 1),
+        row_group_size=max(len(events.codes), 1),
         dictionary_pagesize_limit=_NEVER,
         store_schema=False,
         # Of strings they cost more than all the rest, and help nobody in one row group.
-        write_statistics=not coded,
+        write_statistics=numbers,
         use_dictionary=coded,
         # Bits instead of eight bytes a row, before anything is compressed.
-        column_encoding=None if coded else "DELTA_BINARY_PACKED",
+        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
     )
     give_back_memory()
     return sink.getvalue()
+
+
+def _arrow_column(events: Events, name: str) -> Any:
+    """Return one column, ids as a dictionary of their codes."""
+    column = events.codes[name].to_arrow()
+    if name not in ID_COLUMNS:
+        return column
+    ids = strings_of(events.ids[name].to_arrow())
+    if ids.offsets[-1] > _MAX_DICTIONARY_BYTES:
+        raise LimitExceededError(f"the distinct {name}s take {ids.offsets[-1]} bytes: at most 2 GiB in one day")
+    return pa.DictionaryArray.from_arrays(column, arrow_strings(ids), safe=False)
 
 
 def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
@@ -101,7 +101,7 @@ def _read(data: bytes, name: str) -> _Column:
     """Return one column; what reading it took is given back before the next is begun."""
     coded = [name] if name in ID_COLUMNS else []
     try:
-        # Buffering ahead is for stores far away: of bytes at hand it only makes a copy.
+        # Buffering ahead is for stores far away: of bytes in memory it only makes a copy.
         file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded, pre_buffer=False)
         # One chunk a row group; `read_table` would cut the rows into batches, each with the dictionary again.
         read = file.read(columns=[name], use_threads=False)

@@ -38,7 +38,7 @@ def broken_rules(
 
 
 def _proven(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool) -> bool:
-    """Tell whether columns, dtypes and every rule hold; a rule that says null of a row passes it, as pandera has it."""
+    """Return whether columns, dtypes and every rule hold; a rule that is null for a row passes it, as in pandera."""
     if frame.schema != dict(dtypes):
         return False
     present = [] if nullable else [pl.col(name).is_not_null().all().alias(f"{name} is present") for name in dtypes]

@@ -1,4 +1,4 @@
-"""What an imported file was found to hold: its fields by type, and how many rows."""
+"""Content of an imported file: its fields by type, and its number of rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether a file keeps its contract, and whether who reads the version before it can read it: faults by field."""
+"""Contract and compatibility faults of an imported file, by field."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ def _column_faults(expected: Fields, found: Fields, form: ImportFormat) -> Itera
 
 
 def _fits(found: str, expected: str) -> bool:
-    """Tell whether whoever reads the expected type can read the found one: whole numbers are numbers, too."""
+    """Return whether whoever reads the expected type can read the found one: whole numbers are numbers, too."""
     if found in {expected, "null"} or (found, expected) == ("int64", "float64"):
         return True
     if found.startswith("list[") and expected.startswith("list["):

@@ -26,7 +26,7 @@ def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
         try:
             yield _DECODER.decode(memoryview(data)[start:end])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InputError(f"{name} line {number} is no JSON object: {error}; mend the file") from error
+            raise InputError(f"{name} line {number} is no JSON object: {error}; correct the file") from error
         start = end + 1
 
 

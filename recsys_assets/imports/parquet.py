@@ -38,7 +38,7 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
                 raise LimitExceededError(f"{name} unpacks to over max_unpacked_bytes = {max_unpacked_bytes:,} bytes")
             nulls |= {field for field in schema.names if batch.column(field).null_count}
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{name} is no Parquet that can be read: {error}; mend the file") from error
+        raise InputError(f"{name} is no Parquet that can be read: {error}; correct the file") from error
     return Content({f.name: _type(f.type) + ("?" if f.name in nulls else "") for f in schema}, rows)
 
 

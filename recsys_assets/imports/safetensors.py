@@ -77,7 +77,7 @@ def _check_places(tensors: dict[str, _Tensor], size: int, *, name: str) -> None:
                 f"{name}: {tensor_name} is {tensor.dtype}{tensor.shape}: expected one of {', '.join(_DTYPES)}"
             )
         if end - begin != prod(tensor.shape) * np.dtype(_DTYPES[tensor.dtype]).itemsize:
-            raise InputError(f"{name}: {tensor_name} lies in {begin}..{end}, which is not the size of its shape")
+            raise InputError(f"{name}: {tensor_name} is stored in {begin}..{end}, which is not the size of its shape")
     places = sorted(tensor.data_offsets for tensor in tensors.values())
     borders = [(0, 0), *places, (size, size)]
     if any(before[1] != after[0] for before, after in pairwise(borders)):

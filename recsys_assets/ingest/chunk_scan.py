@@ -66,7 +66,7 @@ class Scanner(NamedTuple):
 
 
 def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
-    """Return memory for chunks of at most `chunk_bytes` bytes, which lie in arrays of `buffer_bytes(chunk_bytes)`.
+    """Return memory for chunks of at most `chunk_bytes` bytes, stored in arrays of `buffer_bytes(chunk_bytes)`.
 
     Without `needs_session` a line is good that has a user instead; the code of its session is `ABSENT`.
     """

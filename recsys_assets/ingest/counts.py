@@ -1,26 +1,14 @@
-"""Counts of a day's lines by file, target and reason, and the outcome for each target."""
+"""Counts of a day's lines by file, target and reason."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
 
 from recsys_assets.identity import Target
 from recsys_assets.ingest.line_judge import Judged, Refused
 from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
 from recsys_assets.ingest.sources.source import RawInput
-
-
-class Outcome(StrEnum):
-    """What the day's input means for one target; only READY lets the day go on, the others leave live what is live."""
-
-    NO_INPUT = "no_input"  # no file
-    EMPTY_INPUT = "empty_input"  # files without a line
-    NO_EVENTS = "no_events"  # lines, but none of this target and day
-    UNREADABLE = "unreadable"  # a file that is truncated, corrupt, or changed while it was read
-    TOO_MANY_BAD = "too_many_bad"
-    READY = "ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +41,6 @@ class TargetReport:
     def bad(self) -> int:
         """Bad lines: all refused ones but good events of other days."""
         return sum(count for reason, count in self.rejects.items() if reason is not Reason.OUT_OF_WINDOW)
-
-    @property
-    def bad_share(self) -> float:
-        """Bad lines over bad lines and events; 0 if there is neither."""
-        return self.bad / (self.bad + self.events) if self.bad else 0.0
-
-    def outcome(self, *, max_bad_share: float) -> Outcome:
-        """Return what the day means for this target, if up to `max_bad_share` of its lines may be bad."""
-        if not self.files:
-            return Outcome.NO_INPUT
-        if any(file.error for file in self.files):
-            return Outcome.UNREADABLE
-        if not any(file.lines for file in self.files):
-            return Outcome.EMPTY_INPUT
-        if self.bad_share > max_bad_share:
-            return Outcome.TOO_MANY_BAD
-        return Outcome.READY if self.events else Outcome.NO_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +78,7 @@ class FileTally:
     lines: int = 0
     error: str | None = None
     seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
-    vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines whose target is not told, or not in full
+    vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines that name no target, or not in full
 
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
@@ -152,7 +123,7 @@ class Tally:
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
     def _blame(self, fault: Fault, count: int, file: FileTally) -> None:
-        """Count a fault against the target that it names; one that does not tell waits for the end of the file."""
+        """Count a fault against the target that it names; one that names none waits for the end of the file."""
         fitting = [target for target in file.source.targets if _fits(fault, target)]
         if fault.tenant is None or fault.surface is None:
             if fitting:  # names of nobody we know would grow without bound
@@ -166,7 +137,7 @@ class Tally:
                 self.late[target][fault.day] += count
 
     def _vague(self, target: Target) -> Counter[Reason]:
-        """Refused lines that may be this target's: of its files, those that do not tell, and fit.
+        """Refused lines that may be this target's: of its files, those that name none, and fit.
 
         They count against the targets that the file holds anything of, or else one bad line in a shared file would
         make a target's quiet day a bad one; against all of the file's targets when it holds nothing of any.
@@ -187,7 +158,7 @@ class Tally:
 
 
 def _fits(fault: Fault, target: Target) -> bool:
-    """Tell whether the refused line may belong to the target by the names that it tells."""
+    """Return whether the refused line may belong to the target by the names that it carries."""
     return fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}
 
 

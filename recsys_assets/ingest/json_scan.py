@@ -1,6 +1,12 @@
-"""Where JSON values end: compiled checks that accept only what RFC 8259 and RFC 3629 allow, and answer -1 for the rest.
+"""Ends of JSON values: compiled checks that accept only what RFC 8259 and RFC 3629 allow, and answer -1 for the rest.
 
 Positions count in a byte array whose text ends with a newline, which no JSON value contains: every check stops there.
+
+Bounds. A check moves forward only over bytes that it has recognised, and no recognised byte is a newline: `after_space`
+takes space, tab and carriage return, `after_digits` digits, `end_of_string` stops at every control character. So no
+position passes the newline of its line, and what is looked at lies at most 11 bytes (the second half of a surrogate
+pair) or one vector (32 bytes) behind it, which the padding of the array covers. Compiled code does not check indexes:
+who adds a state must keep this.
 """
 
 # ruff: noqa: PLR1714, PLR2004, SIM109 - bytes are their own numbers, and compiled code compares them one by one.
@@ -34,6 +40,10 @@ def after_space(data: Bytes, position: int) -> int:
 @inlined
 def end_of_string(data: Bytes, position: int) -> tuple[int, bool]:
     """Return where the closing quote of a string stands whose text begins at `position`, and whether it has escapes."""
+    # State: `position` is the first byte of the text that is not checked. One vector at a time is searched for a byte
+    # that is special: quote, backslash, control character, or not ASCII. None: the next vector. Quote: accepted.
+    # Backslash or a byte over 0x7F: behind the escape or character, or refused. Control character, newline included:
+    # `after_character` refuses it, so the search never leaves the line.
     escaped = False
     while True:
         special = find_special(data, position)
@@ -139,6 +149,11 @@ def after_digits(data: Bytes, position: int) -> int:
 @compiled
 def after_value(data: Bytes, position: int) -> int:
     """Return the position behind a value of any type, nested as it may be."""
+    # A stack machine without recursion. States, each at the top of the loop: "before a value" at `position`, inside
+    # `depth` brackets. An opening bracket pushes (and goes on before its first value, behind a name in an object),
+    # unless it closes at once. A scalar, or an empty bracket, is an item: `_after_item` then pops every bracket that
+    # closes behind it, and stops at a comma, which leads to "before a value" again, or at depth 0: accepted.
+    # `kinds` holds 64 brackets, `_MAX_DEPTH` admits 60: the shift loses none that is still open.
     depth = 0
     kinds = np.uint64(0)  # one bit for each open bracket, the innermost lowest: 1 is an object
     while True:

@@ -68,7 +68,7 @@ class Judged:
 def judge_long_line(line: LongLine, rules: Rules) -> Judged:
     """Return the judgement of a line that no chunk can hold."""
     fault = Fault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
-    text = line.head if rules.reading.tells_values else WITHHELD
+    text = line.head if rules.reading.shows_values else WITHHELD
     return Judged(1, refused=[Refused(0, fault, text, line.size)], faults=Counter([_message(fault)]))
 
 
@@ -143,7 +143,7 @@ class _Doubtful:
         self._judged.faults[_message(fault)] += 1
         if self._room:
             self._room -= 1
-            shown = text if self._rules.reading.tells_values else WITHHELD
+            shown = text if self._rules.reading.shows_values else WITHHELD
             self._judged.refused.append(Refused(number, fault, shown, len(text)))
 
 

@@ -1,6 +1,18 @@
 """One line, compiled: checked from its first byte to its newline, with a note of where each value stands.
 
 Only what is provably a good event is accepted; `REFUSED` means no more than that the reference reader must judge.
+
+States of a line. (1) A shape is known: `_follow_shape` compares the gap before each value byte by byte with the gap of
+the line before, and checks the value alone. Any difference leads to (2). (2) `_read_names`: before a name (`{` or `,`
+was read), before a value (`:` was read), behind a value. `}` and the newline end it, and its gaps become the shape;
+anything else, a known name twice, or a required field that is absent is `REFUSED`. Nothing that (1) noted remains in
+(2): it resets values, names and rank first.
+
+Bounds. The shape points into the same array, to a line before this one, so that comparing a gap reads bytes that are
+there; a gap that matches ends, like the one it equals, at or before a newline, and values stop at the newline as
+`json_scan` explains. `names` and `shape` have room for `_MAX_VALUES` values: `_read_names` stops before there are more,
+and a shape has no more. Decoded strings go behind `_SPARE`, where as much room is as a line has: decoding never
+lengthens a text.
 """
 
 from typing import NamedTuple

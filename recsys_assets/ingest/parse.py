@@ -86,10 +86,10 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
     come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
     a day; past it refused lines are only counted. `reading` says whether events may lack a session, and whether values
-    of refused lines are told. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
+    of refused lines are shown. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
     `keep_part` is called on a thread of its own, one part at a time, so that the next lines are read meanwhile.
 
-    A file that cannot be read to its end does not stop the others: its record tells why, and its targets' outcome is
+    A file that cannot be read to its end does not stop the others: its record says why, and its targets' outcome is
     `unreadable`, whatever parts came from it before. Raises `ConfigurationError` for a day that no Parquet timestamp in
     nanoseconds can hold.
     """

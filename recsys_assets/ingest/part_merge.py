@@ -49,7 +49,7 @@ class Union:
 
     def strings(self) -> Strings:
         """Return the strings by code; they share memory with this, which must not grow any more."""
-        # New strings are written one behind the other, so that their lengths tell where they are.
+        # New strings are written one behind the other, so that their lengths give their positions.
         return Strings(self._tables.text, offsets_of(self._tables.spans[0, : int(self._tables.state[0, 0]), 1]))
 
     def _make_room(self, count: int, size: int) -> None:
@@ -128,7 +128,7 @@ def _renumber(
     renumbered: NDArray[np.uint32],
     result: NDArray[np.uint32],
 ) -> int:
-    """Return how many codes `rows` use, numbered by appearance in `result`; `used` tells the old code of each."""
+    """Return how many codes `rows` use, numbered by appearance in `result`; `used` holds the old code of each."""
     count = 0
     for index in range(len(rows)):
         code = codes[rows[index]]

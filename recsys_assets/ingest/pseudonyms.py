@@ -29,7 +29,7 @@ class UserKey:
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits that tell this key from others, and nothing about it: stands in records."""
+        """16 hexadecimal digits that identify this key, and reveal nothing about it: written to records."""
         return hashlib.sha256(b"recsys-assets user key\0" + self.secret).hexdigest()[:16]
 
     def hash(self, user_id: str) -> str:

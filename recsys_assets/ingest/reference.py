@@ -1,4 +1,4 @@
-"""What a line means: the plain reader that alone defines the semantics, and gives the reason for each refused line.
+"""The reference reader of one line: it alone defines the semantics, and gives the reason for each refused line.
 
 The compiled scanner accepts a subset of what this accepts, with the same values, and hands every other line to it.
 """
@@ -17,14 +17,14 @@ _FIELDS = frozenset({"v", "ts", "tenant", "surface", "user_id", "session_id", "i
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a good line must have, and what is told of a bad one.
+    """Requirements of a good line, and what is reported of a bad one.
 
-    `needs_session`: without it a line may lack `session_id` where it has a `user_id`. `tells_values`: without it
-    nothing that stands in a line is repeated in what is told of it, for it may be the id of a user.
+    `needs_session`: without it a line may lack `session_id` where it has a `user_id`. `shows_values`: without it
+    nothing of a refused line is repeated in its report, for it may be the id of a user.
     """
 
     needs_session: bool = True
-    tells_values: bool = True
+    shows_values: bool = True
 
 
 PLAIN = Reading()
@@ -57,13 +57,13 @@ def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | Fault:
     try:
         pairs = read_object(line)
     except FaultError as error:
-        return Fault(error.reason, error.detail if reading.tells_values else error.rule)
+        return Fault(error.reason, error.detail if reading.shows_values else error.rule)
     values = {name: value for name, value in pairs if name in _FIELDS}
     try:
         return _read_event(values, _unknown_names(pairs), reading)
     except FaultError as error:
         tenant, surface = (_name_or_none(values.get(name)) for name in ("tenant", "surface"))
-        return Fault(error.reason, error.detail if reading.tells_values else error.rule, tenant, surface)
+        return Fault(error.reason, error.detail if reading.shows_values else error.rule, tenant, surface)
 
 
 def _unknown_names(pairs: Pairs) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def read_instant(text: str) -> int:
 
 
 class MissingZoneError(ValueError):
-    """An instant without a zone: a day cannot be told from it."""
+    """An instant without a zone: it belongs to no certain day."""
 
 
 def days_before(year: int, month: int, day: int) -> int:

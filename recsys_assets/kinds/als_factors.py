@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import count_codes, offsets_of
-from recsys_assets.compiled.strings import Codes
+from recsys_assets.compiled.grouping import count_codes
+from recsys_assets.compiled.strings import Codes, offsets_of
 from recsys_assets.encoding.embeddings import Floats, Table, Vectors, VectorShape
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.errors import ConfigurationError

@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from recsys_assets.compiled.grouping import offsets_of
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows, Shape
 from recsys_assets.events.events import Events
 from recsys_assets.kinds.baskets import Baskets, fill_baskets

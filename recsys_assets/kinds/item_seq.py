@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import count_codes, offsets_of
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.grouping import count_codes
+from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows, Shape
 from recsys_assets.events.events import Events
 from recsys_assets.kinds.baskets import Baskets, fill_baskets

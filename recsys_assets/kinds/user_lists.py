@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import NOBODY, count_codes, deal, offsets_of
+from recsys_assets.compiled.grouping import NOBODY, count_codes, deal
 from recsys_assets.compiled.ranking import Best, drain, offer
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, LeftOut, Rows, Shape
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar

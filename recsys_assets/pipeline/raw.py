@@ -103,7 +103,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
         targets=[row.target for row in settings.targets],
         keep_part=keeper.keep_part,
         keep_rejects=keeper.keep_rejects,
-        reading=Reading(needs_session=settings.raw.session_gap_minutes is None, tells_values=key is None),
+        reading=Reading(needs_session=settings.raw.session_gap_minutes is None, shows_values=key is None),
     )
     keeper.flush()
     record = _record(report, keeper, template=_template(settings))

@@ -64,7 +64,7 @@ def _error_for(what: str, error: Any) -> RecsysAssetsError:
     if state.startswith(_WRONG):
         return ConfigurationError(f"{what}: {message}: check names and rights")
     if state.startswith(_BAD_DATA):
-        return InputError(f"{what}: {message}: mend the data and run the day again")
+        return InputError(f"{what}: {message}: correct the data and run the day again")
     return StoreUnavailableError(f"{what}: {message}: nothing is known to have changed; try again")
 
 

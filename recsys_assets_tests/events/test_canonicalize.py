@@ -14,8 +14,8 @@ from recsys_assets.events.events import ID_COLUMNS, SCHEMA
 from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
-from recsys_assets.ingest.sources.memory import MemoryInput
 from recsys_assets_tests.events.rows import ROWS, events, in_order, part, row, rows_of
+from recsys_assets_tests.ingest.memory_input import MemoryInput
 
 SHARED = Path(__file__).parents[3] / "shared"
 GOLDEN = sorted((SHARED / "golden").glob("*/case.json"))

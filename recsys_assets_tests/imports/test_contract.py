@@ -1,4 +1,4 @@
-"""What breaks a contract, or who reads the live file, is told by field; fields beside the agreed ones break nobody."""
+"""Faults of contract and compatibility are reported by field; fields beside the agreed ones break nobody."""
 
 import pytest
 from hypothesis import given

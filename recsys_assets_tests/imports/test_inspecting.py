@@ -1,4 +1,4 @@
-"""Files of every format tell what they hold, or are refused by name, whatever bytes they are and within bounds."""
+"""Files of every format are described, or refused by name, whatever bytes they are and within bounds."""
 
 import io
 import pickle

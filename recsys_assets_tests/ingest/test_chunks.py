@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recsys_assets.identity import Target
 from recsys_assets.ingest.chunks import Chunk, LongLine, read_chunks
 from recsys_assets.ingest.quarantine import MAX_TEXT_BYTES
-from recsys_assets.ingest.sources.memory import MemoryInput
+from recsys_assets_tests.ingest.memory_input import MemoryInput
 
 
 def chunks(text, chunk_bytes):

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.counts import OTHER, Outcome
+from recsys_assets.ingest.counts import OTHER
 from recsys_assets.ingest.parse import PART_ROWS, parse_day
 from recsys_assets.ingest.part import ABSENT, CODED_COLUMNS
 from recsys_assets.ingest.quarantine import Reason
-from recsys_assets.ingest.sources.memory import MemoryInput
 from recsys_assets_tests.ingest.lines import LEFT_OUT, line
+from recsys_assets_tests.ingest.memory_input import MemoryInput
 
 DAY = date(2026, 1, 1)
 HOME, CART, OTHERS = Target("shop", "home"), Target("shop", "cart"), Target("other", "home")
@@ -115,7 +115,7 @@ def test_a_file_serves_only_the_targets_that_it_is_named_for():
     day = Day(file(line(surface="cart"), line(surface="home"), targets=(HOME,)))
     assert (day.items(HOME), day.items(CART)) == (["i1"], [])
     assert day.report.foreign == {"shop/cart": 1}
-    assert day.report.targets[CART].outcome(max_bad_share=1) is Outcome.NO_INPUT
+    assert not day.report.targets[CART].files
 
 
 def test_events_of_another_day_are_quarantined_by_day_and_are_not_bad():  # F26
@@ -129,7 +129,7 @@ def test_events_of_another_day_are_quarantined_by_day_and_are_not_bad():  # F26
     ]
     share = day.report.targets[HOME]
     assert share.late == {"0001-01-01": 1, "2025-12-31": 1, "2026-01-02": 1}
-    assert (share.events, share.bad, share.bad_share) == (2, 0, 0.0)
+    assert (share.events, share.bad) == (2, 0)
     assert share.rejects == {Reason.OUT_OF_WINDOW: 3}
 
 
@@ -169,22 +169,25 @@ def test_a_bad_line_counts_against_nobody_whom_its_file_does_not_serve():
     assert (report.targets[HOME].bad, report.targets[CART].bad) == (1, 0)
 
 
-OUTCOMES = [
-    pytest.param((), Outcome.NO_INPUT, id="no file"),
-    pytest.param((file(),), Outcome.EMPTY_INPUT, id="empty file"),
-    pytest.param((file(line(surface="cart")),), Outcome.NO_EVENTS, id="events of another target"),
-    pytest.param((file(line(ts="2020-01-01T00:00:00Z")),), Outcome.NO_EVENTS, id="events of another day"),
-    pytest.param((file(b"{"),), Outcome.TOO_MANY_BAD, id="nothing but a bad line"),
-    pytest.param((file(*[line()] * 99, b"{"),), Outcome.READY, id="bad lines at the limit"),
-    pytest.param((file(*[line()] * 98, b"{"),), Outcome.TOO_MANY_BAD, id="bad lines over the limit"),
-    pytest.param((file(), file(line(), name="b")), Outcome.READY, id="an empty file beside a full one"),
-    pytest.param((MemoryInput("a", line() * 2, BOTH, breaks_at=5), file(line())), Outcome.UNREADABLE, id="breaks off"),
+# What came of a target's files: how many there are, their lines, its events and bad lines, and how many broke off.
+COUNTS = [
+    pytest.param((), (0, 0, 0, 0, 0), id="no file"),
+    pytest.param((file(),), (1, 0, 0, 0, 0), id="empty file"),
+    pytest.param((file(line(surface="cart")),), (1, 1, 0, 0, 0), id="events of another target"),
+    pytest.param((file(line(ts="2020-01-01T00:00:00Z")),), (1, 1, 0, 0, 0), id="events of another day"),
+    pytest.param((file(b"{"),), (1, 1, 0, 1, 0), id="nothing but a bad line"),
+    pytest.param((file(*[line()] * 99, b"{"),), (1, 100, 99, 1, 0), id="one bad line of many"),
+    pytest.param((file(), file(line(), name="b")), (2, 1, 1, 0, 0), id="an empty file beside a full one"),
+    pytest.param((MemoryInput("a", line() * 2, BOTH, breaks_at=5), file(line())), (2, 1, 1, 0, 1), id="breaks off"),
 ]
 
 
-@pytest.mark.parametrize(("files", "outcome"), OUTCOMES)
-def test_each_kind_of_input_has_its_own_outcome(files, outcome):  # F27
-    assert Day(*files).report.targets[HOME].outcome(max_bad_share=0.01) is outcome
+@pytest.mark.parametrize(("files", "counts"), COUNTS)
+def test_each_kind_of_input_has_its_own_counts(files, counts):  # F27
+    found = Day(*files).report.targets[HOME]
+    broken = sum(record.error is not None for record in found.files)
+    lines = sum(record.lines for record in found.files)
+    assert (len(found.files), lines, found.events, found.bad, broken) == counts
 
 
 def test_a_file_that_breaks_off_stops_neither_the_others_nor_other_targets():
@@ -195,7 +198,7 @@ def test_a_file_that_breaks_off_stops_neither_the_others_nor_other_targets():
     assert day.items(CART) == ["i1", "i1"]
     assert [record.error is None for record in day.report.files] == [True, False, True]
     assert "broken breaks off" in day.report.files[1].error
-    assert day.report.targets[CART].outcome(max_bad_share=0) is Outcome.READY
+    assert not any(record.error for record in day.report.targets[CART].files)
 
 
 def test_quarantine_is_bounded_and_counts_are_not():  # F21

@@ -1,4 +1,4 @@
-"""What a line means: each decision of the reference reader, and the reason for each refusal."""
+"""Decisions of the reference reader, one by one, and the reason for each refusal."""
 
 import unicodedata
 from dataclasses import replace

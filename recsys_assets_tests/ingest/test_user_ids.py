@@ -1,4 +1,4 @@
-"""What stands for a user under a key: plain HMAC-SHA-256, which any service can compute for itself."""
+"""Pseudonymised user ids: plain HMAC-SHA-256, which any service can compute for itself."""
 
 import subprocess
 import sys

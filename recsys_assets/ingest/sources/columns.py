@@ -1,4 +1,4 @@
-"""Which column of a table of events holds which field of ours, by the configuration or by its name."""
+"""Mapping of table columns to event fields, by the configuration or by name."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Mapped:
 def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: Mapping[str, str]) -> Mapped:
     """Return where the fields come from in something called `name` that has the columns `found`.
 
-    `known` holds what its place tells: the keys of a hive path. A column counts before such a key, a line in
+    `known` holds what its path says: the keys of a hive path. A column counts before such a key, a line in
     `raw.columns` before a column of the field's own name, and `raw.constants` before all.
 
     Raises `InputError` naming the field if a column that is named, or that every event needs, is not there;
@@ -30,7 +30,7 @@ def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: M
     """
     both = sorted(set(raw.columns) & set(raw.constants))
     if both:
-        raise ConfigurationError(f"raw.columns and raw.constants both tell {', '.join(both)}: take one of them out")
+        raise ConfigurationError(f"raw.columns and raw.constants both name {', '.join(both)}: take one of them out")
     # Where sessions are found, they are found by the user: one of the two must be there.
     has_session = raw.session_gap_minutes is None or raw.columns.get("session_id", "session_id") in {*found, *known}
     required = _REQUIRED if has_session else _REQUIRED - {"session_id"} | {"user_id"}

@@ -57,7 +57,7 @@ def named_file(place: str) -> "Seekable":
 
 
 def read_whole(place: "Seekable", *, max_bytes: int, key: str) -> tuple[bytes, str]:
-    """Return a file's bytes as stored, and the digest that its source tells of them.
+    """Return a file's bytes as stored, and the digest that its source gives.
 
     Raises `LimitExceededError` before anything over `max_bytes` is read, `InputError` if it changes meanwhile.
     """

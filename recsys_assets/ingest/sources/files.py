@@ -1,4 +1,4 @@
-"""Which raw files on disk hold a day, found by the path template of the configuration."""
+"""Raw files of a day on disk, found by the path template of the configuration."""
 
 import glob
 import hashlib
@@ -32,7 +32,7 @@ class RawFile:
         return SeekableFile(self.path, name=self.name)
 
     def digest(self) -> str:
-        """Return the lower-case hex SHA-256 of the bytes as stored, read anew."""
+        """Return the lower-case hex SHA-256 of the bytes as stored, read again."""
         with self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 

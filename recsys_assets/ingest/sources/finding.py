@@ -1,4 +1,4 @@
-"""Where raw inputs are looked for: in files, in a bucket or in a table, by how `raw.exposures` begins."""
+"""Discovery of raw inputs: in files, in a bucket or in a table, by how `raw.exposures` begins."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -35,7 +35,7 @@ def find_inputs(settings: Settings, day: date) -> Sequence[FoundInput]:
 
         return find_tables(settings, day)
     if exposures.startswith(_S3):
-        # Imported only here: whose files lie in a folder need not pay for boto3.
+        # Imported only here: files in a folder need no boto3.
         from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415
         from recsys_assets.s3.client import make_client  # noqa: PLC0415
 

@@ -79,7 +79,7 @@ class SeekableObject(io.RawIOBase):
 
 
 def mark_of(etag: str) -> str:
-    """Return an object's etag as what tells its content from others, so that nothing is read to compare it."""
+    """Return an object's etag as the mark of its content, so that nothing is read to compare it."""
     return f"etag:{etag.strip(chr(34))}"
 
 

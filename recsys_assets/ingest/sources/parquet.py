@@ -82,7 +82,7 @@ def _instants(array: Any, *, name: str, assume_utc: bool) -> Any:
 
 
 def _is_text(array: Any) -> bool:
-    """Tell whether all strings are UTF-8: Parquet files may say so and lie."""
+    """Return whether all strings are UTF-8: Parquet files may say so and lie."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
@@ -156,7 +156,7 @@ class ParquetInput:
         return ParquetStream(self.place.open_seekable(), name=self.name, settings=self.settings)
 
     def digest(self) -> str:
-        """Return what tells the file's bytes from others."""
+        """Return the mark of the file's bytes."""
         return self.place.digest()
 
     def appearance(self) -> str:
@@ -187,7 +187,7 @@ class ParquetStream:
 
     @property
     def digest(self) -> str:
-        """What tells the file's bytes from others."""
+        """The mark of the file's bytes."""
         return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:

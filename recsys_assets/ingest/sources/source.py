@@ -1,4 +1,4 @@
-"""What ingest asks of a raw input, wherever it lives: a name, the targets it was named for, and one stream of bytes."""
+"""Interface of a raw input, wherever it is stored: a name, the targets it was named for, and one stream of bytes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ class RawStream(Protocol):
 
     @property
     def digest(self) -> str:
-        """What tells this content from any other: hex SHA-256 of a file's bytes, or the mark that its store keeps."""
+        """The identity of this content: hex SHA-256 of a file's bytes, or the mark that its store keeps."""
         ...
 
     def readinto(self, buffer: memoryview) -> int:
@@ -58,7 +58,7 @@ class RawInput(Protocol):
 
 
 class FoundInput(RawInput, Protocol):
-    """A raw input that a source has found, with what tells whether it is the one that was read before."""
+    """A raw input that a source has found, with marks that show whether it is the one that was read before."""
 
     def digest(self) -> str:
         """Return what `RawStream.digest` is once all is read; a source reads no more for it than it must."""

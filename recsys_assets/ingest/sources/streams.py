@@ -41,7 +41,7 @@ class StoredBytes(Protocol):
 
     @property
     def digest(self) -> str:
-        """What tells these bytes from any others."""
+        """The identity of these bytes."""
         ...
 
     @property
@@ -76,7 +76,7 @@ class DecodedStream:
         self._faults = (OSError, pa.ArrowException)
         self._stored = stored
         self._codec = _CODECS.get(os.path.splitext(name)[1])  # noqa: PTH122 - names of objects are no paths
-        # Arrow's stream, because it tells a truncated stream from a finished one; zstandard's reader does not.
+        # Arrow's stream, because it distinguishes a truncated stream from a finished one; zstandard's reader does not.
         self._bytes: Any = (
             stored
             if self._codec is None
@@ -90,7 +90,7 @@ class DecodedStream:
 
     @property
     def digest(self) -> str:
-        """What tells the bytes read from any others, as stored."""
+        """The identity of the bytes read, as stored."""
         return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:
@@ -99,7 +99,7 @@ class DecodedStream:
             count = self._bytes.readinto(buffer)
         except self._faults as error:
             what = f"is no whole {self._codec} file" if self._codec else "cannot be read"
-            raise InputError(f"{self._name} {what}: {error}; mend or replace it and run the day again") from error
+            raise InputError(f"{self._name} {what}: {error}; repair or replace it and run the day again") from error
         if not count and self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
         return count or 0
@@ -120,7 +120,9 @@ class FileStream(DecodedStream):
         try:
             stored = _HashingFile(path)
         except OSError as error:
-            raise InputError(f"{name} cannot be opened: {error.strerror}; mend it and run the day again") from error
+            raise InputError(
+                f"{name} cannot be opened: {error.strerror}; give the right to read it and run again"
+            ) from error
         super().__init__(stored, name=name)
 
 
@@ -134,7 +136,9 @@ class SeekableFile(FileIO):
         try:
             super().__init__(path)
         except OSError as error:
-            raise InputError(f"{name} cannot be opened: {error.strerror}; mend it and run the day again") from error
+            raise InputError(
+                f"{name} cannot be opened: {error.strerror}; give the right to read it and run again"
+            ) from error
         self._opened = os.fstat(self.fileno())
         self.size = self._opened.st_size
         self.digest = hashlib.file_digest(self, "sha256").hexdigest()

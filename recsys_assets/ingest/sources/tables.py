@@ -36,7 +36,7 @@ _COLUMNS = """
 class DayQuery:
     """What to ask a database for the events of one target and day.
 
-    `lines` selects (line, instant), one row an event, in no order; `tenant_exists` tells whether the table holds any
+    `lines` selects (line, instant), one row an event, in no order; `tenant_exists` says whether the table holds any
     row of the tenant, of whatever day.
     """
 

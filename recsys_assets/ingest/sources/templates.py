@@ -42,7 +42,7 @@ def fixed_part(pattern: str) -> str:
 
 
 def takes(pattern: str, key: str) -> bool:
-    """Tell whether a glob takes the key of an object, with the meaning that it has over paths of files.
+    """Return whether a glob takes the key of an object, with the meaning that it has over paths of files.
 
     `*`, `?` and `[...]` stay within a segment, `**` stands for any number of segments, and none of them takes a segment
     that begins with a dot.

@@ -1,4 +1,4 @@
-"""Which files hold a day: found by the template, each once, for the targets that it was named for."""
+"""Files of a day: found by the template, each once, for the targets that it was named for."""
 
 import os
 from datetime import date

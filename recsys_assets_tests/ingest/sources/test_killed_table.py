@@ -60,7 +60,7 @@ def shop(tmp_path, database, monkeypatch):
 
 
 def wait_for(connection, query, *values, count):
-    """Return once a query counts so many; it is asked again and again, for a server tells nobody."""
+    """Return once a query counts so many; it is polled, for a server notifies nobody."""
     deadline = time.monotonic() + WAIT
     while connection.execute(query, values or None).fetchone()[0] != count:
         assert time.monotonic() < deadline, query

@@ -139,7 +139,7 @@ def test_an_object_deleted_after_it_was_listed_is_refused(bucket):
 
 
 class BreakingClient:
-    """A client whose bodies break after some bytes, each time anew, as a bad line does."""
+    """A client whose bodies break after some bytes, each time again, as a bad line does."""
 
     def __init__(self, client, every):
         self._client, self._every = client, every

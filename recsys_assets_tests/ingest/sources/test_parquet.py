@@ -217,7 +217,7 @@ def test_a_file_may_lack_sessions_where_they_are_found_by_the_user(tmp_path):
 
 
 def test_a_field_that_is_told_twice_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="both tell tenant"):
+    with pytest.raises(ConfigurationError, match="both name tenant"):
         read_file(tmp_path, [ROW], columns={"tenant": "t"}, constants={"tenant": "shop"})
 
 

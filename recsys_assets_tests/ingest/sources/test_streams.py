@@ -10,8 +10,8 @@ import zstandard
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.files import RawFile
-from recsys_assets.ingest.sources.memory import MemoryInput
 from recsys_assets.ingest.sources.streams import FileStream
+from recsys_assets_tests.ingest.memory_input import MemoryInput
 
 TEXT = b"".join(b'{"n": %d}\n' % n for n in range(50_000))
 HALF = len(TEXT) // 2

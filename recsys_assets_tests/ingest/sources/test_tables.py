@@ -12,7 +12,6 @@ from psycopg import sql
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.counts import Outcome
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
 from recsys_assets.ingest.reference import Reading
@@ -238,7 +237,7 @@ def test_a_response_that_the_database_cannot_read_is_an_error_that_does_not_repe
         " VALUES (%s, '2026-01-01T12:00:00Z', 'home', 's1', %s)",
         *(SHOP_ID, '{"user": "zoe" nonsense}'),
     )
-    with pytest.raises(InputError, match=r"invalid input syntax for type json.*mend the data") as caught:
+    with pytest.raises(InputError, match=r"invalid input syntax for type json.*correct the data") as caught:
         suite.lines(**SUITE_RAW)
     message = "".join(traceback.format_exception(caught.value))
     assert "zoe" not in message
@@ -253,8 +252,8 @@ def test_the_quarantine_shows_a_response_without_items(suite):
 def test_a_day_without_rows_of_a_known_tenant_is_empty_and_no_error(plain):  # F27
     plain.event(ts="2026-01-05T00:00:00Z")
     plain.run(SUITE)
-    assert judge(plain.inputs())[2].targets[HOME].outcome(max_bad_share=0) is Outcome.EMPTY_INPUT
-    assert judge(plain.inputs(**SUITE_RAW))[2].targets[HOME].outcome(max_bad_share=0) is Outcome.EMPTY_INPUT
+    for raw in ({}, SUITE_RAW):
+        assert [(file.lines, file.error) for file in judge(plain.inputs(**raw))[2].targets[HOME].files] == [(0, None)]
 
 
 def test_a_tenant_that_is_not_there_is_an_error_for_it_alone(plain):  # F47
@@ -262,7 +261,7 @@ def test_a_tenant_that_is_not_there_is_an_error_for_it_alone(plain):  # F47
     lost = Target("lost", "home")
     items, _, report = judge(plain.inputs(HOME, lost), HOME, lost)
     assert items == [(HOME, "i1")]
-    assert report.targets[lost].outcome(max_bad_share=0) is Outcome.UNREADABLE
+    assert [file.name for file in report.targets[lost].files] == [report.files[1].name]
     assert "no row of tenant 'lost'" in report.files[1].error
 
 
@@ -369,11 +368,11 @@ def test_the_mark_tells_the_content_and_not_the_order_of_rows(plain):
 
 def test_nothing_can_be_written_through_the_reading(plain):
     plain.run(
-        "CREATE FUNCTION tell() RETURNS text LANGUAGE sql VOLATILE"
+        "CREATE FUNCTION spoil() RETURNS text LANGUAGE sql VOLATILE"
         " AS 'INSERT INTO events (ts) VALUES (now()) RETURNING ''x'''"
     )
     plain.event()
-    plain.run("CREATE VIEW writes AS SELECT ts, tenant, surface, tell() AS session_id, item_id FROM events")
+    plain.run("CREATE VIEW writes AS SELECT ts, tenant, surface, spoil() AS session_id, item_id FROM events")
     with pytest.raises(ConfigurationError, match="read-only transaction"):
         plain.lines(exposures="postgresql:writes")
 

@@ -1,4 +1,4 @@
-"""Raw inputs that are bytes already: what a query or a test hands over in place of a file."""
+"""Raw inputs in memory, in place of files."""
 
 import hashlib
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class MemoryStream:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` and return how many bytes; 0 at the end."""
         if self._source.breaks_at is not None and self.size >= self._source.breaks_at:
-            raise InputError(f"{self._source.name} breaks off after {self.size} bytes; mend it and run the day again")
+            raise InputError(f"{self._source.name} breaks off after {self.size} bytes; replace it")
         piece = self._source.data[self.size : self._source.breaks_at][: len(buffer)]
         buffer[: len(piece)] = piece
         self.size += len(piece)
