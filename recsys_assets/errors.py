@@ -9,11 +9,11 @@ class RecsysAssetsError(Exception):
 
 
 class InputError(RecsysAssetsError):
-    """The data that came in cannot be used; mend the data, then run the day again."""
+    """The data that came in cannot be used; fix the data, then run the day again."""
 
 
 class NoInputError(InputError):
-    """There is nothing to build a day from; `outcome` tells which of the three: no_input, empty_input, no_events."""
+    """There is nothing to build a day from; `outcome` says which of the three: no_input, empty_input, no_events."""
 
     def __init__(self, message: str, *, outcome: str) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class NoInputError(InputError):
 
 
 class LimitExceededError(InputError):
-    """The day does not fit in a limit that protects memory; the message names the number and the knob."""
+    """The day does not fit in a limit that protects memory; the message names the number and the setting."""
 
 
 class CorruptObjectError(InputError):

@@ -129,7 +129,7 @@ class ArtifactRef:
 
 
 def is_version(text: str) -> bool:
-    """Tell whether a text names content as versions do: 64 hex digits, and perhaps a dot and a form."""
+    """Return whether a text names content as versions do: 64 hex digits, and perhaps a dot and a form."""
     return _VERSION.fullmatch(text) is not None
 
 
@@ -139,7 +139,7 @@ def form_of(version: str) -> str:
 
 
 def is_slug(name: str) -> bool:
-    """Tell whether Dagster can carry `name` in an asset key, an op name and a tag at once."""
+    """Return whether Dagster can carry `name` in an asset key, an op name and a tag at once."""
     return _SLUG.fullmatch(name) is not None
 
 

@@ -137,7 +137,7 @@ def _print(tested: Sequence[DayTested], *, k: int) -> None:
 
 def _document(one: DayTested) -> dict[str, object]:
     if not isinstance(one.found, Outcome):
-        return {"day": one.day, "against": one.against or None, "told": one.found.message, "compared": []}
+        return {"day": one.day, "against": one.against or None, "message": one.found.message, "compared": []}
     return {
         "day": one.day,
         "against": one.against,

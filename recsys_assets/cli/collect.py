@@ -40,7 +40,7 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
     by = acting(actor, "collection by command")
     if explain_key is not None:
         message = explain(place.store, place.target, explain_key, now=clock, retention=place.retention(place.target))
-        print_json({"key": explain_key, "told": message}) if as_json else click.echo(message)
+        print_json({"key": explain_key, "message": message}) if as_json else click.echo(message)
         return 0
     if restore_key is not None:
         back = restore(place.store, place.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)

@@ -15,7 +15,7 @@ from recsys_assets.identity import Target
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.history import LiveAt, live_at
 from recsys_assets.release.hold import is_loud
-from recsys_assets.release.journal import newest_first, told_of
+from recsys_assets.release.journal import message_of, newest_first
 from recsys_assets.upkeep.diff import KindDiff, diff
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, served_targets
@@ -62,7 +62,7 @@ def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_
     if as_json:
         print_json([{"tenant": t.tenant, "surface": t.surface, "entries": found} for t, found in entries.items()])
         return 0
-    columns = ("#", "at", "action", "outcome", "from", "to", "actor", "reason", "told")
+    columns = ("#", "at", "action", "outcome", "from", "to", "actor", "reason", "message")
     for target, found in entries.items():
         rows = [
             (
@@ -74,7 +74,7 @@ def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_
                 short(e.after),
                 e.actor,
                 e.reason,
-                e.details.get("told"),
+                e.details.get("message"),
             )
             for e in found
         ]
@@ -184,7 +184,7 @@ def _status_row(row: TargetStatus, age: Freshness | None) -> tuple[object, ...]:
 
 def _failed_days(row: TargetStatus) -> Iterator[str]:
     for entry in row.failed:
-        yield f"failed at {to_the_second(entry.at)}: {row.tenant}/{row.surface}, {entry.action}: {told_of(entry)}"
+        yield f"failed at {to_the_second(entry.at)}: {row.tenant}/{row.surface}, {entry.action}: {message_of(entry)}"
 
 
 def _at_row(target: str, live: LiveAt | None) -> tuple[object, ...]:

@@ -72,6 +72,6 @@ def entry_metadata(entry: JournalEntry) -> Metadata:
             "at": entry.at,
             "before": entry.before,
             "after": entry.after,
-            **{key: value for key, value in entry.details.items() if key == "told"},
+            **{key: value for key, value in entry.details.items() if key == "message"},
         },
     )

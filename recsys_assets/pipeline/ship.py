@@ -15,7 +15,7 @@ from recsys_assets.pipeline.overrides import as_recorded
 from recsys_assets.pipeline.overrides import override as overridden
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.publish import Outcome, publish
+from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.releases import release_numbers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -28,7 +28,7 @@ COMMAND = "by command"  # in place of the id of a run, where somebody ships by h
 class ShippedDay:
     """How a day's publish ended, as the manifest asset shows it."""
 
-    outcome: Outcome
+    outcome: PublishOutcome
 
     @property
     def release_id(self) -> str:
@@ -41,7 +41,7 @@ class ShippedDay:
         release = self.outcome.release
         return {
             "outcome": self.outcome.how.value,
-            "told": self.outcome.message,
+            "message": self.outcome.message,
             "release": release.id,
             "live": self.outcome.live,
             "journal": self.outcome.entry.sequence if self.outcome.entry else None,

@@ -53,7 +53,7 @@ def write_signals(
     """
     outcome = ship_day(store, settings, row, day, by=by, now=now, dry_run=True).outcome
     if outcome.how is Ruling.HELD:
-        return SignalsWritten({"outcome": outcome.how.value, "told": outcome.message})
+        return SignalsWritten({"outcome": outcome.how.value, "message": outcome.message})
     refs = outcome.release.artifacts
     tables = [name for name in ("popularity", "cooc", "content_sim") if name in refs]
     if outcome.how is Ruling.OLDER:

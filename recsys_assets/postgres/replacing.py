@@ -11,7 +11,7 @@ _INCOMING = sql.Identifier("recsys_assets_incoming")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: the columns that tell a row from all others (with a unique index on them), and the others."""
+    """A table: the columns that distinguish a row from all others (with a unique index on them), and the others."""
 
     name: str
     keys: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The one way in which a pointer changes: read, judge, look at the blobs, swap, and tell, until one attempt holds."""
+"""The commit protocol of a pointer: read, judge, look at the blobs, swap, and record, until one attempt holds."""
 
 import random
 import time
@@ -27,7 +27,7 @@ from recsys_assets.release.trash import rescue
 from recsys_assets.storage.store import ObjectStore
 
 MAX_ATTEMPTS = 10
-_TELLING_ATTEMPTS = 3
+_RECORDING_ATTEMPTS = 3
 _LONGEST_PAUSE = 0.5  # seconds
 
 
@@ -79,7 +79,7 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
 
     Raises what `judge` raises; `ConflictError` when others kept winning; `OutcomeUnknownError` and
     `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written: the swap
-    stands, and the next command tells it.
+    stands, and the next command records it.
     """
     sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
     head: JournalHead | None = None
@@ -89,11 +89,11 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
         current = read_current(change.store, change.target)
         if current is not None and current.pointer.updated_at in sent:
             tried = sent[current.pointer.updated_at]
-            return _tell(change, tried.before, current, tried.move, after=tried.head.last)
+            return _record(change, tried.before, current, tried.move, after=tried.head.last)
         head = _recover(change, current, since=head)
         judged = judge(current, head)
         if isinstance(judged, Stay):
-            return _tell_stay(change, current, judged, head)
+            return _record_stay(change, current, judged, head)
         try:
             _look(change, judged.refs)
             swapped = _swap(change, current, judged, head, sent)
@@ -101,7 +101,7 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
             problem = error
             continue
         reach(f"{change.action}.after_swap")
-        return _tell(change, current, swapped, judged, after=head.last)
+        return _record(change, current, swapped, judged, after=head.last)
     raise problem
 
 
@@ -137,7 +137,7 @@ def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...])
         with suppress(StoreUnavailableError):
             change.store.delete(key)
         raise
-    with suppress(StoreUnavailableError):  # all is done and told: what stays behind only protects, until collection
+    with suppress(StoreUnavailableError):  # all is done and recorded: what stays behind only protects, until collection
         change.store.delete(key)
 
 
@@ -179,7 +179,7 @@ def _swap(change: Change, current: Current | None, move: Move, head: JournalHead
         raise
 
 
-def _tell(
+def _record(
     change: Change, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None
 ) -> JournalEntry:
     entry = entry_of(
@@ -192,16 +192,16 @@ def _tell(
         details={**move.details, "intent": change.intent} if change.intent else move.details,
     )
     entry = changed(entry, to=now)
-    for attempt in range(_TELLING_ATTEMPTS):
+    for attempt in range(_RECORDING_ATTEMPTS):
         _pause(attempt)
-        with suppress(StoreUnavailableError):  # the swap stands in any case; who comes next tells it as recovered
+        with suppress(StoreUnavailableError):  # the swap stands in any case; who comes next records it as recovered
             entry = append(change.store, change.target, entry, after=after)
             break
     reach(f"{change.action}.after_journal")
     return entry
 
 
-def _tell_stay(change: Change, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:
+def _record_stay(change: Change, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:
     entry = entry_of(
         action=change.action,
         outcome=stay.outcome,

@@ -1,5 +1,6 @@
 """Documents as bytes: written as compact JSON, read back strictly and bounded, in a format that each one names."""
 
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,11 +14,14 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
 )
 from recsys_assets.evidence import GateReport
-from recsys_assets.release.documents import FORMAT, Record
+from recsys_assets.release.documents import FORMAT, JOURNAL_FORMAT, JournalEntry, Record
+from recsys_assets.release.older_formats import upgrade_entry
 from recsys_assets.storage.store import ObjectStore
 
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
+
+_NEWEST: Final[Mapping[type, int]] = {JournalEntry: JOURNAL_FORMAT}  # of the others: FORMAT
 
 Document = TypeVar("Document", bound=Record | GateReport)
 
@@ -29,16 +33,19 @@ def encode(document: Record | GateReport) -> bytes:
 
 def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
     """Read a document strictly; `CorruptObjectError` names the object and the first thing wrong in it."""
+    newest = _NEWEST.get(kind, FORMAT)
     try:
         document = decoder_of(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigurationError) as error:
         raise CorruptObjectError(
-            f"{name} is no {kind.__name__} of format {FORMAT}: {error}; {_remedy(data)}"
+            f"{name} is no {kind.__name__} of format {newest}: {error}; {_remedy(data, newest=newest)}"
         ) from error
     found = getattr(document, "v", FORMAT)
-    if found != FORMAT:
-        raise CorruptObjectError(f"{name} has format {found}, this version reads {FORMAT}: {_remedy(data)}")
-    return document
+    if not FORMAT <= found <= newest:
+        raise CorruptObjectError(
+            f"{name} has format {found}, this version reads up to {newest}: {_remedy(data, newest=newest)}"
+        )
+    return upgrade_entry(document) if isinstance(document, JournalEntry) else document
 
 
 def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Document:
@@ -78,10 +85,10 @@ class _Format(msgspec.Struct):
     v: int = FORMAT
 
 
-def _remedy(data: bytes) -> str:
+def _remedy(data: bytes, *, newest: int) -> str:
     """Say what to do about a document that cannot be read: a newer format wants a newer package."""
     try:
         found = decoder_of(_Format).decode(data).v
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         found = FORMAT
-    return f"it has format {found}: upgrade the package" if found > FORMAT else "restore it or build it again"
+    return f"it has format {found}: upgrade the package" if found > newest else "restore it or build it again"

@@ -10,6 +10,7 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
+JOURNAL_FORMAT: Final = 2  # 2: the message of an entry is `message` in its details
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -174,7 +175,7 @@ class JournalEntry(Record, frozen=True):
 
     sequence: int  # the only order: clocks may jump
     at: str
-    action: str  # build | ship | roll_back | hold | release_hold | mark_bad | pin | collect | restore_pointer | recover
+    action: str  # build | ship | roll_back | hold | release_hold | mark_bad | pin | collect | restore_pointer | repair
     outcome: str  # done | unchanged | older | held | refused | recovered | lost
     actor: str
     reason: str
@@ -182,10 +183,10 @@ class JournalEntry(Record, frozen=True):
     after: str | None  # release id live after
     run_id: str | None = None
     pointer_at: str | None = None  # `updated_at` of the pointer that is live after this entry
-    changed: bool = False  # whether this entry tells a swap of the pointer
-    last_change: int = 0  # sequence of the newest entry before this one that tells a swap: no-ops are skipped by it
+    changed: bool = False  # whether this entry records a swap of the pointer
+    last_change: int = 0  # sequence of the newest entry before this one that records a swap: no-ops are skipped by it
     details: Mapping[str, Scalar] = msgspec.field(default_factory=dict)
-    v: int = FORMAT
+    v: int = JOURNAL_FORMAT
 
 
 class Hold(Record, frozen=True):

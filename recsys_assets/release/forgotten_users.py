@@ -26,11 +26,11 @@ class Forgotten:
     through: Mapping[str, date] = field(default_factory=dict[str, date])
 
     def __bool__(self) -> bool:
-        """Tell whether anybody is to be forgotten."""
+        """Return whether anybody is to be forgotten."""
         return bool(self.through)
 
     def hides(self, user: str, day: date) -> bool:
-        """Tell whether a user's events of a day are to be dropped; later ones were sent by somebody who came back."""
+        """Return whether a user's events of a day are to be dropped; later ones were sent by somebody who came back."""
         last = self.through.get(_hash(self.key, user))
         return last is not None and day <= last
 
@@ -53,7 +53,7 @@ def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], Forgotten]:
 def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
     """Return how many users of a target were forgotten after an RFC 3339 instant; a note that cannot be read counts.
 
-    What was built before may hold them: the hashes do not tell which artifact names whom.
+    What was built before may hold them: the hashes do not show which artifact names whom.
     """
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
     keys = [item.key for item in store.list(prefix) if item.key != forgotten_key(target, _KEY)]

@@ -1,4 +1,4 @@
-"""What was live when, told from the journal alone."""
+"""The releases that were live, and when, by the journal alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ def live_at(store: ObjectStore, target: Target, instant: datetime) -> LiveAt | N
 
 def effective(entry: JournalEntry) -> datetime | None:
     """Return since when the entry's release was live: the pointer's own time, or, of old bytes put back, when seen."""
-    message = entry.at if entry.action == "replay" else entry.pointer_at
-    return parse_rfc3339(message) if message else None
+    instant = entry.at if entry.action == "replay" else entry.pointer_at
+    return parse_rfc3339(instant) if instant else None
 
 
 def earlier_releases(store: ObjectStore, target: Target, live: str) -> Iterator[str]:

@@ -101,7 +101,7 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
             else:
                 store.swap(key, encode(hold), expected=stored.etag)
         except (ConflictError, OutcomeUnknownError):
-            continue  # the next look tells
+            continue  # the next read shows which
         return hold
     raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
 
@@ -126,5 +126,5 @@ def _standing(stored: Stored, key: str) -> Hold | None:
 
 
 def is_loud(hold: Hold, *, now: datetime) -> bool:
-    """Tell whether a hold is so old that it was probably forgotten."""
+    """Return whether a hold is so old that it was probably forgotten."""
     return now - parse_rfc3339(hold.at) > LOUD_AFTER

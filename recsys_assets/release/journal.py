@@ -1,4 +1,4 @@
-"""The journal: append-only numbered entries that tell what happened to a pointer, in the order in which it happened."""
+"""The journal: append-only numbered entries of what happened to a pointer, in the order in which it happened."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ REFUSED = "refused"
 HELD = "held"
 RECOVERED = "recovered"
 LOST = "lost"  # an entry that is gone or cannot be read
-MAX_TOLD = 2000
+MESSAGE = "message"  # the key of an entry's message in its details
+MAX_MESSAGE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +59,17 @@ def entry_of(
         before=live.release_id if live else None,
         after=live.release_id if live else None,
         pointer_at=live.pointer.updated_at if live else None,
-        details={"told": message[:MAX_TOLD], **(details or {})} if message else dict(details or {}),
+        details={MESSAGE: message[:MAX_MESSAGE_CHARACTERS], **(details or {})} if message else dict(details or {}),
     )
 
 
-def told_of(entry: JournalEntry) -> str:
-    """Return what happened, in words; of an entry that is lost, why."""
-    return str(entry.details.get("told", entry.reason))
+def message_of(entry: JournalEntry) -> str:
+    """Return the message of an entry; of one that is lost, why it is."""
+    return str(entry.details.get(MESSAGE, entry.reason))
 
 
 def changed(entry: JournalEntry, *, to: Current) -> JournalEntry:
-    """Return the entry as one that tells the swap of the pointer to `to`."""
+    """Return the entry as one that records the swap of the pointer to `to`."""
     return msgspec.structs.replace(entry, changed=True, after=to.release_id, pointer_at=to.pointer.updated_at)
 
 
@@ -76,8 +77,8 @@ def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: Jo
     """Write the entry under the next free number and return it as written.
 
     `after` is the newest entry (None: there was none) when the entry's cause was looked at: every one since is read
-    here. So a swap is told once: if somebody else has told this very one (as `recovered`) in the meantime, that entry
-    is returned and nothing is written.
+    here. So a swap is recorded once: if somebody else has recorded this very one (as `recovered`) in the meantime, that
+    entry is returned and nothing is written.
     """
     last = after
     while True:
@@ -143,7 +144,7 @@ def newest_first(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
 
 
 def changes(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
-    """Yield the entries that tell a swap of the pointer, newest first; what lies between them is not read."""
+    """Yield the entries that record a swap of the pointer, newest first; those between them are not read."""
     entry = change_at_or_before(store, target, tail(store, target))
     while entry is not None:
         yield entry
@@ -151,14 +152,14 @@ def changes(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
 
 
 def change_at_or_before(store: ObjectStore, target: Target, entry: JournalEntry | None) -> JournalEntry | None:
-    """Return the newest entry that tells a swap, not after `entry`, or None."""
+    """Return the newest entry that records a swap, not after `entry`, or None."""
     return entry if entry is None or entry.changed else _earlier_change(store, target, entry)
 
 
 def _earlier_change(store: ObjectStore, target: Target, entry: JournalEntry) -> JournalEntry | None:
     while entry.last_change:
         entry = read_entry(store, target, entry.last_change)
-        if entry.changed:  # a lost entry cannot tell: look at each one before it
+        if entry.changed:  # a lost entry does not say: look at each one before it
             return entry
     return None
 

@@ -1,4 +1,4 @@
-"""Whether a release may replace what is live: every rule in one place, on values alone."""
+"""The rules by which a release may replace what is live, on values alone."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -44,7 +44,7 @@ def judge(
     if bad is not None:
         return Judgement(
             Ruling.BAD,
-            f"release {short} was marked bad at {bad.at} by {bad.actor} ({bad.reason}): mend its input and build the "
+            f"release {short} was marked bad at {bad.at} by {bad.actor} ({bad.reason}): fix its input and build the "
             f"day again, or say that it is good by `recsys-assets rollback --to {short}`",
         )
     newest = max(release.data_through, live.data_through) if live else release.data_through
@@ -64,7 +64,7 @@ def judge(
 
 
 def is_in_force(hold: Hold, *, data_through: str, now: datetime) -> bool:
-    """Tell whether a hold keeps data that ends on this day from shipping."""
+    """Return whether a hold keeps data that ends on this day from shipping."""
     if hold.lifted is not None:
         return False
     over = []

@@ -28,7 +28,7 @@ def find_label(store: ObjectStore, target: Target, label: Labelled, release_id: 
 def put_label(
     store: ObjectStore, target: Target, label: Labelled, release_id: str, *, by: Actor, now: datetime
 ) -> bool:
-    """Mark a release, and tell whether it was not marked before; the first reason stands."""
+    """Mark a release, and return whether it was not marked before; the first reason stands."""
     document = Label(release=release_id, at=rfc3339(now), actor=by.name, reason=by.reason)
     try:
         create_document(store, label_key(target, label, release_id), document)

@@ -109,7 +109,7 @@ def pointer_key(target: Target) -> str:
 
 
 def target_of_pointer(key: str) -> Target | None:
-    """Return whose pointer lies at a key below `POINTERS`, or None if what lies there is none."""
+    """Return whose pointer is stored at a key below `POINTERS`, or None if what is stored there is none."""
     tenant, _, rest = key.removeprefix(POINTERS).partition("/")
     surface, _, _ = rest.partition("/")
     try:
@@ -150,7 +150,7 @@ def journal_key(target: Target, sequence: int) -> str:
 
 
 def heartbeat_prefix(target: Target) -> str:
-    """Return where the consumers of a target tell what they serve; the only prefix that a consumer may write."""
+    """Return where the consumers of a target report what they serve; the only prefix that a consumer may write."""
     return f"heartbeats/{target.tenant}/{target.surface}/"
 
 
@@ -197,7 +197,7 @@ def uri_of_key(root_uri: str, key: str) -> str:
 def key_of_uri(root_uri: str, uri: str) -> str:
     """Return the key that a URI names below the root; `CorruptObjectError` for anything that could lead elsewhere."""
     if not uri.startswith(f"{root_uri}/"):
-        raise CorruptObjectError(f"URI {uri[:500]!r} does not lie below {root_uri}: this store serves nothing else")
+        raise CorruptObjectError(f"URI {uri[:500]!r} is not below {root_uri}: this store serves nothing else")
     try:
         return check_key(uri[len(root_uri) + 1 :])
     except UnsafeNameError as error:

@@ -1,4 +1,4 @@
-"""Mark a release as bad or pinned by hand, or take the mark off, and tell it in the journal."""
+"""Mark a release as bad or pinned by hand, or take the mark off, and record that in the journal."""
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.identity import Target

@@ -1,4 +1,4 @@
-"""The pointer: what it may say, what release it stands for, and the one way in which it changes."""
+"""The pointer: its checks, the release that it names, and the one way in which it changes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expect
 
     A reply that was lost is resolved by reading back: `updated_at` makes every pointer's bytes unique, so our bytes
     there mean that we won, even when the last answer was a lost condition (something between us and the store may have
-    sent our request twice). `ConflictError`: somebody else won. `OutcomeUnknownError`: nobody can tell.
+    sent our request twice). `ConflictError`: somebody else won. `OutcomeUnknownError`: nobody can know.
     """
     key, data = pointer_key(target), encode(pointer)
     try:

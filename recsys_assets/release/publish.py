@@ -13,7 +13,7 @@ from recsys_assets.release.change import Change, Move, Stay, announced, change_p
 from recsys_assets.release.documents import Build, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import read_hold
-from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.judgement import Judgement, Live, Ruling, judge
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import Current, read_current
@@ -33,7 +33,7 @@ JOURNALED_BY_PUBLISH = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PublishOutcome:
     """How a publish ended, which release it was about, what is live now, and the journal's entry (None: dry run)."""
 
     how: Ruling
@@ -70,7 +70,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     now: Clock,
     allow_older: bool = False,
     dry_run: bool = False,
-) -> Outcome:
+) -> PublishOutcome:
     """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
 
     A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
@@ -85,11 +85,11 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
         candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
         return _publish(_Publish(change, candidate, build, allow_older))
     except JOURNALED_BY_PUBLISH as error:
-        _tell_refused(change, day, error)
+        _record_refusal(change, day, error)
         raise
 
 
-def _publish(asked: _Publish) -> Outcome:
+def _publish(asked: _Publish) -> PublishOutcome:
     """Announce, verify, record, then swap if every attempt's judgement says so."""
     change, candidate = asked.change, asked.candidate
     store, target = change.store, change.target
@@ -108,8 +108,8 @@ def _publish(asked: _Publish) -> Outcome:
     reach("ship.after_all")
     how = (
         Ruling.SHIP if entry.changed else Ruling(entry.outcome)
-    )  # a swap that somebody else told was ours all the same
-    return Outcome(how, release, entry.after, str(entry.details.get("told", "")), entry)
+    )  # a swap that somebody else recorded was ours all the same
+    return PublishOutcome(how, release, entry.after, message_of(entry), entry)
 
 
 def _judge(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Move | Stay:
@@ -154,7 +154,7 @@ def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live |
     )
 
 
-def _rehearse(asked: _Publish) -> Outcome:
+def _rehearse(asked: _Publish) -> PublishOutcome:
     store, target = asked.change.store, asked.change.target
     prove_members(store, target, asked.candidate.members)
     current = read_current(store, target)
@@ -163,10 +163,10 @@ def _rehearse(asked: _Publish) -> Outcome:
     judgement = _judgement(asked, release, current, read_journal_head(store, target))
     if judgement.ruling is Ruling.BAD:
         raise RefusedError(f"{target}: {judgement.message}")
-    return Outcome(judgement.ruling, release, live, f"dry run: {judgement.message}", None)
+    return PublishOutcome(judgement.ruling, release, live, f"dry run: {judgement.message}", None)
 
 
-def _tell_refused(change: Change, day: date, refusal: RecsysAssetsError) -> None:
+def _record_refusal(change: Change, day: date, refusal: RecsysAssetsError) -> None:
     """Write a refusal down; what stands in the way of that is noted on it and does not hide it."""
     store, target = change.store, change.target
     try:

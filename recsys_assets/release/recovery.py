@@ -1,4 +1,4 @@
-"""Tell in the journal what a crash left untold: a swap of the pointer that stands without an entry."""
+"""Record a swap of the pointer that a crash left without its journal entry."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,14 +27,14 @@ _OVER = "over"  # in a replay's details: the latest time of a pointer before old
 
 @dataclass(frozen=True, slots=True)
 class JournalHead:
-    """Where the journal stands: its newest entry, and the newest one that tells a swap."""
+    """The newest entry of a journal, and the newest one that records a swap."""
 
     last: JournalEntry | None
     change: JournalEntry | None
 
     @property
     def pointer_at(self) -> datetime | None:
-        """The time of the pointer that the journal told last."""
+        """The time of the pointer that the journal recorded last."""
         return parse_rfc3339(self.change.pointer_at) if self.change and self.change.pointer_at else None
 
     @property
@@ -45,18 +45,18 @@ class JournalHead:
 
 
 def read_journal_head(store: ObjectStore, target: Target, *, since: JournalHead | None = None) -> JournalHead:
-    """Return where the journal stands; only what came after `since` is looked for."""
+    """Return the journal's head; only what came after `since` is looked for."""
     last = tail(store, target, since=since.last if since else None)
     return JournalHead(last, change_at_or_before(store, target, last))
 
 
-def is_untold(head: JournalHead, current: Current | None) -> bool:
-    """Tell whether the live pointer came without a journal entry."""
+def is_unrecorded(head: JournalHead, current: Current | None) -> bool:
+    """Return whether the live pointer came without a journal entry."""
     return current is not None and head.pointer_at != current.updated_at
 
 
 def is_replay(head: JournalHead, current: Current) -> bool:
-    """Tell whether the pointer is older than the journal's newest: restored from a backup, or written over."""
+    """Return whether the pointer is older than the journal's newest: restored from a backup, or written over."""
     return head.newest_at is not None and current.updated_at < head.newest_at
 
 
@@ -70,17 +70,17 @@ def recover(
     own_intent: str | None = None,
     since: JournalHead | None = None,
 ) -> JournalHead:
-    """Return where the journal stands, after telling a swap that nobody told.
+    """Return the journal's head, after recording a swap that nobody recorded.
 
     The entry carries the cause that the crashed writer announced, if it did (`own_intent`, the announcement of who
     recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
     that the journal knows: somebody put old bytes back.
     """
     head = read_journal_head(store, target, since=since)
-    if current is None or not is_untold(head, current):
+    if current is None or not is_unrecorded(head, current):
         return head
     if read_current(store, target) != current:
-        return head  # it was told, and moved on, while we looked: whoever moved it tells that
+        return head  # it was recorded, and moved on, while we looked: whoever moved it records that
     cause = None if is_replay(head, current) else _announced(store, target, current.release_id, besides=own_intent)
     entry = changed(_entry(head, current, cause, by=by, now=now), to=current)
     written = append(store, target, entry, after=head.last)

@@ -12,7 +12,7 @@ from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import forgotten_since
 from recsys_assets.release.hold import write_hold
-from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.judgement import ending
 from recsys_assets.release.labels import Labelled, find_label, lift_label, put_label
 from recsys_assets.release.layout import intent_key
@@ -100,7 +100,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     try:
         return _roll_back(_resolve(wish))
     except (RefusedError, ConflictError) as error:
-        _tell_refused(change, left, error)
+        _record_refusal(change, left, error)
         raise
 
 
@@ -110,7 +110,7 @@ _DONE_BEFORE = (
 
 
 def _was_interrupted(change: Change, last: JournalEntry) -> bool:
-    """Tell whether the newest swap is this very rollback, cut short: the command again must not go back twice.
+    """Return whether the newest swap is this very rollback, cut short: the command again must not go back twice.
 
     A rollback that ran to its end has removed its announcement; so this one is finished by removing it.
     """
@@ -139,7 +139,7 @@ def _resolve(wish: _Wish) -> _Asked:
 
 
 def _hold(change: Change, left: Current, until: datetime | None) -> Hold:
-    """Return the hold that goes with it; where the data of the release left cannot be told, only a hand lifts it."""
+    """Return the hold that goes with it; where the data of the release left is unknown, only a hand lifts it."""
     at = rfc3339(change.now())
     if until is not None:
         return Hold(at=at, actor=change.by.name, reason=change.by.reason, until=rfc3339(until))
@@ -162,7 +162,7 @@ def _roll_back(asked: _Asked) -> RolledBack:
         entry = change_pointer(change, lambda current, _: _judge(asked, current))
         if taken_back:
             lift_label(store, target, Labelled.BAD, asked.to.id)
-    return RolledBack(asked.left.release_id, asked.to.id, asked.hold, str(entry.details.get("told", "")), entry)
+    return RolledBack(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
 
 
 def _mark_and_hold(asked: _Asked, *, mark: bool) -> _Asked:
@@ -200,7 +200,7 @@ def _live_already(asked: _Asked) -> str:
     return f"release {asked.to.id[:12]} is live already"
 
 
-def _tell_refused(change: Change, left: Current, refusal: RecsysAssetsError) -> None:
+def _record_refusal(change: Change, left: Current, refusal: RecsysAssetsError) -> None:
     try:
         entry = journal.entry_of(
             action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, message=str(refusal)

@@ -1,4 +1,4 @@
-"""The trash: what collection took, kept for a while under names of its own, and taken back when it is needed."""
+"""The trash: artifacts that collection took, kept under names of their own, and taken back when they are needed."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -24,12 +24,12 @@ def move_to_trash(store: ObjectStore, target: Target, sweep_id: str, taken: Take
 
 
 def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
-    """Tell whether the trash holds one blob that a sweep took."""
+    """Return whether the trash holds one blob that a sweep took."""
     return store.stat(trashed_key(target, sweep_id, taken.kind, taken.version)) is not None
 
 
 def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
-    """Copy one blob out of the trash to its place, and tell whether it was there to copy."""
+    """Copy one blob out of the trash to its place, and return whether it was there to copy."""
     try:
         data = store.get(trashed_key(target, sweep_id, taken.kind, taken.version), max_bytes=taken.size).data
     except NotFoundError:

@@ -1,4 +1,4 @@
-"""What an S3 server's answer means: missing, unchanged, lost condition, busy, denied, wrong, or no answer at all."""
+"""The meaning of an S3 server's answer: missing, unchanged, lost condition, busy, denied, wrong, or no answer."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ _SILENT = (HTTPClientError, ConnectionFailedError, IncompleteReadError, HTTPErro
 _SILENT_STATUS = 500  # and above
 
 
-class Answer(Enum):
+class S3Answer(Enum):
     """One meaning, however a server words it."""
 
     MISSING = auto()
@@ -37,45 +37,45 @@ class Answer(Enum):
 
 
 _BY_STATUS = {
-    304: Answer.UNCHANGED,
-    401: Answer.DENIED,
-    403: Answer.DENIED,
-    404: Answer.MISSING,
-    408: Answer.SILENT,
-    409: Answer.BUSY,
-    412: Answer.LOST,
-    429: Answer.SILENT,
+    304: S3Answer.UNCHANGED,
+    401: S3Answer.DENIED,
+    403: S3Answer.DENIED,
+    404: S3Answer.MISSING,
+    408: S3Answer.SILENT,
+    409: S3Answer.BUSY,
+    412: S3Answer.LOST,
+    429: S3Answer.SILENT,
 }
 _BY_CODE = {
-    "NoSuchBucket": Answer.WRONG,
-    "NoSuchKey": Answer.MISSING,
-    "PreconditionFailed": Answer.LOST,
-    "RequestTimeout": Answer.SILENT,
-    "SlowDown": Answer.SILENT,
+    "NoSuchBucket": S3Answer.WRONG,
+    "NoSuchKey": S3Answer.MISSING,
+    "PreconditionFailed": S3Answer.LOST,
+    "RequestTimeout": S3Answer.SILENT,
+    "SlowDown": S3Answer.SILENT,
 }
 
 
-def answer_of(error: Exception) -> Answer:
+def answer_of(error: Exception) -> S3Answer:
     """Return what an error of boto3 means."""
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if status >= _SILENT_STATUS:
-            return Answer.SILENT
+            return S3Answer.SILENT
         code = str(error.response.get("Error", {}).get("Code", ""))
-        return _BY_CODE.get(code) or _BY_STATUS.get(status, Answer.WRONG)
+        return _BY_CODE.get(code) or _BY_STATUS.get(status, S3Answer.WRONG)
     if isinstance(error, _DENIED):
-        return Answer.DENIED
-    return Answer.SILENT if isinstance(error, _SILENT) else Answer.WRONG
+        return S3Answer.DENIED
+    return S3Answer.SILENT if isinstance(error, _SILENT) else S3Answer.WRONG
 
 
 def error_for(key: str, error: Exception) -> RecsysAssetsError:
     """Return the package's error for one of boto3's, with the next step."""
     answer = answer_of(error)
-    if answer is Answer.MISSING:
+    if answer is S3Answer.MISSING:
         return NotFoundError(f"{key} is not in the store")
-    if answer is Answer.DENIED:
+    if answer is S3Answer.DENIED:
         return ConfigurationError(f"{key}: {error}: check the credentials, and what they permit on this bucket")
-    if answer is Answer.WRONG:
+    if answer is S3Answer.WRONG:
         return ConfigurationError(f"{key}: {error}: check bucket, region and AWS_ENDPOINT_URL")
     return StoreUnavailableError(f"{key}: {error}: nothing is known to have changed; try again")
 

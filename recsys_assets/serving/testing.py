@@ -25,7 +25,7 @@ from recsys_assets.release.layout import (
     staged_gates_key,
     staged_key,
 )
-from recsys_assets.release.publish import Outcome, publish
+from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.shards import Shard, make_index
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
@@ -50,7 +50,7 @@ def publish_fixture(
     shards: Mapping[str, int] | None = None,
     day: date = DAY,
     now: Clock = lambda: datetime.now(UTC),
-) -> Outcome:
+) -> PublishOutcome:
     """Ship a release with these artifacts and return how that ended; readers of the store will find it.
 
     `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,

@@ -16,8 +16,8 @@ from recsys_assets.storage.folders import (
     opened_file,
     opened_folder,
     read_at_most,
-    told_of_reading,
     translate_os_errors,
+    translate_read_errors,
     walk,
 )
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, is_key
@@ -73,7 +73,7 @@ class Temporary:
 def written(root: str, data: bytes, *, after_ns: int = 0) -> Generator[Temporary]:
     """Yield a synced file that holds `data`, written later than `after_ns`; gone afterwards if still there.
 
-    Its lock tells `sweep` that the writer lives, however long it was stopped and whatever the clock says.
+    Its lock shows `sweep` that the writer lives, however long it was stopped and whatever the clock says.
     """
     with opened_folder(root, [TEMPORARY], make=True) as folder:
         name = f"{os.getpid()}-{secrets.token_hex(16)}"
@@ -128,13 +128,13 @@ class FilesystemStore:
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
         *folder, name = check_key(key).split("/")
-        with told_of_reading(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
+        with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             return Stored(read_at_most(fd, key=key, max_bytes=max_bytes), _etag(os.fstat(fd)))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
         """Return the object unless it still is the one marked `etag`; an idle poll reads no byte of it."""
         *folder, name = check_key(key).split("/")
-        with told_of_reading(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
+        with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             found = _etag(os.fstat(fd))
             return None if found == etag else Stored(read_at_most(fd, key=key, max_bytes=max_bytes), found)
 
@@ -230,7 +230,7 @@ class FilesystemStore:
 
 
 def _etag(found: os.stat_result) -> str:
-    """Tell one written file from another."""
+    """Return a mark that no other written file has."""
     return f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"
 
 

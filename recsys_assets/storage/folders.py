@@ -88,7 +88,7 @@ def walk(folder: int, prefix: str) -> Iterator[Listed]:
 
 
 @contextmanager
-def told_of_reading(key: str) -> Generator[None]:
+def translate_read_errors(key: str) -> Generator[None]:
     """Turn operating system errors into the package's, where a missing file is a missing object."""
     with translate_os_errors(key):
         try:

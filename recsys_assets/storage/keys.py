@@ -1,4 +1,4 @@
-"""Which keys a store takes: relative, plain segments, the same object on every store."""
+"""Keys that a store takes: relative, plain segments, the same object on every store."""
 
 import re
 
@@ -22,7 +22,7 @@ def check_key(key: str) -> str:
 
 
 def is_key(name: str) -> bool:
-    """Tell whether `check_key` takes `name`; a listing passes over what no key can name, as nobody here wrote it."""
+    """Return whether `check_key` takes `name`; a listing passes over what no key can name, as nobody here wrote it."""
     if _PLAIN.fullmatch(name) and len(name) <= MAX_SEGMENT_BYTES:  # nearly all, a hundred times faster
         return True
     try:

@@ -25,7 +25,7 @@ class FaultMode(StrEnum):
 
     FAIL = "fail"  # no answer, nothing applied
     LOSE_REPLY = "lose_reply"  # applied, then no answer
-    LOSE_REQUEST = "lose_request"  # not applied, but nobody can tell
+    LOSE_REQUEST = "lose_request"  # not applied, but nobody can know
     DENY = "deny"  # no permission
     CUT = "cut"  # a listing ends early and does not say so
     IGNORE = "ignore"  # the condition of a write is not looked at

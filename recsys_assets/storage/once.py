@@ -1,4 +1,4 @@
-"""A store for one look: each object is read once, so that all that is told of it is told of one state."""
+"""A store for one look: each object is read once, so that every answer is about one state."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast

@@ -26,7 +26,7 @@ class _Proof(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ProbeResult:
     """One thing that was tried on a store, and whether the store did what it must."""
 
     name: str
@@ -60,20 +60,20 @@ def require_begun(store: ObjectStore) -> None:
 
 
 def check_format(store: ObjectStore) -> bool:
-    """Tell whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
+    """Return whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
     try:
         proof = decoder_of(_Proof).decode(store.get(KEY, max_bytes=_MAX_BYTES).data)
     except NotFoundError:
         return False
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptObjectError(f"{KEY} cannot be read: {error}; remove it, and it is made anew") from error
+        raise CorruptObjectError(f"{KEY} cannot be read: {error}; remove it, and it is written again") from error
     if proof.v != FORMAT:
         step = "upgrade the package" if proof.v > FORMAT else "migrate it as the change log says"
         raise ConfigurationError(f"{store.root_uri} has format {proof.v}, this package knows {FORMAT}: {step}")
     return proof.root == store.root_uri
 
 
-def probe(store: ObjectStore) -> tuple[Trial, ...]:
+def probe(store: ObjectStore) -> tuple[ProbeResult, ...]:
     """Try on objects of its own whether a store keeps what `ObjectStore` promises; leave nothing behind."""
     key = f"probe/{secrets.token_hex(16)}.json"
     try:
@@ -82,7 +82,7 @@ def probe(store: ObjectStore) -> tuple[Trial, ...]:
         store.delete(key)
 
 
-def _try_all(store: ObjectStore, key: str) -> tuple[Trial, ...]:
+def _try_all(store: ObjectStore, key: str) -> tuple[ProbeResult, ...]:
     first = store.create(key, b"one")
     again = _loses(lambda: store.create(key, b"two"))
     second = store.swap(key, b"two", expected=store.get(key, max_bytes=9).etag)
@@ -92,11 +92,11 @@ def _try_all(store: ObjectStore, key: str) -> tuple[Trial, ...]:
     store.delete(key)
     gone = _loses(lambda: store.swap(key, b"four", expected=second))
     return (
-        Trial("a second create of one key fails", again),
-        Trial("a swap of what has changed since fails", stale),
-        Trial("a swap of what is gone fails", gone),
-        Trial("what was written is read back", (read.data, read.etag) == (b"two", second)),
-        Trial("what was written is listed", key in listed),
+        ProbeResult("a second create of one key fails", again),
+        ProbeResult("a swap of what has changed since fails", stale),
+        ProbeResult("a swap of what is gone fails", gone),
+        ProbeResult("what was written is read back", (read.data, read.etag) == (b"two", second)),
+        ProbeResult("what was written is listed", key in listed),
     )
 
 

@@ -1,4 +1,4 @@
-"""A bucket as an object store: conditions are the server's, and an unknown outcome is read back before it is told."""
+"""Objects in a bucket: conditions are the server's, unknown outcomes are read back before they are reported."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for, translate_s3_errors
+from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for, translate_s3_errors
 from recsys_assets.s3.listing import list_objects
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
 from recsys_assets.storage.store import Listed, Stored
@@ -57,7 +57,7 @@ class S3Store:
             try:
                 return _read(self._client.get_object(**self._at(key), IfNoneMatch=etag), key=key, max_bytes=max_bytes)
             except ClientError as error:
-                if answer_of(error) is Answer.UNCHANGED:
+                if answer_of(error) is S3Answer.UNCHANGED:
                     return None
                 raise
 
@@ -67,7 +67,7 @@ class S3Store:
             try:
                 head = self._client.head_object(**self._at(key))
             except ClientError as error:
-                if answer_of(error) is Answer.MISSING:
+                if answer_of(error) is S3Answer.MISSING:
                     return None
                 raise
             return Listed(key, int(head["ContentLength"]), head["LastModified"].timestamp())
@@ -100,7 +100,7 @@ class S3Store:
             try:
                 self._client.delete_object(**self._at(key))
             except ClientError as error:
-                if answer_of(error) is not Answer.MISSING:  # not every server says 204 to that
+                if answer_of(error) is not S3Answer.MISSING:  # not every server says 204 to that
                     raise
 
     def _at(self, key: str) -> dict[str, str]:
@@ -114,12 +114,12 @@ class S3Store:
                 return str(self._client.put_object(**self._at(key), Body=data, **condition)["ETag"])
             except S3_ERRORS as error:
                 answer = answer_of(error)
-                if answer in {Answer.DENIED, Answer.WRONG}:
+                if answer in {S3Answer.DENIED, S3Answer.WRONG}:
                     raise error_for(key, error) from error
-                if answer in {Answer.LOST, Answer.MISSING} and silent is None:
+                if answer in {S3Answer.LOST, S3Answer.MISSING} and silent is None:
                     raise ConflictError(f"{key} is not what was expected ({expected or 'absent'})") from error
-                silent = error if answer is Answer.SILENT else silent
-            if answer is not Answer.BUSY and (etag := self._read_back(key, data, expected=expected)):
+                silent = error if answer is S3Answer.SILENT else silent
+            if answer is not S3Answer.BUSY and (etag := self._read_back(key, data, expected=expected)):
                 return etag
             self._pause(pause * random.uniform(0.5, 1))  # noqa: S311 - apart from other writers, no secret
         if silent is None:
@@ -130,7 +130,7 @@ class S3Store:
         """Return the etag if our bytes are there, None if that is still open; `ConflictError` if others are there."""
         size = len(data)
         try:
-            # The old object is told by its etag alone: it may be larger than what was to replace it.
+            # The old object is known by its etag alone: it may be larger than what was to replace it.
             found = (
                 self.get_if_changed(key, etag=expected, max_bytes=size) if expected else self.get(key, max_bytes=size)
             )

@@ -1,4 +1,4 @@
-"""Repair the journal: tell an untold swap, and fill the place of entries that are gone, saying that they are."""
+"""Repair the journal: record a swap without an entry, and fill the place of entries that are gone, saying so."""
 
 from dataclasses import dataclass
 
@@ -9,27 +9,29 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import LOST, Actor, Clock
 from recsys_assets.release.layout import journal_key, journal_prefix
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.recovery import is_untold, read_journal_head, recover
+from recsys_assets.release.recovery import is_unrecorded, read_journal_head, recover
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
+
+REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was mended: the numbers of entries that were gone or unreadable, and the swap that was told only now."""
+    """The numbers of entries that were gone or unreadable, and and whether a swap was recorded only now."""
 
     filled: tuple[int, ...]
     recovered: bool
 
 
 def repair_journal(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Repaired:
-    """Make the journal whole again: every number is there and can be read, and the last swap is told.
+    """Make the journal whole again: every number is there and can be read, and the last swap is recorded.
 
-    What an entry said cannot be brought back; in its place stands that it is lost, since when, and who mended it.
+    What an entry said cannot be brought back; in its place stands that it is lost, since when, and who repaired it.
     """
     lost = _lost(store, target)
     if dry_run:
-        return Repaired(tuple(lost), is_untold(read_journal_head(store, target), read_current(store, target)))
+        return Repaired(tuple(lost), is_unrecorded(read_journal_head(store, target), read_current(store, target)))
     ensure_proven(store)
     for sequence, unreadable in lost.items():
         key, entry = journal_key(target, sequence), _holdout(sequence, by, now)
@@ -59,7 +61,7 @@ def _holdout(sequence: int, by: Actor, now: Clock) -> JournalEntry:
     return JournalEntry(
         sequence=sequence,
         at=rfc3339(now()),
-        action="mend",
+        action=REPAIR,
         outcome=LOST,
         actor=by.name,
         reason="the entry was gone or could not be read",

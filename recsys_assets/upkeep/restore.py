@@ -9,7 +9,7 @@ from recsys_assets.release.change import Change, Move, Stay, announced, change_p
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES
 from recsys_assets.release.documents import JournalEntry, Release
-from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.pointer import Current, parse_pointer
 from recsys_assets.release.recovery import JournalHead
@@ -31,7 +31,7 @@ class Restored:
 
 
 def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Restored:
-    """Make live what the journal last told was live, unless the pointer says so already.
+    """Make live what was live by the journal, unless the pointer says so already.
 
     Raises `RefusedError`, with alternatives, when the journal knows of nothing or its release cannot be served.
     """
@@ -51,7 +51,7 @@ def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock
 
     with announced(change, release_id=release.id, refs=refs_of(release)) as announcement:
         entry = change_pointer(announcement, judge)
-    return Restored(release.id, str(entry.details.get("told", message)), entry)
+    return Restored(release.id, message_of(entry), entry)
 
 
 def _last_release(store: ObjectStore, target: Target) -> Release:
@@ -69,7 +69,7 @@ def _last_release(store: ObjectStore, target: Target) -> Release:
 
 
 def _clear_damage(store: ObjectStore, target: Target) -> None:
-    """Remove a pointer that cannot be read, so that the next one is created; one that was mended meanwhile stays."""
+    """Remove a pointer that cannot be read, so that the next one is created; one that was repaired meanwhile stays."""
     key = pointer_key(target)
     try:
         stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)

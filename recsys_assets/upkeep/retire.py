@@ -25,7 +25,7 @@ class Retired:
 
 
 def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Retired:
-    """Hold a target for good, tell the journal, and take its pointer away; every release stays in the store.
+    """Hold a target for good, record it in the journal, and take its pointer away; every release stays in the store.
 
     Held first, so that no automation under an old configuration ships again. Broken off, it is done by running it
     again. Consumers that run keep their last good release and say that the pointer is gone; a new one starts without.
@@ -51,7 +51,7 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
 def retired_at(store: ObjectStore, target: Target) -> datetime | None:
     """Return since when a target without a pointer is retired, or None if it was lost some other way.
 
-    The journal tells: after a retirement nothing moved the pointer.
+    By the journal: after a retirement nothing moved the pointer.
     """
     for entry in journal.newest_first(store, target):
         if entry.action == RETIRE and entry.outcome == journal.DONE:

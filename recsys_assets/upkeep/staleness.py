@@ -12,7 +12,7 @@ from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry, StagedArtifact
 from recsys_assets.release.hold import read_hold
-from recsys_assets.release.journal import LOST, REFUSED, newest_first, told_of
+from recsys_assets.release.journal import LOST, REFUSED, message_of, newest_first
 from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.release.pointer import read_current
@@ -165,11 +165,11 @@ def _causes(
     failed = entry if entry is not None and entry.outcome == REFUSED else None
     if failed is not None and failed.action != BUILD:
         conflict = failed.details.get("error") == ConflictError.__name__
-        yield Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {failed.at}: {told_of(failed)}"
+        yield Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {failed.at}: {message_of(failed)}"
     if all(find_document(store, staged_gates_key(target, day, kind), GateReport) for kind in kinds):
         yield Cause.NOT_SHIPPED, f"{day} is built and gated and was not shipped: run its manifest, or `ship` it"
     if failed is not None:
-        yield Cause.BUILD_FAILED, f"the build of {day} failed at {failed.at}: {told_of(failed)}"
+        yield Cause.BUILD_FAILED, f"the build of {day} failed at {failed.at}: {message_of(failed)}"
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
         yield Cause.NOT_BUILT, f"{day} has events and not every artifact: its run failed or goes on; look at it"
     yield _without_events(day, wanted, raw(day))

@@ -16,7 +16,7 @@ from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import JournalHead, is_replay, is_untold, read_journal_head
+from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.once import ReadOnce
@@ -25,7 +25,7 @@ from recsys_assets.upkeep.failed_builds import failed_days
 from recsys_assets.upkeep.heartbeats import Convergence, convergence
 from recsys_assets.upkeep.retire import retired_at
 
-_HOUSEKEEPING = frozenset({"collect", "mend", "pin", "unpin"})
+_HOUSEKEEPING = frozenset({"collect", "repair", "pin", "unpin"})
 _LOOKED_AT = 100  # entries
 
 Value = TypeVar("Value")
@@ -141,7 +141,7 @@ def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[st
             f"the pointer is of {current.pointer.updated_at}, older than one of {head.newest_at} in the journal: "
             "old bytes were put back; `recsys-assets restore-pointer` undoes it"
         )
-    elif is_untold(head, current):
+    elif is_unrecorded(head, current):
         yield "the last swap of the pointer is not in the journal yet: the next change, or `reindex`, tells it"
     if head.last is not None and head.last.action == LOST:
         yield head.last.reason

@@ -10,7 +10,7 @@ from recsys_assets.release.documents import Intent, Release
 from recsys_assets.release.journal import LOST, newest_first
 from recsys_assets.release.layout import intent_prefix, journal_key, journal_prefix, sweep_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.recovery import is_replay, is_untold, read_journal_head
+from recsys_assets.release.recovery import is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import member_faults
 from recsys_assets.storage.store import ObjectStore
@@ -55,7 +55,7 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verificat
     head = read_journal_head(store, target)
     if is_replay(head, current):
         problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {head.newest_at}")
-    elif is_untold(head, current):
+    elif is_unrecorded(head, current):
         problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, tells it")
     try:
         retained = retained_releases(store, target, current, keep=keep)

@@ -229,7 +229,7 @@ def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):
     assert "gate volume" in failure_of(result, "shop__home__manifest")
     entry = next(newest_first(shop.store, HOME))
     assert entry.outcome == "refused"
-    assert "volume" in str(entry.details["told"])
+    assert "volume" in str(entry.details["message"])
 
 
 @pytest.mark.parametrize("subject", ["canonical", *KINDS])

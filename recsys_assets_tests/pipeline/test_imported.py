@@ -282,7 +282,7 @@ def test_a_week_of_imports_is_logged_tested_as_a_whole_and_kept_for_seven_releas
     build_days(shop.settings, [after(9)], store=shop.store)
     assert import_by_command(shop, 9, npz(500)) == 1  # eleven rows are live
     assert message(shop)[-1] == ("import", "refused")
-    assert "drift_rows" in next(newest_first(shop.store, HOME)).details["told"]
+    assert "drift_rows" in next(newest_first(shop.store, HOME)).details["message"]
     assert import_by_command(shop, 9, npz(50, padding=np.zeros((1, 20_000), np.uint8))) == 0
     with pytest.raises(RefusedError, match="rehearsal_memory"):  # it is loaded with all others before it is pointed at
         ship_day(shop.store, shop.settings, row(shop), after(9), by=BY, now=now)

@@ -54,7 +54,7 @@ def command(root, action, *words):
 
 
 def race(store, writer, writers, rounds):
-    """Ship a day of one's own in every round, as soon as the round begins; tell what was acknowledged."""
+    """Ship a day of one's own in every round, as soon as the round begins; know what was acknowledged."""
     shop = Shop(store, clock=now, kinds=("popularity",))
     for number in range(rounds):
         shop.stage(number * writers + writer)

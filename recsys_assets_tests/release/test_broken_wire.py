@@ -71,7 +71,7 @@ class Hop(socketserver.StreamRequestHandler):
         self.wfile.write(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" if fault else reply)
 
     def _head(self):
-        """Read the header lines that go on, and the size of the body; the client is told to go on with that."""
+        """Read the header lines that go on, and the size of the body; the client is asked to go on with that."""
         head, size = [], 0
         while (line := self.rfile.readline().decode("latin-1")) not in {"\r\n", ""}:
             name, _, value = line.partition(":")
@@ -126,7 +126,7 @@ def open_store(server, prefix):
 @pytest.mark.parametrize(
     "fault", [pytest.param(DROPS, id="F7 applied, then dropped"), pytest.param(FAILS, id="F8 F9 applied, then 500")]
 )
-def test_a_swap_whose_reply_was_lost_is_sent_once_and_told_once(proxy, behind, prefix, fault, ships):
+def test_a_swap_whose_reply_was_lost_is_sent_once_and_recorded_once(proxy, behind, prefix, fault, ships):
     shop = Shop(open_store(behind, prefix))
     for n in range(ships):
         shop.ship(n)

@@ -1,4 +1,4 @@
-"""Code, gates or processes that change between a build and its ship: who built what is told, and nothing half ships."""
+"""Changes of code, gates or processes between a build and its ship: records name the builder; nothing half ships."""
 
 import os
 import signal
@@ -85,7 +85,7 @@ def begin(store, *words, fault, **how):
 
 
 def check_converges(store):
-    """What was live is whole, and the same ship again ends on the newer day, told once."""
+    """What was live is whole, and the same ship again ends on the newer day, recorded once."""
     assert not any(proof.faults for proof in verify(store, TARGET).releases)
     act(store, "ship", ["1"])
     live = read_current(store, TARGET)

@@ -139,7 +139,7 @@ def check_killed(store, action, point):
 
 
 def check_journal(store):
-    """Every swap of the pointer is told exactly once, and the last one is what is live."""
+    """Every swap of the pointer is recorded exactly once, and the last one is what is live."""
     changes = list(journal.changes(store, TARGET))
     times = [entry.pointer_at for entry in changes]
     assert len(set(times)) == len(times)

@@ -208,14 +208,14 @@ class Lifecycle(RuleBasedStateMachine):
             assert not any(proof.faults for proof in verify(self.store, TARGET, keep=KEEP).releases)
 
     @invariant()
-    def every_swap_is_told_once_and_in_order(self):
+    def every_swap_is_recorded_once_and_in_order(self):
         entries = list(reversed(list(journal.changes(self.store, TARGET))))
         assert [entry.after for entry in entries] == [self.ids[release] for release in self.swaps]
         times = [entry.pointer_at for entry in entries]
         assert sorted(set(times)) == times
 
     @invariant()
-    def the_past_can_be_told(self):
+    def the_past_can_be_reported(self):
         for instant, release in self.past[-3:]:
             then = live_at(self.store, TARGET, instant)
             assert (then and then.release_id) == (release and self.ids[release])

@@ -1,4 +1,4 @@
-"""Status, verify, diff, repair and marks tell how things stand, whatever is wrong, and change nothing unasked."""
+"""Status, verify, diff, repair and marks know how things stand, whatever is wrong, and change nothing unasked."""
 
 from datetime import date, timedelta
 
@@ -9,7 +9,7 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoun
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
 from recsys_assets.release.document_encoding import decode, encode, read_document
-from recsys_assets.release.documents import FORMAT, JournalEntry, Release
+from recsys_assets.release.documents import JOURNAL_FORMAT, JournalEntry, Release
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled
@@ -39,7 +39,7 @@ def one(shop):
     return found
 
 
-def test_status_tells_what_is_live_and_how_old_its_data_is(shop):
+def test_status_shows_what_is_live_and_how_old_its_data_is(shop):
     release = shop.ship(0).release
     found = one(shop)
     assert (found.tenant, found.surface, found.release) == ("shop", "home", release.id)
@@ -49,17 +49,17 @@ def test_status_tells_what_is_live_and_how_old_its_data_is(shop):
     assert (found.last.action, found.last.outcome) == ("ship", "done")
 
 
-def test_status_tells_a_target_that_never_shipped(shop):
+def test_status_shows_a_target_that_never_shipped(shop):
     found = one(shop)
     assert (found.release, found.data_through, found.last, found.problems) == (None, None, None, ())
 
 
-def test_status_tells_the_last_refusal_and_its_cause(shop):
+def test_status_shows_the_last_refusal_and_its_cause(shop):
     shop.ship(0)
     with pytest.raises(RefusedError):
         shop.publish(1)
     assert one(shop).last.outcome == "refused"
-    assert "was not built" in one(shop).last.details["told"]
+    assert "was not built" in one(shop).last.details["message"]
 
 
 def test_status_shows_a_hold_while_it_stands_and_a_forgotten_one_loudly(shop):
@@ -166,12 +166,12 @@ def test_verify_names_gaps_and_repair_fills_them(shop):
     repaired = repair_journal(shop.store, TARGET, by=ANN, now=shop.clock)
     assert repaired.filled == (2, 4)
     assert verify(shop.store, TARGET).ok
-    assert [e.action for e in journal.newest_first(shop.store, TARGET)] == ["ship", "mend", "ship", "mend", "ship"]
+    assert [e.action for e in journal.newest_first(shop.store, TARGET)] == ["ship", "repair", "ship", "repair", "ship"]
     assert [e.sequence for e in journal.changes(shop.store, TARGET)] == [5, 3, 1]
     assert repair_journal(shop.store, TARGET, by=ANN, now=shop.clock).filled == ()
 
 
-def test_a_mark_is_told_once_and_taken_off(shop):
+def test_a_mark_is_reported_once_and_taken_off(shop):
     release = shop.ship(0).release
     for on, outcomes in ((True, ["done", "unchanged"]), (False, ["done", "unchanged"])):
         for outcome in outcomes:
@@ -184,7 +184,7 @@ def test_a_mark_is_told_once_and_taken_off(shop):
 # --- diff ---
 
 
-def test_diff_tells_what_entered_left_and_moved(shop, monkeypatch):
+def test_diff_shows_what_entered_left_and_moved(shop, monkeypatch):
     def ranked(*items):
         return [{"item_id": item, "count": 9 - n} for n, item in enumerate(items)]
 
@@ -217,7 +217,7 @@ def test_diff_of_a_release_with_itself_is_empty(shop):
     assert {kind.message for kind in diff(shop.store, TARGET, release.id, "live").kinds} == {"the same"}
 
 
-def test_diff_tells_a_kind_that_came(shop):
+def test_diff_shows_a_kind_that_came(shop):
     shop.kinds = ("popularity",)
     before = shop.ship(0).release
     shop.kinds = ("popularity", "cooc")
@@ -243,8 +243,8 @@ def test_rows_that_cannot_be_read_are_named(data):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"v": FORMAT + 1}, "upgrade the package", id="F51 newer"),
-        pytest.param({"v": FORMAT + 1, "new": 1}, "upgrade the package", id="F51 newer with a new key"),
+        pytest.param({"v": JOURNAL_FORMAT + 1}, "upgrade the package", id="F51 newer"),
+        pytest.param({"v": JOURNAL_FORMAT + 1, "new": 1}, "upgrade the package", id="F51 newer with a new key"),
         pytest.param({"new": 1}, "new", id="unknown key"),
         pytest.param({"sequence": "1"}, "int", id="wrong type"),
     ],

@@ -122,7 +122,7 @@ VERSIONS = st.dictionaries(st.sampled_from(["cooc", "implicit", "popularity"]), 
 
 
 @given(VERSIONS, VERSIONS)
-def test_the_release_id_tells_contents_apart_and_nothing_else(one, other):
+def test_the_release_id_shows_contents_apart_and_nothing_else(one, other):
     assert (release_id_of(TARGET, one) == release_id_of(TARGET, other)) is (one == other)
     assert release_id_of(TARGET, dict(reversed(one.items()))) == release_id_of(TARGET, one)
     assert release_id_of(Target("shop", "search"), one) != release_id_of(TARGET, one)

@@ -114,7 +114,7 @@ def test_the_release_id_can_be_computed_from_the_pointer_alone(shop, store):
     assert read_current(store, TARGET).release_id == outcome.release.id
 
 
-def test_the_same_day_again_is_a_no_op_that_is_told(shop, store):
+def test_the_same_day_again_is_a_no_op_that_is_recorded(shop, store):
     shop.ship(0)
     before = store.get(pointer_key(TARGET), max_bytes=10_000)
     outcome = shop.publish(0)
@@ -292,7 +292,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), REFUSALS)
-def test_a_day_that_does_not_prove_itself_is_refused_by_name_and_told(shop, store, spoil, message):
+def test_a_day_that_does_not_prove_itself_is_refused_by_name_and_reported(shop, store, spoil, message):
     shipped = shop.ship(0).release.id
     shop.stage(1)
     spoil(store)
@@ -458,7 +458,7 @@ def test_a_swap_that_nobody_answers_is_an_unknown_outcome(shop, store):  # F7
     assert shop.publish(1).how is Ruling.SHIP
 
 
-def test_a_ship_whose_journal_is_unavailable_stands_and_is_told_by_the_next(shop, store):
+def test_a_ship_whose_journal_is_unavailable_stands_and_is_reported_by_the_next(shop, store):
     shop.ship(0)
     shop.stage(1)
 
@@ -509,7 +509,7 @@ def test_a_publish_in_flight_loses_against_a_hold(shop, store):  # F34
     assert live(store) == shipped
 
 
-def test_rivals_without_end_are_a_conflict_and_told(shop, store):
+def test_rivals_without_end_are_a_conflict_and_reported(shop, store):
     shop.ship(0)
     shop.stage(9)
     rival = Shop(store, clock=shop.clock)
@@ -596,7 +596,7 @@ def test_a_corrupt_announcement_stops_no_publish(shop, store):  # F14
     assert shop.ship(0).how is Ruling.SHIP
 
 
-def test_a_record_of_the_live_release_that_is_gone_stops_the_fence_unless_told(shop, store):
+def test_a_record_of_the_live_release_that_is_gone_stops_the_fence_unless_allowed(shop, store):
     shipped = shop.ship(0).release.id
     store.delete(release_key(TARGET, shipped))
     with pytest.raises(RefusedError, match="age is unknown"):

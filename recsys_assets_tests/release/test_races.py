@@ -1,4 +1,4 @@
-"""Many publishers of one target at once: one winner for each swap, no acknowledged ship lost, every swap told."""
+"""Many publishers of one target at once: one winner for each swap, no acknowledged ship lost, every swap reported."""
 
 import json
 import os
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def race(root, *, writers, rounds, environment):
-    """Let `writers` processes publish at once, `rounds` times; return what each told, by round."""
+    """Let `writers` processes publish at once, `rounds` times; return what each reported, by round."""
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -55,7 +55,7 @@ def check(store, message, *, writers, rounds):
     assert [entry.before for entry in changes] == [None, *shipped[:-1]], "the entries form one chain"
     assert all(one.pointer_at < other.pointer_at for one, other in pairwise(changes))
     acknowledged = [release for answers in message for outcome, release in answers if outcome == "done"]
-    assert sorted(acknowledged) == sorted(shipped), "each acknowledged ship is told once, and nothing else is"
+    assert sorted(acknowledged) == sorted(shipped), "each acknowledged ship is recorded once, and nothing else is"
     assert all(sum(outcome == "done" for outcome, _ in answers) >= 1 for answers in message), "somebody wins each round"
     outcomes = {outcome for answers in message for outcome, _ in answers}
     assert outcomes <= {"done", "older", "ConflictError"}

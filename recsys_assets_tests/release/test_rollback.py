@@ -1,4 +1,4 @@
-"""A rollback goes where it was told, only to what proves itself, and keeps automation from undoing it."""
+"""A rollback goes where it was asked to, only to what proves itself, and keeps automation from undoing it."""
 
 import resource
 import subprocess
@@ -333,7 +333,7 @@ def test_a_damaged_pointer_is_put_back_from_the_journal(shop, found):  # F3 F14 
     assert live(shop) == second
 
 
-def test_an_old_pointer_put_back_is_told_and_can_be_undone(shop):  # F40
+def test_an_old_pointer_put_back_is_reported_and_can_be_undone(shop):  # F40
     shop.ship(0)
     old = shop.store.objects[pointer_key(TARGET)]
     first, second = live(shop), shop.ship(1).release.id
@@ -367,7 +367,7 @@ def test_a_lost_entry_in_the_middle_does_not_stop_a_rollback(shop):  # F14
     assert back(shop).live == first
 
 
-def test_what_was_live_then_is_told_though_it_was_collected(shop):
+def test_what_was_live_then_is_reported_though_it_was_collected(shop):
     shop.ship(0)
     then = shop.clock.at
     release = shop.publish(0, dry_run=True).release

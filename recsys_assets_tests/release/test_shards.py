@@ -78,7 +78,7 @@ def test_f51_a_record_without_shards_has_no_key_that_older_readers_do_not_know()
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_f12_a_missing_shard_is_refused_at_the_swap_at_rollback_and_told_by_verify_and_status(shop, number):
+def test_f12_a_missing_shard_is_refused_at_the_swap_at_rollback_and_reported_by_verify_and_status(shop, number):
     first = shop.ship(0).release
     lost = next(one for one in first.members if one.ref.kind == INDEX).shards[number]
     shop.ship(1)

@@ -70,7 +70,7 @@ def test_a_report_of_yesterdays_content_does_not_ship_todays(shop):
         shop.publish(1)
 
 
-def test_an_overridden_refusal_of_the_whole_is_told_in_record_and_journal(shop):
+def test_an_overridden_refusal_of_the_whole_is_reported_in_record_and_journal(shop):
     passed = stage(shop, 1).findings[0]
     stage(shop, 1, findings=(passed, REFUSED))
     shop.requirements[WHOLE] = replace(shop.requirements[WHOLE], overridden={"size": "it is a sale"})

@@ -165,14 +165,14 @@ def test_an_empty_object_is_an_object(store):
     assert store.swap("a", b"1", expected=etag)
 
 
-def test_stat_tells_the_size(store):
+def test_stat_shows_the_size(store):
     store.create("a", b"12345")
     found = store.stat("a")
     assert found is not None
     assert (found.key, found.size) == ("a", 5)
 
 
-def test_a_listing_holds_exactly_what_lies_below_in_order(store):
+def test_a_listing_holds_exactly_what_is_stored_below_in_order(store):
     for key in ("b/2", "b/10", "b/1/x", "ba/1", "a", "c/1"):
         store.create(key, b"12")
     assert [item.key for item in store.list("b/")] == ["b/1/x", "b/10", "b/2"]

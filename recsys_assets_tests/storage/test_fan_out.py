@@ -21,7 +21,7 @@ def test_results_come_in_the_order_of_the_items():
     assert fan_out(work, range(4)) == (0, 1, 4, 9)
 
 
-def test_as_many_as_told_run_at_once_and_no_more():
+def test_as_many_as_asked_run_at_once_and_no_more():
     together = threading.Barrier(AT_ONCE, timeout=WAIT)
     running, most, lock = [], [], threading.Lock()
 

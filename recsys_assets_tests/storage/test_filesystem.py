@@ -149,7 +149,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_bytes(store, root, monkeypatch
     ],
 )
 @pytest.mark.parametrize("call", ["rename", "open"])
-def test_what_the_system_refuses_is_told_with_the_key_and_a_remedy(store, monkeypatch, number, error, call):
+def test_what_the_system_refuses_is_reported_with_the_key_and_a_remedy(store, monkeypatch, number, error, call):
     etag = store.create("deep/a", b"first")
     monkeypatch.setattr(os, call, _failing(number))
     with pytest.raises(error, match="deep/a"):

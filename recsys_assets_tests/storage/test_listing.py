@@ -1,4 +1,4 @@
-"""A listing is whole or an error, also while people and other programs change what lies below the root."""
+"""A listing is whole or an error, also while people and other programs change what is stored below the root."""
 
 import itertools
 import os

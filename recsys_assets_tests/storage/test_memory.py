@@ -1,4 +1,4 @@
-"""The store in memory goes wrong exactly as it is told to, so that tests which stand on it prove something."""
+"""The store in memory goes wrong exactly as it is asked to, so that tests which stand on it prove something."""
 
 import pytest
 

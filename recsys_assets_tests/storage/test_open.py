@@ -87,7 +87,7 @@ def test_a_bucket_is_a_store(root, uri):
 
 
 @pytest.mark.usefixtures("credentials")
-def test_without_a_client_handed_in_the_environment_tells_which_server(monkeypatch):
+def test_without_a_client_handed_in_the_environment_shows_which_server(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     store = open_store("s3://bucket")
     assert store._client.meta.endpoint_url == "http://127.0.0.1:9"

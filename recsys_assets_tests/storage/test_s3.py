@@ -204,7 +204,7 @@ def test_a_condition_that_does_not_hold_is_not_tried_again(wire, store):
     assert wire.sent == {"PutObject": 1}
 
 
-def test_an_outcome_that_nobody_can_tell_is_told_as_that(wire, store):  # F7 F11
+def test_an_outcome_that_nobody_can_know_is_reported_as_that(wire, store):  # F7 F11
     etag = store.create("a", b"first")
     wire.fail("PutObject", *[break_off(ReadTimeoutError)] * 5)
     wire.fail("GetObject", *[break_off(EndpointConnectionError)] * 20)
@@ -230,7 +230,7 @@ def test_endless_rivals_end_in_a_clear_error(wire, store):  # F9
         pytest.param(answer(404, "NoSuchKey"), NotFoundError, "not in the store", id="F12 gone"),
     ],
 )
-def test_what_a_retry_cannot_cure_is_told_at_once(wire, store, fault, error, message):
+def test_what_a_retry_cannot_cure_is_reported_at_once(wire, store, fault, error, message):
     store.create("a", b"first")
     wire.fail("GetObject", fault)
     with pytest.raises(error, match=message):
@@ -247,7 +247,7 @@ def test_a_writer_without_the_right_changes_nothing(wire, store):  # F50
     assert wire.sent["PutObject"] == 1
 
 
-def test_an_outage_of_reads_is_told_as_that(wire, store):  # F11
+def test_an_outage_of_reads_is_reported_as_that(wire, store):  # F11
     store.create("a", b"first")
     wire.fail("GetObject", *[break_off(EndpointConnectionError)] * 20)
     with pytest.raises(StoreUnavailableError, match="nothing is known to have changed"):

@@ -82,7 +82,7 @@ class StoresAgainstADictionary(RuleBasedStateMachine):
             assert [(item.key, item.size) for item in store.list(prefix)] == expected
 
     @invariant()
-    def sizes_are_told(self):
+    def sizes_are_reported(self):
         for store in self.stores:
             for key in ("a", "b/c"):
                 found = store.stat(key)

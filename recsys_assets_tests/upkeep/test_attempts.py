@@ -40,7 +40,7 @@ def test_a_failed_day_stands_in_the_journal_and_leaves_what_is_live(shop):
     assert (entry.actor, entry.run_id) == (BOT.name, BOT.run_id)
     assert entry.before == entry.after == live.release_id
     assert entry.details == {
-        "told": f"canonical of {day(1)}: {TOLD}",
+        "message": f"canonical of {day(1)}: {TOLD}",
         "day": str(day(1)),
         "step": "canonical",
         "error": "gate",

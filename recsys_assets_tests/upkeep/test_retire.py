@@ -104,7 +104,9 @@ def test_what_a_retired_target_left_is_trashed_a_grace_later_and_gone_after_anot
     retired.clock.at += 2 * GRACE
     assert len(gather(retired).emptied) == len(left)
     assert keys(retired, trash_prefix(TARGET)) == []
-    message = [entry.details.get("told") for entry in newest_first(retired.store, TARGET) if entry.action == "collect"]
+    message = [
+        entry.details.get("message") for entry in newest_first(retired.store, TARGET) if entry.action == "collect"
+    ]
     assert message[1:] == ["took 4 artifacts into the trash, emptied 0 from it", "collects what a retired target left"]
 
 

@@ -10,7 +10,7 @@ from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.streams import DecodedStream
 from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, takes
-from recsys_assets.s3.answers import S3_ERRORS, Answer, answer_of, error_for
+from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for
 from recsys_assets.s3.listing import list_objects
 from recsys_assets.settings.settings import Settings
 
@@ -106,7 +106,7 @@ class _ObjectBytes:
             try:
                 count = self._body.readinto(buffer) or 0
             except S3_ERRORS as error:
-                if left == 1 or answer_of(error) is not Answer.SILENT:
+                if left == 1 or answer_of(error) is not S3Answer.SILENT:
                     raise self._message(error) from error
                 count = 0
             self.size += count
@@ -134,9 +134,9 @@ class _ObjectBytes:
 
     def _message(self, error: Exception) -> Exception:
         answer = answer_of(error)
-        if answer is Answer.LOST:
+        if answer is S3Answer.LOST:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")
-        if answer is Answer.MISSING:
+        if answer is S3Answer.MISSING:
             return InputError(f"{self._name} is gone since it was listed; run the day again")
         return error_for(self._name, error)
 
@@ -213,7 +213,7 @@ def find_object(uri: str, *, client: Any) -> RawObject:
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except S3_ERRORS as error:
-        if answer_of(error) is Answer.MISSING:
+        if answer_of(error) is S3Answer.MISSING:
             raise InputError(f"{uri} is not there: put it there, or name another place") from error
         raise error_for(uri, error) from error
     size, modified = int(head["ContentLength"]), head["LastModified"]
