@@ -30,7 +30,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         owners=list(settings.owners),
         metadata=owner(row),
         tags=asset_tags(row) | {"recsys/kind": kind.name},
-        description=kind.description,
+        description=kind.description.summary,
     )
     def artifact(
         context: dg.AssetExecutionContext, store: StoreResource, spark: SparkResource

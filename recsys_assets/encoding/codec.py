@@ -12,9 +12,10 @@ from recsys_assets.artifact_format import ZEROED_BUILD, Blob, head_of, tail_of, 
 from recsys_assets.compiled.strings import PADDING
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.encoder import Body, body_size, prepare, write_body
-from recsys_assets.encoding.rows import Rows, Shape
+from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import encode_vectors
 from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.kind_descriptions import Shape
 
 
 def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:

@@ -14,8 +14,9 @@ from recsys_assets.compiled.strings import PADDING, Codes, Numbers
 from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
 from recsys_assets.encoding.encoder import fixed_texts
 from recsys_assets.encoding.escaping import Pieces, needs_escape
-from recsys_assets.encoding.rows import Rows, Shape
+from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError
+from recsys_assets.kind_descriptions import Shape
 
 STOPPED, LISTS, MEMBERS = 0, 1, 2  # of the state: where the scan ended, and how many of each it read
 BEFORE_KEY, AFTER_KEY, BEFORE_MEMBER, AFTER_MEMBER = range(4)  # of the fixed texts, the first bracket or comma left out

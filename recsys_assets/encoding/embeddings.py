@@ -7,25 +7,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_assets.kind_descriptions import VectorShape
+
 FORM = "safetensors"
 
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class VectorShape:
-    """Which tables of vectors a kind has: for each column of ids, the name of the array with a vector per id.
-
-    In the file stand, of each table, the array itself (float32, a row per id), and the ids as Arrow lays out strings:
-    `<column>.text` (uint8), all ids in UTF-8 one behind the other, and `<column>.ends` (int64), where each one ends.
-    """
-
-    tables: Mapping[str, str]
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Columns and dtypes of `Vectors.frame`."""
-        return {"of": pl.String(), "id": pl.String(), "norm": pl.Float64()}
+COLUMNS: Mapping[str, pl.DataType] = {"of": pl.String(), "id": pl.String(), "norm": pl.Float64()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,4 +51,4 @@ class Vectors:
             for column, table in self.tables.items()
             for ids in [table.ids if limit is None else table.ids.head(limit)]
         ]
-        return pl.concat([pl.DataFrame(schema=self.shape.columns), *heads])
+        return pl.concat([pl.DataFrame(schema=COLUMNS), *heads])

@@ -9,7 +9,8 @@ from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.encoding.escaping import Pieces, quote_ids
-from recsys_assets.encoding.rows import Rows, Shape
+from recsys_assets.encoding.rows import Rows
+from recsys_assets.kind_descriptions import Shape
 
 BLOCK_MEMBERS = 1 << 16  # written before they are handed on to be hashed, while the processor still holds them
 _OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")

@@ -9,32 +9,14 @@ from numpy.typing import NDArray
 
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.evidence import Scalar
+from recsys_assets.kind_descriptions import Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How the rows of a kind are named, in JSON and for people.
-
-    The body is `{body: [{key: id, entries: [entry, ...]}, ...]}`, or without `key` the entries of its only list. An
-    entry is `{member: id, value: number}`, or without `value` the member's bare string. `column` names the members in
-    frames. Values are held as integers and stand for `value / scale`.
-    """
-
-    body: str
-    member: str
-    column: str
-    value: str | None = None
-    scale: int = 1
-    key: str | None = None
-    entries: str | None = None
-    may_be_empty: bool = False  # whether a key's list may be empty
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Columns and dtypes of `Rows.frame`."""
-        key = {self.key: pl.String()} if self.key else {}
-        value = {self.value: pl.Int64() if self.scale == 1 else pl.Float64()} if self.value else {}
-        return {**key, self.column: pl.String(), **value}
+def columns_of_rows(shape: Shape) -> Mapping[str, pl.DataType]:
+    """Return columns and dtypes of the `Rows.frame` of a shape."""
+    key = {shape.key: pl.String()} if shape.key else {}
+    value = {shape.value: pl.Int64() if shape.scale == 1 else pl.Float64()} if shape.value else {}
+    return {**key, shape.column: pl.String(), **value}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +58,7 @@ class Rows:
                 {"list": np.arange(len(self.keys)), shape.key: self.key_ids.gather(pl.Series(self.keys))}
             )
             found = keys.join(found.with_columns(list=lists), on="list", how="left", maintain_order="left_right")
-        return found.select(pl.col(name).cast(dtype) for name, dtype in shape.columns.items())
+        return found.select(pl.col(name).cast(dtype) for name, dtype in columns_of_rows(shape).items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys_assets.artifact_format import Blob, Envelope, too_large
-from recsys_assets.encoding.embeddings import FORM, Table, Vectors, VectorShape
+from recsys_assets.encoding.embeddings import FORM, Table, Vectors
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+from recsys_assets.kind_descriptions import VectorShape
 
 _ALIGNED: Final = 8
 _CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}

@@ -14,9 +14,10 @@ from recsys_assets.artifact_format import Blob, head_of, tail_size
 from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.codec import inner_bytes, seal
 from recsys_assets.encoding.encoder import Body, body_size, prepare
-from recsys_assets.encoding.rows import Rows, Shape
+from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import Target, Window
+from recsys_assets.kind_descriptions import Shape
 from recsys_assets.sharding import MAX_SHARDS, shard_of
 
 IN_MEMORY_BYTES = 64 << 20  # what is encoded and not yet sealed beyond that waits in a temporary file

@@ -8,10 +8,10 @@ import polars as pl
 from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode_pieces
 from recsys_assets.encoding.rows import LeftOut, Rows
-from recsys_assets.engines.definitions import DEFINITIONS, Definition, find_definition
+from recsys_assets.engines.definitions import definition_of, find_definition
 from recsys_assets.engines.engine import Engine, Finished
 from recsys_assets.engines.output import columns_of, rows_of
-from recsys_assets.engines.relation import Frame
+from recsys_assets.engines.relation import Definition, Frame
 from recsys_assets.errors import EngineUnavailableError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
@@ -34,7 +34,7 @@ def scan_source(engine: Engine, kind: Kind, files: Sequence[str]) -> Frame:
     """Return what a kind's definition reads: canonical days, oldest first, or one table of a catalog's tags."""
     if kind.from_catalog:
         return engine.scan_table(files[0])
-    return engine.scan_days(files, DEFINITIONS[kind.name].columns)
+    return engine.scan_days(files, definition_of(kind).columns)
 
 
 def make_on_engine(
@@ -58,7 +58,7 @@ def answer_on_engine(engine: Engine, kind: Kind, params: KindParams, source: Fra
 
     Raises as `make_on_engine` does, but for the limit.
     """
-    definition = find_definition(kind.name, params)
+    definition = find_definition(kind, params)
     finished = engine.finish(definition.answer(source, params, engine.keep), folder)
     return Answer(engine, finished, kind, definition)
 
@@ -75,7 +75,7 @@ class Answer:
 
     def counts(self) -> tuple[LeftOut, dict[str, Scalar]]:
         """Return what was left out, and the numbers; known once the rows were gone through."""
-        return self._definition.tell(self._finished.counts, self.lists)
+        return self._definition.report(self._finished.counts, self.lists)
 
     def __iter__(self) -> Iterator[Rows]:
         self.lists = self._rows = 0

@@ -1,6 +1,7 @@
 """Content similarity as relations: of each item's last catalog row the distinct tags, in the order of their places."""
 
 from io import BytesIO
+from typing import Final
 
 import narwhals as nw
 import polars as pl
@@ -13,6 +14,7 @@ from recsys_assets.engines.relation import (
     PLACE,
     Answer,
     Counts,
+    Definition,
     Frame,
     Keep,
     number_of_rows,
@@ -76,9 +78,12 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> Answer:
     return Answer(rows, (KEY, PLACE), counts)
 
 
-def tell_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
-    """Return what was left out, and the numbers that the native kernel tells."""
+def report_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers of the native kernel."""
     ids, with_tags = counts["ids"], counts["with_tags"]
     message = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
     message |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
     return LeftOut(""), {**message, "distinct_tags": counts["distinct_tags"]}
+
+
+CONTENT_SIM: Final = Definition((ROW, ITEM, PLACE, TAG), content_sim, report_content_sim)

@@ -1,5 +1,7 @@
 """Co-occurrence as relations: distinct items of sessions joined with themselves, pairs counted, the best kept."""
 
+from typing import Final
+
 import narwhals as nw
 
 from recsys_assets.encoding.rows import LeftOut
@@ -11,6 +13,7 @@ from recsys_assets.engines.relation import (
     SESSION,
     Answer,
     Counts,
+    Definition,
     Frame,
     Keep,
     as_entries,
@@ -39,7 +42,7 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
     short = sessions.filter(nw.col(_ITEMS) <= params.max_items_per_session).select(SESSION)
     kept = visited.select(SESSION, ITEM).join(short, on=SESSION)
     support = kept.group_by(ITEM).agg(number_of_rows().alias(_ITEMS))
-    entries = _told_from_both_sides(keep(_met(kept, min_support=params.min_support)))
+    entries = _from_both_sides(keep(_met(kept, min_support=params.min_support)))
     rows = best_of_each_key(_of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
     counts = side_by_side(
         _session_counts(sessions, longest=params.max_items_per_session),
@@ -48,8 +51,8 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
     return Answer(rows, (KEY, NEGATED, MEMBER), counts)
 
 
-def tell_cooc(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
-    """Return what was left out, and the numbers that the native kernel tells."""
+def report_cooc(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers of the native kernel."""
     del rows
     groups, sessions = counts["left_out"], counts["sessions"]
     left_out = LeftOut("sessions", groups=groups, of_groups=sessions + groups, events=counts["left_out_events"])
@@ -64,7 +67,7 @@ def _met(kept: Frame, *, min_support: int) -> Frame:
     return met.group_by(ITEM, _OTHER).agg(number_of_rows().alias(_SHARED)).filter(nw.col(_SHARED) >= min_support)
 
 
-def _told_from_both_sides(pairs: Frame) -> Frame:
+def _from_both_sides(pairs: Frame) -> Frame:
     sides = [as_entries(pairs, key=one, member=other, value=_SHARED) for one, other in ((ITEM, _OTHER), (_OTHER, ITEM))]
     return nw.concat(sides)
 
@@ -85,3 +88,6 @@ def _session_counts(sessions: Frame, *, longest: int) -> Frame:
         if_true(~long, nw.col(_ITEMS) * (nw.col(_ITEMS) - 1)).alias("met_twice"),
     )
     return message.select(total(name).alias(name) for name in ("sessions", "left_out", "left_out_events", "met_twice"))
+
+
+COOC: Final = Definition((SESSION, ITEM), cooc, report_cooc)

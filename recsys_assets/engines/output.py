@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from pyarrow import fs
 
-from recsys_assets.encoding.rows import Rows, Shape
+from recsys_assets.encoding.rows import Rows
 from recsys_assets.engines.parts import told_of_parts
 from recsys_assets.engines.places import filesystem_of
 from recsys_assets.engines.relation import KEY, MEMBER, VALUE
+from recsys_assets.kind_descriptions import Shape
 
 STALE = timedelta(days=2)  # longer than any job: what is older was left by a process that died
 

@@ -1,5 +1,7 @@
 """Popularity as relations: events counted by item, the most seen kept."""
 
+from typing import Final
+
 from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.relation import (
     ITEM,
@@ -7,6 +9,7 @@ from recsys_assets.engines.relation import (
     NEGATED,
     Answer,
     Counts,
+    Definition,
     Frame,
     Keep,
     as_entries,
@@ -24,6 +27,9 @@ def popularity(events: Frame, params: PopularityParams, keep: Keep) -> Answer:
     return Answer(best, (NEGATED, MEMBER), counts.select(number_of_rows().alias("distinct_items")))
 
 
-def tell_popularity(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
-    """Return what was left out, and the numbers that the native kernel tells."""
+def report_popularity(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers of the native kernel."""
     return LeftOut(""), {"distinct_items": counts["distinct_items"], "cut_items": counts["distinct_items"] - rows}
+
+
+POPULARITY: Final = Definition((ITEM,), popularity, report_popularity)

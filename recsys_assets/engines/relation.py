@@ -6,6 +6,9 @@ from typing import Any
 
 import narwhals as nw
 
+from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.evidence import Scalar
+
 Frame = nw.LazyFrame[Any]
 
 USER, SESSION, ITEM, EVENT = "user_id", "session_id", "item_id", "event"
@@ -35,10 +38,19 @@ class Answer:
         return self.rows.sort(*self.order)
 
 
-Counts = Mapping[str, int]
+Counts = Mapping[str, int]  # the names and numbers of an answer's counts
 
 # What an engine does with a frame that a definition reads several times: keep its rows, or trust its planner.
 Keep = Callable[[Frame], Frame]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One kind in relations: the columns that it reads, its rows, and its counts as numbers for people."""
+
+    columns: tuple[str, ...]
+    answer: Callable[[Frame, Any, Keep], Answer]
+    report: Callable[[Counts, int], tuple[LeftOut, dict[str, Scalar]]]
 
 
 def number_of_rows() -> nw.Expr:

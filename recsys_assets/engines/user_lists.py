@@ -1,5 +1,7 @@
 """Lists per user as relations: named users only, without the over-active, the best items first."""
 
+from typing import Final
+
 import narwhals as nw
 
 from recsys_assets.encoding.rows import LeftOut
@@ -14,6 +16,7 @@ from recsys_assets.engines.relation import (
     VALUE,
     Answer,
     Counts,
+    Definition,
     Frame,
     Keep,
     as_entries,
@@ -66,8 +69,8 @@ def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> Answer:
     return Answer(rows.select(KEY, MEMBER, VALUE, NEGATED), _ORDER, _counts(users, entries, best, params))
 
 
-def tell_users(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
-    """Return what was left out, and the numbers that the native kernels tell."""
+def report_users(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers of the native kernels."""
     del rows
     left_out = LeftOut("users", groups=counts["left_out"], of_groups=counts["users"], events=counts["left_out_events"])
     return left_out, {name: counts[name] for name in ("events", "distinct_items", "pairs")}
@@ -94,3 +97,7 @@ def _counts(users: Frame, entries: Frame, rows: Frame, params: UserParams) -> Fr
         entries.select(number_of_rows().alias("pairs")),
         rows.group_by(MEMBER).agg(number_of_rows().alias(_EVENTS)).select(number_of_rows().alias("distinct_items")),
     )
+
+
+IMPLICIT: Final = Definition((USER, ITEM, EVENT), implicit, report_users)
+SESSION_SEQ: Final = Definition((USER, ITEM, PLACE), session_seq, report_users)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from recsys_assets.encoding.rows import Shape
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.backtest import BACKTEST, backtest_gates
 from recsys_assets.gates.drift import drift_gates
@@ -69,8 +68,7 @@ def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy:
 
 def backtest_policy(settings: Settings, row: TargetSettings) -> Policy:
     """Return the gates of the back-test of a target's candidates: of each kind that orders items, and their blend."""
-    shapes = {name: KINDS[name].shape for name in settings.artifacts.kinds if name in KINDS}
-    ranked = [name for name, shape in shapes.items() if isinstance(shape, Shape) and shape.value is not None]
+    ranked = [name for name in settings.artifacts.kinds if name in KINDS and KINDS[name].description.orders_items]
     limits = settings.gates_for(row)
     return Policy(BACKTEST, backtest_gates(limits.backtest, ranked, limits.modes))
 

@@ -10,18 +10,17 @@ from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.strings import Codes, offsets_of
-from recsys_assets.encoding.embeddings import Floats, Table, Vectors, VectorShape
+from recsys_assets.encoding.embeddings import Floats, Table, Vectors
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
-from recsys_assets.kinds.implicit import SHAPE as SCORES
+from recsys_assets.kind_descriptions import ALS_FACTORS_SHAPE, IMPLICIT_SHAPE
 from recsys_assets.kinds.params import Promise
 from recsys_assets.kinds.user_lists import sum_users
 from recsys_assets.kinds.weights import WEIGHT_SCALE, WeightedParams, weights_of
 
 USER, ITEM = "user_id", "item_id"
-SHAPE: Final = VectorShape({USER: "user_factors", ITEM: "item_factors"})
 
 _START: Final = 0.01  # the largest number that the factors begin with, as in the library
 _THREADS: Final = 2  # users are parted among them, each computed by one alone: their number changes no bit
@@ -57,7 +56,7 @@ def factorise(events: Events, params: AlsParams) -> Built:
 
     Raises `ConfigurationError` if the library is not installed.
     """
-    summed = sum_users(events, params, SCORES, weights=weights_of(events, params))
+    summed = sum_users(events, params, IMPLICIT_SHAPE, weights=weights_of(events, params))
     users, items, matrix = _matrix(summed.rows, params)
     factors = _fit(matrix, params)
     tables = {
@@ -68,7 +67,7 @@ def factorise(events: Events, params: AlsParams) -> Built:
         )
     }
     numbers = {**summed.numbers, "users": len(users), "items": len(items), **_message()}
-    return Built(Vectors(SHAPE, tables), summed.left_out, numbers)
+    return Built(Vectors(ALS_FACTORS_SHAPE, tables), summed.left_out, numbers)
 
 
 def _matrix(rows: Rows, params: AlsParams) -> tuple[Codes, Codes, Any]:

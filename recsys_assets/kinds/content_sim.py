@@ -4,11 +4,10 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from recsys_assets.encoding.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.encoding.rows import Built, LeftOut, Rows
 from recsys_assets.ingest.white_space import WHITE_SPACE
+from recsys_assets.kind_descriptions import CONTENT_SIM_SHAPE
 from recsys_assets.kinds.params import KindParams, Promise
-
-SHAPE = Shape(body="items", key="item_id", entries="tags", member="tag", column="tag")
 
 
 class ContentSimParams(KindParams):
@@ -35,7 +34,7 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:
     tag_ids = kept["tag"].unique().sort()
     keys, lengths = np.unique(kept["item"].to_numpy(), return_counts=True)
     found = Rows(
-        shape=SHAPE,
+        shape=CONTENT_SIM_SHAPE,
         keys=np.arange(len(keys), dtype=np.uint32),
         offsets=np.cumsum([0, *lengths], dtype=np.int64),
         members=tag_ids.search_sorted(kept["tag"]).cast(pl.UInt32).to_numpy(),

@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, Rows, Shape
+from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
+from recsys_assets.kind_descriptions import COOC_SHAPE
 from recsys_assets.kinds.baskets import Baskets, fill_baskets
 from recsys_assets.kinds.cooc_scan import (
     Scoring,
@@ -26,7 +27,6 @@ from recsys_assets.kinds.event_choice import EventParams
 from recsys_assets.kinds.params import Promise
 from recsys_assets.kinds.similarity import CODES, Score
 
-SHAPE = Shape(body="neighbors", key="item_id", entries="items", member="item_id", column="neighbor_id", value="count")
 BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one
 MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out for `max_neighbors` each
 
@@ -96,7 +96,7 @@ def count_neighbors(events: Events, params: CoocParams) -> Built:
     source, offsets = offsets_of(lengths), offsets_of(lengths[order])
     gather = np.repeat(source[order] - offsets[:-1], lengths[order]) + np.arange(len(members))
     ids = events.ids["item_id"]
-    rows = Rows(SHAPE, items[order], offsets, members[gather], counts[gather], ids, ids)
+    rows = Rows(COOC_SHAPE, items[order], offsets, members[gather], counts[gather], ids, ids)
     numbers = {
         "sessions": len(sessions),
         "distinct_items": int(np.count_nonzero(baskets.support)),

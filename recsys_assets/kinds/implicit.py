@@ -1,19 +1,10 @@
 """Implicit feedback: how much each user had to do with each item, by weighted counts."""
 
-from recsys_assets.encoding.rows import Built, Shape
+from recsys_assets.encoding.rows import Built
 from recsys_assets.events.events import Events
+from recsys_assets.kind_descriptions import IMPLICIT_SHAPE
 from recsys_assets.kinds.user_lists import list_users
-from recsys_assets.kinds.weights import WEIGHT_SCALE, WeightedParams, weights_of
-
-SHAPE = Shape(
-    body="users",
-    key="user_id",
-    entries="items",
-    member="item_id",
-    column="item_id",
-    value="score",
-    scale=WEIGHT_SCALE,
-)
+from recsys_assets.kinds.weights import WeightedParams, weights_of
 
 
 class ImplicitParams(WeightedParams):
@@ -26,4 +17,4 @@ def score_items(events: Events, params: ImplicitParams) -> Built:
     Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so that sums do not depend on their order.
     Scores after Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008: the raw counts r.
     """
-    return list_users(events, params, SHAPE, weights=weights_of(events, params))
+    return list_users(events, params, IMPLICIT_SHAPE, weights=weights_of(events, params))

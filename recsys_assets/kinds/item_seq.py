@@ -5,14 +5,13 @@ from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, Rows, Shape
+from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
+from recsys_assets.kind_descriptions import ITEM_SEQ_SHAPE
 from recsys_assets.kinds.baskets import Baskets, fill_baskets
 from recsys_assets.kinds.contracts import Marks
 from recsys_assets.kinds.event_choice import EventParams
 from recsys_assets.kinds.params import Promise
-
-SHAPE = Shape(body="neighbors", key="item_id", entries="items", member="item_id", column="next_id", value="count")
 
 _Pairs = tuple[Codes, Codes, Numbers]  # items, what came next, in how many sessions; by item, then by what came next
 
@@ -47,7 +46,7 @@ def count_next(events: Events, params: ItemSeqParams) -> Built:
     items, following, counts = _best_first(met, kept[items] & (counts >= params.min_support), params)
     lengths = count_codes(items, size=len(ids))
     keys = np.flatnonzero(lengths)
-    rows = Rows(SHAPE, keys.astype(np.uint32), offsets_of(lengths[keys]), following, counts, ids, ids)
+    rows = Rows(ITEM_SEQ_SHAPE, keys.astype(np.uint32), offsets_of(lengths[keys]), following, counts, ids, ids)
     numbers = {
         "sessions": len(sessions),
         "distinct_items": int(np.count_nonzero(baskets.support)),

@@ -6,17 +6,18 @@ from typing import Any
 
 import polars as pl
 
-from recsys_assets.encoding.embeddings import VectorShape
-from recsys_assets.encoding.rows import Built, Shape
+from recsys_assets.encoding.embeddings import COLUMNS as EMBEDDING_COLUMNS
+from recsys_assets.encoding.rows import Built, columns_of_rows
 from recsys_assets.errors import ConfigurationError, LimitExceededError
 from recsys_assets.events.events import Events
+from recsys_assets.kind_descriptions import KindDescription, Shape, VectorShape
 from recsys_assets.kinds.event_choice import EventParams, choose_events
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.settings.inputs import LimitSettings
 
 
 def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
-    """Raise `LimitExceededError` naming the number and the knob if events or catalog are too many."""
+    """Raise `LimitExceededError` naming the number and the setting if events or catalog are too many."""
     if isinstance(source, pl.DataFrame):
         _check(source.height, limits.max_distinct_items, what="catalog rows", setting="max_distinct_items")
         return
@@ -39,19 +40,28 @@ def _check(found: int, limit: int, *, what: str, setting: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of artifact: its names for people, its parameters, its rows or vectors, and its kernel."""
+    """One kind of artifact, all that is known of it: description, parameters, kernel, and its form in relations."""
 
-    name: str
-    description: str
+    description: KindDescription  # light: name, shape, words; what serving and reports know of it
     params: type[KindParams]
-    shape: Shape | VectorShape
-    event_columns: tuple[str, ...]  # what the kernel reads of `Events`; nothing for kinds made of the catalog
+    event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; nothing for kinds made of the catalog
     kernel: Callable[[Any, Any], Built]
+    definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on use; empty: native only
+
+    @property
+    def name(self) -> str:
+        """The name by which configuration and artifacts call it."""
+        return self.description.name
+
+    @property
+    def shape(self) -> Shape | VectorShape:
+        """The shape of its content."""
+        return self.description.shape
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
         """Columns and dtypes of the rows as people see them."""
-        return self.shape.columns
+        return columns_of_rows(self.shape) if isinstance(self.shape, Shape) else EMBEDDING_COLUMNS
 
     @property
     def row_shape(self) -> Shape:

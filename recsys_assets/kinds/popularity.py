@@ -9,14 +9,14 @@ from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.strings import Codes, Numbers
-from recsys_assets.encoding.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.encoding.rows import Built, LeftOut, Rows
 from recsys_assets.events.events import Events
+from recsys_assets.kind_descriptions import POPULARITY_SHAPE
 from recsys_assets.kinds.decay import row_weights
 from recsys_assets.kinds.event_choice import EVENT, EventParams
 from recsys_assets.kinds.params import Promise
 from recsys_assets.kinds.tallies import repeats_of
 
-SHAPE = Shape(body="items", member="item_id", column="item_id", value="count")
 MAX_WEIGHT = 10_000  # so that no sum of the most events that fit into memory leaves the integers that JSON can hold
 
 Weight = Annotated[int, Field(ge=0, le=MAX_WEIGHT, strict=True)]
@@ -72,7 +72,7 @@ def build_popularity(events: Events, params: PopularityParams) -> Built:
     # A stable sort keeps equal counts in the order of their codes, which is the order of the ids.
     best = seen[np.argsort(-counts[seen], kind="stable")][: params.max_items]
     rows = Rows(
-        shape=SHAPE,
+        shape=POPULARITY_SHAPE,
         keys=np.empty(0, np.uint32),
         offsets=np.array([0, len(best)]),
         members=best.astype(np.uint32),

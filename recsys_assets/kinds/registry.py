@@ -7,24 +7,26 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from recsys_assets.encoding.rows import Shape
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import is_slug
-from recsys_assets.kinds.als_factors import SHAPE as ALS_FACTORS
+from recsys_assets.kind_descriptions import (
+    ALS_FACTORS,
+    CONTENT_SIM,
+    COOC,
+    IMPLICIT,
+    ITEM_SEQ,
+    POPULARITY,
+    SESSION_SEQ,
+    Shape,
+)
 from recsys_assets.kinds.als_factors import AlsParams, factorise
-from recsys_assets.kinds.content_sim import SHAPE as CONTENT_SIM
 from recsys_assets.kinds.content_sim import ContentSimParams, list_tags
-from recsys_assets.kinds.cooc import SHAPE as COOC
 from recsys_assets.kinds.cooc import CoocParams, count_neighbors
-from recsys_assets.kinds.implicit import SHAPE as IMPLICIT
 from recsys_assets.kinds.implicit import ImplicitParams, score_items
-from recsys_assets.kinds.item_seq import SHAPE as ITEM_SEQ
 from recsys_assets.kinds.item_seq import ItemSeqParams, count_next
 from recsys_assets.kinds.kind import Kind
 from recsys_assets.kinds.params import KindParams
-from recsys_assets.kinds.popularity import SHAPE as POPULARITY
 from recsys_assets.kinds.popularity import PopularityParams, build_popularity
-from recsys_assets.kinds.session_seq import SHAPE as SESSION_SEQ
 from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -65,7 +67,7 @@ def _load(point: EntryPoint) -> Kind:
 def _broken(point: EntryPoint, why: str) -> ConfigurationError:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package without a name"
     return ConfigurationError(
-        f"the package {package} adds the kind {point.name} ({GROUP}: {point.value}): {why}; mend the package, or "
+        f"the package {package} adds the kind {point.name} ({GROUP}: {point.value}): {why}; repair the package, or "
         "uninstall it"
     )
 
@@ -74,58 +76,49 @@ _OWN: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         Kind(
-            name="popularity",
-            description="How often each item was seen, most seen first.",
+            description=POPULARITY,
             params=PopularityParams,
-            shape=POPULARITY,
             event_columns=("item_id",),
             kernel=build_popularity,
+            definition="recsys_assets.engines.popularity:POPULARITY",
         ),
         Kind(
-            name="cooc",
-            description="Which items met in the same sessions, and in how many; the best neighbours of each item.",
+            description=COOC,
             params=CoocParams,
-            shape=COOC,
             event_columns=("session_id", "item_id"),
             kernel=count_neighbors,
+            definition="recsys_assets.engines.cooc:COOC",
         ),
         Kind(
-            name="implicit",
-            description="How much each user had to do with each item, by weighted counts; the best items of each user.",
+            description=IMPLICIT,
             params=ImplicitParams,
-            shape=IMPLICIT,
             event_columns=("user_id", "item_id", "event"),
             kernel=score_items,
+            definition="recsys_assets.engines.user_lists:IMPLICIT",
         ),
         Kind(
-            name="session_seq",
-            description="What each user came back to after the first thing seen; the most followed items of each user.",
+            description=SESSION_SEQ,
             params=SessionSeqParams,
-            shape=SESSION_SEQ,
             event_columns=("user_id", "item_id"),
             kernel=score_followers,
+            definition="recsys_assets.engines.user_lists:SESSION_SEQ",
         ),
         Kind(
-            name="content_sim",
-            description="The tags of each catalog item, by which services find items alike.",
+            description=CONTENT_SIM,
             params=ContentSimParams,
-            shape=CONTENT_SIM,
             event_columns=(),
             kernel=list_tags,
+            definition="recsys_assets.engines.content_sim:CONTENT_SIM",
         ),
         Kind(
-            name="item_seq",
-            description="Which item came new into a session right after another; the best next items of each item.",
+            description=ITEM_SEQ,
             params=ItemSeqParams,
-            shape=ITEM_SEQ,
             event_columns=("session_id", "item_id"),
             kernel=count_next,
         ),
         Kind(
-            name="als_factors",
-            description="A vector per user and item, by matrix factorisation; products say who may like what.",
+            description=ALS_FACTORS,
             params=AlsParams,
-            shape=ALS_FACTORS,
             event_columns=("user_id", "item_id", "event"),
             kernel=factorise,
         ),

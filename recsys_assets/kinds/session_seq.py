@@ -2,19 +2,10 @@
 
 import numpy as np
 
-from recsys_assets.encoding.rows import Built, Shape
+from recsys_assets.encoding.rows import Built
 from recsys_assets.events.events import Events
+from recsys_assets.kind_descriptions import SESSION_SEQ_SHAPE
 from recsys_assets.kinds.user_lists import UserParams, list_users
-
-SHAPE = Shape(
-    body="users",
-    key="user_id",
-    entries="items",
-    member="item_id",
-    column="item_id",
-    value="score",
-    may_be_empty=True,
-)
 
 
 class SessionSeqParams(UserParams):
@@ -26,4 +17,4 @@ def score_followers(events: Events, params: SessionSeqParams) -> Built:
 
     Reads `user_id` and `item_id`; rows must be in canonical order. A user with a single event stays, without items.
     """
-    return list_users(events, params, SHAPE, weights=np.ones(1, np.int64), skipped=1)
+    return list_users(events, params, SESSION_SEQ_SHAPE, weights=np.ones(1, np.int64), skipped=1)

@@ -12,9 +12,10 @@ from recsys_assets.compiled.grouping import NOBODY, count_codes, deal
 from recsys_assets.compiled.ranking import Best, drain, offer
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, LeftOut, Rows, Shape
+from recsys_assets.encoding.rows import Built, LeftOut, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
+from recsys_assets.kind_descriptions import Shape
 from recsys_assets.kinds.event_choice import EventParams
 from recsys_assets.kinds.params import Promise
 from recsys_assets.kinds.tallies import repeats_of

@@ -100,7 +100,7 @@ def make_on_engine(
     kind with these parameters has no definition, and `InputError` if a day that it read was written anew meanwhile.
     """
     row, kind, params, window = order
-    find_definition(kind.name, params)
+    find_definition(kind, params)
     opened = room.open(name, kind)
     engine = opened.engine
     with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:

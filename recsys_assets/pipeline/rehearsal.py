@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recsys_assets.encoding.embeddings import VectorShape
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.policy import rehearsal_policy
 from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, judge_rehearsal
 from recsys_assets.identity import Target, Window
+from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.canonical import read_events
 from recsys_assets.release.document_encoding import find_document

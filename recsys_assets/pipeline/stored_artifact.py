@@ -9,14 +9,15 @@ from msgspec import UNSET, UnsetType
 
 from recsys_assets.artifact_format import Blob, Envelope
 from recsys_assets.encoding.decoder import decode
-from recsys_assets.encoding.embeddings import FORM, Vectors, VectorShape
-from recsys_assets.encoding.rows import LeftOut, Rows, Shape
+from recsys_assets.encoding.embeddings import FORM, Vectors
+from recsys_assets.encoding.rows import LeftOut, Rows
 from recsys_assets.encoding.safetensors_codec import decode_vectors
 from recsys_assets.encoding.shards import check_places, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, form_of
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors
+from recsys_assets.kind_descriptions import Shape, VectorShape
 from recsys_assets.pipeline.build_spec import BuildSpec
 from recsys_assets.release.blob import fetch_blob, prove_blob, read_blob
 from recsys_assets.release.documents import Input, Shards, StagedArtifact

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from recsys_assets.encoding.embeddings import VectorShape
 from recsys_assets.errors import ConfigurationError, InputError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.imports.safetensors import read_safetensors
 from recsys_assets.ingest.white_space import trim
+from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import judge_canonical

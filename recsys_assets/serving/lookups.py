@@ -1,11 +1,23 @@
 """Rows of each kind of artifact as typed values, and the form in which its bytes hold them."""
 
 from collections.abc import Mapping
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from recsys_assets.kind_descriptions import (
+    CONTENT_SIM_SHAPE,
+    COOC_SHAPE,
+    DESCRIPTIONS,
+    IMPLICIT_SHAPE,
+    ITEM_SEQ_SHAPE,
+    POPULARITY_SHAPE,
+    SESSION_SEQ_SHAPE,
+    Shape,
+    describe,
+)
 from recsys_assets.serving.row_index import Form
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -50,29 +62,46 @@ class TaggedItem(_Row, frozen=True):
     tags: tuple[str, ...]
 
 
-_item_id = attrgetter("item_id")
-_user_id = attrgetter("user_id")
+_DECODERS: Final[Mapping[tuple[str, str, str], msgspec.json.Decoder[Any]]] = {
+    # by id of the row, field of the members, and field of their value
+    ("item_id", "", "count"): msgspec.json.Decoder(CountedItem),
+    ("item_id", "items", "count"): msgspec.json.Decoder(Neighbors),
+    ("user_id", "items", "score"): msgspec.json.Decoder(UserItems),
+    ("item_id", "tags", ""): msgspec.json.Decoder(TaggedItem),
+}
 
 
-def _of_users() -> Form[UserItems]:
-    return Form("users", "user_id", b"]}", msgspec.json.Decoder(UserItems), _user_id)
+def _form_of(shape: Shape) -> Form[Any] | None:
+    """Return how rows of a shape are read, or None for a shape that has no typed row here."""
+    decoder = _DECODERS.get((shape.row_id, shape.entries or "", shape.value or ""))
+    close = b"]}" if shape.key else b"}"
+    return decoder and Form(shape.body, shape.row_id, close, decoder, attrgetter(shape.row_id))
 
 
-POPULARITY: Final = Form("items", "item_id", b"}", msgspec.json.Decoder(CountedItem), _item_id)
-COOC: Final = Form("neighbors", "item_id", b"]}", msgspec.json.Decoder(Neighbors), _item_id)
-IMPLICIT: Final = _of_users()
-SESSION_SEQ: Final = _of_users()
-ITEM_SEQ: Final = COOC
-CONTENT_SIM: Final = Form("items", "item_id", b"]}", msgspec.json.Decoder(TaggedItem), _item_id)
+@cache
+def form_of_kind(kind: str) -> Form[Any] | None:
+    """Return how the rows of a kind are read, from its description; None if nobody describes it."""
+    description = describe(kind)
+    return _form_of(description.shape) if description and isinstance(description.shape, Shape) else None
 
-# What the rows of a kind that is not known here can be: such a kind is looked up in without a line of its own.
+
+def _of(shape: Shape) -> Form[Any]:
+    form = _form_of(shape)
+    assert form is not None, shape  # noqa: S101 - our own shapes have rows
+    return form
+
+
+POPULARITY: Final[Form[CountedItem]] = _of(POPULARITY_SHAPE)
+COOC: Final[Form[Neighbors]] = _of(COOC_SHAPE)
+IMPLICIT: Final[Form[UserItems]] = _of(IMPLICIT_SHAPE)
+SESSION_SEQ: Final[Form[UserItems]] = _of(SESSION_SEQ_SHAPE)
+ITEM_SEQ: Final[Form[Neighbors]] = _of(ITEM_SEQ_SHAPE)
+CONTENT_SIM: Final[Form[TaggedItem]] = _of(CONTENT_SIM_SHAPE)
+
+# What the rows of a kind that nobody describes can be: such a kind is looked up in by the structure of its rows.
 SHAPES: Final[tuple[Form[Any], ...]] = (POPULARITY, COOC, IMPLICIT, CONTENT_SIM)
 
+# Forms of our own kinds, by name; `form_of_kind` knows those of installed packages too.
 FORMS: Final[Mapping[str, Form[Any]]] = {
-    "popularity": POPULARITY,
-    "cooc": COOC,
-    "implicit": IMPLICIT,
-    "session_seq": SESSION_SEQ,
-    "content_sim": CONTENT_SIM,
-    "item_seq": ITEM_SEQ,
+    kind: form for kind in DESCRIPTIONS if (form := form_of_kind(kind)) is not None
 }

@@ -8,7 +8,7 @@ from recsys_assets.artifact_format import Document, parse, version_of
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import JSON_FORM, Target, form_of
 from recsys_assets.release.blob import check_digits
-from recsys_assets.serving.lookups import FORMS, SHAPES
+from recsys_assets.serving.lookups import SHAPES, form_of_kind
 from recsys_assets.serving.row_index import Lookup, RowIndex, index_rows
 
 
@@ -48,7 +48,7 @@ def prove(target: Target, kind: str, version: str, data: bytes, *, name: str) ->
 
 
 def _rows(kind: str, document: Document, data: bytes, name: str) -> RowIndex[Any] | None:
-    form, body, start, stop = FORMS.get(kind), document.body, document.start + 1, document.stop - 1
+    form, body, start, stop = form_of_kind(kind), document.body, document.start + 1, document.stop - 1
     if data[start - 1 : start] != b"[" or data[stop : stop + 1] != b"]" or stop < start:
         raise CorruptObjectError(f"{name} holds no array {body!r}: build it again")
     if form is None:

@@ -7,7 +7,7 @@ from typing import Any, Generic
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Target
 from recsys_assets.release.shards import ShardIndex, parse_index
-from recsys_assets.serving.lookups import FORMS, SHAPES
+from recsys_assets.serving.lookups import SHAPES, form_of_kind
 from recsys_assets.serving.row_index import Form, Row
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.serving.shard_cache import ShardCache
@@ -68,7 +68,7 @@ def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> 
 def _form(index: ShardIndex, name: str) -> Form[Any]:
     """Return how the rows of a kind are written; of an unknown kind by the key in its index."""
     likely = (shape for shape in SHAPES if shape.close == b"]}" and shape.key == index.key)
-    form = FORMS.get(index.artifact_type) or next(likely, None)
+    form = form_of_kind(index.artifact_type) or next(likely, None)
     if form is None or form.key != index.key:
         raise CorruptObjectError(f"{name} finds rows by {index.key!r}, which no rows are found by: build it again")
     return form

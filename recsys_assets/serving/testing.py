@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, Final
@@ -13,6 +13,7 @@ from recsys_assets.artifact_format import ESCAPES, head_of, seal
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.kind_descriptions import Shape, describe
 from recsys_assets.release.candidate import CANONICAL, Requirement
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
@@ -81,11 +82,16 @@ def publish_fixture(
 
 def _encoded(target: Target, kind: str, window: Window, rows: Rows) -> tuple[bytes, str]:
     """Return the artifact's bytes as the pipeline's codec writes them, and their version."""
-    if kind not in FORMS:
-        raise ConfigurationError(f"a fixture of kind {kind!r}: known are {', '.join(FORMS)}")
-    head = head_of(FORMS[kind].body, kind=kind, target=target, window=window)
-    body = json.dumps(_ROWS[kind](rows), ensure_ascii=False, separators=(",", ":")).translate(ESCAPES)
+    head = head_of(_shape(kind).body, kind=kind, target=target, window=window)
+    body = json.dumps(_rows(_shape(kind), rows), ensure_ascii=False, separators=(",", ":")).translate(ESCAPES)
     return seal(head + body.encode(), window)
+
+
+def _shape(kind: str) -> Shape:
+    description = describe(kind)
+    if description is None or not isinstance(description.shape, Shape):
+        raise ConfigurationError(f"a fixture of kind {kind!r}: known are {', '.join(FORMS)}")
+    return description.shape
 
 
 def _put_artifact(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> StagedArtifact:
@@ -99,7 +105,7 @@ def _put_shards(
     parts: list[Rows] = [{key: rows[key] for key in rows if shard_of(key, count) == n} for n in range(count)]
     refs = tuple(_put_blob(store, target, window, kind, part) for part in parts)
     listed = [Shard.of(ref, rows=len(part)) for ref, part in zip(refs, parts, strict=True)]
-    ref, data = make_index(target, kind, window, key=FORMS[kind].key, shards=listed, whole=None)
+    ref, data = make_index(target, kind, window, key=_shape(kind).row_id, shards=listed, whole=None)
     store.put(blob_key(target, ref.kind, ref.version), data)
     return structs.replace(_staged(ref, window), shards=Shards(refs=refs))
 
@@ -143,27 +149,12 @@ def _number(value: float) -> float | int:
     return int(value) if float(value).is_integer() else value
 
 
-def _popularity(rows: Any) -> list[dict[str, Any]]:
-    return _ranked(rows, "count")
+def _rows(shape: Shape, rows: Any) -> list[dict[str, Any]]:
+    """Return rows of a kind's shape from what a test gives, sorted as the pipeline sorts them."""
+    if shape.key is None:
+        return _ranked(rows, shape.value or "")
+    return [{shape.key: key, shape.entries or "": _list(shape, rows[key])} for key in sorted(rows)]
 
 
-def _neighbors(rows: Any) -> list[dict[str, Any]]:
-    return [{"item_id": item, "items": _ranked(rows[item], "count")} for item in sorted(rows)]
-
-
-def _users(rows: Any) -> list[dict[str, Any]]:
-    return [{"user_id": user, "items": _ranked(rows[user], "score")} for user in sorted(rows)]
-
-
-def _tags(rows: Any) -> list[dict[str, Any]]:
-    return [{"item_id": item, "tags": list(rows[item])} for item in sorted(rows)]
-
-
-_ROWS: Final[Mapping[str, Callable[[Any], list[dict[str, Any]]]]] = {
-    "popularity": _popularity,
-    "cooc": _neighbors,
-    "implicit": _users,
-    "session_seq": _users,
-    "content_sim": _tags,
-    "item_seq": _neighbors,
-}
+def _list(shape: Shape, members: Any) -> list[Any]:
+    return _ranked(members, shape.value) if shape.value else list(members)

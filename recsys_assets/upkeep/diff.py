@@ -6,6 +6,7 @@ from operator import itemgetter
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
+from recsys_assets.kind_descriptions import describe
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.destination import resolve_id
 from recsys_assets.release.documents import Release
@@ -19,7 +20,6 @@ from recsys_assets.upkeep.stored_row_ids import read_rows
 MAX_BYTES = 100_000_000  # of one artifact: what is larger is compared by version and size alone
 SHOWN = 20
 LIVE = "live"
-RANKINGS = frozenset({"popularity"})  # kinds whose rows are a ranking; the rows of all others are in order of their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class KindDiff:
     moved: tuple[tuple[str, int, int], ...] = ()
     counts: Mapping[str, int] | None = None  # exact numbers of entered, left, moved; the tuples show the first ones
     message: str = ""
+    is_ranking: bool = False  # whether places say something: rows of all other kinds are in order of their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ def _diff_kind(
     before, after = _rows(store, target, old), _rows(store, target, new)
     entered = [row for row in after if row not in before]
     left = [row for row in before if row not in after]
-    moved = _moved(kind, before, after)
+    is_ranking = _is_ranking(kind, after or before)
+    moved = _moved(before, after, is_ranking=is_ranking)
     return KindDiff(
         kind,
         *versions,
@@ -100,6 +102,7 @@ def _diff_kind(
         moved=tuple(moved[:shown]),
         counts={"entered": len(entered), "left": len(left), "moved": len(moved)},
         message=f"{len(entered)} entered, {len(left)} left, {len(moved)} moved",
+        is_ranking=is_ranking,
     )
 
 
@@ -119,10 +122,16 @@ def _size(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> int:
     return sum(shard.size for shard in read_index(store, target, ref).shards)
 
 
-def _moved(kind: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[tuple[str, int, int]]:
+def _is_ranking(kind: str, rows: Mapping[str, bytes]) -> bool:
+    """Return what the kind's description says; of a kind that nobody describes, whether its rows hold no lists."""
+    description = describe(kind)
+    return description.is_ranking if description else not any(row.endswith(b"]}") for row in rows.values())
+
+
+def _moved(before: Mapping[str, bytes], after: Mapping[str, bytes], *, is_ranking: bool) -> list[tuple[str, int, int]]:
     places = {row: place for place, row in enumerate(before, start=1)}
     return [
         (row, places[row], place)
         for place, (row, content) in enumerate(after.items(), start=1)
-        if row in places and (places[row] != place if kind in RANKINGS else before[row] != content)
+        if row in places and (places[row] != place if is_ranking else before[row] != content)
     ]

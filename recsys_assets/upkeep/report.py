@@ -7,12 +7,13 @@ from typing import Final
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Scalar, Verdict
 from recsys_assets.identity import Target
+from recsys_assets.kind_descriptions import describe
 from recsys_assets.release.documents import Member, Release
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.releases import find_release
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.diff import RANKINGS, KindDiff, diff
+from recsys_assets.upkeep.diff import KindDiff, diff
 from recsys_assets.upkeep.report_document import Report, Section, shown
 
 _DRIFT = "drift_"
@@ -145,14 +146,6 @@ class _Words:
 
 
 _ROWS: Final = _Words("row", "rows", "the artifact")
-_WORDS: Final[Mapping[str, _Words]] = {
-    "popularity": _Words("item", "items", "the top list"),
-    "cooc": _Words("item", "items", "the lists of what is seen together"),
-    "implicit": _Words("user", "users", "the lists of what each user looked at"),
-    "session_seq": _Words("user", "users", "the lists of what comes next"),
-    "item_seq": _Words("item", "items", "the lists of what is seen next"),
-    "content_sim": _Words("item", "items", "the tagged catalog"),
-}
 
 
 def tell_change(found: KindDiff) -> str:
@@ -171,7 +164,8 @@ def tell_change(found: KindDiff) -> str:
 
 
 def _words(found: KindDiff) -> _Words:
-    return _WORDS.get(found.kind, _ROWS)
+    description = describe(found.kind)
+    return _Words(*description.nouns, description.place) if description else _ROWS
 
 
 def _number(count: int | None, words: _Words) -> str:
@@ -180,7 +174,7 @@ def _number(count: int | None, words: _Words) -> str:
 
 def _counts(found: KindDiff, counts: Mapping[str, int]) -> str:
     words = _words(found)
-    moved = "changed place" if found.kind in RANKINGS else "changed"
+    moved = "changed place" if found.is_ranking else "changed"
     parts = [
         f"{_number(counts['entered'], words)} entered {words.place}" if counts["entered"] else "",
         f"{_number(counts['left'], words)} left it" if counts["left"] else "",
@@ -201,7 +195,7 @@ def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
 
 def _movers(found: KindDiff) -> str:
     """Name what rose and what fell most, where rows have places."""
-    if found.kind not in RANKINGS:
+    if not found.is_ranking:
         return ""
     by_rise = sorted(found.moved, key=lambda one: (one[2] - one[1], one[0]))
     risen = [one for one in by_rise if one[2] < one[1]][:NAMED]

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from recsys_assets.encoding.embeddings import Table, Vectors, VectorShape
+from recsys_assets.encoding.embeddings import Table, Vectors
 from recsys_assets.encoding.safetensors_codec import decode_vectors, encode_vectors
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import Target, Window
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors
+from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.stored_artifact import parse_vectors

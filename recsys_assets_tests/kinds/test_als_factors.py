@@ -131,7 +131,7 @@ def test_other_seeds_are_other_factors_and_the_numbers_say_what_computed_them():
 
 def test_no_other_engine_builds_it():
     with pytest.raises(ConfigurationError, match="als_factors has no relational definition"):
-        find_definition("als_factors", KIND.params())
+        find_definition(KIND, KIND.params())
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):

@@ -84,7 +84,7 @@ def test_a_column_more_is_read_only_where_events_are_chosen_or_weighed():
 )
 def test_an_engine_that_does_not_know_the_choice_refuses_it_by_name(kind, params, named):
     with pytest.raises(ConfigurationError, match=f"only the native engine knows {named} of {kind}"):
-        find_definition(kind, KINDS[kind].params(**params))
+        find_definition(KINDS[kind], KINDS[kind].params(**params))
 
 
 def test_the_choice_of_a_target_stands_over_that_of_the_kind_and_in_what_its_gates_judge_by():

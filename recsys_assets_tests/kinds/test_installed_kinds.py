@@ -1,31 +1,48 @@
 """A kind that another package adds is one like ours; a package whose kind cannot be had is named, never passed over."""
 
 import sys
+from datetime import date
 from textwrap import dedent
 
 import pytest
 
+from recsys_assets.engines.definitions import find_definition
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import Target
+from recsys_assets.kind_descriptions import describe, installed_descriptions
 from recsys_assets.kinds.registry import KINDS, find_kind, installed_kinds
+from recsys_assets.quality.recommending import recommenders
+from recsys_assets.serving.lookups import form_of_kind
+from recsys_assets.serving.reader import Reader
+from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.inputs import LimitSettings
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.upkeep.diff import diff, read_named
+from recsys_assets.upkeep.report import tell_change
 from recsys_assets_tests.kinds.event_rows import events_of, row
 
 GOOD = """
     from recsys_assets.kinds.kind import Kind
-    from recsys_assets.kinds.popularity import SHAPE, PopularityParams, build_popularity
+    from recsys_assets.kind_descriptions import POPULARITY_SHAPE, KindDescription
+    from recsys_assets.kinds.popularity import PopularityParams, build_popularity
 
     class ShortParams(PopularityParams):
         max_items: int = 1
 
+    ABOUT = KindDescription("trending", "The most seen item alone.", POPULARITY_SHAPE, place="the trends")
     KIND = Kind(
-        name="trending",
-        description="The most seen item alone.",
+        description=ABOUT,
         params=ShortParams,
-        shape=SHAPE,
         event_columns=("item_id",),
         kernel=build_popularity,
+        definition="recsys_assets.engines.popularity:POPULARITY",
     )
 """
+
+
+def _forget():
+    for cached in (installed_kinds, installed_descriptions, form_of_kind):
+        cached.cache_clear()
 
 
 @pytest.fixture
@@ -37,12 +54,13 @@ def install(tmp_path, monkeypatch):
         metadata = tmp_path / "acme_recsys-1.2.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-recsys\nVersion: 1.2\n")
-        (metadata / "entry_points.txt").write_text(f"[recsys_assets.kinds]\n{entry}\n")
+        described = "[recsys_assets.kind_descriptions]\ntrending = acme_kinds:ABOUT\n" if "ABOUT =" in text else ""
+        (metadata / "entry_points.txt").write_text(f"[recsys_assets.kinds]\n{entry}\n{described}")
         monkeypatch.syspath_prepend(tmp_path)
-        installed_kinds.cache_clear()
+        _forget()
 
     yield put
-    installed_kinds.cache_clear()
+    _forget()
     sys.modules.pop("acme_kinds", None)
 
 
@@ -76,3 +94,67 @@ def test_a_broken_package_is_named_even_where_only_our_kinds_are_asked_for(insta
         find_kind("popularity")
     assert "the package acme-recsys 1.2 adds the kind" in str(raised.value)
     assert "uninstall it" in str(raised.value)
+
+
+DAYS = (date(2026, 1, 1), date(2026, 1, 2))
+SHIPPED = [{"trending": {"tea": 3, "cup": 2}}, {"trending": {"tea": 3, "cup": 5, "pot": 1}}]
+
+
+@pytest.fixture
+def shipped(install):
+    """Return a store with two releases of the installed kind."""
+    install(GOOD)
+    store = MemoryStore()
+    for day, artifacts in zip(DAYS, SHIPPED, strict=True):
+        publish_fixture(store, "shop", "home", artifacts, day=day)
+    return store
+
+
+def compared(store):
+    """Return how the kind differs between the two releases."""
+    target = Target("shop", "home")
+    live = read_named(store, target, "live")
+    (found,) = diff(store, target, live.parent, live.id).kinds
+    return found
+
+
+def test_an_installed_kind_is_a_ranking_in_diff_and_report(shipped):
+    found = compared(shipped)
+    assert (found.entered, found.moved) == (("pot",), (("cup", 2, 1), ("tea", 1, 2)))
+    assert tell_change(found).startswith(
+        "trending, from 2 to 3 rows: 1 item entered the trends, 2 items changed place."
+    )
+
+
+def test_a_release_of_a_kind_that_nobody_describes_any_more_is_compared_by_its_structure(shipped, monkeypatch):
+    monkeypatch.undo()
+    _forget()
+    assert describe("trending") is None
+    found = compared(shipped)
+    assert found.moved == (("cup", 2, 1), ("tea", 1, 2))
+    assert tell_change(found).startswith(
+        "trending, from 2 to 3 rows: 1 row entered the artifact, 2 rows changed place."
+    )
+
+
+def test_an_installed_kind_is_looked_up_in_and_asked_by_the_back_test(shipped):
+    with Reader(shipped, "shop", "home") as reader, reader.snapshot() as snapshot:
+        assert snapshot.rows("trending").find("cup").count == 5
+        assert "trending" in recommenders(snapshot)
+    assert find_kind("trending").description.orders_items
+
+
+def test_an_installed_kind_runs_on_engines_by_the_definition_that_it_names(install):
+    install(GOOD)
+    kind = find_kind("trending")
+    assert find_definition(kind, kind.params()).columns == ("item_id",)
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"), [("", "only the native engine builds it"), ("acme_kinds:nothing", "cannot be loaded")]
+)
+def test_a_kind_without_a_definition_is_native_only_and_says_so(install, definition, message):
+    install(GOOD.replace("recsys_assets.engines.popularity:POPULARITY", definition))
+    kind = find_kind("trending")
+    with pytest.raises(ConfigurationError, match=message):
+        find_definition(kind, kind.params())

@@ -64,4 +64,4 @@ def test_a_small_day_has_the_bytes_that_it_always_had():
 
 def test_no_engine_but_the_native_one_builds_it_and_the_refusal_says_so():
     with pytest.raises(ConfigurationError, match="item_seq has no relational definition, so only the native engine"):
-        find_definition("item_seq", KIND.params())
+        find_definition(KIND, KIND.params())

@@ -142,6 +142,7 @@ def test_gates_stand_by_kind_and_what_did_not_pass_is_told_in_full(store, releas
     assert "popularity: days advised: days says advised" in to_markdown(page)
 
 
+ALL_MOVED = {"entered": 0, "left": 0, "moved": 8}
 SAME = KindDiff("cooc", "a", "b", 3, 3, counts={"entered": 0, "left": 0, "moved": 0})
 
 
@@ -152,7 +153,9 @@ MOVED = (("a", 9, 1), ("b", 1, 2), ("c", 4, 3), ("d", 8, 4), ("e", 7, 5), ("f", 
     ("found", "message"),
     [
         pytest.param(
-            KindDiff("popularity", "a", "b", 9, 9, moved=MOVED, counts={"entered": 0, "left": 0, "moved": 8}),
+            KindDiff(
+                "popularity", "a", "b", 9, 9, moved=MOVED, counts={"entered": 0, "left": 0, "moved": 8}, is_ranking=True
+            ),
             "popularity, from 9 to 9 rows: 8 items changed place. Risen most: a (9 to 1), d (8 to 4), e (7 to 5). "
             "Fallen most: g (3 to 9), f (2 to 8), h (5 to 7).",
             id="the first three movers each way",
