@@ -128,6 +128,43 @@ def test_every_kubernetes_object_is_valid_and_holds_no_secret():
     assert "kind: Secret" not in yaml.safe_dump_all(objects)
 
 
+def pods_of(objects):
+    for one in objects:
+        spec = one["spec"]
+        if one["kind"] == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        if one["kind"] in {"CronJob", "Deployment"}:
+            yield one["metadata"]["name"], spec["template"]["spec"]
+
+
+def test_containers_write_nothing_into_their_image_and_gain_no_privileges():
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text()))
+    pods = dict(pods_of(objects))
+    assert set(pods) == {"code", "daemon", "webserver", "collect"}
+    for pod in pods.values():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in [*pod["containers"], *pod.get("initContainers", ())]:
+            locked = container["securityContext"]
+            assert (locked["readOnlyRootFilesystem"], locked["allowPrivilegeEscalation"]) == (True, False)
+            assert locked["capabilities"] == {"drop": ["ALL"]}
+        for container in pod["containers"]:  # DAGSTER_HOME and temporary files need a place to be written
+            assert {"/opt/dagster", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}  # noqa: S108
+            assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+
+
+def test_the_network_lets_in_only_whom_a_policy_names():
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text()))
+    policies = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "NetworkPolicy"}
+    assert policies["deny"]["podSelector"] == {"matchLabels": {"app": "recsys"}}
+    assert set(policies["deny"]["policyTypes"]) == {"Ingress", "Egress"}
+    services = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "Service"}
+    for name, service in services.items():
+        (rule,) = policies[name]["ingress"]
+        assert rule["from"]
+        assert policies[name]["podSelector"]["matchLabels"] == service["selector"]
+        assert [port["port"] for port in rule["ports"]] == [port["targetPort"] for port in service["ports"]]
+
+
 def test_the_containers_start_commands_that_exist():
     services = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())["services"]
     objects = yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text())

@@ -1,26 +1,29 @@
 """The read API as an ASGI application: routes, headers on every answer, and errors that reveal no internals."""
 
 import logging
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Address
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys_assets.api import metrics, problems
+from recsys_assets.api.access import TokenCheck
 from recsys_assets.api.artifacts import MEDIA
+from recsys_assets.api.budgets import Budgets, RequestClass
 from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
 from recsys_assets.api.openapi import describe
-from recsys_assets.api.pages import PAGES, answer_page, page_of_problem, style_sheet
+from recsys_assets.api.pages import PAGES, PageOf, answer_page, page_of_problem, style_sheet
 from recsys_assets.api.problems import Problem, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
@@ -28,6 +31,8 @@ from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
 
 _log = logging.getLogger(__name__)
+
+Answering: TypeAlias = Callable[[Request], Response]
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -41,31 +46,46 @@ HEADERS: Final = {
 _MACHINES: Final = ("/v1/", "/health", "/metrics", "/openapi.json")
 
 
-def make_application(site: Site) -> Starlette:
-    """Return the application that answers from a site; only GET and HEAD are known to it."""
+def make_application(site: Site, *, hosts: Sequence[str] = ("*",)) -> Starlette:
+    """Return the application that answers from a site; only GET and HEAD are known to it.
+
+    `hosts` are the names in the Host header that are answered. With `[api] tokens` every request but those for health
+    must bring one.
+    """
     return Starlette(
         routes=[*_addresses(site)],
-        middleware=[Middleware(_Headers)],
+        middleware=[
+            Middleware(_Headers),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(TokenCheck, tokens=site.settings.api.tokens),
+        ],
         exception_handlers={RecsysAssetsError: _answer_error, HTTPException: _answer_status, Exception: _answer_bug},
     )
 
 
 def _addresses(site: Site) -> list[Address]:
     description = msgspec.json.encode(describe())
-    scrapes = Scrapes()
+    scrapes, budgets = Scrapes(), Budgets()
     bare: dict[str, Callable[[Request], Response]] = {
         "/openapi.json": lambda _: Response(description, media_type=MEDIA),
         "/metrics": lambda _: Response(scrapes.text(site), headers={"Content-Type": metrics.MEDIA}),
         "/style.css": lambda _: Response(style_sheet(), media_type="text/css"),
     }
-    found = [Address(route.path, _json_endpoint(site, route), methods=["GET"]) for route in ROUTES]
-    found.append(Address(CONTENT_PATH, _content_endpoint(site), methods=["GET"]))
-    found += [Address(path, _bare_endpoint(answer), methods=["GET"]) for path, answer in bare.items()]
-    found += [Address(page.path, _page_endpoint(site, page), methods=["GET"]) for page in PAGES]
+
+    def address(path: str, cost: RequestClass, answer: Answering) -> Address:
+        async def endpoint(request: Request) -> Response:
+            return await budgets.run(cost, lambda: answer(request))
+
+        return Address(path, endpoint, methods=["GET"])
+
+    found = [address(route.path, route.cost, _json_answer(site, route)) for route in ROUTES]
+    found.append(address(CONTENT_PATH, RequestClass.HEAVY, _content_answer(site)))
+    found += [address(path, RequestClass.LIGHT, _bare_answer(answer)) for path, answer in bare.items()]
+    found += [address(page.path, page.cost, _page_answer(site, page)) for page in PAGES]
     return found
 
 
-def _json_endpoint(site: Site, route: Route) -> Callable[[Request], Response]:
+def _json_answer(site: Site, route: Route) -> Answering:
     def answer(request: Request) -> Response:
         found = route.handle(site, _query(request, route.query))
         status = found.status if isinstance(found, Health) else 200
@@ -74,11 +94,11 @@ def _json_endpoint(site: Site, route: Route) -> Callable[[Request], Response]:
     return answer
 
 
-def _content_endpoint(site: Site) -> Callable[[Request], Response]:
+def _content_answer(site: Site) -> Answering:
     return lambda request: send_content(site, _query(request, ArtifactQuery), request)
 
 
-def _bare_endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _bare_answer(answer: Answering) -> Answering:
     def checked(request: Request) -> Response:
         _query(request, NoQuery)
         return answer(request)
@@ -86,7 +106,7 @@ def _bare_endpoint(answer: Callable[[Request], Response]) -> Callable[[Request],
     return checked
 
 
-def _page_endpoint(site: Site, page: Any) -> Callable[[Request], Response]:
+def _page_answer(site: Site, page: PageOf) -> Answering:
     return lambda request: answer_page(site, page, read_query(page.query, *_given(request), lenient=True))
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from recsys_assets.api import artifacts, history, queries, releases, reports, targets
+from recsys_assets.api.budgets import RequestClass
 from recsys_assets.api.lineage import LEVELS
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.site import Site
@@ -29,6 +30,7 @@ class PageOf:
     query: type[queries.NoQuery]
     template: str
     gather: Callable[[Site, Any], dict[str, Any]]
+    cost: RequestClass = RequestClass.LIGHT
 
 
 def answer_page(site: Site, page: PageOf, query: queries.NoQuery) -> Response:
@@ -143,7 +145,13 @@ PAGES: Final = (
     PageOf("/", queries.PageQuery, "targets.html", _targets_page),
     PageOf("/targets/{tenant}/{surface}", queries.TargetPageQuery, "target.html", _target_page),
     PageOf("/targets/{tenant}/{surface}/releases/{release}", queries.ReleaseQuery, "release.html", _release_page),
-    PageOf("/targets/{tenant}/{surface}/releases/{release}/report", queries.ReleaseQuery, "report.html", _report_page),
-    PageOf("/targets/{tenant}/{surface}/diff", queries.DiffQuery, "diff.html", _diff_page),
-    PageOf("/artifacts/{version}", queries.RowsQuery, "artifact.html", _artifact_page),
+    PageOf(
+        "/targets/{tenant}/{surface}/releases/{release}/report",
+        queries.ReleaseQuery,
+        "report.html",
+        _report_page,
+        RequestClass.HEAVY,
+    ),
+    PageOf("/targets/{tenant}/{surface}/diff", queries.DiffQuery, "diff.html", _diff_page, RequestClass.HEAVY),
+    PageOf("/artifacts/{version}", queries.RowsQuery, "artifact.html", _artifact_page, RequestClass.HEAVY),
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from recsys_assets.api import artifacts, health, history, queries, releases, reports, targets
+from recsys_assets.api.budgets import RequestClass
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.paging import Page
 from recsys_assets.api.site import Site
@@ -24,6 +25,7 @@ class Route:
     query: type[queries.NoQuery]
     answer: Any
     handle: Callable[[Site, Any], Any]
+    cost: RequestClass = RequestClass.LIGHT
 
     @property
     def name(self) -> str:
@@ -37,24 +39,30 @@ class Route:
 
 
 ROUTES: Final = (
-    Route("/health", queries.NoQuery, health.Health, health.show_health),
-    Route("/health/live", queries.NoQuery, health.Liveness, health.show_liveness),
+    Route("/health", queries.NoQuery, health.Health, health.show_health, RequestClass.HEALTH),
+    Route("/health/live", queries.NoQuery, health.Liveness, health.show_liveness, RequestClass.HEALTH),
     Route("/v1/targets", queries.PageQuery, Page[targets.TargetView], targets.list_targets),
     Route(_TARGET, queries.TargetQuery, targets.TargetView, targets.show_target),
     Route(f"{_TARGET}/freshness", queries.TargetQuery, Freshness, targets.show_freshness),
     Route(f"{_TARGET}/stats", queries.TargetQuery, targets.Stats, targets.show_stats),
     Route(f"{_TARGET}/releases", queries.TargetPageQuery, Page[releases.ReleaseRow], releases.list_releases),
     Route(f"{_TARGET}/releases/{{release}}", queries.ReleaseQuery, releases.ReleaseView, releases.show_release),
-    Route(f"{_TARGET}/releases/{{release}}/report", queries.ReleaseQuery, Report, reports.show_report),
+    Route(
+        f"{_TARGET}/releases/{{release}}/report", queries.ReleaseQuery, Report, reports.show_report, RequestClass.HEAVY
+    ),
     Route(f"{_TARGET}/tree", queries.TreeQuery, Node, releases.show_tree),
-    Route(f"{_TARGET}/diff", queries.DiffQuery, releases.DiffView, releases.show_diff),
+    Route(f"{_TARGET}/diff", queries.DiffQuery, releases.DiffView, releases.show_diff, RequestClass.HEAVY),
     Route(f"{_TARGET}/at", queries.AtQuery, history.LiveView, history.show_at),
     Route(f"{_TARGET}/journal", queries.JournalQuery, Page[JournalEntry], history.list_journal),
     Route(f"{_TARGET}/days/{{day}}/usedby", queries.DayQuery, Page[artifacts.Holder], artifacts.list_day_users),
-    Route(f"{_ARTIFACT}/metadata", queries.ArtifactQuery, artifacts.Metadata, artifacts.show_metadata),
-    Route(f"{_ARTIFACT}/expand", queries.ArtifactQuery, artifacts.Expanded, artifacts.show_expanded),
+    Route(
+        f"{_ARTIFACT}/metadata", queries.ArtifactQuery, artifacts.Metadata, artifacts.show_metadata, RequestClass.HEAVY
+    ),
+    Route(
+        f"{_ARTIFACT}/expand", queries.ArtifactQuery, artifacts.Expanded, artifacts.show_expanded, RequestClass.HEAVY
+    ),
     Route(f"{_ARTIFACT}/tree", queries.ArtifactTreeQuery, Node, artifacts.show_artifact_tree),
     Route(f"{_ARTIFACT}/usedby", queries.ArtifactPageQuery, Page[artifacts.Holder], artifacts.list_users),
-    Route(f"{_ARTIFACT}/rows", queries.RowsQuery, artifacts.RowsPage, artifacts.list_rows),
+    Route(f"{_ARTIFACT}/rows", queries.RowsQuery, artifacts.RowsPage, artifacts.list_rows, RequestClass.HEAVY),
 )
 CONTENT_PATH: Final = f"{_ARTIFACT}/content"

@@ -2,10 +2,12 @@
 
 import click
 
+from recsys_assets.api.access import allowed_hosts, check_transport
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.cli.options import config_option, open_place
 
+MAX_HEAD_BYTES = 32_768  # of a request: names and ids in addresses are short
 BACKLOG = 200  # requests under way; more are answered 503
 
 
@@ -13,22 +15,35 @@ BACKLOG = 200  # requests under way; more are answered 503
 @config_option
 @click.option("--port", required=True, type=click.IntRange(0, 65_535), help="port to listen on; 0 takes a free one")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="address to listen on; it asks nobody who they are"
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="address to listen on; without [api] tokens everybody who reaches it may read",
 )
-def run_api(*, config: str | None, port: int, host: str) -> int:
+@click.option("--ssl-certfile", type=click.Path(exists=True, dir_okay=False), help="certificate for TLS, as uvicorn's")
+@click.option("--ssl-keyfile", type=click.Path(exists=True, dir_okay=False), help="its private key, as uvicorn's")
+def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | None, ssl_keyfile: str | None) -> int:
     """Serve what is live, what was, and every artifact, to read: a web page at /, an API at /v1, /openapi.json."""
     import uvicorn  # noqa: PLC0415 - the other commands need no server
 
+    from recsys_assets.api.connections import BoundedConnection  # noqa: PLC0415 - as above
+
     place = open_place(config=config, tenant=None, surface=None)
-    site = Site(place.store, place.settings)
+    site, api = Site(place.store, place.settings), place.settings.api
+    check_transport(api, host=host, has_tls=ssl_certfile is not None)
     uvicorn.run(
-        make_application(site),
+        make_application(site, hosts=allowed_hosts(api, host=host)),
         host=host,
         port=port,
         log_level="info",
         server_header=False,
         limit_concurrency=BACKLOG,
         timeout_keep_alive=5,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        http=BoundedConnection,
+        ws="none",
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
         timeout_graceful_shutdown=5,
     )
     return 0

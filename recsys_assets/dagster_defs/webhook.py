@@ -27,8 +27,8 @@ def post(document: Mapping[str, object]) -> None:
     url = os.environ.get(WEBHOOK, "")
     if not url.startswith(("http://", "https://")):
         raise dg.Failure(f"{WEBHOOK} must begin with http:// or https://")
-    request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
     try:
+        request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
         with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
             return
     except (OSError, HTTPException, ValueError) as error:

@@ -78,7 +78,7 @@ def _tell(place: Location, finding: ErrorDetails, lines: dict[Location, int], ro
     message = finding["msg"].removeprefix("Value error, ")
     return (
         f"{head}: {message}"
-        if _NOT_SHOWN.intersection(where)
+        if _NOT_SHOWN.intersection(where[-1:])
         else f"{head}: {message} (found {finding['input']!r:.80})"
     )
 

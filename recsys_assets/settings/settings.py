@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import check_distinct, is_slug
+from recsys_assets.settings.api import ApiSettings
 from recsys_assets.settings.artifacts import DEFAULT_KINDS, ArtifactSettings, EngineSettings
 from recsys_assets.settings.automation import (
     AutomationSettings,
@@ -40,6 +41,7 @@ class Settings(ClosedModel):
     freshness: FreshnessSettings = FreshnessSettings()
     metrics: MetricsSettings = MetricsSettings()
     signals: SignalSettings = SignalSettings()
+    api: ApiSettings = ApiSettings()
     imports: Mapping[str, ImportSettings] = Field(
         default_factory=dict[str, ImportSettings], description="[imports.<kind>]: what other teams build"
     )

@@ -1,0 +1,82 @@
+"""Access to the API: tokens by their hash, each with scopes, and where they may be sent."""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from recsys_assets.api import problems
+from recsys_assets.api.problems import of_status
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.settings.api import ApiSettings, TokenSettings
+
+_OPEN: Final = frozenset({"/health", "/health/live"})  # probes of orchestrators bring no token
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+class TokenCheck:
+    """Lets a request pass that brings a token with the scope of its method; with no token configured, every one."""
+
+    def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings]) -> None:
+        self._app = app
+        self._tokens = tuple(tokens)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401 (no token that is known) or 403 (one without the scope)."""
+        if scope["type"] != "http" or not self._tokens or scope["path"] in _OPEN:
+            await self._app(scope, receive, send)
+            return
+        token = find_token(self._tokens, Headers(scope=scope).get("authorization", ""))
+        wanted = "read" if scope["method"] in _READS else "write"
+        if token is None:
+            await _refusal(401, "send a token: Authorization: Bearer TOKEN")(scope, receive, send)
+        elif wanted not in token.scopes:
+            await _refusal(403, f"this token lacks the scope {wanted}")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def find_token(tokens: Sequence[TokenSettings], authorization: str) -> TokenSettings | None:
+    """Return the token that an Authorization header brings, or None; how long that takes reveals nothing of it."""
+    kind, _, secret = authorization.partition(" ")
+    digest = hashlib.sha256(secret.strip().encode()).hexdigest()
+    matches = [token for token in tokens if hmac.compare_digest(token.sha256, digest)]
+    return matches[0] if matches and kind.lower() == "bearer" else None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def allowed_hosts(settings: ApiSettings, *, host: str) -> tuple[str, ...]:
+    """Return the names in the Host header that are answered on an address: see `api.hosts`.
+
+    On a loopback address a page of another origin could otherwise ask by a name of its own that leads here.
+    """
+    if settings.hosts:
+        return settings.hosts
+    return ("localhost", "127.0.0.1", "[::1]", "::1", host) if is_loopback(host) else ("*",)
+
+
+def check_transport(settings: ApiSettings, *, host: str, has_tls: bool) -> None:
+    """Refuse to ask for tokens where everybody on the way could read them, by `ConfigurationError`."""
+    if settings.tokens and not (has_tls or is_loopback(host) or settings.plain_http):
+        raise ConfigurationError(
+            f"[api] tokens would cross the network in the clear on {host}: give --ssl-certfile and --ssl-keyfile, "
+            "listen on a loopback address, or set api.plain_http = true behind a proxy with TLS"
+        )
+
+
+def _refusal(status: int, detail: str) -> Response:
+    headers = {"Cache-Control": "no-store", **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}  # noqa: PLR2004
+    return Response(msgspec.json.encode(of_status(status, detail)), status, headers, problems.MEDIA)

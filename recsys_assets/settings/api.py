@@ -1,0 +1,51 @@
+"""Settings of the read API: `[api]`, with the hosts that it answers for and the tokens that it asks for."""
+
+from typing import Literal, TypeAlias
+
+from pydantic import Field, field_validator
+
+from recsys_assets.settings.model import ClosedModel
+
+Scope: TypeAlias = Literal["read", "write", "operate"]
+
+
+class TokenSettings(ClosedModel):
+    """One token, known by its hash alone: whoever reads the configuration cannot use it."""
+
+    name: str = Field(min_length=1, max_length=100, description="whose token it is, as logs name it")
+    sha256: str = Field(
+        pattern="^[0-9a-f]{64}$", description="SHA-256 of the token in hexadecimal: `printf %s TOKEN | sha256sum`"
+    )
+    scopes: tuple[Scope, ...] = Field(default=("read",), min_length=1, description="what it may do")
+
+
+class ApiSettings(ClosedModel):
+    """Who may ask the read API, and under which names."""
+
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description='names in the Host header that are answered, like "recsys.example" or "*.example"; none: on a '
+        "loopback address localhost alone, elsewhere any",
+    )
+    tokens: tuple[TokenSettings, ...] = Field(
+        default=(), description="tokens, one of which every request but those for health must bring; none: no token"
+    )
+    plain_http: bool = Field(
+        default=False,
+        description="whether tokens are accepted without TLS beyond this machine: behind a proxy with TLS",
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not host or "*" in host.removeprefix("*.") or "/" in host or ":" in host:
+                raise ValueError('expected names without scheme and port, like "recsys.example" or "*.example"')
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _distinct(cls, value: tuple[TokenSettings, ...]) -> tuple[TokenSettings, ...]:
+        if len({token.name for token in value}) < len(value) or len({token.sha256 for token in value}) < len(value):
+            raise ValueError("two tokens have the same name or hash: give each its own")
+        return value
