@@ -1,7 +1,21 @@
-"""What Dagster loads."""
+"""Definitions that Dagster loads: the graph of the targets, and what `dg scaffold defs` added in `defs/`."""
+
+from pathlib import Path
 
 import dagster as dg
 
 from recsys_assets.dagster_defs.assemble import build_definitions
 
-defs: dg.Definitions = build_definitions()
+_FOLDER = Path(__file__).parent / "defs"
+_OURS = {"__init__.py", "queue.py", "slices.py", "__pycache__"}
+
+
+def _load() -> dg.Definitions:
+    """Return the definitions; the folder is read only where something was added, as only `dg` projects can read it."""
+    ours = build_definitions()
+    if all(entry.name in _OURS for entry in _FOLDER.iterdir()):
+        return ours
+    return dg.Definitions.merge(ours, dg.load_from_defs_folder(path_within_project=_FOLDER))
+
+
+defs: dg.Definitions = _load()

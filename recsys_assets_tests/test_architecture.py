@@ -19,7 +19,7 @@ REPLACED = tomllib.loads((TESTS / "replaced_words.toml").read_text(encoding="utf
 OPENINGS = [(re.compile(word), remedy) for word, remedy in REPLACED["docstrings"].items()]
 MOST_LINES = 330
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "misc", "core", "tools"}
-KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py"}
+KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py", "defs"}
 ALLOWED_ALIASES = {
     "dagster": "dg",
     "narwhals": "nw",

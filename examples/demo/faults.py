@@ -1,4 +1,4 @@
-"""What real files also hold: lines sent twice, lines of yesterday, and lines that are no events at all."""
+"""Faults of real files: lines sent twice, lines of yesterday, and lines that are no events at all."""
 
 import json
 import random

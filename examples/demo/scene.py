@@ -31,25 +31,23 @@ def main(folder: Path) -> None:
     loose = folder / "recsys-loose.toml"
     loose.write_text(config.read_text(encoding="utf-8").replace("[raw]\n", f"[raw]\n{LOOSE_GATES}\n"), encoding="utf-8")
 
-    tell(f"{BAD_DAY}: a new page of the shop sends broken lines, and items called undefined. The gate refuses.")
+    say(f"{BAD_DAY}: a new page of the shop sends broken lines, and items called undefined. The gate refuses.")
     write_broken_day(folder, BAD_DAY)
     build(config, BAD_DAY, expected=1)
 
-    tell("Somebody in a hurry loosens the gate, and so ships it by force.")
+    say("Somebody in a hurry loosens the gate, and so ships it by force.")
     build(loose, BAD_DAY)
     show(folder)
 
-    tell("Rolled back: the release before is verified first, nothing is computed, and automation is held.")
+    say("Rolled back: the release before is verified first, nothing is computed, and automation is held.")
     command("rollback", config, "--to", "previous", "--reason", "items called undefined")
     show(folder)
     command("status", config)
 
-    tell("A run that would ship the same content again is refused: the release that was left is marked bad.")
+    say("A run that would ship the same content again is refused: the release that was left is marked bad.")
     build(loose, BAD_DAY, expected=1)
 
-    tell(
-        f"The page is mended, its events are sent again, and {NEXT_DAY} is good: it ships, and the hold ends by itself."
-    )
+    say(f"The page is fixed, its events are sent again, and {NEXT_DAY} is good: it ships, and the hold ends by itself.")
     write_good_day(folder, BAD_DAY)
     write_good_day(folder, NEXT_DAY)
     build(config, BAD_DAY, NEXT_DAY)
@@ -75,7 +73,7 @@ def command(name: str, config: Path, *arguments: str, expected: int = 0) -> None
         CONSOLE.print(f"[dim]exit {code}[/]")
 
 
-def tell(text: str) -> None:
+def say(text: str) -> None:
     """Say what happens next."""
     CONSOLE.print(f"\n[bold]{text}[/]")
 

@@ -78,8 +78,8 @@ def _page_items(visit: Visit, rng: random.Random) -> list[Item]:
     while len(chosen) < PAGE:
         stray = rng.random() < STRAY_SHARE
         category = rng.choice(list(visit.shop.categories)) if stray else visit.category
-        shelf = visit.shop.categories[category]
-        item = shelf[_pick(len(shelf), rng)]
+        items = visit.shop.categories[category]
+        item = items[_pick(len(items), rng)]
         chosen.setdefault(item.item_id, item)
     return list(chosen.values())
 

@@ -1,11 +1,11 @@
-"""The command that serves the read API and its web page; it needs the store alone, neither Dagster nor a database."""
+"""Command that serves the read API and its web page; it needs the store alone, neither Dagster nor a database."""
 
 import click
 
 from recsys_assets.api.access import allowed_hosts, check_transport
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
-from recsys_assets.cli.options import config_option, open_place
+from recsys_assets.cli.options import config_option, open_context
 
 MAX_HEAD_BYTES = 32_768  # of a request: names and ids in addresses are short
 BACKLOG = 200  # requests under way; more are answered 503
@@ -28,8 +28,8 @@ def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | Non
 
     from recsys_assets.api.connections import BoundedConnection  # noqa: PLC0415 - as above
 
-    place = open_place(config=config, tenant=None, surface=None)
-    site, api = Site(place.store, place.settings), place.settings.api
+    context = open_context(config=config, tenant=None, surface=None)
+    site, api = Site(context.store, context.settings), context.settings.api
     check_transport(api, host=host, has_tls=ssl_certfile is not None)
     uvicorn.run(
         make_application(site, hosts=allowed_hosts(api, host=host)),

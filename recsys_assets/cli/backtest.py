@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import day_type, json_option, open_place, target_options
+from recsys_assets.cli.options import day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import print_json, print_table
 from recsys_assets.cli.run import choose_days
 from recsys_assets.pipeline.backtest import DayTested, Outcome, backtest_days
@@ -35,8 +35,8 @@ def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
     rows = [_row(label, one, _MARGIN + _LINE * number, reach) for number, (label, one) in enumerate(lines)]
     middle, low, high = _at(0, reach), _at(-reach, reach), _at(reach, reach)
     scale = "".join(
-        f'<text x="{place:.1f}" y="46" text-anchor="middle">{value:+.3f}</text>'
-        for place, value in ((low, -reach), (middle, 0), (high, reach))
+        f'<text x="{x:.1f}" y="46" text-anchor="middle">{value:+.3f}</text>'
+        for x, value in ((low, -reach), (middle, 0), (high, reach))
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" '
@@ -58,9 +58,9 @@ def _row(label: str, one: Compared, y: int, reach: float) -> str:
 
 
 def _at(value: float, reach: float) -> float:
-    """Return where a difference stands from left to right."""
-    room = _WIDTH - _LEFT - _MARGIN
-    return _LEFT + room * (value + reach) / (2 * reach)
+    """Return the horizontal position of a difference."""
+    width = _WIDTH - _LEFT - _MARGIN
+    return _LEFT + width * (value + reach) / (2 * reach)
 
 
 _COLUMNS = ("day", "against", "what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to", "coverage", "")
@@ -84,23 +84,23 @@ def run_backtest(
 ) -> int:
     """Score what each day staged on the day after it, or the last part of the day, beside what is live.
 
-    Where live was made from those events, what the day before staged is the baseline. Nothing ships. Ends with 1 if
+    Where live was built from those events, what the day before staged is the baseline. Nothing ships. Ends with 1 if
     anything is worse.
     """
     if plot is not None and plot.suffix.lower() != ".svg":
         raise click.UsageError(f"--plot {plot}: the picture is SVG, name a file that ends in .svg")
     if plot is not None and not plot.absolute().parent.is_dir():
         raise click.UsageError(f"--plot {plot}: there is no folder {plot.absolute().parent}: make it first")
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    row = place.settings.find(place.target.tenant, place.target.surface)
-    days = choose_days(place.settings, start=start, end=end or start, today=datetime.now(UTC).date())
-    tested = list(backtest_days(place.store, place.settings, row, days))
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    row = context.settings.find(context.target.tenant, context.target.surface)
+    days = choose_days(context.settings, start=start, end=end or start, today=datetime.now(UTC).date())
+    tested = list(backtest_days(context.store, context.settings, row, days))
     if plot is not None:
-        plot.write_text(draw_backtest(tested, title=str(place.target)), encoding="utf-8")
+        plot.write_text(draw_backtest(tested, title=str(context.target)), encoding="utf-8")
     if as_json:
         print_json([_document(one) for one in tested])
     else:
-        _print(tested, k=place.settings.gates_for(row).backtest.k)
+        _print(tested, k=context.settings.gates_for(row).backtest.k)
     return EXIT_REFUSED if any(each.standing is Standing.WORSE for one in tested for each in _compared(one)) else 0
 
 
@@ -149,9 +149,9 @@ def _document(one: DayTested) -> dict[str, object]:
 
 
 def _numbers(each: Compared) -> dict[str, object]:
-    sides = {
-        side: {"hit_rate": scores.hit_rate, "mrr": scores.mrr, "ndcg": scores.ndcg, "coverage": scores.coverage}
-        for side, scores in (("candidate", each.candidate), ("baseline", each.live))
+    arms = {
+        arm: {"hit_rate": scores.hit_rate, "mrr": scores.mrr, "ndcg": scores.ndcg, "coverage": scores.coverage}
+        for arm, scores in (("candidate", each.candidate), ("baseline", each.live))
     }
     interval = {"difference": each.difference, "low": each.low, "high": each.high, "allowed": each.allowed}
-    return {"name": each.name, **sides, **interval, "standing": each.standing.value}
+    return {"name": each.name, **arms, **interval, "standing": each.standing.value}

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import click
 
-from recsys_assets.cli.acting import Call, JournalHead, changes_one_target
+from recsys_assets.cli.change_commands import Call, Change, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import clock, day_type, instant_type
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
@@ -47,10 +47,10 @@ class Awaited:
 def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
     """Return when every live consumer serves what a rollback went back to, or after `seconds` with those that do not.
 
-    The rollback stands either way; who is behind follows at its next look at the store, unless it cannot reach it.
+    The rollback is done either way; who is behind follows at its next poll of the store, unless it cannot reach it.
     """
-    place = call.place
-    found = wait_until_converged(place.store, place.target, done.live, seconds=seconds, now=clock, pause=time.sleep)
+    context = call.context
+    found = wait_until_converged(context.store, context.target, done.live, seconds=seconds, now=clock, pause=time.sleep)
     return Awaited(done, found)
 
 
@@ -58,14 +58,14 @@ def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
 @click.option("--day", type=day_type, required=True, help="the UTC day whose staged artifacts are to ship")
 @click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
-def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> JournalHead:
+def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> Change:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
 
-    settings, target = call.place.settings, call.place.target
+    settings, target = call.context.settings, call.context.target
     row = settings.find(target.tenant, target.surface)
     shipped = ship_day(
-        call.place.store,
+        call.context.store,
         settings,
         row,
         day,
@@ -92,8 +92,8 @@ def run_rollback(
     if no_hold and hold_until is not None:
         raise click.UsageError("--no-hold and --hold-until exclude each other")
     done = roll_back(
-        call.place.store,
-        call.place.target,
+        call.context.store,
+        call.context.target,
         to=to,
         by=call.by,
         now=clock,
@@ -108,16 +108,16 @@ def run_rollback(
 @click.option("--until", type=instant_type, help="the hold ends by itself at this time")
 def run_hold(call: Call, *, until: datetime | None) -> HoldOutcome:
     """Keep automation from shipping to one target; what is built meanwhile is recorded, not shipped."""
-    return place_hold(call.place.store, call.place.target, by=call.by, now=clock, until=until, dry_run=call.dry_run)
+    return place_hold(call.context.store, call.context.target, by=call.by, now=clock, until=until, dry_run=call.dry_run)
 
 
 @changes_one_target("release-hold")
 def run_release_hold(call: Call) -> HoldOutcome:
     """Let automation ship to one target again."""
-    return release_hold(call.place.store, call.place.target, by=call.by, now=clock, dry_run=call.dry_run)
+    return release_hold(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("restore-pointer")
 def run_restore_pointer(call: Call) -> Restored:
-    """Put a lost or damaged pointer back to what the journal last told was live."""
-    return restore_pointer(call.place.store, call.place.target, by=call.by, now=clock, dry_run=call.dry_run)
+    """Put a lost or damaged pointer back to what the journal last recorded as live."""
+    return restore_pointer(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)

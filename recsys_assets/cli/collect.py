@@ -1,9 +1,9 @@
-"""The command that collects what nothing needs, takes it back out of the trash, or says why an object stays."""
+"""Command that collects what nothing needs, takes it back out of the trash, or says why an object stays."""
 
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import Place, acting, clock, json_option, open_place, target_options
+from recsys_assets.cli.options import CommandContext, acting, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import print_json, print_table, short
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
@@ -33,20 +33,22 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
     restore_key: str | None,
     explain_key: str | None,
 ) -> int:
-    """Move artifacts that no retained release needs to the trash, and empty what has lain there for its grace."""
+    """Move artifacts that no retained release needs to the trash, and delete it after the grace period."""
     if sum((apply, restore_key is not None, explain_key is not None)) > 1 or (apply and dry_run):
         raise click.UsageError("--apply, --restore and --explain exclude each other, and --dry-run excludes --apply")
-    place = open_place(config=config, tenant=tenant, surface=surface)
+    context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "collection by command")
     if explain_key is not None:
-        message = explain(place.store, place.target, explain_key, now=clock, retention=place.retention(place.target))
+        message = explain(
+            context.store, context.target, explain_key, now=clock, retention=context.retention(context.target)
+        )
         print_json({"key": explain_key, "message": message}) if as_json else click.echo(message)
         return 0
     if restore_key is not None:
-        back = restore(place.store, place.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
+        back = restore(context.store, context.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
         print_json(back) if as_json else click.echo("\n".join(back) or "nothing to restore")
         return 0 if back or not restore_key else EXIT_REFUSED
-    found = {target: _collect(place, target, by=by, apply=apply) for target in place.targets}
+    found = {target: _collect(context, target, by=by, apply=apply) for target in context.targets}
     if as_json:
         print_json([_document(target, outcome) for target, outcome in found.items()])
     else:
@@ -55,10 +57,10 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
     return EXIT_REFUSED if any(isinstance(outcome, RefusedError) for outcome in found.values()) else 0
 
 
-def _collect(place: Place, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:
+def _collect(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:
     """Return what came of it; a target that refuses keeps no other from being collected."""
     try:
-        return collect(place.store, target, by=by, now=clock, retention=place.retention(target), apply=apply)
+        return collect(context.store, target, by=by, now=clock, retention=context.retention(target), apply=apply)
     except RefusedError as refusal:
         return refusal
 

@@ -39,7 +39,7 @@ surface = "{target.surface}"
 
 @dataclass(frozen=True, slots=True)
 class ScratchShop:
-    """Where the shop lies; everything that it holds is below that folder."""
+    """A shop in a folder, which holds everything of it."""
 
     folder: Path
 
@@ -64,7 +64,7 @@ def open_scratch_shop(folder: Path, *, first_day: date) -> ScratchShop:
     (folder / "raw").mkdir(parents=True)
     shop = ScratchShop(folder)
     shop.config.write_text(_CONFIG.format(first_day=first_day, target=TARGET), encoding="utf-8")
-    rows = ({"item_id": f"item-{n}", "tags": [f"shelf-{n % 3}", f"colour-{n % 4}"]} for n in range(_ITEMS))
+    rows = ({"item_id": f"item-{n}", "tags": [f"group-{n % 3}", f"colour-{n % 4}"]} for n in range(_ITEMS))
     (folder / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return shop
 
@@ -110,38 +110,38 @@ def run_bad_release(*, folder: Path | None, pause: bool) -> int:
     with _scratch_folder(folder) as place, _without_dagster_home():
         drilled = _Drill(open_scratch_shop(place, first_day=clock().date() - timedelta(days=3)), pause)
         _walk(drilled)
-        drilled.tell(f"Done. The store is in {place}: try --config {drilled.shop.config}." if folder else "Done.")
+        drilled.say(f"Done. The store is in {place}: try --config {drilled.shop.config}." if folder else "Done.")
     return 0
 
 
 def _walk(drilled: "_Drill") -> None:
     today = clock().date()
     before, bad, after = (today - timedelta(days=days) for days in (3, 2, 1))
-    drilled.tell(f"{before} is a good day, and ships.")
+    drilled.say(f"{before} is a good day, and ships.")
     drilled.shop.send(before)
     drilled.build("--start", str(before))
     drilled.expect(is_bad=False)
 
-    drilled.tell(f"{bad}: a page loses the ids of its items. Every line can be read, every gate passes, and it ships.")
+    drilled.say(f"{bad}: a page loses the ids of its items. Every line can be read, every gate passes, and it ships.")
     drilled.shop.send(bad, is_bad=True)
     drilled.build("--start", str(bad))
     drilled.expect(is_bad=True)
 
-    drilled.tell("Somebody calls. Look first: what shipped when, and what a rollback would do. Nothing changes.")
+    drilled.say("Somebody calls. Look first: what shipped when, and what a rollback would do. Nothing changes.")
     drilled.command("log", "--limit", "3")
     drilled.command("rollback", "--to", "previous", *_WHY, "--dry-run")
     drilled.expect(is_bad=True)
 
-    drilled.tell("Go back. What it goes back to is verified first; nothing is computed.")
+    drilled.say("Go back. What it goes back to is verified first; nothing is computed.")
     seconds = drilled.command("rollback", "--to", "previous", *_WHY)
     drilled.expect(is_bad=False)
-    drilled.tell(
+    drilled.say(
         f"That took {seconds:.2f} s. The release that was left is marked bad: building its day again ships nothing."
     )
     drilled.build("--start", str(bad), code=EXIT_REFUSED)
     drilled.expect(is_bad=False)
 
-    drilled.tell(f"The page is mended, its day sent again, and {after} is good. It ships, and the hold ends by itself.")
+    drilled.say(f"The page is fixed, its day sent again, and {after} is good. It ships, and the hold ends by itself.")
     drilled.shop.send(bad)
     drilled.shop.send(after)
     drilled.build("--start", str(bad), "--end", str(after))
@@ -157,7 +157,7 @@ class _Drill:
     shop: ScratchShop
     pause: bool
 
-    def tell(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Say what happens next."""
         click.secho(f"\n{text}", bold=True)
 

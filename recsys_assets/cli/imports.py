@@ -1,4 +1,4 @@
-"""The command that registers a file which another team built, tested before anything points at it."""
+"""Command that registers a file which another team built, tested before anything points at it."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +13,7 @@ from recsys_assets.cli.options import (
     day_type,
     dry_run_option,
     json_option,
-    open_place,
+    open_context,
     target_options,
 )
 from recsys_assets.cli.output import print_json, print_table, short
@@ -64,18 +64,18 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     What is live stays live: `recsys-assets ship`, or the day's next build, points at it with the rest of the day. The
     journal keeps who registered it and what its gates said; the same file for the same day once more is no news.
     """
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    row = place.settings.find(place.target.tenant, place.target.surface)
-    received = receive(named_file(file), find_rules(place.settings, row, kind), kind=kind)
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    row = context.settings.find(context.target.tenant, context.target.surface)
+    received = receive(named_file(file), find_rules(context.settings, row, kind), kind=kind)
     if dry_run:
-        report = judge_received(place.store, place.settings, row, received)
+        report = judge_received(context.store, context.settings, row, received)
     else:
-        stood = find_staged(place.store, row, kind, day)
-        register(place.store, place.settings, row, received, day=day, dropped_on=day, run_id=COMMAND)
-        report = judge_import(place.store, place.settings, row, kind, day)
+        stood = find_staged(context.store, row, kind, day)
+        register(context.store, context.settings, row, received, day=day, dropped_on=day, run_id=COMMAND)
+        report = judge_import(context.store, context.settings, row, kind, day)
         if stood != received.blob.ref or not report.passed:
             by = acting(actor, reason or f"import of {file}")
-            tell_import(place.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)
+            tell_import(context.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)
     done = Imported(received.blob.ref, day, not dry_run, report.passed, report)
     if as_json:
         print_json(done)

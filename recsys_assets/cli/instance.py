@@ -1,4 +1,4 @@
-"""Dagster's instance as $DAGSTER_HOME names it, opened, or told in a sentence why it cannot be."""
+"""Dagster's instance of $DAGSTER_HOME: opened, or refused with a sentence that says why."""
 
 import os
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ VARIABLE = "DAGSTER_HOME"
 def opened_instance() -> "Generator[DagsterInstance]":
     """Yield the instance that $DAGSTER_HOME names; `ConfigurationError` if it names none that can be opened.
 
-    Only commands that tell Dagster something come here: what is live needs none of it.
+    Only commands that report to Dagster come here: what is live needs none of it.
     """
     home = os.environ.get(VARIABLE)
     if not home:
@@ -33,8 +33,8 @@ def opened_instance() -> "Generator[DagsterInstance]":
     except (DagsterError, SQLAlchemyError, CommandError, YAMLError, OSError) as error:
         cause = " ".join(str(error).split())
         raise ConfigurationError(
-            f"{VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): mend it, move its damaged database out "
-            "of the way, or unset the variable; status, rollback, hold and collect need none of it"
+            f"{VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): repair it, move its damaged database "
+            "out of the way, or unset the variable; status, rollback, hold and collect need none of it"
         ) from error
     with instance:
         yield instance

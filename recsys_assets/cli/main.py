@@ -11,10 +11,10 @@ from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 
 
 class Subcommand(NamedTuple):
-    """Where a subcommand stands (module of this package, and name), and how the first sentence of its help begins."""
+    """Address of a subcommand (module of this package, and name), and the beginning of its help."""
 
-    place: str
-    message: str
+    address: str
+    summary: str
 
 
 COMMANDS: Final[Mapping[str, Subcommand]] = {
@@ -24,25 +24,27 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
         "imports:run_import", "Test FILE (a path, or s3://) against contract, live version and limits"
     ),
     "status": Subcommand(
-        "look:show_status", "Show what is live per target, who serves it, whether it is stale and why"
+        "show:show_status", "Show what is live per target, who serves it, whether it is stale and why"
     ),
-    "log": Subcommand("look:show_log", "Show who did what to a pointer, when and why, newest first"),
-    "at": Subcommand("look:show_at", "Show what was live at TIME (like 2026-01-31T04:00:00Z)"),
-    "diff": Subcommand("look:show_diff", "Show what changes from release A to release B"),
-    "report": Subcommand("release_report:show_report", "Tell on one page what a release changed, what its gates found"),
+    "log": Subcommand("show:show_log", "Show who did what to a pointer, when and why, newest first"),
+    "at": Subcommand("show:show_at", "Show what was live at TIME (like 2026-01-31T04:00:00Z)"),
+    "diff": Subcommand("show:show_diff", "Show what changes from release A to release B"),
+    "report": Subcommand(
+        "release_report:show_report", "Report on one page what a release changed, what its gates found"
+    ),
     "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the day after it"),
-    "verify": Subcommand("look:run_verify", "Read and prove every retained release, byte by byte"),
+    "verify": Subcommand("show:run_verify", "Read and prove every retained release, byte by byte"),
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
     "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
     "restore-pointer": Subcommand(
-        "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last told was live"
+        "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last recorded as live"
     ),
     "retire": Subcommand("retire:run_retire", "Stop serving a target that is in the configuration no more"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
-    "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, build what is live anew"),
+    "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
     "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
-    "reindex": Subcommand("repair:run_reindex", "Mend gaps in the journal, and tell Dagster"),
+    "reindex": Subcommand("repair:run_reindex", "Repair gaps in the journal, and report to Dagster"),
     "api": Subcommand("api:run_api", "Serve what is live, what was, and every artifact, to read"),
     "init": Subcommand("repair:run_init", "Begin a store: prove that it keeps its conditions, and mark it"),
     "probe": Subcommand(
@@ -69,14 +71,14 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write what each subcommand does from the table: to import all of them takes seconds."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, found.message) for name, found in COMMANDS.items()])
+            formatter.write_dl([(name, found.summary) for name, found in COMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the subcommand, or None if there is none of that name."""
         found = COMMANDS.get(cmd_name)
         if found is None:
             return None
-        module, _, name = found.place.partition(":")
+        module, _, name = found.address.partition(":")
         command: click.Command = getattr(import_module(f"{__package__}.{module}"), name)
         return command
 

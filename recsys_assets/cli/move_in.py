@@ -1,11 +1,11 @@
-"""The command that moves in from recsys-pipelines: its history as releases, and a day that proves our versions."""
+"""Command that moves in from recsys-pipelines: its history as releases, and a day that proves our versions."""
 
 from dataclasses import dataclass
 from datetime import date
 
 import click
 
-from recsys_assets.cli.acting import Call, JournalHead, changes_one_target
+from recsys_assets.cli.change_commands import Call, Change, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
 from recsys_assets.migrate.import_history import move_in, plan_history
@@ -39,19 +39,19 @@ class MovedIn:
 )
 @click.option("--their-config", help="its JSON, a file or s3://bucket/key; else its defaults")
 @click.option("--prove", type=day_type, help="a day of its canonical data to build and compare")
-def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> JournalHead:
+def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> Change:
     """Take over the history of recsys-pipelines as releases, and prove on a day that our versions equal its own."""
-    settings, target = call.place.settings, call.place.target
+    settings, target = call.context.settings, call.context.target
     row = settings.find(target.tenant, target.surface)
     registry = Registry(folder, read_config(their_config), target)
     hashed = settings.raw.user_key is not None
-    history = plan_history(call.place.store, registry, keep=settings.retention_for(row).keep, without_users=hashed)
+    history = plan_history(call.context.store, registry, keep=settings.retention_for(row).keep, without_users=hashed)
     published = [one for release in history for one in release.artifacts if one.last == prove]
     distinct = {one.blob.ref: one for one in published}.values()
     proven = prove_day(settings, row, registry, distinct, prove) if prove else ()
     new = sum(release.is_new for release in history)
     if not call.dry_run:
-        new = move_in(call.place.store, settings, registry, history, by=call.by, now=clock)
+        new = move_in(call.context.store, settings, registry, history, by=call.by, now=clock)
     message = _message(call, history[-1].day, len(history), new, proven)
     return MovedIn(len(history), new, proven, f"{message}\n{_LEFT_OUT}" if hashed else message)
 

@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CommandContext:
     """What a command works on: the store, and the targets that were named."""
 
     settings: Settings
@@ -103,7 +103,7 @@ def actor_options(command: F) -> F:
     return _reason(actor_option(command))
 
 
-def open_place(*, config: str | None, tenant: str | None, surface: str | None) -> Place:
+def open_context(*, config: str | None, tenant: str | None, surface: str | None) -> CommandContext:
     """Open the configured store, for the named target, or for every one when none is named.
 
     A target that was taken out of the configuration can still be named: the store knows it by its journal.
@@ -116,8 +116,8 @@ def open_place(*, config: str | None, tenant: str | None, surface: str | None) -
         former = _find_former(store, tenant, surface)
         if former is None:
             raise
-        return Place(settings, store, (former,))
-    return Place(settings, store, tuple(row.target for row in rows))
+        return CommandContext(settings, store, (former,))
+    return CommandContext(settings, store, tuple(row.target for row in rows))
 
 
 def choose_targets(settings: Settings, *, tenant: str | None, surface: str | None) -> tuple[TargetSettings, ...]:

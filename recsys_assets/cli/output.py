@@ -1,4 +1,4 @@
-"""What commands print: tables for people, or one JSON document for programs."""
+"""Output of commands: tables for people, or one JSON document for programs."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their columns; cells hold plain text, whatever stands in them."""
+    """Print rows under their columns; cells hold plain text, whatever they hold."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""The command that forgets old runs: Dagster keeps every run for ever, and nothing that serves needs them."""
+"""Command that removes old runs: Dagster keeps every run for ever, and nothing that serves needs them."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ _PAGE = 500
 def prune_runs(*, older_than_days: int, apply: bool) -> int:
     """Remove runs that ended and are old, with their events, from the instance that $DAGSTER_HOME names.
 
-    Days that only those runs built look missing in the UI afterwards; `reindex` tells Dagster what they shipped.
+    Days that only those runs built look missing in the UI afterwards; `reindex` reports to Dagster what they shipped.
     """
     with opened_instance() as instance:
         found = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))

@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from recsys_assets.cli.options import json_option, open_place, target_options
+from recsys_assets.cli.options import json_option, open_context, target_options
 from recsys_assets.cli.output import print_json
 from recsys_assets.release.pointer import read_current
 from recsys_assets.upkeep.diff import LIVE, read_named
@@ -17,11 +17,11 @@ from recsys_assets.upkeep.report_document import to_markdown
 @json_option
 @click.option("--release", default=LIVE, show_default=True, help="a release id, 8 digits or more of it, or live")
 def show_report(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, release: str) -> None:
-    """Tell on one page what a release changed, what its gates found, what it was made from; Markdown when piped."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    record, current = read_named(place.store, place.target, release), read_current(place.store, place.target)
+    """Report on one page what a release changed, what its gates found, and its inputs; Markdown when piped."""
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    record, current = read_named(context.store, context.target, release), read_current(context.store, context.target)
     live = current is not None and current.release_id == record.id
-    page = report_release(place.store, place.target, record, live=live)
+    page = report_release(context.store, context.target, record, live=live)
     if as_json:
         print_json(page)
         return

@@ -1,4 +1,4 @@
-"""Commands about what stands beside the pointers: begin and probe the store, reindex journal and Dagster's view."""
+"""Commands beside the pointers: begin and probe the store, reindex journal and Dagster's view."""
 
 import os
 
@@ -12,7 +12,7 @@ from recsys_assets.cli.options import (
     config_option,
     dry_run_option,
     json_option,
-    open_place,
+    open_context,
     target_options,
 )
 from recsys_assets.cli.output import print_json, print_table
@@ -27,12 +27,12 @@ from recsys_assets.upkeep.repair import repair_journal
 @json_option
 def run_probe(*, config: str | None, as_json: bool) -> int:
     """Try whether the store honours the conditions that keep two publishers from both winning."""
-    place = open_place(config=config, tenant=None, surface=None)
-    trials = probe(place.store)
+    context = open_context(config=config, tenant=None, surface=None)
+    trials = probe(context.store)
     if as_json:
-        print_json({"root": place.store.root_uri, "trials": trials})
+        print_json({"root": context.store.root_uri, "trials": trials})
     else:
-        print_table(place.store.root_uri, ("trial", "held"), [(t.name, "yes" if t.held else "NO") for t in trials])
+        print_table(context.store.root_uri, ("trial", "held"), [(t.name, "yes" if t.held else "NO") for t in trials])
     return 0 if all(trial.held for trial in trials) else EXIT_REFUSED
 
 
@@ -67,25 +67,27 @@ def run_reindex(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Mend gaps in the journal, and tell Dagster (if $DAGSTER_HOME is set) what the store says was shipped."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
+    """Repair gaps in the journal, and report to Dagster (if $DAGSTER_HOME is set) what the store says was shipped."""
+    context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "reindex")
-    found = {t: repair_journal(place.store, t, by=by, now=clock, dry_run=dry_run) for t in place.targets}
-    message = 0
+    found = {t: repair_journal(context.store, t, by=by, now=clock, dry_run=dry_run) for t in context.targets}
+    reported = 0
     if os.environ.get(VARIABLE):
         with opened_instance() as instance:
-            from recsys_assets.dagster_defs.reindex import tell_dagster  # noqa: PLC0415 - only here does a repair need Dagster
+            from recsys_assets.dagster_defs.reindex import report_to_dagster  # noqa: PLC0415 - only here does a repair need Dagster
 
-            message = tell_dagster(instance, place.store, place.settings, targets=place.targets, dry_run=dry_run)
+            reported = report_to_dagster(
+                instance, context.store, context.settings, targets=context.targets, dry_run=dry_run
+            )
     if as_json:
         journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in found.items()]
-        print_json({"journals": journals, "dagster_events": message})
+        print_json({"journals": journals, "dagster_events": reported})
         return 0
     rows = [(str(t), len(r.filled), "yes" if r.recovered else "no") for t, r in found.items()]
-    print_table("", ("target", "entries filled", "untold swap told"), rows)
+    print_table("", ("target", "entries filled", "swap recovered"), rows)
     click.echo(
-        f"events told to Dagster: {message}"
+        f"events reported to Dagster: {reported}"
         if os.environ.get(VARIABLE)
-        else f"{VARIABLE} is not set: Dagster was not told"
+        else f"{VARIABLE} is not set: nothing was reported to Dagster"
     )
     return 0

@@ -1,4 +1,4 @@
-"""The command that ends a target: it must be out of the configuration before, so that nothing builds it again."""
+"""Command that ends a target: it must be out of the configuration before, so that nothing builds it again."""
 
 import click
 

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
-from recsys_assets.cli.run_metrics import export_run
+from recsys_assets.cli.run_metrics import export_run_metrics
 from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
-from recsys_assets.dagster_defs.in_turn import JobsInTurn
+from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.pipeline.day_status import stands
 from recsys_assets.pipeline.open_store import open_configured_store
@@ -43,10 +43,10 @@ def run(
     settings = load_settings(config)
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
-    store = open_configured_store(settings)  # a store that is not there is told now, and not by each asset
+    store = open_configured_store(settings)  # a missing store is an error now, not once for each asset
     configured_key(settings)  # and so is a key
     done = {day for day in days[:-1] if all(stands(store, settings, row, day) for row in rows)} if resume else set()
-    jobs = JobsInTurn(settings, rows)
+    jobs = SequentialJobs(settings, rows)
     failures: list[AssetLine] = []
     started = datetime.now(UTC)
     with _instance() as instance, _progress(len(days)) as progress:
@@ -56,7 +56,7 @@ def run(
                 if line.failed:
                     failures.append(line)
             progress.update(progress.task_ids[0], advance=1, description=_days(failures))
-    export_run(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
+    export_run_metrics(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
 
 
@@ -101,7 +101,7 @@ def _print(progress: Progress, line: AssetLine) -> None:
 def _quiet_what_the_lines_say_better() -> None:
     """Keep Dagster from warning, for each skipped day, that its checks gave no result.
 
-    An instance sets the level of "dagster" anew, so the logger that says it is told by name.
+    An instance resets the level of "dagster", so the logger that says it is named.
     """
     logging.getLogger("dagster").setLevel(logging.ERROR)
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)

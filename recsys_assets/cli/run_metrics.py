@@ -1,4 +1,4 @@
-"""Export of the metrics of a `run` when it ends, as a daemon's sensor does for its own runs."""
+"""Metrics that a `run` exports when it ends, as a sensor of the daemon does for its own runs."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -12,10 +12,10 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 
-def export_run(
+def export_run_metrics(
     settings: Settings, rows: Sequence[TargetSettings], *, day: date, failed: Sequence[str], started: datetime
 ) -> None:
-    """Export for each target whether any of its assets, or the shared `raw`, failed; what goes wrong is a warning."""
+    """Export for each target whether any of its assets, or the shared `raw`, failed; print faults of the export."""
     if settings.metrics.folder is None and settings.metrics.push is None:
         return
     store, now = open_configured_store(settings), datetime.now(UTC)

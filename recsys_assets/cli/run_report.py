@@ -1,4 +1,4 @@
-"""What a Dagster run says about each asset, as one line for people."""
+"""Lines of `run` about each asset of a Dagster run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class AssetLine:
 
     day: date
     asset: str
-    state: str  # ok | skipped | unsure (a required gate could not tell) | failed
+    state: str  # ok | skipped | unsure (a required gate could not decide) | failed
     message: str
 
     @property
@@ -68,7 +68,7 @@ def _message(metadata: Mapping[str, Any]) -> str:
 
 
 def _is_refused_check(event: dg.DagsterEvent) -> bool:
-    """Tell whether a step failed only because its check said no, which its evaluation has told already."""
+    """Return whether a step failed only because its check refused, which its evaluation reports already."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
 

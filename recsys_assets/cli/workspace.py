@@ -1,4 +1,4 @@
-"""The command that writes workspace.yaml: as many code locations as the configured targets need."""
+"""Command that writes workspace.yaml: as many code locations as the configured targets need."""
 
 from math import ceil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who is told of runs without asking: the webhook of those that fail, Prometheus of every one that ends."""
+"""Alerts of runs: a webhook takes those that fail, Prometheus the metrics of every run that ends."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.dagster_defs.webhook import MAX_TOLD, WEBHOOK, is_wanted, post
+from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, WEBHOOK, is_wanted, post
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.settings.settings import Settings
@@ -16,7 +16,7 @@ _TARGET, _PARTITION = "recsys/target", "dagster/partition"
 
 
 def alert_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> list[dg.SensorDefinition]:
-    """Return the sensors; each runs from the first load on where there is somebody to tell."""
+    """Return the sensors; each runs from the first load on where a receiver is configured."""
     return [_run_failure_sensor(), *_metrics_sensors(settings, rows)]
 
 
@@ -24,7 +24,7 @@ def _run_failure_sensor() -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="run_failure_webhook",
         default_status=_running(is_wanted()),
-        description=f"Tell the webhook of ${WEBHOOK} of every run that fails.",
+        description=f"Post every run that fails to the webhook of ${WEBHOOK}.",
     )
     def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
@@ -34,12 +34,12 @@ def _run_failure_sensor() -> dg.SensorDefinition:
         post(
             {
                 "event": "run_failed",
-                "text": f"{about} failed: {'; '.join(errors) or context.failure_event.message}"[:MAX_TOLD],
+                "text": f"{about} failed: {'; '.join(errors) or context.failure_event.message}"[:MAX_CHARACTERS],
                 "job": run.job_name,
                 "target": target,
                 "day": day,
                 "run_id": run.run_id,
-                "errors": [error[:MAX_TOLD] for error in errors],
+                "errors": [error[:MAX_CHARACTERS] for error in errors],
             }
         )
 
@@ -48,14 +48,14 @@ def _run_failure_sensor() -> dg.SensorDefinition:
 
 def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iterator[dg.SensorDefinition]:
     """Yield a sensor for each way in which a run may end."""
-    is_told = settings.metrics.folder is not None or settings.metrics.push is not None
+    is_exported = settings.metrics.folder is not None or settings.metrics.push is not None
     for ended in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE):
 
         @dg.run_status_sensor(
             run_status=ended,
             name=f"metrics_of_{ended.value.lower()}",
-            default_status=_running(is_told),
-            description="Tell Prometheus of the targets of a run that ended: see [metrics] in the configuration.",
+            default_status=_running(is_exported),
+            description="Export the metrics of the targets of a run that ended: see [metrics] in the configuration.",
         )
         def metrics(context: dg.RunStatusSensorContext, store: StoreResource) -> dg.SkipReason | None:
             run, now = context.dagster_run, datetime.now(UTC)
@@ -87,17 +87,17 @@ def _rows_of(run: dg.DagsterRun, rows: Sequence[TargetSettings]) -> list[TargetS
 
 
 def _refusals(context: dg.RunFailureSensorContext) -> Iterator[str]:
-    """Yield what the gates of a run said no to."""
+    """Yield what the gates of a run refused."""
     wanted = dg.DagsterEventType.ASSET_CHECK_EVALUATION
     for record in context.instance.all_logs(context.dagster_run.run_id, of_type=wanted):
         if record.dagster_event is not None:
-            said = record.dagster_event.asset_check_evaluation_data
-            if not said.passed:
-                yield f"{said.asset_key.to_user_string()}: {said.description}"
+            result = record.dagster_event.asset_check_evaluation_data
+            if not result.passed:
+                yield f"{result.asset_key.to_user_string()}: {result.description}"
 
 
 def _failures(context: dg.RunFailureSensorContext) -> Iterator[dg.DagsterEvent]:
-    """Yield the failures of steps, but for those that only say that a check said no."""
+    """Yield the failures of steps, but for those that only repeat the refusal of a check."""
     for event in context.get_step_failure_events():
         error = event.step_failure_data.error
         if error is None or error.cls_name != "DagsterAssetCheckFailedError":

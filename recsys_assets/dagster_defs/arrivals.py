@@ -1,18 +1,15 @@
-"""The sensor on raw files: a day that arrives, or changes within the look-back, is built; equal content is not."""
+"""Sensor on raw files: a day that arrives, or changes within the look-back, is built; equal content is not."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 import msgspec
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)  # named nowhere public
 
 from recsys_assets.dagster_defs.naming import job_name, slug
+from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.dagster_defs.turns import in_turn
-from recsys_assets.decoders import decoder_of
+from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.arrivals import Due, Look, look
 from recsys_assets.settings.settings import Settings
@@ -21,18 +18,17 @@ from recsys_assets.storage.store import ObjectStore
 
 SENSOR = "raw_arrivals"
 SECONDS = 30
-MAX_TOLD = 1000  # characters
+MAX_CHARACTERS = 1000  # characters
 
 
-class Cursor(msgspec.Struct, frozen=True):
-    """Which target comes next, and what the files of each target looked like when they were compared last."""
+class Cursor(RotatingCursor, frozen=True):
+    """The next target, and what the files of each target looked like when they were compared last."""
 
-    next: int = 0
     seen: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
 
 def arrivals_sensor(
-    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedAssetJobDefinition]
+    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedJob]
 ) -> dg.SensorDefinition:
     """Return the sensor over the targets with `automation.watch`; it runs from the first load on if there are any."""
     watched = [row for row in rows if settings.automation_for(row).watch]
@@ -47,18 +43,17 @@ def arrivals_sensor(
     def raw_arrivals(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
-        cursor = decoder_of(Cursor).decode(context.cursor) if context.cursor else Cursor()
-        chosen, following = in_turn(watched, start=cursor.next)
+        tick = begin_tick(context, watched, Cursor)
         now = datetime.now(UTC)
-        looks, faults = _look_at(store.store, settings, chosen, cursor, now=now)
+        looks, faults = _look_at(store.store, settings, tick.chosen, tick.cursor, now=now)
         for fault in faults:
             context.log.error(fault)
         due = [found for one in looks.values() for found in one.due]
-        seen = {**cursor.seen, **{name: one.seen for name, one in looks.items()}}
+        seen = {**tick.cursor.seen, **{name: one.seen for name, one in looks.items()}}
         return dg.SensorResult(
             run_requests=[run_request(found) for found in due],
             skip_reason=None if due else _nothing(looks, faults),
-            cursor=msgspec.json.encode(Cursor(following, seen)).decode(),
+            cursor=write_cursor(Cursor(tick.next, seen)),
         )
 
     return raw_arrivals
@@ -92,4 +87,4 @@ def _nothing(looks: Mapping[str, Look], faults: Sequence[str]) -> str:
     if faults:
         return "; ".join(faults)
     unsettled = sorted({name for one in looks.values() for name in one.unsettled})
-    return f"still being written: {', '.join(unsettled)}"[:MAX_TOLD] if unsettled else "nothing new"
+    return f"still being written: {', '.join(unsettled)}"[:MAX_CHARACTERS] if unsettled else "nothing new"

@@ -1,4 +1,4 @@
-"""Puts the graph together: one raw asset, and per target a group from canonical to manifest with a gate behind each."""
+"""Definitions of the graph: one raw asset, and per target a group from canonical to manifest, a gate behind each."""
 
 from collections.abc import Sequence
 

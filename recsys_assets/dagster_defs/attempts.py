@@ -1,4 +1,4 @@
-"""A step of a day's build: its failure is told to Dagster, as `outcomes` has it, and to the journals of its targets."""
+"""Step of a day's build: a failure goes to Dagster, as `outcomes` has it, and into the journals of its targets."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from recsys_assets.upkeep.failed_builds import Failure, tell_failed
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
-GATE = "gate"  # in place of an error's class, where a gate said no
+GATE = "gate"  # in place of an error's class, where a gate refused
 
 
 @contextmanager
@@ -32,9 +32,9 @@ def attempt(
     step: str,
     besides: tuple[type[RecsysAssetsError], ...] = (),
 ) -> Generator[None]:
-    """Do a step of a day of these targets; what ends it is told to Dagster and, but for `besides`, to their journals.
+    """Do a step of a day of these targets; report what ends it to Dagster and, but for `besides`, to their journals.
 
-    A defect of ours is told, too, by its class and words. What a retry may cure is told when the last one has failed.
+    A defect of ours is reported, too, by its class and message; what a retry may cure, when the last one has failed.
     """
     with translate_errors():
         try:
@@ -43,27 +43,29 @@ def attempt(
             raise
         except RETRYABLE_ERRORS as error:
             if context.retry_number >= RETRIES:
-                _tell(context, store, rows, step=step, error=error)
+                _record(context, store, rows, step=step, error=error)
             raise
         except Exception as error:
-            _tell(context, store, rows, step=step, error=error)
+            _record(context, store, rows, step=step, error=error)
             raise
 
 
-def tell_refusals(context: Context, store: ObjectStore, row: TargetSettings, report: GateReport) -> None:
-    """Tell a target's journal which gates said no to a day, with their numbers; nothing if all let it go on."""
+def record_refusals(context: Context, store: ObjectStore, row: TargetSettings, report: GateReport) -> None:
+    """Write to a target's journal which gates refused a day, with their numbers; nothing if none did."""
     if not report.passed:
         message = "; ".join(report.refused_because) or "no gate ran"
         _append(context, store, [row], Failure(day_of(context).isoformat(), report.subject, GATE, message))
 
 
-def _tell(context: Context, store: ObjectStore, rows: Sequence[TargetSettings], *, step: str, error: Exception) -> None:
+def _record(
+    context: Context, store: ObjectStore, rows: Sequence[TargetSettings], *, step: str, error: Exception
+) -> None:
     kind = type(error).__name__
     _append(context, store, rows, Failure(day_of(context).isoformat(), step, kind, f"{kind}: {error}"))
 
 
 def _append(context: Context, store: ObjectStore, rows: Sequence[TargetSettings], failure: Failure) -> None:
-    """Write to each journal; that one cannot be written must not hide the failure itself."""
+    """Write to each journal; one that cannot be written must not hide the failure itself."""
     by = Actor(name=this_account(), reason=f"build of {failure.day}", run_id=context.run.run_id)
 
     def write(target: Target) -> str | None:

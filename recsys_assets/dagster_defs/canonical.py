@@ -1,16 +1,16 @@
 """The canonical asset of a target: this day's events of this target, one row per fact, in one total order."""
 
 from collections.abc import Iterator
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
-from recsys_assets.dagster_defs.metadata import markdown_table, numbers
-from recsys_assets.dagster_defs.naming import CANONICAL, asset_key, asset_tags, group_name, owner
+from recsys_assets.dagster_defs.metadata import markdown_table
+from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
-from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
+from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.errors import NoInputError
 from recsys_assets.pipeline.canonical import build_canonical
@@ -22,20 +22,17 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
     """Return the canonical asset, after `raw`; a day without events for the target is skipped, what is live stays."""
     key = asset_key(row, CANONICAL)
 
-    @dg.asset(
-        key=key,
-        group_name=group_name(row),
-        deps=[raw],
-        partitions_def=daily_partitions(settings.partitions),
-        output_required=False,
+    @target_asset(
+        settings,
+        row,
+        CANONICAL,
         kinds={"polars", "parquet"},
-        owners=list(settings.owners),
-        metadata=owner(row),
-        tags=asset_tags(row),
+        deps=[raw],
+        output_required=False,
         description=f"Events of {row.target}: trimmed, of this day only, exact duplicates dropped, in one total order.",
     )
     def canonical(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        started = perf_counter()
+        timer = Timer()
         with attempt(context, store.store, [row], step=CANONICAL):
             try:
                 day = build_canonical(store.store, settings, row, day_of(context))
@@ -45,7 +42,7 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(day.record.digest),
             metadata={
-                **numbers({"seconds": perf_counter() - started, **day.numbers}),
+                **timer.numbers(day.numbers),
                 "first rows": markdown_table(day.preview.columns, day.preview.rows()),
             },
         )

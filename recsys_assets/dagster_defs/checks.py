@@ -1,4 +1,4 @@
-"""The one factory of gate checks: each reads the stored bytes back, judges them, and keeps its report for the swap."""
+"""Factory of gate checks: each reads the stored bytes back, judges them, and keeps its report for the swap."""
 
 import warnings
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from datetime import date
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.attempts import attempt, tell_refusals
+from recsys_assets.dagster_defs.attempts import attempt, record_refusals
 from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
@@ -19,7 +19,7 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 CHECK = "gates"
-UNDECIDED = "undecided"  # in the metadata of a check that passed: which required gates could not tell
+UNDECIDED = "undecided"  # in the metadata of a check that passed: required gates that could not decide
 
 
 def gate_check(
@@ -35,7 +35,7 @@ def gate_check(
     def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         with attempt(context, store.store, [row], step=f"gates of {name}"):
             report = judge(store.store, day_of(context))
-        tell_refusals(context, store.store, row, report)
+        record_refusals(context, store.store, row, report)
         return check_result(report)
 
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Freshness: a check on data time per manifest, evaluated without a run: it turns red when none runs, and is told."""
+"""Freshness: a check on data time per manifest, evaluated without a run, so that it turns red when nothing runs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,8 @@ import msgspec
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, slug
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.dagster_defs.turns import in_turn
-from recsys_assets.dagster_defs.webhook import MAX_TOLD, is_wanted, post
-from recsys_assets.decoders import decoder_of
+from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
+from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -21,7 +20,7 @@ from recsys_assets.upkeep.staleness import Freshness
 CHECK = "fresh"
 SENSOR = "freshness"
 SECONDS = 30
-TOLD_AGAIN = timedelta(hours=1)  # an unchanged verdict is recorded so often: the event log must not grow by the minute
+REPEAT_AFTER = timedelta(hours=1)  # of an unchanged verdict: the event log must not grow by the minute
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -32,11 +31,10 @@ class Verdict(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class Cursor(msgspec.Struct, frozen=True):
-    """Which target comes next, what was recorded last of each, and what the webhook took last."""
+class Cursor(RotatingCursor, frozen=True):
+    """The next target, what was recorded last of each, and what the webhook took last."""
 
-    next: int = 0
-    message: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
+    recorded: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
     alerted: Mapping[str, str | None] = msgspec.field(default_factory=dict)  # the cause; None: that it is fresh
 
 
@@ -68,7 +66,7 @@ def freshness_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDe
 def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.SensorDefinition:
     """Return the sensor that evaluates the checks of all targets; it runs from the first load on.
 
-    Where there is a webhook it is told by the same look: of a target that turns stale, and that is fresh again.
+    Where there is a webhook the same look reports to it: a target that turns stale, and one that is fresh again.
     """
 
     @dg.sensor(
@@ -78,18 +76,17 @@ def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.S
         description="Look at the age of live data of every target, whether or not anything runs.",
     )
     def watch_freshness(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult:
-        cursor = decoder_of(Cursor).decode(context.cursor) if context.cursor else Cursor()
-        chosen, following = in_turn(rows, start=cursor.next)
-        now = datetime.now(UTC)
-        found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in chosen}
-        alerted, fault = _alert(found, cursor.alerted, context.log)
-        news = {name: one for name, one in found.items() if _is_news(cursor.message.get(name), one[1], now=now)}
-        message = {**cursor.message, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
+        tick, now = begin_tick(context, rows, Cursor), datetime.now(UTC)
+        found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
+        alerted, fault = _alert(found, tick.cursor.alerted, context.log)
+        before = tick.cursor.recorded
+        news = {name: one for name, one in found.items() if _is_news(before.get(name), one[1], now=now)}
+        recorded = {**before, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
             skip_reason=f"{len(stale)} of {len(found)} target(s) stale {', '.join(stale[:10])} {fault}".strip(),
-            cursor=msgspec.json.encode(Cursor(following, message, alerted)).decode(),
+            cursor=write_cursor(Cursor(tick.next, recorded, alerted)),
         )
 
     return watch_freshness
@@ -112,9 +109,9 @@ def freshness_metadata(found: Freshness) -> Metadata:
 def _alert(
     found: Mapping[str, tuple[TargetSettings, Freshness]], alerted: Mapping[str, str | None], log: Logger
 ) -> tuple[dict[str, str | None], str]:
-    """Tell the webhook what changed, and return what it has taken by now, and why it did not take the rest.
+    """Post to the webhook what changed; return what it has taken by now, and why it did not take the rest.
 
-    It fails no tick: the cursor would be lost, and what was told would be told again.
+    It fails no tick: the cursor would be lost, and the same alerts would be posted again.
     """
     taken = dict(alerted)
     for name, (row, one) in found.items() if is_wanted() else ():
@@ -133,8 +130,8 @@ def _alert(
 def _alert_of(row: TargetSettings, cause: str | None, why: str) -> dict[str, object]:
     word = "is stale" if cause else "is fresh again"
     event = "target_stale" if cause else "target_fresh"
-    text = f"{row.target} {word}: {why}"[:MAX_TOLD]
-    return {"event": event, "text": text, "target": str(row.target), "cause": cause, "why": why[:MAX_TOLD]}
+    text = f"{row.target} {word}: {why}"[:MAX_CHARACTERS]
+    return {"event": event, "text": text, "target": str(row.target), "cause": cause, "why": why[:MAX_CHARACTERS]}
 
 
 def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluation:
@@ -148,10 +145,10 @@ def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluatio
     )
 
 
-def _is_news(message: Verdict | None, found: Freshness, *, now: datetime) -> bool:
-    if message is None or now - message.at >= TOLD_AGAIN:
+def _is_news(recorded: Verdict | None, found: Freshness, *, now: datetime) -> bool:
+    if recorded is None or now - recorded.at >= REPEAT_AFTER:
         return True
-    return (message.cause, message.day) != (found.cause.value, str(found.data_through))
+    return (recorded.cause, recorded.day) != (found.cause.value, str(found.data_through))
 
 
 def _verdict(found: Freshness, now: datetime) -> Verdict:

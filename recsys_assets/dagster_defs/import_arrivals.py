@@ -1,19 +1,15 @@
-"""The sensor on dropped files: what another team drops is registered, tested, and shipped where its day is built."""
+"""Sensor on drop folders: a file of another team is registered, tested, and shipped where its day is built."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
-import msgspec
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)  # named nowhere public
 
 from recsys_assets.dagster_defs.arrivals import Cursor
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, job_name, slug
+from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.dagster_defs.turns import in_turn
-from recsys_assets.decoders import decoder_of
+from recsys_assets.dagster_defs.rotation import begin_tick, write_cursor
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.arrivals import DueImport, due_imports
 from recsys_assets.settings.settings import Settings
@@ -24,7 +20,7 @@ SECONDS = 60
 
 
 def import_sensor(
-    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedAssetJobDefinition]
+    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedJob]
 ) -> dg.SensorDefinition:
     """Return the sensor over the targets with imports and `automation.watch`; it runs from the first load on."""
     watched = [row for row in rows if settings.imports_for(row) and settings.automation_for(row).watch]
@@ -39,12 +35,11 @@ def import_sensor(
     def import_arrivals(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target with [imports] is watched: set automation.watch = true")
-        cursor = decoder_of(Cursor).decode(context.cursor) if context.cursor else Cursor()
-        chosen, following = in_turn(watched, start=cursor.next)
-        seen = {name: dict(one) for name, one in cursor.seen.items()}
+        tick = begin_tick(context, watched, Cursor)
+        seen = {name: dict(one) for name, one in tick.cursor.seen.items()}
         due: list[DueImport] = []
         faults: list[str] = []
-        for row in chosen:
+        for row in tick.chosen:
             mine = seen.setdefault(slug(row), {})
             try:
                 found = list(due_imports(store.store, settings, row, seen=mine, now=datetime.now(UTC)))
@@ -58,7 +53,7 @@ def import_sensor(
         return dg.SensorResult(
             run_requests=[run_request(one) for one in due],
             skip_reason=None if due else "; ".join(faults) or "nothing new",
-            cursor=msgspec.json.encode(Cursor(following, seen)).decode(),
+            cursor=write_cursor(Cursor(tick.next, seen)),
         )
 
     return import_arrivals

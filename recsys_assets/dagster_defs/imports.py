@@ -1,16 +1,15 @@
-"""The assets of what other teams build: one per imported kind, a dropped file in, an immutable blob out."""
+"""Assets of imports: one per kind that another team builds, a dropped file in, an immutable blob out."""
 
 from datetime import UTC, datetime
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.checks import gate_check
-from recsys_assets.dagster_defs.metadata import markdown_table, numbers
-from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, owner
-from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
+from recsys_assets.dagster_defs.metadata import markdown_table
+from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.pipeline.imported import find_staged, import_day, judge_import
 from recsys_assets.pipeline.journal_import import tell_import
@@ -24,29 +23,27 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
     """Return the asset of one imported kind; its data version is the hash of the file."""
     rules = settings.imports[kind]
 
-    @dg.asset(
-        key=asset_key(row, kind),
-        group_name=group_name(row),
-        partitions_def=daily_partitions(settings.partitions),
+    @target_asset(
+        settings,
+        row,
+        kind,
         kinds={rules.form},
-        owners=list(settings.owners),
-        metadata=owner(row),
-        tags=asset_tags(row) | {"recsys/kind": kind},
+        tags={"recsys/kind": kind},
         description=f"Built elsewhere: a {rules.format.value} file a day, dropped at {rules.path}.",
     )
     def imported(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
-        started = perf_counter()
+        timer = Timer()
         with attempt(context, store.store, [row], step=kind):
             day, run_id = day_of(context), context.run.run_id
-            stood = find_staged(store.store, row, kind, day)
+            before = find_staged(store.store, row, kind, day)
             built = import_day(store.store, settings, row, kind, day, run_id=run_id)
-            if stood != built.staged.ref:  # its test is told where it refuses, and with the ship where it passes
+            if before != built.staged.ref:  # refusals are journaled by the check, results with the ship
                 by = Actor(name=this_account(), reason=f"build of {day}", run_id=run_id)
                 tell_import(store.store, row.target, built.staged.ref, day, by=by, now=datetime.now(UTC))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={
-                **numbers({"seconds": perf_counter() - started, **built.numbers}),
+                **timer.numbers(built.numbers),
                 "fields": markdown_table(built.preview.columns, built.preview.rows()),
             },
         )

@@ -1,21 +1,19 @@
-"""The jobs that people and schedules start: one day of one target, or one day of all."""
+"""Jobs that people and schedules start: one day of one target, or one day of all."""
 
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)  # named nowhere public
 
 from recsys_assets.dagster_defs.freshness import CHECK
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, group_name, job_name, run_tags
+from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 BUILD_ALL = "build_all"
 
 
-def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> UnresolvedAssetJobDefinition:
+def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> UnresolvedJob:
     """Return the job that builds, gates and ships one day of one target."""
     return dg.define_asset_job(
         job_name(row),
@@ -25,7 +23,7 @@ def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> 
     )
 
 
-def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedAssetJobDefinition:
+def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedJob:
     """Return the job that builds and ships one day of every target; one target's failure leaves the others alone."""
     return dg.define_asset_job(
         BUILD_ALL,

@@ -1,19 +1,19 @@
-"""The manifest asset of a target: proves every gate on the bytes about to ship, then moves the pointer, last of all."""
+"""Manifest asset of a target: proves every gate on the bytes about to ship, then moves the pointer, last of all."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from time import perf_counter
 from typing import Any, TypeAlias
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.checks import check_result, whole_check_specs
 from recsys_assets.dagster_defs.freshness import freshness_policy
-from recsys_assets.dagster_defs.metadata import markdown_table, numbers
-from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, asset_tags, group_name, owner, publish_pool
+from recsys_assets.dagster_defs.metadata import markdown_table
+from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, publish_pool
 from recsys_assets.dagster_defs.outcomes import translate_errors
-from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
+from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.ship import ShippedDay, ship_day
@@ -32,34 +32,31 @@ Shown: TypeAlias = dg.AssetCheckResult | dg.MaterializeResult[Any]
 def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
     """Return the manifest asset; an older day, a held target or unchanged content leaves the pointer where it is."""
 
-    @dg.asset(
-        key=asset_key(row, MANIFEST),
-        group_name=group_name(row),
+    @target_asset(
+        settings,
+        row,
+        MANIFEST,
+        kinds={"json"},
         deps=[asset_key(row, kind) for kind in settings.kinds_for(row)],
         check_specs=whole_check_specs(settings, row, asset_key(row, MANIFEST)),
-        partitions_def=daily_partitions(settings.partitions),
-        kinds={"json"},
-        owners=list(settings.owners),
-        metadata=owner(row),
-        tags=asset_tags(row),
         pool=publish_pool(row),
         freshness_policy=freshness_policy(settings, row),
         description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
     def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[Shown]:
-        started = perf_counter()
+        timer = Timer()
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
         with attempt(context, store.store, [row], step=MANIFEST):
             reports = judge_whole(store.store, settings, row, day)
-        # Before the swap, so that what a gate said is seen also when nothing ships.
+        # Before the swap, so that the results of gates are seen also when nothing ships.
         yield from (check_result(report, name=report.subject) for report in reports)
         with attempt(context, store.store, [row], step=MANIFEST, besides=JOURNALED_BY_PUBLISH):
             shipped = ship_day(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(shipped.release_id),
             metadata={
-                **numbers({"seconds": perf_counter() - started, **shipped.numbers}),
+                **timer.numbers(shipped.numbers),
                 "artifacts": markdown_table(("kind", "version", "bytes"), shipped.artifact_rows),
                 "report": dg.MetadataValue.md(to_markdown(_report(store.store, row, shipped))),
             },
@@ -70,5 +67,5 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
 
 def _report(store: ObjectStore, row: TargetSettings, shipped: ShippedDay) -> Report:
     release = shipped.outcome.release
-    with translate_errors():  # the store may go away after the swap: the retry finds it done, and tells it
+    with translate_errors():  # the store may go away after the swap: the retry finds it done, and records it
         return report_release(store, row.target, release, live=shipped.outcome.live == release.id)

@@ -1,4 +1,4 @@
-"""What Dagster calls a target's assets, group, tags and jobs."""
+"""Names in Dagster of a target's assets, group, tags and jobs."""
 
 import dagster as dg
 

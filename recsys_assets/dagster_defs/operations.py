@@ -1,4 +1,4 @@
-"""What on-call people start from the UI: roll back, hold, release a hold, collect; as the commands do."""
+"""Operation jobs for on-call people: roll back, hold, release a hold, collect; as the commands do."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -24,11 +24,11 @@ from recsys_assets.upkeep.roots import Retention
 
 
 class TargetConfig(dg.Config):
-    """Which target, and why; the reason stands in the journal."""
+    """Which target, and why; the reason is kept in the journal."""
 
     tenant: str = Field(description="tenant")
     surface: str = Field(description="surface")
-    reason: str = Field(description="why; it stands in the journal and on the manifest asset")
+    reason: str = Field(description="why; kept in the journal and on the manifest asset")
     dry_run: bool = Field(default=False, description="say what would happen, and change nothing")
 
 
@@ -93,7 +93,7 @@ def _hold(settings: Settings) -> dg.OpDefinition:
         by, until = _by(context, config.reason), _instant(config.until)
         with translate_errors():
             done = place_hold(store.store, row.target, by=by, now=_now, until=until, dry_run=config.dry_run)
-        _tell(context, row, done)
+        _report(context, row, done)
 
     return hold_target
 
@@ -105,7 +105,7 @@ def _release_hold(settings: Settings) -> dg.OpDefinition:
         by = _by(context, config.reason)
         with translate_errors():
             done = release_hold(store.store, row.target, by=by, now=_now, dry_run=config.dry_run)
-        _tell(context, row, done)
+        _report(context, row, done)
 
     return release_target
 
@@ -124,7 +124,7 @@ def _collect_all(settings: Settings) -> dg.OpDefinition:
     return collect_targets
 
 
-def _tell(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:
+def _report(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:
     context.log.info(done.message)
     if done.entry is not None:
         context.log_event(observation_of(row, done.entry))

@@ -1,4 +1,4 @@
-"""How the package's errors look in Dagster: what a rerun can cure is retried, what it cannot cure stops at once."""
+"""Outcomes of steps in Dagster: errors that a rerun can cure are retried, all others stop at once."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

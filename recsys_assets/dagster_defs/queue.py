@@ -1,10 +1,8 @@
-"""The run queue that knows whose a run is: also a backfill, or what somebody picks in the UI, counts for its tenant."""
+"""Run queue that counts every run for its tenant: also a backfill, and a selection that somebody starts in the UI."""
 
 from collections.abc import Iterator
 
-from dagster import TextMetadataValue
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext  # named nowhere public
-from dagster._core.storage.dagster_run import DagsterRun
+from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext, TextMetadataValue
 
 from recsys_assets.dagster_defs.naming import TARGET_TAG, TENANT_TAG
 

@@ -26,7 +26,7 @@ DATA_VERSION = "dagster/data_version"
 Identity = tuple[str | None, str | None]  # partition, and journal number or data version
 
 
-def tell_dagster(
+def report_to_dagster(
     instance: dg.DagsterInstance,
     store: ObjectStore,
     settings: Settings,
@@ -40,17 +40,17 @@ def tell_dagster(
     built and never shipped, and the checks, come back with the next build.
     """
     known = _Known(instance)
-    message = 0
+    reported = 0
     for target in targets:
         row = settings.find(target.tenant, target.surface)
         for event in _events(store, settings, row):
             if known.has(event):
                 continue
-            message += 1
+            reported += 1
             known.add(event)
             if not dry_run:
                 instance.report_runless_asset_event(event)
-    return message
+    return reported
 
 
 def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iterator[dg.AssetMaterialization]:
@@ -65,10 +65,10 @@ def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iter
 def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterator[dg.AssetMaterialization]:
     for day in release.canonical:
         yield canonical_materialization_of(row, day, release)
-    whole = set(release.artifacts.values())  # of an index and the object beside it: the index
+    indexes = set(release.artifacts.values())  # of an index and the object beside it: the index
     for member in release.members:
         kind = sharded_kind(member.ref.kind)
-        if member.ref in whole and kind in settings.kinds_for(row):  # a kind that is no more has no asset to tell it on
+        if member.ref in indexes and kind in settings.kinds_for(row):  # a kind that was removed has no asset
             yield member_materialization_of(row, member, release)
 
 
@@ -80,7 +80,7 @@ class _Known:
     found: dict[dg.AssetKey, set[Identity]] = field(default_factory=dict[dg.AssetKey, set[Identity]])
 
     def has(self, event: dg.AssetMaterialization) -> bool:
-        """Tell whether this event was reported before."""
+        """Return whether this event was reported before."""
         return _identity(event) in self._of(event.asset_key)
 
     def add(self, event: dg.AssetMaterialization) -> None:
@@ -94,7 +94,7 @@ class _Known:
 
 
 def _identity(event: dg.AssetMaterialization) -> Identity:
-    """Return what tells two events of an asset apart: a swap by its journal number, all else by its content."""
+    """Return what identifies an event of an asset: the journal number of a swap, the content of all else."""
     number = event.metadata.get(SEQUENCE)
     if number is not None:
         return None, str(number.value)

@@ -1,4 +1,4 @@
-"""What opens things: the store. No logic and no secret stands here; S3 credentials come from the environment."""
+"""Store resource: opens the store, without logic or secrets; S3 credentials come from the environment."""
 
 from functools import cached_property
 from typing import Any

@@ -1,20 +1,21 @@
-"""The nightly schedule of each target: the day before, built, gated and shipped at the configured time."""
+"""Nightly schedule of each target: the newest day that has ended in UTC, built, gated and shipped at the set time.
 
-from datetime import UTC, timedelta
+A zone moves its ticks against the UTC day, and a change of its clocks moves them again: two ticks may find the same
+newest day, and the next one a day that none has named. So a tick takes every day that ended since the tick before it.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)  # named nowhere public
 
 from recsys_assets.dagster_defs.naming import schedule_name
+from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 
-def nightly_schedule(
-    settings: Settings, row: TargetSettings, job: UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
+def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob) -> dg.ScheduleDefinition:
     """Return the schedule of one target; it runs from the first load on only where `automation.nightly` says so."""
     automation = settings.automation_for(row)
 
@@ -24,13 +25,38 @@ def nightly_schedule(
         cron_schedule=automation.cron,
         execution_timezone=automation.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING if automation.nightly else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Build, gate and ship the day before of {row.target}: {automation.cron} in {automation.timezone}.",
+        description=f"Build, gate and ship the newest ended day of {row.target}: {automation.cron} in "
+        f"{automation.timezone}; also a day that ended since the tick before and was its newest at none.",
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
+    def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        days = days_of_tick(context.scheduled_execution_time, cron=automation.cron, timezone=automation.timezone)
+        if not days:
+            return dg.SkipReason("no UTC day has ended since the tick of the local day before: it named the newest one")
         first, last = settings.partitions.start, settings.partitions.end
-        if day < first or (last is not None and day > last):
-            return dg.SkipReason(f"{day} is no day of [partitions]: they go from {first} to {last or 'yesterday'}")
-        return dg.RunRequest(partition_key=day.isoformat())
+        wanted = [day for day in days if first <= day and (last is None or day <= last)]
+        if not wanted:
+            return dg.SkipReason(f"{days[-1]} is no day of [partitions]: they go from {first} to {last or 'yesterday'}")
+        return [dg.RunRequest(partition_key=day.isoformat()) for day in wanted[-settings.limits.max_days :]]
 
     return nightly
+
+
+def days_of_tick(tick: datetime, *, cron: str, timezone: str) -> list[date]:
+    """Return the UTC days to build at a tick, oldest first.
+
+    Those that ended after the tick before; none if no day did. A tick that is not the first of its local date builds
+    the newest day once more, as its cron asks for: files may have come since.
+    """
+    before = next(ticks_before(tick, cron=cron, timezone=timezone), None)
+    newest = _newest_ended(tick)
+    if before is None:
+        return [newest]
+    count = (newest - _newest_ended(before)).days
+    zone = ZoneInfo(timezone)
+    if count == 0 and before.astimezone(zone).date() == tick.astimezone(zone).date():
+        return [newest]
+    return [newest - timedelta(days=back) for back in reversed(range(count))]
+
+
+def _newest_ended(instant: datetime) -> date:
+    return instant.astimezone(UTC).date() - timedelta(days=1)

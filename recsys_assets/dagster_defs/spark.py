@@ -1,4 +1,4 @@
-"""Where the Spark cluster is: a resource, so that one run can be sent to another cluster from the launchpad."""
+"""Spark resource: the cluster, so that one run can be sent to another one from the launchpad."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class SparkResource(dg.ConfigurableResource[Any]):
     remote: str | None = Field(default=None, description="a Spark Connect server, like sc://host:15002")
     conf: dict[str, str] = Field(default_factory=dict[str, str], description="Spark's own settings")
 
-    def room(self, settings: EngineSettings, store: ObjectStore) -> EngineRegistry:
+    def registry(self, settings: EngineSettings, store: ObjectStore) -> EngineRegistry:
         """Return the engines of a configuration, with Spark where this resource says."""
         found = {"master": self.master, "remote": self.remote, "conf": self.conf}
         spark = SparkSettings.model_validate({**settings.spark.model_dump(), **found})

@@ -1,4 +1,4 @@
-"""The webhook: one JSON document an alert, sent to the address that the environment names."""
+"""Webhook: one JSON document an alert, sent to the address that the environment names."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from urllib.request import Request, urlopen
 import dagster as dg
 
 WEBHOOK = "RECSYS_WEBHOOK_URL"
-MAX_TOLD = 2000  # characters of an error
+MAX_CHARACTERS = 2000  # characters of an error
 _SECONDS = 10
 
 
 def is_wanted() -> bool:
-    """Tell whether there is somebody to tell."""
+    """Return whether a webhook is configured."""
     return bool(os.environ.get(WEBHOOK))
 
 

@@ -17,7 +17,7 @@ def test_help_names_every_subcommand_and_imports_none():
     modules = set(done.stderr.split())
     assert [name for name in COMMANDS if f"\n  {name} " not in done.stdout] == []
     assert (
-        modules & {"dagster", "polars", "numpy", "pydantic", "recsys_assets.cli.run", "recsys_assets.cli.look"} == set()
+        modules & {"dagster", "polars", "numpy", "pydantic", "recsys_assets.cli.run", "recsys_assets.cli.show"} == set()
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.dagster_defs.turns import in_turn
+from recsys_assets.dagster_defs.rotation import rotate
 from recsys_assets_tests.small_shop import FIRST, TARGETS, after, day_lines, open_shop
 
 QUICK = '[artifacts]\nkinds = ["popularity"]\n'
@@ -197,8 +197,8 @@ def test_many_targets_are_looked_at_in_turn_and_none_twice_in_a_tick(shop):
     rows = [shop.settings.targets[0].model_copy(update={"tenant": f"t{n}"}) for n in range(250)]
     start, ticks = 0, []
     for _ in range(3):
-        chosen, start = in_turn(rows, start=start)
+        chosen, start = rotate(rows, start=start)
         ticks.append([row.tenant for row in chosen])
     assert [len(tick) for tick in ticks] == [100, 100, 100]
     assert {tenant for tick in ticks for tenant in tick} == {row.tenant for row in rows}
-    assert in_turn(rows[:3], start=2) == ([rows[2], rows[0], rows[1]], 2)
+    assert rotate(rows[:3], start=2) == ([rows[2], rows[0], rows[1]], 2)

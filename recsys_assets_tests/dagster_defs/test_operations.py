@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from recsys_assets.dagster_defs.reindex import tell_dagster
+from recsys_assets.dagster_defs.reindex import report_to_dagster
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.layout import pointer_key
 from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
@@ -102,7 +102,7 @@ def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
         targets = [row.target for row in shop.settings.targets]
 
         def tell(*, dry_run):
-            return tell_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
+            return report_to_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
 
         message = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
         assert tell(dry_run=True) == message

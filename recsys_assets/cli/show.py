@@ -1,4 +1,4 @@
-"""Commands that only look: status, log, at, verify, diff."""
+"""Commands that only read: status, log, at, verify, diff."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -8,7 +8,7 @@ from itertools import islice
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import Place, clock, instant_type, json_option, open_place, target_options
+from recsys_assets.cli.options import CommandContext, clock, instant_type, json_option, open_context, target_options
 from recsys_assets.cli.output import print_json, print_table, short, to_the_second
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
@@ -31,13 +31,13 @@ def show_status(
 ) -> int:
     """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
 
-    A target that is served and not in the configuration is shown as that; `retire` ends it. Below the table stands each
-    day of the last week that failed and was not done since: which step or gate, with its numbers. It ends with 1 when a
+    A target that is served and not in the configuration is shown as that; `retire` ends it. Below the table is each day
+    of the last week that failed and was not done since: which step or gate, with its numbers. It ends with 1 when a
     target has a problem.
     """
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    targets = place.targets if tenant is not None else (*place.targets, *_unconfigured(place))
-    found = look_at_targets(place.store, place.settings, targets, now=clock())
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
+    found = look_at_targets(context.store, context.settings, targets, now=clock())
     if as_json:
         print_json([{**_fields(row), "freshness": age, "configured": age is not None} for row, age in found])
     else:
@@ -57,8 +57,8 @@ def show_status(
 )
 def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, limit: int) -> int:
     """Show who did what to a pointer, when and why, newest first; refusals too."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    entries = {target: list(islice(newest_first(place.store, target), limit)) for target in place.targets}
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    entries = {target: list(islice(newest_first(context.store, target), limit)) for target in context.targets}
     if as_json:
         print_json([{"tenant": t.tenant, "surface": t.surface, "entries": found} for t, found in entries.items()])
         return 0
@@ -88,8 +88,8 @@ def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_
 @json_option
 def show_at(*, time: datetime, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
     """Show what was live at TIME (like 2026-01-31T04:00:00Z), and whether it can still be served."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    found = {target: live_at(place.store, target, time) for target in place.targets}
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    found = {target: live_at(context.store, target, time) for target in context.targets}
     if as_json:
         print_json([{"tenant": t.tenant, "surface": t.surface, "live": live} for t, live in found.items()])
     else:
@@ -103,13 +103,13 @@ def show_at(*, time: datetime, config: str | None, tenant: str | None, surface: 
 @json_option
 def run_verify(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
     """Read and prove every retained release, byte by byte."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    found = [verify(place.store, target, keep=place.retention(target).keep) for target in place.targets]
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    found = [verify(context.store, target, keep=context.retention(target).keep) for target in context.targets]
     if as_json:
         print_json(found)
     else:
         for one in found:
-            rows = [(short(p.release_id), p.why, p.data_through, "; ".join(p.faults) or "whole") for p in one.releases]
+            rows = [(short(p.release_id), p.why, p.data_through, "; ".join(p.faults) or "ok") for p in one.releases]
             print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows)
             for problem in one.problems:
                 click.echo(f"  problem: {problem}")
@@ -125,8 +125,8 @@ def run_verify(*, config: str | None, tenant: str | None, surface: str | None, a
 @json_option
 def show_diff(*, a: str, b: str, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
     """Show what changes from release A to release B (`live`, or 8 digits of an id): items that enter, leave, move."""
-    place = open_place(config=config, tenant=tenant, surface=surface)
-    found = diff(place.store, place.target, a, b)
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    found = diff(context.store, context.target, a, b)
     if as_json:
         print_json(found)
         return 0
@@ -156,13 +156,13 @@ def _fields(row: TargetStatus) -> dict[str, object]:
     return {field.name: getattr(row, field.name) for field in fields(row)}
 
 
-def _unconfigured(place: Place) -> list[Target]:
+def _unconfigured(context: CommandContext) -> list[Target]:
     """Return the targets that are served and not in the configuration; where they cannot be listed, say so."""
-    known = {(target.tenant, target.surface) for target in place.targets}
+    known = {(target.tenant, target.surface) for target in context.targets}
     try:
-        return [found for found in served_targets(place.store) if (found.tenant, found.surface) not in known]
+        return [found for found in served_targets(context.store) if (found.tenant, found.surface) not in known]
     except RecsysAssetsError as error:
-        click.echo(f"targets that are not in the configuration cannot be told: {error}", err=True)
+        click.echo(f"targets that are not in the configuration cannot be listed: {error}", err=True)
         return []
 
 

@@ -1,4 +1,4 @@
-"""A day of many targets as jobs in turn: the raw files first, then target after target, each shipped when done."""
+"""Jobs of a day, one after another: the raw files first, then target after target, each shipped when done."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ KEPT = 100  # jobs: a backfill of a few targets makes each once, a day of a thou
 
 
 @dataclass(frozen=True, slots=True)
-class JobsInTurn:
-    """The jobs of a day, made when their turn comes; may be gone through for each of several days.
+class SequentialJobs:
+    """The jobs of a day, made when they are needed; may be gone through for each of several days.
 
     As one run Dagster would go level by level: the first target would ship when the last one is built. Each job is of
     a graph of its own target alone: cut out of one graph of all, a thousand jobs take time that grows with the square.

@@ -1,4 +1,4 @@
-"""What every command that changes targets shares: its options, who acts, and how it tells what became of it."""
+"""Decorators of commands that change targets: their options, the actor, and the report of the outcome."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from typing import Any, Protocol, runtime_checkable
 import click
 
 from recsys_assets.cli.options import (
-    Place,
+    CommandContext,
     acting,
     actor_options,
     dry_run_option,
     json_option,
-    open_place,
+    open_context,
     target_options,
 )
 from recsys_assets.cli.output import print_json
 from recsys_assets.release.journal import Actor
 
 
-class JournalHead(Protocol):
+class Change(Protocol):
     """What a change came to: a document, with the sentence about it for people."""
 
     @property
@@ -31,7 +31,7 @@ class JournalHead(Protocol):
 
 @runtime_checkable
 class EndsWithCode(Protocol):
-    """A change that was made and may still want something, which the exit code tells."""
+    """A change whose exit code says whether somebody still has to look."""
 
     @property
     def exit_code(self) -> int:
@@ -43,46 +43,46 @@ class EndsWithCode(Protocol):
 class Call:
     """One call of such a command: where, who and why, and whether it is only to say what it would do."""
 
-    place: Place
+    context: CommandContext
     by: Actor
     dry_run: bool
 
 
-def changes_one_target(name: str) -> Callable[[Callable[..., JournalHead]], click.Command]:
+def changes_one_target(name: str) -> Callable[[Callable[..., Change]], click.Command]:
     """Return a decorator that makes a function of a `Call` (and of options of its own) a command called `name`.
 
     The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0, or with
     what the change says.
     """
 
-    def tell(act: Callable[..., JournalHead], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
-        target = call.place.target
+    def report(act: Callable[..., Change], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
+        target = call.context.target
         done = act(call, **own)
         print_json(done) if as_json else click.echo(f"{target}: {done.message}")
         return done.exit_code if isinstance(done, EndsWithCode) else 0
 
-    return lambda act: _command(name, act, tell)
+    return lambda act: _command(name, act, report)
 
 
 def changes_targets(
     name: str, *, line: Callable[[Any], str]
 ) -> Callable[[Callable[..., Sequence[EndsWithCode]]], click.Command]:
-    """Return such a decorator for a function that changes every target of its `Call`; each is told by a `line`.
+    """Return such a decorator for a function that changes every target of its `Call`; each is printed as a `line`.
 
     It ends with the worst of their codes.
     """
 
-    def tell(
+    def report(
         act: Callable[..., Sequence[EndsWithCode]], call: Call, own: Mapping[str, object], *, as_json: bool
     ) -> int:
         done = act(call, **own)
         print_json({"targets": done}) if as_json else click.echo("\n".join(map(line, done)))
         return max(one.exit_code for one in done)
 
-    return lambda act: _command(name, act, tell)
+    return lambda act: _command(name, act, report)
 
 
-def _command(name: str, act: Callable[..., Any], tell: Callable[..., int]) -> click.Command:
+def _command(name: str, act: Callable[..., Any], report: Callable[..., int]) -> click.Command:
     @click.command(name)
     @target_options
     @actor_options
@@ -100,7 +100,7 @@ def _command(name: str, act: Callable[..., Any], tell: Callable[..., int]) -> cl
         as_json: bool,
         **own: object,
     ) -> int:
-        place = open_place(config=config, tenant=tenant, surface=surface)
-        return tell(act, Call(place, acting(actor, reason), dry_run), own, as_json=as_json)
+        context = open_context(config=config, tenant=tenant, surface=surface)
+        return report(act, Call(context, acting(actor, reason), dry_run), own, as_json=as_json)
 
     return command

@@ -5,8 +5,8 @@ import pytest
 
 from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.in_turn import JobsInTurn
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets_tests.small_shop import FIRST, QUIET, TARGETS, day_lines, open_shop
 
 ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'
@@ -26,19 +26,19 @@ def steps(job):
 
 def test_the_jobs_in_turn_do_once_each_what_the_job_of_all_does(shop):
     whole = build_definitions(shop.settings).resolve_job_def(BUILD_ALL)
-    parts = list(JobsInTurn(shop.settings, shop.settings.targets))
+    parts = list(SequentialJobs(shop.settings, shop.settings.targets))
     assert sorted(step for part in parts for step in steps(part)) == steps(whole)
     assert steps(parts[0]) == ["raw"]
     assert [{step.partition("__")[0] for step in steps(part)} for part in parts[1:]] == [{"shop"}, {"shop"}, {"small"}]
 
 
 def test_one_target_is_one_job_with_its_raw_files(shop):
-    (job,) = JobsInTurn(shop.settings, shop.settings.targets[:1])
+    (job,) = SequentialJobs(shop.settings, shop.settings.targets[:1])
     assert {"raw", "shop__home__manifest"} <= set(steps(job))
 
 
 def test_a_second_day_has_the_same_jobs(shop):
-    jobs = JobsInTurn(shop.settings, shop.settings.targets)
+    jobs = SequentialJobs(shop.settings, shop.settings.targets)
     assert [steps(job) for job in jobs] == [steps(job) for job in jobs]
 
 
@@ -52,7 +52,7 @@ def test_what_runs_without_a_record_builds_the_same_release(shop, tmp_path):
         other = open_shop(tmp_path / "other", instance)
         other.configure('[artifacts]\nkinds = ["popularity"]\n')
         other.write(FIRST, day_lines(FIRST))
-        for job in JobsInTurn(other.settings, other.settings.targets):
+        for job in SequentialJobs(other.settings, other.settings.targets):
             assert job.execute_in_process(partition_key=str(FIRST), instance=instance, run_config=QUIET).success
         assert other.live().versions == recorded.versions
         key = dg.AssetKey(["shop", "home", "manifest"])

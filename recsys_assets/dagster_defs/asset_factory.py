@@ -1,0 +1,62 @@
+"""Asset factory: the key, group, days, owner, tags and timer that every asset of a day has in common."""
+
+from collections.abc import Callable, Collection, Mapping
+from time import perf_counter
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.metadata import Metadata, numbers
+from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, owner
+from recsys_assets.dagster_defs.partitions import daily_partitions
+from recsys_assets.evidence import Scalar
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+
+AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
+
+
+def day_asset(
+    settings: Settings, key: dg.AssetKey, *, group: str, kinds: Collection[str], **own: Any
+) -> AssetDecorator:
+    """Return the decorator of an asset with one partition a day; `own` are further arguments of `dg.asset`."""
+    return dg.asset(
+        key=key,
+        group_name=group,
+        partitions_def=daily_partitions(settings.partitions),
+        kinds=set(kinds),
+        owners=list(settings.owners),
+        **own,
+    )
+
+
+def target_asset(
+    settings: Settings,
+    row: TargetSettings,
+    name: str,
+    *,
+    kinds: Collection[str],
+    tags: dict[str, str] | None = None,
+    **own: Any,
+) -> AssetDecorator:
+    """Return the decorator of the asset called `name` of one target; `own` are further arguments of `dg.asset`."""
+    return day_asset(
+        settings,
+        asset_key(row, name),
+        group=group_name(row),
+        kinds=kinds,
+        metadata=owner(row),
+        tags=asset_tags(row) | (tags or {}),
+        **own,
+    )
+
+
+class Timer:
+    """The time since it was made, shown as `seconds` beside the other numbers of an asset."""
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+
+    def numbers(self, values: Mapping[str, Scalar]) -> Metadata:
+        """Return `seconds` and these scalars as metadata."""
+        return numbers({"seconds": perf_counter() - self._started, **values})
