@@ -26,4 +26,4 @@ def test_the_list_of_subcommands_says_what_their_help_says(name):
     command = recsys_assets.get_command(click.Context(recsys_assets), name)
 
     assert command is not None
-    assert " ".join((command.help or "").split()).startswith(COMMANDS[name].message)
+    assert " ".join((command.help or "").split()).startswith(COMMANDS[name].summary)
