@@ -1,4 +1,4 @@
-"""Private names of Dagster that are used, for want of public ones: a job before it is resolved, and the ticks of a cron.
+"""Private names of Dagster that have no public ones: the class of an unresolved job, and the ticks of a cron.
 
 Checked with Dagster 1.13; a test names the version, so that a newer one is looked at before it is allowed.
 """

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.naming import schedule_name
+from recsys_assets.dagster_defs.naming import schedule_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -36,7 +36,11 @@ def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob
         wanted = [day for day in days if first <= day and (last is None or day <= last)]
         if not wanted:
             return dg.SkipReason(f"{days[-1]} is no day of [partitions]: they go from {first} to {last or 'yesterday'}")
-        return [dg.RunRequest(partition_key=day.isoformat()) for day in wanted[-settings.limits.max_days :]]
+        tick = context.scheduled_execution_time.astimezone(UTC).isoformat()
+        return [
+            dg.RunRequest(partition_key=day.isoformat(), run_key=f"{slug(row)}|{day}|{tick}")
+            for day in wanted[-settings.limits.max_days :]
+        ]
 
     return nightly
 
