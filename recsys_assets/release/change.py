@@ -21,7 +21,7 @@ from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, Actor, Clock, append, changed, entry_of
 from recsys_assets.release.layout import intent_key, sweep_key
-from recsys_assets.release.pointer import Current, make_pointer, read_current, swap_pointer
+from recsys_assets.release.pointer import Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.trash import rescue
 from recsys_assets.storage.store import ObjectStore
@@ -63,6 +63,7 @@ class Change:
     by: Actor
     now: Clock
     intent: str | None = None  # the announcement of this change, while it is under way
+    replaces_damage: bool = False  # whether a pointer that cannot be read counts as none, and is replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for attempt in range(MAX_ATTEMPTS):
         _pause(attempt)
-        current = read_current(change.store, change.target)
+        current, etag = _read(change)
         if current is not None and current.pointer.updated_at in sent:
             tried = sent[current.pointer.updated_at]
             return _record(change, tried.before, current, tried.move, after=tried.head.last)
@@ -96,13 +97,20 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
             return _record_stay(change, current, judged, head)
         try:
             _look(change, judged.refs)
-            swapped = _swap(change, current, judged, head, sent)
+            swapped = _swap(change, current, judged, head, sent, expected=etag)
         except (ConflictError, StoreUnavailableError) as error:
             problem = error
             continue
         reach(f"{change.action}.after_swap")
         return _record(change, current, swapped, judged, after=head.last)
     raise problem
+
+
+def _read(change: Change) -> tuple[Current | None, str | None]:
+    """Return the pointer, and the mark of the bytes in its place, which the swap replaces and nothing else."""
+    read = read_pointer if change.replaces_damage else read_current
+    found = read(change.store, change.target)
+    return found if isinstance(found, Current) else None, found.etag if found is not None else None
 
 
 def _recover(change: Change, current: Current | None, *, since: JournalHead | None) -> JournalHead:
@@ -166,14 +174,22 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
         raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
 
 
-def _swap(change: Change, current: Current | None, move: Move, head: JournalHead, sent: dict[str, _Sent]) -> Current:
+def _swap(
+    change: Change,
+    current: Current | None,
+    move: Move,
+    head: JournalHead,
+    sent: dict[str, _Sent],
+    *,
+    expected: str | None,
+) -> Current:
     known = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
     pointer = make_pointer(
         change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
     )
     reach(f"{change.action}.before_swap")
     try:
-        return swap_pointer(change.store, change.target, pointer, expected=current.etag if current else None)
+        return swap_pointer(change.store, change.target, pointer, expected=expected)
     except OutcomeUnknownError:
         sent[pointer.updated_at] = _Sent(current, move, head)
         raise

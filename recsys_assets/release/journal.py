@@ -1,5 +1,6 @@
 """The journal: append-only numbered entries of what happened to a pointer, in the order in which it happened."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.document_encoding import create_document, read_document
 from recsys_assets.release.documents import JournalEntry
-from recsys_assets.release.layout import journal_key
+from recsys_assets.release.layout import journal_key, journal_prefix
 from recsys_assets.release.pointer import Current
 from recsys_assets.storage.store import ObjectStore
 
@@ -26,6 +27,9 @@ RECOVERED = "recovered"
 LOST = "lost"  # an entry that is gone or cannot be read
 MESSAGE = "message"  # the key of an entry's message in its details
 MAX_MESSAGE_CHARACTERS = 2000
+
+
+_NUMBERED = re.compile(r"([0-9]{12})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,12 @@ def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: Jo
 
 
 def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = None) -> JournalEntry | None:
-    """Return the newest entry, or None, by doubling and halving the number: never by listing.
+    """Return the newest entry, or None; that an older one is gone hides none of the newer ones.
 
-    The search begins at `since`, the newest entry that is known already: who looks again looks at what is new.
+    The numbers are listed, then those behind the last one are looked for one by one, as a listing may end early. With
+    `since`, the newest entry that is known already, nothing is listed: who looks again looks at what is new.
     """
-    low, step = _sequence(since), 1
+    low, step = since.sequence if since else max(listed_sequences(store, target), default=0), 1
     high = low + step
     while store.stat(journal_key(target, high)) is not None:
         low, step = high, step * 2
@@ -109,6 +114,20 @@ def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = Non
     if since is not None and low == since.sequence:
         return since
     return read_entry(store, target, low) if low else None
+
+
+def listed_sequences(store: ObjectStore, target: Target) -> set[int]:
+    """Return the numbers of the entries that a listing shows; strays beside them are passed over."""
+    prefix = journal_prefix(target)
+    found = (_NUMBERED.fullmatch(item.key[len(prefix) :]) for item in store.list(prefix))
+    return {int(match[1]) for match in found if match is not None}
+
+
+def missing_sequences(store: ObjectStore, target: Target) -> tuple[int, ...]:
+    """Return the numbers below the newest entry's whose entries are gone, oldest first."""
+    listed = listed_sequences(store, target)
+    absent = sorted(set(range(1, max(listed, default=0))) - listed)
+    return tuple(sequence for sequence in absent if store.stat(journal_key(target, sequence)) is None)
 
 
 def read_entry(store: ObjectStore, target: Target, sequence: int) -> JournalEntry:

@@ -24,6 +24,7 @@ from recsys_assets.storage.store import ObjectStore
 
 POINTER_FORMAT: Final = 1
 MAX_KINDS: Final = 100
+_MAX_DAMAGED_BYTES = 1 << 30  # a pointer grown beyond all limits has a mark too
 _TICK = timedelta(microseconds=1)
 
 
@@ -42,6 +43,14 @@ class Current:
         return parse_rfc3339(self.pointer.updated_at)
 
 
+@dataclass(frozen=True, slots=True)
+class DamagedPointer:
+    """Bytes in the pointer's place that cannot be trusted: the store's mark of them, and what is wrong."""
+
+    etag: str
+    fault: str
+
+
 def release_id_of(target: Target, versions: Mapping[str, str]) -> str:
     """Return the SHA-256 that names a release: of the target and each kind's version, nothing else."""
     parts = [target.tenant, target.surface, sorted(versions.items())]
@@ -55,6 +64,19 @@ def read_current(store: ObjectStore, target: Target) -> Current | None:
     except NotFoundError:
         return None
     return parse_pointer(store.root_uri, target, stored.data, etag=stored.etag)
+
+
+def read_pointer(store: ObjectStore, target: Target) -> Current | DamagedPointer | None:
+    """Return the pointer, or, of one that cannot be trusted, what it takes to replace exactly these bytes."""
+    key = pointer_key(target)
+    try:
+        stored = store.get(key, max_bytes=_MAX_DAMAGED_BYTES)
+    except NotFoundError:
+        return None
+    try:
+        return parse_pointer(store.root_uri, target, stored.data, etag=stored.etag)
+    except CorruptObjectError as error:
+        return DamagedPointer(stored.etag, str(error))
 
 
 def parse_pointer(root_uri: str, target: Target, data: bytes, *, etag: str) -> Current:

@@ -61,6 +61,10 @@ class DeadlineStore:
         """Remove the object."""
         self._in_time(key, lambda: self._store.delete(key))
 
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object read as `expected`."""
+        self._in_time(key, lambda: self._store.delete_unchanged(key, expected=expected))
+
     def _in_time(self, key: str, call: Callable[[], Result]) -> Result:
         self._hanging = [thread for thread in self._hanging if thread.is_alive()]
         if len(self._hanging) >= _MOST_HANGING:

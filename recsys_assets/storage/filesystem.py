@@ -203,6 +203,17 @@ class FilesystemStore:
             os.unlink(name, dir_fd=parent)
             os.fsync(parent)
 
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the file read as `expected`, alone among all processes that swap this key."""
+        *folder, name = check_key(key).split("/")
+        with translate_os_errors(key), locked(self._root, key, seconds=self._lock_seconds):
+            found = self._found(folder, name)
+            if found is None or _etag(found) != expected:
+                raise ConflictError(f"{key} is {_etag(found) if found else 'gone'} by now, expected {expected}")
+            with opened_folder(self._root, folder) as parent:
+                os.unlink(name, dir_fd=parent)
+                _sync(parent, key)
+
     def _found(self, folder: Sequence[str], name: str) -> os.stat_result | None:
         with (
             suppress(FileNotFoundError, NotADirectoryError),

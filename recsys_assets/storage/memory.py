@@ -131,6 +131,14 @@ class MemoryStore:
         with self._call("delete", key):
             self.objects.pop(key, None)
 
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object read as `expected`."""
+        with self._call("delete_unchanged", key) as ignore:
+            found = self.objects.get(key)
+            if not ignore and (found is None or _etag(found[0]) != expected):
+                raise ConflictError(f"{key} is another object than {expected} by now")
+            self.objects.pop(key, None)
+
     def _read(self, key: str, max_bytes: int) -> Stored:
         data = self._there(key)
         if len(data) > max_bytes:

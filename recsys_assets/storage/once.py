@@ -66,6 +66,11 @@ class ReadOnce:
         self._answers.clear()
         self._store.delete(key)
 
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object read as `expected`."""
+        self._answers.clear()
+        self._store.delete_unchanged(key, expected=expected)
+
     def _get(self, key: str, max_bytes: int) -> Stored | NotFoundError:
         try:
             return self._store.get(key, max_bytes=max_bytes)

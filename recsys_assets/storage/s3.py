@@ -3,7 +3,8 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from secrets import token_hex
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +15,7 @@ from recsys_assets.errors import (
     NotFoundError,
     OutcomeUnknownError,
     StoreUnavailableError,
+    UnsafeStoreError,
 )
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for, translate_s3_errors
 from recsys_assets.s3.listing import list_objects
@@ -38,8 +40,11 @@ class S3Store:
         self._bucket = bucket
         self._prefix = f"{check_s3_prefix(prefix)}/" if prefix else ""
         self._pause = pause
+        self._deletes_conditionally = False
         check_root(self.root_uri)
-        client.meta.events.register("needs-retry.s3.PutObject", _leave_conditions_alone, unique_id="recsys-assets")
+        for call in ("PutObject", "DeleteObject"):
+            event = f"needs-retry.s3.{call}"
+            client.meta.events.register(event, _leave_conditions_alone, unique_id=f"recsys-assets-{call}")
 
     @property
     def root_uri(self) -> str:
@@ -102,6 +107,37 @@ class S3Store:
             except ClientError as error:
                 if answer_of(error) is not S3Answer.MISSING:  # not every server says 204 to that
                     raise
+
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object read as `expected` (`If-Match`), once this server has shown that it honours that."""
+        self._require_conditional_deletes()
+        try:
+            self._client.delete_object(**self._at(key), IfMatch=expected)
+        except S3_ERRORS as error:
+            answer = answer_of(error)
+            if answer in {S3Answer.LOST, S3Answer.MISSING, S3Answer.BUSY}:
+                raise ConflictError(f"{key} is not what was expected ({expected})") from error
+            if answer is S3Answer.SILENT:
+                raise OutcomeUnknownError(f"{key}: {error}: it may have been removed; look before all else") from error
+            raise error_for(key, error) from error
+
+    def _require_conditional_deletes(self) -> None:
+        """Raise `UnsafeStoreError` unless the server refuses to delete an object of its own under a wrong condition."""
+        if self._deletes_conditionally:
+            return
+        key = f"probe/{token_hex(16)}.json"
+        self.create(key, b"probe")
+        try:
+            with translate_s3_errors(key), suppress(ClientError):
+                self._client.delete_object(**self._at(key), IfMatch='"0"')
+            if self.stat(key) is None:
+                raise UnsafeStoreError(
+                    f"{self.root_uri}: the server deletes an object whatever the condition (If-Match) says, so a "
+                    "change of the pointer meanwhile could be lost: nothing was removed; use a server that honours it"
+                )
+        finally:
+            self.delete(key)
+        self._deletes_conditionally = True
 
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}

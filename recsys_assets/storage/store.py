@@ -78,3 +78,11 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; absent is fine."""
         ...
+
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object that was read with etag `expected`.
+
+        `ConflictError` if it is another object by now or gone; `OutcomeUnknownError` if the reply was lost;
+        `UnsafeStoreError` if the store does not honour the condition: then nothing was removed.
+        """
+        ...

@@ -6,8 +6,8 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import JournalEntry
-from recsys_assets.release.journal import LOST, Actor, Clock
-from recsys_assets.release.layout import journal_key, journal_prefix
+from recsys_assets.release.journal import LOST, Actor, Clock, listed_sequences, missing_sequences
+from recsys_assets.release.layout import journal_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import is_unrecorded, read_journal_head, recover
 from recsys_assets.storage.proof import ensure_proven
@@ -46,10 +46,8 @@ def repair_journal(store: ObjectStore, target: Target, *, by: Actor, now: Clock,
 
 def _lost(store: ObjectStore, target: Target) -> dict[int, bool]:
     """Return the numbers that are gone (False) or cannot be read (True)."""
-    prefix = journal_prefix(target)
-    there = [int(item.key[len(prefix) : -len(".json")]) for item in store.list(prefix)]
-    lost = dict.fromkeys(set(range(1, max(there, default=0))) - set(there), False)
-    for sequence in there:
+    lost = dict.fromkeys(missing_sequences(store, target), False)
+    for sequence in listed_sequences(store, target):
         try:
             read_document(store, journal_key(target, sequence), JournalEntry)
         except CorruptObjectError:

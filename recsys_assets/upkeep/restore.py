@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 
-from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.release.destination import alternatives
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import Actor, Clock, message_of
-from recsys_assets.release.layout import pointer_key
-from recsys_assets.release.pointer import Current, parse_pointer
+from recsys_assets.release.pointer import Current
 from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
@@ -31,9 +29,11 @@ class Restored:
 
 
 def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Restored:
-    """Make live what was live by the journal, unless the pointer says so already.
+    """Make live what was live by the journal, where the pointer is gone, damaged, or older bytes that were put back.
 
-    Raises `RefusedError`, with alternatives, when the journal knows of nothing or its release cannot be served.
+    Judged on the very pointer that is replaced: one that is as the journal says stays, whoever wrote it meanwhile.
+    Raises `RefusedError`, with alternatives, when the journal knows of nothing or its release cannot be served;
+    `ConflictError` when another release became live while this one was proven: run it again.
     """
     release = _last_release(store, target)
     prove_members(store, target, release.members)
@@ -41,17 +41,27 @@ def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock
     if dry_run:
         return Restored(release.id, f"dry run: {message}", None)
     ensure_proven(store)
-    change = Change(store, target, RESTORE, by, now)
-    _clear_damage(store, target)
+    change = Change(store, target, RESTORE, by, now, replaces_damage=True)
 
-    def judge(current: Current | None, _: JournalHead) -> Move | Stay:
-        if current is not None and current.release_id == release.id:
-            return Stay(journal.UNCHANGED, f"release {release.id[:12]} is live already")
+    def judge(current: Current | None, head: JournalHead) -> Move | Stay:
+        if current is not None and (current.release_id == release.id or not _is_replayed(head)):
+            return Stay(journal.UNCHANGED, f"release {current.release_id[:12]} is live already")
+        newest = _last_release(store, target)
+        if newest.id != release.id:
+            raise ConflictError(
+                f"{target}: release {newest.id[:12]} became live while {release.id[:12]} was proven: see "
+                "`recsys-assets status`, and run this again if the pointer is still lost"
+            )
         return Move(versions_of(release), refs_of(release), message, {"data_through": release.data_through})
 
     with announced(change, release_id=release.id, refs=refs_of(release)) as announcement:
         entry = change_pointer(announcement, judge)
-    return Restored(release.id, message_of(entry), entry)
+    return Restored(entry.after or release.id, message_of(entry), entry)
+
+
+def _is_replayed(head: JournalHead) -> bool:
+    """Return whether the newest swap put old bytes back: every pointer that was read is recorded by now."""
+    return head.change is not None and head.change.action == "replay"
 
 
 def _last_release(store: ObjectStore, target: Target) -> Release:
@@ -66,15 +76,3 @@ def _last_release(store: ObjectStore, target: Target) -> Release:
             f"{target}: the record of release {last.after[:12]} is gone; restore it, or roll back to: {others}"
         )
     return release
-
-
-def _clear_damage(store: ObjectStore, target: Target) -> None:
-    """Remove a pointer that cannot be read, so that the next one is created; one that was repaired meanwhile stays."""
-    key = pointer_key(target)
-    try:
-        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-        parse_pointer(store.root_uri, target, stored.data, etag=stored.etag)
-    except NotFoundError:
-        return
-    except CorruptObjectError:
-        store.delete(key)

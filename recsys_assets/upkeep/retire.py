@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from recsys_assets.errors import RefusedError
+from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import pointer_key
@@ -29,7 +30,8 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
 
     Held first, so that no automation under an old configuration ships again. Broken off, it is done by running it
     again. Consumers that run keep their last good release and say that the pointer is gone; a new one starts without.
-    `restore-pointer` and `release-hold` undo it. Raises `RefusedError` when nothing is live.
+    `restore-pointer` and `release-hold` undo it. Raises `RefusedError` when nothing is live, `ConflictError` when
+    something else became live meanwhile: that stays live.
     """
     current = read_current(store, target)
     if current is None:
@@ -42,9 +44,18 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
         return Retired(f"dry run: {message}", None)
     place_hold(store, target, by=by, now=now)
     live = read_current(store, target)
+    if live is None or live.release_id != current.release_id:
+        raise ConflictError(f"{target}: another release became live meanwhile: see `recsys-assets status`, run again")
     entry = journal.entry_of(action=RETIRE, outcome=journal.DONE, by=by, now=now(), live=live, message=message)
     entry = journal.append(store, target, entry, after=journal.tail(store, target))
-    store.delete(pointer_key(target))
+    reach("retire.before_removal")
+    try:
+        store.delete_unchanged(pointer_key(target), expected=live.etag)
+    except ConflictError as error:
+        raise ConflictError(
+            f"{target}: the pointer changed while it was retired, so it stays: see `recsys-assets status`, and retire "
+            "it again if what is live now is to go too"
+        ) from error
     return Retired(message, entry)
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import islice
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact
 from recsys_assets.release.history import effective
-from recsys_assets.release.journal import HELD, LOST, newest_first
+from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_first
 from recsys_assets.release.labels import Labelled, labelled
-from recsys_assets.release.layout import intent_prefix, release_key, staged_prefix, sweep_key
+from recsys_assets.release.layout import intent_prefix, release_key, release_prefix, staged_prefix, sweep_key
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.storage.store import ObjectStore
@@ -48,6 +49,7 @@ def read_roots(
     With `sweeping`, a collection has announced itself, so the listing of announcements must show it: a listing that
     ends early lacks its last key.
     """
+    _refuse_gaps(store, target)
     intents = _intents(store, target, sweeping=sweeping)  # before the pointer: a change leaves the one for the other
     live = read_current(store, target)
     if live is None:
@@ -63,6 +65,17 @@ def read_roots(
     for day, refs in _staged(store, target, since=since):
         _add(blobs, refs, f"staged for {day}")
     return Roots(releases, blobs, named, stale)
+
+
+def _refuse_gaps(store: ObjectStore, target: Target) -> None:
+    """Raise `RefusedError` if an entry of the journal is gone: what it kept would count as kept by nothing."""
+    missing = missing_sequences(store, target)
+    if missing:
+        raise RefusedError(
+            f"{target}: {len(missing)} journal entries are gone, {missing[0]} to {missing[-1]}, so what was live is "
+            "not known: does a lifecycle rule of the bucket delete objects by age? End it, restore the entries from a "
+            "backup, or fill their places by `recsys-assets reindex`; nothing is collected"
+        )
 
 
 def _roots_of_retired(
@@ -112,34 +125,53 @@ def retained_releases(
     retained |= dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
     retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded and held back")
     good = 0
-    for release, _ in _last_live(store, target, bad, keep=keep, left_since=left_since):
+    lost: list[int] = []
+    for release, _ in _last_live(store, target, bad, keep=keep, left_since=left_since, lost=lost):
         why = f"one of the last {keep}" if good < keep else "live until lately, so that caches may name it still"
         retained.setdefault(release, "marked bad, kept beside the good ones" if release in bad else why)
         good += release not in bad
+    if lost:
+        why = f"one of the last {keep} recorded, as journal entries are lost"
+        for release in islice((one for one in _recorded(store, target) if one not in bad), keep):
+            retained.setdefault(release, why)
     return retained
+
+
+def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:
+    """Yield the releases that have a record which can be read, those that were written last first."""
+    prefix = release_prefix(target)
+    for item in sorted(store.list(prefix), key=lambda item: item.modified, reverse=True):
+        release_id = item.key[len(prefix) :].removesuffix(".json")
+        try:
+            yield read_release(store, target, release_id).id
+        except (CorruptObjectError, NotFoundError):
+            continue  # no release: `verify` names it
 
 
 def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:
     """Return the number of the oldest journal entry that keeps a release: what is older may be collected."""
     bad = set(labelled(store, target, Labelled.BAD))
-    kept = _last_live(store, target, bad, keep=keep, left_since=left_since)
+    kept = _last_live(store, target, bad, keep=keep, left_since=left_since, lost=[])
     return min((entry.sequence for _, entry in kept), default=0)
 
 
 def _last_live(
-    store: ObjectStore, target: Target, bad: set[str], *, keep: int, left_since: datetime | None
+    store: ObjectStore, target: Target, bad: set[str], *, keep: int, left_since: datetime | None, lost: list[int]
 ) -> Iterator[tuple[str, JournalEntry]]:
     """Yield the releases that were live, by the journal's order, with the newest entry of each.
 
     It ends when `keep` of them are good and the next was left before `left_since`. Those marked bad do not count, so
     that a row of bad nights never pushes out the last good one. It also ends at the horizon of an earlier collection:
-    a release marked bad later would else bring back what was collected by then.
+    a release marked bad later would else bring back what was collected by then. The numbers of entries whose place was
+    filled by a repair are added to `lost`: a release that only they knew is not yielded.
     """
     seen: set[str] = set()
     end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or nobody can tell
     for entry in _readable(store, target):
-        message = entry.details.get(HORIZON)
-        end = max(end, message) if isinstance(message, int) else end
+        found = entry.details.get(HORIZON)
+        end = max(end, found) if isinstance(found, int) else end
+        if entry.outcome == LOST:
+            lost.append(entry.sequence)
         is_enough = len(seen - bad) >= keep
         if entry.sequence < end or (is_enough and (left_since is None or (left_at or left_since) <= left_since)):
             return

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, UnsafeNameError
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, UnsafeNameError, UnsafeStoreError
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.proof import ensure_proven, probe
@@ -280,3 +280,19 @@ def _race(count, work):
         thread.join()
     assert not errors
     return next(won)
+
+
+def test_a_conditional_delete_takes_only_what_was_read(store):
+    first = store.create("a", b"one")
+    second = store.swap("a", b"two", expected=first)
+    try:
+        with pytest.raises(ConflictError):
+            store.delete_unchanged("a", expected=first)
+    except UnsafeStoreError as error:  # a server that does not look at the condition is named, and nothing is removed
+        assert "If-Match" in str(error)
+        assert store.get("a", max_bytes=9).data == b"two"
+        return
+    store.delete_unchanged("a", expected=second)
+    assert store.stat("a") is None
+    with pytest.raises(ConflictError):
+        store.delete_unchanged("a", expected=second)

@@ -65,7 +65,7 @@ def test_nothing_live_cannot_be_retired(shop):
 
 
 def test_f1_a_retirement_that_broke_off_is_done_by_running_it_again(shop):
-    shop.store.inject(Fault("delete", FaultMode.FAIL, prefix="registry/current/"))
+    shop.store.inject(Fault("delete_unchanged", FaultMode.FAIL, prefix="registry/current/"))
     with pytest.raises(StoreUnavailableError):
         retire(shop.store, TARGET, by=ANN, now=shop.clock)
     assert read_current(shop.store, TARGET) is not None
