@@ -126,7 +126,7 @@ def test_the_copy_of_another_store_never_serves(kept, open_reader):
     reader = open_reader(store=elsewhere, copy_folder=kept)
     reader.refresh()
     assert reader.status().state is State.NEVER_LOADED
-    assert "does not lie below memory://elsewhere" in reader.status().why
+    assert "is not below memory://elsewhere" in reader.status().why
 
 
 def test_a_copy_that_is_newer_than_the_store_stays(kept, store, shop, open_reader):  # F43
