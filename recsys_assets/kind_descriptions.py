@@ -99,6 +99,7 @@ IMPLICIT_SHAPE: Final = _user_lists(scale=SCALE)
 SESSION_SEQ_SHAPE: Final = _user_lists(scale=1, may_be_empty=True)
 CONTENT_SIM_SHAPE: Final = Shape(body="items", key="item_id", entries="tags", member="tag", column="tag")
 ITEM_SEQ_SHAPE: Final = _neighbors("next_id")
+SEQUENTIAL_RULES_SHAPE: Final = _neighbors("next_id")
 ALS_FACTORS_SHAPE: Final = VectorShape({"user_id": "user_factors", "item_id": "item_factors"})
 
 POPULARITY: Final = KindDescription(
@@ -137,6 +138,12 @@ ITEM_SEQ: Final = KindDescription(
     shape=ITEM_SEQ_SHAPE,
     place="the lists of what is seen next",
 )
+SEQUENTIAL_RULES: Final = KindDescription(
+    name="sequential_rules",
+    summary="Which items come soon after an item in sessions, the nearer the more; the best of each item.",
+    shape=SEQUENTIAL_RULES_SHAPE,
+    place="the lists of what follows",
+)
 ALS_FACTORS: Final = KindDescription(
     name="als_factors",
     summary="A vector per user and item, by matrix factorisation; products say who may like what.",
@@ -145,7 +152,8 @@ ALS_FACTORS: Final = KindDescription(
 )
 
 DESCRIPTIONS: Final[Mapping[str, KindDescription]] = {
-    one.name: one for one in (POPULARITY, COOC, IMPLICIT, SESSION_SEQ, CONTENT_SIM, ITEM_SEQ, ALS_FACTORS)
+    one.name: one
+    for one in (POPULARITY, COOC, IMPLICIT, SESSION_SEQ, CONTENT_SIM, ITEM_SEQ, SEQUENTIAL_RULES, ALS_FACTORS)
 }
 
 

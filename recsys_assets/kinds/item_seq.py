@@ -1,17 +1,19 @@
 """Item sequence: which item came new into a session right after another, and in how many sessions."""
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
+from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import ITEM_SEQ_SHAPE
-from recsys_assets.kinds.baskets import Baskets, fill_baskets
 from recsys_assets.kinds.contracts import Marks
 from recsys_assets.kinds.event_choice import EventParams
 from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.paths import Paths, fill_paths
 
 _Pairs = tuple[Codes, Codes, Numbers]  # items, what came next, in how many sessions; by item, then by what came next
 
@@ -33,45 +35,86 @@ class ItemSeqParams(EventParams):
 def count_next(events: Events, params: ItemSeqParams) -> Built:
     """Count, per item, the sessions in which another came next, most first; ties by id; `max_next` of each are kept.
 
-    Reads `session_id` and `item_id`; rows must be in canonical order. A session is the path of its items in the order
-    in which each was first seen, so that an item that is seen again neither leads anywhere nor is led to, and a pair
+    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. A session is the path of the instants at
+    which items were first seen in it: an item leads to those of the next such instant. Items of one instant have no
+    order, so neither leads to the other; an item that is seen again neither leads anywhere nor is led to, and a pair
     counts once per session. Pairs under `min_support` and items left without a next one are dropped. Past `max_items`
     items, those that stand in the most sessions are kept. Counts of a first-order Markov chain, as in Rendle,
     Freudenthaler, Schmidt-Thieme, "Factorizing personalized Markov chains", 2010, without its factors.
     """
-    baskets, sessions, left_out = fill_baskets(events, max_items=params.max_items_per_session)
+    paths, left_out = fill_paths(events, max_items=params.max_items_per_session)
     ids = events.ids["item_id"]
-    items, following, counts = met = _count_pairs(baskets)
-    kept = _keep_items(baskets, items[counts >= params.min_support], params)
+    items, following, counts = met = _count_pairs(paths)
+    kept = _keep_items(paths, items[counts >= params.min_support], params)
     items, following, counts = _best_first(met, kept[items] & (counts >= params.min_support), params)
     lengths = count_codes(items, size=len(ids))
     keys = np.flatnonzero(lengths)
     rows = Rows(ITEM_SEQ_SHAPE, keys.astype(np.uint32), offsets_of(lengths[keys]), following, counts, ids, ids)
     numbers = {
-        "sessions": len(sessions),
-        "distinct_items": int(np.count_nonzero(baskets.support)),
+        "sessions": paths.sessions,
+        "distinct_items": int(np.count_nonzero(paths.support)),
         "pairs_met": len(met[0]),
     }
     return Built(rows, left_out, numbers)
 
 
-def _count_pairs(baskets: Baskets) -> _Pairs:
-    """Count each pair of an item and the one right behind it in a basket."""
-    is_last = np.zeros(len(baskets.items), np.bool_)
-    is_last[baskets.ends.astype(np.int64) - 1] = True
-    places = np.flatnonzero(~is_last)
-    distinct_items = max(len(baskets.support), 1)
-    codes = baskets.items[places].astype(np.int64) * distinct_items + baskets.items[places + 1]
+def _count_pairs(paths: Paths) -> _Pairs:
+    """Count each pair of an item and one that came new at the next instant with new items."""
+    distinct_items = max(len(paths.support), 1)
+    first = np.empty((2, len(paths.items)), np.int64)
+    ends = np.empty(len(paths.offsets), np.int64)
+    used = _first_visits(paths, np.full(distinct_items, -1, np.int64), first, ends)
+    codes = np.empty(_emit(first[:, :used], ends, distinct_items, np.empty(0, np.int64)), np.int64)
+    _emit(first[:, :used], ends, distinct_items, codes)
     pairs, counts = np.unique(codes, return_counts=True)
     items, following = np.divmod(pairs, distinct_items)
     return items.astype(np.uint32), following.astype(np.uint32), counts.astype(np.int64)
 
 
-def _keep_items(baskets: Baskets, found: Codes, params: ItemSeqParams) -> Marks:
+@compiled
+def _first_visits(paths: Paths, seen_in: Numbers, first: NDArray[np.int64], ends: Numbers) -> int:
+    """Put down, session after session, each item's first visit: the item and its step; return how many there are."""
+    used = 0
+    ends[0] = 0
+    for session in range(len(paths.offsets) - 1):
+        for place in range(paths.offsets[session], paths.offsets[session + 1]):
+            item = paths.items[place]
+            if seen_in[item] != session:
+                seen_in[item] = session
+                first[0, used] = item
+                first[1, used] = paths.steps[place]
+                used += 1
+        ends[session + 1] = used
+    return used
+
+
+@compiled
+def _emit(first: NDArray[np.int64], ends: Numbers, distinct_items: int, codes: Numbers) -> int:
+    """Write the code of each pair, if there is space for any; return how many pairs there are."""
+    used = 0
+    for session in range(len(ends) - 1):
+        begin, end = ends[session], ends[session + 1]
+        while begin < end:
+            middle = begin
+            while middle < end and first[1, middle] == first[1, begin]:
+                middle += 1
+            stop = middle
+            while stop < end and first[1, stop] == first[1, middle]:
+                stop += 1
+            for one in range(begin, middle):
+                for other in range(middle, stop):
+                    if len(codes):
+                        codes[used] = first[0, one] * distinct_items + first[0, other]
+                    used += 1
+            begin = middle
+    return used
+
+
+def _keep_items(paths: Paths, found: Codes, params: ItemSeqParams) -> Marks:
     """Mark, of the items with a list, the `max_items` that stand in the most sessions; ties by id."""
-    kept = np.zeros(len(baskets.support), np.bool_)
+    kept = np.zeros(len(paths.support), np.bool_)
     candidates = np.unique(found)
-    order = np.argsort(-baskets.support[candidates], kind="stable")
+    order = np.argsort(-paths.support[candidates], kind="stable")
     kept[candidates[order[: params.max_items]]] = True
     return kept
 

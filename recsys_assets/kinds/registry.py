@@ -16,6 +16,7 @@ from recsys_assets.kind_descriptions import (
     IMPLICIT,
     ITEM_SEQ,
     POPULARITY,
+    SEQUENTIAL_RULES,
     SESSION_SEQ,
     Shape,
 )
@@ -27,6 +28,7 @@ from recsys_assets.kinds.item_seq import ItemSeqParams, count_next
 from recsys_assets.kinds.kind import Kind
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.popularity import PopularityParams, build_popularity
+from recsys_assets.kinds.sequential_rules import SequentialRulesParams, find_rules
 from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -113,8 +115,14 @@ _OWN: Final[Mapping[str, Kind]] = {
         Kind(
             description=ITEM_SEQ,
             params=ItemSeqParams,
-            event_columns=("session_id", "item_id"),
+            event_columns=("session_id", "item_id", "ts"),
             kernel=count_next,
+        ),
+        Kind(
+            description=SEQUENTIAL_RULES,
+            params=SequentialRulesParams,
+            event_columns=("session_id", "item_id", "ts"),
+            kernel=find_rules,
         ),
         Kind(
             description=ALS_FACTORS,

@@ -29,7 +29,7 @@ def tally_day(events: Events, columns: Sequence[str]) -> Events:
     judged as one, and the first row of a user is that of the user's first event.
     """
     codes = events.codes.group_by(list(columns), maintain_order=True).agg(pl.len().cast(pl.UInt32).alias(COUNT))
-    return Events(codes, {name: events.ids[name] for name in columns})
+    return Events(codes, {name: events.ids[name] for name in columns if name in events.ids})
 
 
 def merge_tallies(days: Sequence[Events]) -> Events:
@@ -83,6 +83,7 @@ def decode_tally(data: bytes) -> Events:
     columns: dict[str, Any] = {name: table.column(name).chunk(0) for name in table.column_names if len(table)}
     if not columns:
         columns = {name: pa.array([], table.schema.field(name).type) for name in table.column_names}
-    codes = {name: pl.Series(name, column.indices if name != COUNT else column) for name, column in columns.items()}
-    ids = {name: pl.Series(name, columns[name].dictionary, dtype=pl.String) for name in columns if name != COUNT}
+    coded = {name for name, column in columns.items() if isinstance(column, pa.DictionaryArray)}
+    codes = {name: pl.Series(name, column.indices if name in coded else column) for name, column in columns.items()}
+    ids = {name: pl.Series(name, columns[name].dictionary, dtype=pl.String) for name in columns if name in coded}
     return Events(pl.DataFrame(codes), ids)

@@ -184,7 +184,10 @@ def _events(
 ) -> Events:
     """Return what a kernel reads of the window, of which the last day ends early."""
     record = read_document(store, canonical_record_key(target, window.last), CanonicalRecord)
-    last = before(read_events(store, target, window.last, record, columns=("ts", *kind.event_columns)), until)
+    last = before(
+        read_events(store, target, window.last, record, columns=tuple(dict.fromkeys(("ts", *kind.event_columns)))),
+        until,
+    )
     if window.first == window.last:
         return last
     earlier = {

@@ -15,8 +15,8 @@ def cut_day(events: Events, *, held_out: float) -> datetime:
 
 
 def before(events: Events, instant: datetime) -> Events:
-    """Return the events before an instant, without `ts`; ids that only later events have are gone too."""
-    codes = events.codes.filter(pl.col("ts") < instant).drop("ts")
+    """Return the events before an instant; ids that only later events have are gone too."""
+    codes = events.codes.filter(pl.col("ts") < instant)
     names = [name for name in ID_COLUMNS if name in codes.columns]
     ids = {name: events.ids[name].gather(codes[name].drop_nulls().unique().sort()) for name in names}
     dense = [(pl.col(name).rank("dense") - 1).cast(pl.UInt32) for name in names]

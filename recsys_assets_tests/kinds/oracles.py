@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, product
 from math import isqrt
 
 from recsys_assets.kinds.similarity import Score
@@ -61,19 +61,72 @@ def cooc(rows, params, age_of=lambda _: 0):
     ]
 
 
+def steps_of(rows, params):
+    """Per session that is short enough, its distinct instants in order, each with the set of its items."""
+    sessions = defaultdict(lambda: defaultdict(set))
+    for r in rows:
+        sessions[r.session_id][r.ts].add(r.item_id)
+    paths = [[of[ts] for ts in sorted(of)] for of in sessions.values()]
+    return [path for path in paths if len(set().union(*path)) <= params.max_items_per_session]
+
+
 def item_seq(rows, params):
-    paths = defaultdict(dict)
-    for r in canonical(rows):
-        paths[r.session_id].setdefault(r.item_id)
     support, pairs = Counter(), defaultdict(Counter)
-    for path in (list(path) for path in paths.values() if len(path) <= params.max_items_per_session):
-        support.update(path)
-        for item, following in pairwise(path):
-            pairs[item][following] += 1
+    for path in steps_of(rows, params):
+        support.update(set().union(*path))
+        seen, new = set(), []
+        for step in path:
+            new.append(step - seen)
+            seen |= step
+        for items, following in pairwise(step for step in new if step):
+            for item in items:
+                pairs[item].update(following)
     kept = {i: {n: c for n, c in found.items() if c >= params.min_support} for i, found in pairs.items()}
-    ranked = best({item: support[item] for item, found in kept.items() if found}, params.max_items)
+    return ranked_neighbors(kept, support, params.max_items, params.max_next)
+
+
+def sequential_rules(rows, params):
+    support, again, sums = Counter(), Counter(), defaultdict(Counter)
+    for path in steps_of(rows, params):
+        times = Counter(item for step in path for item in step)
+        support.update(times.keys())
+        again.update(item for item, count in times.items() if count > 1)
+        for (at, one), (then, other) in product(enumerate(path), repeat=2):
+            distance = max(abs(then - at), 1)
+            if distance <= 10:
+                weight = Fraction(5040, distance) / (1 if then >= at else 2)
+                for a, b in product(one, other):
+                    if a != b:
+                        sums[a][b] += weight
+    if params.self_entry:
+        for item in support:
+            sums[item][item] = 5040 * again[item]
+    found = {
+        a: {b: rule_score(s, support[a], support[b], params, own=a == b) for b, s in of.items() if s}
+        for a, of in sums.items()
+    }
+    return ranked_neighbors(found, support, params.max_items, params.max_neighbors)
+
+
+def rule_score(total, one, other, params, *, own):
+    assert total == int(total)
+    if not params.by_support:
+        return int(total)
+    share = int(total) * 10**6 // (5040 * one)
+    return max(1, share if own else share * 1000 // fifth_root(other * 10**15))
+
+
+def fifth_root(power):
+    low = 0
+    while (low + 1) ** 5 <= power:
+        low += 1
+    return low
+
+
+def ranked_neighbors(kept, support, max_items, max_members):
+    ranked = best({item: support[item] for item, found in kept.items() if found}, max_items)
     return [
-        {"item_id": i, "items": [{"item_id": n, "count": c} for n, c in best(kept[i], params.max_next)]}
+        {"item_id": i, "items": [{"item_id": n, "count": c} for n, c in best(kept[i], max_members)]}
         for i, _ in sorted(ranked)
     ]
 

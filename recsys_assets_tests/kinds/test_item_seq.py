@@ -40,6 +40,11 @@ def test_the_next_item_is_the_one_that_came_new_right_after(paths, expected):
     assert built(sessions(**paths)).rows.frame().rows() == expected
 
 
+def test_items_of_one_instant_have_no_order():
+    rows = [row(0, None, "s", item) for item in "ab"] + [row(1, None, "s", item) for item in "cd"]
+    assert built(rows).rows.frame().rows() == [("a", "c", 1), ("a", "d", 1), ("b", "c", 1), ("b", "d", 1)]
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [

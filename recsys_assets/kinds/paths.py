@@ -1,0 +1,112 @@
+"""Sessions as paths of steps: at each distinct instant the items of that instant, among which there is no order."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_assets.compiled.grouping import count_codes, deal
+from recsys_assets.compiled.runtime import compiled
+from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
+from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.events.events import Events
+from recsys_assets.kinds.tallies import repeats_of
+
+
+class Paths(NamedTuple):
+    """Visits to items, session after session, in time; an item stands once in a step.
+
+    Visit `n` is to `items[n]` (u32) in step `steps[n]` (i64) of its session, from 0; session `s` holds the visits
+    `offsets[s]` to `offsets[s + 1]`. Within a step the order of visits means nothing.
+    """
+
+    items: Codes
+    steps: Numbers
+    offsets: Numbers
+    support: Numbers  # by item: in how many of these sessions it stands
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are kept."""
+        return len(self.offsets) - 1
+
+
+def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, LeftOut]:
+    """Return the sessions as paths; those of more than `max_items` distinct items are left out and counted.
+
+    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order, and may be tallies.
+    """
+    sessions, items = (events.codes[name].to_numpy() for name in ("session_id", "item_id"))
+    instants = events.codes["ts"].to_physical().to_numpy()
+    distinct_items, distinct_sessions = len(events.ids["item_id"]), len(events.ids["session_id"])
+    ends = offsets_of(count_codes(sessions, size=distinct_sessions))
+    rows = deal(sessions, np.arange(len(items), dtype=np.uint32), places=ends[:-1].copy(), size=len(items))
+    visited, steps = items[rows], np.empty(len(items), np.int64)
+    offsets, left = np.zeros(distinct_sessions + 1, np.int64), np.zeros(distinct_sessions, np.bool_)
+    support = np.zeros(distinct_items, np.int64)
+    seen = np.full((2, distinct_items), -1, np.int64)
+    kept = _walk(visited, instants[rows], ends, max_items, seen, steps, offsets, left, support)
+    size = int(offsets[kept])
+    left_out = _left_out(events, left, kept=kept)
+    return Paths(visited[:size], steps[:size], offsets[: kept + 1], support), left_out
+
+
+def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> LeftOut:
+    groups = int(left.sum())
+    if not groups:
+        return LeftOut("sessions", of_groups=kept)
+    sizes = count_codes(events.codes["session_id"].to_numpy(), size=len(left), repeats=repeats_of(events))
+    return LeftOut("sessions", groups=groups, of_groups=kept + groups, events=int(sizes[left].sum()))
+
+
+@compiled
+def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
+    items: Codes,
+    instants: Numbers,
+    ends: Numbers,
+    max_items: int,
+    seen: NDArray[np.int64],
+    steps: Numbers,
+    offsets: Numbers,
+    left: NDArray[np.bool_],
+    support: Numbers,
+) -> int:
+    """Move each session's visits to the front, an item once a step; return how many sessions are kept.
+
+    `seen[0]` holds the session that met an item last, `seen[1]` the row at which the step of its last visit began.
+    """
+    kept = at = 0
+    for session in range(len(ends) - 1):
+        begin, step, step_row, distinct = at, 0, ends[session], 0
+        for row in range(ends[session], ends[session + 1]):
+            item = items[row]
+            if instants[row] != instants[step_row]:
+                step += 1
+                step_row = row
+            if seen[0, item] != session:
+                seen[0, item] = session
+                distinct += 1
+            elif seen[1, item] == step_row:
+                continue
+            seen[1, item] = step_row
+            items[at] = item
+            steps[at] = step
+            at += 1
+        if distinct > max_items:
+            left[session] = True
+            at = begin
+        elif at > begin:
+            _count_items(items, begin, at, -2 - session, seen, support)
+            kept += 1
+            offsets[kept] = at
+    return kept
+
+
+@compiled
+def _count_items(items: Codes, begin: int, end: int, mark: int, seen: NDArray[np.int64], support: Numbers) -> None:
+    """Count the session for each of its items, once."""
+    for place in range(begin, end):
+        item = items[place]
+        if seen[1, item] != mark:
+            seen[1, item] = mark
+            support[item] += 1
