@@ -24,6 +24,7 @@ from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.artifacts import SparkSettings
 from recsys_assets.settings.reading import load_settings
@@ -79,7 +80,7 @@ def _lay_out(folder: Path, *, memory: str) -> None:
     settings = load_settings(config)
     store = open_store(settings.resolve(settings.storage.root))
     build_raw(store, settings, DAY)
-    build_canonical(store, settings, settings.find(TENANT, SURFACE), DAY)
+    build_canonical(DayContext(store, settings, settings.find(TENANT, SURFACE), DAY))
 
 
 def _measure(folder: Path, engine: str, kind: str, *, files: str) -> None:
@@ -94,9 +95,9 @@ def _measure(folder: Path, engine: str, kind: str, *, files: str) -> None:
     if engine != "native":
         room.open(engine, KINDS[kind])
     else:
-        build_artifact(store, settings, row, kind, DAY, run_id="warm")  # what is compiled is loaded
+        build_artifact(DayContext(store, settings, row, DAY, run_id="warm"), kind)  # what is compiled is loaded
     ready = perf_counter()
-    built = build_artifact(store, settings, row, kind, DAY, run_id="benchmark", room=room)
+    built = build_artifact(DayContext(store, settings, row, DAY, run_id="benchmark", engines=room), kind)
     done = perf_counter()
     jvm = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
     facts = {"jvm_mb": str(max((child.memory_info().rss / 2**20 for child in jvm), default=0.0))}

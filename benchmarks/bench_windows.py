@@ -27,6 +27,7 @@ from recsys_assets.events.windows import merge_days
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.pipeline.canonical import build_canonical, read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.source import read_source
 from recsys_assets.release.document_encoding import encode, read_document
@@ -69,7 +70,7 @@ def days_of(settings: Settings, days: int) -> MemoryStore:
     """Build the generated day, and let it stand for all others: the same users and items, sessions of their own."""
     store, row = MemoryStore(), settings.find(TENANT, SURFACE)
     build_raw(store, settings, DAY)
-    record = build_canonical(store, settings, row, DAY).record
+    record = build_canonical(DayContext(store, settings, row, DAY)).record
     day = read_events(store, TARGET, DAY, record)
     for number in range(1, days + 1):
         shifted = day.codes.with_columns(pl.col("ts") + timedelta(days=number))
@@ -96,7 +97,9 @@ def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int) -> st
 
     def put_together(last: int) -> tuple[Built, int]:
         window = Window.ending(day_after(last), days=days)
-        source = read_source(store, settings, settings.find(TENANT, SURFACE), kind, window).read
+        source = read_source(
+            DayContext(store, settings, settings.find(TENANT, SURFACE), window.last), kind, window
+        ).read
         return kind.build(source, params, LimitSettings()), len(source.codes) if isinstance(source, Events) else 0
 
     def from_events(last: int) -> tuple[Built, int]:

@@ -20,6 +20,7 @@ from workspace import open_workspace, read_blobs, version_digests
 
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor
@@ -55,16 +56,18 @@ def run_day(folder: Path, result: Result) -> None:
     with result.phase("parse"):
         build_raw(store, settings, DAY)
     with result.phase("canonical"):
-        build_canonical(store, settings, row, DAY)
+        build_canonical(DayContext(store, settings, row, DAY))
     with result.phase("gates"):
-        judge_canonical(store, settings, row, DAY)
+        judge_canonical(DayContext(store, settings, row, DAY))
     for kind in settings.artifacts.kinds:
         with result.phase(kind):
-            build_artifact(store, settings, row, kind, DAY, run_id="benchmark")
+            build_artifact(DayContext(store, settings, row, DAY, run_id="benchmark"), kind)
         with result.phase("gates"):
-            judge_artifact(store, settings, row, kind, DAY)
+            judge_artifact(DayContext(store, settings, row, DAY), kind)
     with result.phase("manifest"):
-        ship_day(store, settings, row, DAY, by=Actor("benchmark", "measured"), now=lambda: datetime.now(UTC))
+        ship_day(
+            DayContext(store, settings, row, DAY, now=lambda: datetime.now(UTC)), by=Actor("benchmark", "measured")
+        )
 
 
 # How a kind's rows are flattened for comparison: list, owner, inner list, other, number; popularity has no inner list.

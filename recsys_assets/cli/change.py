@@ -60,17 +60,14 @@ def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
 def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> Change:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
+    from recsys_assets.pipeline.context import DayContext  # noqa: PLC0415
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
 
     settings, target = call.context.settings, call.context.target
     row = settings.find(target.tenant, target.surface)
     shipped = ship_day(
-        call.context.store,
-        settings,
-        row,
-        day,
+        DayContext(call.context.store, settings, row, day, now=clock),
         by=call.by,
-        now=clock,
         allow_older=allow_older,
         dry_run=call.dry_run,
         override=override,

@@ -21,9 +21,9 @@ from recsys_assets.evidence import GateReport
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef
 from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import find_staged, judge_import, judge_received, receive, register
 from recsys_assets.pipeline.journal_import import tell_import
-from recsys_assets.pipeline.ship import COMMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,9 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
         report = judge_received(context.store, context.settings, row, received)
     else:
         stood = find_staged(context.store, row, kind, day)
-        register(context.store, context.settings, row, received, day=day, dropped_on=day, run_id=COMMAND)
-        report = judge_import(context.store, context.settings, row, kind, day)
+        of_day = DayContext(context.store, context.settings, row, day)
+        register(of_day, received, dropped_on=day)
+        report = judge_import(of_day, kind)
         if stood != received.blob.ref or not report.passed:
             by = acting(actor, reason or f"import of {file}")
             tell_import(context.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)

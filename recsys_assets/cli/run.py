@@ -19,7 +19,8 @@ from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.pipeline.day_status import stands
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.day_status import is_up_to_date
 from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.pipeline.user_key import configured_key
 from recsys_assets.settings.reading import load_settings
@@ -45,7 +46,11 @@ def run(
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
     store = open_configured_store(settings)  # a missing store is an error now, not once for each asset
     configured_key(settings)  # and so is a key
-    done = {day for day in days[:-1] if all(stands(store, settings, row, day) for row in rows)} if resume else set()
+    done = (
+        {day for day in days[:-1] if all(is_up_to_date(DayContext(store, settings, row, day)) for row in rows)}
+        if resume
+        else set()
+    )
     jobs = SequentialJobs(settings, rows)
     failures: list[AssetLine] = []
     started = datetime.now(UTC)

@@ -1,5 +1,6 @@
 """The artifact assets of a target: one per kind, canonical days in, one immutable blob and its reference out."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import dagster as dg
@@ -8,7 +9,7 @@ from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
-from recsys_assets.dagster_defs.partitions import day_of, rolling_window
+from recsys_assets.dagster_defs.partitions import rolling_window
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.spark import SparkResource
 from recsys_assets.encoding.embeddings import VectorShape
@@ -37,10 +38,10 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
     def artifact(
         context: dg.AssetExecutionContext, store: StoreResource, spark: SparkResource
     ) -> dg.MaterializeResult[Any]:
-        timer, day, run_id = Timer(), day_of(context), context.run.run_id
+        timer = Timer()
         with attempt(context, store.store, [row], step=kind.name):
-            registry = spark.registry(settings.resolved_engines, store.store)
-            built = build_artifact(store.store, settings, row, kind.name, day, run_id=run_id, room=registry)
+            engines = spark.registry(settings.resolved_engines, store.store)
+            built = build_artifact(replace(store.day_context(context, settings, row), engines=engines), kind.name)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={

@@ -89,7 +89,7 @@ def _canonical_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksD
         settings,
         row,
         CANONICAL,
-        judge=lambda store, day: judge_canonical(store, settings, row, day),
+        judge=judge_canonical,
         description="Contract, volume, share of bad lines and of duplicates of the stored day.",
     )
 
@@ -99,6 +99,6 @@ def _artifact_check(settings: Settings, row: TargetSettings, kind: str) -> dg.As
         settings,
         row,
         kind,
-        judge=lambda store, day: judge_artifact(store, settings, row, kind, day),
+        judge=lambda day: judge_artifact(day, kind),
         description="Contract, bounds, size, window and share left out of the stored artifact.",
     )

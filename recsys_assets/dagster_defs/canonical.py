@@ -10,7 +10,6 @@ from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
-from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.errors import NoInputError
 from recsys_assets.pipeline.canonical import build_canonical
@@ -35,7 +34,7 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         timer = Timer()
         with attempt(context, store.store, [row], step=CANONICAL):
             try:
-                day = build_canonical(store.store, settings, row, day_of(context))
+                day = build_canonical(store.day_context(context, settings, row))
             except NoInputError as error:
                 skipped(context, key, error)
                 return

@@ -2,21 +2,20 @@
 
 import warnings
 from collections.abc import Callable
-from datetime import date
 
 import dagster as dg
 
 from recsys_assets.dagster_defs.attempts import attempt, record_refusals
 from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
-from recsys_assets.dagster_defs.partitions import daily_partitions, day_of
+from recsys_assets.dagster_defs.partitions import daily_partitions
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.evidence import GateReport, Verdict, group_by_message
 from recsys_assets.gates.grading import undecided
 from recsys_assets.pipeline.candidate_gates import whole_policies
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.store import ObjectStore
 
 CHECK = "gates"
 UNDECIDED = "undecided"  # in the metadata of a check that passed: required gates that could not decide
@@ -27,14 +26,14 @@ def gate_check(
     row: TargetSettings,
     name: str,
     *,
-    judge: Callable[[ObjectStore, date], GateReport],
+    judge: Callable[[DayContext], GateReport],
     description: str,
 ) -> dg.AssetChecksDefinition:
-    """Return the blocking check of the asset called `name`; `judge` reads, judges and stores the report of one day."""
+    """Return the blocking check of the asset called `name`; `judge` judges one day and stores its report."""
 
     def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         with attempt(context, store.store, [row], step=f"gates of {name}"):
-            report = judge(store.store, day_of(context))
+            report = judge(store.day_context(context, settings, row))
         record_refusals(context, store.store, row, report)
         return check_result(report)
 

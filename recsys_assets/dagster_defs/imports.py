@@ -36,7 +36,7 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
         with attempt(context, store.store, [row], step=kind):
             day, run_id = day_of(context), context.run.run_id
             before = find_staged(store.store, row, kind, day)
-            built = import_day(store.store, settings, row, kind, day, run_id=run_id)
+            built = import_day(store.day_context(context, settings, row), kind)
             if before != built.staged.ref:  # refusals are journaled by the check, results with the ship
                 by = Actor(name=this_account(), reason=f"build of {day}", run_id=run_id)
                 tell_import(store.store, row.target, built.staged.ref, day, by=by, now=datetime.now(UTC))
@@ -57,6 +57,6 @@ def import_check(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
         settings,
         row,
         kind,
-        judge=lambda store, day: judge_import(store, settings, row, kind, day),
+        judge=lambda day: judge_import(day, kind),
         description="Form, contract, compatibility with the live one, rows, size and age of the stored file.",
     )

@@ -1,7 +1,6 @@
 """Manifest asset of a target: proves every gate on the bytes about to ship, then moves the pointer, last of all."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -48,11 +47,11 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
         with attempt(context, store.store, [row], step=MANIFEST):
-            reports = judge_whole(store.store, settings, row, day)
+            reports = judge_whole(store.day_context(context, settings, row))
         # Before the swap, so that the results of gates are seen also when nothing ships.
         yield from (check_result(report, name=report.subject) for report in reports)
         with attempt(context, store.store, [row], step=MANIFEST, besides=JOURNALED_BY_PUBLISH):
-            shipped = ship_day(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
+            shipped = ship_day(store.day_context(context, settings, row), by=by)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(shipped.release_id),
             metadata={

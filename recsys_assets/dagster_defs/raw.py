@@ -41,7 +41,7 @@ def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.Ass
         timer = Timer()
         with attempt(context, store.store, rows, step=RAW.to_user_string()):
             try:
-                day = build_raw(store.store, settings, day_of(context))
+                day = build_raw(store.reads(context), settings, day_of(context))
             except NoInputError as error:
                 skipped(context, key, error)
                 return

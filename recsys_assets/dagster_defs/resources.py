@@ -1,13 +1,20 @@
 """Store resource: opens the store, without logic or secrets; S3 credentials come from the environment."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field
 
+from recsys_assets.dagster_defs.partitions import day_of
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.open import open_store
+from recsys_assets.storage.run_reads import reads_of_run
 from recsys_assets.storage.store import ObjectStore
+
+Step: TypeAlias = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
 class StoreResource(dg.ConfigurableResource[Any]):
@@ -20,6 +27,17 @@ class StoreResource(dg.ConfigurableResource[Any]):
     def store(self) -> ObjectStore:
         """The opened store; the first use proves that it honours conditional writes."""
         return open_store(self.root, s3_client=_s3_client, must_exist=self.must_exist)
+
+    def reads(self, context: Step) -> ObjectStore:
+        """Return the store as the steps of one run share it: each object of a day is read once.
+
+        A retry reads everything again, for another writer may be the reason for it.
+        """
+        return reads_of_run(self.store, f"{context.run.run_id} {context.retry_number}")
+
+    def day_context(self, context: Step, settings: Settings, row: TargetSettings) -> DayContext:
+        """Return the day context of a step of one target."""
+        return DayContext(self.reads(context), settings, row, day_of(context), run_id=context.run.run_id)
 
 
 def _s3_client() -> Any:

@@ -1,6 +1,5 @@
 """Signals asset of a target: after the manifest, the day's rows for services that read a database."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -35,7 +34,7 @@ def signals_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinitio
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"signals of {day}", run_id=context.run.run_id)
         with translate_errors():
-            done = write_signals(store.store, settings, row, day, by=by, now=lambda: datetime.now(UTC))
+            done = write_signals(store.day_context(context, settings, row), by=by)
         return dg.MaterializeResult(metadata=timer.numbers(done.numbers))
 
     return signals

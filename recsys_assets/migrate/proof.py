@@ -9,6 +9,7 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.migrate.pipelines_registry import Limits, Published, Registry
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.artifacts import ArtifactSettings
 from recsys_assets.settings.settings import Settings
@@ -48,7 +49,7 @@ def prove_day(
     store, theirs = MemoryStore(), _as_theirs(settings, row, registry)
     target = theirs.targets[0]
     build_raw(store, theirs, day)
-    canonical = build_canonical(store, theirs, target, day)
+    canonical = build_canonical(DayContext(store, theirs, target, day))
     found: list[Compared] = []
     for one in published:
         kind, version = one.blob.ref.kind, one.blob.ref.version
@@ -56,7 +57,7 @@ def prove_day(
             found.append(Compared(kind, version, None, "not a kind or a window that is built here"))
             continue
         try:
-            ours = build_artifact(store, theirs, target, kind, day, run_id="proof").staged.ref.version
+            ours = build_artifact(DayContext(store, theirs, target, day, run_id="proof"), kind).staged.ref.version
         except RecsysAssetsError as error:
             found.append(Compared(kind, version, None, f"not built: {error}"))
             continue

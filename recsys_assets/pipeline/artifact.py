@@ -10,7 +10,6 @@ import polars as pl
 
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
@@ -22,6 +21,7 @@ from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.build import make_artifact
 from recsys_assets.pipeline.build_spec import BuildSpec
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import BuildResult, read_content, read_staged
 from recsys_assets.pipeline.user_key import fact_of_key
 from recsys_assets.release.document_encoding import encode as encode_document
@@ -100,43 +100,34 @@ class ArtifactBuilt:
         return {"version": staged.ref.version, "bytes": size, "window": window, "reused": self.reused, **staged.facts}
 
 
-def build_artifact(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    kind_name: str,
-    day: date,
-    *,
-    run_id: str,
-    room: EngineRegistry | None = None,
-) -> ArtifactBuilt:
-    """Build one kind for the window that ends with `day`; equal content is the same blob, written once.
+def build_artifact(context: DayContext, kind_name: str) -> ArtifactBuilt:
+    """Build one kind for the window that ends with the day; equal content is the same blob, written once.
 
-    `room` opens the engines that the configuration may name. Raises `InputError` when the day itself has no canonical
-    events, `LimitExceededError` before work that cannot fit, and what `make_artifact` raises.
+    Raises `InputError` when the day itself has no canonical events, `LimitExceededError` before work that cannot fit,
+    and what `make_artifact` raises.
     """
-    kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
+    row, day = context.row, context.day
+    kind, params = KINDS[kind_name], read_params(context.settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
-    record = _require_day(store, row.target, day)
-    made = make_artifact(store, settings, BuildSpec(row, kind, params, window), room)
+    record = _require_day(context.store, row.target, day)
+    made = make_artifact(context, BuildSpec(row, kind, params, window))
     staged = StagedArtifact(
         ref=made.kept.ref,
         window_first=window.first.isoformat(),
         window_last=window.last.isoformat(),
         inputs=made.inputs,
         facts=_facts(made, window) | ({} if kind.from_catalog else fact_of_key(record)),
-        build=build_info(settings, run_id),
+        build=build_info(context.settings, context.run_id),
         shards=made.kept.shards,
     )
-    store.put(staged_key(row.target, day, kind.name), encode_document(staged))
+    context.store.put(staged_key(row.target, day, kind.name), encode_document(staged))
     preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
     return ArtifactBuilt(staged, preview, made.kept.reused)
 
 
-def judge_artifact(
-    store: ObjectStore, settings: Settings, row: TargetSettings, kind_name: str, day: date
-) -> GateReport:
-    """Read the stored blob back, judge it, keep the report beside the staged reference, and return it."""
+def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
+    """Judge the stored blob, keep the report beside the staged reference, and return it."""
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
     staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
     window = Window.ending(day, days=params.window_days)

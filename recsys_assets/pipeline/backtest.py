@@ -21,6 +21,7 @@ from recsys_assets.pipeline.backtest_arms import (
     live_arm,
     staged_arm,
 )
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.quality.comparison import Compared, Protocol, Standing, compare
 from recsys_assets.quality.tasks import next_item_tasks
@@ -47,19 +48,18 @@ class Outcome:
     compared: tuple[Compared, ...]
 
 
-def backtest_day(
-    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, versions: Mapping[str, str]
-) -> GateReport:
-    """Return what the back-test's gates say of the release of `versions` (by kind) that `day` staged.
+def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport:
+    """Return the back-test's gate report of the release of `versions` (by kind) that the day staged.
 
     The report's facts name the held-out events by key and digest: neither is among the inputs that the release's
     record names, but where a part of the last day is held out, and stand-ins made without that part were scored.
     """
-    policy = backtest_policy(settings, row)
+    row, day = context.row, context.day
+    policy = backtest_policy(context.settings, row)
     release = release_id_of(row.target, versions)
-    candidate = candidate_arm(store, row.target, day, release=release, versions=versions)
+    candidate = candidate_arm(context.store, row.target, day, release=release, versions=versions)
     try:
-        found = _beside_live(store, settings, row, day, candidate)
+        found = _beside_live(context, candidate)
     except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
         found = NotTested(Why.FAILED, f"there was no back-test: {error}")
     facts = found.facts if isinstance(found, Backtested) else {}
@@ -67,14 +67,7 @@ def backtest_day(
 
 
 def compare_on_held_out(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    day: date,
-    *,
-    candidate: Arm,
-    baseline: Arm,
-    next_day_only: bool = False,
+    context: DayContext, *, candidate: Arm, baseline: Arm, next_day_only: bool = False
 ) -> Outcome | NotTested:
     """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
 
@@ -82,7 +75,8 @@ def compare_on_held_out(
     Raises `LimitExceededError` after `gates.backtest.max_seconds`, `CorruptObjectError` or `NotFoundError` for a side
     that no reader would take.
     """
-    limits = settings.gates_for(row).backtest
+    store, row, day = context.store, context.row, context.day
+    limits = context.settings.gates_for(row).backtest
     go_on = _deadline(limits.max_seconds)
     seen = [*candidate.inputs, *baseline.inputs]
     held = hold_out_next_day(store, row.target, day, seen=seen)
@@ -101,7 +95,7 @@ def compare_on_held_out(
     new = (
         load_trial(store, row.target, candidate.versions, at=at)
         if held.since is None
-        else build_holdout(store, settings, row, day, until=held.since, go_on=go_on)
+        else build_holdout(context, until=held.since, go_on=go_on)
     )
     live = load_trial(store, row.target, baseline.versions, at=at)
     tasks = next_item_tasks(held.events, limit=limits.max_samples, seed=limits.seed, since=held.since)
@@ -109,15 +103,13 @@ def compare_on_held_out(
     return Outcome(held, baseline.release, len(tasks.tasks), tuple(compared))
 
 
-def _beside_live(
-    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, candidate: Arm
-) -> Backtested | NotTested:
-    live = live_arm(store, row.target)
+def _beside_live(context: DayContext, candidate: Arm) -> Backtested | NotTested:
+    live = live_arm(context.store, context.target)
     if live is None:
         return NotTested(Why.NOTHING_TO_LOSE, NO_BASELINE)
     if live.release == candidate.release:
         return NotTested(Why.NOTHING_TO_LOSE, "this very release is live")
-    found = compare_on_held_out(store, settings, row, day, candidate=candidate, baseline=live)
+    found = compare_on_held_out(context, candidate=candidate, baseline=live)
     return found if isinstance(found, NotTested) else _measured(found)
 
 
@@ -201,13 +193,14 @@ def backtest_days(
     live = live_arm(store, row.target)
     for day in days:
         try:
-            yield _test(store, settings, row, day, live)
+            yield _test(DayContext(store, settings, row, day), live)
         except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
             yield DayTested(day, "", NotTested(Why.FAILED, str(error)))
 
 
-def _test(store: ObjectStore, settings: Settings, row: TargetSettings, day: date, live: Arm | None) -> DayTested:
-    kinds, before = settings.artifacts.kinds, day - timedelta(days=1)
+def _test(context: DayContext, live: Arm | None) -> DayTested:
+    store, row, day = context.store, context.row, context.day
+    kinds, before = context.settings.artifacts.kinds, day - timedelta(days=1)
     candidate = staged_arm(store, row.target, day, kinds=kinds)
     if candidate is None:
         return DayTested(day, "", _not_staged(store, row.target, day))
@@ -216,9 +209,7 @@ def _test(store: ObjectStore, settings: Settings, row: TargetSettings, day: date
     for only, (name, baseline) in product((True, False), sides.items()):
         if baseline is None or baseline.release == candidate.release:
             continue
-        found = compare_on_held_out(
-            store, settings, row, day, candidate=candidate, baseline=baseline, next_day_only=only
-        )
+        found = compare_on_held_out(context, candidate=candidate, baseline=baseline, next_day_only=only)
         tested = DayTested(day, name, found)
         if isinstance(found, Outcome):
             break

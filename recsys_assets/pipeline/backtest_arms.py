@@ -12,6 +12,7 @@ from recsys_assets.kinds.decay import with_ages
 from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.kinds.tallies import merge_tallies, tally_day
 from recsys_assets.pipeline.canonical import read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import find_days, read_tallies
 from recsys_assets.pipeline.user_key import FACT, key_of_record
 from recsys_assets.quality.splitting import before, cut_day
@@ -24,8 +25,6 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER, sharded_kind
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
@@ -146,26 +145,19 @@ def _has_users(kind: str) -> bool:
 _LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)  # what was built here fits in memory
 
 
-def build_holdout(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    day: date,
-    *,
-    until: datetime,
-    go_on: Callable[[], None],
-) -> Snapshot:
-    """Return what a reader would hold if `day` had ended at `until`: every kind that is made of events, nothing stored.
+def build_holdout(context: DayContext, *, until: datetime, go_on: Callable[[], None]) -> Snapshot:
+    """Build every kind of events as if the day had ended at `until`, as a reader would hold it; nothing is stored.
 
     `go_on` is called before each kind, and may raise to end the work.
     """
+    settings, row = context.settings, context.row
     held = MemoryStore()
     versions: dict[str, str] = {}
     for kind in _of_events(settings.artifacts.kinds):
         go_on()
         params = read_params(settings, row, kind.name)
-        window = Window.ending(day, days=params.window_days)
-        events = _events(store, settings, row.target, kind.reading(params), window, until=until, aged=params.aged)
+        window = Window.ending(context.day, days=params.window_days)
+        events = _events(context, kind.reading(params), window, until=until, aged=params.aged)
         built = kind.build(events, params, settings.limits)
         # A kind in shards stands in as one object: it is asked here, and goes nowhere.
         room = params.max_bytes if params.shards == NEVER else MAX_INDEXED_BYTES
@@ -179,10 +171,9 @@ def _of_events(names: Iterable[str]) -> list[Kind]:
     return [KINDS[name] for name in names if name in KINDS and not KINDS[name].from_catalog]
 
 
-def _events(
-    store: ObjectStore, settings: Settings, target: Target, kind: Kind, window: Window, *, until: datetime, aged: bool
-) -> Events:
+def _events(context: DayContext, kind: Kind, window: Window, *, until: datetime, aged: bool) -> Events:
     """Return what a kernel reads of the window, of which the last day ends early."""
+    store, target = context.store, context.target
     record = read_document(store, canonical_record_key(target, window.last), CanonicalRecord)
     last = before(
         read_events(store, target, window.last, record, columns=tuple(dict.fromkeys(("ts", *kind.event_columns)))),
@@ -190,9 +181,7 @@ def _events(
     )
     if window.first == window.last:
         return last
-    earlier = {
-        one: known for one, known in find_days(store, settings, target, window).records.items() if one != window.last
-    }
+    earlier = {one: known for one, known in find_days(context, window).records.items() if one != window.last}
     stored = read_tallies(store, target, kind, earlier) if earlier else []
     tallies = [*stored, tally_day(last, kind.event_columns)]
     ages = [(window.last - one).days for one in (*sorted(earlier), window.last)]

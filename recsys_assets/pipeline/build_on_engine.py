@@ -18,6 +18,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.canonical import read_day
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
 from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact
 from recsys_assets.release.documents import Input
@@ -44,25 +45,16 @@ class EngineSource:
             raise InputError(f"{', '.join(changed)} changed while an engine read it: build the artifact again")
 
 
-def offer_source(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    kind: Kind,
-    window: Window,
-    *,
-    engine: Engine,
-    folder: str,
-) -> EngineSource:
+def offer_source(context: DayContext, kind: Kind, window: Window, *, engine: Engine, folder: str) -> EngineSource:
     """Return what a kind's definition reads, laid out for an engine; copies go to the attempt's `folder`.
 
     Raises `CorruptObjectError` if the bytes of a day are not those of its record, and what `find_days` raises.
     """
     if kind.from_catalog:
-        return _tags(settings, row, folder)
-    days = find_days(store, settings, row.target, window)
+        return _tags(context.settings, context.row, folder)
+    days = find_days(context, window)
     offer = _in_place if engine.in_place else _copied
-    return offer(store, row.target, days, engine, folder)
+    return offer(context.store, context.target, days, engine, folder)
 
 
 def _in_place(store: ObjectStore, target: Target, days: WindowDays, engine: Engine, _folder: str) -> EngineSource:
@@ -91,24 +83,22 @@ def _tags(settings: Settings, row: TargetSettings, folder: str) -> EngineSource:
     return EngineSource((file,), None, (catalog,))
 
 
-def make_on_engine(
-    store: ObjectStore, settings: Settings, order: BuildSpec, room: EngineRegistry, name: str
-) -> BuildResult:
+def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry, name: str) -> BuildResult:
     """Return the artifact as the engine called `name` made it, once it has proven itself.
 
-    It writes below a folder that is gone afterwards. Raises what `EngineRoom.open` raises, `ConfigurationError` if the
-    kind with these parameters has no definition, and `InputError` if a day that it read was written anew meanwhile.
+    It writes below a folder that is gone afterwards. Raises what `EngineRegistry.open` raises, `ConfigurationError` if
+    the kind with these parameters has no definition, and `InputError` if a day that it read was rewritten meanwhile.
     """
-    row, kind, params, window = order
+    row, kind, params, window = spec
     find_definition(kind, params)
-    opened = room.open(name, kind)
+    opened = engines.open(name, kind)
     engine = opened.engine
     with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
-        source = offer_source(store, settings, row, kind, window, engine=engine, folder=folder)
+        source = offer_source(context, kind, window, engine=engine, folder=folder)
         scanned = scan_source(engine, kind, source.files)
         answer = answer_on_engine(engine, kind, params, scanned, folder=folder)
-        kept = keep_artifact(store, order, partial(encode_pieces, answer, kind.row_shape, **named(order)), answer)
-        source.check_unchanged(store)
+        kept = keep_artifact(context.store, spec, partial(encode_pieces, answer, kind.row_shape, **named(spec)), answer)
+        source.check_unchanged(context.origin)
     left_out, message = answer.counts()
     numbers = {"engine": engine.name, **message}
     return BuildResult(

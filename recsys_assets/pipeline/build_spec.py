@@ -9,7 +9,7 @@ from recsys_assets.settings.target import TargetSettings
 
 
 class BuildSpec(NamedTuple):
-    """What is to be made, for whom, of which days."""
+    """Specification of one build: for whom, which kind, of which days."""
 
     row: TargetSettings
     kind: Kind
@@ -26,7 +26,7 @@ class Named(TypedDict):
     max_bytes: int
 
 
-def named(order: BuildSpec) -> Named:
+def named(spec: BuildSpec) -> Named:
     """Return what every object of an artifact is encoded with."""
-    row, kind, params, window = order
+    row, kind, params, window = spec
     return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}

@@ -1,7 +1,6 @@
 """Gates of a candidate as a whole: what only all its artifacts together can show, judged before the swap."""
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from typing import Final
 
 from recsys_assets.errors import CorruptObjectError
@@ -10,6 +9,7 @@ from recsys_assets.gates.backtest import BACKTEST
 from recsys_assets.gates.policy import Policy, backtest_policy, rehearsal_policy
 from recsys_assets.gates.rehearsal import REHEARSAL
 from recsys_assets.pipeline.backtest import backtest_day
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.rehearsal import rehearse_day
 from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import StagedArtifact
@@ -19,7 +19,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-Judge = Callable[[ObjectStore, Settings, TargetSettings, date, Mapping[str, str]], GateReport]
+Judge = Callable[[DayContext, Mapping[str, str]], GateReport]
 
 _POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy]]] = {
     REHEARSAL: rehearsal_policy,
@@ -34,24 +34,23 @@ def whole_policies(settings: Settings, row: TargetSettings) -> list[Policy]:
     return [policy for policy in found if policy.gates]
 
 
-def judge_whole(
-    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, *, only_missing: bool = False
-) -> list[GateReport]:
+def judge_whole(context: DayContext, *, only_missing: bool = False) -> list[GateReport]:
     """Judge what a day staged as a whole, keep each report for the swap, and return them.
 
     With `only_missing` a report stays that is of these very artifacts and of today's limits. Nothing is judged, and
     nothing returned, where an artifact is missing or cannot be read: the swap names it.
     """
-    versions = _staged_versions(store, settings, row, day)
+    store, row, day = context.store, context.row, context.day
+    versions = _staged_versions(context)
     if versions is None:
         return []
     reports: list[GateReport] = []
-    for policy in whole_policies(settings, row):
+    for policy in whole_policies(context.settings, row):
         key = staged_gates_key(row.target, day, policy.subject)
         judged = (release_id_of(row.target, versions), policy.digest)
         if only_missing and _judged(store, key) == judged:
             continue
-        report = _JUDGES[policy.subject](store, settings, row, day, versions)
+        report = _JUDGES[policy.subject](context, versions)
         store.put(key, encode(report))
         reports.append(report)
     return reports
@@ -65,11 +64,11 @@ def _judged(store: ObjectStore, key: str) -> tuple[str, str] | None:
     return (report.version, report.policy) if report else None
 
 
-def _staged_versions(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> dict[str, str] | None:
+def _staged_versions(context: DayContext) -> dict[str, str] | None:
     versions: dict[str, str] = {}
-    for kind in settings.kinds_for(row):
+    for kind in context.settings.kinds_for(context.row):
         try:
-            staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
+            staged = find_document(context.store, staged_key(context.target, context.day, kind), StagedArtifact)
         except CorruptObjectError:
             return None
         if staged is None:

@@ -30,6 +30,7 @@ from recsys_assets.gates.policy import canonical_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part import Part
 from recsys_assets.kinds.registry import KINDS, read_params
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
 from recsys_assets.release.document_encoding import encode, find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
@@ -91,12 +92,13 @@ class CanonicalDayBuilt:
         }
 
 
-def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> CanonicalDayBuilt:
+def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     """Write the day's distinct events of one target in canonical order; the same input changes nothing.
 
     Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
     before anything is loaded.
     """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     _RECENT.forget()
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
@@ -122,8 +124,9 @@ def build_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
     return CanonicalDayBuilt(record, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
 
 
-def judge_canonical(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> GateReport:
+def judge_canonical(context: DayContext) -> GateReport:
     """Read the stored day back, judge it, keep the report beside it, and return it."""
+    store, row, day = context.store, context.row, context.day
     record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
     events = _read(store, row.target, day, record)
     _RECENT.keep(record.digest, events)
@@ -136,7 +139,7 @@ def judge_canonical(store: ObjectStore, settings: Settings, row: TargetSettings,
         rejects=record.rejects,
         contract=check_events(events, day=day),
     )
-    report = judge_canonical_day(facts, canonical_policy(settings, row))
+    report = judge_canonical_day(facts, canonical_policy(context.settings, row))
     store.put(canonical_gates_key(row.target, day), encode(report))
     return report
 
@@ -231,12 +234,13 @@ def _is_up_to_date(store: ObjectStore, target: Target, day: date, record: Canoni
     return stored == record and hashlib.sha256(found).hexdigest() == record.digest
 
 
-def judge_earlier_days_again(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> list[date]:
-    """Judge, by today's limits and on their stored bytes, the days before `day` in its windows; return which.
+def judge_earlier_days_again(context: DayContext) -> list[date]:
+    """Judge, by today's limits and on their stored bytes, the days before this one in its windows; return which.
 
     Only days that were judged by other limits: nobody should have to run the check of 27 days after changing one. A
-    day that was never judged stays so, and `day` itself is judged by its own check.
+    day that was never judged stays so, and the day itself is judged by its own check.
     """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     windows = [
         Window.ending(day, days=read_params(settings, row, kind).window_days) for kind in settings.artifacts.kinds
     ]
@@ -244,7 +248,7 @@ def judge_earlier_days_again(store: ObjectStore, settings: Settings, row: Target
     policy = canonical_policy(settings, row).digest
     changed = [one for one in earlier if _judged_by_other_limits(store, row, one, policy)]
     for one in changed:
-        judge_canonical(store, settings, row, one)
+        judge_canonical(context.on(one))
     return changed
 
 

@@ -1,9 +1,10 @@
-"""Whether a day of a target is done: built of the raw files that are there, gated by the limits that hold, recorded."""
+"""Check whether a day is up to date: built from the raw files there are, judged by the limits in force, recorded."""
 
 from datetime import date
 
 from recsys_assets.errors import CorruptObjectError, RefusedError
 from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.overrides import as_recorded
 from recsys_assets.pipeline.ship import requirements
 from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
@@ -15,20 +16,20 @@ from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.store import ObjectStore
 
 
-def stands(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> bool:
+def is_up_to_date(context: DayContext) -> bool:
     """Tell whether building this day of a target again could change nothing, but for what code has changed since.
 
     Its raw files are compared by content, its gates by the bytes and the limits that they judged; a day without files,
-    and one that a gate refused, does not stand.
+    and one that a gate refused, is not up to date.
     """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     try:
         record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)
         if record is None or _raw(settings, row, day) != _read(record):
             return False
-        required = as_recorded(store, settings, row, day, requirements(settings, row))
+        required = as_recorded(context, requirements(settings, row))
         candidate = read_candidate(store, row.target, day, kinds=settings.kinds_for(row), requirements=required)
         return find_release(store, row.target, release_id_of(row.target, candidate.versions)) is not None
     except (RefusedError, CorruptObjectError):

@@ -18,6 +18,7 @@ from recsys_assets.imports.content import Content
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.ingest.sources.drop_folder import find_dropped, read_whole
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode, find_document, read_document
@@ -59,17 +60,9 @@ def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> Received:
     return Received(Blob(ref, data), content, Input(name=place.name, digest=digest, size=len(data)))
 
 
-def register(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    received: Received,
-    *,
-    day: date,
-    dropped_on: date,
-    run_id: str,
-) -> ArtifactBuilt:
-    """Keep a file as the artifact of its kind and `day`; equal bytes are the same blob, written once."""
+def register(context: DayContext, received: Received, *, dropped_on: date) -> ArtifactBuilt:
+    """Keep a file as the artifact of its kind and the day; equal bytes are the same blob, written once."""
+    store, row, day = context.store, context.row, context.day
     ref = received.blob.ref
     reused = keep_blob(store, row.target, received.blob)
     staged = StagedArtifact(
@@ -77,8 +70,8 @@ def register(
         window_first=dropped_on.isoformat(),
         window_last=day.isoformat(),
         inputs=(received.source,),
-        facts=_facts(received.content, settings.imports[ref.kind]),
-        build=build_info(settings, run_id),
+        facts=_facts(received.content, context.settings.imports[ref.kind]),
+        build=build_info(context.settings, context.run_id),
     )
     store.put(staged_key(row.target, day, ref.kind), encode(staged))
     return ArtifactBuilt(staged, _preview(received.content), reused)
@@ -93,20 +86,19 @@ def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -
     return None if staged is None else staged.ref
 
 
-def import_day(
-    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, day: date, *, run_id: str
-) -> ArtifactBuilt:
+def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
     """Register the day's file of a kind, or the newest older one that `max_age_days` allows.
 
     A day without a file keeps what was imported for it by hand. Raises `InputError` if there is nothing to import.
     """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
     for back in range(rules.max_age_days + 1):
         dropped_on = day - timedelta(days=back)
         place = find_dropped(settings, row, dropped_on, template=rules.path, key=f"imports.{kind}.path")
         if place is not None:
             received = receive(place, rules, kind=kind)
-            return register(store, settings, row, received, day=day, dropped_on=dropped_on, run_id=run_id)
+            return register(context, received, dropped_on=dropped_on)
         staged = find_document(store, staged_key(row.target, dropped_on, kind), StagedArtifact)
         if staged is not None and staged.window_first == dropped_on.isoformat():
             staged = msgspec.structs.replace(staged, window_last=day.isoformat())
@@ -127,8 +119,9 @@ def judge_received(
     return _judge(store, settings, row, ref, content=received.content, age_days=age_days)
 
 
-def judge_import(store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, day: date) -> GateReport:
+def judge_import(context: DayContext, kind: str) -> GateReport:
     """Read the stored file back, judge it, keep the report beside the staged reference, and return it."""
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
     staged = read_document(store, staged_key(row.target, day, kind), StagedArtifact)
     data = read_blob(store, row.target, staged.ref)

@@ -2,18 +2,15 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import date
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import OVERRIDDEN, GateReport
 from recsys_assets.pipeline.backtest_arms import staged_arm
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.candidate import CANONICAL, Requirement
 from recsys_assets.release.documents import Release
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.store import ObjectStore
 
 
 def override(required: Mapping[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:
@@ -37,16 +34,14 @@ def override(required: Mapping[str, Requirement], gates: Collection[str], *, rea
     return {subject: replace(one, overridden={**one.overridden, **answered}) for subject, one in required.items()}
 
 
-def as_recorded(
-    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, required: Mapping[str, Requirement]
-) -> dict[str, Requirement]:
+def as_recorded(context: DayContext, required: Mapping[str, Requirement]) -> dict[str, Requirement]:
     """Return the requirements, of which refusals do not count that were overridden when this very release shipped.
 
     Same artifacts, same release, same word: who builds the day again, or writes its signals, need not be asked again.
     """
     try:
-        side = staged_arm(store, row.target, day, kinds=settings.artifacts.kinds)
-        release = None if side is None else find_release(store, row.target, side.release)
+        side = staged_arm(context.store, context.target, context.day, kinds=context.settings.artifacts.kinds)
+        release = None if side is None else find_release(context.store, context.target, side.release)
     except CorruptObjectError:
         return dict(required)  # named where the day is proven
     answered = {} if release is None else _answered(release)

@@ -17,6 +17,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.canonical import read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key
@@ -26,8 +27,6 @@ from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
 from recsys_assets.serving.row_index import Lookup
 from recsys_assets.settings.gates import RehearsalSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _MOST_BYTES = 2**40
@@ -41,13 +40,12 @@ class Questions:
     users: Sequence[str]
 
 
-def rehearse_day(
-    store: ObjectStore, settings: Settings, row: TargetSettings, day: date, versions: Mapping[str, str]
-) -> GateReport:
-    """Return what the rehearsal's gates say of the release of `versions` (by kind), asked what `day` asked.
+def rehearse_day(context: DayContext, versions: Mapping[str, str]) -> GateReport:
+    """Return the rehearsal's gate report of the release of `versions` (by kind), asked what the day asked.
 
     The questions are events at even distances in the day's canonical order, so the same day asks the same.
     """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
     limits = settings.gates_for(row).rehearsal
     policy = rehearsal_policy(settings, row)
     questions = read_questions(store, row.target, day, limit=limits.questions)

@@ -1,8 +1,7 @@
 """Ship: a day's staged artifacts of one target, proven against the configured gates, become what is live."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.imported import import_policy
@@ -11,6 +10,7 @@ from recsys_assets.kinds.registry import read_params
 from recsys_assets.pipeline.artifact import build_info
 from recsys_assets.pipeline.candidate_gates import judge_whole, whole_policies
 from recsys_assets.pipeline.canonical import judge_earlier_days_again
+from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.overrides import as_recorded
 from recsys_assets.pipeline.overrides import override as overridden
 from recsys_assets.release.candidate import Requirement
@@ -19,9 +19,6 @@ from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.releases import release_numbers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.store import ObjectStore
-
-COMMAND = "by command"  # in place of the id of a run, where somebody ships by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +52,10 @@ class ShippedDay:
         return [(m.ref.kind, m.ref.version, m.size) for m in self.outcome.release.members]
 
 
-def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    day: date,
+def ship_day(
+    context: DayContext,
     *,
     by: Actor,
-    now: Callable[[], datetime],
     allow_older: bool = False,
     dry_run: bool = False,
     override: Collection[str] = (),
@@ -76,19 +69,20 @@ def ship_day(  # noqa: PLR0913 - each is an independent fact of a ship
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
     required gate has not passed on the very bytes stored.
     """
+    settings, row = context.settings, context.row
     if not dry_run:
-        judge_earlier_days_again(store, settings, row, day)
-        judge_whole(store, settings, row, day, only_missing=True)
-    required = as_recorded(store, settings, row, day, requirements(settings, row))
+        judge_earlier_days_again(context)
+        judge_whole(context, only_missing=True)
+    required = as_recorded(context, requirements(settings, row))
     outcome = publish(
-        store,
+        context.origin,
         row.target,
-        day,
+        context.day,
         kinds=settings.kinds_for(row),
         requirements=overridden(required, override, reason=by.reason),
         build=build_info(settings, by.run_id or COMMAND),
         by=by,
-        now=now,
+        now=context.now,
         allow_older=allow_older,
         dry_run=dry_run,
     )

@@ -1,6 +1,6 @@
 """Signals: a day's artifacts of one target, once every gate has passed, as rows for services that read a database."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.ingest.sources.finding import open_stream
 from recsys_assets.ingest.timestamps import NANOSECONDS, read_instant
 from recsys_assets.kinds.registry import KINDS
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.postgres.client import connected
@@ -34,15 +35,7 @@ class SignalsWritten:
     numbers: Mapping[str, Scalar]
 
 
-def write_signals(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    day: date,
-    *,
-    by: Actor,
-    now: Callable[[], datetime],
-) -> SignalsWritten:
+def write_signals(context: DayContext, *, by: Actor) -> SignalsWritten:
     """Make a day's rows of a target in the database those of its artifacts, in one transaction; again changes nothing.
 
     Tables: `item_popularity_daily`, `item_covisit_daily`, and, unless the day is older than what is live, `item_tags`;
@@ -51,7 +44,8 @@ def write_signals(
     Raises `RefusedError` before the database is asked when any gate has not passed on the very bytes stored;
     `StoreUnavailableError`, `ConfigurationError` and `InputError` of the database.
     """
-    outcome = ship_day(store, settings, row, day, by=by, now=now, dry_run=True).outcome
+    store, settings, row, day = context.store, context.settings, context.row, context.day
+    outcome = ship_day(context, by=by, dry_run=True).outcome
     if outcome.how is Ruling.HELD:
         return SignalsWritten({"outcome": outcome.how.value, "message": outcome.message})
     refs = outcome.release.artifacts

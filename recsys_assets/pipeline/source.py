@@ -23,6 +23,7 @@ from recsys_assets.kinds.tallies import (
     tally_day,
 )
 from recsys_assets.pipeline.canonical import read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import canonical_key, canonical_record_key, tally_key, tally_prefix
@@ -91,25 +92,22 @@ class WindowDays:
         return sum(record.rows for record in self.records.values())
 
 
-def read_source(
-    store: ObjectStore, settings: Settings, row: TargetSettings, kind: Kind, window: Window, *, aged: bool = False
-) -> Source:
+def read_source(context: DayContext, kind: Kind, window: Window, *, aged: bool = False) -> Source:
     """Return what `kind` is built from for this window; `aged` adds how many days before the window's last each is.
 
     Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
     that cannot fit, `ConfigurationError` for a kind of the catalog without one.
     """
     if kind.from_catalog:
-        rows, catalog = load_catalog(settings, row)
+        rows, catalog = load_catalog(context.settings, context.row)
         return Source(rows, None, (catalog,))
-    return _events(store, settings, row.target, window, kind, aged=aged)
+    return _events(context, window, kind, aged=aged)
 
 
-def _events(
-    store: ObjectStore, settings: Settings, target: Target, window: Window, kind: Kind, *, aged: bool
-) -> Source:
+def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> Source:
     """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
-    days = find_days(store, settings, target, window)
+    store, target = context.store, context.target
+    days = find_days(context, window)
     records = days.records
     if window.first == window.last:
         read = read_events(store, target, window.last, records[window.last], columns=kind.event_columns)
@@ -120,17 +118,18 @@ def _events(
     return Source(read, days.events, days.inputs, days.missing)
 
 
-def find_days(store: ObjectStore, settings: Settings, target: Target, window: Window) -> WindowDays:
+def find_days(context: DayContext, window: Window) -> WindowDays:
     """Return which days of a window have canonical events; nothing of them is loaded.
 
     Raises `InputError` if none has, or some under another `raw.user_key` than the last, `LimitExceededError` if they
     are more than `limits.max_events` allows.
     """
+    store, target = context.store, context.target
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
     records = {day: record for day, record in found.items() if record is not None}
     inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
     days = WindowDays(records, inputs, tuple(day for day in window.days if day not in records))
-    limit = settings.limits.max_events
+    limit = context.settings.limits.max_events
     if days.events > limit:
         raise LimitExceededError(
             f"{target}: {days.events:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"

@@ -16,6 +16,7 @@ from recsys_assets.identity import Target
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.release.document_encoding import read_document
@@ -53,11 +54,11 @@ def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore |
     store, row = store or MemoryStore(), settings.targets[0]
     for day in days:
         build_raw(store, settings, day)
-        build_canonical(store, settings, row, day)
-        judge_canonical(store, settings, row, day)
+        build_canonical(DayContext(store, settings, row, day))
+        judge_canonical(DayContext(store, settings, row, day))
     for kind in settings.artifacts.kinds:
-        build_artifact(store, settings, row, kind, days[-1], run_id="warm-up")
-        judge_artifact(store, settings, row, kind, days[-1])
+        build_artifact(DayContext(store, settings, row, days[-1], run_id="warm-up"), kind)
+        judge_artifact(DayContext(store, settings, row, days[-1]), kind)
         _measure_drift(store, row.target, kind, days[-1])
 
 

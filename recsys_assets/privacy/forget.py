@@ -12,7 +12,8 @@ from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import judge_canonical
-from recsys_assets.pipeline.ship import COMMAND, ship_day
+from recsys_assets.pipeline.context import COMMAND, DayContext
+from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.user_key import FACT, configured_key, mark_of_key, mark_of_record
 from recsys_assets.privacy.erase import canonical_days, erase_from_canonical, erase_from_raw, raw_days
 from recsys_assets.release import journal
@@ -126,19 +127,20 @@ def _build_anew(task: Forgetting, days: Sequence[date]) -> str:
     for item in store.list(f"{TALLIES}{row.tenant}/{row.surface}/"):
         store.delete(item.key)  # made again when a window asks for them
     for day in days:
-        judge_canonical(store, settings, row, day)
+        judge_canonical(DayContext(store, settings, row, day))
     live = read_current(store, task.target)
     if live is None:
         return "nothing is live"
     last = date.fromisoformat(read_release(store, task.target, live.release_id).data_through)
     if not set(days) & _days_behind(task, last) and live.release_id not in _holding(task, _releases(task, live)):
         return f"what is live, of {last}, does not hold the user"
+    context = DayContext(store, settings, row, last, run_id=task.by.run_id or COMMAND, now=task.now)
     try:
-        judge_canonical(store, settings, row, last)  # by today's limits, which may be others than when it refused
+        judge_canonical(context)  # by today's limits, which may be others than when it refused
         for kind in (name for name in settings.artifacts.kinds if name in KINDS):
-            build_artifact(store, settings, row, kind, last, run_id=task.by.run_id or COMMAND)
-            judge_artifact(store, settings, row, kind, last)
-        shipped = ship_day(store, settings, row, last, by=task.by, now=task.now)
+            build_artifact(context, kind)
+            judge_artifact(context, kind)
+        shipped = ship_day(context, by=task.by)
     except (InputError, RefusedError) as error:
         return f"what is live, of {last}, could not be built anew: {error}"
     return f"{last} was built anew: {shipped.outcome.message}"

@@ -5,6 +5,7 @@ import pytest
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import receive, register
 from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.api.conftest import CONFIG, Client
@@ -35,7 +36,7 @@ def imported(tmp_path, store):
         (tmp_path / "file").write_bytes(data)
         received = receive(named_file(str(tmp_path / "file")), settings.imports[kind], kind=kind)
         row = settings.targets[0]
-        register(store, settings, row, received, day=FIRST, dropped_on=FIRST, run_id="test")
+        register(DayContext(store, settings, row, FIRST, run_id="test"), received, dropped_on=FIRST)
         return received.blob.ref.version
 
     return Client(make_application(Site(store, settings))), bring

@@ -8,6 +8,7 @@ import pytest
 from recsys_assets.cli.run_report import read_result
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.errors import ConfigurationError, RefusedError
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor, newest_first
 from recsys_assets.release.layout import canonical_gates_key, staged_gates_key
@@ -147,7 +148,9 @@ def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_
     row, by = shop.settings.find("shop", "home"), Actor("ada", "the sale has ended")
 
     def ship(*gates):
-        return ship_day(shop.store, shop.settings, row, after(1), by=by, now=lambda: datetime.now(UTC), override=gates)
+        return ship_day(
+            DayContext(shop.store, shop.settings, row, after(1), now=lambda: datetime.now(UTC)), by=by, override=gates
+        )
 
     with pytest.raises(ConfigurationError, match="contract cannot be overridden"):
         ship("contract")

@@ -11,6 +11,7 @@ from recsys_assets.errors import ConfigurationError, LimitExceededError
 from recsys_assets.kinds.registry import KINDS as BUILTIN
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.artifacts import EngineSettings
 from recsys_assets.settings.reading import parse_settings
@@ -34,7 +35,7 @@ def shop(tmp_path_factory):
     for day in (after(0), LAST):
         (folder / "raw" / f"{day}.jsonl").write_text("".join(f"{line}\n" for line in day_lines(day, targets=[HOME])))
         build_raw(store, settings, day)
-        build_canonical(store, settings, settings.targets[0], day)
+        build_canonical(DayContext(store, settings, settings.targets[0], day))
     return folder, store
 
 
@@ -45,7 +46,7 @@ def configured(folder, extra="", *, row=HOME_ROW):
 
 def build(shop, settings, kind, day: date = LAST):
     _, store = shop
-    return build_artifact(store, settings, settings.targets[0], kind, day, run_id="test").staged
+    return build_artifact(DayContext(store, settings, settings.targets[0], day, run_id="test"), kind).staged
 
 
 @pytest.mark.parametrize("engine", ["polars", "duckdb"])
@@ -58,7 +59,7 @@ def test_an_engine_stages_what_the_native_one_stages(shop, engine, kind):
     assert made.ref == native.ref
     assert made.inputs == native.inputs
     assert {**made.facts} == {**native.facts, "engine": engine}
-    assert not judge_artifact(store, settings, settings.targets[0], kind, LAST).refusals
+    assert not judge_artifact(DayContext(store, settings, settings.targets[0], LAST), kind).refusals
 
 
 @pytest.mark.parametrize(

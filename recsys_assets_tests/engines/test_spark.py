@@ -8,6 +8,7 @@ from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.layout import canonical_key
 from recsys_assets_tests.engines.made import by_kernel, on_engine
@@ -45,16 +46,16 @@ def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_re
     settings, store = shop.settings, shop.store
     row = settings.targets[0]
     build_raw(store, settings, after(0))
-    build_canonical(store, settings, row, after(0))
+    build_canonical(DayContext(store, settings, row, after(0)))
     room = EngineRegistry(settings.resolved_engines, store.root_uri, openers={"spark": lambda *_: spark})
-    built = build_artifact(store, settings, row, "popularity", after(0), run_id="test", room=room)
-    native = build_artifact(store, by_native(settings), row, "popularity", after(0), run_id="test")
+    built = build_artifact(DayContext(store, settings, row, after(0), run_id="test", engines=room), "popularity")
+    native = build_artifact(DayContext(store, by_native(settings), row, after(0), run_id="test"), "popularity")
     assert built.staged.ref == native.staged.ref
     assert built.preview.equals(native.preview)
     stored = tmp_path / "store" / canonical_key(row.target, after(0))
     stored.write_bytes(stored.read_bytes() + b"more")
     with pytest.raises(CorruptObjectError, match="not what its record says"):
-        build_artifact(store, settings, row, "popularity", after(0), run_id="test", room=room)
+        build_artifact(DayContext(store, settings, row, after(0), run_id="test", engines=room), "popularity")
 
 
 def by_native(settings):

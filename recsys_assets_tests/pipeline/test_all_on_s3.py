@@ -6,6 +6,7 @@ import pytest
 
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import import_day, judge_import
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
@@ -62,14 +63,14 @@ class World:
         self.put(f"raw/{day}/a.jsonl", "\n".join(day_lines(day, targets=(HOME,), shift=n)) + "\n")
         self.put(f"drop/{day}.jsonl", f'{{"item_id":"i{n}"}}\n')
         build_raw(self.store, self.settings, day)
-        build_canonical(self.store, self.settings, row, day)
-        judge_canonical(self.store, self.settings, row, day)
+        build_canonical(DayContext(self.store, self.settings, row, day))
+        judge_canonical(DayContext(self.store, self.settings, row, day))
         for kind in self.settings.artifacts.kinds:
-            build_artifact(self.store, self.settings, row, kind, day, run_id="test")
-            judge_artifact(self.store, self.settings, row, kind, day)
-        import_day(self.store, self.settings, row, "scores", day, run_id="test")
-        judge_import(self.store, self.settings, row, "scores", day)
-        return ship_day(self.store, self.settings, row, day, by=BY, now=now).outcome.how.value
+            build_artifact(DayContext(self.store, self.settings, row, day, run_id="test"), kind)
+            judge_artifact(DayContext(self.store, self.settings, row, day), kind)
+        import_day(DayContext(self.store, self.settings, row, day, run_id="test"), "scores")
+        judge_import(DayContext(self.store, self.settings, row, day), "scores")
+        return ship_day(DayContext(self.store, self.settings, row, day, now=now), by=BY).outcome.how.value
 
     @property
     def live(self):

@@ -9,7 +9,8 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.backtest import Outcome, backtest_days
 from recsys_assets.pipeline.backtest_arms import build_holdout
-from recsys_assets.pipeline.day_status import stands
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.day_status import is_up_to_date
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
@@ -66,7 +67,7 @@ class Shop:
 
     def ship(self, day, *, reason="the day's build", **options):
         by, now = Actor("nightly", reason), lambda: datetime.now(UTC)
-        return ship_day(self.store, self.settings, self.row, day, by=by, now=now, **options).outcome
+        return ship_day(DayContext(self.store, self.settings, self.row, day, now=now), by=by, **options).outcome
 
     def report(self, day):
         """Return the back-test's report in the release that a day makes."""
@@ -150,7 +151,7 @@ def test_a_stand_in_knows_no_held_out_event(live):
     """Of a day that is cut at noon: its artifacts are those of a day of which the afternoon never was."""
     live.build(SECOND)
     noon = datetime(2026, 1, 2, 12, tzinfo=UTC)
-    stand_in = build_holdout(live.store, live.settings, live.row, SECOND, until=noon, go_on=lambda: None)
+    stand_in = build_holdout(DayContext(live.store, live.settings, live.row, SECOND), until=noon, go_on=lambda: None)
     path = live.folder / f"{SECOND}.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if line.partition('"ts":"')[2] < f"{noon:%Y-%m-%dT%H:%M:%SZ}"))
@@ -167,7 +168,7 @@ def test_a_stand_in_of_a_longer_window_is_made_of_every_other_day_whole(tmp_path
     for day in (FIRST, SECOND):
         shop.build(day)
     end = datetime(2026, 1, 3, tzinfo=UTC)  # nothing is cut: the stand-in is the artifact itself
-    stand_in = build_holdout(shop.store, shop.settings, shop.row, SECOND, until=end, go_on=lambda: None)
+    stand_in = build_holdout(DayContext(shop.store, shop.settings, shop.row, SECOND), until=end, go_on=lambda: None)
     assert stand_in.versions["cooc"] == shop.ship(SECOND).release.refs["cooc"].version
 
 
@@ -270,7 +271,7 @@ def test_an_override_stands_in_record_and_journal_and_is_known_afterwards(live):
     answered = {f.gate: f.params.get("overridden") for f in shipped.release.gates[0].findings}
     assert answered["backtest_cooc"] == "a new shop front"
     assert "backtest: backtest_cooc" in str(next(iter(newest_first(live.store, TARGET))).details["overridden"])
-    assert stands(live.store, live.settings, live.row, SECOND)
+    assert is_up_to_date(DayContext(live.store, live.settings, live.row, SECOND))
     assert live.ship(SECOND, dry_run=True).release.id == shipped.release.id  # what signals ask
     assert live.ship(SECOND).live == shipped.release.id
 

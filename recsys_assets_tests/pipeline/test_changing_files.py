@@ -8,6 +8,7 @@ import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import Stored
@@ -51,8 +52,8 @@ def test_f33_a_day_that_is_read_anew_while_it_is_built_is_a_conflict_and_the_nex
     store = InterruptedStore(shop.folder / "store", lambda: change_and_read_anew(shop))
     row = shop.settings.find(HOME.tenant, HOME.surface)
     with pytest.raises(ConflictError, match="changed and were read anew meanwhile"):
-        build_canonical(store, shop.settings, row, FIRST)
-    built = build_canonical(store, shop.settings, row, FIRST)
+        build_canonical(DayContext(store, shop.settings, row, FIRST))
+    built = build_canonical(DayContext(store, shop.settings, row, FIRST))
     file = build_raw(shop.store, shop.settings, FIRST).record.files[0]
     assert [used.digest for used in built.record.inputs] == [file.digest]
 
@@ -66,7 +67,7 @@ def test_a_damaged_part_of_the_record_that_stands_is_no_conflict(shop, damage):
         damage(shop.folder / "store" / key)
     row = shop.settings.find(HOME.tenant, HOME.surface)
     with pytest.raises(CorruptObjectError, match="run raw of this day again"):
-        build_canonical(shop.store, shop.settings, row, FIRST)
+        build_canonical(DayContext(shop.store, shop.settings, row, FIRST))
 
 
 def test_other_content_is_written_beside_what_a_run_may_still_read_and_then_swept(shop):

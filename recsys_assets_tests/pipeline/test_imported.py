@@ -13,6 +13,7 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputEr
 from recsys_assets.evidence import Verdict
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.pipeline.arrivals import due_imports
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import find_staged, import_day, judge_import, receive, register
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
@@ -78,8 +79,8 @@ def import_one(shop, n, data):
     place = shop.folder / "by hand.npz"
     place.write_bytes(data)
     received = receive(named_file(str(place)), shop.settings.imports["vectors"], kind="vectors")
-    register(shop.store, shop.settings, row(shop), received, day=after(n), dropped_on=after(n), run_id="test")
-    return judge_import(shop.store, shop.settings, row(shop), "vectors", after(n))
+    register(DayContext(shop.store, shop.settings, row(shop), after(n), run_id="test"), received, dropped_on=after(n))
+    return judge_import(DayContext(shop.store, shop.settings, row(shop), after(n)), "vectors")
 
 
 def refused(report):
@@ -119,10 +120,12 @@ def test_a_breaking_file_is_refused_with_its_fields_and_live_stays_live(shop):
     assert not build(shop, 1, npz(3, axis=5)).success
     assert live_version(shop) == before
     with pytest.raises(RefusedError, match=r"vectors: gate contract refused: .*v is float32\[3,5\]"):
-        ship_day(shop.store, shop.settings, row(shop), after(1), by=BY, now=now)  # alone, after the failed gate: F32
+        ship_day(
+            DayContext(shop.store, shop.settings, row(shop), after(1), now=now), by=BY
+        )  # alone, after the failed gate: F32
     assert refused(import_one(shop, 1, npz(3))) == {"compatible"}  # `extra` is gone
     assert refused(import_one(shop, 1, npz(5, extra=np.arange(9), more=np.arange(1)))) == set()
-    ship_day(shop.store, shop.settings, row(shop), after(1), by=BY, now=now)
+    ship_day(DayContext(shop.store, shop.settings, row(shop), after(1), now=now), by=BY)
     assert live_version(shop) != before
 
 
@@ -136,30 +139,30 @@ def test_a_change_that_is_meant_ships_when_the_configuration_says_so(shop):
 
 def test_a_day_without_a_file_names_the_place_and_the_knob(shop):
     with pytest.raises(InputError, match=r"no file of vectors for 2026-01-01: drop one at drop/.*max_age_days"):
-        import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+        import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors")
 
 
 def test_an_older_file_stands_in_as_long_as_it_may(shop):
     shop.configure(KINDS + VECTORS + "max_age_days = 2\n", targets=ONE)
     drop(shop, after(0), npz(3))
-    built = import_day(shop.store, shop.settings, row(shop), "vectors", after(2), run_id="test")
+    built = import_day(DayContext(shop.store, shop.settings, row(shop), after(2), run_id="test"), "vectors")
     assert (built.staged.window_first, built.staged.window_last) == ("2026-01-01", "2026-01-03")
     with pytest.raises(InputError, match="nor of the 2 days before"):
-        import_day(shop.store, shop.settings, row(shop), "vectors", after(3), run_id="test")
+        import_day(DayContext(shop.store, shop.settings, row(shop), after(3), run_id="test"), "vectors")
 
 
 def test_what_was_imported_by_hand_stands_where_no_file_is_dropped(shop):
     import_one(shop, 0, npz(3))
-    built = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+    built = import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors")
     assert built.reused
     assert built.staged.facts["rows"] == 3
 
 
 def test_a_file_that_is_replaced_is_another_version_and_the_first_one_stays(shop):
     drop(shop, after(0), npz(3))
-    first = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test").staged.ref
+    first = import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors").staged.ref
     drop(shop, after(0), npz(4))
-    second = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test").staged.ref
+    second = import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors").staged.ref
     assert first.version != second.version
     assert read_blob(shop.store, HOME, first) == npz(3)
 
@@ -167,12 +170,12 @@ def test_a_file_that_is_replaced_is_another_version_and_the_first_one_stays(shop
 def test_a_damaged_blob_is_found_out_and_mended_by_importing_it_again(shop):  # F13
     import_one(shop, 0, npz(3))
     drop(shop, after(0), npz(3))
-    ref = import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test").staged.ref
+    ref = import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors").staged.ref
     shop.store.put(blob_key(HOME, "vectors", ref.version), npz(3)[:-1] + b"?")
     with pytest.raises(CorruptObjectError, match="digest"):
-        judge_import(shop.store, shop.settings, row(shop), "vectors", after(0))
-    import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
-    assert judge_import(shop.store, shop.settings, row(shop), "vectors", after(0)).passed
+        judge_import(DayContext(shop.store, shop.settings, row(shop), after(0)), "vectors")
+    import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors")
+    assert judge_import(DayContext(shop.store, shop.settings, row(shop), after(0)), "vectors").passed
 
 
 def test_a_damaged_reference_is_written_anew_by_the_next_import(shop):  # F14
@@ -198,7 +201,7 @@ def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, messa
     shop.configure(KINDS + VECTORS + extra, targets=ONE)
     drop(shop, after(0), data)
     with pytest.raises(error, match=message):
-        import_day(shop.store, shop.settings, row(shop), "vectors", after(0), run_id="test")
+        import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors")
     assert list(shop.store.list("artifacts/")) == []
 
 
@@ -227,7 +230,7 @@ def test_a_dropped_file_is_due_once_until_it_changes(shop):
     assert (due.kind, due.day, due.can_ship) == ("vectors", recent, False)
     seen = {due.place: due.appearance}
     assert list(due_imports(shop.store, shop.settings, row(shop), seen=seen, now=later)) == []
-    import_day(shop.store, shop.settings, row(shop), "vectors", recent, run_id="test")
+    import_day(DayContext(shop.store, shop.settings, row(shop), recent, run_id="test"), "vectors")
     assert list(due_imports(shop.store, shop.settings, row(shop), seen={}, now=later)) == []
     drop(shop, recent, npz(4))
     assert [one.kind for one in due_imports(shop.store, shop.settings, row(shop), seen=seen, now=later)] == ["vectors"]
@@ -272,7 +275,7 @@ def test_a_week_of_imports_is_logged_tested_as_a_whole_and_kept_for_seven_releas
         build_days(shop.settings, [after(n)], store=shop.store)
         assert import_by_command(shop, n, npz(3 + n)) == 0
         assert import_by_command(shop, n, npz(3 + n)) == 0  # no news
-        ship_day(shop.store, shop.settings, row(shop), after(n), by=BY, now=now)
+        ship_day(DayContext(shop.store, shop.settings, row(shop), after(n), now=now), by=BY)
         versions.append(live_version(shop))
     assert message(shop) == [("import", "done"), ("ship", "done")] * 9
     newest = next(entry for entry in newest_first(shop.store, HOME) if entry.action == "import")
@@ -285,7 +288,7 @@ def test_a_week_of_imports_is_logged_tested_as_a_whole_and_kept_for_seven_releas
     assert "drift_rows" in next(newest_first(shop.store, HOME)).details["message"]
     assert import_by_command(shop, 9, npz(50, padding=np.zeros((1, 20_000), np.uint8))) == 0
     with pytest.raises(RefusedError, match="rehearsal_memory"):  # it is loaded with all others before it is pointed at
-        ship_day(shop.store, shop.settings, row(shop), after(9), by=BY, now=now)
+        ship_day(DayContext(shop.store, shop.settings, row(shop), after(9), now=now), by=BY)
     assert live_version(shop) == versions[-1]
 
     page = (

@@ -19,11 +19,12 @@ import sys
 from datetime import UTC, date, datetime
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.release.journal import Actor
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.signals import write_signals
 from recsys_assets.storage.filesystem import FilesystemStore
 settings = load_settings(sys.argv[1] + "/recsys.toml")
 store, row = FilesystemStore(sys.argv[1] + "/store"), settings.find("shop", "home")
-write_signals(store, settings, row, date(2026, 1, 1), by=Actor("child", "a test"), now=lambda: datetime.now(UTC))
+write_signals(DayContext(store, settings, row, date(2026, 1, 1)), by=Actor("child", "a test"))
 """
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'item_tags'::regclass"
 

@@ -10,6 +10,7 @@ from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.candidate_gates import judge_whole
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.rehearsal import Questions, read_questions, rehearse
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
@@ -120,7 +121,9 @@ def build(store, tmp_path):
 
 def ship(store, settings, **options):
     by = Actor("nightly", "the day's build")
-    return ship_day(store, settings, settings.targets[0], DAY, by=by, now=lambda: datetime.now(UTC), **options)
+    return ship_day(
+        DayContext(store, settings, settings.targets[0], DAY, now=lambda: datetime.now(UTC)), by=by, **options
+    )
 
 
 def report_of(store):
@@ -171,13 +174,13 @@ def test_beyond_an_advisory_limit_it_ships_and_the_record_says_so(store, build):
 
 def test_without_a_rehearsal_nothing_is_asked_and_nothing_missed(store, build):
     settings = build('[gates.rehearsal]\nmode = "off"\n')
-    assert judge_whole(store, settings, settings.targets[0], DAY) == []
+    assert judge_whole(DayContext(store, settings, settings.targets[0], DAY)) == []
     assert ship(store, settings).outcome.release.gates == ()
 
 
 def test_f32_a_report_under_other_limits_is_made_anew_before_a_ship_by_hand(store, build):
     settings = build()
-    judge_whole(store, settings, settings.targets[0], DAY)
+    judge_whole(DayContext(store, settings, settings.targets[0], DAY))
     stricter = build(STRICT)
     with pytest.raises(RefusedError, match="rehearsal_short refused"):
         ship(store, stricter)
@@ -192,19 +195,19 @@ def test_a_dry_run_judges_nothing_and_says_what_is_missing(store, build):
 
 def test_a_report_that_stands_is_not_made_again(store, build):
     settings = build()
-    (report,) = judge_whole(store, settings, settings.targets[0], DAY)
-    assert judge_whole(store, settings, settings.targets[0], DAY, only_missing=True) == []
+    (report,) = judge_whole(DayContext(store, settings, settings.targets[0], DAY))
+    assert judge_whole(DayContext(store, settings, settings.targets[0], DAY), only_missing=True) == []
     store.put(staged_gates_key(TARGET, DAY, "rehearsal"), b"{")
-    (again,) = judge_whole(store, settings, settings.targets[0], DAY, only_missing=True)
+    (again,) = judge_whole(DayContext(store, settings, settings.targets[0], DAY), only_missing=True)
     assert (again.version, again.policy) == (report.version, report.policy)
 
 
 def test_a_day_that_is_not_whole_is_not_judged(store, build):
     settings = build()
     store.delete(f"staging/shop/home/{DAY}/cooc.json")
-    assert judge_whole(store, settings, settings.targets[0], DAY) == []
+    assert judge_whole(DayContext(store, settings, settings.targets[0], DAY)) == []
     store.put(f"staging/shop/home/{DAY}/cooc.json", encode(report_of_nothing()))
-    assert judge_whole(store, settings, settings.targets[0], DAY) == []
+    assert judge_whole(DayContext(store, settings, settings.targets[0], DAY)) == []
 
 
 def report_of_nothing():

@@ -15,6 +15,7 @@ from recsys_assets.events.windows import merge_days
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.tallies import COUNT, decode_tally
 from recsys_assets.pipeline.artifact import build_artifact
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import read_source
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import CanonicalRecord
@@ -54,7 +55,7 @@ def put_day(store, number, events):
 
 def read(store, config, kind, last):
     window = Window.ending(FIRST + timedelta(days=last), days=config.artifacts.tables[kind.name]["window_days"])
-    return read_source(store, config, config.find("shop", "home"), kind, window).read
+    return read_source(DayContext(store, config, config.find("shop", "home"), window.last), kind, window).read
 
 
 def built(kind, source):
@@ -198,7 +199,7 @@ def test_events_are_counted_of_all_days_though_their_tallies_have_fewer_rows(sto
     for number in range(2):
         put_day(store, number, day_of(number, ORDINARY))
     day, target = FIRST + timedelta(days=1), config.find("shop", "home")
-    staged = build_artifact(store, config, target, "popularity", day, run_id="r").staged
+    staged = build_artifact(DayContext(store, config, target, day, run_id="r"), "popularity").staged
     assert (staged.facts["events"], staged.facts["days"]) == (2 * len(ORDINARY), 2)
     assert [found.name for found in staged.inputs] == [canonical_key(TARGET, FIRST), canonical_key(TARGET, day)]
 

@@ -8,6 +8,7 @@ import pytest
 from recsys_assets.errors import InputError
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical, read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import CanonicalRecord
@@ -35,7 +36,7 @@ class Night:
 
     def canonical(self, gap, day=FIRST):
         settings = self.settings(gap)
-        return build_canonical(self.shop.store, settings, settings.targets[0], day)
+        return build_canonical(DayContext(self.shop.store, settings, settings.targets[0], day))
 
     def sessions(self, gap, day=FIRST):
         build_raw(self.shop.store, self.settings(gap), day)
@@ -45,8 +46,8 @@ class Night:
 
     def cooc(self, gap):
         settings = self.settings(gap)
-        assert judge_canonical(self.shop.store, settings, settings.targets[0], FIRST).passed
-        built = build_artifact(self.shop.store, settings, settings.targets[0], "cooc", FIRST, run_id="test")
+        assert judge_canonical(DayContext(self.shop.store, settings, settings.targets[0], FIRST)).passed
+        built = build_artifact(DayContext(self.shop.store, settings, settings.targets[0], FIRST, run_id="test"), "cooc")
         return built.staged.ref.version
 
 

@@ -17,6 +17,7 @@ from recsys_assets.identity import Target
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.backtest_arms import build_holdout
 from recsys_assets.pipeline.candidate_gates import judge_whole
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets.privacy.forget import Forgetting, forget_user
@@ -86,7 +87,7 @@ def build(store, settings, day=DAY):
 
 
 def ship(store, settings, day=DAY):
-    return ship_day(store, settings, settings.targets[0], day, by=ANN, now=now)
+    return ship_day(DayContext(store, settings, settings.targets[0], day, now=now), by=ANN)
 
 
 def live(folder, tables=""):
@@ -174,7 +175,7 @@ def test_a_shard_over_the_limit_stops_the_day_and_what_is_live_stays(folder):
     store, release = live(folder)
     settings = settings_of(folder, "[artifacts.implicit]\nshards = 2\nmax_bytes = 2000\n")
     with pytest.raises(LimitExceededError, match=r"shard . of 2 of implicit .*raise artifacts.implicit.shards"):
-        build_artifact(store, settings, settings.targets[0], "implicit", DAY, run_id="r")
+        build_artifact(DayContext(store, settings, settings.targets[0], DAY, run_id="r"), "implicit")
     assert read_current(store, TARGET).release_id == release.id
 
 
@@ -189,7 +190,7 @@ def test_the_gates_refuse_a_single_object_with_other_rows_than_the_shards(folder
     wrong = msgspec.structs.replace(staged, shards=msgspec.structs.replace(staged.shards, whole=other))
     store.put(staged_key(TARGET, DAY, "implicit"), encode(wrong))
     with pytest.raises(CorruptObjectError, match="other rows than its shards"):
-        judge_artifact(store, settings, settings.targets[0], "implicit", DAY)
+        judge_artifact(DayContext(store, settings, settings.targets[0], DAY), "implicit")
 
 
 def test_f12_the_rehearsal_refuses_a_candidate_without_a_shard(folder):
@@ -197,7 +198,9 @@ def test_f12_the_rehearsal_refuses_a_candidate_without_a_shard(folder):
     build(store, settings)
     for ref in staged_of(store, "implicit").shards.refs:
         store.delete(blob_key(TARGET, "implicit", ref.version))
-    report = next(one for one in judge_whole(store, settings, settings.targets[0], DAY) if one.subject == "rehearsal")
+    report = next(
+        one for one in judge_whole(DayContext(store, settings, settings.targets[0], DAY)) if one.subject == "rehearsal"
+    )
     (refused,) = [finding for finding in report.findings if finding.verdict is Verdict.REFUSED]
     assert refused.gate == "rehearsal_loads"
     assert "implicit" in refused.message
@@ -207,11 +210,11 @@ def test_drift_is_measured_from_shards_to_the_single_object_and_back(folder):
     store, _ = live(folder)
     settings = settings_of(folder, EIGHT)
     build(store, settings)
-    report = judge_artifact(store, settings, settings.targets[0], "implicit", DAY)
+    report = judge_artifact(DayContext(store, settings, settings.targets[0], DAY), "implicit")
     drift = {one.gate: one for one in report.findings if one.gate.startswith("drift")}
     assert drift["drift_rows"].verdict is Verdict.PASSED
     ship(store, settings)
-    back = judge_artifact(store, settings_of(folder), settings.targets[0], "implicit", DAY)
+    back = judge_artifact(DayContext(store, settings_of(folder), settings.targets[0], DAY), "implicit")
     assert {one.gate for one in back.findings if one.gate.startswith("drift")} == set(drift)
 
 
@@ -220,7 +223,7 @@ def test_a_stand_in_for_a_kind_in_shards_answers_though_one_object_would_be_too_
     store = MemoryStore()
     build(store, settings)
     until = datetime(2026, 1, 1, 23, tzinfo=UTC)
-    stand_in = build_holdout(store, settings, settings.targets[0], DAY, until=until, go_on=lambda: None)
+    stand_in = build_holdout(DayContext(store, settings, settings.targets[0], DAY), until=until, go_on=lambda: None)
     assert stand_in.for_user("user 7") is not None
 
 

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from recsys_assets.dagster_defs.signals import SIGNALS
 from recsys_assets.errors import ConfigurationError, InputError, RefusedError, StoreUnavailableError
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.signals import VARIABLE, write_signals
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
@@ -50,7 +51,7 @@ class Signals:
     def write(self, day=FIRST):
         settings = self.shop.settings
         row = settings.find(HOME.tenant, HOME.surface)
-        return write_signals(self.shop.store, settings, row, day, by=BY, now=now).numbers
+        return write_signals(DayContext(self.shop.store, settings, row, day, now=now), by=BY).numbers
 
     def popularity(self, day=FIRST):
         query = "SELECT item_id, score FROM item_popularity_daily WHERE day = %s AND namespace = 'home'"

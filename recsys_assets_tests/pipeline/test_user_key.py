@@ -14,6 +14,7 @@ from recsys_assets.identity import Window
 from recsys_assets.ingest.pseudonyms import UserKey, hash_user_id
 from recsys_assets.pipeline.arrivals import look
 from recsys_assets.pipeline.canonical import build_canonical, read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.source import find_days
@@ -185,10 +186,11 @@ def test_another_key_reads_every_day_again_and_days_of_two_keys_are_not_mixed(sh
     monkeypatch.setenv("TEST_USER_KEY", "o" * 32)
     assert due(shop) == [first, last]
     assert build(shop, last).user_key == OTHER.id
+    context = DayContext(shop.store, shop.settings, shop.settings.find(HOME.tenant, HOME.surface), last)
     with pytest.raises(InputError, match=rf"users of {first} are hashed by another key.*--start {first}"):
-        find_days(shop.store, shop.settings, HOME, Window(first, last))
+        find_days(context, Window(first, last))
     build(shop, first)
-    assert len(find_days(shop.store, shop.settings, HOME, Window(first, last)).records) == 2
+    assert len(find_days(context, Window(first, last)).records) == 2
     assert due(shop) == []
 
 
@@ -231,7 +233,7 @@ def build(shop, day=FIRST):
     """Read a day and build it of one target; return its record."""
     settings = shop.settings
     build_raw(shop.store, settings, day)
-    return build_canonical(shop.store, settings, settings.find(HOME.tenant, HOME.surface), day).record
+    return build_canonical(DayContext(shop.store, settings, settings.find(HOME.tenant, HOME.surface), day)).record
 
 
 def due(shop):

@@ -13,6 +13,7 @@ from recsys_assets.events.part_file import decode_part
 from recsys_assets.kinds.tallies import decode_tally
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical, read_events
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.ship import ship_day
@@ -49,12 +50,12 @@ def build(shop, day):
     store, settings = shop.store, shop.settings
     build_raw(store, settings, day)
     for row in settings.targets:
-        build_canonical(store, settings, row, day)
-        judge_canonical(store, settings, row, day)
+        build_canonical(DayContext(store, settings, row, day))
+        judge_canonical(DayContext(store, settings, row, day))
         for kind in settings.artifacts.kinds:
-            build_artifact(store, settings, row, kind, day, run_id="test")
-            judge_artifact(store, settings, row, kind, day)
-        ship_day(store, settings, row, day, by=BY, now=lambda: datetime.now(UTC))
+            build_artifact(DayContext(store, settings, row, day, run_id="test"), kind)
+            judge_artifact(DayContext(store, settings, row, day), kind)
+        ship_day(DayContext(store, settings, row, day, now=lambda: datetime.now(UTC)), by=BY)
 
 
 def now():

@@ -19,6 +19,7 @@ from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.kinds.registry import read_params
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode, read_document
@@ -139,14 +140,14 @@ class RepeatingDay:
         (self.folder / "recsys.toml").write_text(f'{config}[[targets]]\ntenant = "shop"\nsurface = "home"\n')
         settings, row = self.settings, self.settings.targets[0]
         build_raw(self.store, settings, FIRST)
-        build_canonical(self.store, settings, row, FIRST)
-        judge_canonical(self.store, settings, row, FIRST)
+        build_canonical(DayContext(self.store, settings, row, FIRST))
+        judge_canonical(DayContext(self.store, settings, row, FIRST))
         for kind in ROW_KINDS:
-            build_artifact(self.store, settings, row, kind, FIRST, run_id="test")
+            build_artifact(DayContext(self.store, settings, row, FIRST, run_id="test"), kind)
         return self
 
     def judge(self, kind):
-        return judge_artifact(self.store, self.settings, self.settings.targets[0], kind, FIRST)
+        return judge_artifact(DayContext(self.store, self.settings, self.settings.targets[0], FIRST), kind)
 
     def staged(self, kind):
         return read_document(self.store, staged_key(TARGET, FIRST, kind), StagedArtifact)

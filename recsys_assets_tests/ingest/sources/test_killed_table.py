@@ -12,6 +12,7 @@ import pytest
 from recsys_assets.errors import NotFoundError
 from recsys_assets.ingest.sources.tables import VARIABLE
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document
@@ -79,13 +80,13 @@ def test_an_ingest_that_is_killed_between_rows_leaves_no_day_and_is_done_again(s
         child.wait(WAIT)
     connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
     with pytest.raises(NotFoundError):
-        build_canonical(store, settings, settings.targets[0], FIRST)
+        build_canonical(DayContext(store, settings, settings.targets[0], FIRST))
     assert build_raw(store, settings, FIRST).reused is False
-    record = build_canonical(store, settings, settings.targets[0], FIRST).record
+    record = build_canonical(DayContext(store, settings, settings.targets[0], FIRST)).record
     assert (record.rows, record.duplicates, record.bad) == (ROWS, 0, 0)
     clean = FilesystemStore(folder / "clean")
     build_raw(clean, settings, FIRST)
-    assert build_canonical(clean, settings, settings.targets[0], FIRST).record == record
+    assert build_canonical(DayContext(clean, settings, settings.targets[0], FIRST)).record == record
     assert read_document(clean, raw_record_key(FIRST), RawRecord) == read_document(
         store, raw_record_key(FIRST), RawRecord
     )

@@ -12,6 +12,7 @@ import pytest
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
@@ -99,6 +100,8 @@ def test_an_ingest_that_is_killed_in_a_transfer_leaves_no_day_and_is_done_again(
     lake.stalls = False
     lake.over.set()
     with pytest.raises(NotFoundError):
-        build_canonical(store, settings, settings.targets[0], FIRST)
+        build_canonical(DayContext(store, settings, settings.targets[0], FIRST))
     build_raw(store, settings, FIRST)
-    assert build_canonical(store, settings, settings.targets[0], FIRST).record.rows == len(LINES.splitlines())
+    assert build_canonical(DayContext(store, settings, settings.targets[0], FIRST)).record.rows == len(
+        LINES.splitlines()
+    )

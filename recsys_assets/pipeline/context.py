@@ -1,0 +1,53 @@
+"""Day context: everything that building, judging and shipping one day of one target has in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from recsys_assets.identity import Target
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from recsys_assets.engines.registry import EngineRegistry  # imports Narwhals
+
+COMMAND = "by command"  # in place of the id of a run, where a person acts by hand
+
+
+def utc_now() -> datetime:
+    """Return the current instant in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DayContext:
+    """One day of one target in one run: store, settings, target row, day, run, clock and engines.
+
+    With a `RunReads` as its store, every object that a run wrote or read is read from the store once; with any other
+    store each read goes to it.
+    """
+
+    store: ObjectStore
+    settings: Settings
+    row: TargetSettings
+    day: date
+    run_id: str = COMMAND
+    now: Callable[[], datetime] = utc_now
+    engines: "EngineRegistry | None" = None  # opens engines; None: they are where the configuration says
+
+    @property
+    def target(self) -> Target:
+        """The target of the row."""
+        return self.row.target
+
+    @property
+    def origin(self) -> ObjectStore:
+        """The store itself, behind any cache: for proofs, and for what other writers may have changed."""
+        return self.store.origin if isinstance(self.store, RunReads) else self.store
+
+    def on(self, day: date) -> "DayContext":
+        """Return the context of another day of the same target and run."""
+        return replace(self, day=day)

@@ -1,0 +1,108 @@
+"""Cache of one run over a store: what the run wrote or read is read from the store once."""
+
+from collections.abc import Iterator
+from threading import Lock
+from typing import Final
+
+from recsys_assets.storage.store import Listed, ObjectStore, Stored
+
+MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is read again each time
+MAX_OBJECT_BYTES: Final = 16_000_000
+_CACHED: Final = ("artifacts/", "canonical/", "raw/", "releases/", "staging/", "registry/current/")
+
+
+class RunReads:
+    """A store of which the objects of a day are read once, and not at all where this run wrote them.
+
+    Cached are artifacts, canonical days, raw records and parts, release records, staged references with their gate
+    reports, and the pointer as the run saw it first. Everything else (journal, holds, labels, announcements, notes of
+    forgotten users) is read from the store each time, and so is every `stat` and `list`. Proofs ask the `origin`.
+    """
+
+    def __init__(self, origin: ObjectStore) -> None:
+        self.origin: Final = origin
+        self._found: dict[str, Stored] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    @property
+    def root_uri(self) -> str:
+        """The root of the store behind it."""
+        return self.origin.root_uri
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Return the object as this run wrote it or read it first; absent objects are asked for each time."""
+        found = self._found.get(key)
+        if found is not None and len(found.data) <= max_bytes:
+            return found
+        found = self.origin.get(key, max_bytes=max_bytes)
+        self._keep(key, found)
+        return found
+
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+        """Return the object unless it still is the one marked `etag`; never from the cache."""
+        return self.origin.get_if_changed(key, etag=etag, max_bytes=max_bytes)
+
+    def stat(self, key: str) -> Listed | None:
+        """Return size and time of the object, or None; never from the cache."""
+        return self.origin.stat(key)
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object and return its etag."""
+        self.drop(key)
+        etag = self.origin.create(key, data)
+        self._keep(key, Stored(data, etag))
+        return etag
+
+    def swap(self, key: str, data: bytes, *, expected: str) -> str:
+        """Replace the object that was read with etag `expected`."""
+        self.drop(key)
+        return self.origin.swap(key, data, expected=expected)
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write the object whatever was there."""
+        self.drop(key)
+        etag = self.origin.put(key, data)
+        self._keep(key, Stored(data, etag))
+        return etag
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Yield every object below `prefix`; never from the cache."""
+        return self.origin.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        self.drop(key)
+        self.origin.delete(key)
+
+    def drop(self, key: str) -> None:
+        """Read the object from the store again when it is asked for next: another writer may have changed it."""
+        with self._lock:
+            gone = self._found.pop(key, None)
+            self._bytes -= len(gone.data) if gone else 0
+
+    def _keep(self, key: str, found: Stored) -> None:
+        """Cache an object within the limits; the oldest make room for it."""
+        size = len(found.data)
+        if size > MAX_OBJECT_BYTES or not key.startswith(_CACHED):
+            return
+        self.drop(key)
+        with self._lock:
+            while self._found and self._bytes + size > MAX_BYTES:
+                oldest = next(iter(self._found))
+                self._bytes -= len(self._found.pop(oldest).data)
+            self._found[key] = found
+            self._bytes += size
+
+
+_last: tuple[str, RunReads] | None = None
+
+
+def reads_of_run(store: ObjectStore, run: str) -> RunReads:
+    """Return the cache of a run over a store; one process keeps that of its last run only."""
+    global _last  # noqa: PLW0603 - the steps of a run share nothing else
+    last = _last
+    if last is None or last[0] != run or last[1].origin is not store:
+        last = (run, RunReads(store))
+        _last = last
+    return last[1]
