@@ -7,9 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
+import msgspec
+
 from recsys_assets.errors import (
+    ConfigurationError,
     ConflictError,
     OutcomeUnknownError,
+    RecsysAssetsError,
     RefusedError,
     StoreUnavailableError,
 )
@@ -19,7 +23,7 @@ from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.document_encoding import create_document, find_document
 from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
-from recsys_assets.release.journal import DONE, Actor, Clock, append, changed, entry_of
+from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, changed, entry_of
 from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
@@ -53,6 +57,13 @@ class Stay:
 Judge = Callable[[Current | None, JournalHead], Move | Stay]
 
 
+@dataclass(slots=True)
+class UnderWay:
+    """Whether a swap was sent whose entry is not in the journal yet: only the announcement knows its cause then."""
+
+    unrecorded: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What is done to which pointer, by whom, and by which clock."""
@@ -63,6 +74,7 @@ class Change:
     by: Actor
     now: Clock
     intent: str | None = None  # the announcement of this change, while it is under way
+    under_way: "UnderWay | None" = None  # of an announced change: whether its swap may have won without an entry
     replaces_damage: bool = False  # whether a pointer that cannot be read counts as none, and is replaced
 
 
@@ -79,8 +91,8 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
 
     Raises what `judge` raises; `ConflictError` when others kept winning; `OutcomeUnknownError` and
-    `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written: the swap
-    stands, and the next command records it.
+    `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written, and its message
+    says why: the swap stands, and the next command records it with the cause that was announced.
     """
     sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
     head: JournalHead | None = None
@@ -123,6 +135,7 @@ def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...])
     """Yield the change as announced while it is under way: collection keeps its blobs, a crash keeps its cause.
 
     When the store stays silent the announcement stays: the change may have won, and nothing of it may be cleaned up.
+    It also stays while a swap was sent and its entry is not written, whatever ended the change in between.
     """
     intent = Intent(
         id=token_hex(16),
@@ -137,16 +150,27 @@ def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...])
     key = intent_key(change.target, intent.id)
     create_document(change.store, key, intent)
     reach(f"{change.action}.after_intent")
+    under_way = UnderWay()
     try:
-        yield replace(change, intent=intent.id)
+        yield replace(change, intent=intent.id, under_way=under_way)
     except StoreUnavailableError:
         raise
     except BaseException:
-        with suppress(StoreUnavailableError):
-            change.store.delete(key)
+        _withdraw(change, key, under_way)
         raise
-    with suppress(StoreUnavailableError):  # all is done and recorded: what stays behind only protects, until collection
-        change.store.delete(key)
+    _withdraw(change, key, under_way)
+
+
+def _withdraw(change: Change, key: str, under_way: UnderWay) -> None:
+    """Remove an announcement unless it is still needed; one that stays behind only protects, until collection."""
+    if not under_way.unrecorded:
+        with suppress(StoreUnavailableError, ConfigurationError):
+            change.store.delete(key)
+
+
+def _note(change: Change, *, unrecorded: bool) -> None:
+    if change.under_way is not None:
+        change.under_way.unrecorded = unrecorded
 
 
 def _pause(attempt: int) -> None:
@@ -188,10 +212,14 @@ def _swap(
         change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
     )
     reach(f"{change.action}.before_swap")
+    _note(change, unrecorded=True)
     try:
         return swap_pointer(change.store, change.target, pointer, expected=expected)
     except OutcomeUnknownError:
         sent[pointer.updated_at] = _Sent(current, move, head)
+        raise
+    except (ConflictError, StoreUnavailableError):
+        _note(change, unrecorded=bool(sent))
         raise
 
 
@@ -208,13 +236,21 @@ def _record(
         details={**move.details, "intent": change.intent} if change.intent else move.details,
     )
     entry = changed(entry, to=now)
+    fault: RecsysAssetsError | None = None
     for attempt in range(_RECORDING_ATTEMPTS):
         _pause(attempt)
-        with suppress(StoreUnavailableError):  # the swap stands in any case; who comes next records it as recovered
+        try:
             entry = append(change.store, change.target, entry, after=after)
-            break
-    reach(f"{change.action}.after_journal")
-    return entry
+        except RecsysAssetsError as error:  # the swap stands in any case: nothing may be raised as if it did not
+            fault = error
+            continue
+        _note(change, unrecorded=False)
+        reach(f"{change.action}.after_journal")
+        return entry
+    message = f"{move.message}; the pointer has moved, but its journal entry could not be written ({fault}): the next "
+    return msgspec.structs.replace(
+        entry, details={**entry.details, MESSAGE: f"{message}command that changes this target records it"}
+    )
 
 
 def _record_stay(change: Change, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:

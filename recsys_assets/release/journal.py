@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.document_encoding import create_document, read_document
@@ -101,9 +107,10 @@ def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = Non
     """Return the newest entry, or None; that an older one is gone hides none of the newer ones.
 
     The numbers are listed, then those behind the last one are looked for one by one, as a listing may end early. With
-    `since`, the newest entry that is known already, nothing is listed: who looks again looks at what is new.
+    `since`, the newest entry that is known already, nothing is listed: who looks again looks at what is new. Without
+    an answer to the listing all numbers are looked for, as a ship must not depend on it.
     """
-    low, step = since.sequence if since else max(listed_sequences(store, target), default=0), 1
+    low, step = since.sequence if since else _listed_newest(store, target), 1
     high = low + step
     while store.stat(journal_key(target, high)) is not None:
         low, step = high, step * 2
@@ -114,6 +121,13 @@ def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = Non
     if since is not None and low == since.sequence:
         return since
     return read_entry(store, target, low) if low else None
+
+
+def _listed_newest(store: ObjectStore, target: Target) -> int:
+    try:
+        return max(listed_sequences(store, target), default=0)
+    except (StoreUnavailableError, ConfigurationError):
+        return 0
 
 
 def listed_sequences(store: ObjectStore, target: Target) -> set[int]:

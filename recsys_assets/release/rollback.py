@@ -1,5 +1,6 @@
 """Roll back: move the pointer to an earlier release that still proves itself, mark the one it left, and hold."""
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
 ROLL_BACK = "roll_back"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,16 @@ def _roll_back(asked: _Asked) -> RolledBack:
             asked = _mark_and_hold(asked, mark=asked.mark_bad and not taken_back)
         entry = change_pointer(change, lambda current, _: _judge(asked, current))
         if taken_back:
-            lift_label(store, target, Labelled.BAD, asked.to.id)
+            _lift_bad(asked)
     return RolledBack(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
+
+
+def _lift_bad(asked: _Asked) -> None:
+    """Take the bad mark off what is live by now; that this fails does not undo the rollback."""
+    try:
+        lift_label(asked.change.store, asked.change.target, Labelled.BAD, asked.to.id)
+    except RecsysAssetsError as error:
+        _LOGGER.warning("release %s is live and still marked bad (%s): unmark it", asked.to.id[:12], error)
 
 
 def _mark_and_hold(asked: _Asked, *, mark: bool) -> _Asked:

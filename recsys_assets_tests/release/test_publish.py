@@ -472,7 +472,7 @@ def test_a_ship_whose_journal_is_unavailable_stands_and_is_reported_by_the_next(
     assert outcome.how is Ruling.SHIP
     assert outcome.entry.sequence == 0
     shop.publish(1)
-    assert entries(store) == [("ship", "done"), ("recover", "recovered"), ("ship", "unchanged")]
+    assert entries(store) == [("ship", "done"), ("ship", "recovered"), ("ship", "unchanged")]
 
 
 def test_a_publish_that_loses_judges_again_on_what_won(shop, store):
