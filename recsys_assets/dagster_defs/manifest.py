@@ -57,7 +57,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
             metadata={
                 **timer.numbers(shipped.numbers),
                 "artifacts": markdown_table(("kind", "version", "bytes"), shipped.artifact_rows),
-                "report": dg.MetadataValue.md(to_markdown(_report(store.store, row, shipped))),
+                "report": dg.MetadataValue.md(to_markdown(_report(store.reads(context), row, shipped))),
             },
         )
 

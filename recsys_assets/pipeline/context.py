@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from recsys_assets.identity import Target
+from recsys_assets.release.layout import canonical_prefix
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import RunReads
@@ -47,6 +48,12 @@ class DayContext:
     def origin(self) -> ObjectStore:
         """The store itself, behind any cache: for proofs, and for what other writers may have changed."""
         return self.store.origin if isinstance(self.store, RunReads) else self.store
+
+    def staged_evidence(self) -> ObjectStore:
+        """Return where a candidate is read from; canonical days are read again, as an erasure may change them."""
+        if isinstance(self.store, RunReads):
+            self.store.drop_below(canonical_prefix(self.target))
+        return self.store
 
     def on(self, day: date) -> "DayContext":
         """Return the context of another day of the same target and run."""

@@ -85,6 +85,7 @@ def ship_day(
         now=context.now,
         allow_older=allow_older,
         dry_run=dry_run,
+        evidence=context.staged_evidence(),
     )
     return ShippedDay(outcome)
 

@@ -70,19 +70,23 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     now: Clock,
     allow_older: bool = False,
     dry_run: bool = False,
+    evidence: ObjectStore | None = None,
 ) -> PublishOutcome:
     """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
+
+    `evidence` holds staged references and gate reports, the store itself if left out; blobs, records of canonical days,
+    pointer, hold, labels and journal are read from the store whatever it holds.
 
     A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
     (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
     """
     change = Change(store, target, SHIP, by, now)
     if dry_run:
-        candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
+        candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
         return _rehearse(_Publish(change, candidate, build, allow_older))
     ensure_proven(store)
     try:
-        candidate = read_candidate(store, target, day, kinds=kinds, requirements=requirements)
+        candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
         return _publish(_Publish(change, candidate, build, allow_older))
     except JOURNALED_BY_PUBLISH as error:
         _record_refusal(change, day, error)

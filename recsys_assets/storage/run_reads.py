@@ -75,6 +75,16 @@ class RunReads:
         self.drop(key)
         self.origin.delete(key)
 
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object that was read with etag `expected`."""
+        self.drop(key)
+        self.origin.delete_unchanged(key, expected=expected)
+
+    def drop_below(self, prefix: str) -> None:
+        """Read what is below `prefix` from the store again when it is asked for next."""
+        for key in [key for key in self._found if key.startswith(prefix)]:
+            self.drop(key)
+
     def drop(self, key: str) -> None:
         """Read the object from the store again when it is asked for next: another writer may have changed it."""
         with self._lock:
