@@ -32,6 +32,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         click.echo("(none)")
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 day, 2 days, 3 entries."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{count:,} {noun}s"
+
+
 def short(identifier: str | None) -> str:
     """Return the beginning of a hash, or a dash for none."""
     return identifier[:SHORT] if identifier else "-"

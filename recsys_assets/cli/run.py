@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import click
@@ -14,10 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
+from recsys_assets.cli.output import plural
 from recsys_assets.cli.run_metrics import export_run_metrics
 from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
+from recsys_assets.dagster_defs.stopping import is_stopping, run_until_signal
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import is_up_to_date
@@ -26,6 +29,7 @@ from recsys_assets.pipeline.user_key import configured_key
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 
+EXIT_SIGNAL = 128  # and the number of the signal, as shells have it
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -51,18 +55,46 @@ def run(
         if resume
         else set()
     )
-    jobs = SequentialJobs(settings, rows)
-    failures: list[AssetLine] = []
-    started = datetime.now(UTC)
-    with _instance() as instance, _progress(len(days)) as progress:
-        for day in days:
-            for line in [] if day in done else _build(jobs, day, instance):
-                _print(progress, line)
-                if line.failed:
-                    failures.append(line)
-            progress.update(progress.task_ids[0], advance=1, description=_days(failures))
+    backfill, started = _Backfill(SequentialJobs(settings, rows), days, done), datetime.now(UTC)
+    failures, stopped_by = run_until_signal(backfill.run, notify=_say_stopping)
+    if stopped_by is not None:
+        click.echo(
+            f"stopped by {stopped_by.name}: {backfill.finished} of {plural(len(days), 'day')} gone through, "
+            f"{plural(len(failures), 'failure')}; the same call with --resume goes on",
+            err=True,
+        )
+        return EXIT_SIGNAL + stopped_by
     export_run_metrics(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
+
+
+@dataclass(slots=True)
+class _Backfill:
+    """Days to build, one after another, and how many were gone through."""
+
+    jobs: SequentialJobs
+    days: Sequence[date]
+    done: Collection[date]
+    finished: int = 0
+
+    def run(self) -> list[AssetLine]:
+        """Build each day and print its lines; return those of failures. Ends after the step in which a stop came."""
+        failures: list[AssetLine] = []
+        with _instance() as instance, _progress(len(self.days)) as progress:
+            for day in self.days:
+                for line in [] if day in self.done else _build(self.jobs, day, instance):
+                    _print(progress, line)
+                    if line.failed:
+                        failures.append(line)
+                if is_stopping():
+                    break
+                self.finished += 1
+                progress.update(progress.task_ids[0], advance=1, description=_days(failures))
+        return failures
+
+
+def _say_stopping(name: str) -> None:
+    os.write(2, f"{name}: stopping after this step; once more to stop at once\n".encode())
 
 
 def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:
@@ -95,6 +127,8 @@ def _build(jobs: Iterable[dg.JobDefinition], day: date, instance: dg.DagsterInst
             partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET
         )
         yield from read_result(result, day)
+        if is_stopping():
+            return
         if number == 0 and not any(event.is_step_materialization for event in result.all_events):
             return
 
@@ -146,10 +180,10 @@ def _days(failures: Sequence[AssetLine]) -> str:
 def _summary(days: Sequence[date], passed_over: Collection[date], failures: Sequence[AssetLine]) -> int:
     before = f", {len(passed_over)} of them before" if passed_over else ""
     if not failures:
-        click.echo(f"{len(days)} day(s) done{before}")
+        click.echo(f"{plural(len(days), 'day')} done{before}")
         return 0
-    whole = len(days) - len({line.day for line in failures})
-    click.echo(f"{whole} of {len(days)} day(s) done{before}, {len(failures)} failure(s):", err=True)
+    done = len(days) - len({line.day for line in failures})
+    click.echo(f"{done} of {plural(len(days), 'day')} done{before}, {plural(len(failures), 'failure')}:", err=True)
     for line in failures:
         click.echo(f"  {line.text}", err=True)
     return EXIT_REFUSED

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.dagster_defs.checks import UNDECIDED
+from recsys_assets.dagster_defs.outcomes import reason_of
+from recsys_assets.dagster_defs.stopping import STOPPED
 
 _STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
@@ -54,8 +56,8 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
                 yield AssetLine(day, asset, "failed", evaluation.description or "refused")
             elif UNDECIDED in evaluation.metadata:
                 yield AssetLine(day, asset, "unsure", str(evaluation.metadata[UNDECIDED].value))
-        elif kind == "STEP_FAILURE" and not _is_refused_check(event):
-            yield AssetLine(day, (event.step_key or "?").replace("__", "/"), "failed", _reason(event))
+        elif kind == "STEP_FAILURE" and not _is_refused_check(event) and (reason := reason_of(event)) != STOPPED:
+            yield AssetLine(day, (event.step_key or "?").replace("__", "/"), "failed", reason)
 
 
 def _name(key: dg.AssetKey) -> str:
@@ -71,13 +73,3 @@ def _is_refused_check(event: dg.DagsterEvent) -> bool:
     """Return whether a step failed only because its check refused, which its evaluation reports already."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
-
-
-def _reason(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return " ".join((error.message if error else "unknown").split())

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.outcomes import reason_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, WEBHOOK, is_wanted, post
 from recsys_assets.observability.build_metrics import RunEnd
@@ -105,9 +106,7 @@ def _failures(context: dg.RunFailureSensorContext) -> Iterator[dg.DagsterEvent]:
 
 
 def _reason(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    message = data.user_failure_data.description if data.user_failure_data else None
-    return f"{event.step_key}: {message or (data.error.message.strip() if data.error else event.message)}"
+    return f"{event.step_key}: {reason_of(event)}"
 
 
 def _running(is_wanted: bool) -> dg.DefaultSensorStatus:  # noqa: FBT001 - the one thing that it is asked

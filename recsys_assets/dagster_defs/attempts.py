@@ -8,6 +8,7 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.outcomes import RETRIES, RETRYABLE_ERRORS, translate_errors
 from recsys_assets.dagster_defs.partitions import day_of
+from recsys_assets.dagster_defs.stopping import raise_if_stopping
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target
@@ -36,6 +37,7 @@ def attempt(
 
     A defect of ours is reported, too, by its class and message; what a retry may cure, when the last one has failed.
     """
+    raise_if_stopping()
     with translate_errors():
         try:
             yield

@@ -30,6 +30,31 @@ def translate_errors() -> Generator[None]:
         raise dg.Failure(f"{kind}: {error}", metadata={"error": kind}, allow_retries=False) from error
 
 
+def reason_of(event: dg.DagsterEvent) -> str:
+    """Return why a step failed: the message of our own error where one is in the chain of causes, else the first cause.
+
+    An error that is retried reaches Dagster below its request for a retry, and has the error of a library below itself:
+    only ours names the object and the remedy.
+    """
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    chain = [data.error] if data.error else []
+    while chain and chain[-1].cause is not None:
+        chain.append(chain[-1].cause)
+    ours = next((one for one in chain if one.cls_name in _our_errors()), None)
+    found = ours or (chain[-1] if chain else None)
+    text = " ".join((found.message if found else "unknown").split())
+    return text.removeprefix(f"{RecsysAssetsError.__module__}.") if ours else text
+
+
+def _our_errors() -> set[str]:
+    found = [RecsysAssetsError]
+    for one in found:
+        found.extend(one.__subclasses__())
+    return {one.__name__ for one in found}
+
+
 def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputError) -> None:
     """Record why a partition has nothing to build: an observation says it, and the partition stays missing."""
     context.log.warning(str(error))

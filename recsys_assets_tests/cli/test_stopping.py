@@ -1,0 +1,111 @@
+"""Signals to `run`: it ends after the step under way, says what is done, and --resume goes on from there."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from recsys_assets.dagster_defs.outcomes import reason_of
+from recsys_assets.dagster_defs.stopping import is_stopping, raise_if_stopping, run_until_signal
+from recsys_assets.errors import StoreUnavailableError
+from recsys_assets_tests.small_shop import FIRST, after, day_lines, open_shop
+
+PROGRAM = Path(sys.executable).with_name("recsys-assets")
+DAYS = 8
+
+
+def test_a_signal_lets_the_work_end_its_step_and_begins_no_other():
+    names, handled = [], threading.Event()
+
+    def work():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert handled.wait(10), "the handler runs in the main thread, which waits for this one"
+        assert is_stopping()
+        return refused()
+
+    def notify(name):
+        names.append(name)
+        handled.set()
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_until_signal(work, notify=notify) == ("ended its step", signal.SIGTERM)
+    assert names == ["SIGTERM"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    raise_if_stopping()
+    assert run_until_signal(lambda: 7, notify=notify) == (7, None)
+
+
+def refused():
+    with pytest.raises(dg.Failure, match="stopped before it began"):
+        raise_if_stopping()
+    return "ended its step"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_of_many_days_stops_and_resumes(tmp_path, sent, code):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+    shop.configure('[artifacts]\nkinds = ["popularity"]\n')
+    for n in range(DAYS):
+        shop.write(after(n), day_lines(after(n), shift=n))
+    call = [PROGRAM, "run", "--config", str(tmp_path / "recsys.toml"), "--tenant", "shop", "--surface", "home"]
+    call += ["--start", str(FIRST), "--end", str(after(DAYS - 1))]
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, restore_signals=True
+    ) as run:
+        next(line for line in run.stdout if str(after(1)) in line)
+        run.send_signal(sent)
+        rest, errors = run.communicate(timeout=100)
+    assert run.returncode == code, errors
+    assert f"stopped by {sent.name}" in errors
+    assert "--resume" in errors
+    assert str(after(DAYS - 1)) not in rest
+    assert "failed" not in rest
+    resumed = subprocess.run([*call, "--resume"], capture_output=True, text=True, check=False, env=environment)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "of them before" in resumed.stdout
+
+
+def test_the_reason_of_a_failed_step_is_our_error_with_its_remedy_and_not_the_innermost_one():
+    @dg.op
+    def write() -> None:
+        try:
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")  # noqa: TRY301 - as a store does
+            except OSError as error:
+                raise StoreUnavailableError("raw/a.part: the disk is full: free some space, then run again") from error
+        except StoreUnavailableError as error:
+            raise dg.RetryRequested(max_retries=0) from error
+
+    @dg.job
+    def job() -> None:
+        write()
+
+    result = job.execute_in_process(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    assert reason_of(failure) == "StoreUnavailableError: raw/a.part: the disk is full: free some space, then run again"
+
+
+def test_the_reason_of_an_error_that_is_not_ours_is_its_first_cause():
+    @dg.op
+    def write() -> None:
+        try:
+            raise ZeroDivisionError("nothing to divide by")  # noqa: TRY301 - one function as a library has it
+        except ZeroDivisionError as error:
+            raise ValueError("no share") from error
+
+    @dg.job
+    def job() -> None:
+        write()
+
+    result = job.execute_in_process(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    assert reason_of(failure) == "ZeroDivisionError: nothing to divide by"
