@@ -10,9 +10,12 @@ from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
+from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.errors import NoInputError
 from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.release.layout import raw_record_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -34,6 +37,7 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         timer = Timer()
         with attempt(context, store.store, [row], step=CANONICAL):
             try:
+                ensure_raw(context, store, settings)
                 day = build_canonical(store.day_context(context, settings, row))
             except NoInputError as error:
                 skipped(context, key, error)
@@ -47,3 +51,15 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         )
 
     return canonical
+
+
+def ensure_raw(context: dg.AssetExecutionContext, store: StoreResource, settings: Settings) -> None:
+    """Read the raw files of the day if no run has done so: `raw` is in another group, and may not be selected.
+
+    A day that was read before is left as it is: what changed since is for `raw` itself. Raises `NoInputError` for a
+    day without a file, as `raw` does.
+    """
+    day, reads = day_of(context), store.reads(context)
+    if reads.stat(raw_record_key(day)) is None:
+        context.log.info("raw of %s was not selected and never built: its files are read by this step", day)
+        build_raw(reads, settings, day)

@@ -10,14 +10,17 @@ from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.dagster_defs.partitions import daily_partitions
 from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Verdict, group_by_message
 from recsys_assets.gates.grading import undecided
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.day_status import changed_inputs
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 CHECK = "gates"
+MAX_NAMES = 5  # files in a message
 UNDECIDED = "undecided"  # in the metadata of a check that passed: required gates that could not decide
 
 
@@ -33,7 +36,10 @@ def gate_check(
 
     def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         with attempt(context, store.store, [row], step=f"gates of {name}"):
-            report = judge(store.day_context(context, settings, row))
+            day = store.day_context(context, settings, row)
+            report = judge(day)
+            if not report.passed and context.run.parent_run_id is not None:
+                _refuse_old_bytes(day)
         record_refusals(context, store.store, row, report)
         return check_result(report)
 
@@ -47,6 +53,22 @@ def gate_check(
             partitions_def=daily_partitions(settings.partitions),
             description=description,
         )(gates)
+
+
+def _refuse_old_bytes(day: DayContext) -> None:
+    """Raise `InputError` if raw files changed since: a re-execution from the failed step judges what was built before.
+
+    Only a re-execution asks, as it reads the day's files; one of all steps has just read them and finds no change.
+    """
+    changed = changed_inputs(day)
+    if changed:
+        names = ", ".join(changed[:MAX_NAMES]) + (
+            f" and {len(changed) - MAX_NAMES} more" if changed[MAX_NAMES:] else ""
+        )
+        raise InputError(
+            f"inputs changed since this day was built ({names}): re-execute all steps of the run, with raw, instead of "
+            "those that failed"
+        )
 
 
 def check_result(report: GateReport, *, name: str | None = None) -> dg.AssetCheckResult:

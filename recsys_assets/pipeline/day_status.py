@@ -4,6 +4,7 @@ from datetime import date
 
 from recsys_assets.errors import CorruptObjectError, RefusedError
 from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.overrides import as_recorded
 from recsys_assets.pipeline.ship import requirements
@@ -36,9 +37,24 @@ def is_up_to_date(context: DayContext) -> bool:
         return False
 
 
+def changed_inputs(context: DayContext) -> list[str]:
+    """Return the names of raw files that came, changed or went since the day's canonical events were built of them.
+
+    Empty if there are none, and where nothing was built. Reads every file of the day to compare it by content.
+    """
+    record = find_document(context.store, canonical_record_key(context.row.target, context.day), CanonicalRecord)
+    if record is None:
+        return []
+    now = {(file.name, file.digest()) for file in _files(context.settings, context.row, context.day)}
+    return sorted({name for name, _ in now ^ {(used.name, used.digest) for used in record.inputs}})
+
+
+def _files(settings: Settings, row: TargetSettings, day: date) -> list[FoundInput]:
+    return find_inputs(settings.model_copy(update={"targets": (row,)}), day)
+
+
 def _raw(settings: Settings, row: TargetSettings, day: date) -> set[tuple[str, str]]:
-    files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
-    return {(file.name, file.digest()) for file in files} | mark_of_key(configured_key(settings))
+    return {(file.name, file.digest()) for file in _files(settings, row, day)} | mark_of_key(configured_key(settings))
 
 
 def _read(record: CanonicalRecord) -> set[tuple[str, str]]:
