@@ -11,6 +11,8 @@ import pytest
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.ingest.reference import RawEvent, read_line
+from recsys_assets.kinds.registry import KINDS, find_kind, read_params
+from recsys_assets.settings.artifacts import ArtifactSettings
 from recsys_assets.settings.reading import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +77,19 @@ def test_the_event_and_the_pointer_in_the_readme_are_what_is_read_and_written():
 def test_the_default_configuration_is_read():
     settings = load_settings(ROOT / "recsys.toml")
     assert [str(row.target) for row in settings.targets] == ["shop/home"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_configuration_prints_the_true_defaults(kind):
+    settings = load_settings(ROOT / "recsys.toml")
+    bare = settings.model_copy(update={"artifacts": ArtifactSettings()})
+    row = settings.targets[0].model_copy(update={"artifacts": {}})
+    assert read_params(settings, row, kind) == read_params(bare, row, kind)
+    text = (ROOT / "recsys.toml").read_text(encoding="utf-8")
+    printed = dict(re.findall(r"(?m)^#   (window_days|min_days|max_bytes|shards) = (\S+)", text))
+    own = find_kind("cooc").params()
+    found = {name: str(getattr(own, name)) for name in printed}
+    assert found == {name: text.strip('"').replace("_000", "000") for name, text in printed.items()}
 
 
 def test_the_demos_configuration_is_read():

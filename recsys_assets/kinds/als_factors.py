@@ -32,7 +32,7 @@ class AlsParams(WeightedParams):
     factors: int = Field(default=32, ge=1, le=1024, description="numbers in each vector")
     iterations: int = Field(default=15, ge=1, le=1000, description="rounds of users, then items")
     regularization: float = Field(default=0.01, gt=0, description="pull of all factors towards 0")
-    alpha: float = Field(default=1.0, gt=0, description="confidence in an item of a user, per unit of weight")
+    alpha: float = Field(default=10.0, gt=0, description="confidence in an item of a user, per unit of weight")
     seed: int = Field(default=1, ge=0, lt=2**32, description="of the factors that the first round begins with")
     max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most users are kept")
     max_bytes: int = Field(default=100_000_000, ge=1, description="largest blob; over it nothing is built")

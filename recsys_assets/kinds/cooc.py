@@ -37,8 +37,8 @@ class CoocParams(EventParams):
     """Parameters of co-occurrence."""
 
     min_support: int = Field(default=2, ge=1, description="fewest sessions in which two items met")
-    max_neighbors: int = Field(default=50, ge=1, description="a cut: the best neighbours of an item are kept")
-    max_items: int = Field(default=1000, ge=1, description="a cut: the items of the most sessions are kept")
+    max_neighbors: int = Field(default=20, ge=1, description="a cut: the best neighbours of an item are kept")
+    max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most sessions are kept")
     max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
     score: Score = Field(default=Score.COUNT, description="what ranks neighbours; all but count are whole millionths")
     shrinkage: int = Field(

@@ -22,8 +22,8 @@ class ItemSeqParams(EventParams):
     """Parameters of item sequences."""
 
     min_support: int = Field(default=2, ge=1, description="fewest sessions in which the one came right after the other")
-    max_next: int = Field(default=50, ge=1, description="a cut: the best next items of an item are kept")
-    max_items: int = Field(default=1000, ge=1, description="a cut: the items of the most sessions are kept")
+    max_next: int = Field(default=20, ge=1, description="a cut: the best next items of an item are kept")
+    max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most sessions are kept")
     max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
 
     @property

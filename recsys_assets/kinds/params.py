@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys_assets.settings.artifacts import EngineName
-from recsys_assets.sharding import MAX_SHARDS, NEVER
+from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 
 MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
 
@@ -32,7 +32,7 @@ class KindParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     window_days: int = Field(
-        default=1, ge=1, le=366, description="days of events that go in, ending with the partition's"
+        default=28, ge=1, le=366, description="days of events that go in, ending with the partition's"
     )
     min_days: int = Field(default=1, ge=0, description="fewest days of the window that must have events")
     max_bytes: int = Field(default=MAX_BYTES, ge=1, description="largest blob; over it nothing is built")
@@ -42,7 +42,7 @@ class KindParams(BaseModel):
     )
     # Nor in how many objects it lies: gates judge all its rows together.
     shards: Literal["never", "over_max_bytes"] | Annotated[int, Field(ge=1, le=MAX_SHARDS)] = Field(
-        default=NEVER,
+        default=OVER_MAX_BYTES,
         exclude=True,
         description="never: one object, at most max_bytes; over_max_bytes: once that is not enough, as many as leave "
         "each half full; or a number of them, always; for kinds whose rows have a key",

@@ -25,7 +25,7 @@ Weight = Annotated[int, Field(ge=0, le=MAX_WEIGHT, strict=True)]
 class PopularityParams(EventParams):
     """Parameters of popularity."""
 
-    max_items: int = Field(default=1000, ge=1, description="a cut: the most seen items are kept")
+    max_items: int = Field(default=100_000, ge=1, description="a cut: the most seen items are kept")
     weights: Mapping[str, Weight] = Field(
         default_factory=dict[str, Weight],
         description="as how many an event counts, by its `event` value, whole numbers; `default` for all others, "

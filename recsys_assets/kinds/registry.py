@@ -167,17 +167,19 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
     Raises `ConfigurationError` naming the key, the allowed and the found.
     """
     known = find_kind(kind)
-    table = {**settings.artifacts.tables.get(kind, {}), **row.artifacts.get(kind, {})}
+    table = {**settings.artifacts.for_all, **settings.artifacts.tables.get(kind, {}), **row.artifacts.get(kind, {})}
     try:
         params = known.params.model_validate(table)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, known, row)) from error
-    if params.shards != NEVER and not (isinstance(known.shape, Shape) and known.shape.key):
+    if isinstance(known.shape, Shape) and known.shape.key:
+        return params
+    if params.shards != NEVER and "shards" in table:
         raise ConfigurationError(
             f"artifacts.{kind}.shards for {row.target} is {params.shards!r}, but {kind} has no rows with "
             "a key: leave it away"
         )
-    return params
+    return params.model_copy(update={"shards": NEVER})
 
 
 def _explain(error: ValidationError, kind: Kind, row: TargetSettings) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,7 +14,7 @@ from recsys_assets.encoding.embeddings import FORM, Vectors
 from recsys_assets.encoding.rows import LeftOut, Rows
 from recsys_assets.encoding.safetensors_codec import decode_vectors
 from recsys_assets.encoding.shards import check_places, count_for, encode_shards, join_shards, whole_size
-from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError
+from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, form_of
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors
@@ -24,7 +25,7 @@ from recsys_assets.release.documents import Input, Shards, StagedArtifact
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.shards import Shard, make_index, read_index
-from recsys_assets.sharding import NEVER, SHARDS_FORM
+from recsys_assets.sharding import NEVER, OVER_MAX_BYTES, SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -67,13 +68,14 @@ def keep_artifact(
     params, target = order.params, order.row.target
     if pieces is None or params.shards == NEVER:
         return _one(store, target, encode_whole())
+    if params.shards == OVER_MAX_BYTES:
+        with suppress(LimitExceededError):
+            return _one(store, target, encode_whole())
     kind, window = order.kind, order.window
     size = whole_size(pieces, kind.row_shape, kind=kind.name, target=target, window=window)
-    fits = size <= params.max_bytes
     if isinstance(params.shards, int):
+        fits = size <= params.max_bytes
         return _sharded(store, order, pieces, params.shards, encode_whole() if fits and params.single_blob else None)
-    if fits:
-        return _one(store, target, encode_whole())
     count = count_for(size, max_bytes=params.max_bytes, kind=kind.name, target=target)
     return _sharded(store, order, pieces, count, None)
 

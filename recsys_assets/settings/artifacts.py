@@ -75,6 +75,15 @@ class ArtifactSettings(BaseModel):
         default="native", description="what computes them: native, polars, duckdb or spark; all give the same bytes"
     )
 
+    window_days: int | None = Field(
+        default=None, ge=1, le=366, description="of every kind whose own table does not say; none: the kind's default"
+    )
+
+    @property
+    def for_all(self) -> Table:
+        """Parameters of every kind that its own table may override."""
+        return {} if self.window_days is None else {"window_days": self.window_days}
+
     @property
     def tables(self) -> Mapping[str, Table]:
         """Parameters as written, by kind."""

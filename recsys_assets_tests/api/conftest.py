@@ -19,6 +19,8 @@ exposures = "raw/{day}*.jsonl"
 catalog = "catalog.jsonl"
 [partitions]
 start = 2026-01-01
+[artifacts]
+window_days = 1
 """
 
 

@@ -12,7 +12,7 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets_tests.small_shop import FIRST, HOME, after, day_lines, open_shop
 
-QUICK = '[artifacts]\nkinds = ["popularity"]\n'
+QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
 TODAY = date(2026, 3, 1)
 
 

@@ -21,6 +21,7 @@ from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 KINDS = ("popularity", "item_seq", "als_factors", "trending")
 CONFIG = f"""
 [artifacts]
+window_days = 1
 kinds = {json.dumps(KINDS)}
 [artifacts.item_seq]
 min_support = 1

@@ -8,7 +8,7 @@ from recsys_assets.cli.retire import run_retire
 from recsys_assets.errors import RefusedError
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, day_lines, open_shop
 
-QUICK = '[artifacts]\nkinds = ["popularity"]\n'
+QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
 
 
 def call(shop, *options):

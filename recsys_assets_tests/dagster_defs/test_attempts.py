@@ -15,7 +15,7 @@ from recsys_assets.release.layout import raw_record_key
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, QUIET, after, day_lines, open_shop
 
-QUICK = '[artifacts]\nkinds = ["popularity"]\n'
+QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import rotate
 from recsys_assets_tests.small_shop import FIRST, TARGETS, after, day_lines, open_shop
 
-QUICK = '[artifacts]\nkinds = ["popularity"]\n'
+QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
 WATCHED = QUICK + "[automation]\nwatch = true\nsettled_minutes = 0\nlook_back_days = 3\n"
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
 

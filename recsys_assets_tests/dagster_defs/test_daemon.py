@@ -98,7 +98,8 @@ def dev(shop):
 
 def configure(shop, *, more=""):
     shop.configure(
-        f'[artifacts]\nkinds = ["popularity"]\n[freshness]\nmax_silence_hours = {1 / 60}\n', targets=TARGETS + more
+        f'[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[freshness]\nmax_silence_hours = {1 / 60}\n',
+        targets=TARGETS + more,
     )
     file = shop.folder / "recsys.toml"
     text = file.read_text().replace("{day}*.jsonl*", "{day}-{tenant}-{surface}*.jsonl")

@@ -11,6 +11,7 @@ from recsys_assets_tests.small_shop import QUIET, day_lines, open_shop
 
 CONFIG = """
 [artifacts]
+window_days = 1
 kinds = ["popularity"]
 [automation]
 watch = true
@@ -86,7 +87,7 @@ def test_a_file_is_registered_when_it_comes_and_shipped_when_its_day_is_built(sh
 
 
 def test_without_imports_the_sensor_says_so(shop):
-    shop.configure('[artifacts]\nkinds = ["popularity"]\n', targets=ONE)
+    shop.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n', targets=ONE)
     found = tick(shop)
     assert found.run_requests == []
     assert "automation.watch" in found.skip_message

@@ -29,7 +29,7 @@ def test_a_day_of_one_target_is_built_by_dagsters_own_command(tmp_path, command)
     home = open_home(tmp_path / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         shop = open_shop(tmp_path, instance)
-        shop.configure('[artifacts]\nkinds = ["popularity"]\n')
+        shop.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n')
         shop.write(FIRST, day_lines(FIRST))
         names = {"DAGSTER_HOME": str(home), "RECSYS_CONFIG": str(tmp_path / "recsys.toml"), "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(

@@ -16,7 +16,7 @@ ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'
 def shop(tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
         opened = open_shop(tmp_path, instance)
-        opened.configure('[artifacts]\nkinds = ["popularity"]\n', targets=TARGETS + ONE_MORE)
+        opened.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n', targets=TARGETS + ONE_MORE)
         yield opened
 
 
@@ -50,7 +50,7 @@ def test_what_runs_without_a_record_builds_the_same_release(shop, tmp_path):
     with unrecorded_instance() as instance:
         (tmp_path / "other").mkdir()
         other = open_shop(tmp_path / "other", instance)
-        other.configure('[artifacts]\nkinds = ["popularity"]\n')
+        other.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n')
         other.write(FIRST, day_lines(FIRST))
         for job in SequentialJobs(other.settings, other.settings.targets):
             assert job.execute_in_process(partition_key=str(FIRST), instance=instance, run_config=QUIET).success

@@ -79,7 +79,7 @@ def test_each_location_builds_its_targets_of_a_day_and_whichever_comes_second_fi
 ):
     with dg.DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)
-        shop.configure('[artifacts]\nkinds = ["popularity"]\n')
+        shop.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n')
         shop.write(FIRST, day_lines(FIRST))
         config = shop.folder / "recsys.toml"
         monkeypatch.setenv("RECSYS_CONFIG", str(config))

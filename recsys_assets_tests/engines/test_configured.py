@@ -54,7 +54,7 @@ def build(shop, settings, kind, day: date = LAST):
 def test_an_engine_stages_what_the_native_one_stages(shop, engine, kind):
     folder, store = shop
     native = build(shop, configured(folder, WINDOWS), kind)
-    settings = configured(folder, f'[artifacts]\nengine = "{engine}"\n{WINDOWS}')
+    settings = configured(folder, f'[artifacts]\nwindow_days = 1\nengine = "{engine}"\n{WINDOWS}')
     made = build(shop, settings, kind)
     assert made.ref == native.ref
     assert made.inputs == native.inputs
@@ -65,7 +65,7 @@ def test_an_engine_stages_what_the_native_one_stages(shop, engine, kind):
 @pytest.mark.parametrize(
     ("extra", "row", "expected"),
     [
-        pytest.param('[artifacts]\nengine = "polars"\n', "", "polars", id="all"),
+        pytest.param('[artifacts]\nwindow_days = 1\nengine = "polars"\n', "", "polars", id="all"),
         pytest.param('[artifacts.cooc]\nengine = "duckdb"\n', "", "duckdb", id="a kind"),
         pytest.param("", 'engine = "polars"\n', "polars", id="a target"),
         pytest.param('[artifacts]\nengine = "polars"\n', 'engine = "native"\n', None, id="a target before all"),
@@ -87,7 +87,7 @@ def test_the_engine_is_that_of_the_kind_of_the_target_or_of_all(shop, extra, row
 
 def test_an_engine_that_nobody_knows_is_refused_with_the_known_ones(shop):
     with pytest.raises(ConfigurationError, match=r"native.*polars.*duckdb.*spark"):
-        configured(shop[0], '[artifacts]\nengine = "dask"\n')
+        configured(shop[0], '[artifacts]\nwindow_days = 1\nengine = "dask"\n')
 
 
 def test_settings_that_only_the_native_engine_knows_are_refused_by_name(shop):
@@ -104,7 +104,7 @@ def test_an_artifact_over_max_bytes_is_refused_while_it_is_encoded(shop):
 
 def test_nothing_is_left_in_the_scratch_folder(shop):
     folder, _ = shop
-    build(shop, configured(folder, '[artifacts]\nengine = "duckdb"\n'), "cooc")
+    build(shop, configured(folder, '[artifacts]\nwindow_days = 1\nengine = "duckdb"\n'), "cooc")
     assert [path for path in (folder / "scratch").rglob("*") if path.is_file()] == []
 
 

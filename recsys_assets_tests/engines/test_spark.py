@@ -41,7 +41,7 @@ def test_a_golden_case_has_the_same_version_on_spark(spark, name, kind, tmp_path
 
 def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_recorded(spark, tmp_path):
     shop = SmallShop(tmp_path, None)
-    shop.configure('[artifacts]\nengine = "spark"\n', targets=HOME_ROW)
+    shop.configure('[artifacts]\nwindow_days = 1\nengine = "spark"\n', targets=HOME_ROW)
     shop.write(after(0), day_lines(after(0), targets=[HOME]))
     settings, store = shop.settings, shop.store
     row = settings.targets[0]

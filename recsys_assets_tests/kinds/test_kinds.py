@@ -14,7 +14,7 @@ from recsys_assets.settings.reading import parse_settings
 
 TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 
-OFF_BY_DEFAULT = {"item_seq", "als_factors"}
+OFF_BY_DEFAULT = {"item_seq", "sequential_rules", "als_factors"}
 
 
 ALL = {"events": ()}  # of every kind that is made of events
@@ -33,7 +33,7 @@ def test_the_kinds_of_the_configuration_are_those_of_the_table():
 def test_a_kind_is_known_by_its_name_and_says_what_it_is_in_a_sentence(name):
     kind = find_kind(name)
     assert kind.name == name
-    assert kind.description.endswith(".")
+    assert kind.description.summary.endswith(".")
     assert kind.from_catalog == (name == "content_sim")
 
 
@@ -45,10 +45,12 @@ def test_an_unknown_kind_is_refused_with_those_that_are_known():
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        pytest.param("popularity", {"max_items": 1000, "half_life_days": None, "weights": {}, **ALL}, id="popularity"),
+        pytest.param(
+            "popularity", {"max_items": 100_000, "half_life_days": None, "weights": {}, **ALL}, id="popularity"
+        ),
         pytest.param(
             "cooc",
-            {"min_support": 2, "max_neighbors": 50, "max_items": 1000, "max_items_per_session": 200}
+            {"min_support": 2, "max_neighbors": 20, "max_items": 100_000, "max_items_per_session": 200}
             | {"score": Score.COUNT, "shrinkage": 0, "half_life_days": None, **ALL},
             id="cooc",
         ),
@@ -63,21 +65,39 @@ def test_an_unknown_kind_is_refused_with_those_that_are_known():
         pytest.param("content_sim", {"max_items": 100_000}, id="content_sim"),
         pytest.param(
             "item_seq",
-            {"min_support": 2, "max_next": 50, "max_items": 1000, "max_items_per_session": 200, **ALL},
+            {"min_support": 2, "max_next": 20, "max_items": 100_000, "max_items_per_session": 200, **ALL},
             id="item_seq",
+        ),
+        pytest.param(
+            "sequential_rules",
+            {"max_neighbors": 20, "max_items": 100_000, "max_items_per_session": 200}
+            | {"by_support": False, "self_entry": False, **ALL},
+            id="sequential_rules",
         ),
         pytest.param(
             "als_factors",
             {"max_items_per_user": 500, "max_events_per_user": 10_000, "weights": {"default": Decimal(1)}}
-            | {"factors": 32, "iterations": 15, "regularization": 0.01, "alpha": 1.0, "seed": 1}
+            | {"factors": 32, "iterations": 15, "regularization": 0.01, "alpha": 10.0, "seed": 1}
             | {"max_items": 100_000, "max_bytes": 100_000_000, **ALL},
             id="als_factors",
         ),
     ],
 )
 def test_defaults_are_those_of_the_design(kind, expected):
-    common = {"window_days": 1, "min_days": 1, "max_bytes": 10_000_000}
+    common = {"window_days": 28, "min_days": 1, "max_bytes": 10_000_000}
     assert params_of(TARGET, kind).model_dump() == {**common, **expected}
+
+
+def test_rows_with_a_key_split_into_shards_once_they_outgrow_an_object_and_others_never():
+    shards = {kind: params_of(TARGET, kind).shards for kind in KINDS}
+    never = {kind for kind, found in shards.items() if found == "never"}
+    assert never == {"popularity", "als_factors"}
+    assert set(shards.values()) == {"never", "over_max_bytes"}
+
+
+def test_a_window_for_all_kinds_gives_way_to_that_of_one():
+    text = f"[artifacts]\nwindow_days = 7\n[artifacts.cooc]\nwindow_days = 90\n{TARGET}"
+    assert {kind: params_of(text, kind).window_days for kind in ("popularity", "cooc")} == {"popularity": 7, "cooc": 90}
 
 
 def test_a_target_overrides_single_keys_of_a_kind():
@@ -140,6 +160,7 @@ def test_the_columns_of_a_kind_are_those_that_people_see(name):
         "session_seq": {"user_id": pl.String(), "item_id": pl.String(), "score": pl.Int64()},
         "content_sim": {"item_id": pl.String(), "tag": pl.String()},
         "item_seq": {"item_id": pl.String(), "next_id": pl.String(), "count": pl.Int64()},
+        "sequential_rules": {"item_id": pl.String(), "next_id": pl.String(), "count": pl.Int64()},
         "als_factors": {"of": pl.String(), "id": pl.String(), "norm": pl.Float64()},
     }
     assert KINDS[name].columns == expected[name]

@@ -31,6 +31,7 @@ exposures = "raw/{day}.jsonl"
 [partitions]
 start = 2025-01-01
 [artifacts]
+window_days = 1
 kinds = ["popularity", "cooc", "implicit", "session_seq"]
 [[targets]]
 tenant = "demo"

@@ -31,6 +31,7 @@ exposures = "{uri}/raw/{{day}}/*.jsonl"
 [partitions]
 start = 2026-01-01
 [artifacts]
+window_days = 1
 kinds = ["popularity", "cooc"]
 [imports.scores]
 path = "{uri}/drop/{{day}}.jsonl"

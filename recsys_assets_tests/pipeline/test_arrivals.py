@@ -9,7 +9,7 @@ import pytest
 from recsys_assets.pipeline.arrivals import look
 from recsys_assets_tests.small_shop import CART, HOME, TARGETS, day_lines, open_shop
 
-QUICK = '[artifacts]\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\nlook_back_days = 4\n'
+QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\nlook_back_days = 4\n'
 ROLLING = QUICK + "[artifacts.popularity]\nwindow_days = 3\n"
 
 

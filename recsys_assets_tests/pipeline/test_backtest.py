@@ -27,6 +27,8 @@ TARGET = Target("shop", "home")
 FIRST = date(2026, 1, 1)
 SECOND, THIRD = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
 CONFIG = """
+[artifacts]
+window_days = 1
 [raw]
 exposures = "{day}.jsonl"
 catalog = "catalog.jsonl"

@@ -29,7 +29,7 @@ from recsys_assets.upkeep.roots import Retention
 from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 
 BY = Actor("tester", "a test")
-KINDS = '[artifacts]\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\n'
+KINDS = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\n'
 ONE = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 VECTORS = """
 [imports.vectors]

@@ -31,6 +31,7 @@ CONFIG = """
 [raw]
 exposures = "{day}.jsonl"
 [artifacts]
+window_days = 1
 kinds = ["popularity", "cooc", "implicit"]
 [[targets]]
 tenant = "shop"

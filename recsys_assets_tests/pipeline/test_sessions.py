@@ -24,7 +24,7 @@ class Night:
 
     def __init__(self, folder):
         self.shop = open_shop(folder, None)  # nothing here needs Dagster
-        self.shop.configure('[artifacts]\nkinds = ["cooc"]\n[artifacts.cooc]\nmin_support = 1\n')
+        self.shop.configure('[artifacts]\nwindow_days = 1\nkinds = ["cooc"]\n[artifacts.cooc]\nmin_support = 1\n')
 
     def settings(self, gap):
         found = self.shop.settings

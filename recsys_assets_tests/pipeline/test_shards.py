@@ -61,6 +61,7 @@ def settings_of(folder, tables=""):
 [raw]
 exposures = "{{day}}.jsonl"
 [artifacts]
+window_days = 1
 kinds = ["popularity", "cooc", "implicit", "session_seq"]
 {tables}
 [[targets]]

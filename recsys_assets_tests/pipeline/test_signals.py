@@ -31,7 +31,7 @@ TABLES = """
         created_at timestamptz, PRIMARY KEY (tenant_id, namespace, item_id)
     );
 """
-KINDS = '[artifacts]\nkinds = ["popularity", "cooc", "content_sim"]\n'
+KINDS = '[artifacts]\nwindow_days = 1\nkinds = ["popularity", "cooc", "content_sim"]\n'
 ON = KINDS + "[signals]\nwrite = true\n"
 BY = Actor(name="tests", reason="a test", run_id=None)
 pytestmark = pytest.mark.slow
