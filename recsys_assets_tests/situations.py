@@ -107,6 +107,20 @@ def stuck_reader(shop: SmallShop) -> None:
     built_day(1)(shop)
 
 
+def empty_answers(shop: SmallShop) -> None:
+    """Have the service ask two releases, the live one for ids that it does not have, and send its counts."""
+    reader = Reader(shop.store, HOME.tenant, HOME.surface, heartbeat="web-1")
+    reader.refresh()
+    known = next(iter(reader.snapshot().rows("cooc"))).item_id
+    for _ in range(1500):
+        reader.snapshot().neighbors(known)
+    built_day(1)(shop)
+    reader.refresh()
+    for _ in range(1500):
+        reader.snapshot().neighbors("never seen")
+    reader.beat()
+
+
 def wrong_key(shop: SmallShop) -> None:
     shop.configure("[gates]\nmin_event = 3\n", targets=HOME_ONLY + MISSPELT)
 
@@ -127,6 +141,7 @@ SITUATIONS = (
     Situation("stale-target", 1, usual_settings, {"the file comes": good_day(1)}),
     Situation("bad-release", 2, built_day(1), {"the cause is fixed and the next day comes": good_day(2)}),
     Situation("stuck-reader", 1, stuck_reader, {"the service is restarted": beat}),
+    Situation("empty-recommendations", 1, empty_answers, {"the service looks again": beat}),
     Situation("pointer-lost", 0, lost_pointer),
     Situation("store-full-or-down", 1, full_disk, {"there is room again": roomy_disk}),
     Situation("dagster-database-lost", 0, lost_database),

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,9 @@ HELP: Final = {
     "recsys_target_held": "Whether a hold keeps automation from shipping.",
     "recsys_target_last_attempt_refused": "Whether the last attempt to ship was refused.",
     "recsys_target_problems": "How many problems status knows of.",
+    "recsys_target_questions": "Questions that consumers asked the live release and the one before, by kind.",
+    "recsys_target_questions_without_items": "Those of them that were empty, unknown or failed.",
+    "recsys_target_short_answers": "Answers with fewer items than the consumer wants.",
     "recsys_targets_left_out": "Targets beyond the bound.",
 }
 
@@ -55,7 +58,19 @@ def _samples(site: Site) -> Iterator[Sample]:
     for row in status(site.store, shown, now=site.now()):
         labels = {"tenant": row.tenant, "surface": row.surface}
         yield from (Sample(name, labels, value) for name, value in _values(row))
+        yield from _answers(row, labels)
     yield Sample("recsys_targets_left_out", {}, len(site.targets) - len(shown))
+
+
+def _answers(row: TargetStatus, labels: Mapping[str, str]) -> Iterator[Sample]:
+    """Yield what consumers counted: of the live release, and of the earlier one that was asked most."""
+    earlier = max((one for one in row.answers if not one.live), key=lambda one: one.asked, default=None)
+    for one in row.answers:
+        if one.live or (earlier is not None and one.release == earlier.release):
+            more = {**labels, "kind": one.kind, "release": "live" if one.live else "before"}
+            yield Sample("recsys_target_questions", more, one.asked)
+            yield Sample("recsys_target_questions_without_items", more, one.empty + one.unknown + one.failed)
+            yield Sample("recsys_target_short_answers", more, one.short)
 
 
 def _values(row: TargetStatus) -> Iterator[tuple[str, float]]:

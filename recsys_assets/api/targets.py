@@ -16,6 +16,7 @@ from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
+from recsys_assets.upkeep.answers import Answers
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 
@@ -35,6 +36,7 @@ class TargetView:
     hold: Hold | None
     last: JournalEntry | None
     failed: tuple[JournalEntry, ...]  # how each day of the last week failed that was not done since
+    answers: tuple[Answers, ...]  # of consumers that count, by release and kind, the live release first
     consumers: str | None  # how many consumers with a heartbeat serve it
     problems: tuple[str, ...]
 
@@ -124,6 +126,7 @@ def _view(target: Target, row: TargetStatus) -> TargetView:
         hold=msgspec.structs.replace(hold, reason=redact(hold.reason)) if hold else None,
         last=redact_entry(row.last) if row.last else None,
         failed=tuple(map(redact_entry, row.failed)),
+        answers=row.answers,
         consumers=row.consumers.message if row.consumers else None,
         problems=tuple(redact(problem) for problem in row.problems),
     )

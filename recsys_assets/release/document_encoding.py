@@ -33,7 +33,7 @@ def encode(document: Record | GateReport) -> bytes:
 
 def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
     """Read a document strictly; `CorruptObjectError` names the object and the first thing wrong in it."""
-    newest = _NEWEST.get(kind, FORMAT)
+    newest: int = _NEWEST.get(kind) or getattr(kind, "newest_format", FORMAT)
     try:
         document = decoder_of(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigurationError) as error:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from recsys_assets.errors import (
     ConfigurationError,
@@ -38,6 +38,10 @@ from recsys_assets.serving.state import (
     problem_of_pointer,
 )
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.heartbeats import MAX_RELEASES
+
+if TYPE_CHECKING:
+    from recsys_assets.serving.counting import ReleaseCounter
 
 _ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
     None: StoreUnavailableError,
@@ -143,6 +147,7 @@ class Follower:
         copy: LastKnownGood | None,
         fall_back: bool,
         listener: Listener | None,
+        short_below: int,
     ) -> None:
         self.view = ReaderView(target)
         self._store = store
@@ -152,6 +157,9 @@ class Follower:
         self._copy = copy
         self._fall_back = fall_back
         self._listener = listener
+        self._short_below = short_below
+        self.counters: tuple[ReleaseCounter, ...] = ()  # of the release that serves, and of the one before
+        self.refresh_failures: dict[Problem, int] = {}
         self._proven: Proven = {}  # of the release that serves, and of one that is tried again and again
         self._shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
         self._copy_fault: str | None = None
@@ -221,6 +229,7 @@ class Follower:
     def _switch(self, pointer: PointerRead, snapshot: Snapshot) -> Refresh:
         """Serve a release that was proven: one assignment, so that every request sees the old one or the new one."""
         old = self.view.snapshot
+        self._count(snapshot)
         self.view = self.view.switched(snapshot, etag=pointer.current.etag, at=self._now())
         self._forget_besides(snapshot.versions)
         if old is not None and old.release_id == snapshot.release_id:
@@ -230,6 +239,12 @@ class Follower:
         self._keep_copy(pointer, snapshot)
         return self._ended(RefreshOutcome.CHANGED)
 
+    def _count(self, snapshot: Snapshot) -> None:
+        """Report the counts of a release that is to serve, and of the one before: its last requests still run."""
+        snapshot.counter.set_short_below(self._short_below)
+        others = (one for one in self.counters if one.release_id != snapshot.release_id)
+        self.counters = (snapshot.counter, *others)[:MAX_RELEASES]
+
     def _fail(self, problem: Problem, why: str, *, broken: str | None = None) -> Refresh:
         log_problem(self._target, problem, why, again=problem is self.view.problem)
         if broken is not None and self.view.snapshot is None:
@@ -237,6 +252,7 @@ class Follower:
         if self.view.snapshot is None and self._copy_fault is not None:
             why = f"{why}; nor the copy on disk: {self._copy_fault}"
         self.view = self.view.failed(problem, why)
+        self.refresh_failures = {**self.refresh_failures, problem: self.refresh_failures.get(problem, 0) + 1}
         return self._ended(RefreshOutcome.FAILED)
 
     def _offer(self, broken: str) -> str:
@@ -250,6 +266,7 @@ class Follower:
             return f"no earlier release can be named either: {error}"
         if previous is None:
             return "no earlier release can be proven either: build a day again"
+        self._count(previous)
         self.view = self.view.serving(previous, source="journal", at=self._now())
         log_switch(None, previous, source="journal", listener=self._listener)
         return f"release {previous.release_id[:12]} serves in its place"
@@ -267,6 +284,7 @@ class Follower:
         if kept is None:
             self._copy_fault = "there is none"
             return
+        self._count(kept)
         self.view = self.view.serving(kept, source="disk", at=self._now())
         self.view = self.view.seen(kept.updated_at)
         log_switch(None, kept, source="disk", listener=self._listener)

@@ -12,7 +12,7 @@ from recsys_assets.release.journal import Clock
 from recsys_assets.serving.state import Status
 from recsys_assets.serving.threads import Poller, renew_after_fork
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, write_heartbeat
+from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, ReleaseAnswers, write_heartbeat
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # so soon after a switch it is written
@@ -27,13 +27,21 @@ class HeartbeatWriter:
     """
 
     def __init__(
-        self, store: ObjectStore, consumer: str, *, every_seconds: float, now: Clock, status: Callable[[], Status]
+        self,
+        store: ObjectStore,
+        consumer: str,
+        *,
+        every_seconds: float,
+        now: Clock,
+        status: Callable[[], Status],
+        answers: Callable[[], tuple[ReleaseAnswers, ...]],
     ) -> None:
         self.consumer = check_segment(consumer, what="consumer")
         self._store = store
         self._every_seconds = min(max(every_seconds, _LEAST_SECONDS), MAX_SECONDS)
         self._now = now
         self._status = status
+        self._answers = answers
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._tried: Heartbeat | None = None  # the last one, written or not: a store that fails is not hurried
@@ -95,4 +103,6 @@ class HeartbeatWriter:
             every_seconds=self._every_seconds,
             nonce=token_hex(8),
             left=left,
+            answers=self._answers(),
+            v=Heartbeat.newest_format,
         )

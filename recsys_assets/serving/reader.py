@@ -1,5 +1,6 @@
 """Reader of one target: its live release in memory, kept up to date in the background and switched in one step."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -7,6 +8,7 @@ from typing import Self
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Clock
+from recsys_assets.serving.counting import AnswerCounts, ReleaseCounter
 from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import HeartbeatWriter
@@ -15,9 +17,10 @@ from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.logs import Listener
 from recsys_assets.serving.past import load_at
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.state import Refresh, RefreshOutcome, Status
+from recsys_assets.serving.state import Problem, Refresh, RefreshOutcome, Status
 from recsys_assets.serving.threads import Poller, SingleFlight
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.heartbeats import MAX_KINDS, KindAnswers, ReleaseAnswers
 
 _MISSED_POLLS = 3  # after so many intervals without an answer what is served is stale, even while a poll still waits
 
@@ -34,7 +37,8 @@ class Reader:
     the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
     loaded, where there is nothing else. `listener(old, new)` is called after every switch, in the thread that refreshed
     it. `heartbeat` is a name of this consumer's own: a thread apart writes what is served into the store under it, so
-    that people see who has converged; a store that cannot be written to is as good.
+    that people see who has converged; a store that cannot be written to is as good. Answers are counted, and lists of
+    fewer than `short_below` items as short.
     """
 
     def __init__(  # noqa: PLR0913 - each is an independent choice of the service
@@ -50,6 +54,7 @@ class Reader:
         limits: Limits | None = None,
         listener: Listener | None = None,
         heartbeat: str | None = None,
+        short_below: int = 1,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         if poll_seconds <= 0:
@@ -62,13 +67,22 @@ class Reader:
         self._expire_after = None if expire_after_seconds is None else timedelta(seconds=expire_after_seconds)
         copy = LastKnownGood(copy_folder, self._target, store.root_uri, self._limits) if copy_folder else None
         self._follower = Follower(
-            store, self._target, limits=self._limits, now=now, copy=copy, fall_back=fall_back, listener=listener
+            store,
+            self._target,
+            limits=self._limits,
+            now=now,
+            copy=copy,
+            fall_back=fall_back,
+            listener=listener,
+            short_below=short_below,
         )
         self._flight = SingleFlight(Refresh(RefreshOutcome.FAILED, None, why="no refresh has ended yet"))
         self._heart = (
             None
             if heartbeat is None
-            else HeartbeatWriter(store, heartbeat, every_seconds=poll_seconds, now=now, status=self.status)
+            else HeartbeatWriter(
+                store, heartbeat, every_seconds=poll_seconds, now=now, status=self.status, answers=self._answers
+            )
         )
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
 
@@ -127,6 +141,36 @@ class Reader:
             now=self._now(), stale_after=self._stale_after, expire_after=self._expire_after
         )
 
+    @property
+    def counters(self) -> tuple[ReleaseCounter, ...]:
+        """Counts of the answers from the release that serves, and from the one before, since each was loaded."""
+        return self._follower.counters
+
+    @property
+    def refresh_failures(self) -> Mapping[Problem, int]:
+        """How often a look at the store brought nothing, by problem, since the reader was made."""
+        return self._follower.refresh_failures
+
+    def _answers(self) -> tuple[ReleaseAnswers, ...]:
+        """Return the counts as a heartbeat carries them: of the most asked kinds."""
+        found = ((one.release_id, sorted(one.counts().items(), key=_most_asked)) for one in self.counters)
+        return tuple(
+            ReleaseAnswers(
+                release=release,
+                kinds={
+                    kind: KindAnswers(
+                        asked=one.asked, empty=one.empty, short=one.short, unknown=one.unknown, failed=one.failed
+                    )
+                    for kind, one in kinds[:MAX_KINDS]
+                },
+            )
+            for release, kinds in found
+        )
+
     def at(self, instant: datetime) -> Snapshot:
         """Load what was live at an instant; what serves is not touched. Raises as `past.load_at` does."""
         return load_at(self._store, self._target, instant, limits=self._limits)
+
+
+def _most_asked(item: tuple[str, AnswerCounts]) -> int:
+    return -item[1].asked

@@ -1,22 +1,14 @@
 """One release, whole and proven, in memory: what a request holds from its start to its end, and asks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from recsys_assets.errors import NotFoundError
+from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target, form_of
-from recsys_assets.serving.lookups import (
-    CONTENT_SIM,
-    COOC,
-    IMPLICIT,
-    ITEM_SEQ,
-    POPULARITY,
-    SESSION_SEQ,
-    CountedItem,
-    ScoredItem,
-)
+from recsys_assets.serving.counting import SAMPLED, KindCounter, ReleaseCounter
+from recsys_assets.serving.lookups import POPULARITY, CountedItem, ScoredItem
 from recsys_assets.serving.row_index import Form, Lookup, Row
 from recsys_assets.serving.served import ServedArtifact
 
@@ -41,6 +33,16 @@ class Snapshot:
     updated_at: datetime
     artifacts: Mapping[str, ServedArtifact]
     pointer_digest: str | None = None  # SHA-256 of the pointer's bytes; None where a past release was asked for
+    counter: ReleaseCounter = field(init=False)
+    askable: Mapping[str, tuple[Callable[[str], Any], KindCounter]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put what finds rows beside what counts the questions: one look-up for each question."""
+        rows = {kind: one.rows for kind, one in self.artifacts.items() if one.rows is not None}
+        counter = ReleaseCounter(self.release_id, rows)
+        object.__setattr__(self, "counter", counter)
+        askable = {kind: (found.find, counter.kinds[kind]) for kind, found in rows.items()}
+        object.__setattr__(self, "askable", askable)
 
     def __enter__(self) -> Self:
         """Hold the release for the length of a block."""
@@ -66,33 +68,45 @@ class Snapshot:
 
     def top_items(self, limit: int = 100) -> list[CountedItem]:
         """Return the most counted items, the first first."""
-        rows = self._rows("popularity", POPULARITY)
-        return [rows.row(number) for number in range(min(limit, len(rows)))]
+        rows, counter = self._rows("popularity", POPULARITY), self.counter.kinds["popularity"]
+        found: list[CountedItem] = counter.ask(lambda _: [rows.row(n) for n in range(min(limit, len(rows)))], "")
+        if len(found) < min(limit, counter.short_below):
+            counter.note_few(len(found))
+        return found
 
     def neighbors(self, item_id: str) -> tuple[CountedItem, ...] | None:
         """Return the items most often seen beside an item, or None if it has none."""
-        row = self._rows("cooc", COOC).find(item_id)
-        return None if row is None else row.items
+        return self._items("cooc", item_id)
 
     def next_items(self, item_id: str) -> tuple[CountedItem, ...] | None:
         """Return the items that came right after an item in most sessions, or None if none did often enough."""
-        row = self._rows("item_seq", ITEM_SEQ).find(item_id)
-        return None if row is None else row.items
+        return self._items("item_seq", item_id)
 
     def for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
         """Return what a user was shown most, or None if the user is unknown."""
-        row = self._rows("implicit", IMPLICIT).find(user_id)
-        return None if row is None else row.items
+        return self._items("implicit", user_id)
 
     def next_for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
         """Return what came next for a user most often, or None if the user is unknown."""
-        row = self._rows("session_seq", SESSION_SEQ).find(user_id)
-        return None if row is None else row.items
+        return self._items("session_seq", user_id)
 
     def tags(self, item_id: str) -> tuple[str, ...] | None:
         """Return the tags of an item, or None if the catalog has none."""
-        row = self._rows("content_sim", CONTENT_SIM).find(item_id)
-        return None if row is None else row.tags
+        find, counter = self._asking("content_sim")
+        row = counter.ask(find, item_id)
+        if row is None:
+            return None
+        if not row.tags:
+            counter.note_few(0)
+        return row.tags
+
+    def find(self, kind: str, key: str) -> Any:
+        """Return the row of an id in any kind, or None; counted as unknown where it is None, and never as empty.
+
+        Raises `NotFoundError` if the release has no such kind, or its rows have no shape that is known.
+        """
+        find, counter = self._asking(kind)
+        return counter.ask(find, key)
 
     def content(self, kind: str) -> bytes:
         """Return the proven bytes of any kind, as they were built or imported; their form is `form_of(version)`.
@@ -103,9 +117,7 @@ class Snapshot:
         """
         artifact = self.artifacts.get(kind)
         if artifact is None:
-            raise NotFoundError(
-                f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
-            )
+            raise self._missing(kind)
         return artifact.data
 
     def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> "dict[str, NDArray[Any]]":
@@ -144,10 +156,45 @@ class Snapshot:
         """
         artifact = self.artifacts.get(kind)
         if artifact is None or artifact.rows is None:
-            raise NotFoundError(
-                f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
-            )
+            raise self._missing(kind)
         return artifact.rows
+
+    def _items(self, kind: str, key: str) -> tuple[Any, ...] | None:
+        """Return the list of an id, counted, or None: what `KindCounter.ask` does, without its calls.
+
+        This is where a service spends its time: a call less for each question is worth the second writing.
+        """
+        try:
+            find, counter = self.askable[kind]
+        except KeyError:
+            raise self._missing(kind) from None
+        if next(counter.asked.up) & SAMPLED:
+            try:
+                row = find(key)
+            except RecsysAssetsError:
+                next(counter.failed.up)
+                raise
+        else:
+            row = counter.time(find, key)
+        if row is None:
+            next(counter.unknown.up)
+            return None
+        items: tuple[Any, ...] = row.items
+        if len(items) < counter.short_below:
+            counter.note_few(len(items))
+        return items
+
+    def _asking(self, kind: str) -> tuple[Callable[[str], Any], KindCounter]:
+        """Return what finds the rows of a kind, and what counts the questions."""
+        found = self.askable.get(kind)
+        if found is None:
+            raise self._missing(kind)
+        return found
+
+    def _missing(self, kind: str) -> NotFoundError:
+        return NotFoundError(
+            f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
+        )
 
     def _rows(self, kind: str, _: Form[Row]) -> Lookup[Row]:
         """Return the rows of a kind; the form says of which type they are."""

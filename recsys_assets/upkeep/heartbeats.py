@@ -1,9 +1,9 @@
 """Heartbeats of consumers, one small object each, and which consumers serve the live release."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 
@@ -18,10 +18,30 @@ from recsys_assets.storage.store import ObjectStore
 MISSED_BEATS = 3  # a consumer that is silent for so many of its own intervals is not waited for any more
 MAX_SECONDS: Final = 86_400.0  # between two beats
 KEPT = timedelta(days=1)  # a dead one stays to be seen for so long, then collection takes it
-_MAX_BYTES = 10_000
+_MAX_BYTES = 16_000
+MAX_RELEASES: Final = 2  # that a heartbeat counts answers of: the one that serves and the one before
+MAX_KINDS: Final = 30  # of each, the most asked
 _TRIES = 3
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
+
+
+class KindAnswers(Record, frozen=True):
+    """How often a kind was asked since its release was loaded, and with which result."""
+
+    asked: Count
+    empty: Count = 0  # a list with nothing in it
+    short: Count = 0  # a list with less than the consumer wants
+    unknown: Count = 0  # an id that the artifact does not have
+    failed: Count = 0  # a shard that could not be read
+
+
+class ReleaseAnswers(Record, frozen=True):
+    """What one consumer answered from one release, by kind."""
+
+    release: str
+    kinds: Mapping[str, KindAnswers]
 
 
 class Heartbeat(Record, frozen=True):
@@ -34,7 +54,12 @@ class Heartbeat(Record, frozen=True):
     every_seconds: Seconds  # the next one comes after so long at most
     nonce: str  # never twice: a store may take equal bytes for its own
     left: bool = False  # the consumer ended in order
+    answers: Annotated[tuple[ReleaseAnswers, ...], msgspec.Meta(max_length=MAX_RELEASES)] | msgspec.UnsetType = (
+        msgspec.UNSET  # the release that serves first; not written by consumers that do not count, nor before format 2
+    )
     v: int = FORMAT
+
+    newest_format: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Refuse a time that is none."""
@@ -134,6 +159,7 @@ class Convergence:
     serving: tuple[Heartbeat, ...]
     behind: tuple[Heartbeat, ...]
     faults: tuple[str, ...]
+    beats: tuple[Heartbeat, ...] = ()  # all that were heard, silent ones too
 
     @property
     def message(self) -> str:
@@ -154,6 +180,7 @@ def convergence(store: ObjectStore, target: Target, release: str | None, *, now:
         serving=tuple(beat for beat in live if beat.release == release),
         behind=tuple(beat for beat in live if beat.release != release),
         faults=heard.faults,
+        beats=heard.beats,
     )
 
 

@@ -21,6 +21,7 @@ from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.once import ReadOnce
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.answers import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.failed_builds import failed_days
 from recsys_assets.upkeep.heartbeats import Convergence, convergence
 from recsys_assets.upkeep.retire import retired_at
@@ -48,6 +49,7 @@ class TargetStatus:
     last: JournalEntry | None
     failed: tuple[JournalEntry, ...]  # how each day failed that was not done since, the latest first
     consumers: Convergence | None
+    answers: tuple[Answers, ...]  # of consumers that count, by release and kind
     problems: tuple[str, ...]
 
 
@@ -78,6 +80,8 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     consumers = _or_note(problems, lambda: convergence(store, target, current.release_id if current else None, now=now))
     if consumers is not None:
         problems += consumers.faults
+    answers = answers_of(consumers.beats, live=consumers.release) if consumers else ()
+    problems += [message_of(worse, before) for worse, before in worse_kinds(answers)]
     if (
         message is not None
         and is_read
@@ -98,6 +102,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
         last=_or_note(problems, lambda: _last_attempt(store, target)),
         failed=_or_note(problems, lambda: failed_days(store, target, now=now)) or (),
         consumers=consumers,
+        answers=answers,
         problems=tuple(problems),
     )
 

@@ -11,7 +11,9 @@ from recsys_assets.api.openapi import describe
 from recsys_assets.api.redaction import HIDDEN, base_name, redact
 from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
 from recsys_assets.serving.served import ServedArtifact
+from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
 from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets_tests.serving.releases import TARGET
 
 HOME = "/v1/targets/shop/home"
 
@@ -92,6 +94,34 @@ def test_metrics_have_a_sample_for_each_target_and_none_for_what_is_unknown(stor
     aged = [line for line in lines if line.startswith("recsys_target_data_age_days{")]
     assert len(aged) == 1
     assert "recsys_targets_left_out 0.0" in lines
+
+
+def test_what_consumers_answered_shows_in_the_target_and_in_metrics(store, releases, settings, client):
+    for n, asked in ((2, 40), (1, 90), (0, 50)):
+        counts = {"cooc": KindAnswers(asked=asked, empty=n, short=1, unknown=3)}
+        beat = Heartbeat(
+            consumer=f"web-{n}",
+            release=releases[n].id,
+            state="fresh",
+            seen_at="2026-03-01T00:00:00Z",
+            every_seconds=60.0,
+            nonce="",
+            answers=(ReleaseAnswers(release=releases[n].id, kinds=counts),),
+            v=2,
+        )
+        write_heartbeat(store, TARGET, beat, expected=None)
+    shown = client.get(HOME).json()["answers"]
+    assert {(one["release"], one["asked"], one["empty"]) for one in shown} == {
+        (releases[2].id, 40, 2),
+        (releases[1].id, 90, 1),
+        (releases[0].id, 50, 0),
+    }
+    lines = metrics_text(Site(store, settings)).splitlines()
+    labels = 'kind="cooc",release="{}",surface="home",tenant="shop"'
+    for release, asked, without in (("live", 40.0, 5.0), ("before", 90.0, 4.0)):
+        assert f"recsys_target_questions{{{labels.format(release)}}} {asked}" in lines
+        assert f"recsys_target_questions_without_items{{{labels.format(release)}}} {without}" in lines
+    assert sum(line.startswith("recsys_target_short_answers{") for line in lines) == 2
 
 
 def test_metrics_of_many_targets_are_cut_and_say_so(store, tmp_path):
