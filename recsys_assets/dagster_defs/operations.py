@@ -28,6 +28,7 @@ class TargetConfig(dg.Config):
 
     tenant: str = Field(description="tenant")
     surface: str = Field(description="surface")
+    actor: str = Field(min_length=1, description="your name; kept in the journal, as the daemon starts runs for all")
     reason: str = Field(description="why; kept in the journal and on the manifest asset")
     dry_run: bool = Field(default=False, description="say what would happen, and change nothing")
 
@@ -72,7 +73,7 @@ def _roll_back(settings: Settings) -> dg.OpDefinition:
                 store.store,
                 row.target,
                 to=config.to,
-                by=_by(context, config.reason),
+                by=_by(context, config.reason, config.actor),
                 now=_now,
                 hold=config.hold,
                 until=_instant(config.hold_until),
@@ -90,7 +91,7 @@ def _hold(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def hold_target(context: dg.OpExecutionContext, config: HoldConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
-        by, until = _by(context, config.reason), _instant(config.until)
+        by, until = _by(context, config.reason, config.actor), _instant(config.until)
         with translate_errors():
             done = place_hold(store.store, row.target, by=by, now=_now, until=until, dry_run=config.dry_run)
         _report(context, row, done)
@@ -102,7 +103,7 @@ def _release_hold(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def release_target(context: dg.OpExecutionContext, config: TargetConfig, store: StoreResource) -> None:
         row = settings.find(config.tenant, config.surface)
-        by = _by(context, config.reason)
+        by = _by(context, config.reason, config.actor)
         with translate_errors():
             done = release_hold(store.store, row.target, by=by, now=_now, dry_run=config.dry_run)
         _report(context, row, done)
@@ -155,8 +156,9 @@ def _job(name: str, op: Any, description: str) -> dg.JobDefinition:
     return job
 
 
-def _by(context: dg.OpExecutionContext, reason: str) -> Actor:
-    return Actor(name=this_account(), reason=reason, run_id=context.run.run_id)
+def _by(context: dg.OpExecutionContext, reason: str, actor: str | None = None) -> Actor:
+    """Return the person who launched a job, or for a job that asks for no name the account that runs it."""
+    return Actor(name=actor or this_account(), reason=reason, run_id=context.run.run_id)
 
 
 def _now() -> datetime:

@@ -1,5 +1,6 @@
 """Check whether a day is up to date: built from the raw files there are, judged by the limits in force, recorded."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from recsys_assets.errors import CorruptObjectError, RefusedError
@@ -49,7 +50,7 @@ def changed_inputs(context: DayContext) -> list[str]:
     return sorted({name for name, _ in now ^ {(used.name, used.digest) for used in record.inputs}})
 
 
-def _files(settings: Settings, row: TargetSettings, day: date) -> list[FoundInput]:
+def _files(settings: Settings, row: TargetSettings, day: date) -> Sequence[FoundInput]:
     return find_inputs(settings.model_copy(update={"targets": (row,)}), day)
 
 

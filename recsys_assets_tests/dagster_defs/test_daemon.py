@@ -221,7 +221,7 @@ def test_f33_a_backfill_of_old_days_ships_none_of_them_and_lets_the_small_tenant
 
 def test_a_rollback_from_the_ui_shows_on_the_manifest_with_its_reason(dev, shop):
     left = shop.live(HOME)
-    config = {"tenant": "shop", "surface": "home", "reason": "prices are wrong"}
+    config = {"tenant": "shop", "surface": "home", "actor": "Ann", "reason": "prices are wrong"}
     run = launch(dev, "roll_back", config={"ops": {"roll_back_target": {"config": config}}})
     assert dev.until(lambda: ended(dev, run), seconds=60, what="the rollback has ended") == "SUCCESS"
     assert shop.live(HOME).release_id != left.release_id

@@ -24,7 +24,7 @@ def shop(built):
 
 
 def ask(**more):
-    return {"tenant": "shop", "surface": "home", "reason": "ranking looks wrong", **more}
+    return {"tenant": "shop", "surface": "home", "actor": "Ann", "reason": "ranking looks wrong", **more}
 
 
 def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
@@ -40,7 +40,16 @@ def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
     assert shown["bytes"].value > 0
     assert shown["rows/popularity"].value == 4, "plots show the newest event of a day: it has the numbers of its build"
     entry = next(newest_first(shop.store, HOME))
-    assert (entry.action, entry.run_id) == ("roll_back", result.run_id)
+    assert (entry.action, entry.run_id, entry.actor) == ("roll_back", result.run_id, "Ann")
+
+
+@pytest.mark.parametrize("job", ["roll_back", "hold", "release_hold"])
+def test_a_job_that_changes_what_is_served_asks_who_launches_it(shop, job):
+    op = {"roll_back": "roll_back_target", "hold": "hold_target", "release_hold": "release_target"}[job]
+    before, unnamed = shop.live(), {name: value for name, value in ask().items() if name != "actor"}
+    with pytest.raises(dg.DagsterInvalidConfigError, match="actor"):
+        shop.operate(job, op, unnamed)
+    assert shop.live() == before
 
 
 def test_a_night_under_the_hold_of_a_rollback_is_green_and_the_next_newer_day_ships(shop):
