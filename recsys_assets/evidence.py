@@ -1,4 +1,4 @@
-"""What gates find and releases keep: findings, each with its parameters, its value and its verdict."""
+"""Findings of gates, as reports and releases keep them: each with its limits, its value and its verdict."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import TypeAlias
 
 OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
-NO_BASELINE = "no baseline"  # what a gate says that found nothing to compare with
+NO_BASELINE = "no baseline"  # the message of a gate that found nothing to compare with
 
 Scalar: TypeAlias = str | int | float | bool | None
 
 
 class Verdict(StrEnum):
-    """What a gate says: only PASSED and ADVISED let a release ship."""
+    """Verdict of a gate: only PASSED and ADVISED let a release ship."""
 
     PASSED = "passed"
     ADVISED = "advised"  # the finding is worth a look, and the policy does not require it
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One gate's word: the rule, the number found, the limits it was held against, and a sentence for people."""
+    """Result of one gate: the number found, the limits it was compared with, and a message for people."""
 
     gate: str
     verdict: Verdict
@@ -64,7 +64,7 @@ class GateReport:
 
 
 def group_by_message(findings: Iterable[Finding], word: str) -> tuple[str, ...]:
-    """Return what gates say, each message once, behind the gates whose message it is: "gates a, b refused: ..."."""
+    """Return the messages of gates, each once, behind the gates whose message it is: "gates a, b refused: ..."."""
     gates: dict[str, list[str]] = {}
     for finding in findings:
         gates.setdefault(finding.message, []).append(finding.gate)

@@ -12,7 +12,7 @@ from recsys_assets.dagster_defs.partitions import daily_partitions
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Verdict, group_by_message
-from recsys_assets.gates.grading import undecided
+from recsys_assets.gates.gate import undecided
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import changed_inputs

@@ -1,14 +1,15 @@
-"""The gates of one artifact: envelope, contract, emptiness, size, days in the window, the share left out, and drift."""
+"""Gates of one artifact: envelope, contract, emptiness, size, days in the window, and the share that is excluded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recsys_assets.evidence import Finding, GateReport, Scalar
-from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
+from recsys_assets.evidence import Finding, Scalar
+from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Drift
-from recsys_assets.gates.grading import graded
-from recsys_assets.gates.policy import Policy
-from recsys_assets.gates.rules import at_least, at_most, merged, same
+from recsys_assets.gates.gate import Gate, Result, at_least, at_most, merged, same
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.settings.gates import CountGate, GateSettings
+from recsys_assets.settings.target import TargetSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class ArtifactFacts:
     version: str
     size: int
     rows: int
-    envelope: Mapping[str, Scalar]  # tenant, surface, segment, window_start, window_end as they stand in the blob
+    envelope: Mapping[str, Scalar]  # tenant, surface, segment, window_start, window_end as the blob holds them
     expected_window: Mapping[str, Scalar]  # window_start, window_end that the day asks for
     days: int  # days of the window that had a canonical day
     left_out_share: float
@@ -26,54 +27,96 @@ class ArtifactFacts:
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
 
 
-def judge_artifact_rows(facts: ArtifactFacts, policy: Policy) -> GateReport:
-    """Return one finding per gate of the policy, in its order; a gate without a rule here is an error, never a pass."""
-    findings = tuple(
-        DRIFT_RULES[gate](facts.drift, params) if gate in DRIFT_RULES else graded(_RULES[gate](facts, params), params)
-        for gate, params in policy.gates.items()
-    )
-    return GateReport(policy.subject, facts.version, findings, policy=policy.digest)
+def artifact_gates(
+    limits: GateSettings, row: TargetSettings, kind: str, params: KindParams
+) -> list[Gate[ArtifactFacts]]:
+    """Return the gates of an artifact but those of drift, in the order of its report."""
+    envelope = {"kind": kind, "tenant": row.tenant, "surface": row.surface, "segment": row.segment}
+    return [
+        Gate("envelope", EnvelopeAsExpected(envelope)),
+        Gate("contract", Contract(_scalars(params))),
+        Gate(CountGate.NOT_EMPTY.value, NotEmpty(limits.min_rows)),
+        Gate("size", Size(params.max_bytes)),
+        Gate(CountGate.DAYS.value, Days(params.min_days, params.window_days)),
+        Gate(CountGate.LEFT_OUT_SHARE.value, ExcludedShare(limits.max_left_out_share)),
+    ]
 
 
-def _envelope(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    expected = {**params, **facts.expected_window}
-    return same("envelope", dict(facts.envelope), expected=expected, what="the artifact's envelope")
+@dataclass(frozen=True, slots=True)
+class EnvelopeAsExpected:
+    """Kind, tenant, surface and segment that the blob must name, beside the window of its day."""
+
+    envelope: Mapping[str, Scalar]
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Compare what the blob says of itself with what was asked for."""
+        return same(facts.envelope, {**self.envelope, **facts.expected_window}, what="the artifact's envelope")
 
 
-def _contract(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    return merged("contract", facts.contract, params=dict(params), what="the artifact")
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The contract of the kind under the parameters that it was built with."""
+
+    params: Mapping[str, Scalar]
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Return one result for all rules of the contract."""
+        return merged(facts.contract, what="the artifact")
 
 
-def _not_empty(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    return at_least(
-        "not_empty", facts.rows, limit=float(params["min_rows"] or 0), setting="gates.min_rows", what="number of rows"
-    )
+@dataclass(frozen=True, slots=True)
+class NotEmpty:
+    """The fewest rows."""
+
+    min_rows: int
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Compare the number of rows with the fewest allowed."""
+        return at_least(facts.rows, self.min_rows, setting="gates.min_rows", what="number of rows")
 
 
-def _size(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    return at_most("size", facts.size, limit=float(params["max_bytes"] or 0), setting="max_bytes", what="size in bytes")
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The largest object, in bytes."""
+
+    max_bytes: int
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Compare the size of the largest object with the limit."""
+        return at_most(facts.size, self.max_bytes, setting="max_bytes", what="size in bytes")
 
 
-def _days(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    what = f"number of days with events among the window's {params['window_days']}"
-    return at_least("days", facts.days, limit=float(params["min_days"] or 0), setting="min_days", what=what)
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The fewest days with events in a window of so many."""
+
+    min_days: int
+    window_days: int
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Compare the number of days with events with the fewest allowed."""
+        what = f"number of days with events among the window's {self.window_days}"
+        return at_least(facts.days, self.min_days, setting="min_days", what=what)
 
 
-def _left_out_share(facts: ArtifactFacts, params: Mapping[str, Scalar]) -> Finding:
-    return at_most(
-        "left_out_share",
-        facts.left_out_share,
-        limit=float(params["max_left_out_share"] or 0),
-        setting="gates.max_left_out_share",
-        what="share of sessions or users left out as over-long or over-active",
-    )
+@dataclass(frozen=True, slots=True)
+class ExcludedShare:
+    """The largest share of sessions or users that a kernel may exclude."""
+
+    max_left_out_share: float
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Compare the share that the build excluded with the limit."""
+        what = "share of sessions or users excluded as over-long or over-active"
+        return at_most(facts.left_out_share, self.max_left_out_share, setting="gates.max_left_out_share", what=what)
 
 
-_RULES: Mapping[str, Callable[[ArtifactFacts, Mapping[str, Scalar]], Finding]] = {
-    "envelope": _envelope,
-    "contract": _contract,
-    "not_empty": _not_empty,
-    "size": _size,
-    "days": _days,
-    "left_out_share": _left_out_share,
-}
+def _scalars(params: KindParams) -> dict[str, Scalar]:
+    """Flatten parameters to scalars; a table (such as weights) becomes one entry per key."""
+    flat: dict[str, Scalar] = {}
+    for name, value in params.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": inner for key, inner in sorted(value.items())})
+        else:
+            flat[name] = ", ".join(f'"{one}"' for one in value) if isinstance(value, list) else value
+    return flat

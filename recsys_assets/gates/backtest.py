@@ -1,22 +1,21 @@
-"""The back-test gates: how well a candidate meets what came next, held against the live release on the same events."""
+"""Back-test gates: the candidate's score on later events, compared with live's on the same events."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.evidence import Finding, Scalar, Verdict
-from recsys_assets.settings.gates import BacktestSettings, Mode
+from recsys_assets.evidence import Scalar, Verdict
+from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, in_force
+from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 
 BACKTEST = "backtest"
 BLEND = "blend"
-MODE = "mode"
-_PREFIX = "backtest_"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One recommender on both sides: nDCG, and the interval of the difference (candidate minus live)."""
+    """One recommender on both arms: nDCG, and the interval of the difference (candidate minus live)."""
 
     samples: int
     candidate: float
@@ -24,12 +23,12 @@ class Measured:
     low: float
     high: float
     allowed: float  # the difference, 0 or negative, that is not yet worse
-    worse: bool | None  # None: the samples do not tell
+    worse: bool | None  # None: the samples do not decide
 
 
 @dataclass(frozen=True, slots=True)
 class Backtested:
-    """What a back-test found, by recommender, and against which live release."""
+    """Result of a back-test by recommender, and the live release that was compared."""
 
     release: str
     held_out: str  # for people: which events
@@ -38,86 +37,99 @@ class Backtested:
 
 
 class Why(Enum):
-    """Why nothing was compared, by what becomes of it."""
+    """Reasons for which nothing was compared; each has its verdict."""
 
     NOTHING_TO_LOSE = "nothing to lose"  # nothing is live, or this very release is: passes
-    INCONCLUSIVE = "inconclusive"  # no events that both sides have not seen
-    FAILED = "failed"  # as good as worse
+    INCONCLUSIVE = "inconclusive"  # no events that neither arm has seen
+    FAILED = "failed"  # counts as worse
 
 
 @dataclass(frozen=True, slots=True)
 class NotTested:
-    """Nothing was compared; `told` says to people why."""
+    """Nothing was compared, and the reason, as a message for people."""
 
     why: Why
     message: str
 
 
 def backtest_gates(
-    limits: BacktestSettings, kinds: Iterable[str], modes: Mapping[str, Mode] | None = None
-) -> dict[str, dict[str, Scalar]]:
-    """Return the parameters of the gate of each kind that recommends, and of their blend; none of what is off.
+    limits: BacktestSettings, kinds: Iterable[str], modes: Mapping[str, Mode]
+) -> dict[str, Gate[Backtested | NotTested]]:
+    """Return the gate of each kind that recommends, and of their blend; none of what is off.
 
-    `modes`, by gate, have the last word. Raises `ConfigurationError` for a mode of what does not recommend.
+    `modes`, by gate, have precedence. Raises `ConfigurationError` for a mode of what does not recommend.
     """
-    message = {_PREFIX + name: limits.mode_of(name) for name in (*kinds, BLEND)}
-    said = {gate: mode for gate, mode in (modes or {}).items() if gate.startswith(_PREFIX)}
-    if unknown := sorted(said.keys() - message.keys()):
+    gates = [_gate(limits, name) for name in (*kinds, BLEND)]
+    names = [gate.name for gate in gates]
+    if unknown := sorted(gate for gate in modes if gate.startswith(BACKTEST_GATE) and gate not in names):
         raise ConfigurationError(
-            f"gates.modes: {', '.join(unknown)} would never judge: what recommends here is {', '.join(message)}"
+            f"gates.modes: {', '.join(unknown)} would never judge: what recommends here is {', '.join(names)}"
         )
-    values: dict[str, Scalar] = limits.model_dump(mode="json", exclude={MODE, "required", "off", "max_seconds"})
-    return {gate: {MODE: mode.value, **values} for gate, mode in {**message, **said}.items() if mode is not Mode.OFF}
+    return in_force(gates, modes)
 
 
-def judge_backtest(found: Backtested | NotTested, gates: Mapping[str, Mapping[str, Scalar]]) -> tuple[Finding, ...]:
-    """Return one finding per gate: worse than live by more than the allowed loss advises, or refuses where required."""
-    return tuple(_judge(found, gate, params) for gate, params in gates.items())
-
-
-def _judge(found: Backtested | NotTested, gate: str, params: Mapping[str, Scalar]) -> Finding:
-    if isinstance(found, NotTested):
-        # What was not compared is cured by its own cause, which the message names, and by no override.
-        return _finding(gate, params, None, verdict=_verdict_of(found.why, params), message=found.message)
-    measured = found.measured.get(gate.removeprefix(_PREFIX))
-    named = {**params, "live_release": found.release}
-    if measured is None:
-        message = f"neither side has a list to rank on {found.held_out}"
-        return _finding(gate, named, None, verdict=_verdict_of(Why.INCONCLUSIVE, params), message=message)
-    why = {True: Why.FAILED, False: Why.NOTHING_TO_LOSE, None: Why.INCONCLUSIVE}[measured.worse]
-    return _finding(
-        gate,
-        named,
-        measured.candidate - measured.live,
-        verdict=_verdict_of(why, params),
-        message=f"{_message(measured, params)}, on {found.held_out}; live is release {found.release[:12]}",
+def _gate(limits: BacktestSettings, name: str) -> Gate[Backtested | NotTested]:
+    rule = NotWorse(
+        name,
+        inconclusive=limits.inconclusive,
+        k=limits.k,
+        delta=limits.delta,
+        min_samples=limits.min_samples,
+        max_samples=limits.max_samples,
+        rounds=limits.rounds,
+        level=limits.level,
+        seed=limits.seed,
+        held_out_share=limits.held_out_share,
     )
+    return Gate(BACKTEST_GATE + name, rule, limits.mode_of(name), Mode.OFF)
 
 
-def _message(measured: Measured, params: Mapping[str, Scalar]) -> str:
-    stands = {True: "worse than live", False: "not worse than live", None: "not sure beside live"}[measured.worse]
-    return (
-        f"{stands}: nDCG@{params['k']} is {measured.candidate:.4g}, live's is {measured.live:.4g}; the difference lies "
-        f"between {measured.low:.4g} and {measured.high:.4g} ({measured.allowed:.4g} is allowed), "
-        f"{measured.samples:,} sessions (at least {params['min_samples']})"
-    )
+@dataclass(frozen=True, slots=True)
+class NotWorse:
+    """How much worse than live one recommender may be, and what that is measured from."""
+
+    recommender: str = field(metadata=NO_LIMIT)
+    inconclusive: Mode
+    k: int
+    delta: float
+    min_samples: int
+    max_samples: int
+    rounds: int
+    level: float
+    seed: int
+    held_out_share: float
+
+    def __call__(self, found: Backtested | NotTested) -> Result:
+        """Return worse by more than the allowed loss as a refusal; what was not compared, by its reason."""
+        if isinstance(found, NotTested):
+            # What was not compared is cured by its own cause, which the message names, and by no override.
+            return Result(self._verdict(found.why), None, found.message)
+        live = {"live_release": found.release}
+        measured = found.measured.get(self.recommender)
+        if measured is None:
+            message = f"neither side has a list to rank on {found.held_out}"
+            return Result(self._verdict(Why.INCONCLUSIVE), None, message, compared=live)
+        why = {True: Why.FAILED, False: Why.NOTHING_TO_LOSE, None: Why.INCONCLUSIVE}[measured.worse]
+        message = f"{self._message(measured)}, on {found.held_out}; live is release {found.release[:12]}"
+        remedy = ": look at what this day changed, or ship it by --override {gate} if it is meant"
+        return Result(self._verdict(why), measured.candidate - measured.live, message, remedy, compared=live)
+
+    def _message(self, measured: Measured) -> str:
+        standing = {True: "worse than live", False: "not worse than live", None: "not sure beside live"}
+        return (
+            f"{standing[measured.worse]}: nDCG@{self.k} is {measured.candidate:.4g}, live's is {measured.live:.4g}; "
+            f"difference between {measured.low:.4g} and {measured.high:.4g} ({measured.allowed:.4g} is allowed), "
+            f"{measured.samples:,} sessions (at least {self.min_samples})"
+        )
+
+    def _verdict(self, why: Why) -> Verdict:
+        if why is Why.INCONCLUSIVE:
+            return _INCONCLUSIVE[self.inconclusive]
+        return Verdict.PASSED if why is Why.NOTHING_TO_LOSE else Verdict.REFUSED
 
 
-def _verdict_of(why: Why, params: Mapping[str, Scalar]) -> Verdict:
-    if why is Why.NOTHING_TO_LOSE:
-        return Verdict.PASSED
-    if params[MODE] != Mode.REQUIRED:
-        return Verdict.ADVISED
-    if why is Why.FAILED:
-        return Verdict.REFUSED
-    return {Mode.OFF: Verdict.PASSED, Mode.ADVISORY: Verdict.ADVISED, Mode.REQUIRED: Verdict.REFUSED}[
-        Mode(str(params["inconclusive"]))
-    ]
-
-
-def _finding(
-    gate: str, params: Mapping[str, Scalar], value: float | None, *, verdict: Verdict, message: str
-) -> Finding:
-    if verdict is Verdict.REFUSED and value is not None:
-        message += f": look at what this day changed, or ship it by --override {gate} if it is meant"
-    return Finding(gate, verdict, value, dict(params), message, count=0 if verdict is Verdict.PASSED else 1)
+_INCONCLUSIVE: Mapping[Mode, Verdict] = {
+    Mode.OFF: Verdict.PASSED,
+    Mode.ADVISORY: Verdict.ADVISED,
+    Mode.REQUIRED: Verdict.REFUSED,
+}

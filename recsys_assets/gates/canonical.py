@@ -1,12 +1,11 @@
-"""The gates of a canonical day: its contract, its volume, and the shares of bad lines and of duplicates."""
+"""Gates of a canonical day: its contract, its volume, and the shares of bad lines and of duplicates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys_assets.evidence import Finding, GateReport, Scalar
-from recsys_assets.gates.grading import graded
-from recsys_assets.gates.policy import Policy
-from recsys_assets.gates.rules import at_least, at_most, merged
+from recsys_assets.evidence import Finding
+from recsys_assets.gates.gate import Gate, Result, at_least, at_most, merged
+from recsys_assets.settings.gates import CountGate, GateSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,40 +21,58 @@ class CanonicalFacts:
     contract: tuple[Finding, ...]
 
 
-def judge_canonical_day(facts: CanonicalFacts, policy: Policy) -> GateReport:
-    """Return one finding per gate of the policy, in its order; a gate without a rule here is an error, never a pass."""
-    findings = tuple(graded(_RULES[gate](facts, params), params) for gate, params in policy.gates.items())
-    return GateReport(policy.subject, facts.digest, findings, policy=policy.digest)
+def canonical_gates(limits: GateSettings, *, max_bad_share: float) -> list[Gate[CanonicalFacts]]:
+    """Return every gate of a canonical day, in the order of its report."""
+    return [
+        Gate("contract", Contract()),
+        Gate(CountGate.VOLUME.value, Volume(limits.min_events)),
+        Gate(CountGate.BAD_SHARE.value, BadShare(max_bad_share)),
+        Gate(CountGate.DUPLICATE_SHARE.value, DuplicateShare(limits.max_duplicate_share)),
+    ]
 
 
-def _contract(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
-    return merged("contract", facts.contract, params=dict(params), what="the canonical day")
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Types, order and ranges of the stored events."""
+
+    def __call__(self, facts: CanonicalFacts) -> Result:
+        """Return one result for all rules of the contract."""
+        return merged(facts.contract, what="the canonical day")
 
 
-def _volume(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
-    limit = float(params["min_events"] or 0)
-    return at_least("volume", facts.rows, limit=limit, setting="gates.min_events", what="number of distinct events")
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """The fewest distinct events."""
+
+    min_events: int
+
+    def __call__(self, facts: CanonicalFacts) -> Result:
+        """Compare the number of distinct events with the fewest allowed."""
+        return at_least(facts.rows, self.min_events, setting="gates.min_events", what="number of distinct events")
 
 
-def _bad_share(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
-    share = facts.bad / (facts.bad + facts.events) if facts.bad else 0.0
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
-    what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
-    return at_most(
-        "bad_share", share, limit=float(params["max_bad_share"] or 0), setting="raw.max_bad_share", what=what
-    )
+@dataclass(frozen=True, slots=True)
+class BadShare:
+    """The largest share of lines in quarantine."""
+
+    max_bad_share: float
+
+    def __call__(self, facts: CanonicalFacts) -> Result:
+        """Compare the share of bad lines, and name the reasons with their counts."""
+        share = facts.bad / (facts.bad + facts.events) if facts.bad else 0.0
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
+        what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
+        return at_most(share, self.max_bad_share, setting="raw.max_bad_share", what=what)
 
 
-def _duplicate_share(facts: CanonicalFacts, params: Mapping[str, Scalar]) -> Finding:
-    share = facts.duplicates / facts.events if facts.events else 0.0
-    limit = float(params["max_duplicate_share"] or 0)
-    setting = "gates.max_duplicate_share"
-    return at_most("duplicate_share", share, limit=limit, setting=setting, what="share of exact duplicates")
+@dataclass(frozen=True, slots=True)
+class DuplicateShare:
+    """The largest share of exact duplicates among the events delivered."""
 
+    max_duplicate_share: float
 
-_RULES: Mapping[str, Callable[[CanonicalFacts, Mapping[str, Scalar]], Finding]] = {
-    "contract": _contract,
-    "volume": _volume,
-    "bad_share": _bad_share,
-    "duplicate_share": _duplicate_share,
-}
+    def __call__(self, facts: CanonicalFacts) -> Result:
+        """Compare the share of events that were dropped as exact duplicates."""
+        share = facts.duplicates / facts.events if facts.events else 0.0
+        setting = "gates.max_duplicate_share"
+        return at_most(share, self.max_duplicate_share, setting=setting, what="share of exact duplicates")

@@ -1,14 +1,13 @@
-"""The drift gates: what an artifact's distance from the live release is held against, and what it says when too far."""
+"""Drift gates: limits on the distance of an artifact from the live release."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
-from recsys_assets.evidence import NO_BASELINE, Finding, Scalar, Verdict
+from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.gates.drift_distance import Drift, Sides
+from recsys_assets.gates.gate import Gate, Result, passes
 from recsys_assets.settings.gates import DriftGate, DriftLimits, Mode
-
-MODE = "mode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,128 +17,171 @@ class NoBaseline:
     fault: str | None = None
 
 
-def drift_gates(limits: DriftLimits, modes: Mapping[str, Mode] | None = None) -> dict[str, dict[str, Scalar]]:
-    """Return the parameters of every drift gate that is not off, as a policy holds them; `modes` have the last word."""
-    values: dict[str, Scalar] = limits.model_dump(exclude={MODE, "required", "off"})
-    message = {gate: (modes or {}).get(gate, limits.mode_of(gate)) for gate in DriftGate}
-    return {
-        gate.value: {MODE: mode.value, **{name: values[name] for name in _RULES[gate].limits}}
-        for gate, mode in message.items()
-        if mode is not Mode.OFF
+class HasDrift(Protocol):
+    """Facts that hold a distance from the live release."""
+
+    @property
+    def drift(self) -> Drift | NoBaseline:
+        """The distance, or why there is none."""
+        ...
+
+
+def drift_gates(limits: DriftLimits) -> list[Gate[HasDrift]]:
+    """Return every drift gate under these limits, in the order of the report."""
+    rules: dict[DriftGate, Callable[[HasDrift], Result]] = {
+        DriftGate.ROWS: Rows(limits.max_rows_factor),
+        DriftGate.ITEMS: Items(limits.max_items_factor),
+        DriftGate.OVERLAP: Overlap(limits.min_overlap, limits.top_items),
+        DriftGate.RANK: Rank(limits.min_rank_correlation),
+        DriftGate.CHURN: Churn(limits.max_churn),
+        DriftGate.COVERAGE: Coverage(limits.min_coverage_ratio),
+        DriftGate.GINI: Gini(limits.max_gini_rise),
+        DriftGate.UNKNOWN: Unknown(limits.max_unknown_share),
     }
+    return [Gate(gate.value, rule, limits.mode_of(gate), Mode.ADVISORY) for gate, rule in rules.items()]
 
 
-def judge_drift(gate: DriftGate, drift: Drift | NoBaseline, params: Mapping[str, Scalar]) -> Finding:
-    """Return one drift gate's finding; beyond its limit it advises, or refuses where the policy requires it.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many times more or fewer rows than live."""
+
+    max_rows_factor: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the factor between both numbers of rows."""
+        return _judge(facts, lambda drift: _factor(drift.rows, self.max_rows_factor, "max_rows_factor", what="rows"))
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """How many times more or fewer distinct items than live."""
+
+    max_items_factor: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the factor between both numbers of items."""
+        limit, what = self.max_items_factor, "distinct items"
+        return _judge(facts, lambda drift: _factor(drift.items, limit, "max_items_factor", what=what))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """The least share of live's strongest items among the new strongest."""
+
+    min_overlap: float
+    top_items: int
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the share of strongest items that stayed."""
+        what = f"share of live's {self.top_items} strongest items among the new strongest"
+        limits = f"min_overlap is {self.min_overlap:g}, top_items is {self.top_items}"
+        return _judge(facts, lambda drift: _bound(drift.overlap, at_least=self.min_overlap, limits=limits, what=what))
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The least rank correlation of the items that both have."""
+
+    min_rank_correlation: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare Spearman's correlation of the items' strengths."""
+        least, what = self.min_rank_correlation, "rank correlation with live"
+        limits = f"min_rank_correlation is {least:g}"
+        return _judge(facts, lambda drift: _bound(drift.rank_correlation, at_least=least, limits=limits, what=what))
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """The largest share of changed members in the lists that both have."""
+
+    max_churn: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the share of members that changed."""
+        what, limits = "share of changed members in lists that live has too", f"max_churn is {self.max_churn:g}"
+        return _judge(facts, lambda drift: _bound(drift.churn, at_most=self.max_churn, limits=limits, what=what))
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The least coverage of the catalog, as a share of live's."""
+
+    min_coverage_ratio: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the coverage with live's."""
+
+        def judge(drift: Drift) -> Result:
+            new, live = drift.coverage.candidate, drift.coverage.live
+            message = f"coverage of the catalog is {new:.4g}, live's is {live:.4g}"
+            ok = new >= live * self.min_coverage_ratio
+            return _result(new, ok=ok, message=message, limits=f"min_coverage_ratio is {self.min_coverage_ratio:g}")
+
+        return _judge(facts, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Gini:
+    """How much the Gini coefficient may rise over live's."""
+
+    max_gini_rise: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the concentration with live's."""
+
+        def judge(drift: Drift) -> Result:
+            new, live = drift.gini.candidate, drift.gini.live
+            message = f"Gini is {new:.4g}, live's is {live:.4g}"
+            ok = new <= live + self.max_gini_rise
+            return _result(new, ok=ok, message=message, limits=f"max_gini_rise is {self.max_gini_rise:g}")
+
+        return _judge(facts, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The largest share of items that the live catalog does not know."""
+
+    max_unknown_share: float
+
+    def __call__(self, facts: HasDrift) -> Result:
+        """Compare the share of unknown items."""
+        most, what = self.max_unknown_share, "share of items that the live catalog does not know"
+        limits = f"max_unknown_share is {most:g}"
+        return _judge(facts, lambda drift: _bound(drift.unknown_share, at_most=most, limits=limits, what=what))
+
+
+def _judge(facts: HasDrift, rule: Callable[[Drift], Result]) -> Result:
+    """Return a rule's result, with the live release that was compared.
 
     Without a baseline it passes; a live release that cannot be read is as far off as can be, because nothing is known.
     """
-    if isinstance(drift, NoBaseline):
-        message = f"the live release cannot be compared with: {drift.fault}" if drift.fault else NO_BASELINE
-        return _finding(gate, None, params=dict(params), ok=drift.fault is None, message=message)
-    limits = {name: float(value or 0) for name, value in params.items() if name != MODE}
-    found = _RULES[gate].measure(drift, limits)
-    message = f"{found.message}; {', '.join(f'{name} is {value:g}' for name, value in limits.items())}"
-    return _finding(
-        gate,
-        found.value,
-        params={**params, "live_release": drift.release},
-        ok=found.ok,
-        message=f"{message}; live is release {drift.release[:12]}",
-    )
+    drift = facts.drift
+    if isinstance(drift, Drift):
+        found = rule(drift)
+        message = f"{found.message}; live is release {drift.release[:12]}"
+        return Result(found.verdict, found.value, message, _REMEDY, compared={"live_release": drift.release})
+    if drift.fault:
+        return Result(Verdict.REFUSED, None, f"the live release cannot be compared with: {drift.fault}", _REMEDY)
+    return Result(Verdict.PASSED, None, NO_BASELINE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    value: float | None
-    ok: bool
-    message: str
+_REMEDY = ": fix the input; if the change is meant, ship it by --override {gate}, or change gates.drift"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    measure: Callable[[Drift, Mapping[str, float]], _Found]
-    limits: tuple[str, ...]
+def _result(value: float | None, *, ok: bool, message: str, limits: str) -> Result:
+    return Result(passes(ok=ok), value, f"{message}; {limits}")
 
 
-def _finding(gate: DriftGate, value: float | None, *, params: dict[str, Scalar], ok: bool, message: str) -> Finding:
-    beyond = Verdict.REFUSED if params[MODE] == Mode.REQUIRED else Verdict.ADVISED
-    remedy = f": mend the input; if the change is meant, ship it by --override {gate}, or change gates.drift"
-    return Finding(
-        gate=gate.value,
-        verdict=Verdict.PASSED if ok else beyond,
-        value=value,
-        params=params,
-        message=message if ok else message + remedy,
-        count=0 if ok else 1,
-    )
-
-
-def _rows(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    return _factor(drift.rows, limits["max_rows_factor"], what="rows")
-
-
-def _items(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    return _factor(drift.items, limits["max_items_factor"], what="distinct items")
-
-
-def _factor(sides: Sides, limit: float, *, what: str) -> _Found:
+def _factor(sides: Sides, limit: float, name: str, *, what: str) -> Result:
     message = f"there are {sides.candidate:,.0f} {what}, live has {sides.live:,.0f}"
-    return _Found(sides.candidate, ok=sides.factor <= limit, message=message)
+    return _result(sides.candidate, ok=sides.factor <= limit, message=message, limits=f"{name} is {limit:g}")
 
 
-def _overlap(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    what = f"share of live's {limits['top_items']:.0f} strongest items among the new strongest"
-    return _least(drift.overlap, limits["min_overlap"], what=what)
-
-
-def _rank(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    return _least(drift.rank_correlation, limits["min_rank_correlation"], what="rank correlation with live")
-
-
-def _least(value: float | None, limit: float, *, what: str) -> _Found:
+def _bound(
+    value: float | None, *, at_least: float = float("-inf"), at_most: float = float("inf"), limits: str, what: str
+) -> Result:
     if value is None:
-        return _Found(None, ok=True, message=f"too few shared items for the {what}")
-    return _Found(value, ok=value >= limit, message=f"{what} is {value:.4g}")
-
-
-def _most(value: float | None, limit: float, *, what: str) -> _Found:
-    if value is None:
-        return _Found(None, ok=True, message=f"nothing to tell the {what} by")
-    return _Found(value, ok=value <= limit, message=f"{what} is {value:.4g}")
-
-
-def _churn(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    return _most(drift.churn, limits["max_churn"], what="share of changed members in lists that live has too")
-
-
-def _coverage(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    new, live = drift.coverage.candidate, drift.coverage.live
-    message = f"coverage of the catalog is {new:.4g}, live's is {live:.4g}"
-    return _Found(new, ok=new >= live * limits["min_coverage_ratio"], message=message)
-
-
-def _gini(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    new, live = drift.gini.candidate, drift.gini.live
-    return _Found(new, ok=new <= live + limits["max_gini_rise"], message=f"Gini is {new:.4g}, live's is {live:.4g}")
-
-
-def _unknown(drift: Drift, limits: Mapping[str, float]) -> _Found:
-    what = "share of items that the live catalog does not know"
-    return _most(drift.unknown_share, limits["max_unknown_share"], what=what)
-
-
-_RULES: Mapping[DriftGate, _Rule] = {
-    DriftGate.ROWS: _Rule(_rows, ("max_rows_factor",)),
-    DriftGate.ITEMS: _Rule(_items, ("max_items_factor",)),
-    DriftGate.OVERLAP: _Rule(_overlap, ("min_overlap", "top_items")),
-    DriftGate.RANK: _Rule(_rank, ("min_rank_correlation",)),
-    DriftGate.CHURN: _Rule(_churn, ("max_churn",)),
-    DriftGate.COVERAGE: _Rule(_coverage, ("min_coverage_ratio",)),
-    DriftGate.GINI: _Rule(_gini, ("max_gini_rise",)),
-    DriftGate.UNKNOWN: _Rule(_unknown, ("max_unknown_share",)),
-}
-
-DRIFT_RULES: Mapping[str, Callable[[Drift | NoBaseline, Mapping[str, Scalar]], Finding]] = {
-    gate.value: partial(judge_drift, gate) for gate in DriftGate
-}
+        return _result(None, ok=True, message=f"too few shared items for the {what}", limits=limits)
+    return _result(value, ok=at_least <= value <= at_most, message=f"{what} is {value:.4g}", limits=limits)

@@ -10,7 +10,7 @@ from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
 
-_STATES = 2  # of a member in a list: told by the first side, and by the second too
+_STATES = 2  # of a member in a list: named by the first side, and by the second too
 
 
 def count_pairs(

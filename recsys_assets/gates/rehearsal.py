@@ -1,15 +1,15 @@
-"""The rehearsal gates: how a candidate loads and what it answers, held against limits before it serves anybody."""
+"""Rehearsal gates: limits on how a candidate loads and what it answers before it serves anybody."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from recsys_assets.evidence import Finding, Scalar, Verdict
-from recsys_assets.gates.rules import at_most
+from recsys_assets.evidence import Scalar, Verdict
+from recsys_assets.gates.gate import Gate, Result, at_most, in_force, passes
 from recsys_assets.settings.gates import Mode, RehearsalGate, RehearsalSettings
 
 REHEARSAL = "rehearsal"
-MODE = "mode"
-_KNOBS = "gates.rehearsal"
+_SETTINGS = "gates.rehearsal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,108 +61,120 @@ class NotLoaded:
     fault: str
 
 
+Found: TypeAlias = Rehearsed | NotLoaded
+
+
 def rehearsal_gates(
-    limits: RehearsalSettings, kinds: Sequence[str], modes: Mapping[str, Mode] | None = None
-) -> dict[str, dict[str, Scalar]]:
-    """Return the parameters of every rehearsal gate that is not off, as a policy holds them; none if all are.
-
-    `modes`, by gate, have the last word.
-    """
-    asked: dict[str, Scalar] = {"questions": limits.questions}
-    empty: dict[str, Scalar] = {kind: limits.of_kind(kind).max_empty_share for kind in kinds}
-    short: dict[str, Scalar] = {kind: limits.of_kind(kind).max_short_share for kind in kinds}
-    params: dict[RehearsalGate, dict[str, Scalar]] = {
-        RehearsalGate.SECONDS: {"max_load_seconds": limits.max_load_seconds},
-        RehearsalGate.MEMORY: {"max_held_bytes": limits.max_held_bytes},
-        RehearsalGate.EMPTY: {**asked, **empty},
-        RehearsalGate.SHORT: {**asked, **short, "full_list": limits.full_list},
+    limits: RehearsalSettings, kinds: Sequence[str], modes: Mapping[str, Mode]
+) -> dict[str, Gate[Found]]:
+    """Return every rehearsal gate that is not off; none if all are. `modes`, by gate, have precedence."""
+    empty = {kind: limits.of_kind(kind).max_empty_share for kind in kinds}
+    short = {kind: limits.of_kind(kind).max_short_share for kind in kinds}
+    rules: dict[RehearsalGate, Callable[[Found], Result]] = {
+        RehearsalGate.SECONDS: Seconds(limits.max_load_seconds),
+        RehearsalGate.MEMORY: Memory(limits.max_held_bytes),
+        RehearsalGate.EMPTY: EmptyAnswers(limits.questions, empty),
+        RehearsalGate.SHORT: ShortAnswers(limits.questions, short, limits.full_list),
     }
-    message = {gate: (modes or {}).get(gate, limits.mode) for gate in params}
-    found = {
-        gate.value: {MODE: message[gate].value, **params[gate]} for gate in params if message[gate] is not Mode.OFF
-    }
-    loads: dict[str, Scalar] = {"max_blob_bytes": limits.max_blob_bytes}
-    return {RehearsalGate.LOADS.value: loads, **found} if found else {}
+    found = in_force([Gate(gate.value, rule, limits.mode, Mode.ADVISORY) for gate, rule in rules.items()], modes)
+    loads = Gate(RehearsalGate.LOADS.value, Loads(limits.max_blob_bytes))
+    return {loads.name: loads, **found} if found else {}
 
 
-def judge_rehearsal(found: Rehearsed | NotLoaded, gates: Mapping[str, Mapping[str, Scalar]]) -> tuple[Finding, ...]:
-    """Return one finding per gate; a candidate that no reader takes is refused, whatever the mode."""
-    return tuple(_judge(found, RehearsalGate(gate), params) for gate, params in gates.items())
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """The largest blob that readers take; a candidate that no reader takes is refused."""
+
+    max_blob_bytes: int
+
+    def __call__(self, found: Found) -> Result:
+        """Pass what a reader loaded."""
+        if isinstance(found, NotLoaded):
+            return _not_loaded(found)
+        message = f"a reader takes the release: {found.blob_bytes:,} bytes of blobs, {found.held_bytes:,} in memory"
+        return Result(Verdict.PASSED, found.blob_bytes, message)
 
 
-def _judge(found: Rehearsed | NotLoaded, gate: RehearsalGate, params: Mapping[str, Scalar]) -> Finding:
-    if isinstance(found, NotLoaded):
-        message = f"{gate}: the reader does not take this release, so nobody would be served by it: {found.fault}"
-        finding = Finding(gate.value, Verdict.REFUSED, None, dict(params), message, count=1)
-    else:
-        finding = replace(_RULES[gate](found, params), params=dict(params))
-    advisory = gate is not RehearsalGate.LOADS and params[MODE] != "required"
-    return replace(finding, verdict=Verdict.ADVISED) if advisory and not finding.ok else finding
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """The longest time that loading may take."""
+
+    max_load_seconds: float
+
+    def __call__(self, found: Found) -> Result:
+        """Compare the seconds that loading took with the limit."""
+        if isinstance(found, NotLoaded):
+            return _not_loaded(found)
+        setting, what = f"{_SETTINGS}.max_load_seconds", "number of seconds that a reader takes to load"
+        return at_most(round(found.seconds, 4), self.max_load_seconds, setting=setting, what=what)
 
 
-def _loads(found: Rehearsed, _: Mapping[str, Scalar]) -> Finding:
-    message = f"a reader takes the release: {found.blob_bytes:,} bytes of blobs, {found.held_bytes:,} in memory"
-    return Finding(RehearsalGate.LOADS.value, Verdict.PASSED, found.blob_bytes, {}, message)
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The most memory of one release, in bytes."""
+
+    max_held_bytes: int
+
+    def __call__(self, found: Found) -> Result:
+        """Compare the bytes that the loaded release takes with the limit."""
+        if isinstance(found, NotLoaded):
+            return _not_loaded(found)
+        what = f"number of bytes in memory ({found.bytes_per_blob_byte:.2f} for each byte of the blobs)"
+        return at_most(found.held_bytes, self.max_held_bytes, setting=f"{_SETTINGS}.max_held_bytes", what=what)
 
 
-def _seconds(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
-    return at_most(
-        RehearsalGate.SECONDS.value,
-        round(found.seconds, 4),
-        limit=float(params["max_load_seconds"] or 0),
-        setting=f"{_KNOBS}.max_load_seconds",
-        what="number of seconds that a reader takes to load",
-    )
+@dataclass(frozen=True, slots=True)
+class EmptyAnswers:
+    """The largest share of questions without an answer, by kind."""
+
+    questions: int
+    shares: Mapping[str, float]
+
+    def __call__(self, found: Found) -> Result:
+        """Compare each kind's share of questions that it answered with nothing."""
+        if isinstance(found, NotLoaded):
+            return _not_loaded(found)
+        shares = {kind: answers.share(answers.empty) for kind, answers in found.answers.items()}
+        return _shares(shares, self.shares, what="answered with nothing", setting="max_empty_share")
 
 
-def _memory(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
-    return at_most(
-        RehearsalGate.MEMORY.value,
-        found.held_bytes,
-        limit=float(params["max_held_bytes"] or 0),
-        setting=f"{_KNOBS}.max_held_bytes",
-        what=f"number of bytes in memory ({found.bytes_per_blob_byte:.2f} for each byte of the blobs)",
-    )
+@dataclass(frozen=True, slots=True)
+class ShortAnswers:
+    """The largest share of answers with fewer items than a full list, by kind."""
+
+    questions: int
+    shares: Mapping[str, float]
+    full_list: int
+
+    def __call__(self, found: Found) -> Result:
+        """Compare each kind's share of answers that were too short."""
+        if isinstance(found, NotLoaded):
+            return _not_loaded(found)
+        shares = {kind: answers.share(answers.short) for kind, answers in found.answers.items()}
+        what = f"answered with fewer than {self.full_list} items"
+        return _shares(shares, self.shares, what=what, setting="max_short_share")
 
 
-def _empty(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
-    shares = {kind: answers.share(answers.empty) for kind, answers in found.answers.items()}
-    return _shares(RehearsalGate.EMPTY, shares, params, what="answered with nothing", setting="max_empty_share")
+def _not_loaded(found: NotLoaded) -> Result:
+    message = f"the reader does not take this release, so nobody would be served by it: {found.fault}"
+    return Result(Verdict.REFUSED, None, message)
 
 
-def _short(found: Rehearsed, params: Mapping[str, Scalar]) -> Finding:
-    shares = {kind: answers.share(answers.short) for kind, answers in found.answers.items()}
-    what = f"answered with fewer than {params['full_list']} items"
-    return _shares(RehearsalGate.SHORT, shares, params, what=what, setting="max_short_share")
-
-
-def _shares(
-    gate: RehearsalGate, shares: Mapping[str, float | None], params: Mapping[str, Scalar], *, what: str, setting: str
-) -> Finding:
-    """Return one finding over all kinds; its value is the share that is furthest over, or nearest to, its limit."""
-    compared = {kind: (share, float(params[kind] or 0)) for kind, share in shares.items() if share is not None}
+def _shares(shares: Mapping[str, float | None], limits: Mapping[str, float], *, what: str, setting: str) -> Result:
+    """Return one result over all kinds; its value is the share that is furthest over, or nearest to, its limit."""
+    compared = {kind: (share, limits[kind]) for kind, share in shares.items() if share is not None}
     over = [kind for kind, (share, limit) in compared.items() if share > limit]
     worst = max(compared, key=lambda kind: compared[kind][0] - compared[kind][1], default=None)
     message = f"share of the last day's questions {what}: " + (
         ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in compared.items())
         or "nothing was asked"
     )
-    remedy = f"; look at {', '.join(over)}, or change {_KNOBS}.{setting} (also per kind) if that is meant"
-    return Finding(
-        gate=gate.value,
-        verdict=Verdict.REFUSED if over else Verdict.PASSED,
-        value=None if worst is None else compared[worst][0],
-        params={},
-        message=message + remedy if over else message,
+    remedy = f"; look at {', '.join(over)}, or change {_SETTINGS}.{setting} (also per kind) if that is meant"
+    return Result(
+        passes(ok=not over),
+        None if worst is None else compared[worst][0],
+        message,
+        remedy,
         count=len(over),
         sample=tuple({"kind": kind, "share": compared[kind][0], "limit": compared[kind][1]} for kind in over),
     )
-
-
-_RULES: Mapping[RehearsalGate, Callable[[Rehearsed, Mapping[str, Scalar]], Finding]] = {
-    RehearsalGate.LOADS: _loads,
-    RehearsalGate.SECONDS: _seconds,
-    RehearsalGate.MEMORY: _memory,
-    RehearsalGate.EMPTY: _empty,
-    RehearsalGate.SHORT: _short,
-}

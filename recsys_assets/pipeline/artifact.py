@@ -12,10 +12,11 @@ from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
-from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
-from recsys_assets.gates.drift import DRIFT_RULES, NoBaseline
+from recsys_assets.gates.artifact import ArtifactFacts
+from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Baseline, Drift, item_strengths, measure_drift
-from recsys_assets.gates.policy import Policy, artifact_policy
+from recsys_assets.gates.gate import Policy
+from recsys_assets.gates.policy import artifact_policy
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS, read_params
@@ -34,6 +35,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
+from recsys_assets.settings.gates import DriftGate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import index_kind
@@ -151,7 +153,7 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
         contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
     )
-    report = judge_artifact_rows(facts, policy)
+    report = policy.judge(facts.version, facts)
     store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))
     return report
 
@@ -189,10 +191,16 @@ def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
 
 
 def _drift(
-    store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, *, rows: Rows | Vectors, policy: Policy
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    kind: str,
+    *,
+    rows: Rows | Vectors,
+    policy: Policy[ArtifactFacts],
 ) -> Drift | NoBaseline:
     """Return how far the rows lie from live; nothing is read if no gate asks."""
-    if not policy.gates.keys() & DRIFT_RULES.keys():
+    if not policy.gates.keys() & set(DriftGate):
         return NoBaseline()
     top_items = settings.gates_for(row).drift.of_kind(kind).top_items
     return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)

@@ -8,7 +8,7 @@ from time import monotonic
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, GateReport, Scalar
-from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why, judge_backtest
+from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why
 from recsys_assets.gates.policy import backtest_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.pipeline.backtest_arms import (
@@ -52,7 +52,7 @@ def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport
     """Return the back-test's gate report of the release of `versions` (by kind) that the day staged.
 
     The report's facts name the held-out events by key and digest: neither is among the inputs that the release's
-    record names, but where a part of the last day is held out, and stand-ins made without that part were scored.
+    record names, but where a part of the last day is held out, and holdout builds without that part were scored.
     """
     row, day = context.row, context.day
     policy = backtest_policy(context.settings, row)
@@ -63,7 +63,7 @@ def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport
     except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
         found = NotTested(Why.FAILED, f"there was no back-test: {error}")
     facts = found.facts if isinstance(found, Backtested) else {}
-    return GateReport(policy.subject, release, judge_backtest(found, policy.gates), policy=policy.digest, facts=facts)
+    return policy.judge(release, found, numbers=facts)
 
 
 def compare_on_held_out(
@@ -81,7 +81,7 @@ def compare_on_held_out(
     seen = [*candidate.inputs, *baseline.inputs]
     held = hold_out_next_day(store, row.target, day, seen=seen)
     if held is None and not next_day_only:
-        # The candidate has seen its own last day, but a stand-in that is built without the end of it has not.
+        # The candidate has seen its own last day, but a holdout build without the end of it has not.
         held = hold_out_part(store, row.target, day, share=limits.held_out_share, seen=baseline.inputs)
     if held is None:
         message = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
@@ -126,7 +126,7 @@ def _deadline(seconds: float) -> Callable[[], None]:
 
 
 def _protocol(limits: BacktestSettings, held: HeldOut) -> Protocol:
-    """Return how sides are compared; a stand-in may lose as much more as it lacks of a day that live has whole."""
+    """Return how arms are compared; a holdout build may lose as much more as it lacks of a day that live has whole."""
     kept = 1.0 if held.since is None else 1 - limits.held_out_share
     return Protocol(
         k=limits.k,

@@ -78,7 +78,7 @@ def hold_out_part(
 
 
 def is_among(source: Input, seen: Collection[Input]) -> bool:
-    """Tell whether a canonical day is one of these inputs: by its hash, or, in any state that it ever had, its name."""
+    """Return whether a canonical day is among these inputs: by its hash, or, in any state it ever had, its name."""
     return any(source.name == one.name or source.digest == one.digest for one in seen)
 
 
@@ -88,7 +88,7 @@ def _source(target: Target, day: date, record: CanonicalRecord) -> Input:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of a comparison: its release, its artifacts by kind, and what they were made from."""
+    """One side of a comparison: its release, its artifacts by kind, and their inputs."""
 
     release: str
     versions: Mapping[str, str]
@@ -134,7 +134,7 @@ def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str
 
 
 def keys_of_users(facts: Mapping[str, Mapping[str, Scalar]]) -> frozenset[Scalar]:
-    """Return the keys that users are hashed by, from the facts of each kind; kinds without users tell none."""
+    """Return the keys that users are hashed by, from the facts of each kind; kinds without users have none."""
     return frozenset(message.get(FACT) for kind, message in facts.items() if _has_users(sharded_kind(kind)))
 
 

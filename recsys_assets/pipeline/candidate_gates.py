@@ -1,12 +1,13 @@
 """Gates of a candidate as a whole: what only all its artifacts together can show, judged before the swap."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.backtest import BACKTEST
-from recsys_assets.gates.policy import Policy, backtest_policy, rehearsal_policy
+from recsys_assets.gates.gate import Policy
+from recsys_assets.gates.policy import backtest_policy, rehearsal_policy
 from recsys_assets.gates.rehearsal import REHEARSAL
 from recsys_assets.pipeline.backtest import backtest_day
 from recsys_assets.pipeline.context import DayContext
@@ -21,14 +22,14 @@ from recsys_assets.storage.store import ObjectStore
 
 Judge = Callable[[DayContext, Mapping[str, str]], GateReport]
 
-_POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy]]] = {
+_POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy[Any]]]] = {
     REHEARSAL: rehearsal_policy,
     BACKTEST: backtest_policy,
 }
 _JUDGES: Final[Mapping[str, Judge]] = {REHEARSAL: rehearse_day, BACKTEST: backtest_day}
 
 
-def whole_policies(settings: Settings, row: TargetSettings) -> list[Policy]:
+def whole_policies(settings: Settings, row: TargetSettings) -> list[Policy[Any]]:
     """Return the policy of each subject that judges a candidate of this target as a whole; none for what is off."""
     found = [make(settings, row) for make in _POLICIES.values()]
     return [policy for policy in found if policy.gates]
@@ -60,7 +61,7 @@ def _judged(store: ObjectStore, key: str) -> tuple[str, str] | None:
     try:
         report = find_document(store, key, GateReport)
     except CorruptObjectError:
-        return None  # judged anew, and so mended
+        return None  # judged again, which replaces it
     return (report.version, report.policy) if report else None
 
 

@@ -25,7 +25,7 @@ from recsys_assets.events.events import Events
 from recsys_assets.events.parquet import decode_events, encode_events
 from recsys_assets.events.part_file import decode_part
 from recsys_assets.evidence import GateReport, Scalar
-from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
+from recsys_assets.gates.canonical import CanonicalFacts
 from recsys_assets.gates.policy import canonical_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part import Part
@@ -139,7 +139,7 @@ def judge_canonical(context: DayContext) -> GateReport:
         rejects=record.rejects,
         contract=check_events(events, day=day),
     )
-    report = judge_canonical_day(facts, canonical_policy(context.settings, row))
+    report = canonical_policy(context.settings, row).judge(record.digest, facts)
     store.put(canonical_gates_key(row.target, day), encode(report))
     return report
 

@@ -12,7 +12,7 @@ import polars as pl
 from recsys_assets.artifact_format import Blob
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
-from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, import_policy, judge_imported
+from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, import_policy
 from recsys_assets.identity import ArtifactRef
 from recsys_assets.imports.content import Content
 from recsys_assets.imports.inspecting import inspect
@@ -136,8 +136,8 @@ def _judge(
     store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef, *, content: Content, age_days: int
 ) -> GateReport:
     previous = _previous(store, row, ref.kind)
-    facts = ImportFacts(ref.kind, ref.version, ref.size, content, age_days, previous)
-    return judge_imported(facts, import_policy(settings, row, ref.kind), settings.imports[ref.kind])
+    facts = ImportFacts(ref.kind, ref.version, ref.size, content, age_days, previous, settings.imports[ref.kind])
+    return import_policy(settings, row, ref.kind).judge(ref.version, facts)
 
 
 def _previous(store: ObjectStore, row: TargetSettings, kind: str) -> Previous | None:

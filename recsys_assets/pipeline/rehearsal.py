@@ -12,7 +12,7 @@ import polars as pl
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.policy import rehearsal_policy
-from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, judge_rehearsal
+from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed
 from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
@@ -50,13 +50,8 @@ def rehearse_day(context: DayContext, versions: Mapping[str, str]) -> GateReport
     policy = rehearsal_policy(settings, row)
     questions = read_questions(store, row.target, day, limit=limits.questions)
     found = rehearse(store, row.target, versions, questions=questions, settings=limits, at=Window(day, day).end)
-    return GateReport(
-        policy.subject,
-        release_id_of(row.target, versions),
-        judge_rehearsal(found, policy.gates),
-        policy=policy.digest,
-        facts=found.numbers if isinstance(found, Rehearsed) else {},
-    )
+    numbers = found.numbers if isinstance(found, Rehearsed) else {}
+    return policy.judge(release_id_of(row.target, versions), found, numbers=numbers)
 
 
 def read_questions(store: ObjectStore, target: Target, day: date, *, limit: int) -> Questions:

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from recsys_assets.evidence import Scalar
+from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.imported import import_policy
-from recsys_assets.gates.policy import Policy, artifact_policy, canonical_policy
+from recsys_assets.gates.policy import artifact_policy, canonical_policy
 from recsys_assets.kinds.registry import read_params
 from recsys_assets.pipeline.artifact import build_info
 from recsys_assets.pipeline.candidate_gates import judge_whole, whole_policies
@@ -104,5 +106,5 @@ def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requireme
     }
 
 
-def _requirement(policy: Policy) -> Requirement:
+def _requirement(policy: Policy[Any]) -> Requirement:
     return Requirement(policy.digest, frozenset(policy.gates))

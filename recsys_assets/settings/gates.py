@@ -11,7 +11,7 @@ from recsys_assets.settings.model import ClosedModel, Share
 
 
 class Mode(StrEnum):
-    """What becomes of a number over its limit: nothing, a note, or a refusal."""
+    """Enforcement mode of a gate: beyond its limit it does nothing, advises or refuses."""
 
     OFF = "off"
     ADVISORY = "advisory"
@@ -19,7 +19,7 @@ class Mode(StrEnum):
 
 
 class CountGate(StrEnum):
-    """The gates that hold a day's counts against limits; required unless told otherwise."""
+    """Gates of a day's counts; required by default."""
 
     VOLUME = "volume"
     BAD_SHARE = "bad_share"
@@ -30,7 +30,7 @@ class CountGate(StrEnum):
 
 
 class DriftGate(StrEnum):
-    """The numbers that are held against the live release."""
+    """Gates of the distance from the live release."""
 
     ROWS = "drift_rows"
     ITEMS = "drift_items"
@@ -43,13 +43,15 @@ class DriftGate(StrEnum):
 
 
 class DriftLimits(ClosedModel):
-    """Limits that an ordinary day keeps, and which of them are required."""
+    """Limits on the distance from live, and which of them are required."""
 
     mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required: for all numbers")
     required: frozenset[DriftGate] = Field(
         default=frozenset(), description="numbers that are required, whatever `mode` says"
     )
-    off: frozenset[DriftGate] = Field(default=frozenset(), description="numbers that are off, whatever else is said")
+    off: frozenset[DriftGate] = Field(
+        default=frozenset(), description="numbers that are off, whatever `mode` and `required` say"
+    )
     max_rows_factor: float = Field(default=5, ge=1, description="how many times more or fewer rows than live")
     max_items_factor: float = Field(
         default=5, ge=1, description="how many times more or fewer distinct items than live"
@@ -65,14 +67,14 @@ class DriftLimits(ClosedModel):
     max_unknown_share: Share = Field(default=0.9, description="largest share of items that the catalog does not know")
 
     def mode_of(self, gate: DriftGate) -> Mode:
-        """Return what becomes of one number."""
+        """Return the enforcement mode of one number."""
         if gate in self.off:
             return Mode.OFF
         return Mode.REQUIRED if gate in self.required else self.mode
 
 
 class DriftSettings(DriftLimits):
-    """The limits of all kinds, and, by kind, the keys that are otherwise for it."""
+    """The limits of all kinds, and, by kind, the keys that differ."""
 
     kinds: Mapping[str, DriftLimits] = Field(
         default_factory=dict[str, DriftLimits], description="[gates.drift.kinds.<kind>] overrides per key"
@@ -85,7 +87,7 @@ class DriftSettings(DriftLimits):
 
 
 class RehearsalGate(StrEnum):
-    """What is asked of a candidate before it is live."""
+    """Gates of a candidate before it is live."""
 
     LOADS = "rehearsal_loads"
     SECONDS = "rehearsal_seconds"
@@ -106,7 +108,7 @@ class AnswerLimits(ClosedModel):
 
 
 class RehearsalSettings(AnswerLimits):
-    """How a candidate is tried before the swap; the limits let every ordinary day pass."""
+    """Rehearsal of a candidate before the swap; the limits let every ordinary day pass."""
 
     mode: Mode = Field(
         default=Mode.ADVISORY, description="off, advisory or required; what no reader can load is always refused"
@@ -126,7 +128,7 @@ class RehearsalSettings(AnswerLimits):
 
     @property
     def off(self) -> bool:
-        """Whether nothing is tried."""
+        """Whether there is no rehearsal."""
         return self.mode is Mode.OFF
 
     def of_kind(self, kind: str) -> AnswerLimits:
@@ -136,7 +138,7 @@ class RehearsalSettings(AnswerLimits):
 
 
 class BacktestSettings(ClosedModel):
-    """What is asked of a candidate, compared with the live release on the same held-out events.
+    """Back-test of a candidate against the live release on the same held-out events.
 
     Off unless asked for: without a next day every kind is built a second time from the day's first part, and a
     target needs some hundred sessions a day before the answer means anything.
@@ -146,9 +148,11 @@ class BacktestSettings(ClosedModel):
     required: frozenset[str] = Field(
         default=frozenset(), description='kinds, or "blend", that are required whatever `mode` says'
     )
-    off: frozenset[str] = Field(default=frozenset(), description="kinds that are off, whatever else is said")
+    off: frozenset[str] = Field(
+        default=frozenset(), description="kinds that are off, whatever `mode` and `required` say"
+    )
     inconclusive: Mode = Field(
-        default=Mode.ADVISORY, description="what becomes of too few samples, or a difference that is not sure"
+        default=Mode.ADVISORY, description="enforcement mode where samples are too few or the difference is not sure"
     )
     k: int = Field(default=20, ge=1, le=1000, description="length of the lists that are scored")
     delta: float = Field(default=0.2, ge=0, le=1, description="allowed loss, as a share of live's nDCG")
@@ -165,7 +169,7 @@ class BacktestSettings(ClosedModel):
     max_seconds: float = Field(default=300, gt=0, description="longest time; past it the back-test has failed")
 
     def mode_of(self, name: str) -> Mode:
-        """Return what becomes of one recommender that is worse."""
+        """Return the enforcement mode of one recommender."""
         if name in self.off:
             return Mode.OFF
         return Mode.REQUIRED if name in self.required else self.mode
@@ -181,7 +185,7 @@ _BACKTEST = re.compile(rf"{BACKTEST_GATE}\S+")
 
 
 def is_quality_gate(name: str) -> bool:
-    """Tell whether a gate may be advisory or off, and be overridden; what proves bytes may be neither."""
+    """Return whether a gate may be advisory or off, and be overridden; gates of integrity may not."""
     return name in QUALITY_GATES or _BACKTEST.fullmatch(name) is not None
 
 
@@ -197,24 +201,22 @@ def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
 
 
 class GateSettings(ClosedModel):
-    """The limits that the gates hold a day against."""
+    """Limits and enforcement modes of all gates of a target."""
 
     min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
     min_rows: int = Field(default=1, ge=0, description="fewest rows of an artifact; 0 lets an empty one ship")
     max_left_out_share: Share = Field(
-        default=0.1, description="largest share of sessions left out as over-long, or of users as over-active"
+        default=0.1, description="largest share of sessions excluded as over-long, or of users as over-active"
     )
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
-    drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may lie from the live ones")
+    drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may be from the live ones")
     rehearsal: RehearsalSettings = Field(
-        default=RehearsalSettings(), description="how a candidate is tried by the reader before it is live"
+        default=RehearsalSettings(), description="limits on the rehearsal of a candidate"
     )
-    backtest: BacktestSettings = Field(
-        default=BacktestSettings(), description="how a candidate is scored on events that it has not seen"
-    )
+    backtest: BacktestSettings = Field(default=BacktestSettings(), description="limits on the back-test of a candidate")
     modes: Annotated[dict[str, Mode], AfterValidator(check_modes)] = Field(
         default_factory=dict[str, Mode],
-        description="off, advisory or required by gate, whatever else is said; gates of integrity are always required",
+        description="off, advisory or required by gate, before all `mode`s; gates of integrity are always required",
     )
 
     @property

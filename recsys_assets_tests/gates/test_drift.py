@@ -1,5 +1,6 @@
 """Drift gates in a world whose law of the next item is known: ordinary days pass, spoilt ones are refused by name."""
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Verdict
-from recsys_assets.gates.drift import NoBaseline, drift_gates, judge_drift
-from recsys_assets.gates.drift_distance import Baseline, item_strengths, measure_drift
+from recsys_assets.gates.drift import NoBaseline, drift_gates
+from recsys_assets.gates.drift_distance import Baseline, Drift, item_strengths, measure_drift
+from recsys_assets.gates.gate import in_force
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import DriftGate, DriftLimits, DriftSettings, Mode
 from recsys_assets.settings.inputs import LimitSettings
@@ -72,9 +74,14 @@ def live(kind: str) -> Baseline:
     return baseline(rows_of(kind, world(1)), pl.Series([f"i{n:04}" for n in range(ITEMS)]))
 
 
+@dataclass(frozen=True)
+class Facts:
+    drift: Drift | NoBaseline
+
+
 def judged(rows: Rows, against: Baseline, limits: DriftLimits):
     drift = measure_drift(rows, against, top_items=limits.top_items)
-    return [judge_drift(DriftGate(gate), drift, params) for gate, params in drift_gates(limits).items()]
+    return [gate.judge(Facts(drift)) for gate in in_force(drift_gates(limits), {}).values()]
 
 
 def refused(kind: str, events: Events) -> set[str]:
@@ -123,10 +130,10 @@ def test_the_mode_says_what_becomes_of_a_number_over_its_limit(mode):
 
 def test_a_single_number_is_required_or_off_whatever_the_mode_says():
     limits = DriftLimits(required=frozenset({DriftGate.GINI}), off=frozenset({DriftGate.ROWS}))
-    gates = drift_gates(limits)
+    gates = in_force(drift_gates(limits), {})
     assert "drift_rows" not in gates
-    assert {gate: params["mode"] for gate, params in gates.items() if params["mode"] != "advisory"} == {
-        "drift_gini": "required"
+    assert {name: gate.mode for name, gate in gates.items() if gate.mode is not Mode.ADVISORY} == {
+        "drift_gini": Mode.REQUIRED
     }
 
 
@@ -148,8 +155,8 @@ def test_a_finding_names_the_number_the_limit_and_the_live_release():
         pytest.param("torn", "advisory", Verdict.ADVISED, "torn", id="F13 live is damaged, advisory"),
     ],
 )
-def test_without_a_baseline_the_first_release_passes_and_a_damaged_one_is_told(fault, mode, verdict, message):
-    finding = judge_drift(DriftGate.ROWS, NoBaseline(fault), {"mode": mode, "max_rows_factor": 2.0})
+def test_without_a_baseline_the_first_release_passes_and_a_damaged_one_is_reported(fault, mode, verdict, message):
+    finding = drift_gates(DriftLimits(mode=mode))[0].judge(Facts(NoBaseline(fault)))
     assert (finding.verdict, finding.value) == (verdict, None)
     assert message in finding.message
 

@@ -4,7 +4,7 @@ import pytest
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Verdict
-from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
+from recsys_assets.gates.canonical import CanonicalFacts
 from recsys_assets.gates.policy import artifact_policy, backtest_policy, canonical_policy, rehearsal_policy
 from recsys_assets.kinds.registry import read_params
 from recsys_assets.settings.reading import parse_settings
@@ -21,7 +21,7 @@ def settings(text, tmp_path):
 
 
 def verdicts(text, tmp_path):
-    report = judge_canonical_day(FACTS, canonical_policy(*settings(text, tmp_path)))
+    report = canonical_policy(*settings(text, tmp_path)).judge("d", FACTS)
     return {finding.gate: finding.verdict for finding in report.findings}
 
 
@@ -38,8 +38,8 @@ def test_a_target_has_its_own_modes(tmp_path):
     text = '[gates.modes]\nvolume = "off"\nbad_share = "advisory"'
     found, row = settings(f'{text}\n{TARGET}[targets.gates.modes]\nvolume = "required"\n', tmp_path)
     gates = canonical_policy(found, row).gates
-    assert "mode" not in gates["volume"]
-    assert gates["bad_share"]["mode"] == "advisory"
+    assert "mode" not in gates["volume"].params
+    assert gates["bad_share"].params["mode"] == "advisory"
 
 
 @pytest.mark.parametrize("gate", ["not_empty", "days", "left_out_share", "drift_rows"])
@@ -47,7 +47,7 @@ def test_gates_of_an_artifact_have_modes_too(tmp_path, gate):
     for mode in ("off", "advisory"):
         found, row = settings(f'[gates.modes]\n{gate} = "{mode}"', tmp_path)
         gates = artifact_policy(found, row, "cooc", read_params(found, row, "cooc")).gates
-        assert gates.get(gate, {"mode": "off"})["mode"] == mode
+        assert (gates[gate].mode if gate in gates else "off") == mode
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_single_gate_is_on_where_its_sort_is_off(tmp_path, policy, gate):
     assert policy(*settings(off, tmp_path)).gates == {}
     gates = policy(*settings(f'{off}[gates.modes]\n{gate} = "required"', tmp_path)).gates
     assert set(gates) - {"rehearsal_loads"} == {gate}
-    assert gates[gate]["mode"] == "required"
+    assert gates[gate].params["mode"] == "required"
 
 
 @pytest.mark.parametrize("gate", ["contract", "envelope", "size", "rehearsal_loads", "hash"])
@@ -67,7 +67,7 @@ def test_f48_integrity_can_be_neither_off_nor_advisory(tmp_path, gate):
         settings(f'[gates.modes]\n{gate} = "off"', tmp_path)
 
 
-def test_f48_a_back_test_of_what_orders_nothing_is_told(tmp_path):
+def test_f48_a_back_test_of_what_orders_nothing_is_an_error(tmp_path):
     with pytest.raises(ConfigurationError, match="backtest_content_sim would never judge"):
         backtest_policy(*settings('[gates.modes]\nbacktest_content_sim = "required"', tmp_path))
 

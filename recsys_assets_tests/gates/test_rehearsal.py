@@ -3,7 +3,8 @@
 import pytest
 
 from recsys_assets.evidence import Verdict
-from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, judge_rehearsal, rehearsal_gates
+from recsys_assets.gates.gate import Policy
+from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, rehearsal_gates
 from recsys_assets.settings.gates import RehearsalSettings
 
 KINDS = ("popularity", "cooc")
@@ -22,7 +23,7 @@ AT_THE_LIMIT = Rehearsed(
 
 def judged(found, **change):
     settings = RehearsalSettings.model_validate({**LIMITS, **change})
-    return {one.gate: one for one in judge_rehearsal(found, rehearsal_gates(settings, KINDS))}
+    return {name: gate.judge(found) for name, gate in rehearsal_gates(settings, KINDS, {}).items()}
 
 
 def beyond(**change):
@@ -71,12 +72,16 @@ def test_nothing_asked_is_no_reason_to_refuse():
 
 
 def test_a_rehearsal_that_is_off_has_no_gates():
-    assert rehearsal_gates(RehearsalSettings.model_validate({"mode": "off"}), KINDS) == {}
+    assert rehearsal_gates(RehearsalSettings.model_validate({"mode": "off"}), KINDS, {}) == {}
 
 
 def test_every_limit_stands_in_the_policy():
     """A report under other limits proves nothing, so each limit must change the policy's digest."""
-    plain = rehearsal_gates(RehearsalSettings.model_validate(LIMITS), KINDS)
+
+    def digest(change):
+        gates = rehearsal_gates(RehearsalSettings.model_validate(LIMITS | change), KINDS, {})
+        return Policy("rehearsal", gates).digest
+
     for change in (
         {"mode": "required"},
         {"questions": 7},
@@ -87,4 +92,4 @@ def test_every_limit_stands_in_the_policy():
         {"max_short_share": 0.6},
         {"kinds": {"popularity": {"max_empty_share": 0.1}}},
     ):
-        assert rehearsal_gates(RehearsalSettings.model_validate(LIMITS | change), KINDS) != plain, change
+        assert digest(change) != digest({}), change

@@ -1,44 +1,32 @@
-"""Gates: each passes at its limit, refuses beyond it, and says the number, the limit and the knob."""
+"""Gates: each passes at its limit, refuses beyond it, and says the number, the limit and the setting."""
 
 from dataclasses import replace
 
 import pytest
 
 from recsys_assets.evidence import Finding, Verdict
-from recsys_assets.gates.artifact import ArtifactFacts, judge_artifact_rows
-from recsys_assets.gates.canonical import CanonicalFacts, judge_canonical_day
-from recsys_assets.gates.policy import Policy
+from recsys_assets.gates.artifact import ArtifactFacts, Size, artifact_gates
+from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
+from recsys_assets.gates.gate import Gate, Policy, in_force
+from recsys_assets.kinds.cooc import CoocParams
+from recsys_assets.settings.gates import GateSettings, Mode
+from recsys_assets.settings.target import TargetSettings
 
 BROKEN = Finding("sorted", Verdict.REFUSED, 2, {}, "2 rows out of order", count=2, sample=({"row": 7},))
 
-CANONICAL = Policy(
-    "canonical",
-    {
-        "contract": {},
-        "volume": {"min_events": 10},
-        "bad_share": {"max_bad_share": 0.5},
-        "duplicate_share": {"max_duplicate_share": 0.25},
-    },
-)
+LIMITS = GateSettings(min_events=10, max_duplicate_share=0.25, min_rows=1, max_left_out_share=0.05)
+CANONICAL = Policy("canonical", in_force(canonical_gates(LIMITS, max_bad_share=0.5), {}))
 DAY = CanonicalFacts(digest="d", rows=10, events=12, bad=12, duplicates=3, rejects={"not_json": 12}, contract=())
 
-ARTIFACT = Policy(
-    "cooc",
-    {
-        "envelope": {"tenant": "shop", "surface": "home", "segment": None},
-        "contract": {"min_support": 2},
-        "not_empty": {"min_rows": 1},
-        "size": {"max_bytes": 100},
-        "days": {"min_days": 2, "window_days": 3},
-        "left_out_share": {"max_left_out_share": 0.05},
-    },
-)
+PARAMS = CoocParams(max_bytes=100, min_days=2, window_days=3)
+ROW = TargetSettings(tenant="shop", surface="home")
+ARTIFACT = Policy("cooc", in_force(artifact_gates(LIMITS, ROW, "cooc", PARAMS), {}))
 WINDOW = {"window_start": "2026-01-01T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}
 BLOB = ArtifactFacts(
     version="v",
     size=100,
     rows=1,
-    envelope={"tenant": "shop", "surface": "home", "segment": None, **WINDOW},
+    envelope={"kind": "cooc", "tenant": "shop", "surface": "home", "segment": None, **WINDOW},
     expected_window=WINDOW,
     days=2,
     left_out_share=0.05,
@@ -47,7 +35,7 @@ BLOB = ArtifactFacts(
 
 
 def test_a_day_at_every_limit_passes():
-    report = judge_canonical_day(DAY, CANONICAL)
+    report = CANONICAL.judge("d", DAY)
     assert report.passed
     assert [f.gate for f in report.findings] == list(CANONICAL.gates)
     assert (report.subject, report.version, report.policy) == ("canonical", "d", CANONICAL.digest)
@@ -63,14 +51,14 @@ def test_a_day_at_every_limit_passes():
     ],
 )
 def test_a_day_beyond_one_limit_is_refused_by_that_gate_alone(change, gate, message):
-    report = judge_canonical_day(replace(DAY, **change), CANONICAL)
+    report = CANONICAL.judge("d", replace(DAY, **change))
     assert [f.gate for f in report.refusals] == [gate]
     assert message in report.refusals[0].message
     assert not report.passed
 
 
 def test_an_artifact_at_every_limit_passes():
-    assert judge_artifact_rows(BLOB, ARTIFACT).passed
+    assert ARTIFACT.judge("v", BLOB).passed
 
 
 @pytest.mark.parametrize(
@@ -89,26 +77,34 @@ def test_an_artifact_at_every_limit_passes():
     ],
 )
 def test_an_artifact_beyond_one_limit_is_refused_by_that_gate_alone(change, gate, message):
-    report = judge_artifact_rows(replace(BLOB, **change), ARTIFACT)
+    report = ARTIFACT.judge("v", replace(BLOB, **change))
     assert [f.gate for f in report.refusals] == [gate]
     assert message in report.refusals[0].message
 
 
 def test_the_finding_of_a_broken_contract_keeps_exact_counts_and_the_sample():
-    (finding,) = judge_artifact_rows(replace(BLOB, contract=(BROKEN, BROKEN)), ARTIFACT).refusals
+    (finding,) = ARTIFACT.judge("v", replace(BLOB, contract=(BROKEN, BROKEN))).refusals
     assert finding.count == 4
     assert finding.sample == ({"rule": "sorted", "count": 2, "row": 7},) * 2
 
 
 def test_a_report_without_findings_does_not_pass():
-    assert not judge_canonical_day(DAY, Policy("canonical", {})).passed
+    assert not Policy("canonical", {}).judge("d", DAY).passed
 
 
-def test_other_limits_make_another_policy():
-    assert Policy("a", {"size": {"max_bytes": 1}}).digest != Policy("a", {"size": {"max_bytes": 2}}).digest
-    assert Policy("a", {"x": {"p": 1, "q": 2}}).digest == Policy("a", {"x": {"q": 2, "p": 1}}).digest
+def test_every_limit_and_the_mode_change_the_policy():
+    def digest(mode=Mode.REQUIRED, **limits):
+        gates = in_force(canonical_gates(LIMITS.model_copy(update=limits), max_bad_share=0.5), {"volume": mode})
+        return Policy("canonical", gates).digest
+
+    plain = digest()
+    assert digest() == plain
+    changed = [digest(min_events=9), digest(max_duplicate_share=0.3), digest(Mode.ADVISORY), digest(Mode.OFF)]
+    assert len({plain, *changed}) == 5
 
 
-def test_a_gate_that_has_no_rule_is_an_error_and_never_a_pass():
-    with pytest.raises(KeyError):
-        judge_canonical_day(DAY, Policy("canonical", {"unheard_of": {}}))
+def test_an_absent_limit_is_an_error_and_never_a_zero():
+    with pytest.raises(TypeError, match="max_bytes"):
+        Size()
+    with pytest.raises(TypeError):
+        Gate("size", Size(None)).judge(BLOB)

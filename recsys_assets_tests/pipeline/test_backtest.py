@@ -153,7 +153,7 @@ def test_a_stand_in_knows_no_held_out_event(live):
     """Of a day that is cut at noon: its artifacts are those of a day of which the afternoon never was."""
     live.build(SECOND)
     noon = datetime(2026, 1, 2, 12, tzinfo=UTC)
-    stand_in = build_holdout(DayContext(live.store, live.settings, live.row, SECOND), until=noon, go_on=lambda: None)
+    holdout = build_holdout(DayContext(live.store, live.settings, live.row, SECOND), until=noon, go_on=lambda: None)
     path = live.folder / f"{SECOND}.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if line.partition('"ts":"')[2] < f"{noon:%Y-%m-%dT%H:%M:%SZ}"))
@@ -161,17 +161,17 @@ def test_a_stand_in_knows_no_held_out_event(live):
     live.configure(CONFIG.replace('mode = "required"', 'mode = "off"'))
     morning = live.ship(SECOND).release.refs
     for kind in ("popularity", "cooc", "implicit", "session_seq"):
-        assert stand_in.versions[kind] == morning[kind].version
+        assert holdout.versions[kind] == morning[kind].version
 
 
 @pytest.mark.parametrize("window", [1, 3])
-def test_a_stand_in_of_a_longer_window_is_made_of_every_other_day_whole(tmp_path, window):
+def test_a_holdout_build_of_a_longer_window_is_made_of_every_other_day_whole(tmp_path, window):
     shop = Shop(tmp_path, f"[artifacts.cooc]\nwindow_days = {window}\n{CONFIG}")
     for day in (FIRST, SECOND):
         shop.build(day)
-    end = datetime(2026, 1, 3, tzinfo=UTC)  # nothing is cut: the stand-in is the artifact itself
-    stand_in = build_holdout(DayContext(shop.store, shop.settings, shop.row, SECOND), until=end, go_on=lambda: None)
-    assert stand_in.versions["cooc"] == shop.ship(SECOND).release.refs["cooc"].version
+    end = datetime(2026, 1, 3, tzinfo=UTC)  # nothing is cut: the holdout build is the artifact itself
+    holdout = build_holdout(DayContext(shop.store, shop.settings, shop.row, SECOND), until=end, go_on=lambda: None)
+    assert holdout.versions["cooc"] == shop.ship(SECOND).release.refs["cooc"].version
 
 
 def test_a_live_release_that_has_seen_the_events_is_no_baseline(live):
@@ -254,7 +254,7 @@ def test_f13_a_live_blob_that_is_damaged_counts_as_refused(live):
     live.store.put(key, b"{}")
     live.build(SECOND)
     refusal = live.refusal(SECOND)
-    assert refusal.count("there was no back-test") == 1, "one cause is told once, however many gates it stops"
+    assert refusal.count("there was no back-test") == 1, "one cause is reported once, however many gates it stops"
     assert "--override" not in refusal
 
 

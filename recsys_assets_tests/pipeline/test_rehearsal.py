@@ -75,7 +75,7 @@ def test_each_kind_is_asked_what_it_knows(store, release):
 
 
 @pytest.mark.parametrize("damage", ["gone", "other bytes"])
-def test_f12_f13_a_blob_that_a_reader_would_refuse_is_told(store, release, damage):
+def test_f12_f13_a_blob_that_a_reader_would_refuse_is_reported(store, release, damage):
     key = blob_key(TARGET, "cooc", release.refs["cooc"].version)
     store.delete(key)
     if damage == "other bytes":
@@ -85,7 +85,7 @@ def test_f12_f13_a_blob_that_a_reader_would_refuse_is_told(store, release, damag
     assert key in found.fault
 
 
-def test_f45_a_blob_that_readers_would_not_read_to_its_end_is_told(store, release):
+def test_f45_a_blob_that_readers_would_not_read_to_its_end_is_reported(store, release):
     found = asked(store, release, max_blob_bytes=300)
     assert isinstance(found, NotLoaded)
     assert "300" in found.fault
@@ -179,7 +179,7 @@ def test_without_a_rehearsal_nothing_is_asked_and_nothing_missed(store, build):
     assert ship(store, settings).outcome.release.gates == ()
 
 
-def test_f32_a_report_under_other_limits_is_made_anew_before_a_ship_by_hand(store, build):
+def test_f32_a_report_under_other_limits_is_made_again_before_a_ship_by_hand(store, build):
     settings = build()
     judge_whole(DayContext(store, settings, settings.targets[0], DAY))
     stricter = build(STRICT)

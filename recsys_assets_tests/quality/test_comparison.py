@@ -104,7 +104,7 @@ def test_the_same_release_is_not_worse_than_itself(release):
     assert set(standings(release, release).values()) == {Standing.NOT_WORSE}
 
 
-def test_too_few_samples_tell_nothing(release):
+def test_too_few_samples_decide_nothing(release):
     assert set(standings(release, release, count=99).values()) == {Standing.INCONCLUSIVE}
 
 

@@ -1,4 +1,4 @@
-"""Days of one law are not told worse than the day before, and days of another law are: false refusals are counted."""
+"""Days of one law are not judged worse than the day before, and days of another law are: false refusals are counted."""
 
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -48,7 +48,7 @@ def day_of(number, like=None):
     "split", [pytest.param(False, id="on the next day"), pytest.param(True, id="on its last part")]
 )
 def test_ordinary_days_are_not_worse_than_the_day_before(split):
-    """Five recommenders a day, on either sort of held-out events: none is told worse."""
+    """Five recommenders a day, on either sort of held-out events: none is judged worse."""
     refused, live = {}, snapshot(day_of(0))
     for number in range(1, MANY + 1):
         day = day_of(number)

@@ -1,0 +1,166 @@
+"""One gate: a name, a rule with typed limits, an enforcement mode; and the policy, the gates of one subject.
+
+A rule is a frozen dataclass: its fields are its limits, and calling it with the facts of a subject gives its result. A
+limit that is absent is an error when the rule is made, and the digest of a policy covers all that its rules can read.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Scalar, Verdict
+from recsys_assets.settings.gates import Mode
+
+MODE = "mode"
+NO_LIMIT = {"limit": False}  # metadata of a field of a rule that is no limit, so that the policy does not hold it
+Facts_contra = TypeVar("Facts_contra", contravariant=True)
+Judged = TypeVar("Judged")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a rule found: a verdict as if the gate were required, the number, and a sentence for people."""
+
+    verdict: Verdict
+    value: Scalar
+    message: str
+    remedy: str = ""  # the next step, added to the message of a refusal; {gate} in it is the name of the gate
+    count: int | None = None  # exact number of offending rows; None: 1 unless it passed
+    sample: tuple[Mapping[str, Scalar], ...] = ()
+    compared: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # with what, beside the limits
+
+
+@dataclass(frozen=True, slots=True)
+class Gate(Generic[Facts_contra]):
+    """A named rule with its enforcement mode; `default` is the mode that the gate has unless a setting changes it."""
+
+    name: str
+    rule: Callable[[Facts_contra], Result]  # a frozen dataclass
+    mode: Mode = Mode.REQUIRED
+    default: Mode = Mode.REQUIRED
+
+    @property
+    def params(self) -> dict[str, Scalar]:
+        """The limits as a policy and a finding hold them; a table of limits becomes one entry per key.
+
+        The mode of a gate that is required by default is written only where it is another, so that reports of stores
+        from before gates had modes still prove what they proved.
+        """
+        limits = _limits_of(self.rule)
+        return limits if self.mode is self.default is Mode.REQUIRED else {MODE: self.mode.value, **limits}
+
+    def judge(self, facts: Facts_contra) -> Finding:
+        """Return the finding about these facts; a gate that is advisory advises where its rule refuses."""
+        result = self.rule(facts)
+        refused = result.verdict is Verdict.REFUSED
+        return Finding(
+            gate=self.name,
+            verdict=Verdict.ADVISED if refused and self.mode is not Mode.REQUIRED else result.verdict,
+            value=result.value,
+            params={**self.params, **result.compared},
+            message=result.message + (result.remedy.replace("{gate}", self.name) if refused else ""),
+            count=(0 if result.verdict is Verdict.PASSED else 1) if result.count is None else result.count,
+            sample=result.sample,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy(Generic[Facts_contra]):
+    """The gates of one subject: an artifact kind, "canonical", or a candidate as a whole; by name, in their order."""
+
+    subject: str
+    gates: Mapping[str, Gate[Facts_contra]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of subject, names and limits."""
+        gates = {name: gate.params for name, gate in self.gates.items()}
+        text = msgspec.json.encode([self.subject, gates], order="deterministic")
+        return hashlib.sha256(text).hexdigest()
+
+    def judge(self, version: str, facts: Facts_contra, *, numbers: Mapping[str, Scalar] | None = None) -> GateReport:
+        """Return the report about the subject at `version`: one finding per gate, in their order."""
+        findings = tuple(gate.judge(facts) for gate in self.gates.values())
+        return GateReport(self.subject, version, findings, policy=self.digest, facts=numbers or {})
+
+
+def in_force(gates: Iterable[Gate[Judged]], modes: Mapping[str, Mode]) -> dict[str, Gate[Judged]]:
+    """Return the gates that are not off, by name; `modes`, by gate, have precedence over the gates' own."""
+    chosen = [Gate(one.name, one.rule, modes.get(one.name, one.mode), one.default) for one in gates]
+    return {gate.name: gate for gate in chosen if gate.mode is not Mode.OFF}
+
+
+def undecided(report: GateReport) -> tuple[Finding, ...]:
+    """Return the findings of required gates that only advise: there was too little to decide by."""
+    advised = (found for found in report.findings if found.verdict is Verdict.ADVISED)
+    return tuple(one for one in advised if one.params.get(MODE) == Mode.REQUIRED and OVERRIDDEN not in one.params)
+
+
+def passes(*, ok: bool) -> Verdict:
+    """Return the verdict of a comparison that holds or does not."""
+    return Verdict.PASSED if ok else Verdict.REFUSED
+
+
+def at_least(value: float, limit: float, *, setting: str, what: str) -> Result:
+    """Return a result that passes if `value` is not below the limit that the configuration holds as `setting`."""
+    return _compare(value, limit, ok=value >= limit, setting=setting, what=what, word="at least")
+
+
+def at_most(value: float, limit: float, *, setting: str, what: str) -> Result:
+    """Return a result that passes if `value` is not above the limit that the configuration holds as `setting`."""
+    return _compare(value, limit, ok=value <= limit, setting=setting, what=what, word="at most")
+
+
+def same(found: Mapping[str, Scalar], expected: Mapping[str, Scalar], *, what: str) -> Result:
+    """Return a result that passes if every expected value was found; the message names those that differ."""
+    wrong = {key: found.get(key) for key, value in expected.items() if found.get(key) != value}
+    message = ", ".join(f"{key} is {value!r}, expected {expected[key]!r}" for key, value in wrong.items())
+    return Result(
+        passes(ok=not wrong),
+        len(wrong),
+        f"{what}: {message}; build it again" if wrong else f"{what} is as expected",
+        count=len(wrong),
+        compared=expected,
+    )
+
+
+def merged(findings: tuple[Finding, ...], *, what: str) -> Result:
+    """Return one result for a contract's many rules: exact counts added up, every broken rule named, samples kept."""
+    broken = [f for f in findings if not f.ok]
+    rows = sum(f.count for f in broken)
+    message = "; ".join(f"{f.gate}: {f.message}" for f in broken)
+    return Result(
+        passes(ok=not broken),
+        rows,
+        f"{what} breaks {len(broken)} rule(s): {message}" if broken else f"{what} keeps its contract",
+        count=rows,
+        sample=tuple({"rule": f.gate, "count": f.count, **row} for f in broken for row in (f.sample or ({},))),
+    )
+
+
+def shown(value: float) -> str:
+    """Write whole numbers whole, shares in four digits."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def _compare(value: float, limit: float, *, ok: bool, setting: str, what: str, word: str) -> Result:
+    message = f"{what} is {shown(value)}, {setting} allows {word} {shown(limit)}"
+    remedy = f": fix the input, or change {setting} if the day is right"
+    return Result(passes(ok=ok), value, message, remedy)
+
+
+def _limits_of(rule: Any) -> dict[str, Scalar]:
+    limits: dict[str, Scalar] = {}
+    for one in fields(rule):
+        if not one.metadata.get("limit", True):
+            continue
+        value = getattr(rule, one.name)
+        if isinstance(value, Mapping):
+            limits.update(value)
+        else:
+            limits[one.name] = value.value if isinstance(value, Enum) else value
+    return limits
