@@ -3,12 +3,15 @@
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.settings.reading import load_settings, parse_settings
 
 MINIMAL = b'[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+NEVER = ("60 1 * * *", "0 24 * * *", "0 1 0 * *", "0 1 * 13 *", "0 1 * * 8", "0 1 31 2 *", "*/0 1 * * *", "0 1 , * *")
+SOMETIMES = ("0 1 * * *", "*/30 * * * 1-5", "0,30 1-3 * jan mon-fri", "5 0 1-15/2 * 0", "0 1 29 2 *", "0 1 * * 7")
 
 
 def parse(text: bytes):
@@ -68,12 +71,49 @@ def test_a_uri_is_not_resolved_against_the_file():
             id="F48 no zone",
         ),
         pytest.param(b"[freshness]\nmax_age_hours = 0\n" + MINIMAL, "greater than 0", id="always stale"),
+        *(
+            pytest.param(
+                f"[{table}]\n{key} = {value}\n".encode() + MINIMAL, f"line 2: {table}.{key}: ", id=f"{key} {value}"
+            )
+            for table, key in (
+                ("freshness", "max_age_hours"),
+                ("freshness", "max_silence_hours"),
+                ("retention", "grace_hours"),
+                ("automation", "settled_minutes"),
+                ("raw", "statement_timeout_seconds"),
+                ("signals", "statement_timeout_seconds"),
+                ("engines.spark", "patience_minutes"),
+                ("gates.rehearsal", "max_load_seconds"),
+                ("gates.backtest", "max_seconds"),
+                ("gates.drift", "max_rows_factor"),
+                ("raw", "max_bad_share"),
+            )
+            for value in ("inf", "nan", "1e9" if key != "max_rows_factor" else "-inf")
+        ),
+        *(
+            pytest.param(
+                f'[automation]\ncron = "{cron}"\n'.encode() + MINIMAL, "line 2: automation.cron: expected", id=cron
+            )
+            for cron in NEVER
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, message):
     with pytest.raises(ConfigurationError) as refused:
         parse(text)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("cron", [*NEVER, *SOMETIMES])
+def test_a_cron_is_taken_if_dagster_takes_it(cron):
+    try:
+        dg.ScheduleDefinition(job_name="build", cron_schedule=cron)
+        taken = True
+    except dg.DagsterInvalidDefinitionError:
+        taken = False
+    assert taken is (cron in SOMETIMES)
+    if taken:
+        parse(f'[automation]\ncron = "{cron}"\n'.encode() + MINIMAL)
 
 
 def test_two_targets_with_one_slug_are_refused():

@@ -40,12 +40,28 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @click.option("--start", type=day_type, required=True, help="first day, like 2026-01-31")
 @click.option("--end", type=day_type, help="last day, included; the first day when left out")
 @click.option("--resume", is_flag=True, help="pass over days that are done; the last day is always built")
+@click.option(
+    "--rebuild-without-missing-files",
+    "without_missing",
+    is_flag=True,
+    help="rebuild days although files are gone that they were built from: they get smaller",
+)
 def run(
-    *, config: str | None, tenant: str | None, surface: str | None, start: date, end: date | None, resume: bool
+    *,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    start: date,
+    end: date | None,
+    resume: bool,
+    without_missing: bool,
 ) -> int:
     """Build, gate and ship every day from START to END, oldest first; what is live never moves back."""
     _quiet_what_the_lines_say_better()
     settings = load_settings(config)
+    if without_missing:
+        raw = settings.raw.model_copy(update={"rebuild_without_missing_files": True})
+        settings = settings.model_copy(update={"raw": raw})
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
     store = open_configured_store(settings)  # a missing store is an error now, not once for each asset

@@ -29,7 +29,7 @@ class Promise:
 class KindParams(BaseModel):
     """Parameters of one kind: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     window_days: int = Field(
         default=28, ge=1, le=366, description="days of events that go in, ending with the partition's"

@@ -11,8 +11,8 @@ from recsys_assets.ingest.sources.drop_folder import find_dropped
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.kinds.registry import KINDS, read_params
-from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
-from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
+from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
+from recsys_assets.pipeline.user_key import USER_KEY, configured_key, mark_of_key, mark_of_record
 from recsys_assets.release.document_encoding import Document, find_document
 from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.layout import canonical_key, canonical_record_key, raw_record_key, staged_key
@@ -55,7 +55,8 @@ def look(store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: S
     """Compare a target's raw files of the last days, by content, with what was built of them.
 
     Files are read only when name, size or time of change differ from what was `seen`; files younger than
-    `automation.settled_minutes` are left for the next look. A day whose files are gone is never due.
+    `automation.settled_minutes` are left for the next look. A day that was built from files of
+    which one is gone is never due: what is left would make it smaller.
     """
     looking = _Looking(store, settings, row, now)
     days = look_back(settings, row, now=now)
@@ -90,8 +91,8 @@ class _Looking:
             return None
         now = {(file.name, file.digest()) for file in files} | key
         built = self._built_of(day)
-        if now == built:
-            return None
+        if now == built or (built is not None and missing_files([file for file in built if file[0] != USER_KEY], now)):
+            return None  # files that expire carry no new facts
         why = f"raw files of {day} " + ("arrived" if built is None else "changed")
         return Due(self.row, day, why, _address(*sorted(f"{digest} {name}" for name, digest in now)))
 

@@ -31,7 +31,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part import Part
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
+from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
 from recsys_assets.release.document_encoding import encode, find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
@@ -103,6 +103,8 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
+    if not settings.raw.rebuild_without_missing_files:
+        _refuse_missing_files(context, raw, share)
     gap = settings.raw.session_gap_minutes
     events, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
     data = encode_events(events)
@@ -199,6 +201,22 @@ def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, tar
     limit = settings.limits.max_events
     if share.events > limit:
         raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
+
+
+def _refuse_missing_files(context: DayContext, raw: RawRecord, share: RawTargetRecord) -> None:
+    """Raise `InputError` if files are gone that the stored day was built from: what is left would make it smaller."""
+    try:
+        stored = find_document(context.store, canonical_record_key(context.target, context.day), CanonicalRecord)
+    except CorruptObjectError:
+        return  # nothing is known of it, and building the day repairs it
+    built = [(used.name, used.digest) for used in stored.inputs] if stored else []
+    gone = missing_files(built, [(file.name, file.digest) for file in raw.files if file.name in share.files])
+    if gone:
+        raise InputError(
+            f"{context.target} {raw.day}: {len(gone)} of the {len(built)} files that the stored day was built from are "
+            f"gone ({', '.join(gone[:3])}): restore them, or accept a smaller day by "
+            "`recsys-assets run --rebuild-without-missing-files`, or raw.rebuild_without_missing_files"
+        )
 
 
 def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterator[Part]:

@@ -1,6 +1,6 @@
 """The record of a day's raw files: what was read, what came of it per target, and where the parts lie."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import UNSET, UnsetType
 
@@ -44,3 +44,12 @@ class RawRecord(Record, frozen=True):
     rejects_kept: int
     user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
     v: int = FORMAT
+
+
+def missing_files(built: Collection[tuple[str, str]], there: Collection[tuple[str, str]]) -> list[str]:
+    """Return the names of the files, as (name, digest), that a day was built from and that are gone.
+
+    A file is there under its name, whatever it holds now, or with its content under another name.
+    """
+    known = {part for file in there for part in file}
+    return sorted(name for name, digest in built if not {name, digest} & known)

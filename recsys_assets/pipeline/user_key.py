@@ -9,6 +9,7 @@ from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.settings.settings import Settings
 
 FACT = "user_key"  # under which an artifact tells the id of the key of its users
+USER_KEY = "user key"  # in place of a file's name, for the mark of a key
 _FILE = "file:"
 Mark = frozenset[tuple[str, str]]
 
@@ -24,13 +25,13 @@ def configured_key(settings: Settings) -> UserKey | None:
 
 def mark_of_key(key: UserKey | None) -> Mark:
     """Return what stands beside names and digests of files where days are compared: the key is an input, too."""
-    return frozenset() if key is None else frozenset({("user key", key.id)})
+    return frozenset() if key is None else frozenset({(USER_KEY, key.id)})
 
 
 def mark_of_record(record: CanonicalRecord | RawRecord) -> Mark:
     """Return the mark of the key that a day was read under."""
     key = key_of_record(record)
-    return frozenset() if key is None else frozenset({("user key", key)})
+    return frozenset() if key is None else frozenset({(USER_KEY, key)})
 
 
 def key_of_record(record: CanonicalRecord | RawRecord) -> str | None:

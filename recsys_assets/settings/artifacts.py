@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from recsys_assets.settings.model import ClosedModel, Table
+from recsys_assets.settings.model import MAX_MINUTES, ClosedModel, Table
 
 EngineName = Literal["native", "polars", "duckdb", "spark"]
 SparkWay = Literal["spark", "arrow"]
@@ -33,7 +33,10 @@ class SparkSettings(ClosedModel):
         "on its executors (wants pyarrow there); none: arrow for s3://, spark for folders",
     )
     patience_minutes: float = Field(
-        default=240, gt=0, description="a job that takes longer is cancelled: without executors Spark waits for ever"
+        default=240,
+        gt=0,
+        le=MAX_MINUTES,
+        description="a job that takes longer is cancelled: without executors Spark waits for ever",
     )
     conf: Mapping[str, str] = Field(
         default_factory=dict[str, str],
@@ -68,7 +71,7 @@ DEFAULT_KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
 class ArtifactSettings(BaseModel):
     """Which kinds are built, and one table of parameters per kind (read by the kind itself: `artifacts.kinds`)."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     kinds: tuple[str, ...] = Field(default=DEFAULT_KINDS, min_length=1, description="kinds to build, in any order")
     engine: EngineName = Field(

@@ -1,14 +1,25 @@
 """Settings of what runs and is kept: `[automation]`, `[freshness]`, `[retention]`, `[metrics]`, `[signals]`."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 
-from recsys_assets.settings.model import ClosedModel
+from recsys_assets.settings.model import MAX_HOURS, MAX_MINUTES, MAX_SECONDS, ClosedModel
 
 _CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_FIELDS = (  # name, least and largest value, names of values
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
+    ("weekday", 0, 7, {name: number for number, name in enumerate(_WEEKDAYS)}),
+)
+_PART = re.compile(r"(\*|(?P<first>\w+)(-(?P<last>\w+))?)(/(?P<step>\d+))?")
 
 
 class AutomationSettings(ClosedModel):
@@ -19,7 +30,10 @@ class AutomationSettings(ClosedModel):
     timezone: str = Field(default="UTC", description="the zone of `cron`; days themselves are UTC days")
     watch: bool = Field(default=False, description="whether raw files that arrive or change start the day they hold")
     settled_minutes: float = Field(
-        default=10, ge=0, description="raw files count as complete when they have not changed for so long"
+        default=10,
+        ge=0,
+        le=MAX_MINUTES,
+        description="raw files count as complete when they have not changed for so long",
     )
     look_back_days: int = Field(
         default=7, ge=1, le=100, description="how many past days are looked at for late or changed raw files"
@@ -35,6 +49,10 @@ class AutomationSettings(ClosedModel):
             raise ValueError(
                 'expected five fields, minute hour day month weekday, like "0 1 * * *" or "*/30 * * * 1-5"'
             )
+        for text, field in zip(value.split(" "), _FIELDS, strict=True):
+            _check_cron_field(text, *field)
+        if value.split(" ")[2] in {"30", "31"} and value.split(" ")[3].lower() in {"2", "feb"}:
+            raise ValueError(f"expected a day that comes: day {value.split(' ')[2]} of month 2 never does")
         return value
 
     @field_validator("timezone")
@@ -49,11 +67,29 @@ class FreshnessSettings(ClosedModel):
     """How old is too old."""
 
     max_age_hours: float = Field(
-        default=30, gt=0, description="age, from the end of the last day in it, above which live data is stale"
+        default=30,
+        gt=0,
+        le=MAX_HOURS,
+        description="age, from the end of the last day in it, above which live data is stale",
     )
     max_silence_hours: float = Field(
-        default=30, ge=1 / 60, description="time without a build after which the badge in the UI turns red"
+        default=30,
+        ge=1 / 60,
+        le=MAX_HOURS,
+        description="time without a build after which the badge in the UI turns red",
     )
+
+
+def _check_cron_field(text: str, name: str, least: int, largest: int, names: Mapping[str, int]) -> None:
+    """Raise `ValueError` unless each part of a field is `*`, a value or a range, with a step or without."""
+    allowed = f"expected {name} as * or {least} to {largest}, with - , and / (found {text!r})"
+    for part in text.lower().split(","):
+        match = _PART.fullmatch(part)
+        if match is None or match["step"] == "0":
+            raise ValueError(allowed)
+        ends = [names.get(end, int(end) if end.isdecimal() else -1) for end in (match["first"], match["last"]) if end]
+        if not all(least <= end <= largest for end in ends) or ends != sorted(ends):
+            raise ValueError(allowed)
 
 
 @cache
@@ -67,7 +103,10 @@ class RetentionSettings(ClosedModel):
 
     keep: int = Field(default=7, ge=1, description="releases kept of a target")
     grace_hours: float = Field(
-        default=24, ge=0, description="how long what nothing names is left alone, and then lies in the trash"
+        default=24,
+        ge=0,
+        le=MAX_HOURS,
+        description="how long what nothing names is left alone, and then lies in the trash",
     )
 
 
@@ -95,4 +134,6 @@ class SignalSettings(ClosedModel):
         description="the table that resolves a tenant, by external_id or id; none: its name is the id",
     )
     create_tenants: bool = Field(default=False, description="whether a tenant that is not there is added")
-    statement_timeout_seconds: float = Field(default=600, ge=1, description="how long one statement may take")
+    statement_timeout_seconds: float = Field(
+        default=600, ge=1, le=MAX_SECONDS, description="how long one statement may take"
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from recsys_assets.settings.model import ClosedModel, Share
+from recsys_assets.settings.model import MAX_SECONDS, ClosedModel, Share
 
 
 class Mode(StrEnum):
@@ -115,7 +115,7 @@ class RehearsalSettings(AnswerLimits):
     )
     questions: int = Field(default=1000, ge=1, le=100_000, description="items asked for, and users")
     full_list: int = Field(default=5, ge=1, description="items that an answer should have")
-    max_load_seconds: float = Field(default=60, gt=0, description="longest time that loading may take")
+    max_load_seconds: float = Field(default=60, gt=0, le=MAX_SECONDS, description="longest time that loading may take")
     max_blob_bytes: int = Field(
         default=256_000_000, ge=1, lt=2**32, description="largest blob that readers take: their Limits.blob_bytes"
     )
@@ -166,7 +166,9 @@ class BacktestSettings(ClosedModel):
     held_out_share: float = Field(
         default=0.2, gt=0, lt=1, description="share of the last day that is held out, by time, without a next day"
     )
-    max_seconds: float = Field(default=300, gt=0, description="longest time; past it the back-test has failed")
+    max_seconds: float = Field(
+        default=300, gt=0, le=MAX_SECONDS, description="longest time; past it the back-test has failed"
+    )
 
     def mode_of(self, name: str) -> Mode:
         """Return the enforcement mode of one recommender."""

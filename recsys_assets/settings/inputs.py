@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
-from recsys_assets.settings.model import ClosedModel, Share
+from recsys_assets.settings.model import MAX_SECONDS, ClosedModel, Share
 
 EventField: TypeAlias = Literal[
     "ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id", "rank", "event"
@@ -46,7 +46,7 @@ class RawSettings(ClosedModel):
         default=None, description="of a table: the table that resolves a tenant, by external_id or id, to tenant_id"
     )
     statement_timeout_seconds: float = Field(
-        default=600, ge=1, description="of a table: how long the database may take for one answer"
+        default=600, ge=1, le=MAX_SECONDS, description="of a table: how long the database may take for one answer"
     )
     session_gap_minutes: float | None = Field(
         default=None,
@@ -61,6 +61,10 @@ class RawSettings(ClosedModel):
         description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
     )
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
+    rebuild_without_missing_files: bool = Field(
+        default=False,
+        description="rebuild a day although files are gone that it was built from: it gets smaller",
+    )
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"
     )

@@ -1,14 +1,17 @@
-"""What every table of the file has in common: it is frozen, and closed to unknown keys."""
+"""Base of every table of the file: frozen, closed to unknown keys, numbers finite; durations have an end."""
 
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+MAX_HOURS = 87_600  # ten years: longer durations mean never, for which there are switches
+MAX_MINUTES = 60 * MAX_HOURS
+MAX_SECONDS = 2_000_000  # 23 days: what PostgreSQL takes as a timeout in milliseconds
 Table: TypeAlias = dict[str, Any]  # as written, read later by what it belongs to
 
 
 class ClosedModel(BaseModel):
-    """Frozen, and closed to unknown keys."""
+    """Frozen, closed to unknown keys, without infinite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

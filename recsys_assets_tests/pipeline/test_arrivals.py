@@ -7,6 +7,9 @@ import dagster as dg
 import pytest
 
 from recsys_assets.pipeline.arrivals import look
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import canonical_record_key
 from recsys_assets_tests.small_shop import CART, HOME, TARGETS, day_lines, open_shop
 
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\nlook_back_days = 4\n'
@@ -144,3 +147,44 @@ def test_f47_a_file_of_one_target_that_is_being_written_does_not_hold_up_another
     later = datetime.now(UTC) + timedelta(minutes=11)
     assert ago(1) in due_days(look_at(shop, HOME, now=later))
     assert look_at(shop, CART, now=later).unsettled == (f"raw/{ago(1)}-cart.jsonl",)
+
+
+def build_of_two_files(shop, day):
+    lines = day_lines(day)
+    for number, name in enumerate(("-00", "-06")):
+        shop.write(day, lines[number::2], name=name)
+    assert shop.build(day).success
+    return lines
+
+
+def events_of(shop, day):
+    return read_document(shop.store, canonical_record_key(HOME, day), CanonicalRecord).events
+
+
+def test_files_that_expire_make_no_day_due_and_no_day_smaller(shop):
+    day = ago(2)
+    build_of_two_files(shop, day)
+    before = events_of(shop, day)
+    (shop.folder / "raw" / f"{day}-00.jsonl").unlink()
+    assert due_days(look_at(shop)) == []
+    assert not shop.build(day).success
+    assert events_of(shop, day) == before
+    shop.write(day, day_lines(day, shift=1), name="-06")
+    assert due_days(look_at(shop)) == [], "a changed file beside one that is gone"
+    (shop.folder / "raw" / f"{day}-06.jsonl").unlink()
+    assert due_days(look_at(shop)) == []
+
+
+def test_a_file_that_was_renamed_is_there_and_an_operator_may_accept_a_smaller_day(shop):
+    day = ago(2)
+    build_of_two_files(shop, day)
+    before = events_of(shop, day)
+    raw = shop.folder / "raw"
+    (raw / f"{day}-00.jsonl").rename(raw / f"{day}-night.jsonl")
+    assert due_days(look_at(shop)) == [day]
+    assert shop.build(day).success
+    (raw / f"{day}-night.jsonl").unlink()
+    text = (shop.folder / "recsys.toml").read_text()
+    (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nrebuild_without_missing_files = true\n"))
+    assert shop.build(day).success
+    assert 0 < events_of(shop, day) < before
