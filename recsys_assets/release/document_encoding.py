@@ -14,14 +14,14 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
 )
 from recsys_assets.evidence import GateReport
-from recsys_assets.release.documents import FORMAT, JOURNAL_FORMAT, JournalEntry, Record
+from recsys_assets.release.documents import FORMAT, JOURNAL_FORMAT, RELEASE_FORMAT, JournalEntry, Record, Release
 from recsys_assets.release.older_formats import upgrade_entry
 from recsys_assets.storage.store import ObjectStore
 
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
 
-_NEWEST: Final[Mapping[type, int]] = {JournalEntry: JOURNAL_FORMAT}  # of the others: FORMAT
+_NEWEST: Final[Mapping[type, int]] = {JournalEntry: JOURNAL_FORMAT, Release: RELEASE_FORMAT}  # of the others: FORMAT
 
 Document = TypeVar("Document", bound=Record | GateReport)
 

@@ -10,6 +10,7 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
+RELEASE_FORMAT: Final = 2  # 2: a record carries its own digest
 JOURNAL_FORMAT: Final = 2  # 2: the message of an entry is `message` in its details
 
 
@@ -154,7 +155,8 @@ class Release(Record, frozen=True):
     parent: str | None
     segment: str | None = None
     gates: tuple[GateReport, ...] = ()  # of the artifacts together; the members carry what was said of each
-    v: int = FORMAT
+    v: int = RELEASE_FORMAT
+    digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field; none in format 1
 
     @property
     def refs(self) -> dict[str, ArtifactRef]:

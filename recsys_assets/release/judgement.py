@@ -24,6 +24,7 @@ class Live:
 
     release_id: str | None
     data_through: str
+    note: str = ""  # what is wrong with the record of the live release
 
 
 @dataclass(frozen=True, slots=True)

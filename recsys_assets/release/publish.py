@@ -1,7 +1,7 @@
 """Publish: prove what a day staged on the bytes that are stored, record it as a release, and move the pointer last."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
@@ -16,6 +16,7 @@ from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.judgement import Judgement, Live, Ruling, judge
 from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.live_age import data_through_of
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
 from recsys_assets.release.releases import find_release, record, release_of
@@ -130,14 +131,16 @@ def _judge(asked: _Publish, release: Release, current: Current | None, head: Jou
 
 def _judgement(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Judgement:
     store, target = asked.change.store, asked.change.target
-    return judge(
+    live = _live(asked, current, head)
+    judgement = judge(
         release,
-        live=_live(asked, current, head),
+        live=live,
         hold=read_hold(store, target),
         bad=find_label(store, target, Labelled.BAD, release.id),
         now=asked.change.now(),
         allow_older=asked.allow_older,
     )
+    return replace(judgement, message=judgement.message + (live.note if live else ""))
 
 
 def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live | None:
@@ -147,7 +150,10 @@ def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live |
         last = head.change.after if head.change else None
         release = find_release(store, target, last) if last else None
         return Live(None, release.data_through) if release else None
-    release = find_release(store, target, current.release_id)
+    try:
+        release = find_release(store, target, current.release_id)
+    except CorruptObjectError as error:
+        return _live_by_artifacts(asked, current, error)
     if release is not None:
         return Live(release.id, release.data_through)
     if asked.allow_older:
@@ -156,6 +162,14 @@ def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live |
         f"{target}: the record of the live release {current.release_id[:12]} is gone, so its age is unknown: restore "
         "the record, or ship with --allow-older"
     )
+
+
+def _live_by_artifacts(asked: _Publish, current: Current, error: CorruptObjectError) -> Live:
+    """Return the age of what is live as its artifacts prove it, where its record is damaged."""
+    data_through = data_through_of(asked.change.store, asked.change.target, current)
+    if data_through is None and not asked.allow_older:
+        raise RefusedError(f"{error}; nor do its artifacts say how old it is: or ship with --allow-older") from error
+    return Live(current.release_id, data_through or "", f"; {error}; the age of live is read from its artifacts")
 
 
 def _rehearse(asked: _Publish) -> PublishOutcome:

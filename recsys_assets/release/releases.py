@@ -1,14 +1,17 @@
 """Release records: made from a proven candidate, written once, and read back only if they are what their name says."""
 
+import hashlib
 from contextlib import suppress
 from datetime import datetime
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
 from recsys_assets.release.candidate import Candidate
-from recsys_assets.release.document_encoding import create_document, read_document
-from recsys_assets.release.documents import Build, Release
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, encode, read_document
+from recsys_assets.release.documents import RELEASE_FORMAT, Build, Release
 from recsys_assets.release.layout import release_key
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.sharding import sharded_kind
@@ -17,7 +20,7 @@ from recsys_assets.storage.store import ObjectStore
 
 def release_of(target: Target, candidate: Candidate, *, build: Build, now: datetime, parent: str | None) -> Release:
     """Return the record of a candidate; its id depends on nothing but target, kinds and versions."""
-    return Release(
+    release = Release(
         id=release_id_of(target, candidate.versions),
         tenant=target.tenant,
         surface=target.surface,
@@ -30,16 +33,28 @@ def release_of(target: Target, candidate: Candidate, *, build: Build, now: datet
         recorded_at=rfc3339(now),
         parent=parent,
     )
+    return msgspec.structs.replace(release, digest=digest_of(release))
+
+
+def digest_of(release: Release) -> str:
+    """Return the SHA-256 of a record's bytes, as they are without the digest that it carries."""
+    return hashlib.sha256(encode(msgspec.structs.replace(release, digest=msgspec.UNSET))).hexdigest()
 
 
 def record(store: ObjectStore, target: Target, release: Release) -> Release:
     """Write the record, or keep the one that stands: the same refs are the same release, and its first evidence counts.
 
-    Returns what is read back. Raises `CorruptObjectError` if the record that stands cannot be trusted.
+    Returns what is read back. A record there that cannot be trusted is replaced by this one, which was just proven.
     """
+    key = release_key(target, release.id)
     with suppress(ConflictError):
-        create_document(store, release_key(target, release.id), release)
-    return read_release(store, target, release.id)
+        create_document(store, key, release)
+    try:
+        return read_release(store, target, release.id)
+    except CorruptObjectError:
+        with suppress(ConflictError):  # another publisher replaced it, by as good a record
+            store.swap(key, encode(release), expected=store.get(key, max_bytes=MAX_DOCUMENT_BYTES).etag)
+        return read_release(store, target, release.id)
 
 
 def read_release(store: ObjectStore, target: Target, release_id: str) -> Release:
@@ -50,9 +65,22 @@ def read_release(store: ObjectStore, target: Target, release_id: str) -> Release
     if (release.id, computed) != (release_id, release_id):
         raise CorruptObjectError(
             f"{key} is the record of {release.id[:12]}, its refs make {computed[:12]}: restore it from a backup, "
-            "or remove it and publish its day again"
+            "or publish its day again"
         )
+    fault = _record_fault(release)
+    if fault is not None:
+        raise CorruptObjectError(f"{key} {fault}: restore it from a backup, or publish its day again")
     return release
+
+
+def _record_fault(release: Release) -> str | None:
+    """Return what a record says that it cannot have been written with, or None."""
+    if release.v >= RELEASE_FORMAT and release.digest != digest_of(release):
+        return "is not the record that was written: its digest is of other bytes"
+    ends = sorted({member.window_last for member in release.members})
+    if ends != [release.data_through]:
+        return f"says that its data ends {release.data_through}, its artifacts' windows end {', '.join(ends)}"
+    return None
 
 
 def find_release(store: ObjectStore, target: Target, release_id: str) -> Release | None:

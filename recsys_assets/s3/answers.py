@@ -16,11 +16,18 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as ConnectionFailedError
 from urllib3.exceptions import HTTPError
 
-from recsys_assets.errors import ConfigurationError, NotFoundError, RecsysAssetsError, StoreUnavailableError
+from recsys_assets.errors import (
+    ConfigurationError,
+    NotFoundError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
 
 S3_ERRORS = (ClientError, BotoCoreError, HTTPError)  # the last leaks out of a body that breaks off while it is read
 _DENIED = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
 _SILENT = (HTTPClientError, ConnectionFailedError, IncompleteReadError, HTTPError)
+_NOT_IMPLEMENTED = 501
 _SILENT_STATUS = 500  # and above
 
 
@@ -33,6 +40,7 @@ class S3Answer(Enum):
     BUSY = auto()  # another conditional write was under way; this one was not applied
     DENIED = auto()
     WRONG = auto()  # no such bucket, a region or address that is none
+    UNSUPPORTED = auto()  # 501: the server does not know this header or call
     SILENT = auto()  # 5xx, throttled, timed out, broken off: it may have been applied
 
 
@@ -59,6 +67,8 @@ def answer_of(error: Exception) -> S3Answer:
     """Return what an error of boto3 means."""
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if status == _NOT_IMPLEMENTED:
+            return S3Answer.UNSUPPORTED
         if status >= _SILENT_STATUS:
             return S3Answer.SILENT
         code = str(error.response.get("Error", {}).get("Code", ""))
@@ -75,6 +85,11 @@ def error_for(key: str, error: Exception) -> RecsysAssetsError:
         return NotFoundError(f"{key} is not in the store")
     if answer is S3Answer.DENIED:
         return ConfigurationError(f"{key}: {error}: check the credentials, and what they permit on this bucket")
+    if answer is S3Answer.UNSUPPORTED:
+        return UnsafeStoreError(
+            f"{key}: {error}: the server does not know conditional writes (If-Match, If-None-Match), so two publishers "
+            "could both win: use another one"
+        )
     if answer is S3Answer.WRONG:
         return ConfigurationError(f"{key}: {error}: check bucket, region and AWS_ENDPOINT_URL")
     return StoreUnavailableError(f"{key}: {error}: nothing is known to have changed; try again")

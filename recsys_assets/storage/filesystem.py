@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError, UnsafeStoreError
 from recsys_assets.storage.folders import (
     opened_file,
     opened_folder,
@@ -58,6 +58,7 @@ def _wait_for(fd: int, key: str, seconds: float) -> None:
 
 TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 STALE_SECONDS: Final = 24 * 3600
+_STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is FAT's
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,26 @@ def written(root: str, data: bytes, *, after_ns: int = 0) -> Generator[Temporary
             with os.fdopen(fd, "wb", closefd=False) as file:
                 file.write(data)
             # Kernels stamp files by a coarse tick, which may repeat: an etag needs a time of its own.
-            written_ns = max(time.time_ns(), after_ns + 1)
-            os.utime(fd, ns=(written_ns, written_ns))
+            found = _stamp_after(fd, after_ns)
             os.fsync(fd)
-            yield Temporary(folder, name, os.fstat(fd))
+            yield Temporary(folder, name, found)
         finally:
             os.close(fd)
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
+
+
+def _stamp_after(fd: int, after_ns: int) -> os.stat_result:
+    """Give a file a time of write later than `after_ns`, in steps that a file system of coarse times keeps too."""
+    for step_ns in _STEPS_NS:
+        written_ns = max(time.time_ns(), after_ns + step_ns)
+        os.utime(fd, ns=(written_ns, written_ns))
+        found = os.fstat(fd)
+        if found.st_mtime_ns > after_ns:
+            return found
+    raise UnsafeStoreError(
+        "the file system keeps no times of write, by which one version of a file is known from the next: use another"
+    )
 
 
 def sweep(root: str) -> None:

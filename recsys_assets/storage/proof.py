@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -16,6 +16,16 @@ FORMAT: Final = (
 )
 KEY: Final = "registry/store.json"
 _MAX_BYTES: Final = 10_000
+_WRITES: Final = 3
+
+
+@runtime_checkable
+class _KnowsLifecycleRules(Protocol):
+    """A store whose server may delete objects by rules of its own."""
+
+    def expiring_rules(self) -> tuple[str, ...]:
+        """Return the names of the rules that delete what is stored here by age."""
+        ...
 
 
 class _Proof(msgspec.Struct, frozen=True):
@@ -44,8 +54,8 @@ def ensure_proven(store: ObjectStore) -> None:
     failed = [trial.name for trial in probe(store) if not trial.held]
     if failed:
         raise UnsafeStoreError(
-            f"{store.root_uri} does not keep its word ({'; '.join(failed)}), so two publishers could both win: "
-            "use a folder, or an S3 server that honours If-Match and If-None-Match"
+            f"{store.root_uri} does not keep its word ({'; '.join(failed)}), so two publishers could both win, or "
+            "objects vanish: use a folder, or an S3 server that honours If-Match and If-None-Match"
         )
     store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri)))
 
@@ -88,16 +98,23 @@ def _try_all(store: ObjectStore, key: str) -> tuple[ProbeResult, ...]:
     second = store.swap(key, b"two", expected=store.get(key, max_bytes=9).etag)
     stale = _loses(lambda: store.swap(key, b"three", expected=first))
     read = store.get(key, max_bytes=9)
+    third = store.swap(key, b"six", expected=read.etag)
     listed = [item.key for item in store.list("probe/")]
     store.delete(key)
-    gone = _loses(lambda: store.swap(key, b"four", expected=second))
+    gone = _loses(lambda: store.swap(key, b"four", expected=third))
     return (
         ProbeResult("a second create of one key fails", again),
         ProbeResult("a swap of what has changed since fails", stale),
         ProbeResult("a swap of what is gone fails", gone),
         ProbeResult("what was written is read back", (read.data, read.etag) == (b"two", second)),
         ProbeResult("what was written is listed", key in listed),
+        ProbeResult("three writes of one size have three marks", len({first, second, third}) == _WRITES),
+        ProbeResult("no lifecycle rule deletes objects by age", not _expiring_rules(store)),
     )
+
+
+def _expiring_rules(store: ObjectStore) -> tuple[str, ...]:
+    return store.expiring_rules() if isinstance(store, _KnowsLifecycleRules) else ()
 
 
 def _loses(write: Callable[[], str]) -> bool:

@@ -7,7 +7,8 @@ from contextlib import closing, suppress
 from secrets import token_hex
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from recsys_assets.errors import (
     ConflictError,
@@ -23,6 +24,10 @@ from recsys_assets.storage.keys import check_key, check_prefix, check_root, chec
 from recsys_assets.storage.store import Listed, Stored
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds before each further try; the jitter takes up to half of each
+
+
+class _BrokenOffError(StoreUnavailableError):
+    """A body that ended before its announced size."""
 
 
 class S3Store:
@@ -53,6 +58,14 @@ class S3Store:
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
+        for pause in _PAUSES:
+            try:
+                return self._get_once(key, max_bytes=max_bytes)
+            except _BrokenOffError:  # the SDK repeats requests, not bodies
+                self._pause(pause * random.uniform(0.5, 1))  # noqa: S311 - apart from other readers, no secret
+        return self._get_once(key, max_bytes=max_bytes)
+
+    def _get_once(self, key: str, *, max_bytes: int) -> Stored:
         with translate_s3_errors(key):
             return _read(self._client.get_object(**self._at(key)), key=key, max_bytes=max_bytes)
 
@@ -121,6 +134,18 @@ class S3Store:
                 raise OutcomeUnknownError(f"{key}: {error}: it may have been removed; look before all else") from error
             raise error_for(key, error) from error
 
+    def expiring_rules(self) -> tuple[str, ...]:
+        """Return the lifecycle rules of the bucket that delete objects below the prefix by age, each by its name."""
+        try:
+            found = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
+        except S3_ERRORS:
+            return ()  # none, or this user may not see them, or the server knows none
+        return tuple(
+            str(rule.get("ID", "without a name"))
+            for rule in found.get("Rules", ())
+            if rule.get("Status") == "Enabled" and "Expiration" in rule and _touches(rule, self._prefix)
+        )
+
     def _require_conditional_deletes(self) -> None:
         """Raise `UnsafeStoreError` unless the server refuses to delete an object of its own under a wrong condition."""
         if self._deletes_conditionally:
@@ -150,7 +175,7 @@ class S3Store:
                 return str(self._client.put_object(**self._at(key), Body=data, **condition)["ETag"])
             except S3_ERRORS as error:
                 answer = answer_of(error)
-                if answer in {S3Answer.DENIED, S3Answer.WRONG}:
+                if answer in {S3Answer.DENIED, S3Answer.WRONG, S3Answer.UNSUPPORTED}:
                     raise error_for(key, error) from error
                 if answer in {S3Answer.LOST, S3Answer.MISSING} and silent is None:
                     raise ConflictError(f"{key} is not what was expected ({expected or 'absent'})") from error
@@ -190,12 +215,22 @@ def _leave_conditions_alone(request_dict: Mapping[str, Any], **_: Any) -> bool |
     return False if headers & {"if-match", "if-none-match"} else None
 
 
+def _touches(rule: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether a lifecycle rule applies to objects below a prefix, whatever tags or sizes it asks for besides."""
+    conditions = rule.get("Filter") or {}
+    under = str(conditions.get("Prefix") or conditions.get("And", {}).get("Prefix") or rule.get("Prefix") or "")
+    return under.startswith(prefix) or prefix.startswith(under)
+
+
 def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> Stored:
     size = int(reply["ContentLength"])
     with closing(reply["Body"]) as body:  # read whole, its connection is free again already
         if size > max_bytes:
             raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
-        data: bytes = body.read(max_bytes + 1)
+        try:
+            data: bytes = body.read(max_bytes + 1)
+        except (BotoCoreError, HTTPError) as error:
+            raise _BrokenOffError(f"{key}: {error}: the answer broke off; try again") from error
     if len(data) != size:
-        raise StoreUnavailableError(f"{key}: the answer broke off after {len(data)} of {size} bytes: try again")
+        raise _BrokenOffError(f"{key}: the answer broke off after {len(data)} of {size} bytes: try again")
     return Stored(data, str(reply["ETag"]))

@@ -163,7 +163,7 @@ def record_gone(shop, release):
 
 
 def record_of_another_format(shop, release):
-    shop.store.put(release_key(TARGET, release.id), encode(msgspec.structs.replace(release, v=2)))
+    shop.store.put(release_key(TARGET, release.id), encode(msgspec.structs.replace(release, v=3)))
 
 
 def record_of_another_release(shop, release):

@@ -19,6 +19,7 @@ from recsys_assets.errors import (
     NotFoundError,
     OutcomeUnknownError,
     StoreUnavailableError,
+    UnsafeStoreError,
 )
 from recsys_assets.storage.filesystem import LOCKS, STALE_SECONDS, TEMPORARY, FilesystemStore
 
@@ -230,3 +231,21 @@ def _failing(number):
         raise OSError(number, os.strerror(number), "as requested")
 
     return fail
+
+
+@pytest.mark.parametrize("tick_ns", [1_000_000, 1_000_000_000, 2_000_000_000])
+def test_times_of_write_that_are_coarse_give_no_etag_twice(tmp_path, monkeypatch, tick_ns):
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", lambda fd, *, ns: utime(fd, ns=tuple(one // tick_ns * tick_ns for one in ns)))
+    store = FilesystemStore(tmp_path / "store")
+    etags = [store.create("a", b"0000")]
+    for n in range(6):
+        etags.append(store.swap("a", f"{n:04}".encode(), expected=etags[-1]))
+    assert len(set(etags)) == len(etags)
+
+
+def test_a_file_system_without_times_is_refused(tmp_path, monkeypatch):
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", lambda fd, **_: utime(fd, ns=(0, 0)))
+    with pytest.raises(UnsafeStoreError, match="keeps no times of write"):
+        FilesystemStore(tmp_path / "store").create("a", b"1")

@@ -13,7 +13,7 @@ from recsys_assets.storage.proof import KEY, check_format, ensure_proven
     [
         pytest.param(Fault("create", FaultMode.IGNORE, nth=2), "second create", id="F10 create writes over"),
         pytest.param(Fault("swap", FaultMode.IGNORE, nth=2), "changed since", id="F10 swap writes over"),
-        pytest.param(Fault("swap", FaultMode.IGNORE, nth=3), "gone", id="F10 swap creates"),
+        pytest.param(Fault("swap", FaultMode.IGNORE, nth=4), "gone", id="F10 swap creates"),
         pytest.param(Fault("list", FaultMode.CUT), "listed", id="F10 listing is not whole"),
     ],
 )

@@ -17,7 +17,9 @@ from recsys_assets.errors import (
     NotFoundError,
     OutcomeUnknownError,
     StoreUnavailableError,
+    UnsafeStoreError,
 )
+from recsys_assets.storage.proof import probe
 from recsys_assets.storage.s3 import S3Store
 
 BUCKET = "bucket"
@@ -269,7 +271,7 @@ def test_a_body_that_breaks_off_is_no_object(wire, store):
             closed.append(True)
 
     closed = []
-    wire.fail("GetObject", *[cut] * 4)
+    wire.fail("GetObject", *[cut] * 5)
     with pytest.raises(StoreUnavailableError):
         store.get("a", max_bytes=9)
     assert closed  # else the broken connection would stay open until it is collected
@@ -320,3 +322,47 @@ def test_two_stores_on_one_client_and_prefix_see_the_same(wire):
     one, other = wire.store("shared"), wire.store("shared")
     one.put("a", b"1")
     assert other.get("a", max_bytes=1).data == b"1"
+
+
+def test_a_server_that_knows_no_conditions_is_named_as_unsafe(wire, store):  # F10
+    wire.fail("PutObject", answer(501, "NotImplemented"))
+    with pytest.raises(UnsafeStoreError, match="does not know conditional writes"):
+        store.create("a", b"1")
+    assert wire.sent["PutObject"] == 1
+
+
+def cut_short(request):
+    """The answer's body ends before the size that its head announces."""
+    whole = deliver(request)
+    return AWSResponse(request.url, 200, whole.headers, ShortBody(b""))
+
+
+class ShortBody(Raw):
+    def read(self, *_, **__):
+        return self._body
+
+    def close(self):
+        pass
+
+
+def test_a_body_that_breaks_off_is_asked_for_again(wire, store):  # F11
+    store.create("a", b"bytes")
+    wire.fail("GetObject", cut_short, cut_short)
+    assert store.get("a", max_bytes=9).data == b"bytes"
+    assert (wire.sent["GetObject"], len(wire.pauses)) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("under", "days"), [pytest.param("", 30, id="whole bucket"), pytest.param("p/registry/", 1, id="below the prefix")]
+)
+def test_the_probe_names_a_lifecycle_rule_that_deletes_by_age(wire, under, days):
+    store = wire.store("p")
+    rule = {"ID": "tidy", "Status": "Enabled", "Filter": {"Prefix": under}, "Expiration": {"Days": days}}
+    elsewhere = rule | {"ID": "logs", "Filter": {"Prefix": "logs/"}}
+    put = wire.client.put_bucket_lifecycle_configuration
+    put(Bucket=BUCKET, LifecycleConfiguration={"Rules": [elsewhere]})
+    assert store.expiring_rules() == ()
+    assert all(result.held for result in probe(store))
+    put(Bucket=BUCKET, LifecycleConfiguration={"Rules": [elsewhere, rule]})
+    assert store.expiring_rules() == ("tidy",)
+    assert [result.name for result in probe(store) if not result.held] == ["no lifecycle rule deletes objects by age"]
