@@ -10,7 +10,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundErro
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
 from recsys_assets.release.candidate import Candidate
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, encode, read_document
+from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import RELEASE_FORMAT, Build, Release
 from recsys_assets.release.layout import release_key
 from recsys_assets.release.pointer import release_id_of
@@ -44,17 +44,11 @@ def digest_of(release: Release) -> str:
 def record(store: ObjectStore, target: Target, release: Release) -> Release:
     """Write the record, or keep the one that stands: the same refs are the same release, and its first evidence counts.
 
-    Returns what is read back. A record there that cannot be trusted is replaced by this one, which was just proven.
+    Returns what is read back. Raises `CorruptObjectError` if the record that is there cannot be trusted.
     """
-    key = release_key(target, release.id)
     with suppress(ConflictError):
-        create_document(store, key, release)
-    try:
-        return read_release(store, target, release.id)
-    except CorruptObjectError:
-        with suppress(ConflictError):  # another publisher replaced it, by as good a record
-            store.swap(key, encode(release), expected=store.get(key, max_bytes=MAX_DOCUMENT_BYTES).etag)
-        return read_release(store, target, release.id)
+        create_document(store, release_key(target, release.id), release)
+    return read_release(store, target, release.id)
 
 
 def read_release(store: ObjectStore, target: Target, release_id: str) -> Release:
@@ -65,11 +59,11 @@ def read_release(store: ObjectStore, target: Target, release_id: str) -> Release
     if (release.id, computed) != (release_id, release_id):
         raise CorruptObjectError(
             f"{key} is the record of {release.id[:12]}, its refs make {computed[:12]}: restore it from a backup, "
-            "or publish its day again"
+            "or remove it and publish its day again"
         )
     fault = _record_fault(release)
     if fault is not None:
-        raise CorruptObjectError(f"{key} {fault}: restore it from a backup, or publish its day again")
+        raise CorruptObjectError(f"{key} {fault}: restore it from a backup, or remove it and publish its day again")
     return release
 
 
