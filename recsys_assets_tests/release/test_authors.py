@@ -54,7 +54,7 @@ def recorded_by_the_next(shop):
 
 
 @pytest.mark.parametrize("how", [FaultMode.DENY, FaultMode.FAIL])
-def test_a_ship_that_moved_the_pointer_never_raises_as_if_it_had_not(shop, how):
+def test_a_ship_that_moved_the_pointer_never_raises_as_if_it_had_not(shop, how):  # F58
     shop.stage(2)
     fault = Fault("create", how, times=10**6, prefix="registry/journal")
     after_the_swap(shop.store, lambda: shop.store.inject(fault))

@@ -38,7 +38,7 @@ def later_everywhere(data):
 
 
 @pytest.mark.parametrize("change", [later_data, later_everywhere, lambda data: data.replace(b"run-", b"ruN-")])
-def test_any_flipped_byte_of_a_record_is_found(shop, change):
+def test_any_flipped_byte_of_a_record_is_found(shop, change):  # F57
     release_id = rewrite(shop, change)
     with pytest.raises(CorruptObjectError, match="restore it from a backup"):
         read_release(shop.store, TARGET, release_id)

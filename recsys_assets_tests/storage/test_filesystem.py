@@ -234,7 +234,7 @@ def _failing(number):
 
 
 @pytest.mark.parametrize("tick_ns", [1_000_000, 1_000_000_000, 2_000_000_000])
-def test_times_of_write_that_are_coarse_give_no_etag_twice(tmp_path, monkeypatch, tick_ns):
+def test_times_of_write_that_are_coarse_give_no_etag_twice(tmp_path, monkeypatch, tick_ns):  # F59
     utime = os.utime
     monkeypatch.setattr(os, "utime", lambda fd, *, ns: utime(fd, ns=tuple(one // tick_ns * tick_ns for one in ns)))
     store = FilesystemStore(tmp_path / "store")

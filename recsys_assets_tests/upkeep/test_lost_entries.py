@@ -67,7 +67,7 @@ def test_a_listing_that_ends_early_hides_no_entry(shop):
 
 @pytest.mark.parametrize("gone", [(1,), tuple(range(1, 8)), (5,)])
 @pytest.mark.parametrize("keep", [1, 7])
-def test_nothing_is_collected_while_an_entry_is_gone(shop, gone, keep):
+def test_nothing_is_collected_while_an_entry_is_gone(shop, gone, keep):  # F53
     before = blobs(shop)
     lose(shop, *gone)
     with pytest.raises(RefusedError, match=r"journal entries are gone.*lifecycle rule"):

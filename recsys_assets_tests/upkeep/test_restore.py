@@ -97,7 +97,7 @@ def test_old_bytes_that_were_put_back_are_replaced_by_what_was_live(shop):  # F4
     assert live(shop) == shipped
 
 
-def test_a_rollback_while_a_target_is_retired_stays_live(shop):
+def test_a_rollback_while_a_target_is_retired_stays_live(shop):  # F56
     def back():
         roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
 
