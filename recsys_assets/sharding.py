@@ -1,4 +1,4 @@
-"""How an artifact that outgrows one object is parted: which shard holds a key, and what its index is called."""
+"""Sharding of an artifact that outgrows one object: the shard that holds a key, and the name of the index."""
 
 import hashlib
 from typing import Final, Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""What every engine does: scan canonical days or a table, and write an answer's rows in order for us to read."""
+"""The verbs of every engine: scan canonical days or a table, and write an answer in order for us to read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

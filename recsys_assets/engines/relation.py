@@ -1,4 +1,4 @@
-"""What a relational definition reads and gives, on any engine: columns of events in; ordered rows and counts out."""
+"""Input and output of a relational definition, on any engine: columns of events in; ordered rows and counts out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What Spark says of its failures, told as ours, and what is left of a session after one."""
+"""Failures of Spark as errors of ours, and the state of a session after one."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What events weigh by their age in days: half after each half-life, as whole thousandths, so that sums are exact."""
+"""Weights of events by their age in days: half after each half-life, as whole thousandths, so that sums are exact."""
 
 from collections.abc import Sequence
 from decimal import Decimal, localcontext

@@ -1,4 +1,4 @@
-"""Which kinds of events count for an artifact: a table of purchases alone beside one of all that was seen."""
+"""Choice of the kinds of events that count for an artifact: a table of purchases alone beside one of all views."""
 
 import numpy as np
 import polars as pl

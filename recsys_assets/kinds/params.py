@@ -1,4 +1,4 @@
-"""What every kind can be told in `recsys.toml`, and what its rows then promise; each kernel's file adds its own."""
+"""Parameters that every kind has in `recsys.toml`, and the bounds its rows then keep; each kernel adds its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How alike two items are, by the sessions that they share: whole millionths, so that no engine or order moves one."""
+"""Similarity of two items by the sessions that they share: whole millionths, so that no engine or order moves one."""
 
 import math
 from enum import StrEnum

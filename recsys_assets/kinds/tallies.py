@@ -1,4 +1,4 @@
-"""What a longer window needs of a day: its distinct rows and how often each stands, kept and put together again."""
+"""Tallies: the distinct rows of a day with their counts, kept for longer windows and put together again."""
 
 import hashlib
 from collections.abc import Sequence
