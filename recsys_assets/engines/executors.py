@@ -1,4 +1,4 @@
-"""Functions that Spark's executors run in Python: read columns of Parquet, hash files, write parts; folders and buckets.
+"""Functions that Spark's executors run in Python: read columns of Parquet, hash files, write parts, anywhere.
 
 The functions go to the executors by value, with what they ask of `places`: there pyarrow must be installed, and this
 package need not. They carry names of files and nothing else; credentials are those of the executors' environment.
