@@ -260,7 +260,9 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
     windows = [
-        Window.ending(day, days=read_params(settings, row, kind).window_days) for kind in settings.artifacts.kinds
+        Window.ending(day, days=read_params(settings, row, kind).window_days)
+        for kind in settings.artifacts.kinds
+        if not KINDS[kind].from_catalog
     ]
     earlier = sorted({one for window in windows for one in window.days if one < day})
     policy = canonical_policy(settings, row).digest
