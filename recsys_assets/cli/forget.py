@@ -1,16 +1,26 @@
 """Command that erases a user from the store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import click
 
 from recsys_assets.cli.change_commands import Call, changes_targets
 from recsys_assets.cli.options import clock
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.identity import Target
 from recsys_assets.privacy.forget import Forgetting, Forgot, forget_user
+from recsys_assets.release.layout import POINTERS, target_of_pointer
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+_SHOWN = 20  # places in a line for people; the JSON output has all
 
 
 def _message(forgot: Forgot) -> str:
+    if forgot.failed:
+        return f"{forgot.target}: not done: {forgot.message}; fix that and run this again"
     went = (
         f"{forgot.events:,} event(s) of {len(forgot.days)} day(s), {forgot.raw_events:,} in parts, "
         f"{forgot.quarantined:,} line(s) in quarantine"
@@ -19,25 +29,63 @@ def _message(forgot: Forgot) -> str:
     message = f"{forgot.target}: {went}; {forgot.message}; releases that still hold the user until collected: {left}"
     if forgot.other_key:
         days = ", ".join(forgot.other_key)
-        message += f"; hashed by another key, so not looked through: {days}: build these days again, then repeat this"
+        message += f"; hashed by another key, so not searched: {days}: build these days again, then repeat this"
     if forgot.other_key_in:
         releases = ", ".join(release[:12] for release in forgot.other_key_in)
         message += f"; built under another key, so they may hold the user until collected: {releases}"
+    if forgot.unread:
+        message += f"; not searched: {'; '.join(forgot.unread)}"
+    if forgot.places:
+        more = f"\n  and {len(forgot.places) - _SHOWN:,} more: see --json" if len(forgot.places) > _SHOWN else ""
+        places = "".join(f"\n  {place}" for place in forgot.places[:_SHOWN])
+        message += (
+            f"\n{len(forgot.places):,} object(s) still hold the user, run this again once they are gone:{places}{more}"
+        )
+    if forgot.entry is not None:
+        message += f"\nnot reached by this command: {'; '.join(forgot.out_of_reach)}"
     return message
 
 
 @changes_targets("forget", line=_message)
 @click.option("--user", required=True, help="the user's id, as events carry it; hashed here where raw.user_key is set")
 def run_forget(call: Call, *, user: str) -> Sequence[Forgot]:
-    """Drop a user's events from every day, rebuild what is live, and say which releases still hold the user.
+    """Drop a user's events from every day, rebuild what is live, and list every place that still holds the user.
 
-    Raw files stay as they are: delete them yourself; what is built from them again leaves the user out.
+    Targets that are served but no longer in the configuration are searched as well. Ends with 1 if anything still holds
+    the user. Raw files stay as they are: delete them yourself; what is built from them again leaves the user out.
     """
     store, settings = call.context.store, call.context.settings
-    rows = [settings.find(target.tenant, target.surface) for target in call.context.targets]
-    tasks = [Forgetting(store, settings, row, user, call.by, clock) for row in rows]
-    done = [forget_user(task, dry_run=call.dry_run) for task in tasks]
+    known = {row.target for row in settings.targets}
+    named = list(call.context.targets)
+    if set(named) == known:
+        named += _served_only(store, known)
+    tasks = [_task(store, settings, target, user, call) for target in named]
+    done = [_forget(task, dry_run=call.dry_run) for task in tasks]
     if not call.dry_run:
         return done
     # Quarantine is of all targets, and the first of them would have blanked its lines.
     return [forgot if n == 0 else replace(forgot, quarantined=0) for n, forgot in enumerate(done)]
+
+
+def _served_only(store: ObjectStore, known: set[Target]) -> Iterator[Target]:
+    """Yield the targets that have a pointer and are not in the configuration."""
+    found = (target_of_pointer(item.key) for item in store.list(POINTERS))
+    yield from (target for target in found if target is not None and target not in known)
+
+
+def _task(store: ObjectStore, settings: Settings, target: Target, user: str, call: Call) -> Forgetting:
+    is_configured = any(row.target == target for row in settings.targets)
+    row = (
+        settings.find(target.tenant, target.surface)
+        if is_configured
+        else TargetSettings(tenant=target.tenant, surface=target.surface)
+    )
+    return Forgetting(store, settings, row, user, call.by, clock, is_configured=is_configured)
+
+
+def _forget(task: Forgetting, *, dry_run: bool) -> Forgot:
+    """Forget the user in one target; what is wrong with that one stops no other."""
+    try:
+        return forget_user(task, dry_run=dry_run)
+    except (ConflictError, CorruptObjectError, NotFoundError, RefusedError) as error:
+        return Forgot(str(task.target), str(error), failed=True)

@@ -12,6 +12,7 @@ _MAX_SHOWN = 40  # characters of a value in a message
 
 
 MAX_TEXT_BYTES = 4096
+ERASED = "(erased: a user who is forgotten)"  # in place of the text of a line that names such a user
 
 
 class Reason(StrEnum):

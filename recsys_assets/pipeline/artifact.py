@@ -10,7 +10,7 @@ import polars as pl
 
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
+from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts
 from recsys_assets.gates.drift import NoBaseline
@@ -28,7 +28,10 @@ from recsys_assets.pipeline.user_key import fact_of_key
 from recsys_assets.release.document_encoding import encode as encode_document
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
+from recsys_assets.release.forgotten_users import read_forgotten_of
 from recsys_assets.release.layout import (
+    TALLIES,
+    canonical_key,
     canonical_record_key,
     staged_gates_key,
     staged_key,
@@ -123,8 +126,29 @@ def build_artifact(context: DayContext, kind_name: str) -> ArtifactBuilt:
         shards=made.kept.shards,
     )
     context.store.put(staged_key(row.target, day, kind.name), encode_document(staged))
+    if not kind.from_catalog:
+        _check_forgotten(context, staged, window)
     preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
     return ArtifactBuilt(staged, preview, made.kept.reused)
+
+
+def _check_forgotten(context: DayContext, staged: StagedArtifact, window: Window) -> None:
+    """Withdraw what was staged, and tallies, if a day that it was built from lost a user meanwhile.
+
+    A forget that ended while this build was under way saw none of it. Raises `ConflictError`: build again.
+    """
+    store, target = context.origin, context.target
+    if not read_forgotten_of(store, target):
+        return
+    used = {item.name: item.digest for item in staged.inputs}
+    for day in window.days:
+        record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+        digest = used.get(canonical_key(target, day))
+        if digest is not None and record is not None and record.digest != digest:
+            context.store.delete(staged_key(target, window.last, staged.kind))
+            for item in store.list(f"{TALLIES}{target.tenant}/{target.surface}/"):
+                store.delete(item.key)
+            raise ConflictError(f"{target}: {staged.kind} was built while {day} lost a forgotten user: build it again")
 
 
 def judge_artifact(context: DayContext, kind_name: str) -> GateReport:

@@ -6,10 +6,12 @@ their digest, and equal digests are equal bytes: what is kept never differs from
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
+from msgspec import UNSET
 
 from recsys_assets.errors import (
     ConflictError,
@@ -18,9 +20,11 @@ from recsys_assets.errors import (
     LimitExceededError,
     NoInputError,
     NotFoundError,
+    OutcomeUnknownError,
 )
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.contract import check_events
+from recsys_assets.events.erase_users import erase_from_events
 from recsys_assets.events.events import Events
 from recsys_assets.events.parquet import decode_events, encode_events
 from recsys_assets.events.part_file import decode_part
@@ -30,10 +34,12 @@ from recsys_assets.gates.policy import canonical_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part import Part
 from recsys_assets.kinds.registry import KINDS, read_params
+from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
 from recsys_assets.release.document_encoding import encode, find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
+from recsys_assets.release.forgotten_users import read_forgotten_of
 from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -67,6 +73,7 @@ class RecentDay:
 
 MAX_PART_BYTES = 4_000_000_000
 PREVIEW_ROWS = 10
+MAX_COMMITS = 5
 _RECENT = RecentDay()
 
 
@@ -98,30 +105,51 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
     before anything is loaded.
     """
-    store, settings, row, day = context.store, context.settings, context.row, context.day
     _RECENT.forget()
+    for _ in range(MAX_COMMITS):
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
+            built = _build_once(context)
+            if built is not None:
+                erase_forgotten(context)  # the days before it too: artifacts of the day are built from all
+                return built
+        context.staged_evidence()
+    raise ConflictError(
+        f"{context.target} {context.day}: {MAX_COMMITS} builds in a row met another writer: build the day again"
+    )
+
+
+def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
+    """Build the day over what is stored without forgotten users; None: one more was forgotten meanwhile."""
+    store, settings, row, day = context.store, context.settings, context.row, context.day
+    over = read_stored_day(store, row.target, day)
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
     if not settings.raw.rebuild_without_missing_files:
         _refuse_missing_files(context, raw, share)
     gap = settings.raw.session_gap_minutes
-    events, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
+    merged, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
+    forgotten = read_forgotten_of(store, row.target)
+    events = erase_from_events(merged, lambda user: forgotten.hides(user, day)) if forgotten else merged
     data = encode_events(events)
+    gone = len(merged.codes) - len(events.codes)
+    mark = forgotten.mark(day)
     record = CanonicalRecord(
         digest=hashlib.sha256(data).hexdigest(),
         size=len(data),
-        rows=counts.rows,
-        events=counts.events,
+        rows=counts.rows - gone,
+        events=counts.events - gone,
         duplicates=counts.duplicates,
         bad=share.bad,
         rejects=share.rejects,
         inputs=tuple(Input(name=f.name, digest=f.digest, size=f.size) for f in raw.files if f.name in share.files),
         user_key=raw.user_key,
+        erased=mark or UNSET,
     )
-    if not _is_up_to_date(store, row.target, day, record):
-        store.put(canonical_key(row.target, day), data)
-        store.put(canonical_record_key(row.target, day), encode(record))
+    if over.record != record:
+        commit_day(store, row.target, day, over=over, data=data, record=record)
+    if read_forgotten_of(store, row.target).mark(day) != mark:
+        return None
     preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
     return CanonicalDayBuilt(record, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
 
@@ -169,12 +197,21 @@ def _read(
 
 
 def read_day(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bytes:
-    """Return the stored bytes of a canonical day if they are those of its record, else raise `CorruptObjectError`."""
+    """Return the stored bytes of a canonical day if they are those of its record.
+
+    Raises `ConflictError` if the day was rebuilt since the record was read, else `CorruptObjectError`.
+    """
     key = canonical_key(target, day)
-    data = store.get(key, max_bytes=record.size).data
-    if hashlib.sha256(data).hexdigest() != record.digest:
-        raise CorruptObjectError(f"{key} is not what its record says, or is being rebuilt: build the day again")
-    return data
+    try:
+        data = store.get(key, max_bytes=record.size).data
+    except CorruptObjectError:  # larger
+        data = b""
+    if hashlib.sha256(data).hexdigest() == record.digest:
+        return data
+    now = read_stored_day(store, target, day).record
+    if now is not None and now.digest != record.digest:
+        raise ConflictError(f"{key} was rebuilt meanwhile: build again")
+    raise CorruptObjectError(f"{key} is not what its record says: build the day again")
 
 
 def _share(raw: RawRecord, target: Target) -> RawTargetRecord:
@@ -242,14 +279,27 @@ def _tell_changed(store: ObjectStore, raw: RawRecord) -> None:
         raise ConflictError(f"the raw files of {raw.day} changed and were read anew meanwhile: build the day again")
 
 
-def _is_up_to_date(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bool:
-    """Tell whether exactly this day is stored already, bytes included."""
-    try:
-        stored = read_document(store, canonical_record_key(target, day), CanonicalRecord)
-        found = store.get(canonical_key(target, day), max_bytes=record.size).data
-    except (NotFoundError, CorruptObjectError):
-        return False
-    return stored == record and hashlib.sha256(found).hexdigest() == record.digest
+def erase_forgotten(context: DayContext) -> list[date]:
+    """Take users who are forgotten out of the days in the windows of this one that may hold them; return which.
+
+    A build beside a `forget`, or one that was killed, leaves a day whose record does not name everybody who is
+    forgotten by now. Artifacts that were built from such a day do not ship; its next build is without the user.
+    """
+    store, target = context.origin, context.target
+    forgotten = read_forgotten_of(store, target)
+    erased: list[date] = []
+    for day in [*_days_before(context), context.day] if forgotten else ():
+        try:
+            record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+        except CorruptObjectError:
+            continue  # the candidate names it
+        if record is not None and not is_marked(record, forgotten, day) and erase_from_day(store, target, day):
+            erased.append(day)
+    if erased:
+        context.staged_evidence()  # of canonical days, what this run read before is another by now
+    for day in erased:
+        judge_canonical(context.on(day))
+    return erased
 
 
 def judge_earlier_days_again(context: DayContext) -> list[date]:
@@ -259,12 +309,7 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
     day that was never judged stays so, and the day itself is judged by its own check.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
-    windows = [
-        Window.ending(day, days=read_params(settings, row, kind).window_days)
-        for kind in settings.artifacts.kinds
-        if not KINDS[kind].from_catalog
-    ]
-    earlier = sorted({one for window in windows for one in window.days if one < day})
+    earlier = _days_before(context)
     policy = canonical_policy(settings, row).digest
     changed = [one for one in earlier if _judged_by_other_limits(store, row, one, policy)]
     for one in changed:
@@ -278,3 +323,12 @@ def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, 
     except CorruptObjectError:
         return False  # the candidate names it
     return report is not None and report.policy != policy
+
+
+def _days_before(context: DayContext) -> list[date]:
+    """Return the days before this one in the windows that end with it."""
+    kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
+    windows = [
+        Window.ending(context.day, days=read_params(context.settings, context.row, kind).window_days) for kind in kinds
+    ]
+    return sorted({one for window in windows for one in window.days if one < context.day})

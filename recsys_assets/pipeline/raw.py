@@ -3,27 +3,29 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from msgspec import UNSET
 
-from recsys_assets.errors import CorruptObjectError, NoInputError, NotFoundError
+from recsys_assets.errors import ConflictError, CorruptObjectError, NoInputError, NotFoundError, OutcomeUnknownError
 from recsys_assets.events.erase_users import erase_from_part
 from recsys_assets.events.part_file import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import FileRecord, RawReport, TargetReport
+from recsys_assets.ingest.mentions import mentioned_ids
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.part import Part, rename_users
 from recsys_assets.ingest.pseudonyms import UserKey
-from recsys_assets.ingest.quarantine import Reject, encode_rejects
+from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects
 from recsys_assets.ingest.reference import Reading
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.records import RawFileRecord, RawRecord, RawTargetRecord
 from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
-from recsys_assets.release.document_encoding import encode, read_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, read_document
 from recsys_assets.release.documents import Input
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten
 from recsys_assets.release.layout import quarantine_prefix, raw_prefix, raw_record_key
@@ -31,6 +33,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
 _HOW = {"columns", "constants", "assume_utc", "nested", "tenants", "session_gap_minutes"}
+MAX_COMMITS = 5
 QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
 
 
@@ -96,7 +99,20 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     known = _known(store, day)
     if known is not None and _is_of(known, settings, key) and _unchanged(store, known, files):
         return RawDay(known, reused=True)
-    keeper = _Keeper(store, day, read_forgotten(store), key)
+    for _ in range(MAX_COMMITS):
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the files are read again
+            record = _read_once(store, settings, day, files, key)
+            if record is not None:
+                return RawDay(record, reused=False)
+    raise ConflictError(f"raw of {day}: {MAX_COMMITS} reads in a row met another writer: run raw of this day again")
+
+
+def _read_once(
+    store: ObjectStore, settings: Settings, day: date, files: Sequence[FoundInput], key: UserKey | None
+) -> RawRecord | None:
+    """Read the files without forgotten users, and commit the record; None: somebody was forgotten meanwhile."""
+    forgotten = read_forgotten(store)
+    keeper = _Keeper(store, day, forgotten, key)
     report = parse_day(
         files,
         day=day,
@@ -107,10 +123,28 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     )
     keeper.flush()
     record = _record(report, keeper, template=_template(settings))
-    before = _known(store, day)  # once more: a run beside this one may have read the same day meanwhile
-    store.put(raw_record_key(day), encode(record))
+    before = replace_raw_record(store, day, record)
     _sweep(store, before, record)
-    return RawDay(record, reused=False)
+    return record if read_forgotten(store) == forgotten else None
+
+
+def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawRecord | None:
+    """Write the record of a day over the one that is stored now, and return that one; None: none, or unreadable.
+
+    Raises `ConflictError` when another writer came between.
+    """
+    key = raw_record_key(day)
+    try:
+        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+    except NotFoundError:
+        store.create(key, encode(record))
+        return None
+    if stored.data != encode(record):
+        store.swap(key, encode(record), expected=stored.etag)
+    try:
+        return decode(stored.data, RawRecord, name=key)
+    except CorruptObjectError:
+        return None
 
 
 @dataclass(slots=True)
@@ -135,9 +169,20 @@ class _Keeper:
         kept.append(self._put(raw_prefix(self.day, target), len(kept), SUFFIX, encode_part(part)))
 
     def keep_rejects(self, rejects: Sequence[Reject]) -> None:
-        self._waiting += encode_rejects(rejects)
+        self._waiting += encode_rejects(self._without_forgotten(reject) for reject in rejects)
         if len(self._waiting) >= QUARANTINE_BYTES:
             self.flush()
+
+    def _without_forgotten(self, reject: Reject) -> Reject:
+        """Return a refused line without its text if it may name somebody who is forgotten."""
+        owners = [reject.tenant or "", reject.surface or ""]
+        concerned = [one for owner, one in self.forgotten.items() if one and (owner == tuple(owners) or "" in owners)]
+        if not concerned:
+            return reject
+        named = mentioned_ids(reject.text) | mentioned_ids(reject.detail)
+        if any(one.hides(user, self.day) for one in concerned for user in named):
+            return replace(reject, text=ERASED, detail=ERASED)
+        return reject
 
     def flush(self) -> None:
         if self._waiting:

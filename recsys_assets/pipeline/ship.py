@@ -11,7 +11,7 @@ from recsys_assets.gates.policy import artifact_policy, canonical_policy
 from recsys_assets.kinds.registry import read_params
 from recsys_assets.pipeline.artifact import build_info
 from recsys_assets.pipeline.candidate_gates import judge_whole, whole_policies
-from recsys_assets.pipeline.canonical import judge_earlier_days_again
+from recsys_assets.pipeline.canonical import erase_forgotten, judge_earlier_days_again
 from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.overrides import as_recorded
 from recsys_assets.pipeline.overrides import override as overridden
@@ -73,6 +73,7 @@ def ship_day(
     """
     settings, row = context.settings, context.row
     if not dry_run:
+        erase_forgotten(context)
         judge_earlier_days_again(context)
         judge_whole(context, only_missing=True)
     required = as_recorded(context, requirements(settings, row))

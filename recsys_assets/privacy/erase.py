@@ -1,128 +1,161 @@
-"""A user taken out of what stands in the store: parts, quarantine and canonical days, each day's records kept true."""
+"""Erasure of a user from stored days: parts and quarantine, each day's record the one point of commit."""
 
 import hashlib
 from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 
 import msgspec
 
-from recsys_assets.errors import CorruptObjectError, NotFoundError
-from recsys_assets.events.erase_users import IsHidden, erase_from_events, erase_from_part
-from recsys_assets.events.parquet import encode_events
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
+from recsys_assets.events.erase_users import IsHidden, erase_from_part
 from recsys_assets.events.part_file import decode_part, encode_part
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.canonical import MAX_PART_BYTES, read_events
+from recsys_assets.ingest.quarantine import ERASED
+from recsys_assets.pipeline.canonical import MAX_PART_BYTES
 from recsys_assets.pipeline.records import RawRecord
-from recsys_assets.release.document_encoding import encode, find_document
-from recsys_assets.release.documents import CanonicalRecord, Input
-from recsys_assets.release.layout import canonical_key, canonical_prefix, canonical_record_key, raw_record_key
+from recsys_assets.privacy.search import line_names
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode
+from recsys_assets.release.documents import Input
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.layout import canonical_prefix, raw_record_key
 from recsys_assets.storage.store import ObjectStore
 
-ERASED = "(erased: a user who is forgotten)"
 _RAW = "raw/"
+_TRIES = 10
 
 
 def raw_days(store: ObjectStore) -> list[date]:
-    """Return the days that were read, oldest first."""
-    found = {item.key.removeprefix(_RAW).partition("/")[0] for item in store.list(_RAW)}
-    return sorted(date.fromisoformat(text) for text in found)
+    """Return the days that were read, oldest first; strays beside them are ignored."""
+    return _days(item.key.removeprefix(_RAW).partition("/")[0] for item in store.list(_RAW))
 
 
 def canonical_days(store: ObjectStore, target: Target) -> list[date]:
-    """Return the canonical days of a target that stand, oldest first."""
+    """Return the canonical days of a target that are stored, oldest first; strays beside them are ignored."""
     prefix = canonical_prefix(target)
-    names = (item.key.removeprefix(prefix) for item in store.list(prefix))
-    return sorted(date.fromisoformat(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
+    return _days(item.key.removeprefix(prefix).partition(".")[0] for item in store.list(prefix))
 
 
-def erase_from_canonical(store: ObjectStore, target: Target, day: date, is_hidden: IsHidden, *, dry_run: bool) -> int:
-    """Take hidden users out of a canonical day and its record; return how many events went, or would."""
-    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
-    if record is None:
-        return 0
-    users = read_events(store, target, day, record, columns=("user_id",)).ids["user_id"].to_list()
-    if not any(map(is_hidden, users)):
-        return 0
-    events = read_events(store, target, day, record)
-    left = erase_from_events(events, is_hidden)
-    gone = len(events.codes) - len(left.codes)
-    if not dry_run:
-        data = encode_events(left)
-        changed = msgspec.structs.replace(
-            record,
-            digest=hashlib.sha256(data).hexdigest(),
-            size=len(data),
-            rows=record.rows - gone,
-            events=record.events - gone,
-        )
-        store.put(canonical_key(target, day), data)
-        store.put(canonical_record_key(target, day), encode(changed))
-    return gone
+def _days(texts: Iterator[str]) -> list[date]:
+    found: set[date] = set()
+    for text in texts:
+        with suppress(ValueError):
+            found.add(date.fromisoformat(text))
+    return sorted(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedFromRaw:
+    """What was taken from a day's parts of a target and its quarantine; `fault`: why the day could not be read."""
+
+    events: int = 0
+    lines: int = 0
+    fault: str | None = None
 
 
 def erase_from_raw(
     store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool
-) -> tuple[int, int]:
+) -> ErasedFromRaw:
     """Take a user, under any of these names, out of a day's parts of a target and its quarantine; count what went.
 
-    Returns the number of events and of lines.
-
-    Broken off between a part and the day's record, the next run of this, or of raw, puts it right.
+    What is left is written under new keys, then the record is swapped, then the old objects are deleted: interrupted
+    anywhere, the record names whole objects, and running it again goes on. Raises `ConflictError` when others kept
+    writing the record.
     """
-    record = find_document(store, raw_record_key(day), RawRecord)
-    if record is None:
-        return 0, 0
-    shares = {(share.tenant, share.surface): share for share in record.targets}
-    share = shares.get((target.tenant, target.surface))
-    parts = [_erase_part(store, part, names.__contains__, dry_run=dry_run) for part in share.parts] if share else []
-    texts = [_erase_lines(store, kept, names, dry_run=dry_run) for kept in record.quarantine]
-    events, lines = sum(gone for _, gone in parts), sum(gone for _, gone in texts)
-    if share is not None:
-        mine = msgspec.structs.replace(share, parts=tuple(part for part, _ in parts), events=share.events - events)
-        shares[target.tenant, target.surface] = mine
-    changed = msgspec.structs.replace(
-        record, targets=tuple(shares.values()), quarantine=tuple(kept for kept, _ in texts)
-    )
-    if not dry_run and changed != record:
-        store.put(raw_record_key(day), encode(changed))
-    return events, lines
+    key = raw_record_key(day)
+    for _ in range(_TRIES):
+        try:
+            stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+            record = decode(stored.data, RawRecord, name=key)
+        except NotFoundError:
+            return ErasedFromRaw()
+        except CorruptObjectError as error:
+            return ErasedFromRaw(fault=str(error))
+        erasure = _Erasure(store, target, names, dry_run=dry_run)
+        changed = erasure.without_user(record)
+        if dry_run or changed == record:
+            return erasure.result
+        reach("forget.before_raw_record")
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
+            store.swap(key, encode(changed), expected=stored.etag)
+            reach("forget.after_raw_record")
+            for replaced in _names(record) - _names(changed):
+                store.delete(replaced)
+            return erasure.result
+    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer: try again")
 
 
-def _erase_part(store: ObjectStore, part: Input, is_hidden: IsHidden, *, dry_run: bool) -> tuple[Input, int]:
-    try:
-        data = store.get(part.name, max_bytes=MAX_PART_BYTES).data
-        found = decode_part(data)
-    except (NotFoundError, CorruptObjectError):
-        return part, 0  # nothing can be built from it: raw of the day is run again, which forgets by itself
-    left = erase_from_part(found, is_hidden)
-    gone = len(found) - len(left)
-    return _put(store, part.name, encode_part(left) if gone else data, changed=bool(gone) and not dry_run), gone
+def _names(record: RawRecord) -> set[str]:
+    return {one.name for one in (*record.quarantine, *(part for share in record.targets for part in share.parts))}
 
 
-def _erase_lines(store: ObjectStore, kept: Input, names: Collection[str], *, dry_run: bool) -> tuple[Input, int]:
-    """Blank the text of every line in quarantine that holds the user's id as a JSON string, or as it is."""
-    try:
-        data = store.get(kept.name, max_bytes=MAX_PART_BYTES).data
-    except NotFoundError:
-        return kept, 0
-    lines = list(_blanked(data, names))
-    gone = sum(1 for _, blank in lines if blank)
-    written = b"".join(line for line, _ in lines) if gone else data
-    return _put(store, kept.name, written, changed=bool(gone) and not dry_run), gone
+class _Erasure:
+    """One pass over a day's record: writes what is left of each object, and counts what went."""
+
+    def __init__(self, store: ObjectStore, target: Target, names: Collection[str], *, dry_run: bool) -> None:
+        self._store = store
+        self._target = target
+        self._names = names
+        self._dry_run = dry_run
+        self.result = ErasedFromRaw()
+
+    def without_user(self, record: RawRecord) -> RawRecord:
+        """Return the record of what is left."""
+        parts: list[tuple[Input, int]] = []
+        targets = list(record.targets)
+        for n, share in enumerate(targets):
+            if (share.tenant, share.surface) == (self._target.tenant, self._target.surface):
+                parts = [self._part(part, self._names.__contains__) for part in share.parts]
+                gone = sum(count for _, count in parts)
+                targets[n] = msgspec.structs.replace(
+                    share, parts=tuple(part for part, _ in parts), events=share.events - gone
+                )
+        lines = [self._lines(kept) for kept in record.quarantine]
+        self.result = ErasedFromRaw(sum(count for _, count in parts), sum(count for _, count in lines))
+        return msgspec.structs.replace(record, targets=tuple(targets), quarantine=tuple(kept for kept, _ in lines))
+
+    def _part(self, part: Input, is_hidden: IsHidden) -> tuple[Input, int]:
+        try:
+            data = self._store.get(part.name, max_bytes=MAX_PART_BYTES).data
+            found = decode_part(data)
+        except (NotFoundError, CorruptObjectError):
+            return part, 0  # nothing can be built from it: raw of the day is run again, which leaves the user out
+        left = erase_from_part(found, is_hidden)
+        gone = len(found) - len(left)
+        return (self._write(part, encode_part(left)), gone) if gone else (part, 0)
+
+    def _lines(self, kept: Input) -> tuple[Input, int]:
+        """Blank the text of every line in quarantine that may name the user, however it spells the id."""
+        try:
+            data = self._store.get(kept.name, max_bytes=MAX_PART_BYTES).data
+        except NotFoundError:
+            return kept, 0
+        lines = list(_blanked(data, self._names))
+        gone = sum(1 for _, is_blank in lines if is_blank)
+        return (self._write(kept, b"".join(line for line, _ in lines)), gone) if gone else (kept, 0)
+
+    def _write(self, old: Input, data: bytes) -> Input:
+        """Write what is left under a key of its own, as `raw` names objects: by number and content."""
+        digest = hashlib.sha256(data).hexdigest()
+        prefix, _, name = old.name.rpartition("/")
+        number, _, rest = name.partition("-")
+        key = f"{prefix}/{number}-{digest[:16]}{rest[rest.find('.') :]}"
+        if not self._dry_run:
+            self._store.put(key, data)
+        return Input(name=key, digest=digest, size=len(data))
 
 
 def _blanked(data: bytes, names: Collection[str]) -> Iterator[tuple[bytes, bool]]:
-    named = {form for name in names for form in (f'"{name}"', msgspec.json.encode(name).decode())}
     for line in data.splitlines(keepends=True):
-        reject = msgspec.json.decode(line)
-        if any(name in f"{reject['text']} {reject['detail']}" for name in named):
-            yield msgspec.json.encode({**reject, "text": ERASED, "detail": ERASED}) + b"\n", True
+        try:
+            reject = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+            texts = msgspec.json.decode(line, type=dict[str, object])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            yield line, False  # no line of quarantine: the search at the end names it if it holds the user
+            continue
+        if texts.get("text") != ERASED and line_names(texts, names):
+            blank = msgspec.Raw(msgspec.json.encode(ERASED))
+            yield msgspec.json.encode({**reject, "text": blank, "detail": blank}) + b"\n", True
         else:
             yield line, False
-
-
-def _put(store: ObjectStore, key: str, data: bytes, *, changed: bool) -> Input:
-    """Return what stands under the key from now on."""
-    if changed:
-        store.put(key, data)
-    return Input(name=key, digest=hashlib.sha256(data).hexdigest(), size=len(data))

@@ -1,66 +1,95 @@
-"""Forget a user: out of every day that stands, out of what is live, and never in again; and say what still holds it."""
+"""Forget a user: out of every stored day and of what is live, out of every later build; and proof of what is left."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from recsys_assets.errors import ConfigurationError, InputError, RefusedError
-from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.imports.safetensors import read_safetensors
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+)
+from recsys_assets.evidence import GateReport
+from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.white_space import trim
-from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import judge_canonical
+from recsys_assets.pipeline.canonical_commit import erase_from_day
 from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.pipeline.user_key import FACT, configured_key, mark_of_key, mark_of_record
-from recsys_assets.privacy.erase import canonical_days, erase_from_canonical, erase_from_raw, raw_days
+from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
+from recsys_assets.privacy.erase import ErasedFromRaw, canonical_days, erase_from_raw, raw_days
+from recsys_assets.privacy.holding import names_user, releases_that_hold, under_other_key
+from recsys_assets.privacy.search import places_that_hold
 from recsys_assets.release import journal
-from recsys_assets.release.blob import read_blob
+from recsys_assets.release.change import Change
 from recsys_assets.release.document_encoding import find_document
-from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Release
+from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Release, StagedArtifact
+from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.hold import swap_to_itself
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.layout import TALLIES, canonical_record_key
+from recsys_assets.release.layout import (
+    TALLIES,
+    canonical_gates_key,
+    canonical_record_key,
+    intent_prefix,
+    staged_prefix,
+)
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import read_release
-from recsys_assets.serving.factors import Ids
-from recsys_assets.serving.served import prove
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.sharding import shard_of
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import KEEP, retained_releases
 
 FORGET = "forget"
+OUT_OF_REACH = (
+    "caches and disk copies of consumers, until they load the new release",
+    "raw input files, and the systems that they come from",
+    "backups of the store",
+    "Dagster's own database: previews and reports of runs, until they are pruned and the database is vacuumed",
+)
+_REBUILDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Forgot:
-    """What became of it: which canonical days changed, how much went, and which releases still hold the user."""
+    """Result for one target: what went, and every place that still holds the user."""
 
     target: str
     message: str
-    days: tuple[str, ...]
-    events: int  # of canonical days
-    raw_events: int  # of the parts that days are made of, duplicates included
-    quarantined: int  # lines whose text was blanked
-    live_holds: bool
-    still_in: tuple[str, ...]  # releases that are kept, live or not
-    other_key: tuple[str, ...]  # days whose users are hashed by another key: nobody can be found there
-    other_key_in: tuple[str, ...]  # releases, live or kept, made under another key: they may hold the user
+    days: tuple[str, ...] = ()  # canonical days that changed
+    events: int = 0  # of canonical days
+    raw_events: int = 0  # of the parts that days are built from, duplicates included
+    quarantined: int = 0  # lines whose text was blanked
+    live_holds: bool = False
+    still_in: tuple[str, ...] = ()  # releases that are kept, live or not
+    other_key: tuple[str, ...] = ()  # days whose users are hashed by another key: nobody can be found there
+    other_key_in: tuple[str, ...] = ()  # releases, live or kept, built under another key: they may hold the user
+    unread: tuple[str, ...] = ()  # days that could not be searched: they may hold the user
+    places: tuple[str, ...] = ()  # keys of every object that holds the user, decoded; empty in a dry run
+    out_of_reach: tuple[str, ...] = OUT_OF_REACH
+    failed: bool = False  # stopped by the error in `message`; run it again
     entry: JournalEntry | None = None  # None: dry run
 
     @property
     def exit_code(self) -> int:
-        """1 if it was to be done, and what is live still holds the user, or a day could not be looked through."""
-        return int((self.live_holds or bool(self.other_key)) and self.entry is not None)
+        """1 if it was to be done, and anything still holds the user, or may hold it."""
+        left = self.live_holds or self.other_key or self.unread or self.places
+        return int(self.failed or (bool(left) and self.entry is not None))
 
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Whom to forget, where, on whose order."""
+    """Request to forget a user of one target.
+
+    `is_configured`: the target is in the configuration, so that what is live can be built again.
+    """
 
     store: ObjectStore
     settings: Settings
@@ -68,10 +97,11 @@ class Forgetting:
     user: str
     by: Actor
     now: Callable[[], datetime]
+    is_configured: bool = True
 
     @property
     def target(self) -> Target:
-        """Whose events are looked through."""
+        """The target whose events are searched."""
         return self.row.target
 
     @property
@@ -82,72 +112,164 @@ class Forgetting:
 
 
 def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
-    """Drop a user's events up to today from all days of a target, build what is live anew, and report what remains.
+    """Drop a user's events up to today from all days of a target, rebuild what is live, and list what remains.
 
-    The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events. Releases
-    that are kept for a rollback are not touched: they hold the user until they are collected. Raw files are the
-    owner's. Broken off or refused, it is done by running it again. Raises `ConfigurationError` for no id at all, and
-    where `raw.user_key` is set and the key is not there.
+    The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events; then the
+    pointer is swapped to itself, so that every ship that had not seen the note judges again. Last, every object of the
+    target is searched, decoded. Releases that are kept for a rollback hold the user until they are collected. Raw files
+    are the owner's. Interrupted or refused, it is done by running it again.
+
+    Raises `ConfigurationError` for no id at all, and where `raw.user_key` is set and the key is not there;
+    `ConflictError` when others kept writing the same days.
     """
     if not trim(task.user):
         raise ConfigurationError("--user is empty: name the user's id as events carry it")
     store, target, today, names = task.store, task.target, task.now().date(), task.names
-    if not dry_run:
-        # By the id that was sent: events are looked at before they are hashed, by whichever key.
-        remember(store, target, trim(task.user), through=today, by=task.by, now=task.now())
+    under_way: list[str] = [] if dry_run else _note(task, today)
+    raw = {day: erase_from_raw(store, target, day, names, dry_run=dry_run) for day in raw_days(store) if day <= today}
     canonical = {
-        day: erase_from_canonical(store, target, day, names.__contains__, dry_run=dry_run)
+        day: erase_from_day(store, target, day, names, dry_run=dry_run)
         for day in canonical_days(store, target)
         if day <= today
     }
-    raw = [erase_from_raw(store, target, day, names, dry_run=dry_run) for day in raw_days(store) if day <= today]
+    reach("forget.after_days")
     days = [day for day, gone in canonical.items() if gone]
-    message = "dry run: nothing was changed" if dry_run else _build_anew(task, days)
+    message = "dry run: nothing was changed" if dry_run else _rebuild(task, days)
     live = read_current(store, target)
     releases = _releases(task, live)
-    holding, other = _holding(task, releases), _under_other_key(task, releases)
+    holding, other = releases_that_hold(store, target, names, releases), under_other_key(task.settings, releases)
     forgot = Forgot(
         target=str(target),
         message=message,
         days=tuple(map(str, days)),
-        events=sum(canonical.values()),
-        raw_events=sum(events for events, _ in raw),
-        quarantined=sum(lines for _, lines in raw),
+        events=sum(gone for gone in canonical.values() if gone),
+        raw_events=sum(erased.events for erased in raw.values()),
+        quarantined=sum(erased.lines for erased in raw.values()),
         live_holds=live is not None and live.release_id in {*holding, *other},
         still_in=tuple(holding),
-        other_key=tuple(str(day) for day in canonical if _has_other_key(task, day)),
+        other_key=tuple(str(day) for day, gone in canonical.items() if gone is not None and _has_other_key(task, day)),
         other_key_in=tuple(other),
+        unread=tuple(_unread(raw, canonical)),
     )
-    return forgot if dry_run else replace(forgot, entry=_tell(task, forgot, live))
+    if dry_run:
+        return forgot
+    forgot = replace(forgot, places=(*places_that_hold(store, target, names), *under_way))
+    return replace(forgot, entry=_record(task, forgot, live))
 
 
-def _build_anew(task: Forgetting, days: Sequence[date]) -> str:
+def _note(task: Forgetting, today: date) -> list[str]:
+    """Write the notes, and fence off every ship that has not seen them; return the announcements of those that remain.
+
+    Without a pointer there is nothing to swap: a change that announced itself may still ship what it judged before.
+    """
+    store, target = task.store, task.target
+    user = trim(task.user)
+    for name in sorted(task.names):  # the id that was sent, which raw looks at, and its hash, which stored days hold
+        remember(store, target, name, through=today, by=task.by, now=task.now(), pseudonym=name != user)
+    reach("forget.after_note")
+    if read_current(store, target) is None:
+        keys = [item.key for item in store.list(intent_prefix(target))]
+        return [f"{key} (a change under way may ship what was built before: run this again after it)" for key in keys]
+    swap_to_itself(Change(store, target, FORGET, task.by, task.now), message="a user is being forgotten")
+    reach("forget.after_fence")
+    return []
+
+
+def _unread(raw: dict[date, ErasedFromRaw], canonical: dict[date, int | None]) -> Iterator[str]:
+    yield from (f"raw of {day}: {erased.fault}" for day, erased in raw.items() if erased.fault)
+    yield from (
+        f"canonical {day}: its bytes are not those of its record: build the day again"
+        for day, gone in canonical.items()
+        if gone is None
+    )
+
+
+def _rebuild(task: Forgetting, days: Sequence[date]) -> str:
     """Judge the changed days, build the live day's artifacts from them, and ship; return how that ended."""
-    store, settings, row = task.store, task.settings, task.row
+    store, row = task.store, task.row
     for item in store.list(f"{TALLIES}{row.tenant}/{row.surface}/"):
-        store.delete(item.key)  # made again when a window asks for them
-    for day in days:
-        judge_canonical(DayContext(store, settings, row, day))
+        store.delete(item.key)  # rebuilt when a window asks for them
+    withdrawn = _withdraw_staged(task)
     live = read_current(store, task.target)
     if live is None:
         return "nothing is live"
     last = date.fromisoformat(read_release(store, task.target, live.release_id).data_through)
-    if not set(days) & _days_behind(task, last) and live.release_id not in _holding(task, _releases(task, live)):
+    needed = _days_behind(task, last)
+    if (
+        not set(days) & needed
+        and live.release_id not in releases_that_hold(store, task.target, task.names, _releases(task, live))
+        and last not in withdrawn
+    ):
+        _judge_rebuilt(task, days)
         return f"what is live, of {last}, does not hold the user"
-    context = DayContext(store, settings, row, last, run_id=task.by.run_id or COMMAND, now=task.now)
-    try:
-        judge_canonical(context)  # by today's limits, which may be others than when it refused
-        for kind in (name for name in settings.artifacts.kinds if name in KINDS):
-            build_artifact(context, kind)
-            judge_artifact(context, kind)
-        shipped = ship_day(context, by=task.by)
-    except (InputError, RefusedError) as error:
-        return f"what is live, of {last}, could not be built anew: {error}"
-    return f"{last} was built anew: {shipped.outcome.message}"
+    if not task.is_configured:
+        return f"what is live, of {last}, cannot be rebuilt: the target is not in the configuration: retire it"
+    problem = ""
+    for _ in range(_REBUILDS):
+        before = _digests(task, needed)
+        try:
+            return _rebuild_once(task, {*days, *needed}, last)
+        except ConflictError as error:
+            problem = str(error)  # another user is being forgotten, or the day is being built
+        except (InputError, RefusedError, CorruptObjectError, NotFoundError) as error:
+            problem = str(error)
+            if _digests(task, needed) == before:
+                break
+    return f"what is live, of {last}, could not be rebuilt: {problem}"
+
+
+def _rebuild_once(task: Forgetting, days: Collection[date], last: date) -> str:
+    _judge_rebuilt(task, days)
+    context = DayContext(task.store, task.settings, task.row, last, run_id=task.by.run_id or COMMAND, now=task.now)
+    judge_canonical(context)  # by today's limits, which may be others than when it refused
+    for kind in (name for name in task.settings.artifacts.kinds if name in KINDS):
+        build_artifact(context, kind)
+        judge_artifact(context, kind)
+    shipped = ship_day(context, by=task.by)
+    return f"{last} was rebuilt: {shipped.outcome.message}"
+
+
+def _judge_rebuilt(task: Forgetting, days: Collection[date]) -> None:
+    """Judge each day whose report is of other bytes: of today, or of a forget that was killed before it judged."""
+    for day in sorted(days):
+        record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
+        report = find_document(task.store, canonical_gates_key(task.target, day), GateReport)
+        if record is not None and report is not None and report.version != record.digest:
+            judge_canonical(DayContext(task.store, task.settings, task.row, day))
+
+
+def _digests(task: Forgetting, days: Collection[date]) -> list[str | None]:
+    """Return the digests of canonical days, None where there is none."""
+    records = (
+        find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord) for day in sorted(days)
+    )
+    return [None if record is None else record.digest for record in records]
+
+
+def _withdraw_staged(task: Forgetting) -> set[date]:
+    """Delete the references to artifacts that hold the user, of days that failed or are yet to ship; return the days.
+
+    The artifacts themselves are collected, as nothing names them; the search at the end lists them until then.
+    """
+    store, prefix = task.store, staged_prefix(task.target)
+    withdrawn: set[date] = set()
+    for item in store.list(prefix):
+        day, _, name = item.key.removeprefix(prefix).partition("/")
+        if not name or name.endswith(".gates.json"):
+            continue
+        try:
+            staged = find_document(store, item.key, StagedArtifact)
+            if staged is None or not any(names_user(store, task.target, task.names, ref) for ref in staged.refs):
+                continue
+            withdrawn.add(date.fromisoformat(day))
+        except (CorruptObjectError, NotFoundError, ValueError):
+            continue  # nothing ships from it
+        store.delete(item.key)
+    return withdrawn
 
 
 def _days_behind(task: Forgetting, last: date) -> set[date]:
-    """Return the days that artifacts of a day are made of."""
+    """Return the days that artifacts of a day are built from."""
     kinds = (name for name in task.settings.artifacts.kinds if name in KINDS)
     windows = (Window.ending(last, days=read_params(task.settings, task.row, kind).window_days) for kind in kinds)
     return {day for window in windows for day in window.days}
@@ -162,64 +284,17 @@ def _releases(task: Forgetting, live: Current | None) -> list[Release]:
     return [read_release(task.store, task.target, release_id) for release_id in kept]
 
 
-def _holding(task: Forgetting, releases: Sequence[Release]) -> list[str]:
-    """Return those releases that have an artifact which names the user."""
-    names: dict[tuple[str, str], bool] = {}
-    found: list[str] = []
-    for release in releases:
-        for ref in _homes(release, task.names):
-            address = (ref.kind, ref.version)
-            if address not in names:
-                names[address] = _names_user(task, ref)
-            if names[address]:
-                found.append(release.id)
-                break
-    return found
-
-
-def _under_other_key(task: Forgetting, releases: Sequence[Release]) -> list[str]:
-    """Return those releases whose users are hashed by a key that is not configured."""
-    key = configured_key(task.settings)
-    known = {None} if key is None else {None, key.id}
-    return [one.id for one in releases if not {member.facts.get(FACT) for member in one.members} <= known]
-
-
-def _homes(release: Release, names: Collection[str]) -> Iterator[ArtifactRef]:
-    """Yield the objects of a release that may name a user: of a kind in shards those where the names would stand."""
-    for member in release.members:
-        shards = member.shard_refs
-        yield from (shards[shard_of(name, len(shards))] for name in sorted(names)) if shards else (member.ref,)
-
-
-def _names_user(task: Forgetting, ref: ArtifactRef) -> bool:
-    """Tell whether an artifact has a row of the user; of one without rows to look up, whether its bytes do."""
-    data = read_blob(task.store, task.target, ref)
-    rows = prove(task.target, ref.kind, ref.version, data, name=f"{ref.kind} {ref.version[:12]}").rows
-    shape = KINDS[ref.kind].shape if ref.kind in KINDS else None
-    if isinstance(shape, VectorShape):
-        return "user_id" in shape.tables and _has_vector(task, data, ref)
-    if rows is None:
-        return any(name.encode() in data for name in task.names)
-    return rows.form.key == "user_id" and any(rows.find(name) is not None for name in task.names)
-
-
-def _has_vector(task: Forgetting, data: bytes, ref: ArtifactRef) -> bool:
-    """Tell whether the user has a vector: in the bytes of ids, one may stand within another."""
-    users = Ids.of(read_safetensors(data, name=f"{ref.kind} {ref.version[:12]}"), "user_id")
-    return any(users.find(name) is not None for name in task.names)
-
-
 def _has_other_key(task: Forgetting, day: date) -> bool:
-    """Tell whether users of a day are hashed by a key that is not the configured one."""
+    """Return True if users of a day are hashed by a key that is not the configured one."""
     record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
     return record is not None and not mark_of_record(record) <= mark_of_key(configured_key(task.settings))
 
 
-def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntry:
-    """Tell the journal what was done, without the user's id: it would stand there for ever."""
+def _record(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntry:
+    """Write to the journal what was done, without the user's id: it would be there for ever."""
     entry = journal.entry_of(
         action=FORGET,
-        outcome=journal.REFUSED if forgot.live_holds or forgot.other_key else journal.DONE,
+        outcome=journal.REFUSED if forgot.live_holds or forgot.other_key or forgot.unread else journal.DONE,
         by=task.by,
         now=task.now(),
         live=live,
@@ -228,6 +303,7 @@ def _tell(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntr
             "days": len(forgot.days),
             "events": forgot.events,
             "still_in": len(forgot.still_in) + len(forgot.other_key_in),
+            "places": len(forgot.places),
         },
     )
     return journal.append(task.store, task.target, entry, after=journal.tail(task.store, task.target))

@@ -7,11 +7,12 @@ from functools import cached_property
 
 from msgspec import UNSET, UnsetType
 
-from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
+from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
+from recsys_assets.release.forgotten_users import read_forgotten_of
 from recsys_assets.release.layout import (
     canonical_gates_key,
     canonical_key,
@@ -43,6 +44,7 @@ class Candidate:
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
     gates: tuple[GateReport, ...] = ()  # of the candidate as a whole: what only all artifacts together can show
+    marks: Mapping[date, str | None] = field(default_factory=dict[date, str | None])  # forgotten users each day lacks
 
     @property
     def refs(self) -> tuple[ArtifactRef, ...]:
@@ -92,7 +94,22 @@ def read_candidate(
     gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
     if reading.faults:
         raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults))
-    return Candidate(day, tuple(members), tuple(canonical), tuple(gates))
+    return Candidate(day, tuple(members), tuple(canonical), tuple(gates), reading.marks)
+
+
+def check_forgotten(store: ObjectStore, target: Target, candidate: Candidate) -> None:
+    """Raise `ConflictError` if a user was forgotten whom a canonical day of the candidate may hold.
+
+    Called at the swap, after the pointer was read: a forget writes its note, then swaps the pointer to itself, so
+    either the note is seen here or the swap loses.
+    """
+    forgotten = read_forgotten_of(store, target)
+    for day, mark in sorted(candidate.marks.items()):
+        if forgotten.mark(day) != mark:
+            raise ConflictError(
+                f"{target}: {CANONICAL} {day} was written before a user was forgotten, and may hold that user: "
+                "ship again, and if it is refused, build the artifacts again"
+            )
 
 
 @dataclass
@@ -104,6 +121,7 @@ class _Reading:
     day: date
     requirements: Mapping[str, Requirement]
     faults: list[str] = field(default_factory=list[str])
+    marks: dict[date, str | None] = field(default_factory=dict[date, str | None])
     days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were made from
 
     @cached_property
@@ -137,6 +155,7 @@ class _Reading:
         report = self._report(canonical_gates_key(self.target, day), f"{CANONICAL} {day}", (CANONICAL, record.digest))
         if report is None:
             return None
+        self.marks[day] = None if record.erased is UNSET else record.erased
         return CanonicalDay(day=day.isoformat(), digest=record.digest, inputs=record.inputs, gates=report)
 
     def whole(self, subject: str, members: Sequence[Member]) -> GateReport | None:

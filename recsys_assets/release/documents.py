@@ -47,6 +47,7 @@ class CanonicalRecord(Record, frozen=True):
     rejects: Mapping[str, int]
     inputs: tuple[Input, ...]
     user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key that users are hashed by; not written if none
+    erased: str | msgspec.UnsetType = msgspec.UNSET  # mark of the forgotten users it is without; not written if none
     v: int = FORMAT
 
 
@@ -254,6 +255,7 @@ class ForgottenUser(Record, frozen=True):
     at: str
     actor: str
     reason: str
+    pseudonym: bool | msgspec.UnsetType = msgspec.UNSET  # the id is what another note's is hashed to
     v: int = FORMAT
 
 

@@ -1,59 +1,93 @@
-"""Users who asked to be forgotten: known by a keyed hash alone, so that a rebuild does not bring them back."""
+"""Users to forget: known by a keyed hash alone, so that no build, and no ship under way, brings one back."""
 
+import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from secrets import token_hex
 
+from msgspec import UNSET
+
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
-from recsys_assets.release.document_encoding import create_document, encode, read_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, decode, encode, read_document
 from recsys_assets.release.documents import ForgottenUser, ForgottenUsersKey
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import FORGOTTEN, forgotten_key
 from recsys_assets.storage.store import ObjectStore
 
 _KEY = "key"
+_NOTE = re.compile(r"([^/]+)/([^/]+)/([0-9a-f]{64}|key)\.json")
+_MARK_DIGITS = 32
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Whose events of which days are dropped of one target: hash of the user -> the last day."""
+    """Users of one target whose events are dropped: hash of the user -> the last day that is dropped.
+
+    `fault` names the secret that cannot be read: nobody can be recognised, so nothing of the target may be built.
+    """
 
     key: bytes = b""
     through: Mapping[str, date] = field(default_factory=dict[str, date])
+    fault: str | None = None
 
     def __bool__(self) -> bool:
-        """Return whether anybody is to be forgotten."""
+        """Return True if anybody is to be forgotten."""
         return bool(self.through)
 
     def hides(self, user: str, day: date) -> bool:
-        """Return whether a user's events of a day are to be dropped; later ones were sent by somebody who came back."""
+        """Return True if a user's events of a day are dropped; later ones were sent by somebody who came back."""
         last = self.through.get(_hash(self.key, user))
         return last is not None and day <= last
 
+    def mark(self, day: date) -> str | None:
+        """Return a hash of the set of users who are hidden on a day, None if there are none.
+
+        A canonical record carries the mark under which it was written: one with another mark may hold a user.
+        """
+        names = sorted(name for name, last in self.through.items() if day <= last)
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:_MARK_DIGITS] if names else None
+
 
 def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], Forgotten]:
-    """Return who is to be forgotten, by tenant and surface: one listing, and nothing more where nobody is.
+    """Return the users to forget, by tenant and surface: one listing, and nothing more where there are none.
 
-    Raises `CorruptObjectError` for an entry that cannot be read: nothing is built that might bring somebody back.
+    A note that cannot be read hides its user on every day; a secret that cannot be read is the `fault` of its target.
+    Objects that are no notes are ignored here, and listed as strays by `verify`.
     """
-    found: dict[tuple[str, str], list[str]] = {}
-    for item in store.list(FORGOTTEN):
-        tenant, surface, name = item.key.removeprefix(FORGOTTEN).split("/")
-        found.setdefault((tenant, surface), []).append(name.removesuffix(".json"))
+    return _read(store, FORGOTTEN)
+
+
+def read_forgotten_of(store: ObjectStore, target: Target) -> Forgotten:
+    """Return the users of one target to forget; `CorruptObjectError` if the secret that names them cannot be read."""
+    found = _read(store, f"{FORGOTTEN}{target.tenant}/{target.surface}/")
+    forgotten = found.get((target.tenant, target.surface), Forgotten())
+    if forgotten.fault is not None:
+        raise CorruptObjectError(forgotten.fault)
+    return forgotten
+
+
+def _read(store: ObjectStore, prefix: str) -> dict[tuple[str, str], Forgotten]:
+    names: dict[tuple[str, str], list[str]] = {}
+    for item in store.list(prefix):
+        note = _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN))
+        if note is not None:
+            names.setdefault((note[1], note[2]), []).append(note[3])
     return {
-        place: _of_target(store, Target(*place), [name for name in names if name != _KEY])
-        for place, names in found.items()
+        owner: _of_target(store, Target(*owner), [name for name in of_target if name != _KEY])
+        for owner, of_target in names.items()
     }
 
 
 def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
     """Return how many users of a target were forgotten after an RFC 3339 instant; a note that cannot be read counts.
 
-    What was built before may hold them: the hashes do not show which artifact names whom.
+    What was built before may hold them: the hashes do not say which artifact names whom.
     """
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
     keys = [item.key for item in store.list(prefix) if item.key != forgotten_key(target, _KEY)]
@@ -62,45 +96,102 @@ def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
 
 def _noted_after(store: ObjectStore, key: str, instant: datetime) -> bool:
     try:
-        return parse_rfc3339(read_document(store, key, ForgottenUser).at) > instant
+        note = read_document(store, key, ForgottenUser)
+        return note.pseudonym is not True and parse_rfc3339(note.at) > instant
     except (CorruptObjectError, ConfigurationError):
         return True
     except NotFoundError:
         return False
 
 
-def remember(store: ObjectStore, target: Target, user: str, *, through: date, by: Actor, now: datetime) -> str:
-    """Note that a user's events up to a day are to be dropped, and return the name of the note; noted once is enough.
+def remember(
+    store: ObjectStore,
+    target: Target,
+    user: str,
+    *,
+    through: date,
+    by: Actor,
+    now: datetime,
+    pseudonym: bool = False,
+) -> str:
+    """Note that a user's events up to a day are dropped, and return the name of the note; noted once is enough.
 
     Only a hash of the id is kept, keyed by a secret of this store: it hides an id that cannot be guessed from whoever
-    reads the note, not from whoever reads the store.
+    reads the note, not from whoever reads the store. `pseudonym`: `user` is what another note's id is hashed to.
     """
     name = _hash(_read_key(store, target), user)
-    note = ForgottenUser(through=through.isoformat(), at=rfc3339(now), actor=by.name, reason=by.reason)
+    note = ForgottenUser(
+        through=through.isoformat(),
+        at=rfc3339(now),
+        actor=by.name,
+        reason=by.reason,
+        pseudonym=True if pseudonym else UNSET,
+    )
+    key = forgotten_key(target, name)
+    for _ in range(_TRIES):
+        with suppress(ConflictError, NotFoundError):  # another writer: the next look shows what is there now
+            _write_note(store, key, note, through)
+            return name
+    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer: try again")
+
+
+def _write_note(store: ObjectStore, key: str, note: ForgottenUser, through: date) -> None:
     try:
-        create_document(store, forgotten_key(target, name), note)
+        create_document(store, key, note)
     except ConflictError:
-        if _through(store, target, name) < through:
-            store.put(forgotten_key(target, name), encode(note))
-    return name
+        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+        if _through(stored.data, name=key) < through or not _is_readable(stored.data, name=key):
+            store.swap(key, encode(note), expected=stored.etag)
 
 
 def _of_target(store: ObjectStore, target: Target, names: list[str]) -> Forgotten:
     if not names:
         return Forgotten()
-    return Forgotten(_read_key(store, target), {name: _through(store, target, name) for name in names})
-
-
-def _through(store: ObjectStore, target: Target, name: str) -> date:
-    key = forgotten_key(target, name)
     try:
-        return date.fromisoformat(read_document(store, key, ForgottenUser).through)
-    except ValueError as error:
-        raise CorruptObjectError(f"{key} names no day: {error}; forget that user again") from error
+        key = bytes.fromhex(read_document(store, forgotten_key(target, _KEY), ForgottenUsersKey).key)
+    except (NotFoundError, CorruptObjectError, ValueError) as error:
+        fault = f"{forgotten_key(target, _KEY)}, which names the forgotten users of {target}, cannot be read: {error}"
+        return Forgotten(fault=f"{fault}; restore it from a backup: nothing of this target is built without it")
+    found: dict[str, date] = {}
+    for name in names:
+        with suppress(NotFoundError):
+            note = forgotten_key(target, name)
+            found[name] = _through(store.get(note, max_bytes=MAX_DOCUMENT_BYTES).data, name=note)
+    return Forgotten(key, found)
+
+
+def _through(data: bytes, *, name: str) -> date:
+    """Return the last day that a note hides: every day if the note cannot be read, so that nobody comes back."""
+    try:
+        return date.fromisoformat(decode(data, ForgottenUser, name=name).through)
+    except (CorruptObjectError, ValueError):
+        return date.max
+
+
+def _is_readable(data: bytes, *, name: str) -> bool:
+    try:
+        date.fromisoformat(decode(data, ForgottenUser, name=name).through)
+    except (CorruptObjectError, ValueError):
+        return False
+    return True
+
+
+def note_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
+    """Return the notes of a target that cannot be read, each as a sentence with the remedy."""
+    prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
+    found: list[str] = []
+    for item in store.list(prefix):
+        note = _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN))
+        if note is None or note[3] == _KEY:
+            continue
+        with suppress(NotFoundError):
+            if not _is_readable(store.get(item.key, max_bytes=MAX_DOCUMENT_BYTES).data, name=item.key):
+                found.append(f"{item.key} cannot be read, so it hides its user on every day: forget that user again")
+    return tuple(found)
 
 
 def _read_key(store: ObjectStore, target: Target) -> bytes:
-    """Return the target's key; the first who asks makes it."""
+    """Return the target's secret; the first who asks creates it."""
     key = forgotten_key(target, _KEY)
     if store.stat(key) is None:
         with suppress(ConflictError):

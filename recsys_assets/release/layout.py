@@ -43,6 +43,11 @@ def canonical_record_key(target: Target, day: date) -> str:
     return f"{canonical_prefix(target)}{day}.json"
 
 
+def canonical_next_key(target: Target, day: date, digest: str) -> str:
+    """Return the key of the record that follows once the canonical object with this digest is written."""
+    return f"{canonical_prefix(target)}{day}.{digest[:16]}.next.json"
+
+
 def canonical_gates_key(target: Target, day: date) -> str:
     """Return the key of what the gates said about the canonical object."""
     return f"{canonical_prefix(target)}{day}.gates.json"

@@ -8,7 +8,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssets
 from recsys_assets.evidence import OVERRIDDEN
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
-from recsys_assets.release.candidate import Candidate, Requirement, read_candidate
+from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
 from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
 from recsys_assets.release.documents import Build, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -118,6 +118,7 @@ def _publish(asked: _Publish) -> PublishOutcome:
 
 
 def _judge(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Move | Stay:
+    check_forgotten(asked.change.store, asked.change.target, asked.candidate)
     judgement = _judgement(asked, release, current, head)
     details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
     if asked.candidate.overridden:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -11,71 +11,18 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.events.part_file import decode_part
 from recsys_assets.kinds.tallies import decode_tally
-from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
-from recsys_assets.pipeline.canonical import build_canonical, judge_canonical, read_events
-from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
-from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.privacy.forget import Forgetting, forget_user
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.forgotten_users import Forgotten, read_forgotten, remember
-from recsys_assets.release.journal import Actor, newest_first
-from recsys_assets.release.layout import blob_prefix, canonical_record_key, forgotten_key, raw_record_key
-from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.release.forgotten_users import Forgotten, note_faults, read_forgotten, read_forgotten_of, remember
+from recsys_assets.release.journal import newest_first
+from recsys_assets.release.layout import blob_prefix, forgotten_key, raw_record_key
+from recsys_assets.release.releases import read_release
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import verify
-from recsys_assets_tests.small_shop import CART, HOME, after, day_lines, open_shop
+from recsys_assets_tests.privacy.erasing import BY, GONE, STAYS, build, canonical, forget, live_users, now
+from recsys_assets_tests.small_shop import CART, HOME, after, day_lines
 
-GONE, STAYS = "u1", "u3"
 TALLIES = "tallies/shop/home/"
-BY = Actor("ann", "asked to be forgotten")
-BAD_LINE = json.dumps({"v": 1, "tenant": "shop", "surface": "home", "user_id": GONE})
-
-
-@pytest.fixture
-def shop(tmp_path):
-    opened = open_shop(tmp_path, None)  # nothing here needs Dagster
-    opened.configure("[artifacts.implicit]\nwindow_days = 2\n")
-    for n in range(2):
-        opened.write(after(n), [*day_lines(after(n), shift=n), BAD_LINE])
-        build(opened, after(n))
-    return opened
-
-
-def build(shop, day):
-    """Build and ship a day of both targets, stage by stage."""
-    store, settings = shop.store, shop.settings
-    build_raw(store, settings, day)
-    for row in settings.targets:
-        build_canonical(DayContext(store, settings, row, day))
-        judge_canonical(DayContext(store, settings, row, day))
-        for kind in settings.artifacts.kinds:
-            build_artifact(DayContext(store, settings, row, day, run_id="test"), kind)
-            judge_artifact(DayContext(store, settings, row, day), kind)
-        ship_day(DayContext(store, settings, row, day, now=lambda: datetime.now(UTC)), by=BY)
-
-
-def now():
-    return datetime(2026, 2, 1, tzinfo=UTC)
-
-
-def forget(shop, user=GONE, **options):
-    row = shop.settings.find(HOME.tenant, HOME.surface)
-    return forget_user(Forgetting(shop.store, shop.settings, row, user, BY, now), **options)
-
-
-def canonical(shop, day, target=HOME):
-    record = read_document(shop.store, canonical_record_key(target, day), CanonicalRecord)
-    return record, read_events(shop.store, target, day, record)
-
-
-def live_users(shop, target=HOME):
-    release = read_release(shop.store, target, shop.live(target).release_id)
-    blobs = {ref.kind: json.loads(read_blob(shop.store, target, ref)) for ref in refs_of(release)}
-    return {kind: {row["user_id"] for row in blobs[kind]["users"]} for kind in ("implicit", "session_seq")}
 
 
 def fingerprint(shop):
@@ -87,7 +34,8 @@ def test_nothing_that_is_built_from_or_served_names_the_user(shop):
     before = shop.live()
     forgot = forget(shop)
     assert (forgot.days, forgot.events, forgot.raw_events) == (("2026-01-01", "2026-01-02"), 6, 6)
-    assert (forgot.live_holds, forgot.exit_code) == (False, 0)
+    assert (forgot.live_holds, forgot.exit_code) == (False, 1), "releases that are kept hold the user still"
+    assert {place.split("/")[0] for place in forgot.places} == {"artifacts"}
     for n in range(2):
         record, events = canonical(shop, after(n))
         assert GONE not in events.ids["user_id"].to_list()
@@ -182,14 +130,15 @@ def test_again_is_a_no_op(shop):
     forget(shop)
     before = shop.live()
     again = forget(shop)
-    assert (again.events, again.raw_events, again.quarantined, shop.live()) == (0, 0, 0, before)
+    assert (again.events, again.raw_events, again.quarantined) == (0, 0, 0)
+    assert shop.live().release_id == before.release_id
 
 
 def test_a_gate_that_refuses_the_new_build_leaves_live_and_says_that_it_holds_the_user(shop):
     before = shop.live()
     shop.configure("[gates]\nmin_events = 18\n[artifacts.implicit]\nwindow_days = 2\n")
     forgot = forget(shop)
-    assert (forgot.live_holds, forgot.exit_code, shop.live()) == (True, 1, before)
+    assert (forgot.live_holds, forgot.exit_code, shop.live().release_id) == (True, 1, before.release_id)
     assert "volume" in forgot.message
     again = forget(shop)
     assert (again.events, again.live_holds, again.entry.outcome) == (0, True, "refused"), "it is not done"
@@ -207,11 +156,28 @@ def test_nobody_is_not_forgotten(shop, user):
     assert fingerprint(shop) == before
 
 
-def test_a_note_that_cannot_be_read_stops_the_build(shop):
-    name = remember(shop.store, HOME, GONE, through=after(1), by=BY, now=now())
-    shop.store.put(forgotten_key(HOME, name), b"{}")
+def test_a_note_that_cannot_be_read_hides_its_user_on_every_day_and_stops_no_other():
+    store = MemoryStore()
+    name = remember(store, HOME, GONE, through=after(1), by=BY, now=now())
+    remember(store, CART, STAYS, through=after(1), by=BY, now=now())
+    store.put(forgotten_key(HOME, name), b"{}")
+    store.put("registry/forgotten/stray", b"{}")
+    store.put(f"registry/forgotten/{HOME}/notes/of-somebody.txt", b"{}")
+    found = read_forgotten(store)
+    assert found[HOME.tenant, HOME.surface].hides(GONE, after(400))
+    assert found[CART.tenant, CART.surface].hides(STAYS, after(1))
+    assert name in note_faults(store, HOME)[0]
+
+
+def test_a_secret_that_cannot_be_read_stops_the_builds_of_its_target_alone():
+    store = MemoryStore()
+    for target in (HOME, CART):
+        remember(store, target, GONE, through=after(1), by=BY, now=now())
+    store.put(forgotten_key(HOME, "key"), b"{}")
+    assert read_forgotten(store)[CART.tenant, CART.surface].hides(GONE, after(0))
+    assert read_forgotten_of(store, CART)
     with pytest.raises(CorruptObjectError, match="forgotten"):
-        read_forgotten(shop.store)
+        read_forgotten_of(store, HOME)
 
 
 def test_a_later_request_reaches_later_days_and_an_earlier_one_takes_nothing_back():

@@ -1,0 +1,161 @@
+"""Commit of a canonical day: the Parquet object, then its record, each only over what was read.
+
+The record that is to follow is kept beside them under a key of its own (`next`) while an existing day is replaced, so
+that whoever finds new bytes with the old record, after a crash or beside a writer, completes the commit.
+"""
+
+import hashlib
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
+from recsys_assets.events.erase_users import erase_from_events
+from recsys_assets.events.parquet import decode_events, encode_events
+from recsys_assets.identity import Target
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
+from recsys_assets.release.layout import canonical_key, canonical_next_key, canonical_record_key
+from recsys_assets.storage.store import ObjectStore
+
+MAX_DAY_BYTES = 4_000_000_000
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """A canonical day as it was read: its record and its bytes, each with its etag; None: there is none.
+
+    `record` is None too where it cannot be read, or is not of these bytes: the day is to be built again.
+    """
+
+    record: CanonicalRecord | None = None
+    record_etag: str | None = None
+    data: bytes | None = None
+    etag: str | None = None
+
+
+def read_stored_day(store: ObjectStore, target: Target, day: date) -> StoredDay:
+    """Return a canonical day, after completing a commit that was interrupted between the bytes and the record."""
+    key = canonical_record_key(target, day)
+    try:
+        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+    except NotFoundError:
+        return StoredDay()
+    try:
+        record = decode(stored.data, CanonicalRecord, name=key)
+    except CorruptObjectError:
+        record = None
+    try:
+        found = store.get(canonical_key(target, day), max_bytes=MAX_DAY_BYTES)
+    except NotFoundError:
+        return StoredDay(None, stored.etag)
+    digest = hashlib.sha256(found.data).hexdigest()
+    if record is not None and record.digest == digest:
+        return StoredDay(record, stored.etag, found.data, found.etag)
+    following = _find_next(store, target, day, digest)
+    if following is None:
+        return StoredDay(None, stored.etag, found.data, found.etag)
+    etag = store.swap(key, encode(following), expected=stored.etag)
+    store.delete(canonical_next_key(target, day, digest))
+    return StoredDay(following, etag, found.data, found.etag)
+
+
+def commit_day(
+    store: ObjectStore, target: Target, day: date, *, over: StoredDay, data: bytes, record: CanonicalRecord
+) -> None:
+    """Replace a canonical day by `data` with `record`, unless another writer replaced what was read as `over`.
+
+    Raises `ConflictError` then: read the day again. Interrupted, it is completed by the next `read_stored_day`.
+    """
+    following = canonical_next_key(target, day, record.digest)
+    if over.record_etag is not None:
+        store.put(following, encode(record))
+    _write_bytes(store, canonical_key(target, day), over, data, record.digest)
+    reach("canonical.after_bytes")
+    key = canonical_record_key(target, day)
+    if over.record_etag is None:
+        store.create(key, encode(record))
+    else:
+        store.swap(key, encode(record), expected=over.record_etag)
+        store.delete(following)
+
+
+def _write_bytes(store: ObjectStore, key: str, over: StoredDay, data: bytes, digest: str) -> None:
+    """Write the Parquet object over what was read; bytes without a record belong to nobody and are replaced."""
+    if over.etag is not None:
+        if over.data is None or hashlib.sha256(over.data).hexdigest() != digest:
+            store.swap(key, data, expected=over.etag)
+        return
+    try:
+        store.create(key, data)
+    except ConflictError:
+        left = store.get(key, max_bytes=MAX_DAY_BYTES)
+        if hashlib.sha256(left.data).hexdigest() != digest:
+            store.swap(key, data, expected=left.etag)
+
+
+def erase_from_day(
+    store: ObjectStore, target: Target, day: date, names: Collection[str] = (), *, dry_run: bool = False
+) -> int | None:
+    """Take users out of a canonical day, and mark it as without all who are forgotten by now; return how many events.
+
+    `names` go beside those. None: the day cannot be read, and is to be built again. Raises
+    `ConflictError` when others kept writing the day.
+    """
+    for _ in range(_TRIES):
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
+            return _erase_once(store, target, day, names, dry_run=dry_run)
+    raise ConflictError(f"{canonical_key(target, day)}: {_TRIES} writes in a row met another writer: try again")
+
+
+def _erase_once(store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool) -> int | None:
+    over = read_stored_day(store, target, day)
+    forgotten = read_forgotten_of(store, target)
+    if over.record is None or over.data is None:
+        return None if over.record_etag is not None else 0
+    mark = forgotten.mark(day) or UNSET
+    users = decode_events(over.data, ("user_id",)).ids["user_id"].to_list()
+    hidden = {user for user in users if user in names or forgotten.hides(user, day)}
+    if not hidden and (dry_run or over.record.erased == mark):
+        return 0
+    data, gone = over.data, 0
+    if hidden:
+        events = decode_events(over.data)
+        left = erase_from_events(events, hidden.__contains__)
+        gone, data = len(events.codes) - len(left.codes), encode_events(left)
+    if not dry_run:
+        record = without(over.record, gone, data=data, mark=mark)
+        commit_day(store, target, day, over=over, data=data, record=record)
+    return gone
+
+
+def without(record: CanonicalRecord, gone: int, *, data: bytes, mark: str | UnsetType) -> CanonicalRecord:
+    """Return the record of a day of which `gone` events were taken, and `data` is left."""
+    return msgspec.structs.replace(
+        record,
+        digest=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        rows=record.rows - gone,
+        events=record.events - gone,
+        erased=mark,
+    )
+
+
+def is_marked(record: CanonicalRecord, forgotten: Forgotten, day: date) -> bool:
+    """Return True if a day was written without everybody who is forgotten by now."""
+    return record.erased == (forgotten.mark(day) or UNSET)
+
+
+def _find_next(store: ObjectStore, target: Target, day: date, digest: str) -> CanonicalRecord | None:
+    try:
+        found = find_document(store, canonical_next_key(target, day, digest), CanonicalRecord)
+    except CorruptObjectError:
+        return None
+    return found if found is not None and found.digest == digest else None

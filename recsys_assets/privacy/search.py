@@ -1,0 +1,203 @@
+"""Search of stored objects, decoded, for a user: the proof at the end of a `forget`."""
+
+import gzip
+import io
+import re
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import ipc
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.imports.safetensors import read_metadata, read_safetensors
+from recsys_assets.ingest.mentions import mentions
+from recsys_assets.ingest.quarantine import MAX_TEXT_BYTES
+from recsys_assets.ingest.white_space import trim
+from recsys_assets.serving.factors import Ids
+from recsys_assets.storage.store import ObjectStore
+
+MAX_OBJECT_BYTES: Final = 4_000_000_000
+MAX_UNPACKED_BYTES: Final = 4_000_000_000
+_USER: Final = "user"  # part of the name of a field that holds users
+_USER_COLUMN: Final = "user_id"
+_OTHER_IDS: Final = frozenset({"item_id", "session_id", "request_id"})
+_OF_TARGET = re.compile(
+    r"(?:(?:canonical|tallies|artifacts|staging|releases|heartbeats|intents|trash)|registry/[^/]+|raw/[^/]+)"
+    r"/([^/]+)/([^/]+)/.+"
+)
+_FORGOTTEN_LINE = re.compile(rb'"text":"\(erased')
+
+
+def places_that_hold(store: ObjectStore, target: Target, names: Collection[str]) -> Iterator[str]:
+    """Yield the key of every stored object of a target that holds a user under one of these names, by key.
+
+    Searched are the objects of the target, and those that belong to no single one (quarantine, records of raw files,
+    strays). An object that cannot be decoded is searched by its bytes; one that cannot be read is yielded with the
+    reason, for it may hold the user.
+    """
+    for item in store.list(""):
+        owner = _OF_TARGET.fullmatch(item.key)
+        if owner is not None and (owner[1], owner[2]) != (target.tenant, target.surface):
+            continue
+        try:
+            data = store.get(item.key, max_bytes=max(item.size, 1)).data
+            if holds(data, names, is_quarantine=item.key.startswith("quarantine/")):
+                yield item.key
+        except NotFoundError:
+            continue
+        except CorruptObjectError as error:
+            yield f"{item.key} (not searched: {error})"
+
+
+def holds(data: bytes, names: Collection[str], *, is_quarantine: bool = False) -> bool:
+    """Return True if an object names one of these users: in a field of users, or in a text that is only the id.
+
+    Parquet, Arrow, JSON, JSON lines, safetensors, npz, gzip and Zstandard are decoded; anything else is searched for
+    the bytes of the ids.
+    """
+    search = next((find for magic, find in _SEARCHES if data.startswith(magic)), None)
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+        search = _in_tensors
+    elif data.lstrip()[:1] in {b"{", b"["}:
+        search = _in_lines if is_quarantine else _in_json
+    if search is not None:
+        with suppress(
+            pa.ArrowException, OSError, EOFError, ValueError, RecursionError, zipfile.BadZipFile, RecsysAssetsError
+        ):  # not what its first bytes say: searched as bytes
+            return search(data, names)
+    return any(name.encode() in data for name in names)
+
+
+def _unpacked(stream: Any) -> bytes:
+    data = bytes(stream.read(MAX_UNPACKED_BYTES))
+    if stream.read(1):
+        raise ValueError(f"unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+    return data
+
+
+def _in_parquet(data: bytes, names: Collection[str]) -> bool:
+    file = pq.ParquetFile(io.BytesIO(data))
+    has_users = _USER_COLUMN in file.schema_arrow.names
+    return _in_table(file.read(columns=[_USER_COLUMN] if has_users else None), names)
+
+
+def _in_arrow(data: bytes, names: Collection[str]) -> bool:
+    return _in_table(ipc.open_file(pa.BufferReader(data)).read_all(), names)
+
+
+def _in_gzip(data: bytes, names: Collection[str]) -> bool:
+    return holds(_unpacked(gzip.GzipFile(fileobj=io.BytesIO(data))), names)
+
+
+def _in_zstd(data: bytes, names: Collection[str]) -> bool:
+    return holds(_unpacked(pa.CompressedInputStream(pa.BufferReader(data), "zstd")), names)
+
+
+def _in_table(table: Any, names: Collection[str]) -> bool:
+    """Look into the column of users; where there is none, into every column that may hold texts."""
+    columns = [_USER_COLUMN] if _USER_COLUMN in table.column_names else table.column_names
+    return any(_in_column(table.column(name), names, is_user=_USER in name.lower()) for name in columns)
+
+
+def _in_column(column: Any, names: Collection[str], *, is_user: bool) -> bool:
+    kind = column.type
+    if pa.types.is_nested(kind):
+        return any(_in_value(value.as_py(), names, field=_USER if is_user else "") for value in column)
+    if not (is_user or pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return pa.types.is_binary(kind) and any(_in_value(value, names) for value in column.unique().to_pylist())
+    return any(_in_value(value, names, field=_USER if is_user else "") for value in column.unique().to_pylist())
+
+
+def _in_archive(data: bytes, names: Collection[str]) -> bool:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.infolist():
+            if any(name in member.filename for name in names):
+                return True
+            with archive.open(member) as stream:
+                unpacked = _unpacked(stream)
+            if member.filename.endswith(".npy"):
+                array = np.lib.format.read_array(io.BytesIO(unpacked), allow_pickle=False)
+                if array.dtype.kind in "US" and any(_in_value(value, names) for value in array.ravel().tolist()):
+                    return True
+            elif holds(unpacked, names):
+                return True
+    return False
+
+
+def _in_tensors(data: bytes, names: Collection[str]) -> bool:
+    """Look users up where ids are stored as the project stores them; else search the bytes of texts."""
+    arrays = read_safetensors(data, name="object")
+    if any(_in_value(value, names) for value in read_metadata(data, name="object").values()):
+        return True
+    try:
+        users = Ids.of(arrays, _USER_COLUMN)
+    except KeyError:
+        texts = [array.tobytes() for array in arrays.values() if array.dtype.itemsize == 1]
+        return any(name.encode() in text for name in names for text in texts)
+    return any(users.find(name) is not None for name in names)
+
+
+def _in_json(data: bytes, names: Collection[str]) -> bool:
+    """Look into a document, or into each line: nothing is decoded that cannot hold an id."""
+    if b"\\" not in data and not any(name.encode() in data for name in names):
+        return False
+    try:
+        return _in_value(msgspec.json.decode(data), names)
+    except msgspec.DecodeError:
+        return _in_lines(data, names)
+
+
+def _in_lines(data: bytes, names: Collection[str]) -> bool:
+    for line in data.splitlines():
+        if _FORGOTTEN_LINE.search(line):
+            continue
+        try:
+            value = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if mentions(line.decode(errors="replace"), names):
+                return True
+            continue
+        if _in_value(value, names) or (isinstance(value, dict) and line_names(value, names)):
+            return True
+    return False
+
+
+def line_names(reject: dict[str, Any], names: Collection[str]) -> bool:
+    """Return True if a line of quarantine names one of these users in its text or in its detail."""
+    text, detail = str(reject.get("text", "")), str(reject.get("detail", ""))
+    is_cut = len(text.encode()) < min(int(reject.get("size") or 0), MAX_TEXT_BYTES + 1)
+    return mentions(text, names, is_cut=is_cut) or mentions(detail, names)
+
+
+def _in_value(value: Any, names: Collection[str], *, field: str = "") -> bool:
+    """Look into a decoded value: a number is an id only in a field of users, an id of another sort never is."""
+    if isinstance(value, dict):
+        found: dict[Any, Any] = value
+        return any(
+            trim(str(key)) in names or (key not in _OTHER_IDS and _in_value(one, names, field=str(key)))
+            for key, one in found.items()
+        )
+    if isinstance(value, list | tuple):
+        many: Any = value
+        return any(_in_value(one, names, field=field) for one in many)
+    if isinstance(value, bytes):
+        return trim(value.decode(errors="replace")) in names
+    if isinstance(value, str):
+        return trim(value) in names
+    return isinstance(value, int | float) and _USER in field.lower() and str(value).removesuffix(".0") in names
+
+
+_SEARCHES: Final = (
+    (b"PAR1", _in_parquet),
+    (b"ARROW1", _in_arrow),
+    (b"\x1f\x8b", _in_gzip),
+    (b"\x28\xb5\x2f\xfd", _in_zstd),
+    (b"PK\x03\x04", _in_archive),
+)

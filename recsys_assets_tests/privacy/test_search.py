@@ -1,0 +1,99 @@
+"""The search for a user decodes what it finds: no format and no spelling hides an id."""
+
+import gzip
+import io
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from recsys_assets.ingest.mentions import mentions
+from recsys_assets.privacy.search import holds, places_that_hold
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.small_shop import HOME
+
+USER = "ren\u00e9"
+
+
+def parquet(**columns):
+    sink = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(sink, compression="zstd")
+    return sink.getvalue()
+
+
+def npz(**arrays):
+    sink = io.BytesIO()
+    np.savez_compressed(sink, **arrays)
+    return sink.getvalue()
+
+
+def quarantined(text, detail="", size=None):
+    return json.dumps({"text": text, "detail": detail, "size": size or len(text.encode())}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(parquet(user_id=["a", USER]), id="parquet"),
+        pytest.param(parquet(who=[["a"], [USER]]), id="parquet-nested"),
+        pytest.param(json.dumps({"users": [{"user_id": USER}]}).encode(), id="json-escaped"),
+        pytest.param(json.dumps({"users": {USER: 1}}, ensure_ascii=False).encode(), id="json-key"),
+        pytest.param(b'{"a":1}\n' + json.dumps({"user_id": f" {USER} "}).encode(), id="json-lines-padded"),
+        pytest.param(gzip.compress(json.dumps([USER]).encode()), id="gzip"),
+        pytest.param(pa.compress(json.dumps([USER]).encode(), codec="zstd", asbytes=True), id="zstd"),
+        pytest.param(npz(users=np.array(["a", USER])), id="npz"),
+        pytest.param(b"\x00\x01" + USER.encode() + b"\x00", id="bytes"),
+    ],
+)
+def test_a_user_is_found_whatever_holds_the_id(data):
+    assert holds(data, {USER})
+    assert not holds(data, {"nobody"})
+
+
+def test_an_item_or_a_count_that_reads_like_the_user_is_not_the_user():
+    assert not holds(parquet(user_id=["a"], item_id=["4711"]), {"4711"})
+    assert not holds(json.dumps({"rows": 4711, "item_id": "4711"}).encode(), {"4711"})
+    assert holds(json.dumps({"user_id": 4711}).encode(), {"4711"})
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        pytest.param(USER, '{"user_id":"ren\\u00e9"}', id="escaped"),
+        pytest.param("a/b", '{"user_id":"a\\/b"}', id="solidus"),
+        pytest.param(USER, '{"user_id":"\\u2003ren\u00e9 "}', id="padded"),
+        pytest.param("4711", '{"user_id":4711}', id="number"),
+        pytest.param("4711", '{"user_id":4711.0}', id="fraction"),
+        pytest.param("4711", '{"user_id":4.711e3}', id="exponent"),
+        pytest.param(USER, '{"payload":"{\\"user_id\\":\\"ren\\\\u00e9\\"}"}', id="json-in-json"),
+        pytest.param(USER, "{'user_id': 'ren\u00e9'}", id="no-json"),
+        pytest.param("u 1", "2026-01-01;u 1;x", id="csv"),
+        pytest.param(USER, '{"user_id":"ren\u00e9', id="unterminated"),
+        pytest.param(USER, '{"a":1,"user_id":"x","user_id":"ren\\u00e9"}', id="twice"),
+    ],
+)
+def test_a_refused_line_names_the_user_however_it_spells_the_id(user, text):
+    assert mentions(text, {user})
+    assert holds(quarantined(text), {user}, is_quarantine=True)
+    assert not mentions(text, {"ren", "471", "nobody"})
+
+
+def test_a_line_that_was_cut_within_the_id_counts_as_naming_the_user():
+    text = '{"user_id":"user-1234'
+    assert holds(quarantined(text, size=9000), {"user-123456"}, is_quarantine=True)
+    assert not holds(quarantined(text, size=9000), {"other"}, is_quarantine=True)
+
+
+def test_objects_of_another_target_are_not_searched_and_strays_are():
+    store = MemoryStore()
+    for key in (f"artifacts/{HOME}/x/1", "artifacts/other/home/x/1", "notes.txt", f"trash/{HOME}/1/x/1"):
+        store.put(key, b'{"user_id":"u1"}')
+    store.put(f"raw/2026-01-01/{HOME}/0000-1.arrow", b"ARROW1 damaged, u1")
+    assert list(places_that_hold(store, HOME, {"u1"})) == [
+        f"artifacts/{HOME}/x/1",
+        "notes.txt",
+        f"raw/2026-01-01/{HOME}/0000-1.arrow",
+        f"trash/{HOME}/1/x/1",
+    ]
