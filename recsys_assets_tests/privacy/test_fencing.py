@@ -1,4 +1,4 @@
-"""A forget beside builds, ships and other forgets, or killed in the middle: the user is nowhere, or places are named."""
+"""A forget beside builds, ships and other forgets, or killed in the middle: no one comes back unseen."""
 
 import json
 from dataclasses import dataclass, field
