@@ -27,7 +27,7 @@ from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, c
 from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
-from recsys_assets.release.trash import rescue
+from recsys_assets.release.trash import DELETE_LIFETIME, lately_taken, rescue
 from recsys_assets.storage.store import ObjectStore
 
 MAX_ATTEMPTS = 10
@@ -191,6 +191,12 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
         raise ConflictError(
             f"{change.target}: the collection of {sweep.at} by {sweep.actor} may take an artifact of this release: "
             "finish it by `recsys-assets collect --apply`, then run again"
+        )
+    late = lately_taken(change.store, change.target, refs, now=change.now())
+    if late is not None:
+        raise ConflictError(
+            f"{change.target}: the collection of {late.at} by {late.actor} took an artifact of this release, and a "
+            f"delete may still be under way: run again {DELETE_LIFETIME.seconds // 60} minutes after it"
         )
     missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))
     if missing:

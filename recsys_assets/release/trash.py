@@ -1,26 +1,59 @@
 """The trash: artifacts that collection took, kept under names of their own, and taken back when they are needed."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
-from recsys_assets.identity import ArtifactRef, Target
+from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key
 from recsys_assets.storage.store import ObjectStore
 
+LEASE = timedelta(minutes=5)  # how long a collection may delete after it wrote, or renewed, its record in the trash
+DELETE_LIFETIME = timedelta(minutes=15)  # how long after that a delete that was held or repeated may still take effect
 
-def move_to_trash(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> None:
-    """Copy one blob into the trash, then delete it; a blob that is gone already is fine."""
+
+def move_to_trash(
+    store: ObjectStore, target: Target, sweep_id: str, taken: Taken, *, may_delete: Callable[[], bool]
+) -> bytes | None:
+    """Copy one blob into the trash, then delete it; return its bytes, None if it is gone already.
+
+    `may_delete` is asked right before the delete: a collection that slept past its lease must not send one.
+    """
     key = blob_key(target, taken.kind, taken.version)
-    with suppress(NotFoundError):
+    try:
         data = store.get(key, max_bytes=taken.size).data
-        with suppress(ConflictError):  # copied by this sweep before it was interrupted
-            store.create(trashed_key(target, sweep_id, taken.kind, taken.version), data)
+    except NotFoundError:
+        return None
+    with suppress(ConflictError):  # copied by this sweep before it was interrupted
+        store.create(trashed_key(target, sweep_id, taken.kind, taken.version), data)
+    if may_delete():
         store.delete(key)
+    return data
+
+
+def put_back(store: ObjectStore, target: Target, taken: Taken, data: bytes) -> None:
+    """Write a blob that was deleted too late to its place again; one that is there is fine."""
+    with suppress(ConflictError):
+        store.create(blob_key(target, taken.kind, taken.version), data)
+
+
+def lately_taken(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef], *, now: datetime) -> Sweep | None:
+    """Return a collection that took one of these blobs so lately that a delete of it may still be under way.
+
+    Collections delete within their lease, and a request that was held or repeated is refused by the store
+    or over within `DELETE_LIFETIME`. What is written under such a name before could be hit by that delete.
+    """
+    wanted = {(ref.kind, ref.version) for ref in refs}
+    for sweep in trashed(store, target) if wanted else ():
+        is_recent = abs(now - parse_rfc3339(sweep.at)) < DELETE_LIFETIME
+        if is_recent and wanted & {(taken.kind, taken.version) for taken in sweep.taken}:
+            return sweep
+    return None
 
 
 def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
@@ -59,11 +92,16 @@ def trashed(store: ObjectStore, target: Target) -> Iterator[Sweep]:
     yield from sorted(sweeps, key=lambda sweep: (sweep.at, sweep.id))
 
 
-def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep) -> None:
-    """Delete for good what one collection took, its record last."""
+def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep, *, needed: Collection[tuple[str, str]] = ()) -> None:
+    """Delete for good what one collection took, its record last; copies of `needed` (kind, version) stay with it.
+
+    A blob that was rebuilt since could still be hit by a late delete: its copy is what it is taken back from.
+    """
     for taken in sweep.taken:
-        store.delete(trashed_key(target, sweep.id, taken.kind, taken.version))
-    store.delete(trash_record_key(target, sweep.id))
+        if (taken.kind, taken.version) not in needed:
+            store.delete(trashed_key(target, sweep.id, taken.kind, taken.version))
+    if not any((taken.kind, taken.version) in needed for taken in sweep.taken):
+        store.delete(trash_record_key(target, sweep.id))
 
 
 def _revive(store: ObjectStore, target: Target, sweep_id: str, ref: ArtifactRef) -> bool:

@@ -23,7 +23,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
-from recsys_assets.release.trash import empty_sweep, is_trashed, take_back, trashed
+from recsys_assets.release.trash import DELETE_LIFETIME, empty_sweep, is_trashed, take_back, trashed
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import Listed, ObjectStore
 from recsys_assets.upkeep.heartbeats import dead_heartbeats, delete_heartbeats
@@ -187,9 +187,12 @@ def _taken(target: Target, item: Listed) -> Taken:
 
 
 def _ripe(change: Change, retention: Retention) -> list[Sweep]:
-    """Return what has been in the trash for a grace, by the times that the collections themselves wrote down."""
-    now = change.now()
-    return [sweep for sweep in trashed(change.store, change.target) if now - parse_rfc3339(sweep.at) >= retention.grace]
+    """Return what has been in the trash for a grace, by the times that the collections themselves wrote down.
+
+    However short the grace, a record stays while a delete may be under way: who rebuilds such a blob looks for it.
+    """
+    now, grace = change.now(), max(retention.grace, DELETE_LIFETIME)
+    return [sweep for sweep in trashed(change.store, change.target) if now - parse_rfc3339(sweep.at) >= grace]
 
 
 def _contents(target: Target, sweeps: list[Sweep]) -> Iterator[Listed]:
@@ -202,12 +205,13 @@ def _empty(change: Change, sweep: Sweep, retention: Retention) -> None:
     """Delete what one collection took for good, after taking back what is needed again."""
     store, target = change.store, change.target
     roots = read_roots(store, target, retention, now=change.now())
+    needed = {(taken.kind, taken.version) for taken in sweep.taken} & roots.blobs.keys()
     for taken in sweep.taken:
-        needed = (taken.kind, taken.version) in roots.blobs
-        if needed and store.stat(blob_key(target, taken.kind, taken.version)) is None:
+        is_needed = (taken.kind, taken.version) in needed
+        if is_needed and store.stat(blob_key(target, taken.kind, taken.version)) is None:
             take_back(store, target, sweep.id, taken)
     reach(f"{COLLECT}.before_emptying")
-    empty_sweep(store, target, sweep)
+    empty_sweep(store, target, sweep, needed=needed)
     reach(f"{COLLECT}.after_emptying")
 
 

@@ -1,12 +1,13 @@
 """A collection under way: announced, fenced, decided, carried out; whoever finds one half done can finish it."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from secrets import token_hex
 
 import msgspec
 
-from recsys_assets.errors import ConflictError
+from recsys_assets.errors import ConflictError, NotFoundError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change
@@ -14,9 +15,10 @@ from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_d
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import swap_to_itself
+from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import blob_key, sweep_key, trash_record_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.trash import move_to_trash, take_back
+from recsys_assets.release.trash import LEASE, move_to_trash, put_back, take_back
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
 
@@ -57,17 +59,50 @@ def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken
         _fence(change, sweep, retention)
         sweep = _decide(change, sweep, read_roots(store, target, retention, now=change.now(), sweeping=True))
     reach(f"{COLLECT}.after_decision")
-    _record(change, sweep)
+    lease = _record(change, sweep)
     for taken in sweep.taken:
-        if not _is_ours(store, target, sweep):
+        moved = _move(change, sweep, taken, lease, retention)
+        if moved is None:
             break  # somebody else finished this collection: what it took may be in use again
-        move_to_trash(store, target, sweep.id, taken)
+        lease = moved
         reach(f"{COLLECT}.after_move")
     _repair(change, sweep, retention)
     if _is_ours(store, target, sweep):
         store.delete(sweep_key(target))
     reach(f"{COLLECT}.after_sweep")
     return sweep.taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """Time in which a collection may delete what it took: after it, others may rely on the names again."""
+
+    start: datetime
+    now: Clock
+
+    def holds(self) -> bool:
+        """Return True while deletes may be sent; a clock that was set back ends it too."""
+        return timedelta() <= self.now() - self.start < LEASE
+
+
+def _move(change: Change, sweep: Sweep, taken: Taken, lease: _Lease, retention: Retention) -> _Lease | None:
+    """Move one blob into the trash under a lease, renewed where it is over; None: another ended this collection."""
+    store, target = change.store, change.target
+    while _is_ours(store, target, sweep):
+        if not lease.holds():
+            lease = _record(change, sweep)
+        data = move_to_trash(store, target, sweep.id, taken, may_delete=lease.holds)
+        if data is None or lease.holds():
+            return lease
+        _undo_late(change, taken, data, retention)  # the lease ended before the delete, or while it was under way
+    return None
+
+
+def _undo_late(change: Change, taken: Taken, data: bytes, retention: Retention) -> None:
+    """Write a blob again that this process deleted after its lease, if it is needed: it slept, and others went on."""
+    roots = read_roots(change.store, change.target, retention, now=change.now())
+    if (taken.kind, taken.version) in roots.blobs:
+        put_back(change.store, change.target, taken, data)
 
 
 def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
@@ -99,12 +134,18 @@ def _tell_end(change: Change) -> None:
     journal.append(store, target, entry, after=last)
 
 
-def _record(change: Change, sweep: Sweep) -> None:
-    """Write down what the trash will hold before anything is moved; a record that stands keeps its time."""
+def _record(change: Change, sweep: Sweep) -> _Lease:
+    """Write down what the trash will hold, and since when, before anything is moved; return the lease from then on."""
+    store, key = change.store, trash_record_key(change.target, sweep.id)
+    start = change.now()
+    record = encode(msgspec.structs.replace(sweep, at=rfc3339(start)))
     if sweep.taken:
-        record = msgspec.structs.replace(sweep, at=rfc3339(change.now()))
-        with suppress(ConflictError):
-            create_document(change.store, trash_record_key(change.target, sweep.id), record)
+        try:
+            stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+            store.swap(key, record, expected=stored.etag)
+        except NotFoundError:
+            store.create(key, record)
+    return _Lease(start, change.now)
 
 
 def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:

@@ -100,7 +100,7 @@ def test_ids_that_were_sent_are_in_no_byte_of_the_store_nor_of_dagster(tmp_path)
             assert release.for_user(hash_user_id(f" {SENT}", KEY))
             assert release.for_user(SENT) is None
         forgot = forget(shop)
-        assert (forgot.events, forgot.exit_code) == (6, 0)
+        assert (forgot.events, forgot.live_holds, forgot.exit_code) == (6, False, 1)
     found = list(bytes_below(tmp_path / "store", home))
     assert {".arrow", ".parquet", ".json", ".jsonl", ".db"} <= {file.suffix for file, _ in found}
     assert [file for file, data in found if SENT.encode() in data or str(NUMBER).encode() in data] == []
