@@ -308,7 +308,7 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
     Only days that were judged by other limits: nobody should have to run the check of 27 days after changing one. A
     day that was never judged stays so, and the day itself is judged by its own check.
     """
-    store, settings, row, day = context.store, context.settings, context.row, context.day
+    store, settings, row = context.store, context.settings, context.row
     earlier = _days_before(context)
     policy = canonical_policy(settings, row).digest
     changed = [one for one in earlier if _judged_by_other_limits(store, row, one, policy)]

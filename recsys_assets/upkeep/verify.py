@@ -1,5 +1,6 @@
 """Verify: read every retained release, every blob of it, and the journal, and say what does not prove itself."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssets
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Intent, Release
+from recsys_assets.release.forgotten_users import note_faults
 from recsys_assets.release.journal import LOST, newest_first
 from recsys_assets.release.layout import intent_prefix, journal_key, journal_prefix, sweep_key
 from recsys_assets.release.pointer import read_current
@@ -15,6 +17,8 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import member_faults
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import KEEP, retained_releases
+
+_ENTRY = re.compile(r"\d{12}\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Verification:
 def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verification:
     """Return what proves itself and what does not; every byte of every retained release is read."""
     notes, unreadable = _announcements(store, target)
-    problems = [*_journal_problems(store, target), *unreadable]
+    problems = [*_journal_problems(store, target), *unreadable, *note_faults(store, target)]
     try:
         current = read_current(store, target)
     except CorruptObjectError as error:
@@ -56,7 +60,7 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verificat
     if is_replay(head, current):
         problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {head.newest_at}")
     elif is_unrecorded(head, current):
-        problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, tells it")
+        problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, records it")
     try:
         retained = retained_releases(store, target, current, keep=keep)
     except RecsysAssetsError as error:
@@ -76,11 +80,12 @@ def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Pro
 
 def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:
     """Say which entries are lost: counted by a listing, for the newest entry alone cannot know what is beyond a gap."""
-    names = [item.key for item in store.list(journal_prefix(target))]
+    prefix = journal_prefix(target)
+    names = [item.key for item in store.list(prefix) if _ENTRY.fullmatch(item.key.removeprefix(prefix))]
     newest = int(names[-1].rpartition("/")[2].removesuffix(".json")) if names else 0
     gaps = [n for n in range(1, newest + 1) if journal_key(target, n) not in set(names)]
     if gaps:
-        yield f"{len(gaps)} journal entries are gone, the first is {gaps[0]}: mend by `recsys-assets reindex`"
+        yield f"{len(gaps)} journal entries are gone, the first is {gaps[0]}: fix it by `recsys-assets reindex`"
     yield from (e.reason for e in newest_first(store, target) if e.action == LOST and e.sequence not in gaps)
 
 
