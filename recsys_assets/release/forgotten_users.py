@@ -72,6 +72,11 @@ def read_forgotten_of(store: ObjectStore, target: Target) -> Forgotten:
     return forgotten
 
 
+def is_anybody_forgotten(store: ObjectStore, target: Target) -> bool:
+    """Return True if a user of the target was ever forgotten: by one look, for publishing needs no listing."""
+    return store.stat(forgotten_key(target, _KEY)) is not None
+
+
 def _read(store: ObjectStore, prefix: str) -> dict[tuple[str, str], Forgotten]:
     names: dict[tuple[str, str], list[str]] = {}
     for item in store.list(prefix):

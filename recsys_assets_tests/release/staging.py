@@ -14,6 +14,7 @@ from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
+from recsys_assets.release.forgotten_users import is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import (
     blob_key,
@@ -155,7 +156,18 @@ def stage_canonical(store, target, on, *, content=0):
     """Put one canonical day's record and report, and return it as an input."""
     digest = hashlib.sha256(f"{target} {on} {content}".encode()).hexdigest()
     raw = (Input(name=f"raw/{on}.jsonl", digest="a" * 64, size=10),)
-    canonical = CanonicalRecord(digest=digest, size=7, rows=5, events=6, duplicates=1, bad=0, rejects={}, inputs=raw)
+    mark = read_forgotten_of(store, target).mark(on) if is_anybody_forgotten(store, target) else None
+    canonical = CanonicalRecord(
+        digest=digest,
+        size=7,
+        rows=5,
+        events=6,
+        duplicates=1,
+        bad=0,
+        rejects={},
+        inputs=raw,
+        erased=mark or UNSET,
+    )
     store.put(canonical_record_key(target, on), encode(canonical))
     store.put(canonical_gates_key(target, on), encode(report_of("canonical", digest)))
     return Input(name=canonical_key(target, on), digest=digest, size=7)
