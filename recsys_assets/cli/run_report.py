@@ -65,7 +65,11 @@ def _name(key: dg.AssetKey) -> str:
 
 
 def _message(metadata: Mapping[str, Any]) -> str:
-    shown = {key: metadata[key].value for key in ("rows", "events", "version", "outcome", "release") if key in metadata}
+    shown = {
+        key: metadata[key].value
+        for key in ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release")
+        if key in metadata
+    }
     return " ".join(f"{key}={value}" for key, value in shown.items())
 
 

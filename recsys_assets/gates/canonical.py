@@ -1,4 +1,4 @@
-"""Gates of a canonical day: its contract, its volume, and the shares of bad lines and of duplicates."""
+"""Gates of a canonical day: its contract, its volume, and the shares of bad lines, late events and duplicates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,15 @@ class CanonicalFacts:
     contract: tuple[Finding, ...]
 
 
-def canonical_gates(limits: GateSettings, *, max_bad_share: float) -> list[Gate[CanonicalFacts]]:
+def canonical_gates(
+    limits: GateSettings, *, max_bad_share: float, max_out_of_window_share: float
+) -> list[Gate[CanonicalFacts]]:
     """Return every gate of a canonical day, in the order of its report."""
     return [
         Gate("contract", Contract()),
         Gate(CountGate.VOLUME.value, Volume(limits.min_events)),
         Gate(CountGate.BAD_SHARE.value, BadShare(max_bad_share)),
+        Gate(CountGate.OUT_OF_WINDOW_SHARE.value, OutOfWindowShare(max_out_of_window_share)),
         Gate(CountGate.DUPLICATE_SHARE.value, DuplicateShare(limits.max_duplicate_share)),
     ]
 
@@ -63,6 +66,21 @@ class BadShare:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
         what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
         return at_most(share, self.max_bad_share, setting="raw.max_bad_share", what=what)
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfWindowShare:
+    """The largest share of events that belong to other days."""
+
+    max_out_of_window_share: float
+
+    def __call__(self, facts: CanonicalFacts) -> Result:
+        """Compare the share of events of other days, and name the setting for files cut by a local day."""
+        late = facts.rejects.get("out_of_window", 0)
+        share = late / (late + facts.events) if late else 0.0
+        advice = f" ({late:,} of other days: files cut by a local day need raw.spill_days = 1)" if late else ""
+        setting = "raw.max_out_of_window_share"
+        return at_most(share, self.max_out_of_window_share, setting=setting, what=f"share of out_of_window{advice}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,11 @@ CANONICAL = "canonical"
 def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[CanonicalFacts]:
     """Return the gates of a target's canonical days."""
     limits = settings.gates_for(row)
-    gates = canonical_gates(limits, max_bad_share=settings.raw.max_bad_share)
+    gates = canonical_gates(
+        limits,
+        max_bad_share=settings.raw.max_bad_share,
+        max_out_of_window_share=settings.raw.max_out_of_window_share,
+    )
     return Policy(CANONICAL, in_force(gates, limits.modes))
 
 

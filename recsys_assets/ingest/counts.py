@@ -8,6 +8,7 @@ from datetime import date
 from recsys_assets.identity import Target
 from recsys_assets.ingest.line_judge import Judged, Refused
 from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
+from recsys_assets.ingest.sources.forms import guess_form
 from recsys_assets.ingest.sources.source import RawInput
 
 
@@ -28,7 +29,8 @@ class TargetReport:
     """One target's share of a day.
 
     `rejects` counts refused lines by reason: those that name this target, and those of its files that name none.
-    `late` counts its events of other days by day: they are quarantined as `out_of_window`, but are not bad.
+    `late` counts its events of other days by day: they are quarantined as `out_of_window`, but are not bad. `spilled`
+    counts those of neighbouring days, which read the same files.
     """
 
     target: Target
@@ -36,6 +38,7 @@ class TargetReport:
     events: int
     rejects: Mapping[Reason, int]
     late: Mapping[str, int]
+    spilled: int = 0
 
     @property
     def bad(self) -> int:
@@ -77,13 +80,35 @@ class FileTally:
     digest: str = ""
     lines: int = 0
     error: str | None = None
+    good: int = 0  # lines that are events, of whatever day and target
+    blank: int = 0
+    first: Refused | None = None  # the first line that is neither good nor blank
     seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
     vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines that name no target, or not in full
 
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
         name, targets = self.source.name, tuple(self.source.targets)
-        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error)
+        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error or self._useless())
+
+    def add(self, judged: Judged) -> None:
+        """Count the lines of a chunk."""
+        self.lines += judged.lines
+        late = sum(count for fault, count in judged.faults.items() if fault.reason is Reason.OUT_OF_WINDOW)
+        self.good += judged.lines - judged.faults.total() + late
+        self.blank += sum(count for fault, count in judged.faults.items() if fault.reason is Reason.BLANK_LINE)
+        bad = (one for one in judged.refused if one.fault.reason not in {Reason.BLANK_LINE, Reason.OUT_OF_WINDOW})
+        self.first = self.first or next(bad, None)
+
+    def _useless(self) -> str | None:
+        """Return why a file with lines and without a good one is refused as a whole; blank lines alone are nothing."""
+        if self.good or self.lines == self.blank:
+            return None
+        what = f"{self.source.name} has {self.lines:,} line(s), and none is an event"
+        if self.first is None:
+            return f"{what}: see quarantine, replace the file and run the day again"
+        reason, form = self.first.fault.reason, guess_form(self.first.text)
+        return f"{what} (first: {reason.value}): it seems to hold {form}; replace the file and run the day again"
 
 
 @dataclass(slots=True)
@@ -96,6 +121,7 @@ class Tally:
     events: Counter[Target] = field(default_factory=Counter[Target])
     rejects: defaultdict[Target, Counter[Reason]] = field(default_factory=lambda: defaultdict(Counter[Reason]))
     late: defaultdict[Target, Counter[str]] = field(default_factory=lambda: defaultdict(Counter[str]))
+    spilled: Counter[Target] = field(default_factory=Counter[Target])
     unknown: Counter[str] = field(default_factory=Counter[str])
     foreign: Counter[str] = field(default_factory=Counter[str])
     refused: int = 0
@@ -104,7 +130,8 @@ class Tally:
     def add(self, file: FileTally, judged: Judged, *, room: int) -> list[Reject]:
         """Count a chunk of a file; return its refused lines as quarantine keeps them, `room` at most."""
         rejects = [_reject(file, refused) for refused in judged.refused[:room]]
-        file.lines += judged.lines
+        self.spilled += judged.spilled
+        file.add(judged)
         for target, part in judged.parts:
             self.events[target] += len(part)
             file.seen.add(target)
@@ -154,7 +181,14 @@ class Tally:
         own = tuple(file for file in files if target in file.targets)
         late = self.late.get(target, Counter[str]())
         rejects = self.rejects.get(target, Counter[Reason]()) + self._vague(target)
-        return TargetReport(target, own, self.events[target], dict(sorted(rejects.items())), dict(sorted(late.items())))
+        return TargetReport(
+            target,
+            own,
+            self.events[target],
+            dict(sorted(rejects.items())),
+            dict(sorted(late.items())),
+            self.spilled[target],
+        )
 
 
 def _fits(fault: Fault, target: Target) -> bool:

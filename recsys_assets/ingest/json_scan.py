@@ -89,7 +89,7 @@ def after_escape(data: Bytes, position: int) -> int:
     if kind != _LOWER_U:
         return REFUSED
     unit = hex_unit(data, position + 2)
-    if unit < 0 or unit >> 10 == 0x37:
+    if unit <= 0 or unit >> 10 == 0x37:  # U+0000 too: the reference reader knows whether it stands in a field of ours
         return REFUSED
     if unit >> 10 != 0x36:
         return position + 6

@@ -31,6 +31,13 @@ class Rules:
     targets: Mapping[Names, Target]
     max_refused: int
     reading: Reading = PLAIN
+    spill_days: int = 0
+
+    @property
+    def near(self) -> tuple[int, int]:
+        """The first nanosecond of the days whose events are another day's by arrangement, and the first after them."""
+        spill = self.spill_days * DAY_SECONDS * NANOSECONDS
+        return self.start - spill, self.end + spill
 
     @property
     def start(self) -> int:
@@ -55,7 +62,10 @@ class Refused:
 
 @dataclass(slots=True)
 class Judged:
-    """What one chunk held: `faults` counts every refused line, `refused` keeps the first ones."""
+    """What one chunk held: `faults` counts every refused line, `refused` keeps the first ones.
+
+    `spilled` counts good events that a neighbouring day reads from this very file.
+    """
 
     lines: int = 0
     parts: list[tuple[Target, Part]] = field(default_factory=list[tuple[Target, Part]])
@@ -63,6 +73,7 @@ class Judged:
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
     foreign: Counter[Names] = field(default_factory=Counter[Names])
     unknown: Counter[str] = field(default_factory=Counter[str])
+    spilled: Counter[Target] = field(default_factory=Counter[Target])
 
 
 def judge_long_line(line: LongLine, rules: Rules) -> Judged:
@@ -134,6 +145,8 @@ class _Doubtful:
             self._judged.foreign[names] += 1
         elif self._rules.start <= event.ts < self._rules.end:
             self._events[target].append(event)
+        elif self._rules.near[0] <= event.ts < self._rules.near[1]:
+            self._judged.spilled[target] += 1
         else:
             day = name_of_day(event.ts)
             return Fault(Reason.OUT_OF_WINDOW, f"belongs to {day}: run that day with this file", *names, day)
@@ -174,7 +187,9 @@ def _divide(scanner: Scanner, rows: int, rules: Rules, judged: Judged) -> NDArra
             judged.foreign[tenant, surface] += len(group)
             continue
         inside = (scratch.ts[group] >= rules.start) & (scratch.ts[group] < rules.end)
-        late.append(group[~inside])
+        near = (scratch.ts[group] >= rules.near[0]) & (scratch.ts[group] < rules.near[1])
+        judged.spilled[target] += int((near & ~inside).sum())
+        late.append(group[~near])
         if inside.any():
             values = scratch.ts, scratch.rank
             judged.parts.append((target, take_rows(scanner.tables, scratch.codes, values, group[inside])))

@@ -77,6 +77,7 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     reading: Reading = PLAIN,
     threads: int = 2,
     max_kept_rejects: int = 100_000,
+    spill_days: int = 0,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> RawReport:
     """Return a day's counts, having handed on each target's events in parts, and refused lines with reason and text.
@@ -86,12 +87,13 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
     come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
     a day; past it refused lines are only counted. `reading` says whether events may lack a session, and whether values
-    of refused lines are shown. Memory is bounded by `chunk_bytes` and `threads`, not by the files.
+    of refused lines are shown. Events of the `spill_days` days before and after are counted and left to those days.
+    Memory is bounded by `chunk_bytes` and `threads`, not by the files.
     `keep_part` is called on a thread of its own, one part at a time, so that the next lines are read meanwhile.
 
-    A file that cannot be read to its end does not stop the others: its record says why, and its targets' outcome is
-    `unreadable`, whatever parts came from it before. Raises `ConfigurationError` for a day that no Parquet timestamp in
-    nanoseconds can hold.
+    A file that cannot be read to its end, or that holds lines and not one good one, does not stop the others: its
+    record says why, and the day fails for its targets, whatever parts came from it before. Raises `ConfigurationError`
+    for a day that no Parquet timestamp in nanoseconds can hold.
     """
     if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
@@ -102,7 +104,7 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     def judge(task: "_Task") -> Judged:
         file, piece = task
         served = {(target.tenant, target.surface): target for target in file.source.targets if target in targets}
-        return memory.judge(piece, Rules(day, served, max_kept_rejects, reading))
+        return memory.judge(piece, Rules(day, served, max_kept_rejects, reading, spill_days))
 
     def count(chunks: Iterable[tuple["_Task", Judged]]) -> Iterator[Sequence[tuple[Target, Part]]]:
         for (file, _), judged in chunks:

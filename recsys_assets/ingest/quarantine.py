@@ -30,6 +30,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     EMPTY_FIELD = "empty_field"
     OUT_OF_RANGE = "out_of_range"
+    NUL_CHARACTER = "nul_character"  # U+0000 in a name or id: databases cannot hold it
     NO_SESSION = "no_session"  # where sessions are found: neither session_id nor user_id
     UNKNOWN_VERSION = "unknown_version"
     BAD_TIME = "bad_time"

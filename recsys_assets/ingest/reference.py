@@ -52,7 +52,7 @@ def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | Fault:
     Decided: a known field that stands twice is a fault, because readers differ in which one counts; names of fields
     are compared exactly; null is absent; nothing is converted (`"item_id": 5`, `"rank": 1.0` and `"v": true` have the
     wrong type); NaN and Infinity are no JSON; a lone surrogate escape is no character; CR before the newline is JSON
-    white space; unknown fields may hold any JSON value.
+    white space; U+0000 is refused in every field of ours; unknown fields may hold any JSON value.
     """
     try:
         pairs = read_object(line)
@@ -136,6 +136,8 @@ def _optional(values: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         fail_found(Reason.WRONG_TYPE, f"{name}: expected a string", value)
+    if "\0" in value:
+        fail(Reason.NUL_CHARACTER, f"{name} holds U+0000, which no database takes: leave it out")
     return trim(value) or None
 
 

@@ -233,6 +233,7 @@ def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, tar
         raise NoInputError(f"{target} {raw.day}: its files are empty", outcome="empty_input")
     if not share.events and share.bad:
         raise InputError(f"{target} {raw.day}: all {share.bad} lines are bad: see quarantine/{raw.day}/")
+    _refuse_events_of_others(raw, share, target)
     if not share.events:
         raise NoInputError(f"{target} {raw.day}: no event of this target in its files", outcome="no_events")
     limit = settings.limits.max_events
@@ -253,6 +254,27 @@ def _refuse_missing_files(context: DayContext, raw: RawRecord, share: RawTargetR
             f"{context.target} {raw.day}: {len(gone)} of the {len(built)} files that the stored day was built from are "
             f"gone ({', '.join(gone[:3])}): restore them, or accept a smaller day by "
             "`recsys-assets run --rebuild-without-missing-files`, or raw.rebuild_without_missing_files"
+        )
+
+
+def _refuse_events_of_others(raw: RawRecord, share: RawTargetRecord, target: Target) -> None:
+    """Raise `InputError` if events came, and all of them are of other days, or of targets that nobody configured."""
+    if share.events:
+        return
+    if share.late:
+        days = ", ".join(f"{day} ({count:,})" for day, count in share.late.items())
+        raise InputError(
+            f"{target} {raw.day}: all {sum(share.late.values()):,} events belong to other days: {days}; the file has "
+            f"the name of another day, its clock is shifted by hours, or it is cut by a local day: for that, set "
+            f"raw.spill_days = 1"
+        )
+    shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
+    lines = sum(file.lines for file in raw.files if file.name in share.files)
+    if raw.foreign and not shared and lines and not share.spilled:
+        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(raw.foreign.items())[:5])
+        raise InputError(
+            f"{target} {raw.day}: its files name only others, who are not configured or not theirs: {names}; check "
+            f"tenant and surface of the target, and raw.exposures"
         )
 
 

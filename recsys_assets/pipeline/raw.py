@@ -32,7 +32,16 @@ from recsys_assets.release.layout import quarantine_prefix, raw_prefix, raw_reco
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
-_HOW = {"columns", "constants", "assume_utc", "nested", "tenants", "session_gap_minutes"}
+_HOW = {
+    "columns",
+    "constants",
+    "assume_utc",
+    "nested",
+    "tenants",
+    "session_gap_minutes",
+    "spill_days",
+    "require_success",
+}
 MAX_COMMITS = 5
 QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
 
@@ -60,6 +69,8 @@ class RawDay:
             "lines": sum(file.lines for file in self.record.files),
             "events": sum(target.events for target in self.record.targets),
             "rejects": self.record.rejects,
+            "out_of_window": sum(sum(target.late.values()) for target in self.record.targets) or None,
+            "skipped": len(self.record.skipped or ()) or None,
             "foreign": sum(self.record.foreign.values()),
             "unknown_fields": ", ".join(self.record.unknown_fields) or None,
         }
@@ -74,8 +85,10 @@ class RawDay:
 
     @property
     def file_rows(self) -> list[tuple[Scalar, ...]]:
-        """Name, bytes, lines, hash and fault of each file."""
-        return [(f.name, f.size, f.lines, f.digest, f.error) for f in self.record.files]
+        """Name, bytes, lines, hash and fault of each file; below them the names that were passed over."""
+        read = [(f.name, f.size, f.lines, f.digest, f.error) for f in self.record.files]
+        passed = "passed over: a backup, an unfinished upload, hidden or uncommitted"
+        return [*read, *((name, None, None, None, passed) for name in self.record.skipped or ())]
 
     @property
     def reject_rows(self) -> list[tuple[Scalar, ...]]:
@@ -92,23 +105,32 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     is touched; `ConfigurationError`, before anything is read, when the key is not there.
     """
     key = configured_key(settings)
-    files = find_inputs(settings, day)
+    skipped: list[str] = []
+    files = find_inputs(settings, day, skipped=skipped)
     if not files:
         pattern = settings.raw.exposures.replace("{day}", day.isoformat())
-        raise NoInputError(f"no raw file for {day}: {settings.resolve(pattern)} matches nothing", outcome="no_input")
+        passed = f" but {', '.join(skipped[:3])}, passed over as unfinished or uncommitted" if skipped else ""
+        raise NoInputError(
+            f"no raw file for {day}: {settings.resolve(pattern)} matches nothing{passed}", outcome="no_input"
+        )
     known = _known(store, day)
     if known is not None and _is_of(known, settings, key) and _unchanged(store, known, files):
         return RawDay(known, reused=True)
     for _ in range(MAX_COMMITS):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the files are read again
-            record = _read_once(store, settings, day, files, key)
+            record = _read_once(store, settings, day, files, key, tuple(skipped))
             if record is not None:
                 return RawDay(record, reused=False)
     raise ConflictError(f"raw of {day}: {MAX_COMMITS} reads in a row met another writer: run raw of this day again")
 
 
 def _read_once(
-    store: ObjectStore, settings: Settings, day: date, files: Sequence[FoundInput], key: UserKey | None
+    store: ObjectStore,
+    settings: Settings,
+    day: date,
+    files: Sequence[FoundInput],
+    key: UserKey | None,
+    skipped: tuple[str, ...],
 ) -> RawRecord | None:
     """Read the files without forgotten users, and commit the record; None: somebody was forgotten meanwhile."""
     forgotten = read_forgotten(store)
@@ -119,10 +141,11 @@ def _read_once(
         targets=[row.target for row in settings.targets],
         keep_part=keeper.keep_part,
         keep_rejects=keeper.keep_rejects,
+        spill_days=settings.raw.spill_days,
         reading=Reading(needs_session=settings.raw.session_gap_minutes is None, shows_values=key is None),
     )
     keeper.flush()
-    record = _record(report, keeper, template=_template(settings))
+    record = _record(report, keeper, template=_template(settings), skipped=skipped)
     before = replace_raw_record(store, day, record)
     _sweep(store, before, record)
     return record if read_forgotten(store) == forgotten else None
@@ -238,7 +261,7 @@ def _is_up_to_date(store: ObjectStore, part: Input) -> bool:
     return found is not None and found.size == part.size and part.name.endswith(SUFFIX)
 
 
-def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:
+def _record(report: RawReport, keeper: _Keeper, *, template: str, skipped: tuple[str, ...]) -> RawRecord:
     return RawRecord(
         day=report.day.isoformat(),
         template=template,
@@ -249,6 +272,7 @@ def _record(report: RawReport, keeper: _Keeper, *, template: str) -> RawRecord:
         foreign=dict(report.foreign),
         rejects=report.rejects,
         rejects_kept=report.rejects_kept,
+        skipped=skipped or UNSET,
         user_key=keeper.user_key.id if keeper.user_key else UNSET,
     )
 
@@ -267,6 +291,7 @@ def _target(found: TargetReport, parts: tuple[Input, ...]) -> RawTargetRecord:
         bad=found.bad,
         rejects={reason.value: count for reason, count in found.rejects.items()},
         late=dict(found.late),
+        spilled=found.spilled or UNSET,
     )
 
 

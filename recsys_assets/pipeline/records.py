@@ -28,6 +28,7 @@ class RawTargetRecord(Record, frozen=True):
     bad: int
     rejects: Mapping[str, int]
     late: Mapping[str, int]
+    spilled: int | UnsetType = UNSET  # events that a neighbouring day reads from the same files; not written if none
 
 
 class RawRecord(Record, frozen=True):
@@ -42,6 +43,7 @@ class RawRecord(Record, frozen=True):
     foreign: Mapping[str, int]
     rejects: int
     rejects_kept: int
+    skipped: tuple[str, ...] | UnsetType = UNSET  # names that were passed over: backups, uploads, uncommitted
     user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
     v: int = FORMAT
 

@@ -23,6 +23,7 @@ class CountGate(StrEnum):
 
     VOLUME = "volume"
     BAD_SHARE = "bad_share"
+    OUT_OF_WINDOW_SHARE = "out_of_window_share"
     DUPLICATE_SHARE = "duplicate_share"
     NOT_EMPTY = "not_empty"
     DAYS = "days"

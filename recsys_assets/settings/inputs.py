@@ -65,6 +65,18 @@ class RawSettings(ClosedModel):
         default=False,
         description="rebuild a day although files are gone that it was built from: it gets smaller",
     )
+    spill_days: int = Field(
+        default=0,
+        ge=0,
+        le=2,
+        description="how many neighbouring days' files are read for a day too: for files cut by a local day",
+    )
+    require_success: str | None = Field(
+        default=None, description='name of a mark, as "_SUCCESS", without which files of a folder do not count'
+    )
+    max_out_of_window_share: Share = Field(
+        default=0.05, description="share of a target's events that belong to other days, above which the day fails"
+    )
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"
     )

@@ -15,7 +15,7 @@ from recsys_assets.settings.target import TargetSettings
 BROKEN = Finding("sorted", Verdict.REFUSED, 2, {}, "2 rows out of order", count=2, sample=({"row": 7},))
 
 LIMITS = GateSettings(min_events=10, max_duplicate_share=0.25, min_rows=1, max_left_out_share=0.05)
-CANONICAL = Policy("canonical", in_force(canonical_gates(LIMITS, max_bad_share=0.5), {}))
+CANONICAL = Policy("canonical", in_force(canonical_gates(LIMITS, max_bad_share=0.5, max_out_of_window_share=0.3), {}))
 DAY = CanonicalFacts(digest="d", rows=10, events=12, bad=12, duplicates=3, rejects={"not_json": 12}, contract=())
 
 PARAMS = CoocParams(max_bytes=100, min_days=2, window_days=3)
@@ -45,6 +45,7 @@ def test_a_day_at_every_limit_passes():
     ("change", "gate", "message"),
     [
         pytest.param({"rows": 9}, "volume", "gates.min_events", id="too few events"),
+        pytest.param({"rejects": {"out_of_window": 90}}, "out_of_window_share", "raw.spill_days = 1", id="local day"),
         pytest.param({"bad": 13, "rejects": {"not_json": 13}}, "bad_share", "13 not_json", id="F28 too many bad lines"),
         pytest.param({"duplicates": 4}, "duplicate_share", "gates.max_duplicate_share", id="too many duplicates"),
         pytest.param({"contract": (BROKEN,)}, "contract", "sorted: 2 rows out of order", id="contract broken"),
@@ -94,7 +95,10 @@ def test_a_report_without_findings_does_not_pass():
 
 def test_every_limit_and_the_mode_change_the_policy():
     def digest(mode=Mode.REQUIRED, **limits):
-        gates = in_force(canonical_gates(LIMITS.model_copy(update=limits), max_bad_share=0.5), {"volume": mode})
+        gates = in_force(
+            canonical_gates(LIMITS.model_copy(update=limits), max_bad_share=0.5, max_out_of_window_share=0.3),
+            {"volume": mode},
+        )
         return Policy("canonical", gates).digest
 
     plain = digest()

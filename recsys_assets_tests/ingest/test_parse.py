@@ -65,6 +65,9 @@ BAD = [
     pytest.param(line(x="y" * 10_000_000), Reason.TOO_LONG, id="10 MB line"),
     pytest.param(line(item_id="Q").replace(b"Q", b"\xff"), Reason.BAD_UTF8, id="not UTF-8"),
     pytest.param(line(item_id="\t"), Reason.EMPTY_FIELD, id="blank item"),
+    pytest.param(line(item_id="a\0b"), Reason.NUL_CHARACTER, id="NUL in an item"),
+    pytest.param(line(user_id="\0"), Reason.NUL_CHARACTER, id="NUL as a user"),
+    pytest.param(line(session_id="s\0"), Reason.NUL_CHARACTER, id="NUL behind a session"),
 ]
 
 
@@ -175,7 +178,7 @@ COUNTS = [
     pytest.param((file(),), (1, 0, 0, 0, 0), id="empty file"),
     pytest.param((file(line(surface="cart")),), (1, 1, 0, 0, 0), id="events of another target"),
     pytest.param((file(line(ts="2020-01-01T00:00:00Z")),), (1, 1, 0, 0, 0), id="events of another day"),
-    pytest.param((file(b"{"),), (1, 1, 0, 1, 0), id="nothing but a bad line"),
+    pytest.param((file(b"{"),), (1, 1, 0, 1, 1), id="nothing but a bad line"),
     pytest.param((file(*[line()] * 99, b"{"),), (1, 100, 99, 1, 0), id="one bad line of many"),
     pytest.param((file(), file(line(), name="b")), (2, 1, 1, 0, 0), id="an empty file beside a full one"),
     pytest.param((MemoryInput("a", line() * 2, BOTH, breaks_at=5), file(line())), (2, 1, 1, 0, 1), id="breaks off"),

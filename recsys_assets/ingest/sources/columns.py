@@ -13,13 +13,13 @@ _REQUIRED = frozenset({"ts", "tenant", "surface", "session_id", "item_id"})
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Where each field comes from: a column, or a constant; fields that are in neither are absent."""
+    """Where each field comes from: a column, or a constant (None: null); fields that are in neither are absent."""
 
     columns: Mapping[str, str]
-    constants: Mapping[str, str]
+    constants: Mapping[str, str | None]
 
 
-def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: Mapping[str, str]) -> Mapped:
+def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: Mapping[str, str | None]) -> Mapped:
     """Return where the fields come from in something called `name` that has the columns `found`.
 
     `known` holds what its path says: the keys of a hive path. A column counts before such a key, a line in
@@ -35,7 +35,7 @@ def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: M
     has_session = raw.session_gap_minutes is None or raw.columns.get("session_id", "session_id") in {*found, *known}
     required = _REQUIRED if has_session else _REQUIRED - {"session_id"} | {"user_id"}
     columns: dict[str, str] = {}
-    constants: dict[str, str] = {**raw.constants}
+    constants: dict[str, str | None] = {**raw.constants}
     for field in FIELDS:
         if field in constants:
             continue

@@ -1,16 +1,15 @@
 """Raw files of a day on disk, found by the path template of the configuration."""
 
-import glob
 import hashlib
-import os
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.broken import BrokenInput
 from recsys_assets.ingest.sources.streams import FileStream, SeekableFile
-from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part
+from recsys_assets.ingest.sources.templates import check_template, expand
+from recsys_assets.ingest.sources.walk import Entry, walk
 from recsys_assets.settings.settings import Settings
 
 
@@ -33,53 +32,57 @@ class RawFile:
 
     def digest(self) -> str:
         """Return the lower-case hex SHA-256 of the bytes as stored, read again."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            with self.path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:
+            return ""  # unlike what was read before: so it is read again, and that says why it cannot be
 
     def appearance(self) -> str:
         """Return name, size and time of the last change."""
-        found = self.path.stat()
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            return f"{self.name} {error.strerror}"
         return f"{self.name} {found.st_size} {found.st_mtime_ns}"
 
     def touched_at(self) -> datetime:
         """Return when content or place of the file last changed, by the file system's clock.
 
-        A file that is moved into place, or given an old time by a copying program, counts from then.
+        A file that is moved into place, or given another time by a copying program, past or future, counts from then.
+        One that is gone since it was listed counts as changing: the next look finds it under its new name, or not.
         """
-        found = self.path.stat()
-        return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), tz=UTC)
+        try:
+            return datetime.fromtimestamp(self.path.stat().st_ctime, tz=UTC)
+        except OSError:
+            return datetime.max.replace(tzinfo=UTC)
 
 
-def find_files(settings: Settings, day: date) -> list[RawFile]:
+def find_files(settings: Settings, day: date, *, skipped: list[str] | None = None) -> list[RawFile | BrokenInput]:
     """Return the files of `day` by name, each once, with the targets whose expansion of the template matched it.
 
     The template is `raw.exposures`: `{day}` (2026-01-31, or any date format as `{day:%Y/%m/%d}`), `{tenant}`,
-    `{surface}`, and the wildcards `*`, `?`, `[...]` and `**`. No file at all is an empty list.
+    `{surface}`, and the wildcards `*`, `?`, `[...]` and `**`. No file at all is an empty list. A folder that may not
+    be listed, a dangling link and a name that is no UTF-8 are `BrokenInput`s of the targets that they were met for.
+    Names that `is_uncommitted` passes over are appended to `skipped`.
 
-    Raises `ConfigurationError` naming the template: unknown field, no day in it, or a folder that cannot be read.
+    Raises `ConfigurationError` naming the template: unknown field, or no day in it.
     """
     template = settings.raw.exposures
     check_template(template)
-    found: dict[str, list[Target]] = {}
+    found: dict[str, tuple[Entry, list[Target]]] = {}
     for row in settings.targets:
-        pattern = expand(template, day, tenant=row.tenant, surface=row.surface)
-        for name in _match(pattern, folder=settings.base):
-            found.setdefault(name, []).append(row.target)
-    return [_file(name, targets, folder=settings.base) for name, targets in sorted(found.items())]
+        for entry in walk(expand(template, day, tenant=row.tenant, surface=row.surface), folder=settings.base):
+            _, targets = found.setdefault(entry.name, (entry, []))
+            if row.target not in targets:  # `**` may take a folder's name by several ways
+                targets.append(row.target)
+    if skipped is not None:
+        skipped += sorted(name for name, (entry, _) in found.items() if entry.skipped)
+    taken = [pair for _, pair in sorted(found.items()) if not pair[0].skipped]
+    return [_input(entry, tuple(sorted(targets)), folder=settings.base) for entry, targets in taken]
 
 
-def _match(pattern: str, *, folder: Path) -> list[str]:
-    """Names of files that a pattern matches; a folder that may not be listed is an error, never an empty day."""
-    fixed = folder / os.path.dirname(fixed_part(pattern))  # noqa: PTH120 - "a/b*" is no path
-    if fixed.is_dir() and not os.access(fixed, os.R_OK | os.X_OK):
-        raise ConfigurationError(
-            f"folder {fixed} of raw.exposures cannot be listed: give this user the right to read it"
-        )
-    # Not Path.glob: it takes no absolute pattern.
-    names = glob.iglob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-    return [name for name in names if (folder / name).is_file()]
-
-
-def _file(name: str, targets: list[Target], *, folder: Path) -> RawFile:
-    path = folder / name
-    return RawFile(name, path, path.stat().st_size, tuple(sorted(targets)))
+def _input(entry: Entry, targets: tuple[Target, ...], *, folder: Path) -> RawFile | BrokenInput:
+    if entry.fault is not None:
+        return BrokenInput(entry.name, targets, entry.fault)
+    return RawFile(entry.name, folder / entry.name, entry.size, targets)

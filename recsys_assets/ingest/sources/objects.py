@@ -8,6 +8,7 @@ from typing import Any
 
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.committed import is_uncommitted
 from recsys_assets.ingest.sources.streams import DecodedStream
 from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, takes
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for
@@ -182,11 +183,12 @@ class RawObject:
         return self.modified
 
 
-def find_objects(settings: Settings, day: date, *, client: Any) -> list[RawObject]:
+def find_objects(settings: Settings, day: date, *, client: Any, skipped: list[str] | None = None) -> list[RawObject]:
     """Return the objects of `day` by key, each once, with the targets whose expansion of the template matched it.
 
     The template is `raw.exposures`: `s3://bucket/` and a key with the fields and wildcards that a path may have. No
-    object at all is an empty list, but only if the bucket is there and may be listed.
+    object at all is an empty list, but only if the bucket is there and may be listed. Keys that `is_uncommitted` passes
+    over are appended to `skipped`.
 
     Raises `ConfigurationError` (template, bucket, credentials), `StoreUnavailableError` (no answer).
     """
@@ -194,11 +196,17 @@ def find_objects(settings: Settings, day: date, *, client: Any) -> list[RawObjec
     check_template(template)
     patterns = {row.target: expand(template, day, tenant=row.tenant, surface=row.surface) for row in settings.targets}
     found: dict[str, tuple[Mapping[str, Any], list[Target]]] = {}
+    passed_over: set[str] = set()
     listed = {prefix: _list(client, bucket, prefix) for prefix in {fixed_part(p) for p in patterns.values()}}
     for target, pattern in patterns.items():
         for entry in listed[fixed_part(pattern)]:
             if takes(pattern, entry["Key"]):
                 found.setdefault(entry["Key"], (entry, []))[1].append(target)
+                if is_uncommitted(pattern, entry["Key"]):
+                    passed_over.add(entry["Key"])
+    if skipped is not None:
+        skipped += [f"{SCHEME}{bucket}/{key}" for key in sorted(passed_over)]
+    found = {key: pair for key, pair in found.items() if key not in passed_over}
     return [_object(client, bucket, entry, targets) for _, (entry, targets) in sorted(found.items())]
 
 
@@ -218,6 +226,18 @@ def find_object(uri: str, *, client: Any) -> RawObject:
         raise error_for(uri, error) from error
     size, modified = int(head["ContentLength"]), head["LastModified"]
     return RawObject(client, bucket, key, size=size, etag=head["ETag"], modified=modified, targets=())
+
+
+def names_below(folder: str, *, client: Any) -> list[str]:
+    """Return the names of a few objects and folders right below `s3://bucket/prefix/`: one page of them."""
+    bucket, _, prefix = folder.removeprefix(SCHEME).partition("/")
+    try:
+        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    except S3_ERRORS as error:
+        raise error_for(folder, error) from error
+    found = [entry["Key"] for entry in page.get("Contents", ())]
+    found += [entry["Prefix"].rstrip("/") for entry in page.get("CommonPrefixes", ())]
+    return [key.removeprefix(prefix) for key in found]
 
 
 def _bucket_and_key(uri: str) -> tuple[str, str]:

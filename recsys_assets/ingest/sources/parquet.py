@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
 from recsys_assets.ingest.sources.source import FoundInput
@@ -24,7 +24,7 @@ _BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the 
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str], *, rows: int) -> bytes:
+def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, rows: int) -> bytes:
     """Return one JSON line per row, with `v` 1, the constants, and the fields; null where a value is null.
 
     `fields` holds Arrow arrays as `field_array` returns them. A string that is no UTF-8 stands in its line as it is.
@@ -90,11 +90,11 @@ def _is_text(array: Any) -> bool:
     return True
 
 
-def _constant(name: str, value: str) -> pl.Expr:
+def _constant(name: str, value: str | None) -> pl.Expr:
     return pl.lit(value, pl.String).alias(name)
 
 
-def _lines_one_by_one(fields: Mapping[str, Any], constants: Mapping[str, str]) -> bytes:
+def _lines_one_by_one(fields: Mapping[str, Any], constants: Mapping[str, str | None]) -> bytes:
     """Return the lines of rows of which some hold bytes that are no text."""
     columns = {name: _values(array) for name, array in fields.items()}
     rows = zip(*columns.values(), strict=True)
@@ -110,7 +110,11 @@ def _values(array: Any) -> list[Any]:
     return [value if value is None else value.decode(errors="surrogateescape") for value in values]
 
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _BATCH_ROWS = 1 << 15
+_SUSPECT_BYTES = 256_000_000
+_SUSPECT_RATIO = 200
+_BATCH_BYTES = 64_000_000  # of decoded values that become lines at a time
 _BUFFER_BYTES = 1 << 20  # of each column that is read: a row group may be larger than memory
 
 
@@ -206,14 +210,33 @@ class ParquetStream:
         """Yield the lines of one batch after another."""
         try:
             file = pq.ParquetFile(self._stored, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-            mapped = map_columns(self._settings, file.schema_arrow.names, name=self._name, known=hive_keys(self._name))
+            names = file.schema_arrow.names
+            mapped = map_columns(self._settings, names, name=self._name, known=hive_keys(self._name))
             columns = sorted(set(mapped.columns.values()))
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
-                yield self._lines_of(batch, mapped)
+            for column in columns:
+                if names.count(column) > 1:
+                    raise InputError(
+                        f"{self._name} has {names.count(column)} columns {column!r}: give each its own name"
+                    )
+            _refuse_bombs(file.metadata, columns, name=self._name)
+            # Text as dictionaries: a value that stands in a million rows is held once, however long it is.
+            texts = [field.name for field in file.schema_arrow if field.name in columns and _is_bytes(field.type)]
+            file = pq.ParquetFile(
+                self._stored, metadata=file.metadata, read_dictionary=texts, buffer_size=_BUFFER_BYTES, pre_buffer=False
+            )
+            yield from self._batches(file, columns, mapped)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self._name} is no whole Parquet file: {error}; replace it and run again") from error
         if self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
+
+    def _batches(self, file: pq.ParquetFile, columns: list[str], mapped: Mapped) -> Iterator[bytes]:
+        """Yield the lines of some thousand rows at a time, of fewer where their values are long."""
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
+            pieces = max(1, -(-_unpacked_bytes(batch) // _BATCH_BYTES))
+            step = max(1, -(-len(batch) // pieces))
+            for start in range(0, len(batch), step):
+                yield self._lines_of(batch.slice(start, step), mapped)
 
     def _lines_of(self, batch: Any, mapped: Mapped) -> bytes:
         assume_utc = self._settings.assume_utc
@@ -224,7 +247,40 @@ class ParquetStream:
         return lines_of(fields, mapped.constants, rows=len(batch))
 
 
-def hive_keys(name: str) -> Mapping[str, str]:
-    """Return the `key=value` segments of a path, as writers of partitioned tables leave their columns out of files."""
+def _is_bytes(kind: Any) -> bool:
+    return _is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _unpacked_bytes(batch: Any) -> int:
+    """Return how many bytes the values of a batch take once each row holds its own."""
+    size = 0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type):
+            lengths = pl.Series(column.dictionary.cast(pa.large_binary())).bin.size().cast(pl.Int64)
+            size += int(lengths.gather(pl.Series(column.indices)).cast(pl.Int64).sum() or 0)  # pyright: ignore[reportArgumentType]
+        else:
+            size += column.nbytes
+    return size
+
+
+def _refuse_bombs(metadata: Any, columns: list[str], *, name: str) -> None:
+    """Raise `LimitExceededError` for a column that unpacks to so many times its size that no data does."""
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for index in range(row_group.num_columns):
+            column = row_group.column(index)
+            unpacked, packed = column.total_uncompressed_size, max(column.total_compressed_size, 1)
+            if column.path_in_schema in columns and unpacked > _SUSPECT_BYTES and unpacked > _SUSPECT_RATIO * packed:
+                raise LimitExceededError(
+                    f"{name}: column {column.path_in_schema} unpacks from {packed:,} bytes to {unpacked:,}: at most "
+                    f"{_SUSPECT_RATIO} times its size, or {_SUSPECT_BYTES:,} bytes, is read; replace the file"
+                )
+
+
+def hive_keys(name: str) -> Mapping[str, str | None]:
+    """Return the `key=value` segments of a path, as writers of partitioned tables leave their columns out of files.
+
+    Hive's name of the partition of null is None.
+    """
     pairs = (segment.split("=", 1) for segment in name.split("/")[:-1] if "=" in segment)
-    return {unquote(key): unquote(value) for key, value in pairs}
+    return {unquote(key): None if value == _HIVE_NULL else unquote(value) for key, value in pairs}

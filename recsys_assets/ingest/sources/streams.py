@@ -1,14 +1,15 @@
-"""Stored bytes as a stream of bounded memory, decompressed by the ending of the name."""
+"""Stored bytes as a stream of bounded memory, decompressed by the form that they begin with."""
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from recsys_assets.errors import InputError
+from recsys_assets.ingest.sources.forms import HEAD_BYTES, XzPieces, check_text, codec_of
 
 
 class Pieces:
@@ -29,9 +30,6 @@ class Pieces:
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
-
-
-_CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
 class StoredBytes(Protocol):
@@ -63,25 +61,39 @@ class StoredBytes(Protocol):
 
 
 class DecodedStream:
-    """The `RawStream` of stored bytes: plain, `.gz` (also of several members) or `.zst` (also of several frames).
+    """The `RawStream` of stored bytes: plain, gzip, zstd, bz2 or xz (each also of several members), whatever the name.
 
-    Truncated and corrupt compressed data, trailing garbage, and bytes that changed while they were read are
-    `InputError`s that name the input. No bytes are an empty stream whatever the name.
+    What the bytes begin with decides (`forms`); a name counts only where they do not say. Zip archives, Parquet, UTF-16
+    and other forms without lines are `InputError`s that name the input and the form, and so are truncated and corrupt
+    compressed data, trailing garbage, and bytes that changed while they were read. No bytes are an empty stream.
     """
 
     def __init__(self, stored: StoredBytes, *, name: str) -> None:
+        self._name = name
+        self._stored = stored
+        self._codec: str | None = None
+        self._bytes: Any = None  # opened when it is first read, for its form is read from the bytes
+        self._faults: tuple[type[Exception], ...] = (OSError,)
+        self._head = b""  # decompressed bytes that were looked at and not handed out yet
+
+    def _open(self) -> Any:
+        """Recognise the form and return the decompressed stream; raises `InputError` for one that is refused."""
         import pyarrow as pa  # noqa: PLC0415 - `status` finds inputs, opens none, and must not wait for Arrow
 
-        self._name = name
         self._faults = (OSError, pa.ArrowException)
-        self._stored = stored
-        self._codec = _CODECS.get(os.path.splitext(name)[1])  # noqa: PTH122 - names of objects are no paths
+        rest = _Asked(self._stored)
+        rest.head = _read_some(rest.read, HEAD_BYTES)
+        self._codec = codec_of(rest.head, name=self._name)
         # Arrow's stream, because it distinguishes a truncated stream from a finished one; zstandard's reader does not.
-        self._bytes: Any = (
-            stored
-            if self._codec is None
-            else pa.CompressedInputStream(pa.PythonFile(_Asked(stored), mode="r"), self._codec)
-        )
+        if self._codec is None:
+            self._bytes = rest
+        elif self._codec == "xz":
+            self._bytes = Pieces(iter(XzPieces(rest)))
+        else:
+            self._bytes = pa.CompressedInputStream(pa.PythonFile(rest, mode="r"), self._codec)
+        self._head = _first_of(self._bytes)
+        check_text(self._head, name=self._name)
+        return self._bytes
 
     @property
     def size(self) -> int:
@@ -96,7 +108,12 @@ class DecodedStream:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with decompressed bytes and return how many; 0 at the end."""
         try:
-            count = self._bytes.readinto(buffer)
+            stream = self._bytes or self._open()
+            if self._head:
+                count = min(len(buffer), len(self._head))
+                buffer[:count], self._head = self._head[:count], self._head[count:]
+                return count
+            count = stream.readinto(buffer)
         except self._faults as error:
             what = f"is no whole {self._codec} file" if self._codec else "cannot be read"
             raise InputError(f"{self._name} {what}: {error}; repair or replace it and run the day again") from error
@@ -150,20 +167,48 @@ class SeekableFile(FileIO):
         return (now.st_size, now.st_mtime_ns) != (self.size, self._opened.st_mtime_ns)
 
 
+def _first_of(stream: Any) -> bytes:
+    """Return the first decompressed bytes."""
+    data = bytearray(HEAD_BYTES)
+    done = 0
+    while done < len(data) and (count := stream.readinto(memoryview(data)[done:])):
+        done += count
+    return bytes(data[:done])
+
+
+def _read_some(read: Callable[[int], bytes], size: int) -> bytes:
+    """Return `size` bytes, or fewer at the end."""
+    data = b""
+    while len(data) < size and (piece := read(size - len(data))):
+        data += piece
+    return data
+
+
 class _Asked:
-    """Stored bytes in the form in which Arrow asks for them."""
+    """Stored bytes in the form in which Arrow asks for them, behind a `head` that was read before."""
 
     def __init__(self, stored: StoredBytes) -> None:
         self._stored = stored
+        self.head = b""
 
     @property
     def closed(self) -> bool:
         return self._stored.closed
 
     def read(self, limit: int) -> bytes:
+        if self.head:
+            head, self.head = self.head[:limit], self.head[limit:]
+            return head
         data = bytearray(limit)
         count = self._stored.readinto(memoryview(data))
         return bytes(data[:count])
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self.head:
+            count = min(len(buffer), len(self.head))
+            buffer[:count], self.head = self.head[:count], self.head[count:]
+            return count
+        return self._stored.readinto(buffer)
 
     def close(self) -> None:
         self._stored.close()

@@ -113,7 +113,9 @@ def _value(
     raise InputError(f"table {table}: column {column} for {field} is of type {kind}, expected {wanted}")
 
 
-def _line(constants: Mapping[str, str], fields: Mapping[str, sql.Composable], raw: RawSettings) -> sql.Composable:
+def _line(
+    constants: Mapping[str, str | None], fields: Mapping[str, sql.Composable], raw: RawSettings
+) -> sql.Composable:
     """Return the JSON text of an event; of a row without a list of items, one that shows what it has instead."""
     pairs: list[sql.Composable] = [sql.SQL("'v', 1")]
     pairs += [sql.SQL("{}, {}::text").format(name, value) for name, value in constants.items()]

@@ -13,6 +13,7 @@ _FIELDS = ("day", "tenant", "surface")
 # Days that differ in the day, the month and the year: a template that maps two of them to one pattern mixes days.
 _PROBES = (date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1), date(2027, 1, 1))
 _WILDCARD = re.compile(r"[*?[]")
+_ESCAPED = re.compile(r"\[[*?[]\]")
 
 
 def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
@@ -41,11 +42,21 @@ def fixed_part(pattern: str) -> str:
     return _WILDCARD.split(pattern, maxsplit=1)[0]
 
 
+def has_wildcard(segment: str) -> bool:
+    """Return whether a segment of a pattern holds a wildcard that is not escaped."""
+    return _WILDCARD.search(_ESCAPED.sub("", segment)) is not None
+
+
+def unescape(segment: str) -> str:
+    """Return the name that a segment without wildcards spells."""
+    return _ESCAPED.sub(lambda found: found[0][1], segment)
+
+
 def takes(pattern: str, key: str) -> bool:
     """Return whether a glob takes the key of an object, with the meaning that it has over paths of files.
 
-    `*`, `?` and `[...]` stay within a segment, `**` stands for any number of segments, and none of them takes a segment
-    that begins with a dot.
+    `*`, `?` and `[...]` stay within a segment, `**` stands for any number of segments. That a name is hidden is no
+    matter here: `is_uncommitted` passes it over, and says so.
     """
     return _match(pattern.split("/"), key.split("/"))
 
@@ -55,8 +66,5 @@ def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
         return not parts
     first, rest = segments[0], segments[1:]
     if first == "**":
-        shown = next((n for n, part in enumerate(parts) if part.startswith(".")), len(parts))
-        return any(_match(rest, parts[n:]) for n in range(shown + 1))
-    if not parts or (parts[0].startswith(".") and not first.startswith(".")):
-        return False
-    return fnmatchcase(parts[0], first) and _match(rest, parts[1:])
+        return any(_match(rest, parts[n:]) for n in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], first) and _match(rest, parts[1:])

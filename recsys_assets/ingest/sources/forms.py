@@ -1,0 +1,145 @@
+"""Forms of stored bytes, recognised by how they begin: compressions that are read, and forms that are refused."""
+
+import lzma
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from recsys_assets.errors import InputError
+
+HEAD_BYTES = 512  # what recognition looks at
+_XZ_MEMORY = 256_000_000  # bytes; the largest preset of xz needs 65 MB
+_PIECE = 1 << 18
+_SPACE = b"\xef\xbb\xbf \t\r\n"
+_TAR, _TAR_PLACE = b"ustar", 257
+
+_COMPRESSED: Mapping[bytes, str] = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+}
+_REFUSED: Mapping[bytes, tuple[str, str]] = {
+    b"PK\x03\x04": ("a zip archive", "unpack it, or compress the lines with gzip"),
+    b"PK\x05\x06": ("an empty zip archive", "unpack it, or compress the lines with gzip"),
+    b"PAR1": ("Parquet", "let its name end with .parquet"),
+    b"ORC": ("ORC", "convert it to Parquet"),
+    b"Obj\x01": ("Avro", "convert it to Parquet or JSON lines"),
+    b"ARROW1": ("Arrow", "convert it to Parquet"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it, or compress the lines with gzip"),
+    b"Rar!": ("a rar archive", "unpack it, or compress the lines with gzip"),
+    b"\x04\x22\x4d\x18": ("lz4", "compress it with gzip or zstd"),
+    b"\xff\x06\x00\x00sNaPpY": ("snappy", "compress it with gzip or zstd"),
+    b"\x1f\x9d": ("compress (.Z)", "compress it with gzip or zstd"),
+    b"LZIP": ("lzip", "compress it with gzip or zstd"),
+    b"\xff\xfe\x00\x00": ("UTF-32", "write plain UTF-8"),
+    b"\x00\x00\xfe\xff": ("UTF-32", "write plain UTF-8"),
+    b"\xff\xfe": ("UTF-16", "write plain UTF-8"),
+    b"\xfe\xff": ("UTF-16", "write plain UTF-8"),
+    b"SQLite format 3": ("a SQLite database", "export it as JSON lines"),
+    b"%PDF": ("PDF", "replace it"),
+}
+_BY_ENDING: Mapping[str, str] = {
+    ".gz": "gzip",
+    ".gzip": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".bz2": "bz2",
+    ".xz": "xz",
+}
+
+
+def codec_of(head: bytes, *, name: str) -> str | None:
+    """Return the compression of bytes that begin with `head`: by the bytes, and by the name where they do not say."""
+    for magic, codec in _COMPRESSED.items():
+        if head.startswith(magic):
+            return codec
+    ending = name[name.rfind(".") :].lower() if "." in name else ""
+    return _BY_ENDING.get(ending) if head else None
+
+
+def bare_name(name: str) -> str:
+    """Return the name in lower case without the ending of a compression."""
+    name = name.lower()
+    ending = next((ending for ending in _BY_ENDING if name.endswith(ending)), "")
+    return name.removesuffix(ending)
+
+
+def check_text(head: bytes, *, name: str) -> None:
+    """Raise `InputError` naming the file if what it holds, decompressed, begins as no text in UTF-8 does."""
+    found = _refused_form(head)
+    if found:
+        what, remedy = found
+        raise InputError(f"{name} holds {what}, expected lines of UTF-8 text: {remedy}, and run the day again")
+
+
+def _refused_form(head: bytes) -> tuple[str, str] | None:
+    for magic, what in _REFUSED.items():
+        if head.startswith(magic):
+            return what
+    if head[_TAR_PLACE : _TAR_PLACE + len(_TAR)] == _TAR:
+        return "a tar archive", "unpack it"
+    for magic, codec in _COMPRESSED.items():
+        if head.startswith(magic):
+            return f"{codec} inside another compression", "compress it once"
+    begin = head.lstrip(_SPACE)
+    if begin.startswith(b"[") and begin[1:].lstrip(_SPACE).startswith(b"{"):
+        return "a JSON array", "write one object a line"
+    text = head[: len(head) // 2 * 2]
+    if len(text) > 1 and (text.count(0) == len(text) // 2 and not (any(text[::2]) and any(text[1::2]))):
+        return "UTF-16", "write plain UTF-8"
+    return None
+
+
+def guess_form(head: bytes) -> str:
+    """Return what a file without one good line seems to be, by the first bytes of its first line that is not blank."""
+    text = head.lstrip(_SPACE)
+    if text.startswith(b"["):
+        return "a JSON array: write one object a line"
+    if b"\r" in text.strip():
+        return "lines that end with CR alone: end them with LF"
+    if b"}{" in text or b"} {" in text or b"},{" in text:
+        return "objects without line ends between them: write one object a line"
+    if text.startswith(b"<"):
+        return "HTML or XML: look whether an error page was saved in place of the file"
+    if text in {b"{", b'{"'} or not text.startswith(b"{"):
+        return "no JSON lines: write one whole object a line"
+    return "other objects than events: compare it with the contract of events"
+
+
+class Readable(Protocol):
+    """Stored bytes that are asked for piece by piece."""
+
+    def read(self, limit: int) -> bytes:
+        """Return at most `limit` bytes, none at the end."""
+        ...
+
+
+@dataclass(slots=True)
+class XzPieces:
+    """Decompressed pieces of an xz file, also of several streams; `OSError` for damage and for too large a window."""
+
+    stored: Readable
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield pieces of bounded size."""
+        data = b""
+        begun = True
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        while True:
+            if decoder.eof:
+                data = decoder.unused_data or data
+                decoder, begun = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), False
+            if decoder.needs_input and not data:
+                data = self.stored.read(_PIECE)
+                if not data:
+                    break
+            try:
+                piece = decoder.decompress(data, _PIECE)
+            except lzma.LZMAError as error:
+                raise OSError(str(error)) from error
+            begun, data = True, b""
+            if piece:
+                yield piece
+        if begun and not decoder.eof:
+            raise OSError("the xz stream is truncated")
