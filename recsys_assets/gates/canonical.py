@@ -1,9 +1,11 @@
-"""Gates of a canonical day: its contract, its volume, and the shares of bad lines, late events and duplicates."""
+"""Gates of a canonical day: its contract, its counts against limits, and the day against the target's past."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Finding
+from recsys_assets.gates.day import NO_PAST, Past, day_gates
 from recsys_assets.gates.gate import Gate, Result, at_least, at_most, merged
 from recsys_assets.settings.gates import CountGate, GateSettings
 
@@ -19,6 +21,8 @@ class CanonicalFacts:
     duplicates: int
     rejects: Mapping[str, int]
     contract: tuple[Finding, ...]
+    profile: DayProfile | None = None
+    past: Past = NO_PAST
 
 
 def canonical_gates(
@@ -31,6 +35,7 @@ def canonical_gates(
         Gate(CountGate.BAD_SHARE.value, BadShare(max_bad_share)),
         Gate(CountGate.OUT_OF_WINDOW_SHARE.value, OutOfWindowShare(max_out_of_window_share)),
         Gate(CountGate.DUPLICATE_SHARE.value, DuplicateShare(limits.max_duplicate_share)),
+        *day_gates(limits.day),
     ]
 
 

@@ -36,6 +36,7 @@ from recsys_assets.ingest.part import Part
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
 from recsys_assets.release.document_encoding import encode, find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
@@ -160,6 +161,8 @@ def judge_canonical(context: DayContext) -> GateReport:
     record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
     events = _read(store, row.target, day, record)
     _RECENT.keep(record.digest, events)
+    past = read_past(store, row.target, day, most=context.settings.gates_for(row).day.history_days)
+    profile = describe_day(events, day, record, past)
     facts = CanonicalFacts(
         digest=record.digest,
         rows=len(events.codes),
@@ -168,9 +171,12 @@ def judge_canonical(context: DayContext) -> GateReport:
         duplicates=record.duplicates,
         rejects=record.rejects,
         contract=check_events(events, day=day),
+        profile=profile,
+        past=past,
     )
     report = canonical_policy(context.settings, row).judge(record.digest, facts)
     store.put(canonical_gates_key(row.target, day), encode(report))
+    keep_profile(store, row.target, profile, report)
     return report
 
 

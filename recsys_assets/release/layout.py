@@ -53,6 +53,14 @@ def canonical_gates_key(target: Target, day: date) -> str:
     return f"{canonical_prefix(target)}{day}.gates.json"
 
 
+PROFILE_ENDING: Final = ".profile.json"
+
+
+def canonical_profile_key(target: Target, day: date) -> str:
+    """Return the key of the counts and sketches that later days are compared with."""
+    return f"{canonical_prefix(target)}{day}{PROFILE_ENDING}"
+
+
 def tally_prefix(target: Target, kind: str) -> str:
     """Return where the tallies lie that windows of a kind are put together from; all of it can be made again."""
     return f"{TALLIES}{target.tenant}/{target.surface}/{check_segment(kind, what='artifact kind')}/"

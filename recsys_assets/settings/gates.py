@@ -30,6 +30,37 @@ class CountGate(StrEnum):
     LEFT_OUT_SHARE = "left_out_share"
 
 
+class DayGate(StrEnum):
+    """Gates of a day against the target's ordinary days before it."""
+
+    VOLUME = "day_volume"
+    HOURS = "day_hours"
+    DUPLICATES = "day_duplicates"
+    CONCENTRATION = "day_concentration"
+    SHAPE = "day_shape"
+    NEW_ITEMS = "day_new_items"
+    ITEM_MIX = "day_item_mix"
+    REPLAY = "day_replay"
+
+
+class DaySettings(ClosedModel):
+    """How far a day may be from the target's own past; every limit is widened by what ordinary days had."""
+
+    mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required: for all gates of a day")
+    history_days: int = Field(default=28, ge=1, le=366, description="most ordinary days before it that count")
+    warm_up_days: int = Field(default=5, ge=2, description="fewest ordinary days to judge by, but for replays")
+    min_volume: Share = Field(default=0.7, description="least events and sessions, as a share of the weekday's median")
+    max_silent_share: Share = Field(default=0.25, description="largest share of usual activity in hours without events")
+    max_hours_distance: Share = Field(default=0.3, description="largest share of events at other hours than usual")
+    max_duplicate_rise: Share = Field(default=0.2, description="rise of the shares of duplicates over the past's most")
+    max_share_rise: Share = Field(default=0.4, description="rise of the shares of one item, user or session")
+    max_shape_factor: float = Field(default=2, ge=1, description="factor beyond the range of events per session etc.")
+    max_new_item_share: Share = Field(default=0.5, description="largest share of events on items not seen before")
+    min_correlation_ratio: Share = Field(default=0.5, description="least correlation of item counts, to the median's")
+    max_surge_rise: Share = Field(default=0.3, description="rise of the share of events that surge on few items")
+    max_replayed_share: Share = Field(default=0.5, description="largest share of events that an earlier day had too")
+
+
 class DriftGate(StrEnum):
     """Gates of the distance from the live release."""
 
@@ -180,6 +211,7 @@ class BacktestSettings(ClosedModel):
 
 QUALITY_GATES = (
     *(gate.value for gate in CountGate),
+    *(gate.value for gate in DayGate),
     *(gate.value for gate in DriftGate),
     *(gate.value for gate in RehearsalGate if gate is not RehearsalGate.LOADS),
 )
@@ -212,6 +244,7 @@ class GateSettings(ClosedModel):
         default=0.1, description="largest share of sessions excluded as over-long, or of users as over-active"
     )
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
+    day: DaySettings = Field(default=DaySettings(), description="how far a day may be from the days before it")
     drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may be from the live ones")
     rehearsal: RehearsalSettings = Field(
         default=RehearsalSettings(), description="limits on the rehearsal of a candidate"

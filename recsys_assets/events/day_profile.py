@@ -1,0 +1,210 @@
+"""Profile of a canonical day: counts and sketches small enough to compare the day with many before it.
+
+Sketches hold the smallest hashes of a set (bottom-k, Cohen and Kaplan 2007): the same hash function keeps the same
+members of every day, so that sketches of two days say how much of one is in the other. Hashes are of this module, not
+of a library whose next version may hash otherwise.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
+
+from recsys_assets.events.events import Events
+
+ITEMS_KEPT = 2000  # of the items of a day, with their counts: exact for days with fewer
+VISITS_KEPT = 500
+FEWEST_SHARED = 30  # items that correlate by anything but chance
+SURGE = 5  # times more than usual
+HOURS = 24
+_NANOSECONDS_A_DAY = 86_400_000_000_000
+_SHIFT = np.uint64(1)  # JSON readers of other languages keep 63 bits
+
+Hashes: TypeAlias = "NDArray[np.uint64]"
+
+
+@dataclass(frozen=True, slots=True)
+class DayProfile:
+    """What gates compare between days, each number of distinct events unless said otherwise.
+
+    `items` maps the hash of an item to its events; `moments` are hashes of (item, time of the day), `visits` of (item,
+    user, or session where there is no user). What compares with earlier days is None where there were none.
+    """
+
+    day: str
+    digest: str  # of the canonical object
+    events: int
+    delivered: int  # events before exact duplicates were dropped
+    sessions: int
+    users: int
+    distinct_items: int
+    near_duplicates: int  # events of a user, session, item and instant beyond the first
+    anonymous: int  # events without a user
+    top_item: int
+    top_user: int
+    top_session: int
+    hours: tuple[int, ...]  # UTC
+    items: Mapping[int, int]
+    moments: tuple[int, ...]
+    visits: tuple[int, ...]
+    new_item_share: float | None = None  # share of events on items that no earlier ordinary day had
+    item_correlation: float | None = None  # of the items' counts with those of the earlier ordinary days
+    shared_items: int = 0  # that it was computed from
+    surge_share: float | None = None  # share of events beyond `SURGE` times what their items usually have
+    replayed_share: float | None = None  # share of the sketch that the most similar earlier day holds too
+    replayed_day: str | None = None
+    refused: tuple[str, ...] = ()  # gates that refused the day; without any it is ordinary
+
+
+def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> DayProfile:
+    """Return the profile of a canonical day's events, which hold all columns; nothing in it names a user."""
+    codes = events.codes
+    items = _hash_ids(events.ids["item_id"])
+    item_of = items[codes["item_id"].to_numpy()]
+    since_midnight = codes["ts"].to_physical().to_numpy() % _NANOSECONDS_A_DAY
+    moments = _mix(item_of ^ _mix(since_midnight.astype(np.uint64)))
+    hours = np.bincount(since_midnight // (_NANOSECONDS_A_DAY // HOURS), minlength=HOURS)
+    known_users = codes["user_id"].drop_nulls()
+    return DayProfile(
+        day=day,
+        digest=digest,
+        events=len(codes),
+        delivered=delivered,
+        sessions=codes["session_id"].n_unique(),
+        users=known_users.n_unique(),
+        distinct_items=codes["item_id"].n_unique(),
+        near_duplicates=len(codes) - codes.select("user_id", "session_id", "item_id", "ts").n_unique(),
+        anonymous=len(codes) - len(known_users),
+        top_item=_largest_group(codes["item_id"]),
+        top_user=_largest_group(known_users),
+        top_session=_largest_group(codes["session_id"]),
+        hours=tuple(hours.tolist()),
+        items=_sketch_items(item_of),
+        moments=_smallest(moments, VISITS_KEPT),
+        visits=_sketch_visits(events, item_of),
+    )
+
+
+def with_past(profile: DayProfile, past: Sequence[DayProfile]) -> DayProfile:
+    """Return the profile with the numbers that compare it with ordinary days before it; as it is if there are none."""
+    if not past:
+        return profile
+    items = [one.items for one in past]
+    found = correlation(profile.items, items)
+    repeated = {one.day: held_share(profile.moments, one.moments, kept=VISITS_KEPT) for one in past}
+    most = max(repeated, key=lambda one: repeated[one])
+    return replace(
+        profile,
+        new_item_share=new_share(profile.items, items),
+        item_correlation=None if found is None else found[0],
+        shared_items=0 if found is None else found[1],
+        surge_share=surge_share(profile.items, items),
+        replayed_share=repeated[most],
+        replayed_day=most,
+    )
+
+
+def held_share(sketch: Sequence[int], other: Sequence[int], *, kept: int) -> float:
+    """Return which share of one set the other holds too, by their sketches of at most `kept` hashes; 0 for no set."""
+    bound = min((max(one) for one in (sketch, other) if len(one) >= kept), default=2**64)
+    mine = {one for one in sketch if one <= bound}
+    return len(mine & set(other)) / len(mine) if mine else 0.0
+
+
+def new_share(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) -> float:
+    """Return which share of a day's events is on items that no earlier day has, where the sketches overlap."""
+    bound = _common_bound([items, *earlier])
+    known = set[int]().union(*earlier)
+    counts = {item: count for item, count in items.items() if item <= bound}
+    total = sum(counts.values())
+    return sum(count for item, count in counts.items() if item not in known) / total if total else 0.0
+
+
+def correlation(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) -> tuple[float, int] | None:
+    """Return Spearman's correlation of a day's counts with those of earlier days together, and of how many items.
+
+    Over the items that both have; None where they are fewer than `FEWEST_SHARED`, or one side counts all alike.
+    """
+    before = _added(earlier)
+    bound = _common_bound([items, *earlier])
+    shared = [item for item in items if item <= bound and item in before]
+    if len(shared) < FEWEST_SHARED:
+        return None
+    ranks = pl.DataFrame({"day": [items[i] for i in shared], "before": [before[i] for i in shared]}).select(
+        pl.all().rank("average")
+    )
+    if (ranks.to_numpy().std(axis=0) == 0).any():
+        return None
+    return float(np.corrcoef(ranks.to_numpy(), rowvar=False)[0, 1]), len(shared)
+
+
+def surge_share(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) -> float:
+    """Return which share of a day's events is beyond `SURGE` times what its items had on earlier days, where known."""
+    bound = _common_bound([items, *earlier])
+    before = _added(earlier)
+    now, then = (sum(count for item, count in side.items() if item <= bound) for side in (items, before))
+    if not now or not then:
+        return 0.0
+    beyond = (
+        max(count - SURGE * before[item] * now / then - SURGE, 0.0)
+        for item, count in items.items()
+        if item <= bound and item in before
+    )
+    return sum(beyond) / now
+
+
+def _added(days: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    total: dict[int, int] = {}
+    for day in days:
+        for item, count in day.items():
+            total[item] = total.get(item, 0) + count
+    return total
+
+
+def _common_bound(sketches: Sequence[Mapping[int, int]]) -> int:
+    return min((max(one) for one in sketches if len(one) >= ITEMS_KEPT), default=2**64)
+
+
+def _largest_group(codes: pl.Series) -> int:
+    return int(np.bincount(codes.to_numpy()).max(initial=0)) if len(codes) else 0
+
+
+def _sketch_items(item_of: Hashes) -> dict[int, int]:
+    hashes, counts = np.unique(item_of, return_counts=True)
+    return dict(zip(hashes[:ITEMS_KEPT].tolist(), counts[:ITEMS_KEPT].tolist(), strict=True))
+
+
+def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
+    """Return the smallest hashes of (item, user or session) among the items of the smallest hashes.
+
+    So only the users and sessions of some events are hashed, whatever the size of the day.
+    """
+    order = np.argsort(item_of, kind="stable")[: 4 * VISITS_KEPT]
+    chosen = events.codes[order.tolist()].select("user_id", "session_id")
+    users = events.ids["user_id"].gather(chosen["user_id"])
+    names = users.fill_null("").to_list(), events.ids["session_id"].gather(chosen["session_id"]).to_list()
+    visitors = _hash_ids([user or session for user, session in zip(*names, strict=True)])
+    return _smallest(_mix(item_of[order] ^ _mix(visitors)), VISITS_KEPT)
+
+
+def _smallest(hashes: Hashes, kept: int) -> tuple[int, ...]:
+    return tuple(np.unique(hashes)[:kept].tolist())
+
+
+def _hash_ids(ids: pl.Series | list[str]) -> Hashes:
+    if not len(ids):
+        return np.empty(0, np.uint64)
+    texts = b"".join(hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids)
+    return np.frombuffer(texts, np.uint64) >> _SHIFT
+
+
+def _mix(values: Any) -> Hashes:
+    """Return the finaliser of SplitMix64 (Steele, Lea and Flood 2014) of each value, in 63 bits."""
+    mixed = values.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed ^ (mixed >> np.uint64(31))) >> _SHIFT

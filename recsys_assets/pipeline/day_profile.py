@@ -1,0 +1,58 @@
+"""Profiles of canonical days in the store: each day's own, and the ordinary days that it is compared with."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+
+import msgspec
+
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import NotFoundError
+from recsys_assets.events.day_profile import DayProfile, profile_day, with_past
+from recsys_assets.events.events import Events
+from recsys_assets.evidence import GateReport
+from recsys_assets.gates.day import Past
+from recsys_assets.identity import Target
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import PROFILE_ENDING, canonical_prefix, canonical_profile_key
+from recsys_assets.storage.store import ObjectStore
+
+MAX_BYTES = 1_000_000
+
+
+def read_past(store: ObjectStore, target: Target, day: date, *, most: int) -> Past:
+    """Return at most `most` ordinary days before `day`, newest first, and how many in a row before it were refused."""
+    found: list[DayProfile] = []
+    refused = 0
+    for profile in _earlier(store, target, day):
+        if not profile.refused:
+            found.append(profile)
+        elif not found:
+            refused += 1
+        if len(found) == most:
+            break
+    return Past(tuple(found), refused)
+
+
+def describe_day(events: Events, day: date, record: CanonicalRecord, past: Past) -> DayProfile:
+    """Return the profile of a canonical day, compared with the ordinary days before it."""
+    profile = profile_day(events, day=day.isoformat(), digest=record.digest, delivered=record.events)
+    return with_past(profile, past.days)
+
+
+def keep_profile(store: ObjectStore, target: Target, profile: DayProfile, report: GateReport) -> None:
+    """Write a day's profile with the gates that refused it: without any, later days are compared with it."""
+    refused = tuple(finding.gate for finding in report.refusals)
+    key = canonical_profile_key(target, date.fromisoformat(profile.day))
+    store.put(key, msgspec.json.encode(replace(profile, refused=refused)))
+
+
+def _earlier(store: ObjectStore, target: Target, day: date) -> Iterator[DayProfile]:
+    """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
+    prefix = canonical_prefix(target)
+    keys = (item.key for item in store.list(prefix) if item.key.endswith(PROFILE_ENDING))
+    for key in sorted((key for key in keys if key < f"{prefix}{day}"), reverse=True):
+        try:
+            yield decoder_of(DayProfile).decode(store.get(key, max_bytes=MAX_BYTES).data)
+        except (NotFoundError, msgspec.MsgspecError):
+            continue  # made again when its day is judged again
