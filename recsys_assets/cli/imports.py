@@ -23,7 +23,7 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import find_staged, judge_import, judge_received, receive, register
-from recsys_assets.pipeline.journal_import import tell_import
+from recsys_assets.pipeline.journal_import import journal_import
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
         report = judge_import(of_day, kind)
         if stood != received.blob.ref or not report.passed:
             by = acting(actor, reason or f"import of {file}")
-            tell_import(context.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)
+            journal_import(context.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)
     done = Imported(received.blob.ref, day, not dry_run, report.passed, report)
     if as_json:
         print_json(done)

@@ -17,7 +17,7 @@ from recsys_assets.release.journal import Actor
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.failed_builds import Failure, tell_failed
+from recsys_assets.upkeep.failed_builds import Failure, journal_failure
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
@@ -72,7 +72,7 @@ def _append(context: Context, store: ObjectStore, rows: Sequence[TargetSettings]
 
     def write(target: Target) -> str | None:
         try:
-            tell_failed(store, target, failure, by=by, now=datetime.now(UTC))
+            journal_failure(store, target, failure, by=by, now=datetime.now(UTC))
         except RecsysAssetsError as error:
             return f"{target}: the failure could not be written to the journal: {error}"
         return None

@@ -12,7 +12,7 @@ from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.pipeline.imported import find_staged, import_day, judge_import
-from recsys_assets.pipeline.journal_import import tell_import
+from recsys_assets.pipeline.journal_import import journal_import
 from recsys_assets.release.account import this_account
 from recsys_assets.release.journal import Actor
 from recsys_assets.settings.settings import Settings
@@ -39,7 +39,7 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
             built = import_day(store.day_context(context, settings, row), kind)
             if before != built.staged.ref:  # refusals are journaled by the check, results with the ship
                 by = Actor(name=this_account(), reason=f"build of {day}", run_id=run_id)
-                tell_import(store.store, row.target, built.staged.ref, day, by=by, now=datetime.now(UTC))
+                journal_import(store.store, row.target, built.staged.ref, day, by=by, now=datetime.now(UTC))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={

@@ -10,7 +10,7 @@ import polars as pl
 from pyarrow import fs
 
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.engines.parts import told_of_parts
+from recsys_assets.engines.parts import part_names
 from recsys_assets.engines.places import filesystem_of
 from recsys_assets.engines.relation import KEY, MEMBER, VALUE
 from recsys_assets.kind_descriptions import Shape
@@ -27,7 +27,7 @@ def attempt(work: str, name: str) -> Generator[str]:
     parent = f"{work.rstrip('/')}/{name}"
     folder = f"{parent}/{uuid4().hex}"
     system, path = filesystem_of(folder)
-    with told_of_parts(folder):
+    with part_names(folder):
         system.create_dir(path, recursive=True)
     _sweep(parent)
     try:
@@ -52,7 +52,7 @@ def columns_of(shape: Shape) -> tuple[str, ...]:
 
 
 def rows_of(batches: Iterable[pl.DataFrame], shape: Shape) -> Iterator[Rows]:
-    """Yield pieces of an artifact's rows as they come; a key's list is never parted.
+    """Yield pieces of an artifact's rows as they come; a key's list is never split.
 
     Batches have the columns of `columns_of`. Nothing is put in order here: rows that an engine gave in another order
     give another version, which is how the gate finds out.

@@ -20,7 +20,7 @@ def read_part(source: object, columns: Sequence[str], *, name: str) -> Iterator[
 
     Raises `EngineUnavailableError` if the file is gone or cut short: an engine is asked again, it is never guessed.
     """
-    with told_of_parts(name), parquet.ParquetFile(source) as file:
+    with part_names(name), parquet.ParquetFile(source) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
             yield pl.DataFrame(pl.from_arrow(batch))
 
@@ -29,14 +29,14 @@ def read_part(source: object, columns: Sequence[str], *, name: str) -> Iterator[
 def open_part(part: str) -> Generator[Any]:
     """Open a part by its URI or path."""
     system, path = filesystem_of(part)
-    with told_of_parts(part), system.open_input_file(path) as file:
+    with part_names(part), system.open_input_file(path) as file:
         yield file
 
 
 def size_of(file: str) -> int:
     """Return how many bytes a file has."""
     system, path = filesystem_of(file)
-    with told_of_parts(file):
+    with part_names(file):
         return system.get_file_info(path).size or 0
 
 
@@ -46,7 +46,7 @@ def finished_parts(folder: str) -> tuple[str, ...]:
     Raises `EngineUnavailableError` without the mark that the engine sets last: what is there may be half a result.
     """
     system, path = filesystem_of(folder)
-    with told_of_parts(folder):
+    with part_names(folder):
         names = sorted(info.base_name for info in system.get_file_info(fs.FileSelector(path)))
     if SUCCESS not in names:
         raise EngineUnavailableError(f"{folder} has no {SUCCESS}, so it may be half a result: run the day again")
@@ -56,12 +56,12 @@ def finished_parts(folder: str) -> tuple[str, ...]:
 def write_file(uri: str, data: bytes) -> None:
     """Write a file in an attempt's folder, for an engine to read."""
     system, path = filesystem_of(uri)
-    with told_of_parts(uri), system.open_output_stream(path) as stream:
+    with part_names(uri), system.open_output_stream(path) as stream:
         stream.write(data)
 
 
 @contextmanager
-def told_of_parts(name: str) -> Generator[None]:
+def part_names(name: str) -> Generator[None]:
     """Turn errors of file systems and of Parquet into ours, which name the file and say what to do."""
     try:
         yield

@@ -39,7 +39,7 @@ def plan_history(
 ) -> tuple[MovedRelease, ...]:
     """Return the last `keep` releases that its records make, oldest first, what it serves now the last.
 
-    Of each day the newest build of each kind counts, for its records do not tell which sets were live together.
+    Of each day the newest build of each kind counts, for its records do not say which sets were live together.
     `without_users` leaves out kinds with a row for each user: their ids would come in as they were sent. Raises
     `RefusedError` if something of our own was shipped for the target already.
     """
@@ -58,7 +58,7 @@ def plan_history(
     missing = sorted(set(now) - left_out - {one.blob.ref.kind for one in serving})
     if missing:
         raise NotFoundError(
-            f"{registry.target}: it serves {', '.join(missing)} of which it has no record: publish anew"
+            f"{registry.target}: it serves {', '.join(missing)} of which it has no record: publish again"
         )
     if serving:
         sets = [one for one in sets if one != serving] + [serving]
@@ -78,7 +78,7 @@ def move_in(
     by: Actor,
     now: Clock,
 ) -> int:
-    """Make each release live in turn, so that the last one is and the journal tells the rest; return how many were new.
+    """Make each release live in turn, so that the last one is and the journal holds the others; return how many were new.
 
     A release that is here already is passed over, so that a call which broke off is finished by calling again.
     """

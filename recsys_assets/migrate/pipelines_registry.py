@@ -80,7 +80,7 @@ class Published:
     last: date
     built_at: str
     rows: int | None
-    of_users: bool  # whether its rows are told by the ids of users
+    of_users: bool  # whether its rows are keyed by user id
     source: Input
 
 

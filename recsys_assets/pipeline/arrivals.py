@@ -149,7 +149,7 @@ class _Looking:
 
 
 def _find(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
-    """Return a document, or None for one that is absent or damaged: building the day again mends both."""
+    """Return a document, or None for one that is absent or damaged: building the day again repairs both."""
     try:
         return find_document(store, key, kind)
     except CorruptObjectError:
@@ -161,7 +161,7 @@ def _is_of(share: RawTargetRecord, row: TargetSettings) -> bool:
 
 
 def _appearance(files: Sequence[FoundInput]) -> str:
-    """Return what tells, without reading them, that files may have changed."""
+    """Return names, sizes and times of the files, by which a change is noticed without reading them."""
     return _address(*(file.appearance() for file in files))
 
 
@@ -176,7 +176,7 @@ SeenDrops = Mapping[
 
 @dataclass(frozen=True, slots=True)
 class DueImport:
-    """A dropped file that is not what stands registered; `can_ship` tells whether the rest of its day is built."""
+    """A dropped file that is not what stands registered; `can_ship` says whether the rest of its day is built."""
 
     row: TargetSettings
     kind: str
@@ -214,7 +214,7 @@ def _is_up_to_date(store: ObjectStore, row: TargetSettings, kind: str, day: date
     try:
         staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
     except CorruptObjectError:
-        return False  # registering the file again mends it
+        return False  # registering the file again repairs it
     return staged is not None and [used.digest for used in staged.inputs] == [digest]
 
 

@@ -52,7 +52,7 @@ def compare_with_live(
 ) -> Drift | NoBaseline:
     """Return how far `rows` lie from the live artifact of their kind, or why there is nothing to compare with.
 
-    A live release that is damaged is told, not raised: what would mend it may be the very artifact under judgement.
+    A live release that is damaged is reported, not raised: what would fix it may be the very artifact under judgement.
     """
     try:
         live = live_baseline(store, target, kind)

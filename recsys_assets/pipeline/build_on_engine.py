@@ -30,7 +30,7 @@ from recsys_assets.storage.store import Listed, ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class EngineSource:
-    """Files for an engine, oldest day first, of how many events, what they were made from, and the days not there."""
+    """Files for an engine, oldest day first, of how many events, inputs, and the days not there."""
 
     files: tuple[str, ...]
     events: int | None
@@ -39,7 +39,7 @@ class EngineSource:
     in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])  # keys, as they were proven
 
     def check_unchanged(self, store: ObjectStore) -> None:
-        """Raise `InputError` if a day that was read where it is stored was written anew meanwhile."""
+        """Raise `InputError` if a day that was read where it is stored was rewritten meanwhile."""
         changed = [key for key, found in self.in_place.items() if store.stat(key) != found]
         if changed:
             raise InputError(f"{', '.join(changed)} changed while an engine read it: build the artifact again")

@@ -190,7 +190,7 @@ def read_events(
 ) -> Events:
     """Return a canonical day, or some of its columns, if the stored bytes are those of its record.
 
-    Columns of the day that this process judged last are at hand, and nothing is read.
+    Columns of the day that this process judged last are cached, and nothing is read.
     """
     found = None if columns is None else _RECENT.find(record.digest, columns)
     return found or _read(store, target, day, record, columns)
@@ -288,7 +288,7 @@ def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterat
     for part in share.parts:
         data = _bytes_of(store, part)
         if data is None:
-            _tell_changed(store, raw)
+            _refuse_changed(store, raw)
             raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
         yield decode_part(data)
 
@@ -301,10 +301,10 @@ def _bytes_of(store: ObjectStore, part: Input) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == part.digest else None
 
 
-def _tell_changed(store: ObjectStore, raw: RawRecord) -> None:
-    """Raise `ConflictError` if the day's files were read anew since its record was: reading that one again cures it."""
+def _refuse_changed(store: ObjectStore, raw: RawRecord) -> None:
+    """Raise `ConflictError` if the day's files were read again since its record was: read it again."""
     if find_document(store, raw_record_key(date.fromisoformat(raw.day)), RawRecord) != raw:
-        raise ConflictError(f"the raw files of {raw.day} changed and were read anew meanwhile: build the day again")
+        raise ConflictError(f"the raw files of {raw.day} changed and were read again meanwhile: build the day again")
 
 
 def erase_forgotten(context: DayContext) -> list[date]:

@@ -21,7 +21,7 @@ from recsys_assets.settings.target import TargetSettings
 
 
 def is_up_to_date(context: DayContext) -> bool:
-    """Tell whether building this day of a target again could change nothing, but for what code has changed since.
+    """Return whether building this day of a target again could change nothing, but for what code has changed since.
 
     Its raw files are compared by content, its gates by the bytes and the limits that they judged; a day without files,
     and one that a gate refused, is not up to date.

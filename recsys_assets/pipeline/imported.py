@@ -82,7 +82,7 @@ def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -
     try:
         staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
     except CorruptObjectError:
-        return None  # written anew by the import that asks
+        return None  # rewritten by the import that asks
     return None if staged is None else staged.ref
 
 
@@ -141,7 +141,7 @@ def _judge(
 
 
 def _previous(store: ObjectStore, row: TargetSettings, kind: str) -> Previous | None:
-    """Return what the live artifact of a kind held; a live release that is damaged is told, not raised."""
+    """Return what the live artifact of a kind held; a live release that is damaged is reported, not raised."""
     current = read_current(store, row.target)
     if current is None or kind not in current.versions:
         return None
@@ -160,11 +160,11 @@ def _facts(content: Content, rules: ImportSettings) -> dict[str, Scalar]:
 
 
 def _content(facts: Mapping[str, Scalar]) -> Content:
-    message = msgspec.convert(facts, _Told)
+    message = msgspec.convert(facts, _StoredContent)
     return Content(msgspec.json.decode(message.fields, type=dict[str, str]), message.rows)
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _StoredContent(msgspec.Struct, frozen=True):
     """What a release keeps of an imported file, among other facts."""
 
     fields: str = "{}"

@@ -1,4 +1,4 @@
-"""What is told of an import: who registered which file for which day, and what its test said."""
+"""Journal entries of imports: who registered which file for which day, and the result of its test."""
 
 from datetime import date, datetime
 
@@ -14,7 +14,7 @@ from recsys_assets.storage.store import ObjectStore
 IMPORT = "import"
 
 
-def tell_import(
+def journal_import(
     store: ObjectStore,
     target: Target,
     ref: ArtifactRef,

@@ -55,7 +55,7 @@ class RawDay:
 
     @property
     def digest(self) -> str:
-        """What tells this day's input from another: the files' hashes, and the key of users where there is one."""
+        """Proof of this day's input: the files' hashes, and the key of users where there is one."""
         inputs = [f"{file.digest} {file.name}\n" for file in self.record.files]
         marks = [f"{mark} {name}\n" for name, mark in mark_of_record(self.record)]
         return hashlib.sha256("".join([*inputs, *marks]).encode()).hexdigest()
@@ -100,9 +100,8 @@ class RawDay:
 def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
 
-    Where `raw.user_key` is set, ids of users are hashed before anything is written, and nothing of a refused line is
-    told but where it stands. Raises `NoInputError` (no_input) when there is no file: nothing that stands in the store
-    is touched; `ConfigurationError`, before anything is read, when the key is not there.
+    Where `raw.user_key` is set, ids of users are hashed before anything is written, and only file and line
+    of a refused line are kept. Raises `NoInputError` (no_input) when there is no file, and changes nothing in the store; `ConfigurationError`, before anything is read, when the key is not there.
     """
     key = configured_key(settings)
     skipped: list[str] = []
@@ -230,7 +229,7 @@ def _known(store: ObjectStore, day: date) -> RawRecord | None:
 
 
 def _is_of(record: RawRecord, settings: Settings, key: UserKey | None) -> bool:
-    """Tell whether a record was made for these targets and this template, under this key."""
+    """Return whether a record was made for these targets and this template, under this key."""
     targets = {(target.tenant, target.surface) for target in record.targets}
     same = targets == {(row.tenant, row.surface) for row in settings.targets}
     return same and record.template == _template(settings) and mark_of_record(record) == mark_of_key(key)
@@ -244,7 +243,7 @@ def _template(settings: Settings) -> str:
 
 
 def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput]) -> bool:
-    """Tell whether the files are, by content, those of the record, and its parts still stand."""
+    """Return whether the files are, by content, those of the record, and its parts still stand."""
     if any(file.error for file in record.files):
         return False
     if [file.name for file in files] != [file.name for file in record.files]:
@@ -256,7 +255,7 @@ def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput
 
 
 def _is_up_to_date(store: ObjectStore, part: Input) -> bool:
-    """Tell whether a part is there in its size, and of the form that is read now."""
+    """Return whether a part is there in its size, and of the form that is read now."""
     found = store.stat(part.name)
     return found is not None and found.size == part.size and part.name.endswith(SUFFIX)
 

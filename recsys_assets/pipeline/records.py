@@ -8,7 +8,7 @@ from recsys_assets.release.documents import FORMAT, Input, Record
 
 
 class RawFileRecord(Record, frozen=True):
-    """One raw file as it was read; `error` tells why it could not be read to its end."""
+    """One raw file as it was read; `error` says why it could not be read to its end."""
 
     name: str
     digest: str

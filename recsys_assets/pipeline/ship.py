@@ -65,7 +65,7 @@ def ship_day(
     """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
 
     With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
-    `override` do not count, which the release's record and the journal tell with the reason; nor do those that were
+    `override` do not count, which the release's record and the journal say with the reason; nor do those that were
     overridden when this very release shipped before.
 
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any

@@ -70,7 +70,7 @@ def _sweep(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, s
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a kernel reads, of how many events, what it was made from, and which days of the window are missing."""
+    """What a kernel reads, of how many events, inputs, and which days of the window are missing."""
 
     read: Events | pl.DataFrame
     events: int | None

@@ -45,7 +45,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """One artifact as it was made and kept: its first rows, what is told of it, and what it was made from."""
+    """One artifact as it was built and stored: its first rows, its facts and its inputs."""
 
     kept: Kept
     first: Rows | Vectors | None  # the first piece of its rows: all of them if they were made here
@@ -89,7 +89,7 @@ def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
         try:
             read_blob(store, target, blob.ref)
         except (CorruptObjectError, NotFoundError):
-            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only mend
+            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only fix
         else:
             return True
     return False

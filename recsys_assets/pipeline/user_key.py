@@ -1,4 +1,4 @@
-"""The key by which user ids are hashed on their way in, and how a change of it is told from records."""
+"""The key by which user ids are hashed on their way in, and how records show a change of it."""
 
 from msgspec import UNSET
 
@@ -8,7 +8,7 @@ from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.settings.settings import Settings
 
-FACT = "user_key"  # under which an artifact tells the id of the key of its users
+FACT = "user_key"  # the fact that holds the id of the key of an artifact's users
 USER_KEY = "user key"  # in place of a file's name, for the mark of a key
 _FILE = "file:"
 Mark = frozenset[tuple[str, str]]
@@ -40,6 +40,6 @@ def key_of_record(record: CanonicalRecord | RawRecord) -> str | None:
 
 
 def fact_of_key(record: CanonicalRecord) -> dict[str, Scalar]:
-    """Return what an artifact says of the key of its users, so that a release tells under which one to look them up."""
+    """Return what an artifact says of the key of its users, so that a release says under which one to look them up."""
     key = key_of_record(record)
     return {} if key is None else {FACT: key}

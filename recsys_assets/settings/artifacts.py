@@ -46,7 +46,7 @@ class SparkSettings(ClosedModel):
     @model_validator(mode="after")
     def _one_of_them(self) -> "SparkSettings":
         if self.master and self.remote:
-            raise ValueError("master and remote are both told: name the one that is meant")
+            raise ValueError("master and remote are both set: name the one that is meant")
         return self
 
 

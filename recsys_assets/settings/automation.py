@@ -106,7 +106,7 @@ class RetentionSettings(ClosedModel):
         default=24,
         ge=0,
         le=MAX_HOURS,
-        description="how long what nothing names is left alone, and then lies in the trash",
+        description="how long what nothing names is left alone, and then kept in the trash",
     )
 
 

@@ -99,7 +99,7 @@ class PartitionSettings(ClosedModel):
 
 
 class LimitSettings(ClosedModel):
-    """What protects memory: over a limit the target fails and the message names the knob."""
+    """What protects memory: over a limit the target fails and the message names the setting."""
 
     max_events: int = Field(default=100_000_000, ge=1, description="events of one target and window")
     max_distinct_items: int = Field(default=5_000_000, ge=1, description="distinct item ids of one target and window")

@@ -29,7 +29,7 @@ def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, te
     Each error comes with the place of what was validated: () for the whole file, ("targets", 1, "gates") for a table.
     """
     lines = line_numbers(text)
-    message = [_tell(place, finding, lines, root) for place, error in errors for finding in error.errors()]
+    message = [_describe(place, finding, lines, root) for place, error in errors for finding in error.errors()]
     return "\n".join([f"{name}: {len(message)} finding(s)", *message])
 
 
@@ -68,7 +68,7 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(part.strip().strip('"') for part in path.split("."))
 
 
-def _tell(place: Location, finding: ErrorDetails, lines: dict[Location, int], root: type[BaseModel]) -> str:
+def _describe(place: Location, finding: ErrorDetails, lines: dict[Location, int], root: type[BaseModel]) -> str:
     where = (*place, *finding["loc"])
     key = ".".join(str(part) for part in where) or "(file)"
     line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), None)

@@ -1,4 +1,4 @@
-"""Days that failed before anything could ship: told to the journal, and which of them nobody has mended since."""
+"""Days that failed before anything could ship: reported to the journal, and which of them nobody has fixed since."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Failure:
     message: str
 
 
-def tell_failed(store: ObjectStore, target: Target, failure: Failure, *, by: Actor, now: datetime) -> JournalEntry:
+def journal_failure(store: ObjectStore, target: Target, failure: Failure, *, by: Actor, now: datetime) -> JournalEntry:
     """Write down that a day failed before its swap, and return the entry; what is live is not touched.
 
-    A refusal at the swap is told by `publish` itself. Raises what the store raises.
+    A refusal at the swap is reported by `publish` itself. Raises what the store raises.
     """
     current = _live(store, target)
     head = recover(store, target, current, by=by, now=now)
@@ -52,7 +52,7 @@ def _live(store: ObjectStore, target: Target) -> Current | None:
     try:
         return read_current(store, target)
     except CorruptObjectError:
-        return None  # `status` names it; that the day failed is told all the same
+        return None  # `status` names it; that the day failed is reported all the same
 
 
 def failed_days(store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:

@@ -82,7 +82,7 @@ def inputs(release: Release) -> Section:
 
 
 def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], bool]) -> Section:
-    """Return a row a gate and a column a kind; what did not pass is told in full above the table."""
+    """Return a row a gate and a column a kind; what did not pass is reported in full above the table."""
     found = {
         (finding.gate, sharded_kind(member.ref.kind)): finding
         for member in members
@@ -148,7 +148,7 @@ class _Words:
 _ROWS: Final = _Words("row", "rows", "the artifact")
 
 
-def tell_change(found: KindDiff) -> str:
+def describe_change(found: KindDiff) -> str:
     """Return how one kind differs, in words: how many entered, left and moved, and the first of them by name."""
     if found.before is None:
         return f"{found.kind} is new, with {_number(found.rows_after, _words(found))}."
@@ -220,7 +220,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
     """Return the report of a recorded release, compared with the one that was live when it was recorded.
 
     Everything but the comparison stands in the record. What the comparison needs and is not there any more (collected,
-    damaged) is said instead of told, and raises nothing.
+    damaged) is said instead of reported, and raises nothing.
     """
     before = _before(store, target, release)
     return Report(
@@ -280,4 +280,4 @@ def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str,
         found = diff(store, target, release.parent, release.id, shown=COMPARED)
     except (NotFoundError, CorruptObjectError) as error:
         return (f"What was live before it cannot be compared with any more: {error}",)
-    return tuple(tell_change(kind) for kind in found.kinds)
+    return tuple(describe_change(kind) for kind in found.kinds)

@@ -38,7 +38,7 @@ def roll_back(config, capsys, *more):
 
 
 def serving(store):
-    """A consumer that has told what it serves now, and goes on serving that."""
+    """A consumer that has reported what it serves now, and goes on serving that."""
     reader = Reader(store, "shop", "home", heartbeat="web-1")
     reader.refresh()
     assert reader.beat()

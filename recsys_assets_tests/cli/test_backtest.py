@@ -35,7 +35,7 @@ def call(folder, *arguments):
 
 
 @pytest.mark.slow
-def test_a_day_that_is_worse_ends_with_1_and_is_told_and_drawn(folder):
+def test_a_day_that_is_worse_ends_with_1_and_is_reported_and_drawn(folder):
     message = call(
         folder, "--start", str(FIRST), "--end", str(THIRD + timedelta(days=1)), "--plot", str(folder / "b.svg")
     )

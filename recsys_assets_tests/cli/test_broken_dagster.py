@@ -1,4 +1,4 @@
-"""A lost or damaged home of Dagster stops what tells Dagster something, in a sentence, and nothing that undoes."""
+"""A lost or damaged home of Dagster stops what reports to Dagster, in a sentence, and nothing that undoes."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_what_looks_and_undoes_works_with_a_broken_home(shop, home, damage):
 @pytest.mark.parametrize(
     "command", [("reindex",), ("prune-runs",), ("run", "--start", "2026-01-02")], ids=lambda command: command[0]
 )
-def test_what_tells_dagster_names_the_broken_home(shop, home, damage, command):
+def test_what_reports_to_dagster_names_the_broken_home(shop, home, damage, command):
     damage(home)
     live = read_current(shop.store, TARGET)
     with pytest.raises(ConfigurationError, match=r"dagster: Dagster's instance cannot be opened \("):

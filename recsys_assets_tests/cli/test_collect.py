@@ -1,4 +1,4 @@
-"""`collect` over every target: one that refuses is told, with exit 1, and keeps no other from being collected."""
+"""`collect` over every target: one that refuses is reported, with exit 1, and keeps no other from being collected."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_f38_f47_a_target_that_refuses_keeps_no_other_from_being_collected(store
     assert [item.key for item in store.list(blob_prefix(LOST))] == before
 
 
-def test_people_are_told_of_the_refusal_beside_what_was_done(store, capsys):
+def test_people_see_the_refusal_beside_what_was_done(store, capsys):
     assert store is not None
     assert call() == 1
     message = capsys.readouterr()

@@ -109,7 +109,7 @@ def test_a_dry_run_leaves_the_store_as_it_is(shop, command):
 
 
 @pytest.mark.slow
-def test_ship_forces_an_older_day_past_the_fence_only_when_told(shop):
+def test_ship_forces_an_older_day_past_the_fence_only_when_asked(shop):
     newest = shop.live()
     older = (*TARGET, *WHY, "--day", str(FIRST), "--json")
     kept = json.loads(call(shop, "ship", *older).stdout)

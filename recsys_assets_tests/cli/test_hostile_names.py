@@ -75,7 +75,7 @@ def test_a_configuration_with_names_that_some_stores_hold_as_one_is_refused(tmp_
         load_settings(write_config(tmp_path, pair))
 
 
-def test_odd_names_are_held_rolled_back_and_told_each_for_itself(odd, capsys):
+def test_odd_names_are_held_rolled_back_and_reported_each_for_itself(odd, capsys):
     for n, name in enumerate(ODD):
         assert call(capsys, odd, "hold", name, *WHY, "--actor", f"ada{n}")["hold"]["actor"] == f"ada{n}"
         call(capsys, odd, "rollback", name, "--to", "previous", *WHY)

@@ -1,4 +1,4 @@
-"""A store that must exist: where its mount is missing nothing is told, built or changed, and `init` begins one."""
+"""A store that must exist: where its mount is missing nothing is shown, built or changed, and `init` begins one."""
 
 import json
 

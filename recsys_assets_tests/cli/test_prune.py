@@ -1,4 +1,4 @@
-"""Forgetting old runs: only what has ended and is old, only when told, and never anything of the store."""
+"""Forgetting old runs: only what has ended and is old, only when asked, and never anything of the store."""
 
 import dagster as dg
 import pytest
@@ -13,7 +13,7 @@ def prune(*arguments):
 
 
 @pytest.mark.slow
-def test_old_runs_are_removed_only_when_told_and_what_is_live_stays(tmp_path, monkeypatch, capsys):
+def test_old_runs_are_removed_only_when_asked_and_what_is_live_stays(tmp_path, monkeypatch, capsys):
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")

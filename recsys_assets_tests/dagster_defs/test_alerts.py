@@ -1,4 +1,4 @@
-"""Who is told: a webhook on a real server of failed runs and stale targets, Prometheus of every run that ends."""
+"""Alerts: a webhook on a real server of failed runs and stale targets, Prometheus of every run that ends."""
 
 import json
 import threading
@@ -71,7 +71,7 @@ def store(shop):
     return {"store": StoreResource(root=str(shop.folder / "store"))}
 
 
-def tell_of(shop, result, name):
+def evaluate(shop, result, name):
     """Evaluate a sensor on how a run ended, as the daemon does."""
     run = shop.instance.get_run_by_id(result.run_id)
     event = next(one for one in reversed(result.all_events) if one.event_type_value in ENDS)
@@ -92,10 +92,10 @@ def spoilt(day):
     return [line.replace('"v": 1', '"v": 9') if n % 2 else line for n, line in enumerate(day_lines(day))]
 
 
-def test_a_failed_run_is_told_to_the_webhook_with_its_reason(shop, inbox, monkeypatch):
+def test_a_failed_run_is_reported_to_the_webhook_with_its_reason(shop, inbox, monkeypatch):
     monkeypatch.setenv(WEBHOOK, address(inbox))
     shop.write(FIRST, spoilt(FIRST))
-    tell_of(shop, shop.build(FIRST), "run_failure_webhook")
+    evaluate(shop, shop.build(FIRST), "run_failure_webhook")
     ((path, body),) = inbox.received
     message = json.loads(body)
     assert path == "/hook"
@@ -109,7 +109,7 @@ def test_a_webhook_that_hangs_up_makes_the_tick_red_too(shop, inbox, monkeypatch
     inbox.hangs_up = True
     shop.write(FIRST, spoilt(FIRST))
     with pytest.raises(dg.Failure, match="RemoteDisconnected"):
-        tell_of(shop, shop.build(FIRST), "run_failure_webhook")
+        evaluate(shop, shop.build(FIRST), "run_failure_webhook")
 
 
 def test_a_webhook_that_refuses_makes_the_tick_red_and_keeps_its_address_secret(shop, inbox, monkeypatch):
@@ -117,11 +117,11 @@ def test_a_webhook_that_refuses_makes_the_tick_red_and_keeps_its_address_secret(
     inbox.refuses = True
     shop.write(FIRST, spoilt(FIRST))
     with pytest.raises(dg.Failure, match="503") as error:
-        tell_of(shop, shop.build(FIRST), "run_failure_webhook")
+        evaluate(shop, shop.build(FIRST), "run_failure_webhook")
     assert "/hook" not in str(error.value)
 
 
-def test_a_target_that_turns_stale_is_told_once_and_again_when_its_cause_changes(shop, inbox, monkeypatch):
+def test_a_target_that_turns_stale_is_reported_once_and_again_when_its_cause_changes(shop, inbox, monkeypatch):
     monkeypatch.setenv(WEBHOOK, address(inbox))
     chosen = sensor(shop, SENSOR)
 
@@ -142,7 +142,7 @@ def test_a_target_that_turns_stale_is_told_once_and_again_when_its_cause_changes
     assert [json.loads(body)["cause"] for _, body in inbox.received[2:]] == ["damaged"]
 
 
-def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_told(shop, monkeypatch):
+def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_alerted(shop, monkeypatch):
     monkeypatch.delenv(WEBHOOK, raising=False)
     context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
     found = sensor(shop, SENSOR).evaluate_tick(context)
@@ -150,7 +150,7 @@ def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_told(shop, monke
     assert json.loads(found.cursor)["alerted"] == {}
 
 
-def test_what_the_webhook_did_not_take_is_told_at_the_next_tick(shop, inbox, monkeypatch):
+def test_what_the_webhook_did_not_take_is_reported_at_the_next_tick(shop, inbox, monkeypatch):
     monkeypatch.setenv(WEBHOOK, address(inbox))
     inbox.refuses = True
     chosen = sensor(shop, SENSOR)
@@ -166,7 +166,7 @@ def test_what_the_webhook_did_not_take_is_told_at_the_next_tick(shop, inbox, mon
     assert len(inbox.received) == 1 + 2
 
 
-def test_the_sensors_run_only_where_there_is_somebody_to_tell(shop, monkeypatch):
+def test_the_sensors_run_only_where_there_is_a_receiver(shop, monkeypatch):
     def running():
         return {
             one.name
@@ -181,9 +181,9 @@ def test_the_sensors_run_only_where_there_is_somebody_to_tell(shop, monkeypatch)
     assert running() == {"run_failure_webhook"}
 
 
-def test_a_run_that_ships_is_told_with_age_rows_bytes_seconds_and_verdicts(shop):
+def test_a_run_that_ships_is_reported_with_age_rows_bytes_seconds_and_verdicts(shop):
     shop.write(FIRST, day_lines(FIRST))
-    tell_of(shop, shop.build(FIRST), "metrics_of_success")
+    evaluate(shop, shop.build(FIRST), "metrics_of_success")
     found = samples(shop)
     assert found["recsys_build_run_success", "home", "shop"] == 1
     assert found["recsys_build_run_seconds", "home", "shop"] > 0
@@ -194,14 +194,14 @@ def test_a_run_that_ships_is_told_with_age_rows_bytes_seconds_and_verdicts(shop)
     assert found["recsys_build_artifact_bytes", "popularity", "home", "shop"] > 100
     assert found["recsys_build_gates", "cooc", "home", "shop", "refused"] == 0
     assert found["recsys_build_gates", "canonical", "home", "shop", "passed"] > 3
-    assert {name for name, *_ in found} == set(BUILD_HELP), "every metric that is described is told, and no other"
+    assert {name for name, *_ in found} == set(BUILD_HELP), "every metric that is described is reported, and no other"
 
 
-def test_a_run_that_fails_is_told_and_what_is_live_still_is(shop):
+def test_a_run_that_fails_is_reported_and_what_is_live_still_is(shop):
     shop.write(FIRST, day_lines(FIRST))
-    tell_of(shop, shop.build(FIRST), "metrics_of_success")
+    evaluate(shop, shop.build(FIRST), "metrics_of_success")
     shop.write(after(1), spoilt(after(1)))
-    tell_of(shop, shop.build(after(1)), "metrics_of_failure")
+    evaluate(shop, shop.build(after(1)), "metrics_of_failure")
     found = samples(shop)
     assert found["recsys_build_run_success", "home", "shop"] == 0
     assert found["recsys_build_gates", "canonical", "home", "shop", "refused"] == 1
@@ -211,7 +211,7 @@ def test_a_run_that_fails_is_told_and_what_is_live_still_is(shop):
 def test_targets_beyond_the_cap_have_no_series(shop):
     shop.configure('[metrics]\nfolder = "metrics"\nmax_targets = 1\n')
     shop.write(FIRST, day_lines(FIRST))
-    tell_of(shop, shop.build(FIRST), "metrics_of_success")
+    evaluate(shop, shop.build(FIRST), "metrics_of_success")
     assert {path.name for path in (shop.folder / "metrics").iterdir()} == {
         "recsys_shop__home.store.prom",
         "recsys_shop__home.run.prom",
@@ -223,7 +223,7 @@ def test_the_numbers_are_pushed_by_target_and_a_gateway_that_refuses_fails_no_ru
     shop.configure(f'[metrics]\npush = "{gateway}"\n')
     shop.write(FIRST, day_lines(FIRST))
     result = shop.build(FIRST)
-    tell_of(shop, result, "metrics_of_success")
+    evaluate(shop, result, "metrics_of_success")
     assert [path for path, _ in inbox.received] == [
         f"/metrics/job/recsys_assets/part/{part}/target/shop__{target.surface}"
         for target in (HOME, CART)

@@ -45,7 +45,7 @@ def spoilt(day, *, every):
     return [line.replace('"v": 1', '"v": 9') if n % every == 0 else line for n, line in enumerate(lines)]
 
 
-def test_every_way_in_which_a_day_fails_is_told_by_status_and_log(shop):
+def test_every_way_in_which_a_day_fails_is_reported_by_status_and_log(shop):
     assert shop.build(FIRST).success
     shop.write(after(1), [*spoilt(after(1), every=1), *day_lines(after(1), targets=[CART])])
     assert not shop.build(after(1)).success
@@ -70,17 +70,17 @@ def test_every_way_in_which_a_day_fails_is_told_by_status_and_log(shop):
     assert "failed at" not in call(shop, "status").output
 
 
-def test_a_kind_over_its_limit_and_a_damaged_raw_record_are_told_with_the_knob_and_the_key(shop):
+def test_a_kind_over_its_limit_and_a_damaged_raw_record_are_reported_with_the_setting_and_the_key(shop):
     shop.configure(QUICK + "[limits]\nmax_events = 2\n")
     shop.build(FIRST)
     assert journal(shop) == journal(shop, CART) == [("build", "refused", "canonical", "LimitExceededError")]
     shop.configure(QUICK)
     shop.store.put(raw_record_key(FIRST), b"{")
-    assert shop.build(FIRST).success  # read anew, and so mended
+    assert shop.build(FIRST).success  # read again, and so fixed
     assert "limits.max_events" not in call(shop, "status").output
 
 
-def test_raw_is_of_every_target_and_its_failure_is_told_to_those_that_were_to_be_built(shop):
+def test_raw_is_of_every_target_and_its_failure_is_reported_to_those_that_were_to_be_built(shop):
     shop.store.put("registry/forgotten/shop/home/damaged.json", b"{")
     assert not shop.build(FIRST).success
     assert journal(shop) == journal(shop, CART) == [("build", "refused", "raw", "CorruptObjectError")]
@@ -110,7 +110,7 @@ def run_step(shop, fail, *, store=None):
         pytest.param(None, [("build", "refused", "cooc", "ConflictError")], id="no retry does"),
     ],
 )
-def test_f33_what_a_retry_may_cure_is_told_when_the_last_one_has_failed(shop, monkeypatch, cured_by, message):
+def test_f33_what_a_retry_may_cure_is_reported_when_the_last_one_has_failed(shop, monkeypatch, cured_by, message):
     monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0)
 
     def lose(retry):
@@ -121,7 +121,7 @@ def test_f33_what_a_retry_may_cure_is_told_when_the_last_one_has_failed(shop, mo
     assert journal(shop) == message
 
 
-def test_a_defect_is_told_by_its_class(shop):
+def test_a_defect_is_reported_by_its_class(shop):
     run_step(shop, lambda retry: 1 // retry)
     assert journal(shop) == [("build", "refused", "cooc", "ZeroDivisionError")]
 

@@ -245,7 +245,7 @@ def test_f26_a_late_file_starts_its_day_by_itself_and_again_when_the_process_die
 
 
 def worker_of(shop, run):
-    """The process of a run, as its first event tells it."""
+    """The process of a run, as its first event says it."""
     message = shop.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ENGINE_EVENT)
     pids = [re.search(r"pid: (\d+)", entry.message) for entry in message]
     return next((int(found[1]) for found in pids if found), None)

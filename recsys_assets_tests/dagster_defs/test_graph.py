@@ -143,7 +143,7 @@ def test_a_day_that_drifts_too_far_from_live_is_refused_where_the_target_require
     assert {f.params["live_release"] for f in member.gates.findings if f.gate.startswith("drift_")} == {before[CART]}
 
 
-def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_journal_tell_why(shop):
+def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_journal_say_why(shop):
     shop.configure(
         "[gates.drift]\nrequired = ['drift_rows', 'drift_items']\nmax_rows_factor = 1.5\nmax_items_factor = 1.5\n"
     )
@@ -215,7 +215,7 @@ def test_a_candidate_is_scored_beside_live_before_it_ships_and_what_was_found_is
     assert "## Backtest" in markdown_of(result, "shop__home__manifest")
     unsure = {line.asset: line.message for line in read_result(result, after(1)) if line.state == "unsure"}
     assert "undecided: not sure beside live: nDCG@" in unsure["shop/home/manifest backtest"], (
-        "what a required gate could not tell is not silent"
+        "what a required gate could not decide is not silent"
     )
 
 

@@ -93,7 +93,7 @@ def test_a_target_that_is_not_configured_is_refused(shop):
     assert not result.success
 
 
-def test_collecting_is_a_dry_run_unless_told(shop):
+def test_collecting_is_a_dry_run_by_default(shop):
     assert shop.operate("collect_garbage", "collect_targets", {}).success
     assert shop.live() is not None
 
@@ -106,17 +106,17 @@ def test_f38_f47_a_target_whose_collection_refuses_fails_the_job_after_the_other
     assert next(newest_first(shop.store, CART)).action == "collect"
 
 
-def test_f33_a_lost_event_log_is_told_anew_from_the_store_once(shop):
+def test_f33_a_lost_event_log_is_rebuilt_from_the_store_once(shop):
     with dg.DagsterInstance.ephemeral() as fresh:
         targets = [row.target for row in shop.settings.targets]
 
-        def tell(*, dry_run):
+        def reindexed(*, dry_run):
             return report_to_dagster(fresh, shop.store, shop.settings, targets=targets, dry_run=dry_run)
 
         message = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
-        assert tell(dry_run=True) == message
-        assert tell(dry_run=False) == message
-        assert tell(dry_run=False) == 0
+        assert reindexed(dry_run=True) == message
+        assert reindexed(dry_run=False) == message
+        assert reindexed(dry_run=False) == 0
         found = fresh.fetch_materializations(MANIFEST, limit=9).records
         assert sorted(r.partition_key for r in found) == ["2026-01-01", "2026-01-02"]
         built = fresh.fetch_materializations(dg.AssetKey(["shop", "home", "cooc"]), limit=9).records

@@ -23,7 +23,7 @@ from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, 
 pytestmark = pytest.mark.slow
 
 DAYS = 3
-TOLD = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
+REPORTED = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
 MANIFEST, OTHER = dg.AssetKey(["shop", "home", "manifest"]), dg.AssetKey(["shop", "cart", "manifest"])
 OPEN_HOME = Path(__file__).parents[2] / "examples" / "demo" / "open_home.py"
 
@@ -71,7 +71,7 @@ def finish(process):
 
 
 def reindexed(shop, *words):
-    """Run the command; return how many events it told to Dagster."""
+    """Run the command; return how many events it reported to Dagster."""
     process = start(shop, "reindex", "--json", *words)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -79,7 +79,7 @@ def reindexed(shop, *words):
 
 
 def check_pointer(shop, *, day):
-    """What is live is of that day, proves itself, and was reached by one unbroken chain of told swaps."""
+    """What is live is of that day, proves itself, and was reached by one unbroken chain of reported swaps."""
     for target in (HOME, CART):
         live = shop.live(target)
         assert read_release(shop.store, target, live.release_id).data_through == str(day)
@@ -122,11 +122,11 @@ def test_f33_the_same_run_launched_twice_ships_once(shop):
 
 
 @pytest.mark.parametrize("point", ["before_swap", "after_swap"])
-def test_f33_a_run_that_was_killed_is_run_again_and_the_registry_is_mended(shop, point):
+def test_f33_a_run_that_was_killed_is_run_again_and_the_registry_is_fixed(shop, point):
     shop.build(FIRST)
     code, said = finish(run(shop, 1, 1, fault=f"ship.{point}"))
     assert code == -signal.SIGKILL, said
-    assert shipped_days(shop.instance) == [str(FIRST)], "Dagster was not told before the end came"
+    assert shipped_days(shop.instance) == [str(FIRST)], "nothing was reported to Dagster before the end came"
 
     assert shop.build(after(1)).success
 
@@ -145,17 +145,17 @@ def test_f33_a_run_that_was_killed_after_its_swap_is_shown_by_reindex_without_a_
     assert sorted(days) == [both[:1], both], "the run was killed at the first of its two targets"
 
 
-def test_f33_a_lost_event_database_is_told_anew_from_the_store_once(shop, home):
+def test_f33_a_lost_event_database_is_rebuilt_from_the_store_once(shop, home):
     shop.build(FIRST)
     shop.build(after(1))
     live = shop.live()
     shutil.rmtree(home)
     open_home(home)
     with dg.DagsterInstance.get() as fresh:
-        assert reindexed(shop, "--dry-run") == TOLD
+        assert reindexed(shop, "--dry-run") == REPORTED
         assert shipped_days(fresh) == []
 
-        assert reindexed(shop) == TOLD
+        assert reindexed(shop) == REPORTED
 
         for name in ("manifest", "canonical", "cooc", "content_sim"):
             assert shipped_days(fresh, dg.AssetKey(["shop", "home", name])) == [str(FIRST), str(after(1))]
@@ -166,7 +166,7 @@ def test_f33_a_lost_event_database_is_told_anew_from_the_store_once(shop, home):
     check_pointer(shop, day=after(2))
 
 
-def test_f33_a_wiped_asset_is_told_anew_and_the_others_are_left_alone(shop):
+def test_f33_a_wiped_asset_is_rebuilt_and_the_others_are_left_alone(shop):
     shop.build(FIRST)
     shop.build(after(1))
     live = shop.live()

@@ -1,4 +1,4 @@
-"""Who is let out of the queue next: places are few, and one tenant never has all of them."""
+"""Who is dequeued of the queue next: places are few, and one tenant never has all of them."""
 
 import dagster as dg
 import pytest
@@ -25,7 +25,7 @@ def queue(tmp_path):
 
 
 class Queue:
-    """Runs wait in it; `let_out` starts those that Dagster would launch in its next round."""
+    """Runs wait in it; `dequeue` starts those that Dagster would launch in its next round."""
 
     def __init__(self, instance):
         self.instance = instance
@@ -40,7 +40,7 @@ class Queue:
             dg.DagsterRun(job_name=name, status=DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=origin)
         )
 
-    def let_out(self):
+    def dequeue(self):
         chosen = self.daemon._get_runs_to_dequeue(  # the round's decision, without its processes
             self.instance, self.instance.get_concurrency_config(), fixed_iteration_time=None
         )
@@ -54,7 +54,7 @@ def test_a_heavy_tenant_does_not_keep_a_small_one_waiting(queue):
     for n in range(MANY):
         queue.wait(f"heavy {n}", "heavy", f"s{n}")
     queue.wait("small", "small")
-    assert queue.let_out() == ["heavy 0", "small"]
+    assert queue.dequeue() == ["heavy 0", "small"]
 
 
 def test_a_backfill_leaves_a_place_for_the_night_and_no_second_backfill_takes_it(queue):
@@ -62,12 +62,12 @@ def test_a_backfill_leaves_a_place_for_the_night_and_no_second_backfill_takes_it
         queue.wait(f"day {n}", "heavy", dagster__backfill="abc")
         queue.wait(f"another's day {n}", "other", dagster__backfill="def")
     queue.wait("nightly", "small")
-    assert queue.let_out() == ["day 0", "nightly"]
-    assert queue.let_out() == []
+    assert queue.dequeue() == ["day 0", "nightly"]
+    assert queue.dequeue() == []
 
 
 def test_who_has_priority_goes_first_and_no_tenant_has_two_places(queue):
     queue.wait("first", "shop", "home")
     queue.wait("urgent", "shop", "cart", priority=5)
-    assert queue.let_out() == ["urgent"]
-    assert queue.let_out() == []
+    assert queue.dequeue() == ["urgent"]
+    assert queue.dequeue() == []

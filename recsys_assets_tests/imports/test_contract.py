@@ -40,7 +40,7 @@ JSONL, PARQUET, NPZ = ImportFormat.JSONL, ImportFormat.PARQUET, ImportFormat.NPZ
         ),
     ],
 )
-def test_what_breaks_a_contract_is_told_by_field(contract, found, form, faults):
+def test_what_breaks_a_contract_is_reported_by_field(contract, found, form, faults):
     assert contract_faults(contract, found, form=form) == faults
 
 
@@ -58,7 +58,7 @@ def test_what_breaks_a_contract_is_told_by_field(contract, found, form, faults):
         pytest.param({"v": "float32[5]"}, {}, {}, NPZ, ("v is missing, was float32[5]",), id="an array is gone"),
     ],
 )
-def test_what_readers_of_the_live_file_could_not_read_is_told_by_field(before, now, contract, form, faults):
+def test_what_readers_of_the_live_file_could_not_read_is_reported_by_field(before, now, contract, form, faults):
     assert breaking_changes(before, now, contract, form=form) == faults
 
 

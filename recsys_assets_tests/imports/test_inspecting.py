@@ -70,7 +70,7 @@ TENSORS = safetensors(b'{"v":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]}
         pytest.param(b"\x80anything", ImportFormat.BYTES, Content({}, None), id="bytes that nobody looks into"),
     ],
 )
-def test_a_file_tells_its_fields_and_its_rows(data, form, content):
+def test_a_file_says_its_fields_and_its_rows(data, form, content):
     assert look(data, form) == content
 
 

@@ -18,7 +18,7 @@ from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.diff import diff, read_named
-from recsys_assets.upkeep.report import tell_change
+from recsys_assets.upkeep.report import describe_change
 from recsys_assets_tests.kinds.event_rows import events_of, row
 
 GOOD = """
@@ -121,7 +121,7 @@ def compared(store):
 def test_an_installed_kind_is_a_ranking_in_diff_and_report(shipped):
     found = compared(shipped)
     assert (found.entered, found.moved) == (("pot",), (("cup", 2, 1), ("tea", 1, 2)))
-    assert tell_change(found).startswith(
+    assert describe_change(found).startswith(
         "trending, from 2 to 3 rows: 1 item entered the trends, 2 items changed place."
     )
 
@@ -132,7 +132,7 @@ def test_a_release_of_a_kind_that_nobody_describes_any_more_is_compared_by_its_s
     assert describe("trending") is None
     found = compared(shipped)
     assert found.moved == (("cup", 2, 1), ("tea", 1, 2))
-    assert tell_change(found).startswith(
+    assert describe_change(found).startswith(
         "trending, from 2 to 3 rows: 1 row entered the artifact, 2 rows changed place."
     )
 

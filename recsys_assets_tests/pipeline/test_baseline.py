@@ -1,4 +1,4 @@
-"""What is compared with live: its verified blob; nothing on the first day; and a damaged one is told, not raised."""
+"""The baseline: a verified blob of live; nothing on the first day; a damaged one is reported, not raised."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_the_live_release_is_named_and_its_catalog_says_what_is_known(store):
 
 
 @pytest.mark.parametrize("kind", ["popularity", "content_sim"])
-def test_f13_a_damaged_live_blob_is_told(store, kind):
+def test_f13_a_damaged_live_blob_is_reported(store, kind):
     publish_fixture(store, "shop", "home", LIVE)
     key = blob_key(TARGET, kind, live_version(store, kind))
     store.put(key, store.get(key, max_bytes=10_000).data + b" ")
@@ -66,7 +66,7 @@ def test_f13_a_damaged_live_blob_is_told(store, kind):
     assert drift.fault
 
 
-def test_f14_a_live_release_without_its_record_is_told(store):
+def test_f14_a_live_release_without_its_record_is_reported(store):
     outcome = publish_fixture(store, "shop", "home", LIVE)
     store.delete(release_key(TARGET, outcome.release.id))
     drift = compared(store)

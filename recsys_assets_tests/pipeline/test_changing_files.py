@@ -1,4 +1,4 @@
-"""Raw files that change while two runs of a day are under way: told as a conflict, which a retry cures."""
+"""Raw files that change while two runs of a day are under way: reported as a conflict, which a retry cures."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def shop(tmp_path):
         yield shop
 
 
-def change_and_read_anew(shop):
+def change_and_read_again(shop):
     shop.write(FIRST, day_lines(FIRST, shift=1))
     build_raw(shop.store, shop.settings, FIRST)
 
@@ -48,10 +48,10 @@ def parts(shop):
     return {item.key for item in shop.store.list(f"raw/{FIRST}/") if not item.key.endswith(".json")}
 
 
-def test_f33_a_day_that_is_read_anew_while_it_is_built_is_a_conflict_and_the_next_try_builds_it(shop):
-    store = InterruptedStore(shop.folder / "store", lambda: change_and_read_anew(shop))
+def test_f33_a_day_that_is_read_again_while_it_is_built_is_a_conflict_and_the_next_try_builds_it(shop):
+    store = InterruptedStore(shop.folder / "store", lambda: change_and_read_again(shop))
     row = shop.settings.find(HOME.tenant, HOME.surface)
-    with pytest.raises(ConflictError, match="changed and were read anew meanwhile"):
+    with pytest.raises(ConflictError, match="changed and were read again meanwhile"):
         build_canonical(DayContext(store, shop.settings, row, FIRST))
     built = build_canonical(DayContext(store, shop.settings, row, FIRST))
     file = build_raw(shop.store, shop.settings, FIRST).record.files[0]
@@ -72,7 +72,7 @@ def test_a_damaged_part_of_the_record_that_stands_is_no_conflict(shop, damage):
 
 def test_other_content_is_written_beside_what_a_run_may_still_read_and_then_swept(shop):
     before = parts(shop)
-    change_and_read_anew(shop)
+    change_and_read_again(shop)
     after = parts(shop)
     assert before
     assert len(after) == len(before)

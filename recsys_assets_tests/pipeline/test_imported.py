@@ -137,7 +137,7 @@ def test_a_change_that_is_meant_ships_when_the_configuration_says_so(shop):
     assert {f.gate: f.verdict for f in report.findings}["compatible"] is Verdict.ADVISED
 
 
-def test_a_day_without_a_file_names_the_place_and_the_knob(shop):
+def test_a_day_without_a_file_names_the_place_and_the_setting(shop):
     with pytest.raises(InputError, match=r"no file of vectors for 2026-01-01: drop one at drop/.*max_age_days"):
         import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors")
 
@@ -167,7 +167,7 @@ def test_a_file_that_is_replaced_is_another_version_and_the_first_one_stays(shop
     assert read_blob(shop.store, HOME, first) == npz(3)
 
 
-def test_a_damaged_blob_is_found_out_and_mended_by_importing_it_again(shop):  # F13
+def test_a_damaged_blob_is_found_out_and_fixed_by_importing_it_again(shop):  # F13
     import_one(shop, 0, npz(3))
     drop(shop, after(0), npz(3))
     ref = import_day(DayContext(shop.store, shop.settings, row(shop), after(0), run_id="test"), "vectors").staged.ref
@@ -178,7 +178,7 @@ def test_a_damaged_blob_is_found_out_and_mended_by_importing_it_again(shop):  # 
     assert judge_import(DayContext(shop.store, shop.settings, row(shop), after(0)), "vectors").passed
 
 
-def test_a_damaged_reference_is_written_anew_by_the_next_import(shop):  # F14
+def test_a_damaged_reference_is_written_again_by_the_next_import(shop):  # F14
     import_one(shop, 0, npz(3))
     shop.store.put(staged_key(HOME, after(0), "vectors"), b"{")
     assert find_staged(shop.store, row(shop), "vectors", after(0)) is None
@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, messa
         pytest.param(VECTORS + "kind = 1\n", "unknown key", id="F48 unknown key"),
     ],
 )
-def test_a_wrong_table_is_told_by_key(shop, table, message):
+def test_a_wrong_table_is_reported_by_key(shop, table, message):
     shop.configure(KINDS + table, targets=ONE)
     with pytest.raises(ConfigurationError, match=message):
         _ = shop.settings

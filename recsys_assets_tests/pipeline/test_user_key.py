@@ -56,7 +56,7 @@ def lines_of_zoe(day, **changes):
 
 
 def bad_lines(day):
-    """Return lines of every kind that is told about, each of which names her."""
+    """Return lines of every kind that is reported about, each of which names her."""
     good = json.loads(lines_of_zoe(day)[3])
     changed = [
         {"user_id": NUMBER},
@@ -152,7 +152,7 @@ def test_a_key_that_is_not_there_stops_the_day_before_anything_is_read(shop, mon
     assert list(shop.store.list("")) == []
 
 
-def test_run_tells_a_key_that_is_not_there_before_the_first_day(shop, monkeypatch):
+def test_run_says_a_key_that_is_not_there_before_the_first_day(shop, monkeypatch):
     monkeypatch.delenv("TEST_USER_KEY")
     words = ["run", "--config", str(shop.folder / "recsys.toml"), "--start", str(FIRST)]
     with pytest.raises(ConfigurationError, match="TEST_USER_KEY"):

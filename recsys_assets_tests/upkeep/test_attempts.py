@@ -1,4 +1,4 @@
-"""Days that failed before the swap: what the journal is told of them, and which of them still want somebody."""
+"""Days that failed before the swap: what the journal holds of them, and which of them still want somebody."""
 
 from datetime import timedelta
 
@@ -9,12 +9,12 @@ from recsys_assets.release.journal import newest_first, tail
 from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.failed_builds import FAILED_SINCE, Failure, failed_days, tell_failed
+from recsys_assets.upkeep.failed_builds import FAILED_SINCE, Failure, failed_days, journal_failure
 from recsys_assets.upkeep.status import status_of
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import BOT, TARGET, Shop, day
 
-TOLD = "gate volume refused: 0 events, at least 1"
+REPORTED = "gate volume refused: 0 events, at least 1"
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def shop():
     return opened
 
 
-def fail(shop, n, message=TOLD):
+def fail(shop, n, message=REPORTED):
     failure = Failure(day(n).isoformat(), "canonical", "gate", message)
-    return tell_failed(shop.store, TARGET, failure, by=BOT, now=shop.clock())
+    return journal_failure(shop.store, TARGET, failure, by=BOT, now=shop.clock())
 
 
 def failed(shop, now=None):
@@ -40,7 +40,7 @@ def test_a_failed_day_stands_in_the_journal_and_leaves_what_is_live(shop):
     assert (entry.actor, entry.run_id) == (BOT.name, BOT.run_id)
     assert entry.before == entry.after == live.release_id
     assert entry.details == {
-        "message": f"canonical of {day(1)}: {TOLD}",
+        "message": f"canonical of {day(1)}: {REPORTED}",
         "day": str(day(1)),
         "step": "canonical",
         "error": "gate",
@@ -71,7 +71,7 @@ def test_each_day_is_shown_once_by_its_newest_attempt_until_it_is_done(shop):
     assert failed(shop) == []
 
 
-def test_a_failed_day_that_nobody_mended_is_forgotten_after_a_week(shop):
+def test_a_failed_day_that_nobody_fixed_is_forgotten_after_a_week(shop):
     entry = fail(shop, 1)
     at = shop.clock.at
     assert failed(shop, at + FAILED_SINCE) == [str(day(1))]
@@ -79,7 +79,7 @@ def test_a_failed_day_that_nobody_mended_is_forgotten_after_a_week(shop):
     assert tail(shop.store, TARGET) == entry
 
 
-def test_f6_a_swap_that_nobody_told_is_told_before_the_failure(shop):
+def test_f6_a_swap_that_nobody_reported_is_reported_before_the_failure(shop):
     shop.ship(1)
     shop.store.delete(journal_key(TARGET, 2))  # as if the process had died right after its swap
     fail(shop, 2)

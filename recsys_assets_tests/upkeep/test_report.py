@@ -1,4 +1,4 @@
-"""A release's report tells on one page what changed, in words, and what its gates, inputs and bytes are."""
+"""A release's report says on one page what changed, in words, and what its gates, inputs and bytes are."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.diff import KindDiff
-from recsys_assets.upkeep.report import report_release, tell_change
+from recsys_assets.upkeep.report import describe_change, report_release
 from recsys_assets.upkeep.report_document import to_markdown
 
 TARGET = Target("shop", "home")
@@ -112,7 +112,7 @@ def finding(gate, verdict, value):
     return Finding(gate, verdict, value, {}, f"{gate} says {verdict.value}")
 
 
-def test_gates_stand_by_kind_and_what_did_not_pass_is_told_in_full(store, releases):
+def test_gates_stand_by_kind_and_what_did_not_pass_is_reported_in_full(store, releases):
     member = releases[1].members[0]
     findings = (
         finding("size", Verdict.PASSED, 5),
@@ -174,4 +174,4 @@ MOVED = (("a", 9, 1), ("b", 1, 2), ("c", 4, 3), ("d", 8, 4), ("e", 7, 5), ("f", 
     ],
 )
 def test_every_kind_of_change_has_its_sentence(found, message):
-    assert tell_change(found) == message
+    assert describe_change(found) == message

@@ -1,4 +1,4 @@
-"""Why a target is stale: each cause by its name, told from what lies in the store alone."""
+"""Why a target is stale: each cause by its name, reported from what is in the store alone."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import canonical_gates_key, journal_key, pointer_key, staged_gates_key
 from recsys_assets.release.marking import mark
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.failed_builds import Failure, tell_failed
+from recsys_assets.upkeep.failed_builds import Failure, journal_failure
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.upkeep.staleness import Cause, RawInput, explain_freshness, wanted_at
 from recsys_assets_tests.release.staging import KINDS, TARGET, Clock, Shop, day, report_of
@@ -114,7 +114,7 @@ def test_a_refusal_of_bytes_that_were_rebuilt_since_is_not_the_cause(shop):
     assert explain(shop).cause is not Cause.GATE_REFUSED
 
 
-def test_a_hold_is_told_with_who_and_why(shop):
+def test_a_hold_is_reported_with_who_and_why(shop):
     place_hold(shop.store, TARGET, by=ANN, now=shop.clock)
     found = explain(shop)
     assert found.cause is Cause.HELD
@@ -221,7 +221,7 @@ def _canonical_digest(shop):
 
 def test_a_day_that_failed_before_its_swap_says_how_until_it_is_built(shop):
     failure = Failure(day(1).isoformat(), "canonical", "InputError", "InputError: all 3 lines are bad")
-    tell_failed(shop.store, TARGET, failure, by=ANN, now=shop.clock())
+    journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
     found = explain(shop, RawInput(1, DUE))
     assert found.cause is Cause.BUILD_FAILED
     assert "canonical of 2026-03-02: InputError: all 3 lines are bad" in found.why
@@ -233,7 +233,7 @@ def test_a_day_that_failed_before_its_swap_says_how_until_it_is_built(shop):
 
 def test_what_a_gate_says_of_the_day_as_it_is_comes_before_how_its_build_failed(shop):
     failure = Failure(day(1).isoformat(), "popularity", "LimitExceededError", "too many items")
-    tell_failed(shop.store, TARGET, failure, by=ANN, now=shop.clock())
+    journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
     refs = shop.stage(1)
     report = replace(report_of("popularity", refs["popularity"].version), findings=(REFUSED,))
     shop.store.put(staged_gates_key(TARGET, day(1), "popularity"), encode(report))
