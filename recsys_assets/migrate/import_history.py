@@ -78,7 +78,7 @@ def move_in(
     by: Actor,
     now: Clock,
 ) -> int:
-    """Make each release live in turn, so that the last one is and the journal holds the others; return how many were new.
+    """Make each release live in turn, the last one last, and return how many were new; the journal holds them all.
 
     A release that is here already is passed over, so that a call which broke off is finished by calling again.
     """
