@@ -101,7 +101,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
 
     Where `raw.user_key` is set, ids of users are hashed before anything is written, and only file and line
-    of a refused line are kept. Raises `NoInputError` (no_input) when there is no file, and changes nothing in the store;
+    of a refused line are kept. Raises `NoInputError` (no_input) when there is no file; the store stays unchanged;
     `ConfigurationError`, before anything is read, when the key is not there.
     """
     key = configured_key(settings)

@@ -1,4 +1,4 @@
-"""How much of a target's past is kept, by its configuration; light, so that collecting needs no kernel."""
+"""Retention of a target by its configuration; light, so that collecting needs no kernel."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a service would recommend from a release: each kind by its own lookups, and a plain blend of them all."""
+"""Recommenders of a release: each kind by its own lookups, and one blend of them all."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How well recommendations met what came next: the place of each answer, and the usual numbers made of places."""
+"""Scores of recommendations against what came next: hit rate, reciprocal rank and nDCG, from places of answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who runs this process, where nobody says who acts: the account and the host."""
+"""The account and host of this process, for journal entries that name no actor."""
 
 import getpass
 import socket

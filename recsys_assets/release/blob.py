@@ -1,4 +1,4 @@
-"""What a stored artifact's bytes prove about themselves: version, size, digest and owner, without parsing them."""
+"""Proof of a stored artifact's bytes: version, size, digest and owner, without parsing them."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Where a rollback may go: `previous`, a release id or a time, resolved against the journal, with alternatives."""
+"""Destinations of a rollback: `previous`, a release id or a time, resolved against the journal, with alternatives."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where everything lives below a store's root: every key is made here, and every URI is checked here."""
+"""Layout of the store: every key below the root is made here, and every URI is checked here."""
 
 from datetime import date
 from typing import Final

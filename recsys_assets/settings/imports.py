@@ -1,4 +1,4 @@
-"""What other teams build: `[imports.<kind>]`, a table per kind of file that is registered instead of computed."""
+"""Artifacts that other teams build: `[imports.<kind>]`, a table for each kind of file that is registered."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Where things lie and what comes in: `[storage]`, `[raw]`, `[partitions]`, `[limits]`."""
+"""Inputs and the store: `[storage]`, `[raw]`, `[partitions]`, `[limits]`."""
 
 import re
 from collections.abc import Mapping

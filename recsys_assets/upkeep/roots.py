@@ -1,4 +1,4 @@
-"""What collection must keep: every blob that something live, retained, pinned, announced or staged names, and why."""
+"""Roots of garbage collection: every blob that something live, retained, pinned, announced or staged names, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Why a target is stale: the one answer that the command, the check in Dagster and the API give."""
+"""The cause of a stale target: the one answer that the command, the check in Dagster and the API give."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
