@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,33 +26,18 @@ from hypothesis import settings
 
 START_SECONDS = 60
 
-# Files that take longest begin first: no process is left alone with one at the end.
-LONGEST_FIRST = (
-    "test_races",
-    "test_process_failures",
-    "test_daemon",
-    "test_spark_cluster",
-    "test_spark_connect",
-    "test_warm_up",
-    "test_demo",
-    "test_docs",
-    "test_commands",
-    "test_ordinary_days",
-    "test_spark",
-    "test_threads",
-    "test_launching",
-    "test_graph",
-)
-
 # The first call of a compiled function takes seconds where it is not yet in the cache: no example has a deadline.
 settings.register_profile("compiled", deadline=None, max_examples=50)
 settings.load_profile("compiled")
 
 
 def pytest_collection_modifyitems(items):
-    """Put the longest files first; xdist keeps this order where it is told not to order files by itself."""
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    """Put files with the most slow tests first, so that no process is left alone with one at the end.
+
+    xdist keeps this order, as it is started without its own (`--no-loadscope-reorder`).
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @dataclass(frozen=True)
