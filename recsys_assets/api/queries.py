@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -45,6 +45,16 @@ class PageQuery(NoQuery, frozen=True, kw_only=True):
     cursor: Number | None = None
 
 
+class OverviewQuery(NoQuery, frozen=True, kw_only=True):
+    """A page of the overview of targets."""
+
+    q: Annotated[str, msgspec.Meta(max_length=200, description="a part of the target's name")] | None = None
+    health: Literal["problem", "refused", "stale", "no data", "held", "fresh"] | None = None
+    sort: Literal["worst", "name", "age", "empty"] = "worst"
+    limit: PageSize = 50
+    cursor: Number | None = None
+
+
 class TargetQuery(NoQuery, frozen=True, kw_only=True):
     """One target."""
 
@@ -84,6 +94,14 @@ class DiffQuery(TargetQuery, frozen=True, kw_only=True):
 
     before: ReleaseName
     after: ReleaseName = "live"
+
+
+class RecommendationsQuery(TargetQuery, frozen=True, kw_only=True):
+    """A question to two releases of a target: the answers for one item or user."""
+
+    id: Search | None = None
+    release: ReleaseName = "live"
+    beside: ReleaseName | None = None
 
 
 class AtQuery(TargetQuery, frozen=True, kw_only=True):

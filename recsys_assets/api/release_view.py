@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
 
 import msgspec
 
@@ -14,6 +16,8 @@ from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.documents import Build, CanonicalDay, Input, Label, Member, Release
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.releases import refs_of
+
+MAX_DAYS: Final = 62  # of the picture of a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,25 @@ class ReleaseView:
     days: tuple[DayEvidence, ...]
     gates: tuple[GateReport, ...]  # of all artifacts together
     build: Build
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredDay:
+    """One day of the windows of a release: in it, missing from it, or not yet live though it is wanted."""
+
+    day: date
+    state: str  # in | missing | wanted
+
+
+def cover_days(release: ReleaseView, *, wanted: date | None) -> tuple[CoveredDay, ...]:
+    """Return the last `MAX_DAYS` days from the first of any window to the last, or to the day that should be live."""
+    inside = {date.fromisoformat(one.day) for one in release.days}
+    windows = [date.fromisoformat(one.window_first) for one in release.artifacts]
+    end = date.fromisoformat(release.data_through)
+    last = max(end, wanted) if wanted else end
+    first = max(min([*windows, *inside, end]), last - timedelta(days=MAX_DAYS - 1))
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return tuple(CoveredDay(day, "in" if day in inside else "missing" if day <= end else "wanted") for day in days)
 
 
 def view_release(site: Site, target: Target, release: Release, *, live: bool) -> ReleaseView:

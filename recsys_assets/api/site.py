@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from cachetools import LRUCache
 
+from recsys_assets.api.overview import Overview
+from recsys_assets.api.timeline import ReleasePoints
 from recsys_assets.errors import StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
 from recsys_assets.serving.lookups import FORMS
@@ -85,6 +87,8 @@ class Site:
     now: Callable[[], datetime] = _utc_now
     artifacts: ArtifactCache = field(default_factory=ArtifactCache)
     heavy: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
+    overview: Overview = field(default_factory=Overview)
+    points: ReleasePoints = field(default_factory=ReleasePoints)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -140,15 +140,17 @@ def show_diff(*, a: str, b: str, config: str | None, tenant: str | None, surface
 def _diff_row(kind: KindDiff) -> tuple[object, ...]:
     counts = kind.counts or {}
     shown = [f"+{item}" for item in kind.entered[:3]] + [f"-{item}" for item in kind.left[:3]]
-    shown += [f"{item} {before}->{after}" for item, before, after in kind.moved[:3]]
-    rows = f"{kind.rows_before} -> {kind.rows_after}"
+    shown += [
+        f"{item} {before}->{after}" if kind.is_ranking else f"{item} changed" for item, before, after in kind.moved[:3]
+    ]
+    rows = f"{kind.rows_before} -> {kind.rows_after}" if kind.counts else None
     return (
         kind.kind,
         rows,
         counts.get("entered"),
         counts.get("left"),
         counts.get("moved"),
-        kind.message or ", ".join(shown),
+        ", ".join(shown) if kind.counts else kind.message,
     )
 
 

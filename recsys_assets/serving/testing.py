@@ -95,7 +95,7 @@ def _shape(kind: str) -> Shape:
 
 
 def _put_artifact(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> StagedArtifact:
-    return _staged(_put_blob(store, target, window, kind, rows), window)
+    return _staged(_put_blob(store, target, window, kind, rows), window, rows=len(rows))
 
 
 def _put_shards(
@@ -107,7 +107,7 @@ def _put_shards(
     listed = [Shard.of(ref, rows=len(part)) for ref, part in zip(refs, parts, strict=True)]
     ref, data = make_index(target, kind, window, key=_shape(kind).row_id, shards=listed, whole=None)
     store.put(blob_key(target, ref.kind, ref.version), data)
-    return structs.replace(_staged(ref, window), shards=Shards(refs=refs))
+    return structs.replace(_staged(ref, window, rows=len(rows)), shards=Shards(refs=refs))
 
 
 def _put_blob(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> ArtifactRef:
@@ -117,9 +117,9 @@ def _put_blob(store: ObjectStore, target: Target, window: Window, kind: str, row
     return ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _staged(ref: ArtifactRef, window: Window) -> StagedArtifact:
+def _staged(ref: ArtifactRef, window: Window, *, rows: int) -> StagedArtifact:
     first, last = window.first.isoformat(), window.last.isoformat()
-    return StagedArtifact(ref=ref, window_first=first, window_last=last, inputs=(), facts={}, build=_BUILD)
+    return StagedArtifact(ref=ref, window_first=first, window_last=last, inputs=(), facts={"rows": rows}, build=_BUILD)
 
 
 def _put_canonical_day(store: ObjectStore, target: Target, day: date, *, content: str) -> Input:

@@ -89,11 +89,12 @@ def test_hostile_ids_stay_text(client, shop):
         assert "&lt;img" in text
 
 
-def test_the_first_page_reports_live_release_age_hold_and_gates(client, releases):
+def test_the_first_page_reports_live_release_age_and_state(client, releases):
     text = client.get("/").text
     assert releases[2].id[:12] in text
-    assert "2026-01-03" in text
-    assert "5 of 5 passed" in text
+    assert "2026-01-04 00:00:00 UTC" in text  # the end of the last day
+    assert ">stale<" in text
+    assert ">no data<" in text
     assert "nothing is live" in text
 
 

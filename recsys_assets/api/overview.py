@@ -1,0 +1,209 @@
+"""Overview of every target: its health at a glance, the worst first, searched, filtered, sorted and cut to a page."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from recsys_assets.api.paging import Page, page_of
+from recsys_assets.api.queries import OverviewQuery
+from recsys_assets.api.redaction import redact
+from recsys_assets.pipeline.freshness import look_at_targets
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.journal import REFUSED
+from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.answers import Answers
+from recsys_assets.upkeep.staleness import Cause, Freshness
+from recsys_assets.upkeep.status import TargetStatus
+
+_TIMES_KEPT: Final = 10  # a look is kept for so many times its own duration: it takes at most a tenth of the machine
+_SHORT_SECONDS: Final = 0.5  # a look that takes longer is renewed while the one before is shown
+_MAX_AGE_SECONDS: Final = 120.0
+
+
+class TargetHealth(StrEnum):
+    """State of a target in one word, in the order of how soon somebody should look."""
+
+    PROBLEM = "problem"
+    REFUSED = "refused"
+    STALE = "stale"
+    NO_DATA = "no data"
+    HELD = "held"
+    FRESH = "fresh"
+
+
+_URGENCY: Final[Mapping[TargetHealth, int]] = {health: n for n, health in enumerate(TargetHealth)}
+_REFUSALS: Final = {Cause.GATE_REFUSED, Cause.REFUSED, Cause.CONFLICT, Cause.BUILD_FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSummary:
+    """One target in the overview; what is unknown is None, and `problems` says why."""
+
+    tenant: str
+    surface: str
+    health: TargetHealth
+    why: str
+    release: str | None
+    data_end: datetime | None  # the end of the last day in the live data
+    last: JournalEntry | None
+    serving: int  # consumers with a heartbeat that serve the live release
+    consumers: int  # all that have one
+    asked: int  # questions that consumers asked the live release
+    empty_share: float | None  # of them, those that brought nothing to show
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Tenant and surface, as people write them."""
+        return f"{self.tenant}/{self.surface}"
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewPage:
+    """One page of the overview, and how many targets are in each state of those that match the search."""
+
+    page: Page[TargetSummary]
+    counts: Mapping[str, int]
+    total: int
+    matching: int
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The summaries of all targets at one instant."""
+
+    summaries: tuple[TargetSummary, ...]
+    seen_at: datetime
+
+
+@dataclass(slots=True)
+class Overview:
+    """The last look at all targets, kept for a while in proportion to what it cost."""
+
+    _last: Look | None = None
+    _taken: float = 0.0  # on the monotonic clock
+    _seconds: float = 0.0  # that it took
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self, take: Callable[[], Look]) -> Look:
+        """Return what `take` returns; a long look is renewed in the background while the one before is shown."""
+        age = time.monotonic() - self._taken
+        if self._last is not None and age < self._seconds * _TIMES_KEPT:
+            return self._last
+        if self._last is not None and self._seconds > _SHORT_SECONDS and age < _MAX_AGE_SECONDS:
+            if self._lock.acquire(blocking=False):
+                threading.Thread(target=self._renew_and_unlock, args=(take,), daemon=True).start()
+            return self._last
+        with self._lock:
+            return self._renew(take)
+
+    def _renew_and_unlock(self, take: Callable[[], Look]) -> None:
+        try:
+            self._renew(take)
+        finally:
+            self._lock.release()
+
+    def _renew(self, take: Callable[[], Look]) -> Look:
+        began = time.monotonic()
+        self._last = take()
+        self._taken = time.monotonic()
+        self._seconds = self._taken - began
+        return self._last
+
+
+def look_at_all(store: ObjectStore, settings: Settings, *, now: datetime) -> Look:
+    """Return the summary of every configured target, in the order of the configuration."""
+    seen = look_at_targets(store, settings, tuple(row.target for row in settings.targets), now=now)
+    return Look(tuple(_summary(row, age) for row, age in seen), now)
+
+
+def select_targets(look: Look, query: OverviewQuery) -> OverviewPage:
+    """Return a page of the targets that match the query, the worst first unless it asks for another order."""
+    named = [one for one in look.summaries if (query.q or "").casefold() in one.name.casefold()]
+    chosen = sorted((one for one in named if query.health in (None, one.health)), key=_ORDERS[query.sort])
+    start = int(query.cursor or 0)
+    part = chosen[start : start + query.limit + 1]
+    page = page_of(part, [str(start + n) for n in range(1, len(part) + 1)], limit=query.limit)
+    found = Counter(one.health for one in named)
+    counts = {health.value: found[health] for health in TargetHealth if found[health]}
+    return OverviewPage(page, counts, len(look.summaries), len(chosen), look.seen_at)
+
+
+def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
+    live = [one for one in row.answers if one.live]
+    asked = sum(one.asked for one in live)
+    consumers = row.consumers
+    return TargetSummary(
+        tenant=row.tenant,
+        surface=row.surface,
+        health=_health(row, age),
+        why=redact(age.why) if age else "",
+        release=row.release,
+        data_end=_end_of(row.data_through) if row.data_through else None,
+        last=row.last,
+        serving=len(consumers.serving) if consumers else 0,
+        consumers=len(consumers.serving) + len(consumers.behind) if consumers else 0,
+        asked=asked,
+        empty_share=_empty_share(live, asked),
+        problems=tuple(redact(problem) for problem in row.problems),
+    )
+
+
+def _health(row: TargetStatus, age: Freshness | None) -> TargetHealth:
+    cause = age.cause if age else Cause.FRESH
+    was_refused = row.last is not None and row.last.outcome == REFUSED and row.last.action in {"ship", "build"}
+    if cause in {Cause.DAMAGED, Cause.STORE_DOWN}:
+        return TargetHealth.PROBLEM
+    if cause in _REFUSALS or was_refused:
+        return TargetHealth.REFUSED
+    if row.hold is not None:
+        return TargetHealth.HELD
+    if row.release is None:
+        return TargetHealth.NO_DATA
+    if cause is not Cause.FRESH:
+        return TargetHealth.STALE
+    return TargetHealth.PROBLEM if row.problems else TargetHealth.FRESH
+
+
+def _empty_share(live: list[Answers], asked: int) -> float | None:
+    return sum(one.without_items_share * one.asked for one in live) / asked if asked else None
+
+
+def _end_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def _oldest(one: TargetSummary) -> float:
+    """Return the end of its data in seconds, for sorting: nothing at all counts as oldest."""
+    return one.data_end.timestamp() if one.data_end else 0.0
+
+
+def _by_urgency(one: TargetSummary) -> tuple[int, bool, float, str]:
+    return _URGENCY[one.health], not one.problems, _oldest(one), one.name
+
+
+def _by_name(one: TargetSummary) -> str:
+    return one.name
+
+
+def _by_age(one: TargetSummary) -> tuple[float, str]:
+    return _oldest(one), one.name
+
+
+def _by_empty(one: TargetSummary) -> tuple[float, str]:
+    return -(one.empty_share or 0.0), one.name
+
+
+_ORDERS: Final[Mapping[str, Callable[[TargetSummary], Any]]] = {
+    "worst": _by_urgency,
+    "name": _by_name,
+    "age": _by_age,
+    "empty": _by_empty,
+}

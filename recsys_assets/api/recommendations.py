@@ -1,0 +1,129 @@
+"""Recommendations of two releases side by side: the answers of each kind to one item or user, with what moved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from recsys_assets.api.artifacts import list_rows
+from recsys_assets.api.queries import RecommendationsQuery, RowsQuery
+from recsys_assets.api.site import Site
+from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
+from recsys_assets.kind_descriptions import Shape, describe
+from recsys_assets.release.documents import Release
+from recsys_assets.sharding import SHARDS_FORM
+
+SHOWN: Final = 20  # entries of one list
+_EXAMPLES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One entry of a list: its id, its value (None: the kind has none), and how it differs from the other release."""
+
+    item: str
+    value: float | None
+    change: str  # new | gone | up | down, or empty
+    other: int | None  # its place in the other release, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class KindAnswers:
+    """The answers of one kind by each of two releases; a side is None where the release has no row of the id."""
+
+    kind: str
+    summary: str
+    is_keyed: bool  # whether it answers to an id, or with one list for all
+    first: tuple[Answer, ...] | None
+    second: tuple[Answer, ...] | None
+
+
+def find_answers(
+    site: Site, target: Target, query: RecommendationsQuery, first: Release, second: Release
+) -> tuple[KindAnswers, ...]:
+    """Return what both releases answer, kind by kind; kinds without rows to look up are left out.
+
+    Without an id only the kinds that hold one list for everybody answer.
+    """
+    found: list[KindAnswers] = []
+    for kind in sorted(first.artifacts.keys() | second.artifacts.keys()):
+        shape = _shape_of(kind, first, second)
+        if shape is None or (shape.key is not None and query.id is None):
+            continue
+        lists = [_entries(site, target, one.artifacts.get(kind), shape, query.id) for one in (first, second)]
+        description = describe(kind)
+        found.append(
+            KindAnswers(
+                kind,
+                description.summary if description else "",
+                shape.key is not None,
+                _marked(lists[0], lists[1], shape, absent="gone"),
+                _marked(lists[1], lists[0], shape, absent="new"),
+            )
+        )
+    return tuple(found)
+
+
+def find_examples(site: Site, target: Target, release: Release) -> dict[str, tuple[str, ...]]:
+    """Return the first ids that a release knows, of items and of users, to be asked for."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind, ref in release.artifacts.items():
+        shape = _shape_of(kind, release)
+        if shape is None or shape.key is None or shape.key in found:
+            continue
+        page = list_rows(site, _rows_query(target, ref, limit=_EXAMPLES))
+        if page.rows:
+            found[shape.key] = tuple(str(row[shape.key]) for row in page.rows)
+    return found
+
+
+def _shape_of(kind: str, *releases: Release) -> Shape | None:
+    """Return the shape of a kind whose rows can be looked up in every release that has it, else None."""
+    description = describe(kind)
+    refs = [release.artifacts[kind] for release in releases if kind in release.artifacts]
+    readable = all(form_of(ref.version) in {JSON_FORM, SHARDS_FORM} for ref in refs)
+    return description.shape if description and isinstance(description.shape, Shape) and readable else None
+
+
+def _entries(
+    site: Site, target: Target, ref: ArtifactRef | None, shape: Shape, asked: str | None
+) -> Sequence[Any] | None:
+    if ref is None:
+        return None
+    if shape.key is None:
+        return list_rows(site, _rows_query(target, ref, limit=SHOWN)).rows
+    rows = list_rows(site, msgspec.structs.replace(_rows_query(target, ref, limit=1), id=asked)).rows
+    return rows[0][shape.entries or ""][:SHOWN] if rows else None
+
+
+def _rows_query(target: Target, ref: ArtifactRef, *, limit: int) -> RowsQuery:
+    return RowsQuery(version=ref.version, tenant=target.tenant, surface=target.surface, limit=limit)
+
+
+def _marked(
+    entries: Sequence[Any] | None, others: Sequence[Any] | None, shape: Shape, *, absent: str
+) -> tuple[Answer, ...] | None:
+    """Return the entries with how each differs from the other release's; `absent` marks those that it lacks."""
+    if entries is None:
+        return None
+    places = {_id_of(one, shape): place for place, one in enumerate(others or (), start=1)}
+    found: list[Answer] = []
+    for place, one in enumerate(entries, start=1):
+        item = _id_of(one, shape)
+        other = places.get(item)
+        value = one[shape.value] if isinstance(one, Mapping) and shape.value else None
+        found.append(Answer(item, value, _change(place, other, absent=absent), other))
+    return tuple(found)
+
+
+def _change(place: int, other: int | None, *, absent: str) -> str:
+    if other is None:
+        return absent
+    if place == other or absent == "gone":  # the first list says what goes, the second what comes and moves
+        return ""
+    return "up" if place < other else "down"
+
+
+def _id_of(entry: Any, shape: Shape) -> str:
+    return entry[shape.member] if isinstance(entry, Mapping) else str(entry)

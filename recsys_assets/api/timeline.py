@@ -1,0 +1,253 @@
+"""Pictures of a target's past: the rows of its releases as a line, and its journal as steps; as numbers to be drawn."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from cachetools import LRUCache
+
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.identity import Target
+from recsys_assets.release.documents import Hold, JournalEntry, Release
+from recsys_assets.release.journal import REFUSED, message_of
+from recsys_assets.release.releases import find_release
+from recsys_assets.sharding import sharded_kind
+from recsys_assets.storage.store import ObjectStore
+
+SPARKLINE_DAYS: Final = 30
+_POINTS: Final = 40  # releases walked for one sparkline
+_CACHED: Final = 50_000
+_STEP: Final = 26.0  # of the timeline, from event to event
+_LEFT: Final = 92.0
+_TOP: Final = 30.0
+_TALL: Final = 120.0
+_LABEL_EVERY: Final = 3  # events, at least, between two dates below the timeline
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePoint:
+    """A release as a point of a picture: the end of its data, its rows (None: unknown), and the one before it."""
+
+    data_through: date
+    rows: int | None
+    parent: str | None
+
+
+class ReleasePoints:
+    """Points of releases by id; a record never changes, so each is read once."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
+        self._lock = threading.Lock()
+
+    def find(self, store: ObjectStore, target: Target, release: str) -> ReleasePoint | None:
+        """Return the point of a release, or None if its record cannot be read."""
+        with self._lock:
+            known = self._known.get((target, release))
+        if known is not None:
+            return known
+        try:
+            record = find_release(store, target, release)
+        except CorruptObjectError:
+            return None
+        if record is None:
+            return None
+        point = ReleasePoint(date.fromisoformat(record.data_through), _rows(record), record.parent)
+        with self._lock:
+            self._known[target, release] = point
+        return point
+
+
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """A line of rows per release, as SVG `points`, and in words."""
+
+    points: str
+    last: tuple[float, float]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the journal in the picture: its place, its kind (release, rollback or refusal), and its words."""
+
+    x: float
+    y: float
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of the picture in which a hold was in force."""
+
+    x: float
+    width: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The journal as steps: the end of the live data after each event, from left to right in the order of events."""
+
+    width: float
+    height: float
+    line: str  # SVG path
+    events: tuple[Event, ...]
+    holds: tuple[Band, ...]
+    days: tuple[tuple[float, str], ...]  # height and name of days of data
+    dates: tuple[tuple[float, str], ...]  # place and date of events
+
+
+def draw_sparkline(store: ObjectStore, points: ReleasePoints, target: Target, live: str | None) -> Sparkline | None:
+    """Return the rows of the live release and those before it, of the last 30 days of data; None if that is no line."""
+    found = [point for point in _walk(store, points, target, live) if point.rows is not None]
+    if len(found) < 2:  # noqa: PLR2004 - one point is no line
+        return None
+    found.reverse()
+    first = found[0].data_through
+    span = max((found[-1].data_through - first).days, 1)  # the picture is 120 wide and 24 high
+    rows = [point.rows or 0 for point in found]
+    top = max(rows) or 1
+    places = [
+        (round(2 + 116 * (point.data_through - first).days / span, 1), round(22 - 20 * count / top, 1))
+        for point, count in zip(found, rows, strict=True)
+    ]
+    message = f"{len(rows)} releases, {min(rows):,} to {max(rows):,} rows, last {rows[-1]:,}"
+    return Sparkline(" ".join(f"{x},{y}" for x, y in places), places[-1], message)
+
+
+def draw_timeline(
+    store: ObjectStore, points: ReleasePoints, target: Target, entries: Sequence[JournalEntry], hold: Hold | None
+) -> Timeline | None:
+    """Return the picture of journal entries, the oldest first; None if none of them shows."""
+    steps = list(_steps(store, points, target, entries))
+    if not steps:
+        return None
+    known_days = sorted(step.day for step in steps if step.day)
+    days = known_days[:1] + known_days[-1:]
+
+    def height(day: date | None) -> float:
+        """Return the place of a day between the first and the last one; an unknown day stands at the bottom."""
+        share = (day - days[0]).days / max((days[1] - days[0]).days, 1) if day else 0.0
+        return _TOP + _TALL * (1 - share)
+
+    events = [Event(_LEFT + _STEP * n, height(step.day), step.kind, step.message) for n, step in enumerate(steps)]
+    places = {step.sequence: event.x for step, event in zip(steps, events, strict=True)}
+    end = events[-1].x + _STEP / 2
+    known = [event for event, step in zip(events, steps, strict=True) if step.day]
+    return Timeline(
+        width=end + _STEP,
+        height=_TOP + _TALL + 40,
+        line=_line(known, end),
+        events=tuple(events),
+        holds=tuple(_bands(entries, places, hold, end=end)),
+        days=tuple((height(day), day.isoformat()) for day in sorted({*days})),
+        dates=tuple(_dates(steps, events)),
+    )
+
+
+@dataclass(slots=True)
+class _Step:
+    sequence: int
+    kind: str
+    day: date | None
+    at: str
+    message: str
+
+
+def _rows(record: Release) -> int | None:
+    """Return the rows of all kinds together; a kind that is stored twice, whole and in shards, counts once."""
+    rows = {
+        sharded_kind(member.ref.kind): count
+        for member in record.members
+        if isinstance(count := member.facts.get("rows"), int)
+    }
+    return sum(rows.values()) if rows else None
+
+
+def _walk(store: ObjectStore, points: ReleasePoints, target: Target, live: str | None) -> Iterator[ReleasePoint]:
+    """Yield the live release and those before it, back to 30 days before its data ends."""
+    first: date | None = None
+    for _ in range(_POINTS):
+        point = points.find(store, target, live) if live else None
+        if point is None:
+            return
+        first = first or point.data_through - timedelta(days=SPARKLINE_DAYS)
+        if point.data_through < first:
+            return
+        yield point
+        live = point.parent
+
+
+def _kind_of(entry: JournalEntry) -> str | None:
+    """Return what the picture shows of an entry; None: nothing."""
+    if entry.outcome == REFUSED:
+        return "refusal"
+    if entry.action in {"hold", "release_hold"}:
+        return "hold"
+    if entry.changed:
+        return "rollback" if entry.action == "roll_back" else "release"
+    return None
+
+
+def _steps(
+    store: ObjectStore, points: ReleasePoints, target: Target, entries: Sequence[JournalEntry]
+) -> Iterator[_Step]:
+    day: date | None = None
+    for entry in entries:
+        kind = _kind_of(entry)
+        if kind is None:
+            continue
+        point = points.find(store, target, entry.after) if entry.after else None
+        day = point.data_through if point else day
+        yield _Step(entry.sequence, kind, day, entry.at, words_of(entry, day))
+
+
+def words_of(entry: JournalEntry, day: date | None) -> str:
+    """Return one line about an entry: when, what, and by whom."""
+    what = f"{entry.action.replace('_', ' ')} {entry.outcome}"
+    data = f", live data through {day}" if day else ""
+    why = message_of(entry) if entry.outcome == REFUSED else entry.reason
+    return f"{entry.at[:16].replace('T', ' ')} UTC: {what} by {entry.actor}{data}. {why[:200]}"
+
+
+def _line(events: Sequence[Event], end: float) -> str:
+    """Return the steps as an SVG path: level until the next event."""
+    if not events:
+        return ""
+    parts = [f"M{events[0].x:g} {events[0].y:g}", *(f"H{event.x:g}V{event.y:g}" for event in events[1:])]
+    return "".join([*parts, f"H{end:g}"])
+
+
+def _bands(
+    entries: Sequence[JournalEntry], places: Mapping[int, float], hold: Hold | None, *, end: float
+) -> Iterator[Band]:
+    """Yield the holds: each until it was lifted, a ship went past it, or to the end if it is in force."""
+    start: tuple[float, str] | None = None
+    for entry in entries:
+        x = places.get(entry.sequence)
+        if x is None:
+            continue
+        if start and (entry.action == "release_hold" or (entry.changed and entry.action == "ship")):
+            yield Band(start[0], x - start[0], start[1])
+            start = None
+        if entry.action == "hold" and start is None:
+            start = x, f"held by {entry.actor}: {entry.reason}"
+    if hold is not None:
+        later = [places[e.sequence] for e in entries if e.sequence in places and e.at >= hold.at]
+        x = start[0] if start else min(later, default=end - _STEP)
+        yield Band(x, max(end - x, _STEP / 2), f"held by {hold.actor}: {hold.reason}")
+    elif start:
+        yield Band(start[0], end - start[0], start[1])
+
+
+def _dates(steps: Sequence[_Step], events: Sequence[Event]) -> Iterator[tuple[float, str]]:
+    """Yield where the date of the events changes, so far apart that the dates can be read."""
+    last, place = "", -_LABEL_EVERY
+    for n, (step, event) in enumerate(zip(steps, events, strict=True)):
+        if step.at[:10] != last and n - place >= _LABEL_EVERY:
+            yield event.x, step.at[5:10]
+            last, place = step.at[:10], n

@@ -1,0 +1,99 @@
+"""Words of pages: instants, ages, values and limits, as people read them; used as filters by the templates."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import parse_rfc3339
+from recsys_assets.upkeep.report_document import shown
+
+_UNITS: Final = (
+    (timedelta(days=2), timedelta(days=1), "days"),
+    (timedelta(hours=1), timedelta(hours=1), "h"),
+    (timedelta(minutes=1), timedelta(minutes=1), "min"),
+)
+
+
+def instant(value: datetime | str) -> str:
+    """Return an instant to the second in UTC, with its zone."""
+    at = _at(value)
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else str(value)
+
+
+def ago(value: datetime | str | None, now: datetime) -> Markup:
+    """Return how long ago an instant was, as an HTML element whose title is the instant with its zone."""
+    at = _at(value) if value else None
+    if at is None:
+        return Markup.escape(value or "-")
+    values = (f"{at:%Y-%m-%dT%H:%M:%SZ}", instant(at), distance(now - at))
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(*values)
+
+
+def distance(elapsed: timedelta) -> str:
+    """Return a time that passed (or, below zero, is yet to pass) in its largest unit: "3 h ago", "in 5 min"."""
+    size = abs(elapsed)
+    for least, unit, name in _UNITS:
+        if size >= least:
+            amount = f"{size // unit} {name}"
+            return f"{amount} ago" if elapsed > timedelta(0) else f"in {amount}"
+    return "just now"
+
+
+def limits(params: Mapping[str, Scalar]) -> str:
+    """Return the numbers that a gate compared with, by name; identities and empty settings are no limits."""
+    numbers = ((name, value) for name, value in params.items() if isinstance(value, int | float))
+    return ", ".join(f"{name} {shown(value)}" for name, value in numbers)
+
+
+def url_part(name: object) -> str:
+    """Return a name as one segment of an address."""
+    return quote(str(name), safe="")
+
+
+def short(identifier: object) -> str:
+    """Return the first digits of a hash, enough to know it by."""
+    return str(identifier)[:12]
+
+
+def grouped(count: int) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{count:,}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one digit."""
+    return f"{share:.1%}"
+
+
+def day_end(day: date | str) -> datetime:
+    """Return the instant at which a day of data ended."""
+    first = date.fromisoformat(day) if isinstance(day, str) else day
+    return datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def filters() -> dict[str, Any]:
+    """Return the filters by the name that templates know them by."""
+    return {
+        "part": url_part,
+        "short": short,
+        "bytes": grouped,
+        "share": percent,
+        "shown": shown,
+        "instant": instant,
+        "ago": ago,
+        "day_end": day_end,
+        "limits": limits,
+    }
+
+
+def _at(value: datetime | str) -> datetime | None:
+    """Return an instant in UTC, or None for a text that is none: a damaged entry must not take the page with it."""
+    try:
+        return (parse_rfc3339(value) if isinstance(value, str) else value).astimezone(UTC)
+    except ConfigurationError:
+        return None
