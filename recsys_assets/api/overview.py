@@ -14,7 +14,7 @@ from recsys_assets.api.queries import OverviewQuery
 from recsys_assets.api.redaction import redact
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
-from recsys_assets.release.journal import REFUSED
+from recsys_assets.release.journal import REFUSED, message_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.answers import Answers
@@ -89,15 +89,15 @@ class Overview:
 
     _last: Look | None = None
     _taken: float = 0.0  # on the monotonic clock
-    _seconds: float = 0.0  # that it took
+    spent_seconds: float = 0.0  # on the last look
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, take: Callable[[], Look]) -> Look:
         """Return what `take` returns; a long look is renewed in the background while the one before is shown."""
         age = time.monotonic() - self._taken
-        if self._last is not None and age < self._seconds * _TIMES_KEPT:
+        if self._last is not None and age < self.spent_seconds * _TIMES_KEPT:
             return self._last
-        if self._last is not None and self._seconds > _SHORT_SECONDS and age < _MAX_AGE_SECONDS:
+        if self._last is not None and self.spent_seconds > _SHORT_SECONDS and age < _MAX_AGE_SECONDS:
             if self._lock.acquire(blocking=False):
                 threading.Thread(target=self._renew_and_unlock, args=(take,), daemon=True).start()
             return self._last
@@ -114,7 +114,7 @@ class Overview:
         began = time.monotonic()
         self._last = take()
         self._taken = time.monotonic()
-        self._seconds = self._taken - began
+        self.spent_seconds = self._taken - began
         return self._last
 
 
@@ -140,11 +140,12 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
     live = [one for one in row.answers if one.live]
     asked = sum(one.asked for one in live)
     consumers = row.consumers
+    health = _health(row, age)
     return TargetSummary(
         tenant=row.tenant,
         surface=row.surface,
-        health=_health(row, age),
-        why=redact(age.why) if age else "",
+        health=health,
+        why=redact(_why(row, age, health)),
         release=row.release,
         data_end=_end_of(row.data_through) if row.data_through else None,
         last=row.last,
@@ -154,6 +155,17 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
         empty_share=_empty_share(live, asked),
         problems=tuple(redact(problem) for problem in row.problems),
     )
+
+
+def _why(row: TargetStatus, age: Freshness | None, health: TargetHealth) -> str:
+    """Return why a target is in its state: the cause of staleness, or, of fresh data, what keeps newer data away."""
+    if age is not None and age.cause is not Cause.FRESH:
+        return age.why
+    if health is TargetHealth.REFUSED and row.last is not None:
+        return message_of(row.last)
+    if health is TargetHealth.HELD and row.hold is not None:
+        return f"held by {row.hold.actor}: {row.hold.reason}"
+    return age.why if age else ""
 
 
 def _health(row: TargetStatus, age: Freshness | None) -> TargetHealth:

@@ -112,16 +112,16 @@ def _earlier(site: Site, target: Target, live: str | None) -> dict[str, Any]:
 
 def _recommendations_page(site: Site, query: queries.RecommendationsQuery) -> dict[str, Any]:
     target = site.find(query.tenant, query.surface)
-    first = releases.find_named(site, target, query.release)
-    earlier = next(earlier_releases(site.store, target, first.id), None)
-    second = releases.find_named(site, target, query.beside or earlier or first.id)
+    second = releases.find_named(site, target, query.after)
+    earlier = next(earlier_releases(site.store, target, second.id), None)
+    first = releases.find_named(site, target, query.before or earlier or second.id)
     listed = queries.TargetPageQuery(tenant=query.tenant, surface=query.surface)
     return {
         "first": first,
         "second": second,
         "live": releases.live_id(site, target),
         "answers": find_answers(site, target, query, first, second),
-        "examples": find_examples(site, target, first),
+        "examples": find_examples(site, target, second),
         "choices": _choices(releases.list_releases(site, listed).items, first, second),
         "query": query,
         "tenant": query.tenant,

@@ -100,8 +100,8 @@ class RecommendationsQuery(TargetQuery, frozen=True, kw_only=True):
     """A question to two releases of a target: the answers for one item or user."""
 
     id: Search | None = None
-    release: ReleaseName = "live"
-    beside: ReleaseName | None = None
+    before: ReleaseName | None = None  # None: the release that was live before `after`
+    after: ReleaseName = "live"
 
 
 class AtQuery(TargetQuery, frozen=True, kw_only=True):

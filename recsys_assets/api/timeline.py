@@ -227,14 +227,19 @@ def _bands(
 ) -> Iterator[Band]:
     """Yield the holds: each until it was lifted, a ship went past it, or to the end if it is in force."""
     start: tuple[float, str] | None = None
+    rolled_back: tuple[float, str] | None = None  # a rollback may hold: whether it did, the end of the hold says
     for entry in entries:
         x = places.get(entry.sequence)
         if x is None:
             continue
         if start and (entry.action == "release_hold" or (entry.changed and entry.action == "ship")):
             yield Band(start[0], x - start[0], start[1])
-            start = None
-        if entry.action == "hold" and start is None:
+            start = rolled_back = None
+        elif rolled_back and entry.action == "release_hold":
+            yield Band(rolled_back[0], x - rolled_back[0], rolled_back[1])
+        if entry.action == "roll_back" and entry.changed:
+            rolled_back = x, f"held by {entry.actor}: {entry.reason}"
+        elif entry.action == "hold" and start is None:
             start = x, f"held by {entry.actor}: {entry.reason}"
     if hold is not None:
         later = [places[e.sequence] for e in entries if e.sequence in places and e.at >= hold.at]

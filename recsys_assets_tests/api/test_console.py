@@ -1,0 +1,263 @@
+"""The console: states of targets, order and search, pictures of the past, and answers of releases side by side."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from recsys_assets.api.overview import Look, Overview
+from recsys_assets.api.wording import ago, distance, limits
+from recsys_assets.release.hold import place_hold, release_hold
+from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
+from recsys_assets.release.layout import blob_key, release_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.rollback import roll_back
+from recsys_assets.serving.testing import publish_fixture
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets_tests.serving.releases import TARGET, rows_of
+
+HOME = "/targets/shop/home"
+ADA = Actor("ada", "prices are wrong")
+NOW = datetime(2026, 1, 4, 4, tzinfo=UTC)  # four hours after the last of the three days ended
+
+
+def state_of(text, name):
+    """Return the state that the overview shows of a target."""
+    row = text[text.index(f">{name}</a>") :]
+    return re.search(r'class="mark \w+">([\w ]+)<', row)[1]
+
+
+def names_in(text):
+    return re.findall(r'<th scope="row"><a href="/targets/[^"]+">([^<]+)</a>', text)
+
+
+@pytest.fixture
+def releases(shop):
+    """Three releases of shop/home, recorded when their data was fresh."""
+    shop.clock.at = NOW - timedelta(hours=1)
+    return [shop.ship(n) for n in range(3)]
+
+
+@pytest.fixture
+def young(store, releases, open_client):
+    """A client at a time at which the data of shop/home is fresh."""
+    assert releases
+    return open_client(store, now=lambda: NOW)
+
+
+def refuse(store, shop, *, day="2026-01-03"):
+    entry = entry_of(
+        action="ship",
+        outcome=REFUSED,
+        by=ADA,
+        now=shop.clock(),
+        live=read_current(store, TARGET),
+        message="too few events",
+        details={"day": day},
+    )
+    append(store, TARGET, entry, after=tail(store, TARGET))
+
+
+def place(store, shop):
+    place_hold(store, TARGET, by=ADA, now=shop.clock)
+
+
+def break_blob(store, _):
+    release = read_current(store, TARGET)
+    store.delete(blob_key(TARGET, "cooc", release.versions["cooc"]))
+
+
+@pytest.mark.parametrize(
+    ("happened", "state"),
+    [
+        pytest.param(lambda *_: None, "fresh", id="fresh"),
+        pytest.param(refuse, "refused", id="refused"),
+        pytest.param(place, "held", id="held"),
+        pytest.param(break_blob, "problem", id="a blob is missing"),
+    ],
+)
+def test_the_overview_shows_the_state_of_a_target(store, shop, young, happened, state):
+    happened(store, shop)
+    text = young.get("/").text
+    assert state_of(text, "shop/home") == state
+    assert {"refused": "too few events", "held": "held by ada: prices are wrong", "fresh": "no data"}.get(
+        state, ""
+    ) in text
+    assert state_of(text, "shop/cart") == "no data"
+
+
+def test_a_stale_target_names_its_cause_and_age(client):
+    text = client.get("/").text
+    assert state_of(text, "shop/home") == "stale"
+    assert "has no raw file" in text
+    assert re.search(r'title="2026-01-04 00:00:00 UTC">\d+ days ago</time>', text)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Seven targets: two fresh, three without data, and two with old data."""
+    targets = [(f"t{n}", "home") for n in range(7)]
+    store = MemoryStore()
+    for n, day in ((1, 2), (4, 2), (2, 0), (5, 0)):
+        publish_fixture(store, f"t{n}", "home", rows_of(n), day=date(2026, 1, 1) + timedelta(days=day), now=lambda: NOW)
+    return store, settings_in(tmp_path, targets=targets)
+
+
+def test_the_worst_come_first_and_pages_hold_them_all(many, open_client):
+    store, settings = many
+    client = open_client(store, settings=settings, now=lambda: NOW)
+    first = client.get("/", params={"limit": 3})
+    assert names_in(first.text) == ["t2/home", "t5/home", "t0/home"]
+    following = re.search(r'href="(/\?[^"]*cursor=3[^"]*)"', first.text)[1].replace("&amp;", "&")
+    assert names_in(client.get(following).text) == ["t3/home", "t6/home", "t1/home"]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"q": "T4"}, ["t4/home"]),
+        ({"health": "fresh"}, ["t1/home", "t4/home"]),
+        ({"health": "stale", "q": ""}, ["t2/home", "t5/home"]),
+        ({"sort": "name", "limit": 2}, ["t0/home", "t1/home"]),
+        ({"sort": "age", "limit": 4}, ["t0/home", "t3/home", "t6/home", "t2/home"]),
+        ({"q": "nothing"}, []),
+    ],
+)
+def test_targets_are_searched_filtered_and_sorted(many, open_client, query, names):
+    store, settings = many
+    assert names_in(open_client(store, settings=settings, now=lambda: NOW).get("/", params=query).text) == names
+
+
+def test_a_page_of_the_overview_stays_small(tmp_path, open_client):
+    settings = settings_in(tmp_path, targets=[(f"t{n:04}", "home") for n in range(1000)])
+    answer = open_client(MemoryStore(), settings=settings).get("/")
+    assert len(names_in(answer.text)) == 50
+    assert "1,000 no data" in answer.text
+    assert len(answer.content) < 100_000
+
+
+def test_a_look_that_cost_nothing_is_taken_again_and_a_long_one_is_kept():
+    taken = []
+
+    def take():
+        taken.append(1)
+        return Look((), NOW)
+
+    overview = Overview()
+    overview.look(take)
+    overview.spent_seconds = 0.0
+    overview.look(take)
+    assert len(taken) == 2
+    overview.spent_seconds = 60.0
+    overview.look(take)
+    assert len(taken) == 2
+
+
+def test_the_rows_of_releases_are_a_line(young):
+    text = young.get("/").text
+    assert 'aria-label="3 releases, 7 to 7 rows, last 7"' in text
+    assert len(re.search(r'<polyline points="([^"]+)"', text)[1].split()) == 3
+
+
+def test_the_timeline_shows_releases_rollbacks_refusals_and_holds(store, shop, young):
+    roll_back(store, TARGET, to="previous", by=ADA, now=shop.clock)
+    release_hold(store, TARGET, by=ADA, now=shop.clock)
+    refuse(store, shop)
+    place_hold(store, TARGET, by=ADA, now=shop.clock)
+    text = young.get(HOME).text
+    picture = text[text.index("<svg") : text.index("</svg>")]
+    marks = re.findall(r'<g class="(\w+)"', picture)
+    assert marks == ["release", "release", "release", "rollback", "hold", "refusal", "hold"]
+    assert len(re.findall(r'<rect class="held"', picture)) == 2
+    assert re.findall(r"<text[^>]*>(2026-\d\d-\d\d)</text>", picture) == ["2026-01-01", "2026-01-03"]
+    heights = re.findall(r'transform="translate\([\d.]+ ([\d.]+)\)"', picture)
+    assert heights[3] == heights[1] != heights[2]  # the rollback is where the release before the last was
+
+
+def test_a_release_that_cannot_be_read_leaves_the_timeline(store, releases, young):
+    store.delete(release_key(TARGET, releases[0].id))
+    answer = young.get(HOME)
+    assert answer.status_code == 200
+    assert answer.text.count('<g class="release"') == 4  # three entries and the legend
+
+
+def test_gates_are_shown_with_value_limit_and_verdict(young):
+    text = young.get(HOME).text
+    gates = text[text.index("Gates of the live release") :]
+    assert re.search(r'>fixture</th><td data-label="Verdict"><span class="mark good">passed</span>', gates)
+    assert 'data-label="Value">1<' in gates
+
+
+def test_days_of_the_window_are_in_missing_or_due(store, shop, open_client):
+    shop.ship(2)
+    text = open_client(store, now=lambda: NOW + timedelta(days=2)).get(HOME).text
+    days = re.findall(r'<li class="(in|missing|wanted)" title="(2026-\d\d-\d\d)', text)
+    assert days == [("in", "2026-01-03"), ("wanted", "2026-01-04")]
+
+
+def test_the_base_of_a_comparison_was_live(store, shop, releases, young):
+    roll_back(store, TARGET, to=releases[0].id, by=ADA, now=shop.clock)
+    shop.ship(4)
+    text = young.get(HOME).text
+    chosen = re.findall(r'name="(before|after)" value="(\w+)"[^>]* checked', text)
+    assert dict(chosen) == {"before": releases[0].id, "after": read_current(store, TARGET).release_id}
+
+
+def test_recommendations_of_two_releases_stand_side_by_side(store, shop, open_client):
+    shop.ship(3, cooc={"item": {"a": 9, "b": 5, "c": 1}})
+    last = shop.ship(4, cooc={"item": {"b": 9, "a": 5, "d": 1}})
+    client = open_client(store)
+    text = client.get(f"{HOME}/recommendations", params={"id": "item"}).text
+    cooc = text[text.index("<h2>cooc") :]
+    cooc = cooc[: cooc.index("</section>")]
+    shown = re.findall(r'<li class="(\w*)"><span class="place">(\d)</span> <span class="id">(\w)</span>', cooc)
+    assert shown[:3] == [("", "1", "a"), ("", "2", "b"), ("gone", "3", "c")]
+    assert shown[3:] == [("up", "1", "b"), ("down", "2", "a"), ("new", "3", "d")]
+    assert cooc.index(last.parent[:12]) < cooc.index(last.id[:12])
+
+
+def test_an_id_that_no_kind_knows_is_said_to_be_none(client):
+    answer = client.get(f"{HOME}/recommendations", params={"id": "<b>nobody"})
+    assert (answer.status_code, "No kind of release" in answer.text) == (200, True)
+    assert "<b>nobody" not in answer.text
+
+
+def test_the_diff_reports_ranks_of_rankings_alone(store, shop, open_client):
+    shop.ship(3, popularity={"a": 9, "b": 5}, cooc={"x": {"a": 3}, "y": {"b": 3}})
+    shop.ship(4, popularity={"a": 5, "b": 9}, cooc={"w": {"a": 1}, "x": {"b": 3}, "y": {"b": 3}})
+    rows = (
+        open_client(store)
+        .get(f"{HOME}/diff", params={"before": tail(store, TARGET).before, "after": "live"})
+        .text.split("<tr>")
+    )
+    ranking = next(row for row in rows if "popularity" in row)
+    lists = next(row for row in rows if "cooc" in row)
+    assert "2 moved" in ranking
+    assert "2 → 1" in ranking
+    assert "1 changed" in lists
+    assert "→" not in lists[lists.index("1 changed") :]
+
+
+def test_a_page_that_is_not_there_says_so_in_words(client):
+    answer = client.get("/targets/nobody/home")
+    assert answer.status_code == 404
+    assert "<h1>There is nothing at this address</h1>" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(5, "just now"), (90, "1 min ago"), (3 * 3600, "3 h ago"), (47 * 3600, "47 h ago"), (72 * 3600, "3 days ago")],
+)
+def test_ages_are_words(seconds, words):
+    assert distance(timedelta(seconds=seconds)) == words
+    assert distance(timedelta(seconds=-3 * 3600)) == "in 3 h"
+
+
+def test_a_time_that_is_none_stays_text():
+    assert str(ago("<i>", NOW)) == "&lt;i&gt;"
+    assert str(ago(None, NOW)) == "-"
+
+
+def test_limits_are_the_numbers_among_the_parameters():
+    assert limits({"kind": "cooc", "gates.min_rows": 1.0, "events": "", "half_life_days": None}) == "gates.min_rows 1"
