@@ -181,7 +181,8 @@ def _in_value(value: Any, names: Collection[str], *, field: str = "") -> bool:
     if isinstance(value, dict):
         found: dict[Any, Any] = value
         return any(
-            trim(str(key)) in names or (key not in _OTHER_IDS and _in_value(one, names, field=str(key)))
+            _is_named(str(key), names, field=field)
+            or (key not in _OTHER_IDS and _in_value(one, names, field=_field_of(str(key), one)))
             for key, one in found.items()
         )
     if isinstance(value, list | tuple):
@@ -192,6 +193,17 @@ def _in_value(value: Any, names: Collection[str], *, field: str = "") -> bool:
     if isinstance(value, str):
         return trim(value) in names
     return isinstance(value, int | float) and _USER in field.lower() and str(value).removesuffix(".0") in names
+
+
+def _field_of(key: str, value: Any) -> str:
+    """Return the field that a value stands in; "users" and the names of a profile's numbers hold a count, not an id."""
+    is_count = key.lower().endswith(("users", "top_user", "of one user"))
+    return "" if is_count and isinstance(value, int | float) else key
+
+
+def _is_named(key: str, names: Collection[str], *, field: str) -> bool:
+    """Return True for a key that is an id; a number is one only below a field of users: histograms have such keys."""
+    return trim(key) in names and (not key.isdecimal() or _USER in field.lower())
 
 
 _SEARCHES: Final = (

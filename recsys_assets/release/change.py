@@ -192,9 +192,7 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
             f"{change.target}: the collection of {sweep.at} by {sweep.actor} may take an artifact of this release: "
             "finish it by `recsys-assets collect --apply`, then run again"
         )
-    late = None
-    with suppress(StoreUnavailableError):  # a change needs no listing: without one, blobs are only looked for
-        late = lately_taken(change.store, change.target, refs, now=change.now())
+    late = lately_taken(change.store, change.target, refs)  # a listing that fails ends the attempt: no swap unchecked
     if late is not None:
         raise ConflictError(
             f"{change.target}: the collection of {late.at} by {late.actor} took an artifact of this release, and a "

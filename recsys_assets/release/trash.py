@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
+from secrets import token_hex
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
-from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
+from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key
 from recsys_assets.storage.store import ObjectStore
 
@@ -22,18 +24,30 @@ def move_to_trash(
 ) -> bytes | None:
     """Copy one blob into the trash, then delete it; return its bytes, None if it is gone already.
 
-    `may_delete` is asked right before the delete: a collection that slept past its lease must not send one.
+    `may_delete` is asked right before the delete: a collection that slept past its lease must not send one. The delete
+    is conditional where the store can: in a folder, one that comes late misses a blob that was written again meanwhile.
     """
     key = blob_key(target, taken.kind, taken.version)
     try:
-        data = store.get(key, max_bytes=taken.size).data
+        found = store.get(key, max_bytes=taken.size)
     except NotFoundError:
         return None
     with suppress(ConflictError):  # copied by this sweep before it was interrupted
-        store.create(trashed_key(target, sweep_id, taken.kind, taken.version), data)
+        store.create(trashed_key(target, sweep_id, taken.kind, taken.version), found.data)
     if may_delete():
+        reach("collect.before_delete")
+        _delete_as_read(store, key, etag=found.etag)
+    return found.data
+
+
+def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
+    """Delete the object that was read; another one by now stays, where the store tells them apart."""
+    try:
+        store.delete_unchanged(key, expected=etag)
+    except ConflictError:
+        return  # gone, or written again: whoever did that had a reason
+    except UnsafeStoreError:
         store.delete(key)
-    return data
 
 
 def put_back(store: ObjectStore, target: Target, taken: Taken, data: bytes) -> None:
@@ -42,18 +56,31 @@ def put_back(store: ObjectStore, target: Target, taken: Taken, data: bytes) -> N
         store.create(blob_key(target, taken.kind, taken.version), data)
 
 
-def lately_taken(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef], *, now: datetime) -> Sweep | None:
+def lately_taken(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> Sweep | None:
     """Return a collection that took one of these blobs so lately that a delete of it may still be under way.
 
     Collections delete within their lease, and a request that was held or repeated is refused by the store
     or over within `DELETE_LIFETIME`. What is written under such a name before could be hit by that delete.
+    Judged by the store's own times alone: the clocks of two writers may differ by more than that.
     """
     wanted = {(ref.kind, ref.version) for ref in refs}
-    for sweep in trashed(store, target) if wanted else ():
-        is_recent = abs(now - parse_rfc3339(sweep.at)) < DELETE_LIFETIME
-        if is_recent and wanted & {(taken.kind, taken.version) for taken in sweep.taken}:
+    for sweep in _sweeps(store, target) if wanted else ():
+        is_taken = bool(wanted & {(taken.kind, taken.version) for taken in sweep.taken})
+        if is_taken and may_still_delete(store, target, sweep):
             return sweep
     return None
+
+
+def may_still_delete(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
+    """Return True if a delete that a collection sent may still take effect, by the store's own times."""
+    record = store.stat(trash_record_key(target, sweep.id))
+    if record is None:
+        return False
+    clock = f"{trash_prefix(target)}clock-{token_hex(8)}.json"
+    store.put(clock, b"{}")
+    now = store.stat(clock)
+    store.delete(clock)
+    return now is None or now.modified - record.modified < DELETE_LIFETIME.total_seconds()
 
 
 def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
@@ -87,9 +114,14 @@ def rescue(store: ObjectStore, target: Target, missing: tuple[ArtifactRef, ...])
 
 def trashed(store: ObjectStore, target: Target) -> Iterator[Sweep]:
     """Yield what each finished collection took and the trash still holds, oldest first."""
-    records = [item for item in store.list(trash_prefix(target)) if item.key.endswith("/sweep.json")]
-    sweeps = [read_document(store, item.key, Sweep) for item in records]
-    yield from sorted(sweeps, key=lambda sweep: (sweep.at, sweep.id))
+    yield from sorted(_sweeps(store, target), key=lambda sweep: (sweep.at, sweep.id))
+
+
+def _sweeps(store: ObjectStore, target: Target) -> Iterator[Sweep]:
+    for item in store.list(trash_prefix(target)):
+        if item.key.endswith("/sweep.json"):
+            with suppress(NotFoundError):  # emptied since it was listed
+                yield read_document(store, item.key, Sweep)
 
 
 def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep, *, needed: Collection[tuple[str, str]] = ()) -> None:

@@ -29,6 +29,7 @@ class FaultMode(StrEnum):
     DENY = "deny"  # no permission
     CUT = "cut"  # a listing ends early and does not say so
     IGNORE = "ignore"  # the condition of a write is not looked at
+    HOLD = "hold"  # a delete gets no answer, and is applied when `deliver` is called, whatever is there by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class MemoryStore:
     on_call: Callable[[str, str], None] | None = None
     objects: dict[str, tuple[bytes, float]] = field(default_factory=dict[str, tuple[bytes, float]])
     _armed: list[_Armed] = field(default_factory=list[_Armed])
+    _held: list[str] = field(default_factory=list[str])
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -80,6 +82,13 @@ class MemoryStore:
     def heal(self) -> None:
         """Forget every fault."""
         self._armed.clear()
+
+    def deliver(self) -> tuple[str, ...]:
+        """Apply every delete that is held, as a network does in the end; return the keys."""
+        delivered, self._held = tuple(self._held), []
+        for key in delivered:
+            self.objects.pop(key, None)
+        return delivered
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object."""
@@ -164,6 +173,8 @@ class MemoryStore:
             self.on_call(verb, key)
         with self._lock:
             how = next((a.fault.how for a in list(self._armed) if a.strikes(verb, key)), None)
+            if how is FaultMode.HOLD:
+                self._held.append(key)
             _before(how, verb, key)
             yield how in {FaultMode.CUT, FaultMode.IGNORE}
             if how is FaultMode.LOSE_REPLY:
@@ -175,12 +186,12 @@ def _before(how: FaultMode | None, verb: str, key: str) -> None:
         raise StoreUnavailableError(f"{key}: {verb} got no answer (as requested): nothing has changed; try again")
     if how is FaultMode.DENY:
         raise ConfigurationError(f"{key}: {verb} is not permitted (as requested): give this user the right to it")
-    if how is FaultMode.LOSE_REQUEST:
+    if how in {FaultMode.LOSE_REQUEST, FaultMode.HOLD}:
         raise _silence(verb, key)
 
 
 def _silence(verb: str, key: str) -> StoreUnavailableError:
-    kind = OutcomeUnknownError if verb in {"create", "swap"} else StoreUnavailableError
+    kind = OutcomeUnknownError if verb in {"create", "swap", "delete_unchanged"} else StoreUnavailableError
     return kind(f"{key}: {verb} got no reply (as requested): it may have been applied")
 
 

@@ -1,4 +1,4 @@
-"""Collect: take what nothing needs into the trash, and, a grace later, delete it for good; a dry run unless told."""
+"""Collect: take what nothing needs into the trash, and, a grace later, delete it for good; a dry run by default."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
-from recsys_assets.release.trash import DELETE_LIFETIME, empty_sweep, is_trashed, take_back, trashed
+from recsys_assets.release.trash import empty_sweep, is_trashed, may_still_delete, rescue, take_back, trashed
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import Listed, ObjectStore
 from recsys_assets.upkeep.heartbeats import dead_heartbeats, delete_heartbeats
@@ -65,14 +65,14 @@ def collect(
     """Take what nothing needs and is older than the grace into the trash; empty what the trash holds for a grace.
 
     Nothing goes by age alone: what is live, retained, pinned, announced or staged stays, however old. Raises
-    `RefusedError` when what is needed cannot be told for certain; then nothing was touched.
+    `RefusedError` when what is needed is not known for certain; then nothing was touched.
     """
     retention = retention or Retention()
     change = Change(store, target, COLLECT, by, now)
     if apply:
         ensure_proven(store)
         _finish_earlier(change, retention)
-    plan = _plan(change, retention)
+    plan = _plan(change, retention, apply=apply)
     if not apply:
         return plan
     done = replace(plan, applied=True, taken=())
@@ -80,10 +80,13 @@ def collect(
         sweep = announce_sweep(change, [_taken(target, item) for item in plan.taken])
         took = {blob_key(target, taken.kind, taken.version) for taken in carry_out(change, sweep, retention)}
         done = replace(done, taken=tuple(item for item in plan.taken if item.key in took))
-    for sweep in _ripe(change, retention):
+    # The record of a sweep whose deletes may be under way warns whoever rebuilds what it took.
+    settled = [sweep for sweep in _ripe(change, retention) if not may_still_delete(store, target, sweep)]
+    for sweep in settled:
         _empty(change, sweep, retention)
+    done = replace(done, emptied=tuple(_contents(target, settled)))
     delete_heartbeats(store, plan.dead_heartbeats)
-    return replace(done, entry=_tell(change, done))
+    return replace(done, entry=_record(change, done))
 
 
 def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retention: Retention | None = None) -> str:
@@ -133,13 +136,13 @@ def _finish_earlier(change: Change, retention: Retention) -> None:
         carry_out(change, sweep, retention)
 
 
-def _plan(change: Change, retention: Retention) -> Collection:
-    """Return what would be taken, from listings that are proven to be whole."""
+def _plan(change: Change, retention: Retention, *, apply: bool) -> Collection:
+    """Return what would be taken, from listings that are proven to be whole; to apply it, repair what is kept first."""
     store, target = change.store, change.target
     now = change.now()
     roots = read_roots(store, target, retention, now=now)
     listed = list(store.list(blob_prefix(target)))
-    _check_whole(store, target, roots, {item.key for item in listed})
+    _check_whole(store, target, roots, {item.key for item in listed}, apply=apply)
     taken: list[Listed] = []
     kept: list[Listed] = []
     unknown: list[Listed] = []
@@ -163,17 +166,24 @@ def _plan(change: Change, retention: Retention) -> Collection:
     )
 
 
-def _check_whole(store: ObjectStore, target: Target, roots: Roots, listed: set[str]) -> None:
-    """Refuse a listing that lacks what is known to be there: it lacks other things too."""
+def _check_whole(store: ObjectStore, target: Target, roots: Roots, listed: set[str], *, apply: bool) -> None:
+    """Refuse a listing that lacks what is known to be there: it lacks other things too.
+
+    An artifact that is kept and gone was hit by a delete that came late, from a collection that did not live to see
+    it: with `apply` it is taken back from the trash.
+    """
     for (kind, version), why in roots.named.items():
         key = blob_key(target, kind, version)
         if key in listed:
             continue
         if store.stat(key) is not None:
             raise RefusedError(f"{target}: the listing lacks {key}, which is there: try again; nothing is collected")
+        if apply and not rescue(store, target, (roots.refs[kind, version],)):
+            continue
         if why.endswith(": live"):
             raise RefusedError(
-                f"{target}: {key} of the live release is missing: roll back or build it again; nothing is collected"
+                f"{target}: {key} of the live release is missing: roll back or build it again, unless "
+                "`recsys-assets collect --apply` finds it in the trash; nothing is collected"
             )
 
 
@@ -187,12 +197,9 @@ def _taken(target: Target, item: Listed) -> Taken:
 
 
 def _ripe(change: Change, retention: Retention) -> list[Sweep]:
-    """Return what has been in the trash for a grace, by the times that the collections themselves wrote down.
-
-    However short the grace, a record stays while a delete may be under way: who rebuilds such a blob looks for it.
-    """
-    now, grace = change.now(), max(retention.grace, DELETE_LIFETIME)
-    return [sweep for sweep in trashed(change.store, change.target) if now - parse_rfc3339(sweep.at) >= grace]
+    """Return what has been in the trash for a grace, by the times that the collections themselves wrote down."""
+    now = change.now()
+    return [s for s in trashed(change.store, change.target) if now - parse_rfc3339(s.at) >= retention.grace]
 
 
 def _contents(target: Target, sweeps: list[Sweep]) -> Iterator[Listed]:
@@ -229,7 +236,7 @@ def _count(store: ObjectStore, prefix: str) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _tell(change: Change, plan: Collection) -> JournalEntry:
+def _record(change: Change, plan: Collection) -> JournalEntry:
     message = f"took {len(plan.taken)} artifacts into the trash, emptied {len(plan.emptied)} from it"
     return _append(
         change, message, {"taken": len(plan.taken), "taken_bytes": plan.taken_bytes, "emptied": len(plan.emptied)}

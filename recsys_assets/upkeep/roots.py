@@ -39,6 +39,7 @@ class Roots:
     blobs: Mapping[tuple[str, str], str]
     named: Mapping[tuple[str, str], str]  # the part of `blobs` that a release names: all of it must be in a listing
     stale_intents: tuple[str, ...]
+    refs: Mapping[tuple[str, str], ArtifactRef]  # of what is in `named`: size and digest, to prove what is taken back
 
 
 def read_roots(
@@ -55,16 +56,16 @@ def read_roots(
     if live is None:
         return _roots_of_retired(store, target, intents, retention, now=now)
     releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace)
-    named = _named(store, target, releases)
+    named, refs = _named(store, target, releases)
     blobs = dict(named)
     stale = tuple(key for key, intent in intents.items() if now - parse_rfc3339(intent.at) > retention.grace)
     for key, intent in intents.items():
         if key not in stale:
             _add(blobs, intent.refs, f"announced at {intent.at}: {intent.action} by {intent.actor}")
     since = date.fromisoformat(_must_read(store, target, live.release_id).data_through)
-    for day, refs in _staged(store, target, since=since):
-        _add(blobs, refs, f"staged for {day}")
-    return Roots(releases, blobs, named, stale)
+    for day, staged in _staged(store, target, since=since):
+        _add(blobs, staged, f"staged for {day}")
+    return Roots(releases, blobs, named, stale, refs)
 
 
 def _refuse_gaps(store: ObjectStore, target: Target) -> None:
@@ -97,19 +98,24 @@ def _roots_of_retired(
             "is collected from then on; nothing is collected"
         )
     releases = dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
-    named = _named(store, target, releases)
+    named, refs = _named(store, target, releases)
     blobs = dict(named)
     for key, intent in intents.items():
         _add(blobs, intent.refs, f"announced by {key}: {intent.action} by {intent.actor}; remove it if that is over")
-    return Roots(releases, blobs, named, ())
+    return Roots(releases, blobs, named, (), refs)
 
 
-def _named(store: ObjectStore, target: Target, releases: Mapping[str, str]) -> dict[tuple[str, str], str]:
+def _named(
+    store: ObjectStore, target: Target, releases: Mapping[str, str]
+) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], ArtifactRef]]:
+    """Return what the releases name: why each artifact is kept, and its reference."""
     named: dict[tuple[str, str], str] = {}
+    refs: dict[tuple[str, str], ArtifactRef] = {}
     for release_id, why in releases.items():
         for ref in refs_of(_must_read(store, target, release_id)):
             named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {why}")
-    return named
+            refs[ref.kind, ref.version] = ref
+    return named, refs
 
 
 def retained_releases(
@@ -166,7 +172,7 @@ def _last_live(
     filled by a repair are added to `lost`: a release that only they knew is not yielded.
     """
     seen: set[str] = set()
-    end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or nobody can tell
+    end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or that is unknown
     for entry in _readable(store, target):
         found = entry.details.get(HORIZON)
         end = max(end, found) if isinstance(found, int) else end
@@ -194,8 +200,8 @@ def _readable(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
     for entry in newest_first(store, target):
         if entry.action == LOST:
             raise RefusedError(
-                f"{target}: journal entry {entry.sequence} is lost ({entry.reason}), so what was live cannot be told: "
-                "mend the journal by `recsys-assets reindex`; nothing is collected"
+                f"{target}: journal entry {entry.sequence} is lost ({entry.reason}), so what was live is not known: "
+                "repair the journal by `recsys-assets reindex`; nothing is collected"
             )
         yield entry
 
@@ -205,7 +211,7 @@ def _must_read(store: ObjectStore, target: Target, release_id: str) -> Release:
         return read_release(store, target, release_id)
     except (NotFoundError, CorruptObjectError) as error:
         raise RefusedError(
-            f"{target}: what release {release_id[:12]} needs cannot be told: {error}; restore "
+            f"{target}: what release {release_id[:12]} needs is not known: {error}; restore "
             f"{release_key(target, release_id)} from a backup; nothing is collected"
         ) from error
 

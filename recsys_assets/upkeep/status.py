@@ -31,12 +31,12 @@ _LOOKED_AT = 100  # entries
 
 Value = TypeVar("Value")
 
-CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future than this tells of a clock that is wrong
+CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future than this comes of a wrong clock
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """How one target stands; what cannot be told is None, and `problems` says why."""
+    """How one target stands; what is not known is None, and `problems` says why."""
 
     tenant: str
     surface: str
@@ -147,6 +147,6 @@ def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[st
             "old bytes were put back; `recsys-assets restore-pointer` undoes it"
         )
     elif is_unrecorded(head, current):
-        yield "the last swap of the pointer is not in the journal yet: the next change, or `reindex`, tells it"
+        yield "the last swap of the pointer is not in the journal yet: the next change, or `reindex`, records it"
     if head.last is not None and head.last.action == LOST:
         yield head.last.reason

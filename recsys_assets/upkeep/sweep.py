@@ -1,6 +1,7 @@
 """A collection under way: announced, fenced, decided, carried out; whoever finds one half done can finish it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -23,7 +24,7 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
 
 COLLECT = "collect"
-FENCES = 3  # swaps of the pointer to itself, until one is told by its own words
+FENCES = 3  # swaps of the pointer to itself, until the journal has one under its own words
 
 
 def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
@@ -91,6 +92,7 @@ def _move(change: Change, sweep: Sweep, taken: Taken, lease: _Lease, retention: 
     while _is_ours(store, target, sweep):
         if not lease.holds():
             lease = _record(change, sweep)
+            continue  # look again: it may have slept, and been finished by another, before the lease began
         data = move_to_trash(store, target, sweep.id, taken, may_delete=lease.holds)
         if data is None or lease.holds():
             return lease
@@ -106,9 +108,9 @@ def _undo_late(change: Change, taken: Taken, data: bytes, retention: Retention) 
 
 
 def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
-    """Swap the pointer to itself, and tell the horizon: nothing goes before the journal says what is not kept."""
+    """Swap the pointer to itself, and record the horizon: nothing goes before the journal says what is not kept."""
     if read_current(change.store, change.target) is None:  # retired: nothing to swap, and nothing of before is kept
-        _tell_end(change)
+        _record_end(change)
         return
     left_since = change.now() - retention.grace
     for _ in range(FENCES):
@@ -118,12 +120,12 @@ def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
             details={HORIZON: horizon(change.store, change.target, keep=retention.keep, left_since=left_since)},
         )
         if entry.sequence and HORIZON in entry.details:
-            return  # else a crash, or somebody who found the swap before we told it: it is told, but not the horizon
-    raise ConflictError(f"{change.target}: the journal does not tell the horizon; nothing was taken: collect again")
+            return  # else somebody who found the swap first recorded it, and not the horizon
+    raise ConflictError(f"{change.target}: the journal does not hold the horizon; nothing was taken: collect again")
 
 
-def _tell_end(change: Change) -> None:
-    """Tell that no entry so far keeps a release: should the target ever ship again, its past is not counted."""
+def _record_end(change: Change) -> None:
+    """Record that no entry so far keeps a release: should the target ever ship again, its past is not counted."""
     store, target, by = change.store, change.target, change.by
     last = journal.tail(store, target)
     details = {HORIZON: last.sequence + 1 if last else 0}
@@ -140,11 +142,12 @@ def _record(change: Change, sweep: Sweep) -> _Lease:
     start = change.now()
     record = encode(msgspec.structs.replace(sweep, at=rfc3339(start)))
     if sweep.taken:
-        try:
-            stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-            store.swap(key, record, expected=stored.etag)
-        except NotFoundError:
-            store.create(key, record)
+        with suppress(ConflictError):  # another finishes this collection too: the lease holds by either record
+            try:
+                stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+                store.swap(key, record, expected=stored.etag)
+            except NotFoundError:
+                store.create(key, record)
     return _Lease(start, change.now)
 
 
@@ -164,7 +167,7 @@ def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:
 
 
 def _is_ours(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
-    """Tell whether this collection is still the one under way: one that slept through its own end must not go on."""
+    """Return whether this collection is still the one under way: one that slept through its own end must not go on."""
     found = find_document(store, sweep_key(target), Sweep)
     return found is not None and found.id == sweep.id
 

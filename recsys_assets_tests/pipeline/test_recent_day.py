@@ -2,6 +2,7 @@
 
 import pytest
 
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.canonical import RecentDay
 from recsys_assets_tests.events.rows import events, row
 
@@ -42,7 +43,7 @@ def test_only_the_last_day_is_kept_and_it_can_be_let_go():
 def test_a_day_that_is_too_large_is_not_kept_and_takes_the_place_of_the_one_before():
     """F21: at thirty million events the memory is needed for the work."""
     small = events([row(1)])
-    recent = RecentDay(max_bytes=small.only(("item_id", "user_id", "session_id", "event")).size)
+    recent = RecentDay(max_bytes=small.only({column for kind in KINDS.values() for column in kind.event_columns}).size)
     recent.keep("a", small)
     assert recent.find("a", ("item_id",)) is not None
     recent.keep("b", DAY)

@@ -90,7 +90,8 @@ def test_ids_that_were_sent_are_in_no_byte_of_the_store_nor_of_dagster(tmp_path)
     home = tmp_path / "home"
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home)) as instance:
-        shop = configured(open_shop(tmp_path, instance), more=TWO_DAYS, targets=ONE)
+        text = HASHED.replace("[raw]\n", "[raw]\nmax_out_of_window_share = 0.5\n")
+        shop = configured(open_shop(tmp_path, instance), text, more=TWO_DAYS, targets=ONE)
         for n in range(2):
             shop.write(after(n), [*lines_of_zoe(after(n)), *bad_lines(after(n))])
             assert shop.build(after(n)).success

@@ -97,3 +97,16 @@ def test_objects_of_another_target_are_not_searched_and_strays_are():
         f"raw/2026-01-01/{HOME}/0000-1.arrow",
         f"trash/{HOME}/1/x/1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("document", "is_found"),
+    [
+        ({"users": 3, "top_user": 3, "hours": {"3": 7}}, False),
+        ({"users": [3]}, True),
+        ({"user_id": 3}, True),
+        ({"users": {"3": 1}}, True),
+    ],
+)
+def test_a_count_is_no_id_and_a_number_in_a_field_of_users_is(document, is_found):
+    assert holds(json.dumps(document).encode(), {"3"}) is is_found

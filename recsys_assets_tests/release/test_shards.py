@@ -32,7 +32,7 @@ INDEX = f"{SHARDED}.shards"
 @pytest.fixture
 def shop():
     shop = Shop(MemoryStore(), kinds=WITH_SHARDS)
-    shop.store.clock = shop.clock.at.timestamp
+    shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
     return shop
 
 

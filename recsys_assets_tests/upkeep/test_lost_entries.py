@@ -21,7 +21,7 @@ ANN = Actor("ann", "tidy up")
 def shop():
     """A target with four releases, between them the entries of ordinary life, all of it old."""
     shop = Shop(MemoryStore())
-    shop.store.clock = shop.clock.at.timestamp
+    shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
     for n in range(4):
         shop.ship(n)
         place_hold(shop.store, TARGET, by=ANN, now=shop.clock)

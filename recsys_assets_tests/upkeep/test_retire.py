@@ -80,6 +80,7 @@ def retire_long_ago():
         shop.ship(n)
     retire(shop.store, TARGET, by=ANN, now=shop.clock)
     shop.clock.at += 2 * GRACE
+    shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
     return shop
 
 
@@ -142,7 +143,7 @@ def read_current_of(shop):
 
 
 def interrupted(shop, call, *, at, by):
-    """Run `call`, and `by` right before its `at`-th use of the store; tell whether there were so many."""
+    """Run `call`, and `by` right before its `at`-th use of the store; return whether there were so many."""
     count = 0
 
     def look(*_):
@@ -201,7 +202,7 @@ def test_an_announcement_however_old_keeps_what_it_names_where_no_pointer_fences
     assert len(gather(retired).taken) == 2
 
 
-def test_a_target_that_comes_back_after_it_was_collected_counts_its_releases_anew(retired):
+def test_a_target_that_comes_back_after_it_was_collected_counts_its_releases_from_one(retired):
     gather(retired)
     release_hold(retired.store, TARGET, by=ANN, now=retired.clock)
     retired.ship(5)

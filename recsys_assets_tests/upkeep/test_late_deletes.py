@@ -1,0 +1,179 @@
+"""Deletes that arrive late: held by a network, or sent by a collector that slept; live is never left broken."""
+
+import os
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableError
+from recsys_assets.release.fault_points import VARIABLE
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import blob_key, blob_prefix, sweep_key, trash_prefix
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.trash import DELETE_LIFETIME
+from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.roots import Retention
+from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests.release.acting import KEEP_TWO, ROOT, command, now
+from recsys_assets_tests.release.staging import TARGET, Clock, Shop
+
+ANN, BOB = Actor("ann", "tidy up"), Actor("bob", "finishes it")
+KEEP = Retention(keep=2)
+ARTIFACTS = blob_prefix(TARGET)
+
+
+@pytest.fixture
+def shop(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # a change that loses waits for others, who stand still here
+    shop = Shop(MemoryStore(), clock=Clock(step=timedelta(seconds=1)))
+    shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
+    shop.old = shop.ship(0).release
+    for n in range(1, 4):
+        shop.ship(n)
+    later(shop, days=3)
+    return shop
+
+
+def later(shop, **span):
+    shop.clock.at += timedelta(**span)
+
+
+def gather(shop, by=ANN, clock=None):
+    return collect(shop.store, TARGET, by=by, now=clock or shop.clock, retention=KEEP, apply=True)
+
+
+def rebuild_and_ship(shop, **options):
+    return shop.ship(0, allow_older=True, **options).live
+
+
+def held_delete(shop):
+    """Let a collection's first delete be held by the network, and the next collection finish what it began."""
+    shop.store.inject(Fault("delete_unchanged", FaultMode.HOLD, prefix=ARTIFACTS))
+    with pytest.raises(StoreUnavailableError):
+        gather(shop)
+    gather(shop, by=BOB)
+    assert shop.store.stat(sweep_key(TARGET)) is None
+
+
+def is_sound(shop):
+    return verify(shop.store, TARGET, keep=2).ok
+
+
+def test_a_ship_waits_while_a_held_delete_could_hit_what_it_rebuilt(shop):  # F55
+    held_delete(shop)
+    live = read_current(shop.store, TARGET).release_id
+    with pytest.raises(ConflictError, match="a delete may still be under way: run again 15 minutes after it"):
+        rebuild_and_ship(shop)
+    assert read_current(shop.store, TARGET).release_id == live
+    (hit,) = shop.store.deliver()
+    assert shop.store.stat(hit) is None
+    shop.clock.at += DELETE_LIFETIME
+    assert rebuild_and_ship(shop) == shop.old.id
+    assert is_sound(shop)
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 30])
+def test_a_ship_waits_by_the_stores_times_however_its_own_clock_differs(shop, hours):  # F55 F59
+    held_delete(shop)
+    ahead = Clock(shop.clock.at + timedelta(hours=hours))
+    gather(shop, by=BOB, clock=ahead)  # would empty the trash, and the record that warns with it
+    with pytest.raises(ConflictError, match="may still be under way"):
+        rebuild_and_ship(shop, now=ahead)
+
+
+def test_no_swap_wins_while_the_trash_cannot_be_listed(shop):  # F55 F11
+    held_delete(shop)
+    shop.stage(0)
+    live = read_current(shop.store, TARGET).release_id
+    shop.store.inject(Fault("list", FaultMode.FAIL, times=10**6, prefix=trash_prefix(TARGET)))
+    with pytest.raises(StoreUnavailableError, match="as requested"):
+        shop.publish(0, allow_older=True)
+    assert read_current(shop.store, TARGET).release_id == live
+    shop.store.heal()
+    shop.clock.at += DELETE_LIFETIME
+    assert rebuild_and_ship(shop) == shop.old.id
+
+
+def test_what_a_delete_hits_hours_late_is_taken_back_by_the_next_collection(shop):  # F55
+    held_delete(shop)
+    shop.clock.at += DELETE_LIFETIME
+    assert rebuild_and_ship(shop) == shop.old.id
+    later(shop, days=9)
+    gather(shop)  # would empty the trash of all but what live needs
+    (hit,) = shop.store.deliver()
+    with pytest.raises(RefusedError, match="collect --apply"):
+        collect(shop.store, TARGET, by=ANN, now=shop.clock, retention=KEEP)
+    assert not is_sound(shop)
+    gather(shop)
+    assert shop.store.stat(hit) is not None
+    assert is_sound(shop)
+
+
+def test_wrong_bytes_in_the_trash_do_not_repair_live(shop):  # F55 F13
+    held_delete(shop)
+    shop.clock.at += DELETE_LIFETIME
+    rebuild_and_ship(shop)
+    (hit,) = shop.store.deliver()
+    for item in shop.store.list(trash_prefix(TARGET)):
+        if not item.key.endswith("/sweep.json"):
+            shop.store.put(item.key, b"{}")
+    with pytest.raises(RefusedError, match="of the live release is missing"):
+        gather(shop)
+    assert shop.store.stat(hit) is None
+
+
+@pytest.mark.parametrize("at", ["get", "create", "delete_unchanged"])
+@pytest.mark.parametrize("minutes", [3, 10, 60, 3000])
+def test_a_collector_that_sleeps_anywhere_in_a_move_leaves_live_whole(shop, at, minutes):  # F55 F6
+    slept = []
+
+    def sleep(verb, key):
+        if verb != at or slept or not key.startswith((ARTIFACTS, trash_prefix(TARGET))):
+            return
+        if shop.store.stat(sweep_key(TARGET)) is None:
+            return
+        slept.append(key)
+        later(shop, minutes=minutes)
+        gather(shop, by=BOB)
+        shop.stage(0)
+        try:
+            shop.publish(0, allow_older=True)
+        except ConflictError:
+            later(shop, minutes=20)
+            shop.ship(0, allow_older=True)
+
+    shop.store.on_call = sleep
+    gather(shop)
+    shop.store.on_call = None
+    assert slept
+    assert read_current(shop.store, TARGET).release_id == shop.old.id
+    assert is_sound(shop)
+
+
+@pytest.mark.parametrize("last_word", [signal.SIGCONT, signal.SIGKILL], ids=["F55 resumed", "F55 killed"])
+def test_a_stopped_collector_that_resumes_deletes_nothing_that_was_rebuilt(tmp_path, last_word):  # F55
+    shop = Shop(FilesystemStore(tmp_path), clock=now)
+    old = shop.ship(0).release
+    for n in range(1, 4):
+        shop.ship(n)
+    environment = os.environ | {VARIABLE: "collect.before_delete:STOP"}
+    with subprocess.Popen(command(tmp_path.as_uri(), "collect"), cwd=ROOT, env=environment) as collector:
+        os.waitid(os.P_PID, collector.pid, os.WSTOPPED)
+        collect(shop.store, TARGET, by=BOB, now=now, retention=KEEP_TWO, apply=True)
+        shop.stage(0)
+        with pytest.raises(ConflictError, match="may still be under way"):
+            shop.publish(0, allow_older=True)
+        for record in tmp_path.glob("trash/*/*/*/sweep.json"):  # as if the lifetime of a delete had passed
+            then = (datetime.now(UTC) - 2 * DELETE_LIFETIME).timestamp()
+            os.utime(record, (then, then))
+        assert shop.publish(0, allow_older=True).live == old.id
+        collector.send_signal(last_word)
+        collector.wait(timeout=60)
+    needed = {blob_key(TARGET, member.ref.kind, member.ref.version) for member in old.members}
+    assert needed <= {item.key for item in shop.store.list(ARTIFACTS)}
+    assert verify(shop.store, TARGET, keep=2).ok
