@@ -15,10 +15,10 @@ from recsys_assets.api.queries import ArtifactPageQuery, ArtifactQuery, Artifact
 from recsys_assets.api.release_view import ArtifactEvidence, view_member
 from recsys_assets.api.site import Site
 from recsys_assets.api.stored_artifacts import Located, load, locate
-from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
+from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Member, Release
-from recsys_assets.release.releases import read_release
+from recsys_assets.release.releases import find_readable_release
 
 MEDIA = "application/json"
 MAX_HOLDERS = 100  # releases looked at on one request
@@ -183,7 +183,4 @@ def _page(
 
 def _find(site: Site, target: Target, item: Recorded) -> Release | None:
     """Return a release's record, or None if it cannot be read: then it serves nobody, and `verify` names it."""
-    try:
-        return read_release(site.store, target, item.id)
-    except (NotFoundError, CorruptObjectError):
-        return None
+    return find_readable_release(site.store, target, item.id)

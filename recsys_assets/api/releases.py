@@ -9,13 +9,13 @@ from recsys_assets.api.paging import MAX_LISTED, Page, page_of, recorded_release
 from recsys_assets.api.queries import DiffQuery, ReleaseQuery, TargetPageQuery, TreeQuery
 from recsys_assets.api.release_view import ReleaseView, view_release
 from recsys_assets.api.site import Site
-from recsys_assets.errors import CorruptObjectError, NotFoundError, UnknownAddressError
+from recsys_assets.errors import UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.destination import resolve_id
 from recsys_assets.release.documents import Release
 from recsys_assets.release.labels import Labelled, labelled
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import read_release, versions_of
+from recsys_assets.release.releases import find_readable_release, read_release, versions_of
 from recsys_assets.upkeep.diff import LIVE, KindDiff, diff
 
 
@@ -96,11 +96,8 @@ def live_id(site: Site, target: Target) -> str | None:
 def _row(
     site: Site, target: Target, release_id: str, *, live: str | None, marked: Mapping[Labelled, set[str]]
 ) -> ReleaseRow:
-    problem, record = None, None
-    try:
-        record = read_release(site.store, target, release_id)
-    except (NotFoundError, CorruptObjectError):
-        problem = "its record cannot be read: see `recsys-assets verify`"
+    record = find_readable_release(site.store, target, release_id)
+    problem = None if record else "its record cannot be read: see `recsys-assets verify`"
     return ReleaseRow(
         id=release_id,
         live=release_id == live,

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.observability.gauges import Sample
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.journal import DONE, HELD, REFUSED, UNCHANGED
 from recsys_assets.release.layout import canonical_gates_key, staged_gates_key
-from recsys_assets.release.releases import find_release
+from recsys_assets.release.releases import find_readable_release
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -73,10 +72,7 @@ def _last_attempt(row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
 
 
 def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
-    try:
-        release = find_release(store, row.target, found.release) if found.release else None
-    except CorruptObjectError:
-        return  # counted among the problems
+    release = find_readable_release(store, row.target, found.release)  # a damaged one counts among the problems
     for member in release.members if release else ():
         labels = {**_labels(row), "kind": member.ref.kind}
         yield Sample("recsys_build_artifact_bytes", labels, member.size)

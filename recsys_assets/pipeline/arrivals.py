@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Window
 from recsys_assets.ingest.sources.drop_folder import find_dropped
 from recsys_assets.ingest.sources.finding import find_inputs
@@ -13,7 +12,7 @@ from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
 from recsys_assets.pipeline.user_key import USER_KEY, configured_key, mark_of_key, mark_of_record
-from recsys_assets.release.document_encoding import Document, find_document
+from recsys_assets.release.document_encoding import find_readable
 from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.layout import canonical_key, canonical_record_key, raw_record_key, staged_key
 from recsys_assets.settings.settings import Settings
@@ -119,7 +118,7 @@ class _Looking:
         record = self._canonical(day)
         if record is not None:
             return {(used.name, used.digest) for used in record.inputs} | mark_of_record(record)
-        raw = _find(self.store, raw_record_key(day), RawRecord)
+        raw = find_readable(self.store, raw_record_key(day), RawRecord)
         if raw is None:
             return None
         empty = [share for share in raw.targets if _is_of(share, self.row) and not share.events]
@@ -127,7 +126,7 @@ class _Looking:
         return files | mark_of_record(raw) if files else None
 
     def _canonical(self, day: date) -> CanonicalRecord | None:
-        return _find(self.store, canonical_record_key(self.row.target, day), CanonicalRecord)
+        return find_readable(self.store, canonical_record_key(self.row.target, day), CanonicalRecord)
 
     def _rolling(self) -> dict[str, int]:
         """Return the kinds whose windows are longer than a day, and how long they are."""
@@ -136,7 +135,7 @@ class _Looking:
         return {name: days for name, days in lengths.items() if days > 1}
 
     def _rests_on_other(self, kind: str, day: date, length: int, standing: Mapping[date, str]) -> bool:
-        staged = _find(self.store, staged_key(self.row.target, day, kind), StagedArtifact)
+        staged = find_readable(self.store, staged_key(self.row.target, day, kind), StagedArtifact)
         if staged is None:
             return False
         used = {item.name: item.digest for item in staged.inputs}
@@ -146,14 +145,6 @@ class _Looking:
             for other, digest in standing.items()
             if window.first <= other <= day
         )
-
-
-def _find(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
-    """Return a document, or None for one that is absent or damaged: building the day again repairs both."""
-    try:
-        return find_document(store, key, kind)
-    except CorruptObjectError:
-        return None
 
 
 def _is_of(share: RawTargetRecord, row: TargetSettings) -> bool:
@@ -211,10 +202,7 @@ def due_imports(
 
 
 def _is_up_to_date(store: ObjectStore, row: TargetSettings, kind: str, day: date, digest: str) -> bool:
-    try:
-        staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
-    except CorruptObjectError:
-        return False  # registering the file again repairs it
+    staged = find_readable(store, staged_key(row.target, day, kind), StagedArtifact)
     return staged is not None and [used.digest for used in staged.inputs] == [digest]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.backtest import BACKTEST
 from recsys_assets.gates.gate import Policy
@@ -12,7 +11,7 @@ from recsys_assets.gates.rehearsal import REHEARSAL
 from recsys_assets.pipeline.backtest import backtest_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.rehearsal import rehearse_day
-from recsys_assets.release.document_encoding import encode, find_document
+from recsys_assets.release.document_encoding import encode, find_readable
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.layout import staged_gates_key, staged_key
 from recsys_assets.release.pointer import release_id_of
@@ -58,20 +57,14 @@ def judge_whole(context: DayContext, *, only_missing: bool = False) -> list[Gate
 
 
 def _judged(store: ObjectStore, key: str) -> tuple[str, str] | None:
-    try:
-        report = find_document(store, key, GateReport)
-    except CorruptObjectError:
-        return None  # judged again, which replaces it
+    report = find_readable(store, key, GateReport)  # one that is damaged is judged again, which replaces it
     return (report.version, report.policy) if report else None
 
 
 def _staged_versions(context: DayContext) -> dict[str, str] | None:
     versions: dict[str, str] = {}
     for kind in context.settings.kinds_for(context.row):
-        try:
-            staged = find_document(context.store, staged_key(context.target, context.day, kind), StagedArtifact)
-        except CorruptObjectError:
-            return None
+        staged = find_readable(context.store, staged_key(context.target, context.day, kind), StagedArtifact)
         if staged is None:
             return None
         versions |= {ref.kind: ref.version for ref in staged.named}

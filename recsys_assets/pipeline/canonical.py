@@ -38,7 +38,7 @@ from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, 
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
-from recsys_assets.release.document_encoding import encode, find_document, read_document
+from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import read_forgotten_of
 from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
@@ -249,10 +249,8 @@ def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, tar
 
 def _refuse_missing_files(context: DayContext, raw: RawRecord, share: RawTargetRecord) -> None:
     """Raise `InputError` if files are gone that the stored day was built from: what is left would make it smaller."""
-    try:
-        stored = find_document(context.store, canonical_record_key(context.target, context.day), CanonicalRecord)
-    except CorruptObjectError:
-        return  # nothing is known of it, and building the day repairs it
+    # Of a damaged record nothing is known, and building the day repairs it.
+    stored = find_readable(context.store, canonical_record_key(context.target, context.day), CanonicalRecord)
     built = [(used.name, used.digest) for used in stored.inputs] if stored else []
     gone = missing_files(built, [(file.name, file.digest) for file in raw.files if file.name in share.files])
     if gone:
@@ -317,10 +315,7 @@ def erase_forgotten(context: DayContext) -> list[date]:
     forgotten = read_forgotten_of(store, target)
     erased: list[date] = []
     for day in [*_days_before(context), context.day] if forgotten else ():
-        try:
-            record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
-        except CorruptObjectError:
-            continue  # the candidate names it
+        record = find_readable(store, canonical_record_key(target, day), CanonicalRecord)  # the candidate names damage
         if record is not None and not is_marked(record, forgotten, day) and erase_from_day(store, target, day):
             erased.append(day)
     if erased:
@@ -346,10 +341,7 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
 
 
 def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, policy: str) -> bool:
-    try:
-        report = find_document(store, canonical_gates_key(row.target, day), GateReport)
-    except CorruptObjectError:
-        return False  # the candidate names it
+    report = find_readable(store, canonical_gates_key(row.target, day), GateReport)  # the candidate names damage
     return report is not None and report.policy != policy
 
 

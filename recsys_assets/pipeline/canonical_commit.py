@@ -17,7 +17,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundErro
 from recsys_assets.events.erase_users import erase_from_events
 from recsys_assets.events.parquet import decode_events, encode_events
 from recsys_assets.identity import Target
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
@@ -154,8 +154,5 @@ def is_marked(record: CanonicalRecord, forgotten: Forgotten, day: date) -> bool:
 
 
 def _find_next(store: ObjectStore, target: Target, day: date, digest: str) -> CanonicalRecord | None:
-    try:
-        found = find_document(store, canonical_next_key(target, day, digest), CanonicalRecord)
-    except CorruptObjectError:
-        return None
+    found = find_readable(store, canonical_next_key(target, day, digest), CanonicalRecord)
     return found if found is not None and found.digest == digest else None

@@ -21,7 +21,7 @@ from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release.blob import read_blob
-from recsys_assets.release.document_encoding import encode, find_document, read_document
+from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import Input, StagedArtifact
 from recsys_assets.release.layout import staged_gates_key, staged_key
 from recsys_assets.release.pointer import read_current
@@ -79,10 +79,7 @@ def register(context: DayContext, received: Received, *, dropped_on: date) -> Ar
 
 def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
     """Return what is registered of a kind for a day, or None if nothing is that can be read."""
-    try:
-        staged = find_document(store, staged_key(row.target, day, kind), StagedArtifact)
-    except CorruptObjectError:
-        return None  # rewritten by the import that asks
+    staged = find_readable(store, staged_key(row.target, day, kind), StagedArtifact)
     return None if staged is None else staged.ref
 
 

@@ -25,7 +25,7 @@ from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.records import RawFileRecord, RawRecord, RawTargetRecord
 from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, read_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
 from recsys_assets.release.documents import Input
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten
 from recsys_assets.release.layout import quarantine_prefix, raw_prefix, raw_record_key
@@ -223,10 +223,7 @@ class _Keeper:
 
 def _known(store: ObjectStore, day: date) -> RawRecord | None:
     """Return the record that stands; an unreadable one is none."""
-    try:
-        return read_document(store, raw_record_key(day), RawRecord)
-    except (NotFoundError, CorruptObjectError):
-        return None
+    return find_readable(store, raw_record_key(day), RawRecord)
 
 
 def _is_of(record: RawRecord, settings: Settings, key: UserKey | None) -> bool:

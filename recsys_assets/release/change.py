@@ -1,7 +1,5 @@
 """The commit protocol of a pointer: read, judge, look at the blobs, swap, and record, until one attempt holds."""
 
-import random
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -28,11 +26,11 @@ from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.trash import DELETE_LIFETIME, lately_taken, rescue
+from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import ObjectStore
 
 MAX_ATTEMPTS = 10
 _RECORDING_ATTEMPTS = 3
-_LONGEST_PAUSE = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,7 @@ class Change:
     intent: str | None = None  # the announcement of this change, while it is under way
     under_way: "UnderWay | None" = None  # of an announced change: whether its swap may have won without an entry
     replaces_damage: bool = False  # whether a pointer that cannot be read counts as none, and is replaced
+    pause: Pause = wait  # between attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,7 @@ def change_pointer(change: Change, judge: Judge) -> JournalEntry:
     sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
     head: JournalHead | None = None
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
-    for attempt in range(MAX_ATTEMPTS):
-        _pause(attempt)
+    for _ in attempts(MAX_ATTEMPTS, pause=change.pause):
         current, etag = _read(change)
         if current is not None and current.pointer.updated_at in sent:
             tried = sent[current.pointer.updated_at]
@@ -173,12 +171,6 @@ def _note(change: Change, *, unrecorded: bool) -> None:
         change.under_way.unrecorded = unrecorded
 
 
-def _pause(attempt: int) -> None:
-    """Wait before every attempt but the first, longer each time and never as long as another writer."""
-    if attempt:
-        time.sleep(min(_LONGEST_PAUSE, 0.01 * 2**attempt) * random.uniform(0.3, 1))  # noqa: S311 - no secret
-
-
 def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
     """Look, right before the swap, that every blob is there and that no collection under way may take it.
 
@@ -243,8 +235,7 @@ def _record(
     )
     entry = changed(entry, to=now)
     fault: RecsysAssetsError | None = None
-    for attempt in range(_RECORDING_ATTEMPTS):
-        _pause(attempt)
+    for _ in attempts(_RECORDING_ATTEMPTS, pause=change.pause):
         try:
             entry = append(change.store, change.target, entry, after=after)
         except RecsysAssetsError as error:  # the swap stands in any case: nothing may be raised as if it did not

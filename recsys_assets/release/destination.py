@@ -13,7 +13,7 @@ from recsys_assets.release.history import earlier_releases, known_releases, live
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import release_prefix
 from recsys_assets.release.pointer import Current
-from recsys_assets.release.releases import find_release, refs_of
+from recsys_assets.release.releases import find_readable_release, find_release, refs_of
 from recsys_assets.storage.store import ObjectStore
 
 PREVIOUS = "previous"
@@ -78,10 +78,7 @@ def alternatives(store: ObjectStore, target: Target, *, besides: str) -> str:
 
 def _usable(store: ObjectStore, target: Target) -> Iterator[Release]:
     for release_id in islice(known_releases(store, target), _LOOKED_AT):
-        try:
-            release = find_release(store, target, release_id)
-        except CorruptObjectError:
-            continue  # no alternative; `verify` names it
+        release = find_readable_release(store, target, release_id)
         if release is None or _is_bad(store, target, release_id):
             continue
         if not missing_blobs(store, target, refs_of(release)):

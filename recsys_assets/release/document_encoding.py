@@ -16,6 +16,7 @@ from recsys_assets.errors import (
 from recsys_assets.evidence import GateReport
 from recsys_assets.release.documents import FORMAT, JOURNAL_FORMAT, RELEASE_FORMAT, JournalEntry, Record, Release
 from recsys_assets.release.older_formats import upgrade_entry
+from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore
 
 MAX_DOCUMENT_BYTES: Final = 10_000_000
@@ -61,6 +62,14 @@ def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
         return None
 
 
+def find_readable(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
+    """Read and decode one document, or return None for one that is absent or damaged: writing it again repairs both."""
+    try:
+        return find_document(store, key, kind)
+    except CorruptObjectError:
+        return None
+
+
 def create_document(store: ObjectStore, key: str, document: Record) -> None:
     """Write a new document, whatever becomes of a reply: the same bytes there already are this document.
 
@@ -68,7 +77,7 @@ def create_document(store: ObjectStore, key: str, document: Record) -> None:
     """
     data = encode(document)
     silence = OutcomeUnknownError(f"{key}: never tried")
-    for _ in range(_TRIES):
+    for _ in attempts(_TRIES):
         try:
             store.create(key, data)
         except ConflictError:

@@ -17,6 +17,7 @@ from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_d
 from recsys_assets.release.documents import ForgottenUser, ForgottenUsersKey
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import FORGOTTEN, forgotten_key
+from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore
 
 _KEY = "key"
@@ -133,7 +134,7 @@ def remember(
         pseudonym=True if pseudonym else UNSET,
     )
     key = forgotten_key(target, name)
-    for _ in range(_TRIES):
+    for _ in attempts(_TRIES):
         with suppress(ConflictError, NotFoundError):  # another writer: the next look shows what is there now
             _write_note(store, key, note, through)
             return name

@@ -19,6 +19,7 @@ from recsys_assets.release.judgement import ending, stricter
 from recsys_assets.release.layout import hold_key
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, recover
+from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, Stored
 
@@ -89,7 +90,7 @@ def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
 def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     """Put a hold beside the one that stands, and return what stands now: the stricter of both; or lift what stands."""
     key = hold_key(target)
-    for _ in range(MAX_ATTEMPTS):
+    for _ in attempts(MAX_ATTEMPTS):
         try:
             stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
         except NotFoundError:

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import msgspec
 
-from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
-from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.document_encoding import find_readable
 from recsys_assets.release.documents import Intent, JournalEntry
 from recsys_assets.release.journal import (
     RECOVERED,
@@ -107,15 +107,9 @@ def _announced(store: ObjectStore, target: Target, release_id: str, *, besides: 
     try:
         for item in store.list(intent_prefix(target)):
             if item.key != sweep_key(target):
-                found += _intent(store, item.key)
+                intent = find_readable(store, item.key, Intent)  # None: done since, or `verify` names it
+                found += [intent] if intent else []
     except RecsysAssetsError:
         return None  # who it was is worth a look, and not worth failing a publish or a rollback
     causes = [intent for intent in found if intent.release == release_id and intent.id != besides]
     return max(causes, key=lambda intent: intent.at, default=None)
-
-
-def _intent(store: ObjectStore, key: str) -> list[Intent]:
-    try:
-        return [read_document(store, key, Intent)]
-    except (NotFoundError, CorruptObjectError):
-        return []  # done since it was listed; or `verify` names it

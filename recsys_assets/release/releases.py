@@ -85,6 +85,14 @@ def find_release(store: ObjectStore, target: Target, release_id: str) -> Release
         return None
 
 
+def find_readable_release(store: ObjectStore, target: Target, release_id: str | None) -> Release | None:
+    """Return one release record, or None if there is none, or none that can be trusted: `verify` names those."""
+    try:
+        return find_release(store, target, release_id) if release_id else None
+    except CorruptObjectError:
+        return None
+
+
 def refs_of(release: Release) -> tuple[ArtifactRef, ...]:
     """Return every object of a release: its blobs, its indexes, and their shards."""
     return tuple(ref for member in release.members for ref in member.refs)

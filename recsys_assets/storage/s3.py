@@ -1,8 +1,6 @@
 """Objects in a bucket: conditions are the server's, unknown outcomes are read back before they are reported."""
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from secrets import token_hex
 from typing import Any
@@ -18,12 +16,14 @@ from recsys_assets.errors import (
     StoreUnavailableError,
     UnsafeStoreError,
 )
+from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for, translate_s3_errors
 from recsys_assets.s3.listing import list_objects
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
 from recsys_assets.storage.store import Listed, Stored
 
-_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds before each further try; the jitter takes up to half of each
+_TRIES = 5
+_FIRST_PAUSE_SECONDS = 0.05
 
 
 class _BrokenOffError(StoreUnavailableError):
@@ -38,9 +38,7 @@ class S3Store:
     else did. The old bytes: the request is sent again, which its condition makes safe.
     """
 
-    def __init__(
-        self, client: Any, *, bucket: str, prefix: str = "", pause: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, client: Any, *, bucket: str, prefix: str = "", pause: Pause = wait) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = f"{check_s3_prefix(prefix)}/" if prefix else ""
@@ -58,12 +56,16 @@ class S3Store:
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
-        for pause in _PAUSES:
+        broken_off = _BrokenOffError(f"{key}: never tried")
+        for _ in self._attempts():
             try:
                 return self._get_once(key, max_bytes=max_bytes)
-            except _BrokenOffError:  # the SDK repeats requests, not bodies
-                self._pause(pause * random.uniform(0.5, 1))  # noqa: S311 - apart from other readers, no secret
-        return self._get_once(key, max_bytes=max_bytes)
+            except _BrokenOffError as error:  # the SDK repeats requests, not bodies
+                broken_off = error
+        raise broken_off
+
+    def _attempts(self) -> Iterator[int]:
+        return attempts(_TRIES, first_seconds=_FIRST_PAUSE_SECONDS, pause=self._pause)
 
     def _get_once(self, key: str, *, max_bytes: int) -> Stored:
         with translate_s3_errors(key):
@@ -170,7 +172,7 @@ class S3Store:
     def _write(self, key: str, data: bytes, *, expected: str | None, **condition: str) -> str:
         """Send a conditional write until its outcome is known, a handful of times at most."""
         silent: Exception | None = None
-        for pause in (*_PAUSES, 0.0):
+        for _ in self._attempts():
             try:
                 return str(self._client.put_object(**self._at(key), Body=data, **condition)["ETag"])
             except S3_ERRORS as error:
@@ -182,7 +184,6 @@ class S3Store:
                 silent = error if answer is S3Answer.SILENT else silent
             if answer is not S3Answer.BUSY and (etag := self._read_back(key, data, expected=expected)):
                 return etag
-            self._pause(pause * random.uniform(0.5, 1))  # noqa: S311 - apart from other writers, no secret
         if silent is None:
             raise StoreUnavailableError(f"{key}: other writers were always first: nothing has changed; try again")
         raise OutcomeUnknownError(f"{key}: {silent}: it may have been written; read it before anything else")

@@ -13,6 +13,7 @@ from recsys_assets.release.document_encoding import decode, encode
 from recsys_assets.release.documents import FORMAT, Record
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix
+from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore
 
 MISSED_BEATS = 3  # a consumer that is silent for so many of its own intervals is not waited for any more
@@ -91,7 +92,7 @@ def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expe
     `ConflictError` if others write without end, and whatever else the store raises: an outage, or no permission.
     """
     key, data = heartbeat_key(target, beat.consumer), encode(beat)
-    for _ in range(_TRIES):
+    for _ in attempts(_TRIES):
         try:
             return store.create(key, data) if expected is None else store.swap(key, data, expected=expected)
         except ConflictError:

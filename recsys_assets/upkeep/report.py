@@ -10,7 +10,7 @@ from recsys_assets.identity import Target
 from recsys_assets.kind_descriptions import describe
 from recsys_assets.release.documents import Member, Release
 from recsys_assets.release.labels import Labelled, find_label
-from recsys_assets.release.releases import find_release
+from recsys_assets.release.releases import find_readable_release
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.diff import KindDiff, diff
@@ -248,10 +248,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
 
 
 def _before(store: ObjectStore, target: Target, release: Release) -> Release | None:
-    try:
-        return find_release(store, target, release.parent) if release.parent else None
-    except CorruptObjectError:
-        return None  # the words say so
+    return find_readable_release(store, target, release.parent)  # of a damaged one the words say so
 
 
 def _state(store: ObjectStore, target: Target, release: Release, *, live: bool) -> str:

@@ -14,7 +14,7 @@ from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_
 from recsys_assets.release.labels import Labelled, labelled
 from recsys_assets.release.layout import intent_prefix, release_key, release_prefix, staged_prefix, sweep_key
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.release.releases import find_readable_release, read_release, refs_of
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.retire import retired_at
 
@@ -148,10 +148,8 @@ def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:
     prefix = release_prefix(target)
     for item in sorted(store.list(prefix), key=lambda item: item.modified, reverse=True):
         release_id = item.key[len(prefix) :].removesuffix(".json")
-        try:
-            yield read_release(store, target, release_id).id
-        except (CorruptObjectError, NotFoundError):
-            continue  # no release: `verify` names it
+        if find_readable_release(store, target, release_id) is not None:
+            yield release_id
 
 
 def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:

@@ -11,6 +11,7 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.committed import is_uncommitted
 from recsys_assets.ingest.sources.streams import DecodedStream
 from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, takes
+from recsys_assets.retry import attempts
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for
 from recsys_assets.s3.listing import list_objects
 from recsys_assets.settings.settings import Settings
@@ -101,13 +102,13 @@ class _ObjectBytes:
         return mark_of(self._asked["IfMatch"])
 
     def readinto(self, buffer: memoryview) -> int:
-        for left in range(_TRIES, 0, -1):
+        for attempt in attempts(_TRIES, first_seconds=0):
             if self.size == self._end:
                 return 0
             try:
                 count = self._body.readinto(buffer) or 0
             except S3_ERRORS as error:
-                if left == 1 or answer_of(error) is not S3Answer.SILENT:
+                if attempt == _TRIES - 1 or answer_of(error) is not S3Answer.SILENT:
                     raise self._message(error) from error
                 count = 0
             self.size += count
