@@ -14,12 +14,15 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PORT ?= 3000
 DEMO := $(CURDIR)/demo
+MINUTES ?= 5
+SEED ?= 1
+WORKERS ?= 6
 
 # The first of these that runs and is 3.11 or 3.12; PYTHON=... chooses another.
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 
-.PHONY: help setup test check demo ui bench bench-full docs lock clean
+.PHONY: help setup test storm check demo ui bench bench-full docs lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +49,10 @@ $(TEST_READY): $(READY)
 
 test: $(TEST_READY) ## Run the whole test suite, side by side
 	@$(PYTEST)
+
+storm: $(READY) ## Shake a store for minutes: random commands, kills, stops, a lying wire (MINUTES=5 SEED=1 WORKERS=6)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		$(BIN)/python -m recsys_assets_tests.storm "$$folder/store" --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --workers $(WORKERS)
 
 check: $(TEST_READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
 	$(BIN)/ruff format --check .

@@ -41,7 +41,7 @@ def move_to_trash(
 
 
 def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
-    """Delete the object that was read; another one by now stays, where the store tells them apart."""
+    """Delete the object that was read; another one by now stays, where the store distinguishes them."""
     try:
         store.delete_unchanged(key, expected=etag)
     except ConflictError:

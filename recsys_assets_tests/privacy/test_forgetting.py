@@ -75,7 +75,7 @@ def test_another_target_keeps_its_own_events_of_the_user(shop):
 def test_a_rebuild_from_the_same_raw_files_does_not_bring_the_user_back(shop):
     forget(shop)
     released = shop.live().release_id
-    shop.store.delete(raw_record_key(after(1)))  # so that the files are read anew
+    shop.store.delete(raw_record_key(after(1)))  # so that the files are read again
     build(shop, after(1))
     assert GONE not in canonical(shop, after(1))[1].ids["user_id"].to_list()
     assert shop.live().release_id == released
