@@ -19,6 +19,19 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import KEEP, retained_releases
 
 _ENTRY = re.compile(r"\d{12}\.json")
+_ID = r"[0-9a-f]{64}"
+_DAY = r"\d{4}-\d{2}-\d{2}"
+_KNOWN = {  # by prefix, before the target: the names of what is stored there
+    "artifacts": rf"[^/]+/{_ID}\.[a-z0-9]{{1,20}}",
+    "canonical": rf"{_DAY}\.(?:parquet|json|gates\.json|profile\.json|[0-9a-f]{{16}}\.next\.json)",
+    "staging": rf"{_DAY}/[^/]+\.json",
+    "releases": rf"{_ID}\.json",
+    "intents": r"(?:[0-9a-f]{32}|sweep)\.json",
+    "trash": rf"(?:[0-9a-f]{{32}}/(?:sweep\.json|[^/]+/{_ID}\.[a-z0-9]{{1,20}})|clock-[0-9a-f]{{16}}\.json)",
+    "registry/current": r"manifest\.json",
+    "registry/hold": r"hold\.json",
+    "registry/journal": _ENTRY.pattern,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,10 @@ class Verification:
 def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verification:
     """Return what proves itself and what does not; every byte of every retained release is read."""
     notes, unreadable = _announcements(store, target)
+    notes = (
+        *notes,
+        *(f"{key} is a stray: nothing here wrote it, and nothing reads it" for key in strays(store, target)),
+    )
     problems = [*_journal_problems(store, target), *unreadable, *note_faults(store, target)]
     try:
         current = read_current(store, target)
@@ -68,6 +85,15 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verificat
         retained = {current.release_id: "live"}
     proofs = tuple(_prove(store, target, release_id, why) for release_id, why in retained.items())
     return Verification(target, proofs, tuple(problems), notes)
+
+
+def strays(store: ObjectStore, target: Target) -> Iterator[str]:
+    """Yield the key of every object below the target's prefixes whose name is none that is stored there."""
+    for first, name in _KNOWN.items():
+        prefix = f"{first}/{target.tenant}/{target.surface}/"
+        for item in store.list(prefix):
+            if not re.fullmatch(name, item.key.removeprefix(prefix)):
+                yield item.key
 
 
 def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Proof:
@@ -94,6 +120,8 @@ def _announcements(store: ObjectStore, target: Target) -> tuple[tuple[str, ...],
     notes: list[str] = []
     unreadable: list[str] = []
     for item in store.list(intent_prefix(target)):
+        if not re.fullmatch(_KNOWN["intents"], item.key.removeprefix(intent_prefix(target))):
+            continue  # a stray, listed as such
         if item.key == sweep_key(target):
             notes.append("a collection is under way, or was interrupted: `recsys-assets collect --apply` finishes it")
             continue
