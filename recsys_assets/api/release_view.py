@@ -17,7 +17,7 @@ from recsys_assets.release.documents import Build, CanonicalDay, Input, Label, M
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.releases import refs_of
 
-MAX_DAYS: Final = 62  # of the picture of a window
+MAX_DAYS: Final = 35  # of the picture of a window, and of the days that are due after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ class CoveredDay:
 
 
 def cover_days(release: ReleaseView, *, wanted: date | None) -> tuple[CoveredDay, ...]:
-    """Return the last `MAX_DAYS` days from the first of any window to the last, or to the day that should be live."""
+    """Return the days of all windows, at most the last `MAX_DAYS`, and as many that are due after them."""
     inside = {date.fromisoformat(one.day) for one in release.days}
     windows = [date.fromisoformat(one.window_first) for one in release.artifacts]
     end = date.fromisoformat(release.data_through)
-    last = max(end, wanted) if wanted else end
-    first = max(min([*windows, *inside, end]), last - timedelta(days=MAX_DAYS - 1))
-    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    first = max(min([*windows, *inside, end]), end - timedelta(days=MAX_DAYS - 1))
+    due = min((wanted - end).days, MAX_DAYS) if wanted and wanted > end else 0
+    days = (first + timedelta(days=n) for n in range((end - first).days + 1 + due))
     return tuple(CoveredDay(day, "in" if day in inside else "missing" if day <= end else "wanted") for day in days)
 
 

@@ -47,7 +47,12 @@ def distance(elapsed: timedelta) -> str:
 def limits(params: Mapping[str, Scalar]) -> str:
     """Return the numbers that a gate compared with, by name; identities and empty settings are no limits."""
     numbers = ((name, value) for name, value in params.items() if isinstance(value, int | float))
-    return ", ".join(f"{name} {shown(value)}" for name, value in numbers)
+    return ", ".join(f"{name} {shown(_whole(value))}" for name, value in numbers)
+
+
+def _whole(value: float) -> float:
+    """Return a number that is whole as an integer, which is shown with all its digits."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def url_part(name: object) -> str:
