@@ -1,5 +1,7 @@
 """Every error of the package, grouped by what the person or program that meets it does next."""
 
+from collections.abc import Sequence
+
 
 class RecsysAssetsError(Exception):
     """The root: a message that names the thing, the expected, the found and the next step."""
@@ -51,7 +53,15 @@ class EngineUnavailableError(RecsysAssetsError):
 
 
 class RefusedError(RecsysAssetsError):
-    """A safety rule said no (gate, fence, hold, missing blob) and the message names it; what is live is untouched."""
+    """A safety rule said no (gate, fence, hold, missing blob) and the message names it; what is live is untouched.
+
+    `refused` names the gates whose refusal is among the reasons, each behind its subject, like ("canonical 2026-01-02",
+    "bad_share").
+    """
+
+    def __init__(self, message: str, *, refused: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.refused = tuple(refused)
 
 
 class NotFoundError(RecsysAssetsError):

@@ -1,5 +1,6 @@
 """The artifact assets of a target: one per kind, canonical days in, one immutable blob and its reference out."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -7,12 +8,15 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
+from recsys_assets.dagster_defs.canonical import ensure_canonical
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
+from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import rolling_window
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.spark import SparkResource
 from recsys_assets.encoding.embeddings import VectorShape
+from recsys_assets.errors import NoInputError
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.pipeline.artifact import build_artifact
@@ -33,16 +37,22 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         kinds={_format(kind), _ENGINES.get(engine, engine)},
         tags={"recsys/kind": kind.name},
         deps=[dg.AssetDep(asset_key(row, CANONICAL), partition_mapping=rolling_window(params.window_days))],
+        output_required=False,
         description=kind.description.summary,
     )
     def artifact(
         context: dg.AssetExecutionContext, store: StoreResource, spark: SparkResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         timer = Timer()
         with attempt(context, store.store, [row], step=kind.name):
+            try:
+                ensure_canonical(context, store, settings, row)
+            except NoInputError as error:
+                skipped(context, asset_key(row, kind.name), error)
+                return
             engines = spark.registry(settings.resolved_engines, store.store)
             built = build_artifact(replace(store.day_context(context, settings, row), engines=engines), kind.name)
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={
                 **timer.numbers(built.numbers),

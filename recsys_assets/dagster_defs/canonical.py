@@ -12,10 +12,13 @@ from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.errors import NoInputError
-from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.errors import NoInputError, RefusedError
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.overrides import way_out
 from recsys_assets.pipeline.raw import build_raw
-from recsys_assets.release.layout import raw_record_key
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import canonical_record_key, raw_record_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -51,6 +54,26 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         )
 
     return canonical
+
+
+def ensure_canonical(
+    context: dg.AssetExecutionContext, store: StoreResource, settings: Settings, row: TargetSettings
+) -> None:
+    """Build and judge the canonical day if no run has done so: a kind that is selected alone needs it.
+
+    Raises `NoInputError` for a day without events, `RefusedError` if a gate refuses the day.
+    """
+    day = store.day_context(context, settings, row)
+    if find_document(day.store, canonical_record_key(row.target, day.day), CanonicalRecord) is not None:
+        return
+    context.log.info("%s of %s was not selected and never built: this step builds it", CANONICAL, day.day)
+    ensure_raw(context, store, settings)
+    build_canonical(day)
+    report = judge_canonical(day)
+    if not report.passed:
+        refused = [(CANONICAL, finding.gate) for finding in report.refusals]
+        way = way_out(settings, row, day.day, refused)
+        raise RefusedError(f"{CANONICAL} of {day.day}: {'; '.join((*report.refused_because, way))}", refused=refused)
 
 
 def ensure_raw(context: dg.AssetExecutionContext, store: StoreResource, settings: Settings) -> None:

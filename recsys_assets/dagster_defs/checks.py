@@ -16,6 +16,7 @@ from recsys_assets.gates.gate import undecided
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import changed_inputs
+from recsys_assets.pipeline.overrides import way_out
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -41,7 +42,8 @@ def gate_check(
             if not report.passed and context.run.parent_run_id is not None:
                 _refuse_old_bytes(day)
         record_refusals(context, store.store, row, report)
-        return check_result(report)
+        way = way_out(settings, row, day.day, [(name, finding.gate) for finding in report.refusals])
+        return check_result(report, way=way)
 
     with warnings.catch_warnings():
         # Partitioned checks are in preview; a check that does not know its day would judge another one.
@@ -71,13 +73,13 @@ def _refuse_old_bytes(day: DayContext) -> None:
         )
 
 
-def check_result(report: GateReport, *, name: str | None = None) -> dg.AssetCheckResult:
-    """Return a report as the result of the check called `name`, or of the only one there is."""
+def check_result(report: GateReport, *, name: str | None = None, way: str = "") -> dg.AssetCheckResult:
+    """Return a report as the result of the check called `name`, or of the only one; `way` out follows a refusal."""
     return dg.AssetCheckResult(
         passed=report.passed,
         check_name=name,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(report.refused_because) or _passed(report),
+        description="; ".join(filter(None, (*report.refused_because, way))) or _passed(report),
         metadata=gate_metadata(report)
         | numbers({UNDECIDED: "; ".join(group_by_message(undecided(report), "undecided")) or None}),
     )

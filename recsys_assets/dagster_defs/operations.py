@@ -1,6 +1,6 @@
-"""Operation jobs for on-call people: roll back, hold, release a hold, collect; as the commands do."""
+"""Operation jobs for on-call people: ship, roll back, hold, release a hold, collect; as the commands do."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -10,7 +10,9 @@ from recsys_assets.dagster_defs.events import materialization_of, observation_of
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.identity import parse_rfc3339
+from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.retention import retention
+from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.account import this_account
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.release.journal import Actor
@@ -47,6 +49,14 @@ class HoldConfig(TargetConfig):
     until: str | None = Field(default=None, description="the hold ends by itself at this time")
 
 
+class ShipConfig(TargetConfig):
+    """Ship what is staged for a day, proven against every gate."""
+
+    day: str = Field(description="the UTC day, like 2026-01-31")
+    override: list[str] = Field(default=[], description="gates of quality whose refusal does not count")
+    allow_older: bool = Field(default=False, description="even if what is live holds newer data")
+
+
 class CollectConfig(dg.Config):
     """Move to the trash what no retained release needs."""
 
@@ -56,6 +66,7 @@ class CollectConfig(dg.Config):
 def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
     """Return the jobs, bound to the configured targets."""
     jobs = (
+        ("ship", _ship, "Ship what is staged for a day; builds what an overridden gate kept from being built."),
         ("roll_back", _roll_back, "Move one target back to an earlier release; nothing is recomputed."),
         ("hold", _hold, "Keep automation from shipping to one target."),
         ("release_hold", _release_hold, "Let automation ship to one target again."),
@@ -85,6 +96,25 @@ def _roll_back(settings: Settings) -> dg.OpDefinition:
             context.log_event(materialization_of(row, done.entry, release))
 
     return roll_back_target
+
+
+def _ship(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def ship_target(context: dg.OpExecutionContext, config: ShipConfig, store: StoreResource) -> None:
+        row = settings.find(config.tenant, config.surface)
+        with translate_errors():
+            done = ship_day(
+                DayContext(store.store, settings, row, _day(config.day), run_id=context.run.run_id),
+                by=_by(context, config.reason, config.actor),
+                allow_older=config.allow_older,
+                dry_run=config.dry_run,
+                override=config.override,
+            ).outcome
+        context.log.info(done.message)
+        if done.entry is not None and done.entry.changed:
+            context.log_event(materialization_of(row, done.entry, done.release))
+
+    return ship_target
 
 
 def _hold(settings: Settings) -> dg.OpDefinition:
@@ -163,6 +193,13 @@ def _by(context: dg.OpExecutionContext, reason: str, actor: str | None = None) -
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise dg.Failure(f"{text!r} is no day: write it like 2026-01-31", allow_retries=False) from error
 
 
 def _instant(text: str | None) -> datetime | None:

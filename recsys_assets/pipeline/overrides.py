@@ -1,16 +1,25 @@
-"""Overrides: which gates somebody may answer for, and which refusals somebody has answered for already."""
+"""Overrides: gates that somebody may answer for, refusals answered for already, and the way out of a refusal."""
 
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import date, timedelta
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import OVERRIDDEN, GateReport
+from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.backtest_arms import staged_arm
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.candidate import CANONICAL, Requirement
-from recsys_assets.release.documents import Release
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import CanonicalRecord, Release, StagedArtifact
+from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, staged_key
+from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 
 
 def override(required: Mapping[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:
@@ -37,15 +46,95 @@ def override(required: Mapping[str, Requirement], gates: Collection[str], *, rea
 def as_recorded(context: DayContext, required: Mapping[str, Requirement]) -> dict[str, Requirement]:
     """Return the requirements, of which refusals do not count that were overridden when this very release shipped.
 
-    Same artifacts, same release, same word: who builds the day again, or writes its signals, need not be asked again.
+    Same artifacts, same release, same reason: a day that is built again, or whose signals are written, needs no second
+    override. A canonical day whose refusal was overridden in the live release counts as overridden, by its digest, in
+    every later window that holds it.
     """
     try:
         side = staged_arm(context.store, context.target, context.day, kinds=context.settings.artifacts.kinds)
         release = None if side is None else find_release(context.store, context.target, side.release)
+        days = _answered_days(_live_release(context))
     except CorruptObjectError:
         return dict(required)  # named where the day is proven
     answered = {} if release is None else _answered(release)
-    return {subject: replace(one, overridden=answered.get(subject, {})) for subject, one in required.items()}
+    return {
+        subject: replace(
+            one, overridden=answered.get(subject, {}), answered=days if subject == CANONICAL else one.answered
+        )
+        for subject, one in required.items()
+    }
+
+
+def is_refused_for(context: DayContext, gates: Collection[str]) -> bool:
+    """Return whether the gates of the day's canonical events refused it, for nothing but these gates."""
+    report = find_document(context.store, canonical_gates_key(context.target, context.day), GateReport)
+    return report is not None and bool(report.refusals) and {one.gate for one in report.refusals} <= set(gates)
+
+
+def unbuilt_kinds(context: DayContext) -> list[str]:
+    """Return the kinds that are not staged for the day, or staged of other canonical events than it has now."""
+    store, target, day = context.store, context.target, context.day
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    name = canonical_key(target, day)
+
+    def is_built(kind: str) -> bool:
+        staged = find_document(store, staged_key(target, day, kind), StagedArtifact)
+        if staged is None or KINDS[kind].from_catalog:
+            return staged is not None
+        return record is not None and (name, record.digest) in {(used.name, used.digest) for used in staged.inputs}
+
+    return [] if record is None else [kind for kind in context.settings.artifacts.kinds if not is_built(kind)]
+
+
+def way_out(settings: Settings, row: TargetSettings, day: date, refused: Sequence[tuple[str, str]]) -> str:
+    """Return what a person can do about a refused day, with the exact command; "" if no gate refused.
+
+    `refused` names each gate behind its subject. Says too which later days a refused canonical day keeps from shipping.
+    """
+    if not refused:
+        return ""
+    gates = list(dict.fromkeys(gate for _, gate in refused))
+    bad = sorted({subject.removeprefix(CANONICAL).strip() for subject, _ in refused if subject.startswith(CANONICAL)})
+    way = [_reach(settings, row, [date.fromisoformat(one) if one else day for one in bad])] if bad else []
+    way.append("fix the input and build the day again, or change the limit")
+    firm = [gate for gate in gates if not is_quality_gate(gate)]
+    if firm:
+        way.append(f"{', '.join(firm)} cannot be overridden")
+    else:
+        way.append(f"or override it: {_command(row, day, gates)}, or the job ship")
+    return "; ".join(way)
+
+
+def _reach(settings: Settings, row: TargetSettings, refused: Sequence[date]) -> str:
+    """Say how long canonical days that a gate refused keep later days from shipping."""
+    kinds = [kind for kind in settings.artifacts.kinds if not KINDS[kind].from_catalog]
+    days = max((read_params(settings, row, kind).window_days for kind in kinds), default=1)
+    if days == 1:
+        return "later days ship without it"
+    last = max(refused) + timedelta(days=days - 1)
+    return (
+        f"windows of {days} days hold {', '.join(map(str, refused))}: no day through {last} ships until it is settled"
+    )
+
+
+def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:
+    words = ["recsys-assets", "ship", "--tenant", row.tenant, "--surface", row.surface, "--day", str(day)]
+    words += [word for gate in gates for word in ("--override", gate)]
+    return f'{shlex.join(words)} --reason "..."'
+
+
+def _live_release(context: DayContext) -> Release | None:
+    """Return the live release, or None; a damaged record answers for nothing."""
+    current = read_current(context.store, context.target)
+    with suppress(CorruptObjectError):
+        return None if current is None else find_release(context.store, context.target, current.release_id)
+    return None
+
+
+def _answered_days(release: Release | None) -> dict[str, dict[str, str]]:
+    """Return, by the digest of a canonical day, the gates whose refusal was overridden, and why."""
+    found = {one.digest: _reasons(one.gates) for one in (release.canonical if release else ())}
+    return {digest: reasons for digest, reasons in found.items() if reasons}
 
 
 def _answered(release: Release) -> dict[str, dict[str, str]]:

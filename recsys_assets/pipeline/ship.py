@@ -4,16 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import Scalar
 from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.imported import import_policy
 from recsys_assets.gates.policy import artifact_policy, canonical_policy
 from recsys_assets.kinds.registry import read_params
-from recsys_assets.pipeline.artifact import build_info
+from recsys_assets.pipeline.artifact import build_artifact, build_info, judge_artifact
 from recsys_assets.pipeline.candidate_gates import judge_whole, whole_policies
 from recsys_assets.pipeline.canonical import erase_forgotten, judge_earlier_days_again
 from recsys_assets.pipeline.context import COMMAND, DayContext
-from recsys_assets.pipeline.overrides import as_recorded
+from recsys_assets.pipeline.overrides import as_recorded, is_refused_for, unbuilt_kinds, way_out
 from recsys_assets.pipeline.overrides import override as overridden
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.journal import Actor
@@ -65,32 +66,55 @@ def ship_day(
     """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
 
     With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
-    `override` do not count, which the release's record and the journal say with the reason; nor do those that were
-    overridden when this very release shipped before.
+    `override` do not count, which the release's record and the journal report with the reason; nor do those that were
+    overridden when this very release shipped before. What a canonical gate in `override` kept from being built is built
+    and judged first.
 
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
     required gate has not passed on the very bytes stored.
     """
     settings, row = context.settings, context.row
+    overridden(requirements(settings, row), override, reason=by.reason)  # a name that cannot be overridden stops here
+    _build_unbuilt(context, override, dry_run=dry_run)
     if not dry_run:
         erase_forgotten(context)
         judge_earlier_days_again(context)
         judge_whole(context, only_missing=True)
     required = as_recorded(context, requirements(settings, row))
-    outcome = publish(
-        context.origin,
-        row.target,
-        context.day,
-        kinds=settings.kinds_for(row),
-        requirements=overridden(required, override, reason=by.reason),
-        build=build_info(settings, by.run_id or COMMAND),
-        by=by,
-        now=context.now,
-        allow_older=allow_older,
-        dry_run=dry_run,
-        evidence=context.staged_evidence(),
-    )
+    try:
+        outcome = publish(
+            context.origin,
+            row.target,
+            context.day,
+            kinds=settings.kinds_for(row),
+            requirements=overridden(required, override, reason=by.reason),
+            build=build_info(settings, by.run_id or COMMAND),
+            by=by,
+            now=context.now,
+            allow_older=allow_older,
+            dry_run=dry_run,
+            evidence=context.staged_evidence(),
+        )
+    except RefusedError as error:
+        way = way_out(settings, row, context.day, error.refused)
+        raise RefusedError("; ".join(filter(None, (str(error), way))), refused=error.refused) from error
     return ShippedDay(outcome)
+
+
+def _build_unbuilt(context: DayContext, override: Collection[str], *, dry_run: bool) -> None:
+    """Build and judge the kinds that were never built because of a refusal of canonical gates in `override`.
+
+    Raises `RefusedError` instead where nothing may be written: what is not built cannot be judged.
+    """
+    missing = unbuilt_kinds(context) if override and is_refused_for(context, override) else []
+    if missing and dry_run:
+        raise RefusedError(
+            f"{context.target} {context.day}: {', '.join(missing)} not built, as the gates of canonical refused the "
+            "day: without --dry-run this override builds and judges them before it ships"
+        )
+    for kind in missing:
+        build_artifact(context, kind)
+        judge_artifact(context, kind)
 
 
 def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requirement]:

@@ -33,6 +33,7 @@ class Requirement:
     policy: str
     gates: frozenset[str]
     overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gates whose refusal does not count, and why
+    answered: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])  # also, by version
     whole: bool = False  # the subject is the candidate: its report names the release's id
 
 
@@ -93,7 +94,7 @@ def read_candidate(
     whole = sorted(subject for subject, one in requirements.items() if one.whole) if all(built) else []
     gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
     if reading.faults:
-        raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults))
+        raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults), refused=reading.refused)
     return Candidate(day, tuple(members), tuple(canonical), tuple(gates), reading.marks)
 
 
@@ -121,6 +122,7 @@ class _Reading:
     day: date
     requirements: Mapping[str, Requirement]
     faults: list[str] = field(default_factory=list[str])
+    refused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # subject and gate
     marks: dict[date, str | None] = field(default_factory=dict[date, str | None])
     days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were made from
 
@@ -192,9 +194,11 @@ class _Reading:
         except CorruptObjectError as error:
             self.faults.append(f"{subject}: {error}")
             return None
-        report = _without_overridden(report, requirement.overridden)
+        report = _without_overridden(report, {**requirement.answered.get(judged[1], {}), **requirement.overridden})
         faults = _shortcomings(report, requirement, judged)
         self.faults.extend(f"{subject}: {fault}" for fault in faults)
+        if report.version == judged[1]:
+            self.refused.extend((subject, finding.gate) for finding in report.refusals)
         return None if faults else report
 
 

@@ -69,7 +69,7 @@ def test_status_of_the_configured_ones_stands_when_pointers_cannot_be_listed(pla
     assert call("status", "--json") == 0
     message = capsys.readouterr()
     assert [row["surface"] for row in json.loads(message.out)] == ["home"]
-    assert "is unknown" in message.err
+    assert "cannot be listed" in message.err
 
 
 def test_it_can_be_looked_at_rolled_back_and_held(place, capsys):

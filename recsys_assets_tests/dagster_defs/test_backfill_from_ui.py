@@ -35,6 +35,32 @@ def test_a_day_without_a_file_in_a_backfill_of_a_group_is_a_skip(shop):
     assert skipped_because(result, key("shop", "home", "canonical")) == "no_input"
 
 
+def test_a_kind_alone_builds_what_is_missing_before_it(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    assert shop.build(FIRST, selection=[key("shop", "home", "popularity")]).success
+    result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])
+    assert result.success
+    assert shop.live(HOME) is not None
+
+
+def test_a_kind_alone_is_skipped_on_a_day_without_a_file(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    result = shop.build(after(1), selection=[key("shop", "home", "popularity")])
+    assert result.success
+    assert materialized(result) == set()
+    assert skipped_because(result, key("shop", "home", "popularity")) == "no_input"
+
+
+def test_a_kind_alone_is_refused_by_the_gate_that_refuses_its_day(shop):
+    lines = day_lines(FIRST)
+    shop.write(FIRST, [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines)])
+    result = shop.build(FIRST, selection=[key("shop", "home", "popularity")])
+    assert not result.success
+    step = next(e.step_key for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    assert "canonical of 2026-01-01: gate bad_share refused" in failure_of(result, step)
+    assert "--override bad_share" in failure_of(result, step)
+
+
 def build_all():
     """Return the job over the configuration that $RECSYS_CONFIG names, as Dagster makes it again for each run."""
     return build_definitions().resolve_job_def(BUILD_ALL)

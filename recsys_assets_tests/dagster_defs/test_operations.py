@@ -52,6 +52,18 @@ def test_a_job_that_changes_what_is_served_asks_who_launches_it(shop, job):
     assert shop.live() == before
 
 
+def test_the_ship_job_ships_a_day_again_only_where_it_is_allowed_to_be_older(shop):
+    newest = shop.live()
+    older = {"day": str(after(0))}
+    assert shop.operate("ship", "ship_target", ask(**older)).success
+    assert shop.live() == newest
+    assert shop.operate("ship", "ship_target", ask(**older, allow_older=True)).success
+    assert shop.live() != newest
+    record = shop.instance.fetch_materializations(MANIFEST, limit=1).records[0]
+    assert record.partition_key == str(after(0))
+    assert not shop.operate("ship", "ship_target", ask(day="yesterday")).success
+
+
 def test_a_night_under_the_hold_of_a_rollback_is_green_and_the_next_newer_day_ships(shop):
     shop.operate("roll_back", "roll_back_target", ask())
     rolled_back = shop.live()

@@ -1,0 +1,76 @@
+"""Days that a gate of canonical refused: the way out that the refusal names, and what it does to later windows."""
+
+import dagster as dg
+import pytest
+
+from recsys_assets.errors import RefusedError
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.release.journal import Actor
+from recsys_assets_tests.small_shop import after, day_lines, open_shop
+
+BAD = after(1)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Three days under a window of three, of which the second has too many bad lines."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path_factory.mktemp("shop"), instance)
+        opened.configure('[artifacts]\nkinds = ["popularity"]\n')
+        config = opened.folder / "recsys.toml"
+        config.write_text(config.read_text().replace("window_days = 1", "window_days = 3"))
+        for n in range(3):
+            lines = day_lines(after(n), shift=n)
+            opened.write(after(n), [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines if after(n) == BAD)])
+        yield opened
+
+
+def ship(shop, day, *gates, dry_run=False):
+    context = DayContext(shop.store, shop.settings, shop.settings.find("shop", "home"), day)
+    return ship_day(context, by=Actor("ada", "counted by hand"), override=gates, dry_run=dry_run).outcome
+
+
+def refusals(result):
+    found = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+    return " ".join(str(one.description) for one in found if not one.passed)
+
+
+def test_a_refused_canonical_day_ships_by_the_command_that_its_refusal_names_and_is_settled_for_later_windows(shop):
+    assert shop.build(after(0)).success
+    first = shop.live()
+    refused = shop.build(BAD)
+    assert not refused.success
+    command = f"recsys-assets ship --tenant shop --surface home --day {BAD} --override bad_share"
+    assert command in refusals(refused)
+    assert f"no day through {after(3)} ships until it is settled" in refusals(refused)
+
+    assert not shop.build(after(2)).success, "the refused day is in its window"
+    assert shop.live() == first
+    with pytest.raises(
+        RefusedError, match=f"canonical {BAD}: gate bad_share.*windows of 3 days hold {BAD}.*--override"
+    ):
+        ship(shop, after(2))
+
+    with pytest.raises(RefusedError, match=r"popularity not built, .*without --dry-run"):
+        ship(shop, BAD, "bad_share", dry_run=True)
+    with pytest.raises(RefusedError, match="popularity: was not built"):
+        ship(shop, BAD, "volume")
+    assert shop.live() == first
+    answered = ship(shop, BAD, "bad_share")
+    assert shop.live().release_id == answered.release.id
+    assert answered.entry.details["overridden"] == "canonical: bad_share"
+
+    assert shop.build(after(2), job="build_shop__home").success, "answered for once, by its digest"
+    assert shop.live().release_id != answered.release.id
+
+
+def test_an_override_is_of_the_bytes_it_was_given_for(shop):
+    lines = day_lines(BAD, shift=4)
+    shop.write(BAD, [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines)])
+    before = shop.live()
+    assert not shop.build(BAD, job="build_shop__home").success
+    shop.build(after(2), job="build_shop__home")
+    assert shop.live() == before
+    with pytest.raises(RefusedError, match=f"canonical {BAD}: gate bad_share refused"):
+        ship(shop, after(2))
