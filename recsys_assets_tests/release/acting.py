@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from recsys_assets.errors import ConflictError
+from recsys_assets.release import trash
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.rollback import roll_back
@@ -80,6 +81,7 @@ def obey_signals():
 
 def main():
     obey_signals()
+    trash.DELETE_LIFETIME = timedelta(0)  # no delete is held here: the trash may be emptied at once
     root, action, *words = sys.argv[1:]
     store = open_store(root)
     if action == "race":
