@@ -43,6 +43,18 @@ def test_a_uri_is_not_resolved_against_the_file():
             "line 2: raw.max_bad_shared: unknown key",
             id="F48 threshold typo",
         ),
+        *(
+            pytest.param(
+                f'[raw]\ncatalog_encoding = "{name}"\n'.encode() + MINIMAL,
+                "expected an encoding that has ASCII",
+                id=name,
+            )
+            for name in ("utf-16", "rot13", "utf-7", "cp500", "klingon", "")
+        ),
+        *(
+            pytest.param(f"[raw]\ncatalog_delimiter = {text}\n".encode() + MINIMAL, "raw.catalog_delimiter", id=text)
+            for text in ('""', '"\\""', '"\\n"', '"::"', '"é"')
+        ),
         pytest.param(b"[raw]\nmax_bad_share = 2\n" + MINIMAL, "less than or equal to 1", id="share over one"),
         pytest.param(b"[limits]\nmax_events = 0\n" + MINIMAL, "limits.max_events", id="limit of nothing"),
         pytest.param(b"[artifacts]\ncooc = 5\n" + MINIMAL, "expected a table", id="kind without table"),
@@ -87,6 +99,7 @@ def test_a_uri_is_not_resolved_against_the_file():
                 ("gates.backtest", "max_seconds"),
                 ("gates.drift", "max_rows_factor"),
                 ("raw", "max_bad_share"),
+                ("raw", "max_bad_catalog_share"),
             )
             for value in ("inf", "nan", "1e9" if key != "max_rows_factor" else "-inf")
         ),

@@ -1,5 +1,6 @@
 """The catalog of items: CSV or JSON lines to one frame, bad rows put aside one by one."""
 
+import codecs
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from recsys_assets.catalog.csv_rows import read_csv_rows
 from recsys_assets.catalog.plain_lines import list_series, read_plain_lines
 from recsys_assets.catalog.rows import CatalogRow, Found, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks
 from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
 from recsys_assets.ingest.sources.source import RawStream
@@ -25,7 +26,19 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "price": pl.Float64(),
     "created_at": pl.String(),
 }
-_MAX_KEPT = 100
+MAX_KEPT = 10_000  # bad rows that are kept with their text
+MAX_CATALOG_BYTES = 2_000_000_000  # decompressed
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogForm:
+    """What the bytes of a catalog do not say of themselves: their encoding, and what separates cells of CSV."""
+
+    encoding: str = "utf-8"
+    delimiter: str = ","
+
+
+PLAIN_FORM = CatalogForm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +46,8 @@ class Catalog:
     """A catalog as read: good rows in the order of the file, and the bad ones.
 
     `rows`: columns of `SCHEMA`; item_id trimmed and never blank, tags as written, namespace null where blank. `digest`
-    and `size` are those of the stored bytes. `faults` counts every bad row by reason; `rejects` are the first of them.
+    and `size` are those of the stored bytes. `faults` counts every bad row by reason, in CSV every line: rows and
+    faults together are all that is there. `rejects` are the first `MAX_KEPT` of them.
     """
 
     rows: pl.DataFrame
@@ -42,13 +56,25 @@ class Catalog:
     faults: Mapping[Reason, int]
     rejects: tuple[Reject, ...]
 
+    @property
+    def bad(self) -> int:
+        """Bad rows; a blank line is none."""
+        return sum(count for reason, count in self.faults.items() if reason is not Reason.BLANK_LINE)
+
+    @property
+    def bad_share(self) -> float:
+        """Share of bad rows among all."""
+        return self.bad / (self.bad + len(self.rows)) if self.bad else 0.0
+
 
 def open_file(path: str) -> RawStream:
     """Return the stream of a file on disk."""
     return FileStream(Path(path), name=path)
 
 
-def read_catalog(path: str | Path, *, open_stream: Callable[[str], RawStream] = open_file) -> Catalog:
+def read_catalog(
+    path: str | Path, *, open_stream: Callable[[str], RawStream] = open_file, form: CatalogForm = PLAIN_FORM
+) -> Catalog:
     """Return the catalog in a `.csv` or `.jsonl` file, also with `.gz` or `.zst` behind, as `open_stream` opens it.
 
     JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all but item_id may be absent or null.
@@ -56,7 +82,7 @@ def read_catalog(path: str | Path, *, open_stream: Callable[[str], RawStream] = 
     `price` and `created_at`. Other names are ignored.
 
     Raises `InputError` naming the file if it cannot be read to its end, is neither format, or is CSV without the
-    columns for item and tags.
+    columns for item and tags; `LimitExceededError` if it unpacks to more than `MAX_CATALOG_BYTES`.
     """
     name = str(path)
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in {".gz", ".zst"}]
@@ -67,30 +93,43 @@ def read_catalog(path: str | Path, *, open_stream: Callable[[str], RawStream] = 
     rejects: list[Reject] = []
     faults: Counter[Reason] = Counter()
     with open_stream(name) as stream:
-        for found in _READERS[suffixes[-1]](_pieces(stream), name):
+        for found in _READERS[suffixes[-1]](_pieces(stream, name, form), name, form):
             if isinstance(found, pl.DataFrame):
                 kept += [_frame(rows), found]
                 rows = []
             elif isinstance(found.row, Fault):
                 faults[found.row.reason] += 1
-                rejects += [_reject(name, found, found.row)] if len(rejects) < _MAX_KEPT else []
+                rejects += [_reject(name, found, found.row)] if len(rejects) < MAX_KEPT else []
             else:
                 rows.append(found.row)
         return Catalog(pl.concat([*kept, _frame(rows)]), stream.digest, stream.size, dict(faults), tuple(rejects))
 
 
-def _pieces(stream: RawStream) -> Iterator[bytes]:
-    """Yield many lines at a time, without the last newline; of a line that is too long, as much as says so."""
+def _pieces(stream: RawStream, name: str, form: CatalogForm) -> Iterator[bytes]:
+    """Yield many lines at a time in UTF-8, without the last newline; of a line that is too long, as much as says so."""
     buffer = fresh_bytes(CHUNK_BYTES + 1)
+    is_other = codecs.lookup(form.encoding).name != "utf-8"
+    unpacked = 0
     for piece in read_chunks(stream, take=lambda: buffer):
-        yield piece.head.ljust(CHUNK_BYTES) if isinstance(piece, LongLine) else bytes(piece.buffer[: piece.size - 1])
+        unpacked += piece.size
+        if unpacked > MAX_CATALOG_BYTES:
+            raise LimitExceededError(f"catalog {name} unpacks to over {MAX_CATALOG_BYTES:,} bytes: write a smaller one")
+        long = isinstance(piece, LongLine)
+        data = piece.head.ljust(CHUNK_BYTES) if long else bytes(piece.buffer[: piece.size - 1])
+        yield _as_utf8(data, form.encoding) if is_other and not long else data
 
 
-def _read_csv(pieces: Iterator[bytes], name: str) -> Iterator[Found]:
-    return read_csv_rows((line for piece in pieces for line in piece.split(b"\n")), name)
+def _as_utf8(data: bytes, encoding: str) -> bytes:
+    """Return lines in UTF-8; bytes that are none of the encoding stay, and are a fault of their line."""
+    return data.decode(encoding, errors="surrogateescape").encode(errors="surrogateescape")
 
 
-def _read_json(pieces: Iterator[bytes], _name: str) -> Iterator[Found | pl.DataFrame]:
+def _read_csv(pieces: Iterator[bytes], name: str, form: CatalogForm) -> Iterator[Found]:
+    lines = (line for piece in pieces for line in piece.split(b"\n"))
+    return read_csv_rows(lines, name, delimiter=form.delimiter)
+
+
+def _read_json(pieces: Iterator[bytes], _name: str, _form: CatalogForm) -> Iterator[Found | pl.DataFrame]:
     """Yield the rows of pieces in which every line is plain as one frame, all others one by one."""
     number = 1
     for piece in pieces:
@@ -102,7 +141,7 @@ def _read_json(pieces: Iterator[bytes], _name: str) -> Iterator[Found | pl.DataF
         number += piece.count(b"\n") + 1
 
 
-_READERS: Mapping[str, Callable[[Iterator[bytes], str], Iterator[Found | pl.DataFrame]]] = {
+_READERS: Mapping[str, Callable[[Iterator[bytes], str, CatalogForm], Iterator[Found | pl.DataFrame]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_json,
 }

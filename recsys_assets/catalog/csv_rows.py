@@ -26,25 +26,56 @@ _SEPARATORS = re.compile("[,;|]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_csv_rows(lines: Iterator[bytes], name: str) -> Iterator[Found]:
+def read_csv_rows(lines: Iterator[bytes], name: str, *, delimiter: str = ",") -> Iterator[Found]:
     """Yield the rows below the header; raises `InputError` if the header names no items or no tags.
 
-    A byte order mark before the header is dropped, because spreadsheets write one. Quotes are as RFC 4180 has them.
+    A byte order mark before the header is dropped, because spreadsheets write one. Quotes are as RFC 4180 has them. A
+    bad row over several lines is a fault of each of them: a stray quote makes one row of the lines up to the next
+    quote, and they were as many rows.
     """
-    rows = _rows(lines)
+    rows = _rows(lines, delimiter)
     header, _, _ = next(rows, ([], 0, ""))
     fields = _read_header(header if isinstance(header, list) else [], name)
     for cells, line, text in rows:
-        data = text.encode(errors="surrogateescape")
         if cells == []:
             continue
         try:
-            yield Found(line, data, make_row(_values(cells, fields, text)))
+            _check_lines(cells, fields, text, delimiter)
+            yield Found(line, text.encode(errors="surrogateescape"), make_row(_values(cells, fields, text)))
         except FaultError as error:
-            yield Found(line, data, Fault(error.reason, error.detail))
+            yield from _each_line(text, line, error)
 
 
-def _rows(lines: Iterator[bytes]) -> Iterator[tuple[list[str] | csv.Error, int, str]]:
+def _each_line(text: str, first: int, error: FaultError) -> Iterator[Found]:
+    """Yield a fault of every line of a row that is not blank."""
+    lines = text.split("\n")
+    for number, one in enumerate(lines, first):
+        detail = (
+            error.detail if len(lines) == 1 else f"{error.detail} (row of lines {first} to {first + len(lines) - 1})"
+        )
+        if one:
+            yield Found(number, one.encode(errors="surrogateescape"), Fault(error.reason, detail))
+
+
+def _check_lines(cells: list[str] | csv.Error, fields: list[str | None], text: str, delimiter: str) -> None:
+    """Stop at a row over several lines that may be several rows, which a stray quote runs together.
+
+    Texts in columns that are not ours may have lines, unless one of them has as many cells as a row.
+    """
+    if "\n" not in text or isinstance(cells, csv.Error):
+        return
+    ours = (cell for cell, field in zip(cells, fields, strict=False) if field)
+    if any("\n" in cell for cell in ours) or any(_is_row(line, fields, delimiter) for line in text.split("\n")[1:]):
+        fail(Reason.NOT_CSV, "a quote runs over the end of the line, and may take in other rows: close or double it")
+
+
+def _is_row(line: str, fields: list[str | None], delimiter: str) -> bool:
+    """Return whether a line has as many cells as a row, with its quotes read as quotes or as letters."""
+    quoted = next(csv.reader([line], delimiter=delimiter), [])
+    return len(fields) in {line.count(delimiter) + 1, len(quoted)}
+
+
+def _rows(lines: Iterator[bytes], delimiter: str) -> Iterator[tuple[list[str] | csv.Error, int, str]]:
     """Yield the cells of each row (or what is wrong with them), the line that it begins on, and its text."""
     taken: list[str] = []
 
@@ -55,7 +86,7 @@ def _rows(lines: Iterator[bytes]) -> Iterator[tuple[list[str] | csv.Error, int, 
             yield taken[-1] + "\n"
 
     csv.field_size_limit(MAX_LINE_BYTES)
-    reader = csv.reader(texts(), strict=True)
+    reader = csv.reader(texts(), strict=True, delimiter=delimiter)
     first = 1
     while True:
         try:
@@ -74,18 +105,21 @@ def _read_header(header: list[str], name: str) -> list[str | None]:
     found = [_NAMES.get(trim(cell).lower()) for cell in header]
     for needed, allowed in (("item_id", "item_id, itemid or id"), ("tags", "tags or tag_list")):
         if found.count(needed) != 1:
-            raise InputError(f"catalog {name}: expected one column {allowed} in the header, found {header}")
+            raise InputError(
+                f"catalog {name}: expected one column {allowed} in the header, found {header}; correct it, or set "
+                "raw.catalog_delimiter to what separates its cells"
+            )
     return found
 
 
 def _values(cells: list[str] | csv.Error, fields: list[str | None], text: str) -> dict[str, Any]:
     """Return the cells of a row as values of JSON types; blank is absent."""
     if isinstance(cells, csv.Error):
-        fail(Reason.NOT_CSV, str(cells))
+        fail(Reason.NOT_CSV, f"{cells}: perhaps a stray quote")
     if len(cells) != len(fields):
         fail(Reason.NOT_CSV, f"expected {len(fields)} cells as in the header, found {len(cells)}")
     if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
-        fail(Reason.BAD_UTF8, "holds bytes that are no UTF-8")
+        fail(Reason.BAD_UTF8, "holds bytes that are not of raw.catalog_encoding: name the encoding of the file there")
     values: dict[str, Any] = {field: cell for field, cell in zip(fields, cells, strict=True) if field}
     values["tags"] = _SEPARATORS.split(values["tags"])
     if trim(values.get("price") or ""):
@@ -99,4 +133,4 @@ def _number(cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        fail(Reason.WRONG_TYPE, f"price: expected a number, found {cell[:40]!r}")
+        fail(Reason.WRONG_TYPE, f"price: expected a number with a decimal point, found {cell[:40]!r}")

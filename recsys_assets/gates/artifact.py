@@ -23,6 +23,8 @@ class ArtifactFacts:
     expected_window: Mapping[str, Scalar]  # window_start, window_end that the day asks for
     days: int  # days of the window that had a canonical day
     left_out_share: float
+    bad_catalog_share: float
+    bad_catalog_rows: str  # how many bad rows for which reason, as people read it
     contract: tuple[Finding, ...]
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
 
@@ -109,6 +111,20 @@ class ExcludedShare:
         """Compare the share that the build excluded with the limit."""
         what = "share of sessions or users excluded as over-long or over-active"
         return at_most(facts.left_out_share, self.max_left_out_share, setting="gates.max_left_out_share", what=what)
+
+
+@dataclass(frozen=True, slots=True)
+class BadCatalogShare:
+    """The largest share of bad rows in the catalog."""
+
+    max_bad_catalog_share: float
+
+    def __call__(self, facts: ArtifactFacts) -> Result:
+        """Compare the share of bad rows, and name the reasons with their counts."""
+        reasons = f" ({facts.bad_catalog_rows}; see quarantine)" if facts.bad_catalog_rows else ""
+        what = f"share of bad rows in the catalog{reasons}"
+        setting = "raw.max_bad_catalog_share"
+        return at_most(facts.bad_catalog_share, self.max_bad_catalog_share, setting=setting, what=what)
 
 
 def _scalars(params: KindParams) -> dict[str, Scalar]:

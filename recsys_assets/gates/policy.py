@@ -1,13 +1,14 @@
 """Policies of a target: which gates judge its days, artifacts and candidates, by the settings in force."""
 
-from recsys_assets.gates.artifact import ArtifactFacts, artifact_gates
+from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates
 from recsys_assets.gates.backtest import BACKTEST, Backtested, NotTested, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
 from recsys_assets.gates.drift import drift_gates
-from recsys_assets.gates.gate import Policy, in_force
+from recsys_assets.gates.gate import Gate, Policy, in_force
 from recsys_assets.gates.rehearsal import REHEARSAL, NotLoaded, Rehearsed, rehearsal_gates
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.gates import CountGate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -29,6 +30,9 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
     """Return the gates of one artifact kind of a target; `params` are the ones that the kind is built with."""
     limits = settings.gates_for(row)
     gates = [*artifact_gates(limits, row, kind, params), *drift_gates(limits.drift.of_kind(kind))]
+    if KINDS[kind].from_catalog:
+        rule = BadCatalogShare(settings.raw.max_bad_catalog_share)
+        gates.append(Gate(CountGate.BAD_CATALOG_SHARE.value, rule))
     return Policy(kind, in_force(gates, limits.modes))
 
 

@@ -174,6 +174,8 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
         expected_window={"window_start": rfc3339(window.start), "window_end": rfc3339(window.end)},
         days=int(staged.facts.get("days") or 0),
         left_out_share=float(staged.facts.get("left_out_share") or 0.0),
+        bad_catalog_share=float(staged.facts.get("bad_catalog_share") or 0.0),
+        bad_catalog_rows=str(staged.facts.get("bad_catalog_reasons") or ""),
         contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
     )

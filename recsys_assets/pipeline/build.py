@@ -37,5 +37,12 @@ def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
     whole = partial(encode_content, rows, **named(spec))
     kept = keep_artifact(context.store, spec, whole, [rows] if isinstance(rows, Rows) else None)
     return BuildResult(
-        kept, rows, len(rows), built.left_out, built.numbers, source.events, source.inputs, source.missing
+        kept,
+        rows,
+        len(rows),
+        built.left_out,
+        {**built.numbers, **source.numbers},
+        source.events,
+        source.inputs,
+        source.missing,
     )

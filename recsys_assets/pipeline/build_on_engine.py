@@ -14,6 +14,7 @@ from recsys_assets.engines.output import attempt
 from recsys_assets.engines.parts import write_file
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import InputError
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.pipeline.build_spec import BuildSpec, named
@@ -23,8 +24,6 @@ from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
 from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import canonical_key
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import Listed, ObjectStore
 
 
@@ -36,6 +35,7 @@ class EngineSource:
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
+    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # facts of the artifact, if there are some
     in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])  # keys, as they were proven
 
     def check_unchanged(self, store: ObjectStore) -> None:
@@ -51,7 +51,7 @@ def offer_source(context: DayContext, kind: Kind, window: Window, *, engine: Eng
     Raises `CorruptObjectError` if the bytes of a day are not those of its record, and what `find_days` raises.
     """
     if kind.from_catalog:
-        return _tags(context.settings, context.row, folder)
+        return _tags(context, folder)
     days = find_days(context, window)
     offer = _in_place if engine.in_place else _copied
     return offer(context.store, context.target, days, engine, folder)
@@ -63,7 +63,7 @@ def _in_place(store: ObjectStore, target: Target, days: WindowDays, engine: Engi
     seen = {key: store.stat(key) for key in keys}
     engine.verify({f"{store.root_uri}/{key}": digest for key, digest in keys.items()})
     files = tuple(f"{store.root_uri}/{key}" for key in keys)
-    return EngineSource(files, days.events, days.inputs, days.missing, seen)
+    return EngineSource(files, days.events, days.inputs, days.missing, in_place=seen)
 
 
 def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engine, folder: str) -> EngineSource:
@@ -75,12 +75,12 @@ def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engin
     return EngineSource(tuple(files), days.events, days.inputs, days.missing)
 
 
-def _tags(settings: Settings, row: TargetSettings, folder: str) -> EngineSource:
+def _tags(context: DayContext, folder: str) -> EngineSource:
     """Write the catalog's tags, read and cleaned here: a catalog is small, and texts are ours to read."""
-    rows, catalog = load_catalog(settings, row)
+    loaded = load_catalog(context)
     file = f"{folder}/tags.parquet"
-    write_file(file, encode_tags(rows))
-    return EngineSource((file,), None, (catalog,))
+    write_file(file, encode_tags(loaded.rows))
+    return EngineSource((file,), None, (loaded.named,), numbers=loaded.numbers)
 
 
 def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry, name: str) -> BuildResult:
@@ -100,7 +100,7 @@ def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry
         kept = keep_artifact(context.store, spec, partial(encode_pieces, answer, kind.row_shape, **named(spec)), answer)
         source.check_unchanged(context.origin)
     left_out, message = answer.counts()
-    numbers = {"engine": engine.name, **message}
+    numbers = {"engine": engine.name, **message, **source.numbers}
     return BuildResult(
         kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing
     )

@@ -265,14 +265,14 @@ def _refuse_events_of_others(raw: RawRecord, share: RawTargetRecord, target: Tar
     """Raise `InputError` if events came, and all of them are of other days, or of targets that nobody configured."""
     if share.events:
         return
-    if share.late:
+    shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
+    if share.late and not shared:  # else it is a straggler in a file of this very day
         days = ", ".join(f"{day} ({count:,})" for day, count in share.late.items())
         raise InputError(
             f"{target} {raw.day}: all {sum(share.late.values()):,} events belong to other days: {days}; the file has "
             f"the name of another day, its clock is shifted by hours, or it is cut by a local day: for that, set "
             f"raw.spill_days = 1"
         )
-    shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
     lines = sum(file.lines for file in raw.files if file.name in share.files)
     if raw.foreign and not shared and lines and not share.spilled:
         names = ", ".join(f"{name} ({count:,})" for name, count in sorted(raw.foreign.items())[:5])

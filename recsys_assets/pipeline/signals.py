@@ -7,14 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from recsys_assets.catalog.catalog import read_catalog
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef
-from recsys_assets.ingest.sources.finding import open_stream
 from recsys_assets.ingest.timestamps import NANOSECONDS, read_instant
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.pipeline.source import read_configured_catalog
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.postgres.client import connected
 from recsys_assets.release.journal import Actor
@@ -100,7 +99,7 @@ def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, kind: str
 
 def _extras(settings: Settings) -> Mapping[str, tuple[float | None, datetime | None]]:
     """Return price and time of creation by item, of the last row of each in the catalog."""
-    catalog = read_catalog(settings.resolve(settings.raw.catalog or ""), open_stream=open_stream)
+    catalog = read_configured_catalog(settings)
     rows = catalog.rows.select("item_id", "price", "created_at").iter_rows()
     return {item: (price, _instant(created)) for item, price, created in rows}
 

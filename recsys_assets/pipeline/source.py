@@ -1,15 +1,17 @@
 """Inputs of a kernel: a day's events, a longer window from its days' tallies, or the rows of the catalog."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
-from recsys_assets.catalog.catalog import read_catalog
+from recsys_assets.catalog.catalog import Catalog, CatalogForm, read_catalog
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
 from recsys_assets.events.events import Events
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
+from recsys_assets.ingest.quarantine import encode_rejects
 from recsys_assets.ingest.sources.finding import open_stream
 from recsys_assets.kinds.content_sim import rows_of_surface
 from recsys_assets.kinds.decay import with_ages
@@ -26,9 +28,14 @@ from recsys_assets.pipeline.canonical import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, Input
-from recsys_assets.release.layout import canonical_key, canonical_record_key, tally_key, tally_prefix
+from recsys_assets.release.layout import (
+    canonical_key,
+    canonical_record_key,
+    catalog_quarantine_key,
+    tally_key,
+    tally_prefix,
+)
 from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -76,6 +83,7 @@ class Source:
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
+    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # facts of the artifact, if there are some
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +107,8 @@ def read_source(context: DayContext, kind: Kind, window: Window, *, aged: bool =
     that cannot fit, `ConfigurationError` for a kind of the catalog without one.
     """
     if kind.from_catalog:
-        rows, catalog = load_catalog(context.settings, context.row)
-        return Source(rows, None, (catalog,))
+        loaded = load_catalog(context)
+        return Source(loaded.rows, None, (loaded.named,), numbers=loaded.numbers)
     return _events(context, window, kind, aged=aged)
 
 
@@ -151,12 +159,53 @@ def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) 
         )
 
 
-def load_catalog(settings: Settings, row: TargetSettings) -> tuple[pl.DataFrame, Input]:
-    """Return the catalog's rows of the target's surface, and what was read; `ConfigurationError` if none is named."""
+@dataclass(frozen=True, slots=True)
+class LoadedCatalog:
+    """The catalog's rows of a target's surface, what was read, and counts of its bad rows; none: no counts."""
+
+    rows: pl.DataFrame
+    named: Input
+    numbers: Mapping[str, Scalar]
+
+
+def load_catalog(context: DayContext) -> LoadedCatalog:
+    """Return the catalog's rows of the target's surface, and keep its bad rows in quarantine.
+
+    Raises `ConfigurationError` if none is named, and what `read_catalog` raises.
+    """
+    settings, row = context.settings, context.row
+    catalog = read_configured_catalog(settings)
+    _quarantine(context, catalog)
+    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
+    return LoadedCatalog(rows_of_surface(catalog.rows, row.surface), named, _bad_rows(catalog))
+
+
+def read_configured_catalog(settings: Settings) -> Catalog:
+    """Return the catalog that the configuration names, in the form that it names."""
     if settings.raw.catalog is None:
         raise ConfigurationError(
             "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
         )
-    catalog = read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream)
-    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
-    return rows_of_surface(catalog.rows, row.surface), named
+    form = CatalogForm(settings.raw.catalog_encoding, settings.raw.catalog_delimiter)
+    return read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream, form=form)
+
+
+def _quarantine(context: DayContext, catalog: Catalog) -> None:
+    """Write the bad rows of the catalog over those of an earlier build, or delete those."""
+    key = catalog_quarantine_key(context.target, context.day)
+    if catalog.rejects:
+        context.store.put(key, encode_rejects(catalog.rejects))
+    elif context.store.stat(key) is not None:
+        context.store.delete(key)
+
+
+def _bad_rows(catalog: Catalog) -> dict[str, Scalar]:
+    if not catalog.bad:
+        return {}
+    reasons = ", ".join(f"{n:,} {reason.value}" for reason, n in sorted(catalog.faults.items()))
+    first = catalog.rejects[0]
+    return {
+        "bad_catalog_rows": catalog.bad,
+        "bad_catalog_share": catalog.bad_share,
+        "bad_catalog_reasons": f"{reasons}; first: line {first.line}, {first.detail}",
+    }

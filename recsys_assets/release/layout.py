@@ -28,6 +28,11 @@ def quarantine_prefix(day: date) -> str:
     return f"quarantine/{day}/"
 
 
+def catalog_quarantine_key(target: Target, day: date) -> str:
+    """Return the key of the bad rows of the catalog that a target's day was built from."""
+    return f"{quarantine_prefix(day)}catalog/{target.tenant}/{target.surface}.jsonl"
+
+
 def canonical_prefix(target: Target) -> str:
     """Return where a target's canonical days lie."""
     return f"canonical/{target.tenant}/{target.surface}/"

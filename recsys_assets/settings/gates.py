@@ -28,6 +28,7 @@ class CountGate(StrEnum):
     NOT_EMPTY = "not_empty"
     DAYS = "days"
     LEFT_OUT_SHARE = "left_out_share"
+    BAD_CATALOG_SHARE = "bad_catalog_share"
 
 
 class DayGate(StrEnum):

@@ -61,6 +61,15 @@ class RawSettings(ClosedModel):
         description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
     )
     catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
+    catalog_encoding: str = Field(
+        default="utf-8", description='encoding of the catalog, as "windows-1252"; lines end with LF in it'
+    )
+    catalog_delimiter: str = Field(
+        default=",", min_length=1, max_length=1, description="what separates the cells of a catalog in CSV"
+    )
+    max_bad_catalog_share: Share = Field(
+        default=0.01, description="share of bad rows of the catalog above which what is built from it is refused"
+    )
     rebuild_without_missing_files: bool = Field(
         default=False,
         description="rebuild a day although files are gone that it was built from: it gets smaller",
@@ -87,6 +96,25 @@ class RawSettings(ClosedModel):
         if place is not None and not re.fullmatch(r"(env|file):.+", place):
             raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
         return place
+
+    @field_validator("catalog_encoding")
+    @classmethod
+    def _keeps_ascii(cls, name: str) -> str:
+        ascii_bytes = bytes(range(128))
+        try:
+            keeps = ascii_bytes.decode(name) == ascii_bytes.decode("ascii")
+        except (LookupError, UnicodeError):
+            keeps = False
+        if not keeps:
+            raise ValueError('expected an encoding that has ASCII in it, as "utf-8", "windows-1252" or "shift_jis"')
+        return name
+
+    @field_validator("catalog_delimiter")
+    @classmethod
+    def _separates(cls, delimiter: str) -> str:
+        if delimiter in '"\r\n' or not delimiter.isascii():
+            raise ValueError('expected one ASCII character that is no quote and no line end, as ";" or "\\t"')
+        return delimiter
 
 
 class PartitionSettings(ClosedModel):

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 from functools import reduce
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
@@ -11,10 +13,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.catalog.catalog import SCHEMA, read_catalog
+from recsys_assets.catalog import catalog as catalog_module
+from recsys_assets.catalog.catalog import MAX_KEPT, SCHEMA, CatalogForm, read_catalog
 from recsys_assets.catalog.plain_lines import read_plain_lines
 from recsys_assets.catalog.rows import FIELDS, _read_plain, make_row
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.json_object import find_repeated, read_object
 from recsys_assets.ingest.quarantine import Reason
 
@@ -69,12 +72,86 @@ def test_csv_columns_have_several_names(tmp_path, item, tags, namespace):
 
 
 def test_csv_of_spreadsheets_is_read_with_its_mark_and_quotes(tmp_path):
-    catalog = read(tmp_path, '\ufeff"id","tags"\r\n"a\nb ""c""","x,y"\r\n\r\nd,z')
-    assert catalog.rows["item_id"].to_list() == ['a\nb "c"', "d"]
+    catalog = read(tmp_path, '\ufeff"id","tags","text"\r\n"a ""c""","x,y","over\r\ntwo, lines"\r\n\r\nd,z,')
+    assert catalog.rows["item_id"].to_list() == ['a "c"', "d"]
+    assert catalog.faults == {}
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "bad"),
+    [
+        pytest.param('i2,"a,x', "i90,b,y", 98, id="never closed"),
+        pytest.param('i2,"a,x', 'i90,"b,y', 89, id="another one later"),
+        pytest.param('i2,"a,x', 'i90,b",y', 89, id="tags over lines"),
+        pytest.param('i2,a,"x', 'i90,b,y"', 89, id="a text over lines that are rows"),
+        pytest.param('i2,a,"x', 'i90,b,"', 89, id="a text that ends with a row"),
+        pytest.param('"i2,a,x', 'i90",b,y', 89, id="an id over lines"),
+    ],
+)
+def test_lines_that_a_stray_quote_swallows_are_bad_rows_each(tmp_path, opened, closed, bad):
+    lines = [f"i{n},tag,text" for n in range(100)]
+    lines[2], lines[90] = opened, closed
+    catalog = read(tmp_path, "id,tags,text\n" + "\n".join(lines))
+    assert (catalog.bad, len(catalog.rows), catalog.rejects[0].line) == (bad, 100 - bad, 4)
+    assert {reject.reason for reject in catalog.rejects} == {Reason.NOT_CSV}
+
+
+CELLS = st.text(st.sampled_from('ab" ,;1.é'), max_size=6)
+ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=12)
+
+
+@given(
+    rows=ROWS,
+    encoding=st.sampled_from(["utf-8", "windows-1252", "shift_jis", "ascii"]),
+    delimiter=st.sampled_from(",;\t"),
+)
+@settings(max_examples=400)
+def test_rows_taken_and_rows_put_aside_are_the_rows_there(rows, encoding, delimiter):
+    """Whatever stands in the cells, with stray quotes, other separators and other encodings than declared."""
+    lines = [delimiter.join(cells) for cells in rows]
+    data = "\n".join([delimiter.join(["id", "tags", "text"]), *lines]).encode("windows-1252")
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "catalog.csv")
+        path.write_bytes(data)
+        catalog = read_catalog(path, form=CatalogForm(encoding, delimiter))
+    assert len(catalog.rows) + catalog.bad == len(lines)
+    assert len(catalog.rejects) == catalog.bad
+
+
+@given(rows=st.lists(st.sampled_from([*SPELLED, *PLAIN, b"{", b"[]", b"\xff", b'{"item_id": ""}'])))
+def test_json_rows_taken_and_put_aside_are_the_rows_there(rows):
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "catalog.jsonl")
+        path.write_bytes(b"\n".join(rows))
+        catalog = read_catalog(path)
+    assert len(catalog.rows) + catalog.bad == len(rows)
+
+
+@pytest.mark.parametrize("name", ["catalog.csv", "catalog.jsonl"])
+def test_a_declared_encoding_is_decoded(tmp_path, name):
+    text = "id;tags;price\na;café;1.5\n" if name.endswith("csv") else '{"item_id": "a", "tags": ["café"]}\n'
+    path = tmp_path / name
+    path.write_bytes(text.encode("windows-1252"))
+    read = read_catalog(path, form=CatalogForm("windows-1252", ";"))
+    assert read.rows["tags"].to_list() == [["café"]]
+    assert read_catalog(path, form=CatalogForm("utf-8", ";")).faults == {Reason.BAD_UTF8: 1}
+    assert read_catalog(path, form=CatalogForm("ascii", ";")).faults == {Reason.BAD_UTF8: 1}
+
+
+def test_a_decimal_comma_is_named(tmp_path):
+    catalog = read(tmp_path, 'id,tags,price\na,x,"1.299,00"\nb,x,2\n')
+    assert catalog.rejects[0].detail == "price: expected a number with a decimal point, found '1.299,00'"
+    assert (catalog.bad, catalog.bad_share) == (1, 0.5)
+
+
+def test_a_catalog_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog_module, "MAX_CATALOG_BYTES", 1_000_000)
+    with pytest.raises(LimitExceededError, match="unpacks to over 1,000,000 bytes"):
+        read(tmp_path, gzip.compress(b"\n" * 1_000_001), "catalog.jsonl.gz")
 
 
 def test_bad_csv_rows_are_put_aside_by_line(tmp_path):
-    text = (
+    text = (  # the last row has a quote that is never closed: it and the line behind it are bad
         b'id,tags,price\na,x,1\nb,x\nc,x,1,2\n"d\ne",x,many\nf,x,nan\n\xff,x,1\n ,x,1\n"g"h,x,1\ni,x,1\n"j,x,1\nk,x,1\n'
     )
     catalog = read(tmp_path, text)
@@ -82,15 +159,17 @@ def test_bad_csv_rows_are_put_aside_by_line(tmp_path):
     assert refused(catalog) == [
         (3, Reason.NOT_CSV),
         (4, Reason.NOT_CSV),
-        (5, Reason.WRONG_TYPE),
+        (5, Reason.NOT_CSV),
+        (6, Reason.NOT_CSV),
         (7, Reason.OUT_OF_RANGE),
         (8, Reason.BAD_UTF8),
         (9, Reason.EMPTY_FIELD),
         (10, Reason.NOT_CSV),
         (12, Reason.NOT_CSV),
+        (13, Reason.NOT_CSV),
     ]
-    assert catalog.faults[Reason.NOT_CSV] == 4
-    assert (catalog.rejects[2].text, catalog.rejects[4].escaped) == ('"d\ne",x,many', True)
+    assert catalog.faults[Reason.NOT_CSV] == 7
+    assert (catalog.rejects[3].text, catalog.rejects[5].escaped) == ('e",x,many', True)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +274,10 @@ def test_catalogs_may_be_compressed(tmp_path, name, pack):
 
 
 def test_rejects_are_counted_without_bound_and_kept_up_to_one(tmp_path):
-    catalog = read(tmp_path, b"\n" * 500, "c.jsonl")
-    assert (catalog.faults, len(catalog.rejects)) == ({Reason.BLANK_LINE: 500}, 100)
+    count = MAX_KEPT + 500
+    catalog = read(tmp_path, b"\n" * count, "c.jsonl")
+    assert (catalog.faults, len(catalog.rejects)) == ({Reason.BLANK_LINE: count}, MAX_KEPT)
+    assert (catalog.bad, catalog.bad_share) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["catalog", "catalog.json", "catalog.csv.bz2", "catalog.gz"])

@@ -30,6 +30,8 @@ BLOB = ArtifactFacts(
     expected_window=WINDOW,
     days=2,
     left_out_share=0.05,
+    bad_catalog_share=0.0,
+    bad_catalog_rows="",
     contract=(),
 )
 
