@@ -3,7 +3,15 @@
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import CommandContext, acting, clock, json_option, open_context, target_options
+from recsys_assets.cli.options import (
+    CommandContext,
+    acting,
+    actor_option,
+    clock,
+    json_option,
+    open_context,
+    target_options,
+)
 from recsys_assets.cli.output import print_json, print_table, short
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
@@ -13,7 +21,7 @@ from recsys_assets.upkeep.collect import Collection, collect, explain, restore
 
 @click.command("collect")
 @target_options
-@click.option("--actor", help="who; else this account and host")
+@actor_option
 @json_option
 @click.option("--apply", is_flag=True, help="do it; else only say what would be collected")
 @click.option(

@@ -14,6 +14,7 @@ from recsys_assets.cli.options import (
     dry_run_option,
     json_option,
     open_context,
+    said_type,
     target_options,
 )
 from recsys_assets.cli.output import print_json, print_table, short
@@ -42,7 +43,7 @@ class Imported:
 @target_options
 @click.option("--kind", required=True, help="which [imports.<kind>] it is")
 @click.option("--day", type=day_type, required=True, help="the UTC day that it is built for")
-@click.option("--reason", help="why, for the journal  [default: import of FILE]")
+@click.option("--reason", type=said_type, help="why, for the journal  [default: import of FILE]")
 @actor_option
 @dry_run_option
 @json_option

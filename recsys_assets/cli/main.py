@@ -1,7 +1,8 @@
 """The command: subcommands by name, each loaded when it is called, so that rollback never waits for Dagster."""
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final, NamedTuple
 
@@ -89,9 +90,21 @@ def recsys_assets() -> None:
     """Build, ship, look at and undo recommendation artifacts."""
 
 
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Raise a usage error for the first argument that is not UTF-8: no document of a store could hold it."""
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(
+                f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8: write it in UTF-8"
+            ) from None
+
+
 def main() -> None:
     """Run the command; exit 0 done or nothing to do, 1 refused or failed, 2 usage or configuration."""
     try:
+        _check_arguments(sys.argv[1:])
         code = recsys_assets.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()

@@ -77,7 +77,19 @@ class _Instant(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+class _Said(click.ParamType[str]):
+    """A text that says something: a reason or a name that the journal can be read by."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text without white space around it; a usage error if nothing is left."""
+        text = str(value).strip()
+        return text or self.fail("it is blank: the journal keeps who changed what is live, and why", param, ctx)
+
+
 day_type = _Day()
+said_type = _Said()
 instant_type = _Instant()
 
 config_option = click.option(
@@ -89,8 +101,8 @@ _tenant = click.option("--tenant", help="with --surface: this target alone")
 _surface = click.option("--surface", help="with --tenant: this target alone")
 json_option = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
 dry_run_option = click.option("--dry-run", is_flag=True, help="say what would happen; the store stays as it is")
-_reason = click.option("--reason", required=True, help="why; it stands in the journal")
-actor_option = click.option("--actor", default=None, help="who; else this account and host")
+_reason = click.option("--reason", type=said_type, required=True, help="why; it stands in the journal")
+actor_option = click.option("--actor", type=said_type, default=None, help="who; else this account and host")
 
 
 def target_options(command: F) -> F:

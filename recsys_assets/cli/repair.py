@@ -8,6 +8,7 @@ from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     acting,
+    actor_option,
     clock,
     config_option,
     dry_run_option,
@@ -55,7 +56,7 @@ def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
 
 @click.command("reindex")
 @target_options
-@click.option("--actor", help="who; else this account and host")
+@actor_option
 @dry_run_option
 @json_option
 def run_reindex(

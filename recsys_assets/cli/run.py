@@ -46,6 +46,12 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     is_flag=True,
     help="rebuild days although files are gone that they were built from: they get smaller",
 )
+@click.option(
+    "--accept-smaller-days",
+    "smaller",
+    is_flag=True,
+    help="rebuild days although more events are lost than raw.max_lost_share allows, or files are gone",
+)
 def run(
     *,
     config: str | None,
@@ -55,12 +61,14 @@ def run(
     end: date | None,
     resume: bool,
     without_missing: bool,
+    smaller: bool,
 ) -> int:
     """Build, gate and ship every day from START to END, oldest first; what is live never moves back."""
     _quiet_what_the_lines_say_better()
     settings = load_settings(config)
-    if without_missing:
-        raw = settings.raw.model_copy(update={"rebuild_without_missing_files": True})
+    if without_missing or smaller:
+        accepted = {"rebuild_without_missing_files": True} | ({"max_lost_share": 1.0} if smaller else {})
+        raw = settings.raw.model_copy(update=accepted)
         settings = settings.model_copy(update={"raw": raw})
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())

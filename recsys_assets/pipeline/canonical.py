@@ -37,7 +37,8 @@ from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past
-from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
+from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
+from recsys_assets.pipeline.smaller_days import refuse_lost_events, refuse_missing_files
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import read_forgotten_of
@@ -127,7 +128,7 @@ def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
     share = _share(raw, row.target)
     _check_input(raw, share, settings, row.target)
     if not settings.raw.rebuild_without_missing_files:
-        _refuse_missing_files(context, raw, share)
+        refuse_missing_files(context, raw, share, over.record)
     gap = settings.raw.session_gap_minutes
     merged, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
     forgotten = read_forgotten_of(store, row.target)
@@ -148,6 +149,7 @@ def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
         erased=mark or UNSET,
     )
     if over.record != record:
+        refuse_lost_events(context, over.record, counts.rows, there=[(i.name, i.digest) for i in record.inputs])
         commit_day(store, row.target, day, over=over, data=data, record=record)
     if read_forgotten_of(store, row.target).mark(day) != mark:
         return None
@@ -245,20 +247,6 @@ def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, tar
     limit = settings.limits.max_events
     if share.events > limit:
         raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
-
-
-def _refuse_missing_files(context: DayContext, raw: RawRecord, share: RawTargetRecord) -> None:
-    """Raise `InputError` if files are gone that the stored day was built from: what is left would make it smaller."""
-    # Of a damaged record nothing is known, and building the day repairs it.
-    stored = find_readable(context.store, canonical_record_key(context.target, context.day), CanonicalRecord)
-    built = [(used.name, used.digest) for used in stored.inputs] if stored else []
-    gone = missing_files(built, [(file.name, file.digest) for file in raw.files if file.name in share.files])
-    if gone:
-        raise InputError(
-            f"{context.target} {raw.day}: {len(gone)} of the {len(built)} files that the stored day was built from are "
-            f"gone ({', '.join(gone[:3])}): restore them, or accept a smaller day by "
-            "`recsys-assets run --rebuild-without-missing-files`, or raw.rebuild_without_missing_files"
-        )
 
 
 def _refuse_events_of_others(raw: RawRecord, share: RawTargetRecord, target: Target) -> None:

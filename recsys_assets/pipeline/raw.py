@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+import msgspec
 from msgspec import UNSET
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NoInputError, NotFoundError, OutcomeUnknownError
@@ -23,7 +24,7 @@ from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects
 from recsys_assets.ingest.reference import Reading
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
-from recsys_assets.pipeline.records import RawFileRecord, RawRecord, RawTargetRecord
+from recsys_assets.pipeline.records import RawFileRecord, RawRecord, RawTargetRecord, missing_files
 from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
 from recsys_assets.release.documents import Input
@@ -115,12 +116,15 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
         )
     known = _known(store, day)
     if known is not None and _is_of(known, settings, key) and _unchanged(store, known, files):
-        return RawDay(known, reused=True)
+        accepted = known.missing and settings.raw.rebuild_without_missing_files
+        if not accepted:
+            return RawDay(known, reused=True)
     for _ in range(MAX_COMMITS):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the files are read again
-            record = _read_once(store, settings, day, files, key, tuple(skipped))
+            record = _read_once(store, settings, day, files, key, tuple(skipped), known)
             if record is not None:
                 return RawDay(record, reused=False)
+        known = _known(store, day)
     raise ConflictError(f"raw of {day}: {MAX_COMMITS} reads in a row met another writer: run raw of this day again")
 
 
@@ -131,6 +135,7 @@ def _read_once(
     files: Sequence[FoundInput],
     key: UserKey | None,
     skipped: tuple[str, ...],
+    known: RawRecord | None,
 ) -> RawRecord | None:
     """Read the files without forgotten users, and commit the record; None: somebody was forgotten meanwhile."""
     forgotten = read_forgotten(store)
@@ -146,9 +151,33 @@ def _read_once(
     )
     keeper.flush()
     record = _record(report, keeper, template=_template(settings), skipped=skipped)
+    if known is not None and _is_of(known, settings, key) and not settings.raw.rebuild_without_missing_files:
+        record = keep_missing(known, record)
     before = replace_raw_record(store, day, record)
     _sweep(store, before, record)
     return record if read_forgotten(store) == forgotten else None
+
+
+def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:
+    """Return `now`, in which each target of which files are gone keeps its files, parts and counts of `before`.
+
+    What expires carries no new facts, and its parts are all that is left of it: they stay named, so they are neither
+    deleted here nor overlooked by `forget`, until the files are back or a smaller day is accepted.
+    """
+    there = {file.name: file for file in now.files}
+    content = [(file.name, file.digest) for file in now.files]
+    shares = {(share.tenant, share.surface): share for share in now.targets}
+    gone: set[str] = set()
+    for share in before.targets:
+        read = [(file.name, file.digest) for file in before.files if file.name in share.files]
+        if missing := missing_files(read, content):
+            gone.update(missing)
+            shares[share.tenant, share.surface] = share
+    if not gone:
+        return now
+    kept = {file.name: file for file in before.files if file.name in gone} | there
+    files = tuple(kept[name] for name in sorted(kept))
+    return msgspec.structs.replace(now, files=files, targets=tuple(shares.values()), missing=tuple(sorted(gone)))
 
 
 def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawRecord | None:
@@ -244,12 +273,13 @@ def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput
     """Return whether the files are, by content, those of the record, and its parts still stand."""
     if any(file.error for file in record.files):
         return False
-    if [file.name for file in files] != [file.name for file in record.files]:
+    read = [file for file in record.files if file.name not in (record.missing or ())]
+    if [file.name for file in files] != [file.name for file in read]:
         return False
     parts = (part for target in record.targets for part in target.parts)
     if any(not _is_up_to_date(store, part) for part in parts):
         return False
-    return all(now.digest() == before.digest for now, before in zip(files, record.files, strict=True))
+    return all(now.digest() == before.digest for now, before in zip(files, read, strict=True))
 
 
 def _is_up_to_date(store: ObjectStore, part: Input) -> bool:

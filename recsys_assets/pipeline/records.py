@@ -45,6 +45,7 @@ class RawRecord(Record, frozen=True):
     rejects_kept: int
     skipped: tuple[str, ...] | UnsetType = UNSET  # names that were passed over: backups, uploads, uncommitted
     user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
+    missing: tuple[str, ...] | UnsetType = UNSET  # of `files`, those that are gone: their targets keep what was read
     v: int = FORMAT
 
 

@@ -86,6 +86,10 @@ class RawSettings(ClosedModel):
     max_out_of_window_share: Share = Field(
         default=0.05, description="share of a target's events that belong to other days, above which the day fails"
     )
+    max_lost_share: Share = Field(
+        default=0.05,
+        description="share of a stored day's distinct events above whose loss its rebuild is refused; 1 accepts any",
+    )
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"
     )

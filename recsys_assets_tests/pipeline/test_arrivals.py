@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from msgspec import UNSET
 
 from recsys_assets.pipeline.arrivals import look
+from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.layout import canonical_record_key
+from recsys_assets.release.layout import canonical_record_key, raw_record_key
 from recsys_assets_tests.small_shop import CART, HOME, TARGETS, day_lines, open_shop
 
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\nlook_back_days = 4\n'
@@ -186,5 +188,62 @@ def test_a_file_that_was_renamed_is_there_and_an_operator_may_accept_a_smaller_d
     (raw / f"{day}-night.jsonl").unlink()
     text = (shop.folder / "recsys.toml").read_text()
     (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nrebuild_without_missing_files = true\n"))
+    assert shop.build(day).success
+    assert 0 < events_of(shop, day) < before
+
+
+def failure_of(result):
+    """Return the messages of all steps of a run that failed, with their causes."""
+    return " ".join(event.step_failure_data.error_display_string for event in result.get_step_failure_events())
+
+
+def parts_of(shop, day):
+    return {item.key for item in shop.store.list(f"raw/{day}/shop/home/")}
+
+
+def test_the_parts_of_files_that_expired_stay_named_until_a_smaller_day_is_accepted(shop):
+    day = ago(2)
+    build_of_two_files(shop, day)
+    parts, before = parts_of(shop, day), events_of(shop, day)
+    (shop.folder / "raw" / f"{day}-00.jsonl").unlink()
+    for _ in range(2):  # the second run reads the record that the first one wrote
+        assert not shop.build(day).success
+        record = read_document(shop.store, raw_record_key(day), RawRecord)
+        home = next(share for share in record.targets if share.surface == "home")
+        assert record.missing == (f"raw/{day}-00.jsonl",)
+        assert {part.name for part in home.parts} == parts == parts_of(shop, day)
+    text = (shop.folder / "recsys.toml").read_text()
+    (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nrebuild_without_missing_files = true\n"))
+    assert shop.build(day).success
+    assert not parts & parts_of(shop, day)
+    assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
+    assert 0 < events_of(shop, day) < before
+
+
+def test_a_file_that_expired_and_came_back_is_built_from_again(shop):
+    day = ago(2)
+    build_of_two_files(shop, day)
+    file = shop.folder / "raw" / f"{day}-00.jsonl"
+    data = file.read_bytes()
+    file.unlink()
+    assert not shop.build(day).success
+    file.write_bytes(data)
+    assert shop.build(day).success
+    assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
+
+
+def test_a_rebuild_that_loses_more_than_the_set_share_is_refused_and_may_be_accepted(shop):
+    day = ago(2)
+    lines = day_lines(day)
+    shop.write(day, lines)
+    assert shop.build(day).success
+    before = events_of(shop, day)
+    shop.write(day, lines[: len(lines) // 2])
+    refused = shop.build(day)
+    assert not refused.success
+    assert "raw.max_lost_share allows 5.0%" in failure_of(refused)
+    assert events_of(shop, day) == before, "what is stored stays"
+    text = (shop.folder / "recsys.toml").read_text()
+    (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nmax_lost_share = 0.9\n"))
     assert shop.build(day).success
     assert 0 < events_of(shop, day) < before
