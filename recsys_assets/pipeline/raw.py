@@ -150,11 +150,12 @@ def _read_once(
         reading=Reading(needs_session=settings.raw.session_gap_minutes is None, shows_values=key is None),
     )
     keeper.flush()
-    record = _record(report, keeper, template=_template(settings), skipped=skipped)
+    read = record = _record(report, keeper, template=_template(settings), skipped=skipped)
     if known is not None and _is_of(known, settings, key) and not settings.raw.rebuild_without_missing_files:
-        record = keep_missing(known, record)
+        record = keep_missing(known, read)
     before = replace_raw_record(store, day, record)
     _sweep(store, before, record)
+    _sweep(store, read, record)  # parts of what is left of a day that keeps what was read before
     return record if read_forgotten(store) == forgotten else None
 
 
