@@ -111,13 +111,8 @@ def test_f28_too_many_bad_lines_stop_the_targets_concerned(shop):
     assert [e.asset_key for e in refused] == [key("shop", "home", "canonical")]
     assert "18 unknown_version" in refused[0].description
     gates = {record.data["gate"]: record.data["verdict"] for record in refused[0].metadata["gates"].records}
-    assert gates == {
-        "contract": "passed",
-        "volume": "passed",
-        "bad_share": "refused",
-        "out_of_window_share": "passed",
-        "duplicate_share": "passed",
-    }
+    assert {"contract", "volume", "bad_share", "out_of_window_share", "duplicate_share"} <= gates.keys()
+    assert [gate for gate, verdict in gates.items() if verdict != "passed"] == ["bad_share"]
 
 
 def test_a_day_that_drifts_too_far_from_live_is_refused_where_the_target_requires_it(shop):
