@@ -53,7 +53,7 @@ def build(shop, settings, kind, day: date = LAST):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_engine_stages_what_the_native_one_stages(shop, engine, kind):
     folder, store = shop
-    native = build(shop, configured(folder, WINDOWS), kind)
+    native = build(shop, configured(folder, f"[artifacts]\nwindow_days = 1\n{WINDOWS}"), kind)
     settings = configured(folder, f'[artifacts]\nwindow_days = 1\nengine = "{engine}"\n{WINDOWS}')
     made = build(shop, settings, kind)
     assert made.ref == native.ref

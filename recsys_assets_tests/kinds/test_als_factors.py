@@ -39,7 +39,7 @@ def blob_of(found, *, segment=None):
 
 
 def test_who_likes_some_is_told_the_one_of_their_kind_that_they_have_not_seen():
-    tables = built(TWO_TASTES).rows.tables
+    tables = built(TWO_TASTES, alpha=1).rows.tables
     likes = tables[USER].values @ tables[ITEM].values.T
     seen = {(one.user_id, one.item_id) for one in TWO_TASTES}
     for user, row_of_user in zip(tables[USER].ids, likes, strict=True):

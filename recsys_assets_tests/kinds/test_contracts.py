@@ -43,6 +43,7 @@ GOOD = {
     "session_seq": {"u1": [("b", 2), ("a", 1)], "u2": []},
     "content_sim": {"a": [("red", 0), ("b&w", 0)], "b": [("red", 0)]},
     "item_seq": {"a": [("b", 3), ("c", 2)], "c": [("a", 2)]},
+    "sequential_rules": {"a": [("b", 5040), ("c", 2520)], "b": [("a", 2520)]},
 }
 
 
@@ -74,6 +75,7 @@ BROKEN = [
     pytest.param("item_seq", GOOD["item_seq"], {"max_next": 1}, "list_length", 1, id="too many next items"),
     pytest.param("item_seq", {"a": [("a", 2)]}, {}, "no_self", 1, id="an item that follows itself"),
     pytest.param("item_seq", {"a": [("b", 1)]}, {}, "values", 1, id="a next item under the support"),
+    pytest.param("sequential_rules", {"a": [("a", 5040)]}, {}, "no_self", 1, id="a self entry that was not asked for"),
     pytest.param("cooc", {"a": []}, {}, "list_not_empty", 1, id="an item without neighbours"),
     pytest.param("content_sim", {"a": []}, {}, "list_not_empty", 1, id="an item without tags"),
     pytest.param("implicit", {"u": []}, {}, "list_not_empty", 1, id="a user without items"),
