@@ -17,7 +17,17 @@ from recsys_assets.imports.content import MAX_FIELDS
 _ENDING: Final = ".npy"
 _MAX_HEADER: Final = 10_000
 # numpy reads a header as Python text, and lets through what its tokenizer and parser say of text that is none.
-_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, SyntaxError, TokenError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    OverflowError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+)
 
 
 def read_npz(data: bytes, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,7 @@
 """Parquet, looked into: the columns' types, and which of them hold nulls, read a thousand rows at a time."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
         schema = file.schema_arrow
         if len(schema) > MAX_FIELDS:
             raise InputError(f"{name} has {len(schema):,} columns: at most {MAX_FIELDS:,}")
+        check_names(schema.names, name=name)
         nulls: set[str] = set()
         rows = unpacked = 0
         for batch in _batches(file):
@@ -40,6 +42,13 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name} is no Parquet that can be read: {error}; correct the file") from error
     return Content({f.name: _type(f.type) + ("?" if f.name in nulls else "") for f in schema}, rows)
+
+
+def check_names(columns: Sequence[str], *, name: str) -> None:
+    """Raise `InputError` naming the columns that stand more than once: no reader could tell them apart."""
+    twice = [column for column, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InputError(f"{name} has several columns called {', '.join(map(repr, twice[:5]))}: give each its own name")
 
 
 def open_parquet(data: bytes) -> Any:

@@ -42,7 +42,10 @@ def read_safetensors(data: bytes, *, name: str) -> dict[str, NDArray[Any]]:
     if len(tensors) > MAX_FIELDS:
         raise InputError(f"{name} has {len(tensors):,} arrays: at most {MAX_FIELDS:,}")
     _check_places(tensors, len(data) - start, name=name)
-    return {n: _view(data, start, tensor) for n, tensor in tensors.items()}
+    try:
+        return {n: _view(data, start, tensor) for n, tensor in tensors.items()}
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{name} has an array of a shape that numpy cannot hold: {error}; save it again") from error
 
 
 def read_metadata(data: bytes, *, name: str) -> dict[str, str]:

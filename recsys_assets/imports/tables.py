@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from recsys_assets.errors import InputError
 from recsys_assets.imports.json_lines import read_json_lines
-from recsys_assets.imports.parquet import open_parquet
+from recsys_assets.imports.parquet import check_names, open_parquet
 from recsys_assets.settings.imports import ImportFormat
 
 _BATCH: Final = 10_000  # rows that stand as Python objects at a time
@@ -18,7 +18,9 @@ def read_table(data: bytes, form: str, *, name: str) -> Any:
         raise InputError(f"{name} is of the form {form!r}, which is no table: parquet and jsonl are")
     try:
         if form == ImportFormat.PARQUET:
-            return open_parquet(data).read(use_threads=False)
+            file = open_parquet(data)
+            check_names(file.schema_arrow.names, name=name)
+            return file.read(use_threads=False)
         return _of_lines(data, name)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name} cannot be read as a table: {error}") from error

@@ -1,6 +1,7 @@
 """Files of every format are described, or refused by name, whatever bytes they are and within bounds."""
 
 import io
+import json
 import pickle
 import zipfile
 
@@ -183,3 +184,36 @@ def test_tables_come_back_as_arrow():
     assert read_table(parquet({"a": [1]}), "parquet", name="file").to_pylist() == [{"a": 1}]
     with pytest.raises(InputError, match="no table"):
         read_table(b"x", "npz", name="file")
+
+
+def test_a_column_that_stands_twice_is_named():
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["sku", "sku"]), stream)
+    with pytest.raises(InputError, match="several columns called 'sku'"):
+        look(stream.getvalue(), ImportFormat.PARQUET)
+    with pytest.raises(InputError, match="several columns called 'sku'"):
+        read_table(stream.getvalue(), ImportFormat.PARQUET, name="f")
+
+
+@pytest.mark.parametrize(
+    "shape", [[1] * 65, [0, 2**63], [0, 2**64], [0, 2**62, 2**62]], ids=["65 axes", "2^63", "2^64", "product"]
+)
+def test_a_tensor_of_a_shape_that_numpy_cannot_hold_is_refused(shape):
+    size = 4 * int(np.prod(shape, dtype=object))
+    header = json.dumps({"v": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}})
+    body = len(header).to_bytes(8, "little") + header.encode() + b"0" * size
+    with pytest.raises(InputError, match="shape that numpy cannot hold"):
+        look(body, ImportFormat.SAFETENSORS)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,) * 65, (0, 2**63), (0, 2**64), (-1,)], ids=["65 axes", "2^63", "2^64", "negative"]
+)
+def test_an_npz_of_a_shape_that_numpy_cannot_hold_is_refused(shape):
+    text = str({"descr": "<f4", "fortran_order": False, "shape": shape}).encode() + b"\n"
+    array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + (b"0000" if len(shape) > 2 else b"")
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("v.npy", array)
+    with pytest.raises(InputError, match="no npz of plain arrays"):
+        look(stream.getvalue(), ImportFormat.NPZ)
