@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.imports.content import NON_FINITE
 from recsys_assets.settings.imports import ImportFormat
 
 _ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
@@ -31,7 +32,10 @@ def check_contract(contract: Fields, *, form: ImportFormat, key: str) -> None:
 
 def contract_faults(contract: Fields, found: Fields, *, form: ImportFormat) -> tuple[str, ...]:
     """Return what breaks the contract, a sentence per field; what is there beside it is nobody's business."""
-    return tuple(_array_faults(contract, found) if form in ARRAYS else _column_faults(contract, found, form))
+    endless = [field for field in contract if found.get(field, "").endswith(NON_FINITE)]
+    bare = _without_mark(found)
+    faults = _array_faults(contract, bare) if form in ARRAYS else _column_faults(contract, bare, form)
+    return (*faults, *(f"{field} holds NaN or infinity, expected finite numbers" for field in endless))
 
 
 def breaking_changes(before: Fields, now: Fields, contract: Fields, *, form: ImportFormat) -> tuple[str, ...]:
@@ -40,7 +44,12 @@ def breaking_changes(before: Fields, now: Fields, contract: Fields, *, form: Imp
     Of an array the dtype and the number of axes stay, and the length of each axis but the first, unless the contract
     gives it a name: the first is how many there are, the others are what each one is.
     """
+    before, now = _without_mark(before), _without_mark(now)
     return tuple(_array_changes(before, now, contract) if form in ARRAYS else _column_faults(before, now, form))
+
+
+def _without_mark(fields: Fields) -> Fields:
+    return {field: kind.removesuffix(NON_FINITE) for field, kind in fields.items()}
 
 
 def _column_faults(expected: Fields, found: Fields, form: ImportFormat) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from recsys_assets.errors import InputError
-from recsys_assets.imports.content import Content
+from recsys_assets.imports.content import NON_FINITE, Content
 from recsys_assets.imports.json_lines import inspect_json_lines
 from recsys_assets.imports.npz import read_npz
 from recsys_assets.imports.parquet import inspect_parquet
@@ -34,9 +35,14 @@ def read_arrays(data: bytes, form: str, *, name: str, max_unpacked_bytes: int) -
 
 
 def _of_arrays(arrays: dict[str, NDArray[Any]]) -> Content:
-    fields = {name: f"{_dtype(array)}[{','.join(map(str, array.shape))}]" for name, array in arrays.items()}
+    fields = {name: _type(array) for name, array in arrays.items()}
     rows = max((array.shape[0] for array in arrays.values() if array.ndim), default=0)
     return Content(fields, rows)
+
+
+def _type(array: NDArray[Any]) -> str:
+    is_finite = array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+    return f"{_dtype(array)}[{','.join(map(str, array.shape))}]" + ("" if is_finite else NON_FINITE)
 
 
 def _dtype(array: NDArray[Any]) -> str:

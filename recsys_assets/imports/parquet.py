@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.content import MAX_FIELDS, Content
+from recsys_assets.imports.content import MAX_FIELDS, NON_FINITE, Content
 
 _BATCH_ROWS: Final = 1000
 _METADATA_BYTES: Final = 10_000_000
@@ -32,6 +33,7 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
             raise InputError(f"{name} has {len(schema):,} columns: at most {MAX_FIELDS:,}")
         check_names(schema.names, name=name)
         nulls: set[str] = set()
+        endless: set[str] = set()
         rows = unpacked = 0
         for batch in _batches(file):
             rows += batch.num_rows
@@ -39,9 +41,25 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
             if unpacked > max_unpacked_bytes:
                 raise LimitExceededError(f"{name} unpacks to over max_unpacked_bytes = {max_unpacked_bytes:,} bytes")
             nulls |= {field for field in schema.names if batch.column(field).null_count}
+            endless |= {field for field in schema.names if not _is_finite(batch.column(field))}
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name} is no Parquet that can be read: {error}; correct the file") from error
-    return Content({f.name: _type(f.type) + ("?" if f.name in nulls else "") for f in schema}, rows)
+    marks = {name: ("?" if name in nulls else "") + (NON_FINITE if name in endless else "") for name in schema.names}
+    return Content({f.name: _type(f.type) + marks[f.name] for f in schema}, rows)
+
+
+def _is_finite(values: Any) -> bool:
+    """Return whether no number in an array, also in its lists and structs, is NaN or infinite."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return _is_finite(values.dictionary)
+    if pa.types.is_struct(kind):
+        return all(_is_finite(one) for one in values.flatten())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _is_finite(values.flatten())
+    if not pa.types.is_floating(kind):
+        return True
+    return bool(np.isfinite(values.drop_null().to_numpy(zero_copy_only=False)).all())
 
 
 def check_names(columns: Sequence[str], *, name: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.imports.content import Content
+from recsys_assets.imports.contract import breaking_changes, contract_faults
 from recsys_assets.imports.inspecting import inspect, read_arrays
 from recsys_assets.imports.tables import read_table
 from recsys_assets.settings.imports import ImportFormat
@@ -217,3 +218,35 @@ def test_an_npz_of_a_shape_that_numpy_cannot_hold_is_refused(shape):
         archive.writestr("v.npy", array)
     with pytest.raises(InputError, match="no npz of plain arrays"):
         look(stream.getvalue(), ImportFormat.NPZ)
+
+
+ENDLESS = [float("nan"), float("inf"), float("-inf")]
+
+
+@pytest.mark.parametrize("number", ENDLESS)
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
+def test_arrays_with_numbers_that_are_not_finite_break_the_contract(number, dtype):
+    content = look(npz(v=np.array([[1, number]], dtype)), ImportFormat.NPZ)
+    kind = f"{np.dtype(dtype).name}[n,2]"
+    assert contract_faults({"v": kind}, content.fields, form=ImportFormat.NPZ) == (
+        "v holds NaN or infinity, expected finite numbers",
+    )
+    assert contract_faults({}, content.fields, form=ImportFormat.NPZ) == ()
+    assert breaking_changes(content.fields, {"v": kind.replace("n", "1")}, {}, form=ImportFormat.NPZ) == ()
+
+
+@pytest.mark.parametrize("number", ENDLESS)
+@pytest.mark.parametrize(
+    ("wrap", "kind"),
+    [
+        pytest.param(lambda n: pa.array([1.0, None, n]), "float64?", id="number"),
+        pytest.param(lambda n: pa.array([1.0, n], pa.float32()), "float32", id="float32"),
+        pytest.param(lambda n: pa.array([[1.0], [2.0, n]]), "list[float64]", id="list"),
+    ],
+)
+def test_columns_with_numbers_that_are_not_finite_break_the_contract(number, wrap, kind):
+    content = look(parquet({"score": wrap(number)}), ImportFormat.PARQUET)
+    assert contract_faults({"score": kind}, content.fields, form=ImportFormat.PARQUET) == (
+        "score holds NaN or infinity, expected finite numbers",
+    )
+    assert look(parquet({"score": wrap(0.5)}), ImportFormat.PARQUET).fields == {"score": kind}
