@@ -238,7 +238,7 @@ def test_a_rebuild_that_loses_more_than_the_set_share_is_refused_and_may_be_acce
     shop.write(day, lines)
     assert shop.build(day).success
     before = events_of(shop, day)
-    shop.write(day, lines[: len(lines) // 2])
+    shop.write(day, lines[::2])
     refused = shop.build(day)
     assert not refused.success
     assert "raw.max_lost_share allows 5.0%" in failure_of(refused)
