@@ -30,7 +30,7 @@ def index_kind(kind: str) -> str:
 
 
 def is_index_kind(kind: str) -> bool:
-    """Tell whether a kind is that of an index."""
+    """Return whether a kind is that of an index."""
     return kind.endswith(_SUFFIX)
 
 

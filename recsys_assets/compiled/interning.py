@@ -5,7 +5,7 @@ hash's home slot onwards meets every string with that hash before the first empt
 equal string (its code) or at an empty slot (`_add`). The table doubles once more than half of its slots are taken, so
 an empty slot always exists and the loop ends.
 
-Bounds. `slot & mask` lies in the slots in use, and the mask never exceeds the slots that exist: they are at least
+Bounds. `slot & mask` is among the slots in use, and the mask never exceeds the slots that exist: they are at least
 twice the capacity in codes, and `_add` answers `FULL` at that capacity, or when the text would not fit with the padding
 that copying by vectors may overwrite. A refused string changes nothing.
 """

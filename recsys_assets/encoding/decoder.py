@@ -43,7 +43,7 @@ class Found(NamedTuple):
 def scan_body(data: Bytes, start: int, stop: int, fixed: Pieces, scale: int, found: Found) -> bool:
     """Read the array at `start`; return whether it ends at `stop`, all of it as the encoder writes it.
 
-    The state tells where the scan stopped: the first byte out of place, if the array is not as it should be. Behind
+    The state says where the scan stopped: the first byte out of place, if the array is not as it should be. Behind
     `stop` there must be `PADDING` readable bytes. Without room for keys the array is a list of members; without a
     scale they have no values.
     """

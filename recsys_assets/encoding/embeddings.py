@@ -1,4 +1,4 @@
-"""Vectors by id: what kernels return whose artifact is arrays, and how those arrays lie in a safetensors file."""
+"""Vectors by id, as kernels of embeddings return them, and their arrays in a safetensors file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

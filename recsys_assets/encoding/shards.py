@@ -1,4 +1,4 @@
-"""Rows as shards: parted by the hash of their keys while they are encoded, a piece at a time; and joined again."""
+"""Rows as shards: split by the hash of their keys while they are encoded, a piece at a time; and joined again."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class SealedShard:
 
 @dataclass(slots=True)
 class _Waiting:
-    """Where the encoded rows of one shard lie in the spool, piece after piece."""
+    """Spans of the spool that hold the encoded rows of one shard, piece after piece."""
 
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     size: int = 0
@@ -75,7 +75,7 @@ def encode_shards(
 ) -> Iterator[SealedShard]:
     """Yield the shards by number, each an artifact with the rows, in their order, whose keys' hash is its own.
 
-    Pieces come in order and with whole lists. Equal rows give equal shards, however they are parted. Every row is
+    Pieces come in order and with whole lists. Equal rows give equal shards, however they are split. Every row is
     encoded once; in memory are one piece and one shard. Raises `LimitExceededError` for a shard over `max_bytes`.
     """
     head = head_of(shape.body, kind=kind, target=target, window=window)

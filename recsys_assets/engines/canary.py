@@ -40,12 +40,12 @@ PARAMS: Mapping[str, Mapping[str, object]] = {
 
 
 def canary_window() -> Window:
-    """Return the days that the canary's events lie in."""
+    """Return the days of the canary's events."""
     return Window.ending(date(2026, 1, DAYS), days=DAYS)
 
 
 def canary_params(kind: str) -> KindParams:
-    """Return parameters with which every cut and limit of the kind is met; the defaults where none is told."""
+    """Return parameters with which every cut and limit of the kind is met; the defaults where none is given."""
     return KINDS[kind].params.model_validate(PARAMS.get(kind, {}))
 
 

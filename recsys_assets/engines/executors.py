@@ -35,7 +35,7 @@ class Slice(NamedTuple):
 def reading(slices: Sequence[Slice], columns: Mapping[str, Any], *, place: str | None) -> Job:
     """Return a job from numbers of slices (one column, int64) to their rows.
 
-    `columns` are read as these types of pyarrow; `place`, if told, is one more column: the place of each row.
+    `columns` are read as these types of pyarrow; `place`, if given, is one more column: the place of each row.
     """
     message = [(one.file, one.first, one.number, one.of) for one in slices]
 
@@ -65,9 +65,9 @@ def hashing(files: Sequence[str]) -> Job:
 
 
 def writing(folder: str) -> Job:
-    """Return a job that writes a partition's rows as one file below `folder` and tells of it, as `PARTS`.
+    """Return a job that writes a partition's rows as one file below `folder` and reports it, as `PARTS`.
 
-    Only what a task tells at its end counts: a file of a task that died, or that ran twice, is told by nobody.
+    Only what a task reports at its end counts: a file of a task that died, or that ran twice, is reported by nobody.
     """
 
     def write(batches: Batches) -> Batches:

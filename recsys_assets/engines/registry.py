@@ -60,7 +60,7 @@ OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": 
 
 @dataclass(frozen=True, slots=True)
 class EngineRegistry:
-    """What opens and proves engines. `root` is the store's, below which Spark writes unless it is told otherwise."""
+    """Engines of one configuration, proven at first use. `root` is the store's, below which Spark writes unless another place is set."""
 
     settings: EngineSettings
     root: str

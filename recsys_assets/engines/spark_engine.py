@@ -59,7 +59,7 @@ class SparkEngine:
         return frame
 
     def finish(self, answer: Answer, folder: str) -> Finished:
-        """Compute an answer; the executors write its rows as sorted parts, and only finished ones are told."""
+        """Compute an answer; the executors write its rows as sorted parts, and only finished ones are reported."""
         with self._message():
             rows: Any = answer.ordered.to_native()
             counts: Any = answer.counts.to_native()
@@ -98,6 +98,6 @@ class SparkEngine:
             raise lost(self._cluster, error, dead=dead or isinstance(error, OSError)) from error
 
     def _release(self) -> None:
-        """Tell the executors that kept rows are not asked for again."""
+        """Let the executors know that kept rows are not asked for again."""
         while self._kept:
             self._kept.pop().unpersist()

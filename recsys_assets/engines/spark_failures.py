@@ -10,11 +10,11 @@ from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 
 _FOREWORD = "An error occurred while calling"  # of what came over the bridge to Java; what matters comes after
-# What Python on an executor raised stands last, below its traceback; of Java's errors the first line tells most.
+# What Python on an executor raised stands last, below its traceback; of Java's errors the first line says most.
 _OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 _GONE = "the driver's Java process is gone (killed, or out of memory)"
 _ADDRESS = "INVALID_CONNECT_URL"  # what stands after it repeats the address, in which a token may be
-_OTHER_SERVER = "INVALID_HANDLE"  # a Connect server that was started anew, or has forgotten the session
+_OTHER_SERVER = "INVALID_HANDLE"  # a Connect server that was restarted, or has forgotten the session
 
 
 def spark_errors() -> tuple[type[BaseException], ...]:

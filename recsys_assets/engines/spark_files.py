@@ -50,7 +50,7 @@ class OwnFiles:
     """Spark's own reader and writer: executors without Python; s3:// is s3a, which wants hadoop-aws on their path."""
 
     def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
-        """Scan each day by itself; the schema is told, for Spark refuses to look at files that have nanoseconds."""
+        """Scan each day by itself; the schema is given, for Spark refuses to look at files that have nanoseconds."""
         functions = require("pyspark.sql.functions", extra="spark")
         schema = ", ".join(f"{name} string" for name in stored(columns))
         frames = [
@@ -101,7 +101,7 @@ class ArrowFiles:
         return self._scan(spark, [executors.Slice(file, 0)], types, place=None)
 
     def write(self, rows: Any, folder: str) -> Written:
-        """Write a part for each partition, whose name and size its task tells when it has ended well."""
+        """Write a part for each partition, whose name and size its task reports when it has ended well."""
         message = _map(rows, executors.writing(folder), executors.PARTS).collect()
         full = sorted((row["partition"], row["part"]) for row in message if row["rows"])
         return Written(tuple(part for _, part in full), sum(row["rows"] for row in message))

@@ -1,4 +1,4 @@
-"""A Spark session on an existing cluster, or on this machine: connected when first needed, anew after it was lost."""
+"""A Spark session on an existing cluster, or on this machine: connected at first use, and again after a loss."""
 
 import os
 import socket
@@ -88,7 +88,7 @@ def patiently(cluster: SparkCluster, session: Any) -> Generator[None]:
 
 
 def _with_python(cluster: SparkCluster, session: Any) -> Any:
-    """Return the session, whose executors run the Python that is told: here this one, else python3 on their path.
+    """Return the session, whose executors run the Python that is named: here this one, else python3 on their path.
 
     pyspark itself heeds PYSPARK_PYTHON only; a Connect server has a Python of its own.
     """

@@ -61,7 +61,7 @@ def _message(
 
 
 def _check(rule: Rule) -> "pa.Check":
-    import pandera.polars as pa  # noqa: PLC0415 - see `_told`
+    import pandera.polars as pa  # noqa: PLC0415 - see `_message`
 
     def holds(data: "pa.PolarsData") -> pl.LazyFrame:
         return data.lazyframe.select(rule.holds)

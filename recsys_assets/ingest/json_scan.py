@@ -4,7 +4,7 @@ Positions count in a byte array whose text ends with a newline, which no JSON va
 
 Bounds. A check moves forward only over bytes that it has recognised, and no recognised byte is a newline: `after_space`
 takes space, tab and carriage return, `after_digits` digits, `end_of_string` stops at every control character. So no
-position passes the newline of its line, and what is looked at lies at most 11 bytes (the second half of a surrogate
+position passes the newline of its line, and what is looked at is at most 11 bytes (the second half of a surrogate
 pair) or one vector (32 bytes) behind it, which the padding of the array covers. Compiled code does not check indexes:
 who adds a state must keep this.
 """

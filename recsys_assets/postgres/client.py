@@ -69,7 +69,7 @@ def _error_for(what: str, error: Any) -> RecsysAssetsError:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Tell whether the server answered, and said that this user may not come in."""
+    """Return whether the server answered, and said that this user may not come in."""
     return _REFUSED.search(str(error)) is not None
 
 

@@ -34,7 +34,7 @@ def test_codes_count_distinct_strings_by_appearance(texts):
     assert codes_of(tables, 0, texts[::-1]) == by_appearance(texts[::-1]), "tables know nothing of each other"
 
 
-def test_tables_grow_past_their_first_slots_and_forget_when_told():
+def test_tables_grow_past_their_first_slots_and_forget_when_asked():
     texts = [f"id-{n}" for n in range(20_000)]
     tables = new_tables(1, capacity=len(texts), text_bytes=400_000)
     assert codes_of(tables, 0, texts) == list(range(20_000))

@@ -128,7 +128,7 @@ def test_a_score_is_the_shortest_text_of_its_double(millionths, text):
     assert float(text) == millionths / 10**6
 
 
-def test_a_blob_over_its_limit_is_refused_by_number_and_knob_and_one_at_its_limit_is_not():
+def test_a_blob_over_its_limit_is_refused_by_number_and_setting_and_one_at_its_limit_is_not():
     rows = rows_of(ROW_KINDS["cooc"].shape, [("a", [("b", 12)]), ("b", [("a", 12)])])
     size = written(rows).ref.size
     assert written(rows, max_bytes=size).ref.size == size
@@ -144,7 +144,7 @@ def sample_blob(name):
 
 
 @pytest.mark.parametrize("name", ROW_KINDS)
-def test_any_changed_byte_before_the_version_is_refused_or_tells_other_rows(name):
+def test_any_changed_byte_before_the_version_is_refused_or_gives_other_rows(name):
     """A decoder that lets two spellings of the same rows through would let a version name two contents."""
     shape, data = sample_blob(name)
     message = decode(data, shape)

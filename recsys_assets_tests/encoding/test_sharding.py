@@ -122,7 +122,7 @@ def test_no_rows_are_as_many_empty_shards():
     assert np.array_equal(empty.offsets, [0])
 
 
-def test_the_kind_of_an_index_is_told_from_every_other():
+def test_the_kind_of_an_index_differs_from_every_other():
     assert not any(is_index_kind(kind) for kind in ROW_KINDS)
     assert sharded_kind(index_kind("implicit")) == sharded_kind("implicit") == "implicit"
 
@@ -150,7 +150,7 @@ def test_settings_that_mean_nothing_are_refused_by_name(table, match, tmp_path):
 
 
 def test_shards_are_no_limit_that_gates_judge_by(tmp_path):
-    plain, parted = (
+    plain, split = (
         params_of(f"[artifacts.implicit]{more}", tmp_path) for more in ("\n", "\nshards = 8\nsingle_blob = false")
     )
-    assert plain.model_dump() == parted.model_dump()
+    assert plain.model_dump() == split.model_dump()

@@ -89,7 +89,7 @@ class StandaloneCluster:
 
 
 def start_cluster(folder: Path, *, workers: int) -> StandaloneCluster:
-    """Start a cluster whose logs lie in `folder`, ready to take work."""
+    """Start a cluster whose logs are in `folder`, ready to take work."""
     port = free_port()
     master = start_class("master.Master", folder / "master.log", "--port", str(port))
     cluster = StandaloneCluster(folder, master, port)

@@ -63,7 +63,7 @@ def test_a_part_that_is_cut_short_is_named(tmp_path):
         list(read_part(str(part), ["member"], name=str(part)))
 
 
-def test_a_day_written_anew_while_an_engine_read_it_is_refused():
+def test_a_day_written_again_while_an_engine_read_it_is_refused():
     store = MemoryStore()
     store.put("canonical/shop/home/2026-01-01.parquet", b"one")
     key = "canonical/shop/home/2026-01-01.parquet"

@@ -115,7 +115,7 @@ def test_nothing_is_left_in_the_scratch_folder(shop):
         pytest.param("s3://bucket/store", None, None, "arrow", id="a bucket"),
         pytest.param("/store", "s3://bucket/work", None, "arrow", id="results in a bucket"),
         pytest.param("s3://bucket/store", "/work", None, "arrow", id="days in a bucket"),
-        pytest.param("s3://bucket/store", None, "spark", "spark", id="as it is told"),
+        pytest.param("s3://bucket/store", None, "spark", "spark", id="as configured"),
     ],
 )
 def test_spark_goes_one_way_to_all_files(tmp_path, root, work, files, expected):

@@ -31,7 +31,7 @@ def engines(tmp_path_factory):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_golden_case_has_the_same_version_on_every_engine(engines, engine, name, kind, tmp_path):
-    golden = find_case(name) or pytest.skip(f"{name} lies in a folder beside the project, which is not laid out here")
+    golden = find_case(name) or pytest.skip(f"{name} is in a folder beside the project, which is not laid out here")
     source, params = golden.source(kind), golden.params(kind)
     expected = by_kernel(kind, source, params, target=golden.target, window=golden.window)
     made = on_engine(engines[engine], kind, [source], params, tmp_path, target=golden.target, window=golden.window)
@@ -83,7 +83,7 @@ def test_the_definition_of_tags_agrees_with_the_kernel(engines, engine, catalog,
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", DEFINED)
 def test_several_days_are_one_window_in_order(engines, engine, kind, tmp_path):
-    """The first event of a user may lie in any day, and a session in several."""
+    """The first event of a user may be in any day, and a session in several."""
     days = [[row(n, "u1", "s1", item) for n, item in enumerate(items)] for items in ("ba", "ab", "cab")]
     sources = [events_of(day) for day in days]
     params = kind.params()

@@ -31,7 +31,7 @@ def spark():
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_golden_case_has_the_same_version_on_spark(spark, name, kind, tmp_path):
-    golden = find_case(name) or pytest.skip(f"{name} lies in a folder beside the project, which is not laid out here")
+    golden = find_case(name) or pytest.skip(f"{name} is in a folder beside the project, which is not laid out here")
     source, params = golden.source(kind), golden.params(kind)
     expected = by_kernel(kind, source, params, target=golden.target, window=golden.window)
     made = on_engine(spark, kind, [source], params, tmp_path, target=golden.target, window=golden.window)

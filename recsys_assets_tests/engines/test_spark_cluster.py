@@ -131,7 +131,7 @@ def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_co
     assert on_engine(again, "popularity", [crowd], params, folder) == by_kernel("popularity", crowd, params)
 
 
-def test_f33_a_driver_that_is_killed_is_told_and_the_next_run_starts_another(cluster, crowd, tmp_path):
+def test_f33_a_driver_that_is_killed_is_reported_and_the_next_run_starts_another(cluster, crowd, tmp_path):
     message = SparkCluster(master=cluster.url, conf=CONF)
     driver = connect(message).sparkContext._gateway.proc
     params = KINDS["popularity"].params()
@@ -146,7 +146,7 @@ def test_f33_a_driver_that_is_killed_is_told_and_the_next_run_starts_another(clu
     assert made == by_kernel("popularity", crowd, params)
 
 
-def test_a_cluster_that_is_not_there_is_told_at_once(crowd, tmp_path):
+def test_a_cluster_that_is_not_there_is_reported_at_once(crowd, tmp_path):
     connect(SparkCluster(master="local[1]", conf=LIGHT)).stop()
     engine = SparkEngine(SparkCluster(master=f"spark://127.0.0.1:{free_port()}", conf=CONF))
     with pytest.raises(EngineUnavailableError, match="Connection refused"):

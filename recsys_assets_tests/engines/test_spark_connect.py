@@ -67,7 +67,7 @@ def test_a_golden_case_has_the_same_version_over_spark_connect(server, tmp_path)
     assert made.blob.ref.version == golden.case["versions"]["session_seq"]
 
 
-def test_f33_a_server_that_is_gone_is_told_and_what_follows_its_address_is_not(server, tmp_path):
+def test_f33_a_server_that_is_gone_is_reported_and_what_follows_its_address_is_not(server, tmp_path):
     """Last of those that need the server."""
     cluster, process = server
     process.kill()
@@ -86,7 +86,7 @@ def test_an_address_that_spark_does_not_take_is_not_repeated():
     assert "secret" not in message
 
 
-def test_a_driver_without_java_is_told_how_to_get_one(monkeypatch, tmp_path):
+def test_a_driver_without_java_says_how_to_get_one(monkeypatch, tmp_path):
     if SparkContext._gateway:
         SparkContext._gateway.proc.kill()
         SparkContext._gateway.proc.wait()

@@ -115,7 +115,7 @@ def test_a_day_proves_that_versions_are_equal_and_a_dry_run_writes_nothing(ours,
     assert not (ours.parent / "store" / "registry" / "current").exists()
 
 
-def test_a_difference_is_told_by_kind_and_by_the_exit_code(ours, theirs):
+def test_a_difference_is_reported_by_kind_and_by_the_exit_code(ours, theirs):
     write(theirs / "local.json", json.dumps({"limits": CASE.case["limits"] | {"max_items_per_artifact": 1}}))
     done = call(ours, theirs, "--prove", CASE.case["day"], "--dry-run")
     assert done.return_value == 1
