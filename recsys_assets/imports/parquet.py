@@ -63,7 +63,7 @@ def _is_finite(values: Any) -> bool:
 
 
 def check_names(columns: Sequence[str], *, name: str) -> None:
-    """Raise `InputError` naming the columns that stand more than once: no reader could tell them apart."""
+    """Raise `InputError` naming the columns that stand more than once: no reader could distinguish them."""
     twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:
         raise InputError(f"{name} has several columns called {', '.join(map(repr, twice[:5]))}: give each its own name")

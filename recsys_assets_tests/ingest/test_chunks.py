@@ -38,7 +38,7 @@ def test_every_line_comes_once_and_in_order(texts, ended):
 
 @pytest.mark.parametrize("size", [8, 9, 15, 16, 17, 24, 25, 40])
 @pytest.mark.parametrize("end", [b"\n", b"\nb\n", b"\nb", b""], ids=["last", "one more", "one more, open", "open"])
-def test_a_line_as_long_as_a_chunk_is_told_by_its_head_and_size(size, end):
+def test_a_line_as_long_as_a_chunk_is_reported_by_its_head_and_size(size, end):
     found = lines(chunks(b"a\n" + b"x" * size + end, 8))
     after = [b"b"] if b"b" in end else []
     assert found == [b"a", LongLine(b"x" * 8, size), *after]

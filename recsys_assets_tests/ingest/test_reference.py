@@ -100,7 +100,7 @@ def test_a_good_line_is_an_event(text, expected):
         pytest.param(line(ts=" 2026-01-01T08:00:00Z"), Reason.BAD_TIME, "RFC 3339", id="ts is not trimmed"),
     ],
 )
-def test_a_bad_line_is_told_why(text, reason, detail):
+def test_a_bad_line_has_its_reason(text, reason, detail):
     fault = read_line(text)
     assert isinstance(fault, Fault)
     assert (fault.reason, detail in fault.detail) == (reason, True), fault

@@ -78,7 +78,7 @@ def test_anything_else_is_refused(text):
         read_instant(text)
 
 
-def test_an_instant_without_a_zone_is_told_from_garbage():
+def test_an_instant_without_a_zone_is_distinguished_from_garbage():
     with pytest.raises(MissingZoneError, match="no zone"):
         read_instant("2026-01-01T08:00:00.5")
 

@@ -26,7 +26,7 @@ def test_nobody_has_no_hash(user):
         hash_user_id(user, UserKey(b"k" * 32))
 
 
-def test_keys_are_told_apart_and_never_shown():
+def test_keys_are_distinguished_and_never_shown():
     one, other = UserKey(b"1" * 32), UserKey(b"2" * 32)
     assert one.id != other.id
     assert one.id == UserKey(b"1" * 32).id

@@ -102,7 +102,7 @@ def test_targets_share_an_object_or_have_their_own(bucket):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gz", "zst"])
-def test_an_object_streams_whole_and_is_told_by_its_etag(bucket, pack):
+def test_an_object_streams_whole_and_is_identified_by_its_etag(bucket, pack):
     ending = {gzip.compress: ".gz", zstandard.compress: ".zst"}.get(pack, "")
     bucket.put(f"{DAY}.jsonl{ending}", pack(TEXT))
     (item,) = bucket.found("{day}.jsonl*")

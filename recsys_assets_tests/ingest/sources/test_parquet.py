@@ -87,7 +87,7 @@ def test_columns_are_found_by_their_mapping_and_constants_fill_in(tmp_path):
 
 
 @pytest.mark.parametrize("template", ["lake/day={day}/tenant={tenant}/**/*.parquet", "lake/**/day={day}/**/*.parquet"])
-def test_a_hive_path_tells_the_columns_that_its_files_lack(tmp_path, template):
+def test_a_hive_path_gives_the_columns_that_its_files_lack(tmp_path, template):
     rest = {name: ROW[name] for name in ("ts", "session_id", "item_id")}
     for surface in ("home", "cart"):
         write(tmp_path / f"lake/day={DAY}/tenant=shop/surface={surface}/part-0.parquet", [{**rest, "item_id": surface}])
@@ -200,7 +200,7 @@ def test_a_column_of_a_wrong_type_fails_the_file_and_names_it(tmp_path, name, va
 
 
 @pytest.mark.parametrize("mapping", [{}, {"user_id": "customer"}], ids=["of every event", "that is named"])
-def test_a_file_that_lacks_a_column_fails_and_tells_what_it_has(tmp_path, mapping):
+def test_a_file_that_lacks_a_column_fails_and_names_what_it_has(tmp_path, mapping):
     rows = [{name: value for name, value in ROW.items() if name != "item_id" or mapping}]
     with pytest.raises(InputError, match=r"has no column '(item_id|customer)' for .*session_id, surface"):
         read_file(tmp_path, rows, columns=mapping)
@@ -216,7 +216,7 @@ def test_a_file_may_lack_sessions_where_they_are_found_by_the_user(tmp_path):
         read_file(tmp_path, [{**row, "user_id": "u1"}], session_gap_minutes=30, columns={"session_id": "visit"})
 
 
-def test_a_field_that_is_told_twice_is_refused(tmp_path):
+def test_a_field_that_is_given_twice_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="both name tenant"):
         read_file(tmp_path, [ROW], columns={"tenant": "t"}, constants={"tenant": "shop"})
 
@@ -255,7 +255,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):  # F29
             read(stream)
 
 
-def test_a_file_is_told_by_its_bytes_and_read_the_same_in_any_pieces(tmp_path):
+def test_a_file_is_identified_by_its_bytes_and_read_the_same_in_any_pieces(tmp_path):
     write(tmp_path / f"{DAY}.parquet", [{**ROW, "item_id": f"i{n}"} for n in range(1000)], row_group_size=70)
     (found,) = find_inputs(settings(tmp_path), DAY)
     stream = found.open()

@@ -102,7 +102,7 @@ def test_bytes_in_memory_stream_as_a_file_does(size):
     assert (stream.size, stream.digest) == (1000, hashlib.sha256(TEXT[:1000]).hexdigest())
 
 
-def test_bytes_in_memory_break_off_where_they_are_told_to():
+def test_bytes_in_memory_break_off_where_they_should():
     stream = MemoryInput("query", TEXT, (Target("shop", "home"),), breaks_at=100).open()
     with pytest.raises(InputError, match="query breaks off after 100 bytes"):
         read(stream, 64)

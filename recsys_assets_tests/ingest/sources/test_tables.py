@@ -310,7 +310,7 @@ def test_a_url_that_is_none_is_refused_without_repeating_it(plain, monkeypatch, 
         plain.lines()
 
 
-def test_a_user_without_the_right_to_read_is_told_so(plain, monkeypatch):  # F50
+def test_a_user_without_the_right_to_read_is_refused_by_name(plain, monkeypatch):  # F50
     plain.event()
     plain.run("DROP ROLE IF EXISTS nobody_reads")
     plain.run("CREATE ROLE nobody_reads LOGIN")
@@ -351,7 +351,7 @@ def test_rows_that_come_while_it_is_read_belong_to_the_next_reading(plain):  # F
     assert stream.digest != plain.inputs()[0].digest()
 
 
-def test_the_mark_tells_the_content_and_not_the_order_of_rows(plain):
+def test_the_mark_identifies_the_content_and_not_the_order_of_rows(plain):
     plain.event(item_id="a")
     plain.event(item_id="b")
     (before,) = plain.inputs()
