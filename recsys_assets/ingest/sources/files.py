@@ -23,7 +23,7 @@ class RawFile:
     targets: tuple[Target, ...]
 
     def open(self) -> FileStream:
-        """Return the file's decompressed bytes as a stream; plain, `.gz` and `.zst` are distinguished by what they begin with."""
+        """Return the file's decompressed bytes as a stream, whatever compression they begin with."""
         return FileStream(self.path, name=self.name)
 
     def open_seekable(self) -> SeekableFile:
