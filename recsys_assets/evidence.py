@@ -58,6 +58,11 @@ class GateReport:
         return tuple(f for f in self.findings if not f.ok)
 
     @property
+    def answered(self) -> dict[str, str]:
+        """The gates whose refusal somebody answered for, each with the reason."""
+        return {f.gate: str(f.params[OVERRIDDEN]) for f in self.findings if OVERRIDDEN in f.params}
+
+    @property
     def refused_because(self) -> tuple[str, ...]:
         """Why it does not pass, a sentence a cause: gates that say the same are named together."""
         return group_by_message(self.refusals, "refused")

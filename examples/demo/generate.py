@@ -61,6 +61,17 @@ def write_broken_day(folder: Path, day: date) -> None:
     _write_day(folder / "raw", day, lines)
 
 
+def write_shuffled_day(folder: Path, day: date) -> None:
+    """Write the files of a day on which every item has the id of another one: each line is valid, and all are wrong."""
+    rng = _seeded(day)
+    names: dict[str, str] = {}
+    for shop in open_shops():
+        items = [item.item_id for item in shop.items]
+        names |= dict(zip(items, rng.sample(items, len(items)), strict=True))
+    events = _day_events(open_shops(), day, rng)
+    _write_day(folder / "raw", day, spoil([{**one, "item_id": names[str(one["item_id"])]} for one in events], rng))
+
+
 def _seeded(day: date) -> random.Random:
     return random.Random(f"{SEED}/{day}")  # noqa: S311 - made-up shoppers, not secrets
 

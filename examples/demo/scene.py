@@ -13,14 +13,17 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
-from generate import DAYS, FIRST_DAY, write_broken_day, write_good_day
+from generate import DAYS, FIRST_DAY, write_broken_day, write_good_day, write_shuffled_day
 from rich.console import Console
 from show import best_items, read_pointer
 
 TARGET = ("books", "home")
 BAD_DAY = FIRST_DAY + timedelta(days=DAYS)
 NEXT_DAY = BAD_DAY + timedelta(days=1)
+SHUFFLED_DAY = NEXT_DAY + timedelta(days=1)
+LATER_DAY = SHUFFLED_DAY + timedelta(days=1)
 LOOSE_GATES = "max_bad_share = 1.0"
+LOOSE_DAY = '[gates.day]\nmode = "advisory"\n'
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 
@@ -29,7 +32,8 @@ def main(folder: Path) -> None:
     """Play all acts; exit 1 if one does not end as it should."""
     config = folder / "recsys.toml"
     loose = folder / "recsys-loose.toml"
-    loose.write_text(config.read_text(encoding="utf-8").replace("[raw]\n", f"[raw]\n{LOOSE_GATES}\n"), encoding="utf-8")
+    text = config.read_text(encoding="utf-8").replace("[raw]\n", f"[raw]\n{LOOSE_GATES}\n")
+    loose.write_text(text + LOOSE_DAY, encoding="utf-8")
 
     say(f"{BAD_DAY}: a new page of the shop sends broken lines, and items called undefined. The gate refuses.")
     write_broken_day(folder, BAD_DAY)
@@ -51,6 +55,15 @@ def main(folder: Path) -> None:
     write_good_day(folder, BAD_DAY)
     write_good_day(folder, NEXT_DAY)
     build(config, BAD_DAY, NEXT_DAY)
+    show(folder)
+
+    say(f"{SHUFFLED_DAY} has its items under each other's ids: every line is valid. The days before tell it apart.")
+    write_shuffled_day(folder, SHUFFLED_DAY)
+    build(config, SHUFFLED_DAY, expected=1)
+
+    say(f"Nothing waits for it: {LATER_DAY} ships, without the day that was refused.")
+    write_good_day(folder, LATER_DAY)
+    build(config, LATER_DAY)
     show(folder)
     command("log", config, "--limit", "6")
 

@@ -350,7 +350,10 @@ def _worst(checked: Sequence[_Checked], what: str, past: Past) -> Result:
     return Result(passes(ok=not over), round(named[0].value, 6), message, _REMEDY, count=len(over))
 
 
-_REMEDY = ": fix the input; if the day is right, ship it by --override {gate}"
+_REMEDY = (
+    ". The day does not ship, and the windows of later days leave it out: fix the input and build it again; or, if the "
+    "day is right, ship it by --override {gate}, and it is ordinary from then on"
+)
 
 
 def _range(past: Past) -> str:

@@ -244,9 +244,11 @@ def _facts(made: BuildResult, window: Window) -> dict[str, Scalar]:
     facts: dict[str, Scalar] = {"rows": made.lists, **made.numbers}
     if made.events is not None:
         facts["events"] = made.events
-    facts["days"] = len(window.days) - len(made.missing)
+    facts["days"] = len(window.days) - len(made.missing) - len(made.refused)
     if made.missing:
         facts["missing_days"] = ", ".join(day.isoformat() for day in made.missing)
+    if made.refused:
+        facts["refused_days"] = ", ".join(day.isoformat() for day in made.refused)
     if left.what:
         facts |= {f"left_out_{left.what}": left.groups, "left_out_events": left.events, "left_out_share": left.share}
     return facts

@@ -45,4 +45,5 @@ def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
         source.events,
         source.inputs,
         source.missing,
+        source.refused,
     )

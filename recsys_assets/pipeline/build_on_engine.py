@@ -29,13 +29,14 @@ from recsys_assets.storage.store import Listed, ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class EngineSource:
-    """Files for an engine, oldest day first, of how many events, inputs, and the days not there."""
+    """Files for an engine, oldest day first, of how many events, inputs, and the days not there or refused."""
 
     files: tuple[str, ...]
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
     numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # facts of the artifact, if there are some
+    refused: tuple[date, ...] = ()
     in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])  # keys, as they were proven
 
     def check_unchanged(self, store: ObjectStore) -> None:
@@ -63,7 +64,7 @@ def _in_place(store: ObjectStore, target: Target, days: WindowDays, engine: Engi
     seen = {key: store.stat(key) for key in keys}
     engine.verify({f"{store.root_uri}/{key}": digest for key, digest in keys.items()})
     files = tuple(f"{store.root_uri}/{key}" for key in keys)
-    return EngineSource(files, days.events, days.inputs, days.missing, in_place=seen)
+    return EngineSource(files, days.events, days.inputs, days.missing, refused=days.refused, in_place=seen)
 
 
 def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engine, folder: str) -> EngineSource:
@@ -72,7 +73,7 @@ def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engin
     for day, record in sorted(days.records.items()):
         files.append(f"{folder}/{day}.parquet")
         write_file(files[-1], read_day(store, target, day, record))
-    return EngineSource(tuple(files), days.events, days.inputs, days.missing)
+    return EngineSource(tuple(files), days.events, days.inputs, days.missing, refused=days.refused)
 
 
 def _tags(context: DayContext, folder: str) -> EngineSource:
@@ -102,5 +103,13 @@ def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry
     left_out, message = answer.counts()
     numbers = {"engine": engine.name, **message, **source.numbers}
     return BuildResult(
-        kept, answer.first, answer.lists, left_out, numbers, source.events, source.inputs, source.missing
+        kept,
+        answer.first,
+        answer.lists,
+        left_out,
+        numbers,
+        source.events,
+        source.inputs,
+        source.missing,
+        source.refused,
     )

@@ -39,6 +39,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
 from recsys_assets.pipeline.smaller_days import refuse_lost_events, refuse_missing_files
+from recsys_assets.release.candidate import without_overridden
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import read_forgotten_of
@@ -177,9 +178,19 @@ def judge_canonical(context: DayContext) -> GateReport:
         past=past,
     )
     report = canonical_policy(context.settings, row).judge(record.digest, facts)
+    report = without_overridden(report, _answered_before(store, row.target, day, record))
     store.put(canonical_gates_key(row.target, day), encode(report))
     keep_profile(store, row.target, profile, report)
     return report
+
+
+def _answered_before(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> dict[str, str]:
+    """Return the gates whose refusal of these very bytes somebody answered for: same bytes, same word."""
+    try:
+        report = find_document(store, canonical_gates_key(target, day), GateReport)
+    except CorruptObjectError:
+        return {}
+    return report.answered if report is not None and report.version == record.digest else {}
 
 
 def read_events(

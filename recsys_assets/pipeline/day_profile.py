@@ -13,8 +13,9 @@ from recsys_assets.events.events import Events
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.day import Past
 from recsys_assets.identity import Target
+from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.layout import PROFILE_ENDING, canonical_prefix, canonical_profile_key
+from recsys_assets.release.layout import PROFILE_ENDING, canonical_gates_key, canonical_prefix, canonical_profile_key
 from recsys_assets.storage.store import ObjectStore
 
 MAX_BYTES = 1_000_000
@@ -47,12 +48,34 @@ def keep_profile(store: ObjectStore, target: Target, profile: DayProfile, report
     store.put(key, msgspec.json.encode(replace(profile, refused=refused)))
 
 
+def accept_day(store: ObjectStore, target: Target, day: date, answered: GateReport) -> None:
+    """Keep that somebody answered for a day's refusals: later windows use it, and later days are compared with it.
+
+    Nothing is written if the stored report is of other bytes or limits, or says so already.
+    """
+    key = canonical_gates_key(target, day)
+    stored = find_document(store, key, GateReport)
+    if stored is None or (stored.version, stored.policy) != (answered.version, answered.policy):
+        return
+    if stored != answered:
+        store.put(key, encode(answered))
+    profile = _find_profile(store, canonical_profile_key(target, day))
+    if profile is not None and profile.digest == answered.version and profile.refused:
+        keep_profile(store, target, profile, answered)
+
+
 def _earlier(store: ObjectStore, target: Target, day: date) -> Iterator[DayProfile]:
     """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
     prefix = canonical_prefix(target)
     keys = (item.key for item in store.list(prefix) if item.key.endswith(PROFILE_ENDING))
     for key in sorted((key for key in keys if key < f"{prefix}{day}"), reverse=True):
-        try:
-            yield decoder_of(DayProfile).decode(store.get(key, max_bytes=MAX_BYTES).data)
-        except (NotFoundError, msgspec.MsgspecError):
-            continue  # made again when its day is judged again
+        profile = _find_profile(store, key)
+        if profile is not None:
+            yield profile
+
+
+def _find_profile(store: ObjectStore, key: str) -> DayProfile | None:
+    try:
+        return decoder_of(DayProfile).decode(store.get(key, max_bytes=MAX_BYTES).data)
+    except (NotFoundError, msgspec.MsgspecError):
+        return None  # made again when its day is judged again

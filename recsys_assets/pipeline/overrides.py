@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
-from recsys_assets.evidence import OVERRIDDEN, GateReport
+from recsys_assets.evidence import GateReport
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.backtest_arms import staged_arm
 from recsys_assets.pipeline.context import DayContext
@@ -133,16 +133,12 @@ def _live_release(context: DayContext) -> Release | None:
 
 def _answered_days(release: Release | None) -> dict[str, dict[str, str]]:
     """Return, by the digest of a canonical day, the gates whose refusal was overridden, and why."""
-    found = {one.digest: _reasons(one.gates) for one in (release.canonical if release else ())}
+    found = {one.digest: one.gates.answered for one in (release.canonical if release else ())}
     return {digest: reasons for digest, reasons in found.items() if reasons}
 
 
 def _answered(release: Release) -> dict[str, dict[str, str]]:
     """Return, by subject, the gates whose refusal was overridden, and why."""
-    found = {report.subject: _reasons(report) for report in (*(m.gates for m in release.members), *release.gates)}
-    canonical = {gate: why for one in release.canonical for gate, why in _reasons(one.gates).items()}
+    found = {report.subject: report.answered for report in (*(m.gates for m in release.members), *release.gates)}
+    canonical = {gate: why for one in release.canonical for gate, why in one.gates.answered.items()}
     return {**found, CANONICAL: canonical}
-
-
-def _reasons(report: GateReport) -> dict[str, str]:
-    return {f.gate: str(f.params[OVERRIDDEN]) for f in report.findings if OVERRIDDEN in f.params}

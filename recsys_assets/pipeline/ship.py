@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from recsys_assets.errors import RefusedError
@@ -14,6 +15,7 @@ from recsys_assets.pipeline.artifact import build_artifact, build_info, judge_ar
 from recsys_assets.pipeline.candidate_gates import judge_whole, whole_policies
 from recsys_assets.pipeline.canonical import erase_forgotten, judge_earlier_days_again
 from recsys_assets.pipeline.context import COMMAND, DayContext
+from recsys_assets.pipeline.day_profile import accept_day
 from recsys_assets.pipeline.overrides import as_recorded, is_refused_for, unbuilt_kinds, way_out
 from recsys_assets.pipeline.overrides import override as overridden
 from recsys_assets.release.candidate import Requirement
@@ -68,7 +70,7 @@ def ship_day(
     With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
     `override` do not count, which the release's record and the journal report with the reason; nor do those that were
     overridden when this very release shipped before. What a canonical gate in `override` kept from being built is built
-    and judged first.
+    and judged first. A day whose refusal was overridden is ordinary from then on.
 
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
     required gate has not passed on the very bytes stored.
@@ -98,6 +100,10 @@ def ship_day(
     except RefusedError as error:
         way = way_out(settings, row, context.day, error.refused)
         raise RefusedError("; ".join(filter(None, (str(error), way))), refused=error.refused) from error
+    if not dry_run and outcome.live == outcome.release.id:
+        for used in outcome.release.canonical:
+            if used.gates.answered:
+                accept_day(context.store, row.target, date.fromisoformat(used.day), used.gates)
     return ShippedDay(outcome)
 
 

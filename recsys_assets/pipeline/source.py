@@ -9,7 +9,7 @@ import polars as pl
 from recsys_assets.catalog.catalog import Catalog, CatalogForm, read_catalog
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
 from recsys_assets.events.events import Events
-from recsys_assets.evidence import Scalar
+from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.quarantine import encode_rejects
 from recsys_assets.ingest.sources.finding import open_stream
@@ -29,6 +29,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import (
+    canonical_gates_key,
     canonical_key,
     canonical_record_key,
     catalog_quarantine_key,
@@ -77,22 +78,27 @@ def _sweep(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, s
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a kernel reads, of how many events, inputs, and which days of the window are missing."""
+    """What a kernel reads, of how many events, inputs, and which days of the window are missing or refused."""
 
     read: Events | pl.DataFrame
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
     numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # facts of the artifact, if there are some
+    refused: tuple[date, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WindowDays:
-    """The canonical days of a window that stand, oldest first, and how many events they hold together."""
+    """The canonical days of a window that may be used, oldest first, and how many events they hold together.
+
+    `refused` are earlier days of it that their gates refused: their events are there, and are not used.
+    """
 
     records: Mapping[date, CanonicalRecord]
     inputs: tuple[Input, ...]
     missing: tuple[date, ...]
+    refused: tuple[date, ...] = ()
 
     @property
     def events(self) -> int:
@@ -123,29 +129,44 @@ def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> S
         tallies = read_tallies(store, target, kind, records)
         ages = [(window.last - day).days for day in sorted(records)]
         read = merge_tallies(with_ages(tallies, ages) if aged else tallies)
-    return Source(read, days.events, days.inputs, days.missing)
+    return Source(read, days.events, days.inputs, days.missing, refused=days.refused)
 
 
 def find_days(context: DayContext, window: Window) -> WindowDays:
-    """Return which days of a window have canonical events; nothing of them is loaded.
+    """Return which days of a window have canonical events that no gate refused; nothing of them is loaded.
+
+    The window's last day is the one to be judged, and is used whatever its gates say: it ships only if they pass. An
+    earlier day that was refused is left out until it is built anew and passes, or until somebody answers for it.
 
     Raises `InputError` if none has, or some under another `raw.user_key` than the last, `LimitExceededError` if they
     are more than `limits.max_events` allows.
     """
     store, target = context.store, context.target
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
-    records = {day: record for day, record in found.items() if record is not None}
+    standing = {day: record for day, record in found.items() if record is not None}
+    refused = tuple(day for day, record in standing.items() if day < window.last and _refused(context, day, record))
+    records = {day: record for day, record in standing.items() if day not in refused}
     inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
-    days = WindowDays(records, inputs, tuple(day for day in window.days if day not in records))
+    days = WindowDays(records, inputs, tuple(day for day in window.days if day not in standing), refused)
     limit = context.settings.limits.max_events
     if days.events > limit:
         raise LimitExceededError(
             f"{target}: {days.events:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
         )
     if not records:
-        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}: build canonical first")
+        named = f" ({', '.join(map(str, refused))} were refused)" if refused else ""
+        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}{named}: build canonical first")
     _refuse_mixed_keys(target, records)
     return days
+
+
+def _refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
+    """Return whether the gates refused these very bytes; a day that was never judged is for the swap to name."""
+    try:
+        report = find_document(context.store, canonical_gates_key(context.target, day), GateReport)
+    except CorruptObjectError:
+        return False
+    return report is not None and report.version == record.digest and bool(report.refusals)
 
 
 def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) -> None:

@@ -55,6 +55,7 @@ class BuildResult:
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...]
+    refused: tuple[date, ...] = ()
 
 
 def keep_artifact(

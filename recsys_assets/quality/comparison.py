@@ -86,6 +86,8 @@ def _compared(name: str, candidate: Scores, live: Scores, protocol: Protocol) ->
     low, high = paired_interval(differences, rounds=protocol.rounds, seed=protocol.seed, level=protocol.level)
     allowed = -protocol.delta * live.ndcg
     standing = _standing(differences, low, high, allowed=allowed, least=protocol.min_samples)
+    if candidate.ndcg == live.ndcg == 0:
+        standing = Standing.INCONCLUSIVE  # neither side knew one next item: that both are as bad shows nothing
     return Compared(name, candidate, live, low, high, allowed, standing)
 
 

@@ -156,6 +156,8 @@ class _Reading:
             return None  # noted where the artifact that names it was read
         report = self._report(canonical_gates_key(self.target, day), f"{CANONICAL} {day}", (CANONICAL, record.digest))
         if report is None:
+            if self._is_refused(day, record):
+                self.faults.append(f"the artifacts hold events of {day}: build them again, which leaves that day out")
             return None
         self.marks[day] = None if record.erased is UNSET else record.erased
         return CanonicalDay(day=day.isoformat(), digest=record.digest, inputs=record.inputs, gates=report)
@@ -176,11 +178,28 @@ class _Reading:
             if isinstance(record, str):
                 self.faults.append(f"{kind}: {record}")
             elif key not in used and record is not None:
-                self.faults.append(f"{kind}: {CANONICAL} {day} came after it was built: build it again")
+                if not self._is_refused(day, record):
+                    self.faults.append(
+                        f"{kind}: {CANONICAL} {day} came after it was built, or was accepted since: build it again"
+                    )
             elif key in used and (record is None or record.digest != used[key]):
                 self.faults.append(f"{kind}: {CANONICAL} {day} was rebuilt since it was made from it: build it again")
             elif key in used:
                 self.days.add(day)
+
+    def _is_refused(self, day: date, record: CanonicalRecord) -> bool:
+        """Return whether a day is rightly not used: its gates refused these very bytes, by the limits in force."""
+        try:
+            report = find_document(self.store, canonical_gates_key(self.target, day), GateReport)
+        except CorruptObjectError:
+            return False
+        judged = (CANONICAL, record.digest, self.requirements[CANONICAL].policy)
+        return (
+            day < self.day
+            and report is not None
+            and (report.subject, report.version, report.policy) == judged
+            and bool(report.refusals)
+        )
 
     def _report(self, key: str, subject: str, judged: tuple[str, str]) -> GateReport | None:
         """Return the report at `key` if it proves (subject, version) `judged`; else note why not, by gate."""
@@ -194,7 +213,7 @@ class _Reading:
         except CorruptObjectError as error:
             self.faults.append(f"{subject}: {error}")
             return None
-        report = _without_overridden(report, {**requirement.answered.get(judged[1], {}), **requirement.overridden})
+        report = without_overridden(report, {**requirement.answered.get(judged[1], {}), **requirement.overridden})
         faults = _shortcomings(report, requirement, judged)
         self.faults.extend(f"{subject}: {fault}" for fault in faults)
         if report.version == judged[1]:
@@ -239,7 +258,7 @@ def _members_of(staged: StagedArtifact, report: GateReport) -> tuple[Member, ...
     )
 
 
-def _without_overridden(report: GateReport, overridden: Mapping[str, str]) -> GateReport:
+def without_overridden(report: GateReport, overridden: Mapping[str, str]) -> GateReport:
     """Return the report with each refusal that somebody answers for as an advice, which says why it does not count."""
 
     def answered(finding: Finding) -> Finding:

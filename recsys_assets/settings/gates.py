@@ -47,7 +47,7 @@ class DayGate(StrEnum):
 class DaySettings(ClosedModel):
     """How far a day may be from the target's own past; every limit is widened by what ordinary days had."""
 
-    mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required: for all gates of a day")
+    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required: for all gates of a day")
     history_days: int = Field(default=28, ge=1, le=366, description="most ordinary days before it that count")
     warm_up_days: int = Field(default=5, ge=2, description="fewest ordinary days to judge by, but for replays")
     min_volume: Share = Field(default=0.7, description="least events and sessions, as a share of the weekday's median")

@@ -1,0 +1,157 @@
+"""A broken day is refused on default settings, and the next good day ships without it: nothing waits for anybody."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from recsys_assets.errors import RefusedError
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.day_profile import read_past
+from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import StagedArtifact
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_profile_key, staged_key
+from recsys_assets.settings.reading import parse_settings
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.gates.test_day import FIRST, ordinary, permuted
+
+ORDINARY = 20
+BROKEN, NEXT = (FIRST + timedelta(days=ORDINARY + n) for n in range(2))
+CONFIG = """
+[artifacts]
+kinds = ["popularity"]
+window_days = {window}
+[raw]
+exposures = "{{day}}.jsonl"
+[[targets]]
+tenant = "shop"
+surface = "home"
+"""
+
+
+class Shop:
+    """A store of ordinary days, of which the last is live, in front of a day with shuffled ids."""
+
+    def __init__(self, folder, window):
+        self.folder, self.store = folder, MemoryStore()
+        self.settings = parse_settings(CONFIG.format(window=window).encode(), name="test", base=folder)
+        self.target = self.settings.targets[0].target
+        for number in range(ORDINARY):
+            self.events(FIRST + timedelta(days=number), ordinary(number))
+        self.artifacts(FIRST + timedelta(days=ORDINARY - 1))
+        self.ship(FIRST + timedelta(days=ORDINARY - 1))
+        self.events(BROKEN, permuted(ordinary(ORDINARY)))
+
+    def context(self, day):
+        return DayContext(self.store, self.settings, self.settings.targets[0], day, now=lambda: datetime.now(UTC))
+
+    def events(self, day, frame):
+        named = frame.drop_nulls().with_columns(frame["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        lines = [{"v": 1, "tenant": "shop", "surface": "home", "rank": 1, **row} for row in named.iter_rows(named=True)]
+        (self.folder / f"{day}.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, lines)) + b"\n")
+        build_raw(self.store, self.settings, day)
+        build_canonical(self.context(day))
+        return judge_canonical(self.context(day))
+
+    def artifacts(self, day):
+        build_artifact(self.context(day), "popularity")
+        judge_artifact(self.context(day), "popularity")
+
+    def ship(self, day, **options):
+        return ship_day(self.context(day), by=Actor("ann", "a campaign"), **options).outcome
+
+    def built(self, number):
+        day = FIRST + timedelta(days=number)
+        self.events(day, ordinary(number))
+        self.artifacts(day)
+        return day
+
+    def staged(self, day):
+        return read_document(self.store, staged_key(self.target, day, "popularity"), StagedArtifact)
+
+    def used(self, day):
+        return canonical_key(self.target, BROKEN) in {one.name for one in self.staged(day).inputs}
+
+
+@pytest.fixture(params=[1, 28], ids=["a window of a day", "a window of four weeks"])
+def shop(tmp_path, request):
+    return Shop(tmp_path, request.param)
+
+
+@pytest.fixture
+def long(tmp_path):
+    return Shop(tmp_path, 28)
+
+
+def test_a_shuffled_day_is_refused_by_name_and_the_next_ordinary_day_ships(shop):
+    shop.artifacts(BROKEN)
+    with pytest.raises(
+        RefusedError, match=r"day_item_mix refused: rank correlation .* the windows of later days leave"
+    ):
+        shop.ship(BROKEN)
+    following = shop.built(ORDINARY + 1)
+    outcome = shop.ship(following)
+    assert outcome.live == outcome.release.id
+    assert not shop.used(following)
+    assert str(BROKEN) not in {one.day for one in outcome.release.canonical}
+
+
+def test_a_day_that_is_left_out_is_named_and_is_not_ordinary(long):
+    following = long.built(ORDINARY + 1)
+    facts = long.staged(following).facts
+    assert (facts["refused_days"], facts["days"]) == (str(BROKEN), ORDINARY + 1)
+    past = read_past(long.store, long.target, following, most=28)
+    assert (str(BROKEN) in {one.day for one in past.days}, past.refused_in_a_row) == (False, 1)
+
+
+def test_the_second_refused_day_says_that_it_is(long):
+    report = long.events(NEXT, permuted(ordinary(ORDINARY + 1)))
+    assert any("1 day(s) in a row were refused before this one" in one for one in report.refused_because)
+
+
+def test_a_day_that_somebody_answers_for_is_ordinary_and_is_used(long):
+    long.artifacts(BROKEN)
+    long.ship(BROKEN, override=["day_item_mix"])
+    for again in (False, True):
+        if again:
+            judge_canonical(long.context(BROKEN))
+        following = long.built(ORDINARY + 1)
+        assert read_past(long.store, long.target, following, most=28).days[0].day == str(BROKEN)
+        assert long.used(following)
+        assert long.ship(following).live
+
+
+def test_artifacts_that_hold_a_day_refused_since_do_not_ship_until_they_are_built_again(long):
+    gates, profile = (key(long.target, BROKEN) for key in (canonical_gates_key, canonical_profile_key))
+    refused = long.store.get(gates, max_bytes=10**6).data
+    long.store.delete(gates)
+    following = long.built(ORDINARY + 1)
+    assert long.used(following)
+    long.store.put(gates, refused)
+    with pytest.raises(RefusedError, match=f"hold events of {BROKEN}: build them again, which leaves that day out"):
+        long.ship(following)
+    assert long.store.get(profile, max_bytes=10**6)
+    long.artifacts(following)
+    assert long.ship(following).live
+
+
+def test_artifacts_without_a_day_that_was_accepted_since_do_not_ship(long):
+    following = long.built(ORDINARY + 1)
+    long.events(BROKEN, ordinary(ORDINARY))
+    with pytest.raises(RefusedError, match=f"{BROKEN} came after it was built, or was accepted since"):
+        long.ship(following)
+
+
+@pytest.mark.parametrize("change", [{"policy": "other"}, {"version": "other"}, {"findings": ()}])
+def test_a_day_is_left_out_only_by_a_report_that_refuses_these_bytes_by_these_limits(long, change):
+    following = long.built(ORDINARY + 1)
+    by = Actor("ann", "a test")
+    report = msgspec.json.decode(long.store.get(canonical_gates_key(long.target, BROKEN), max_bytes=10**6).data)
+    long.store.put(canonical_gates_key(long.target, BROKEN), msgspec.json.encode({**report, **change}))
+    with pytest.raises(RefusedError, match=f"{BROKEN} came after it was built"):
+        ship_day(long.context(following), by=by, dry_run=True)
