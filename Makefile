@@ -22,7 +22,7 @@ WORKERS ?= 6
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 
-.PHONY: help setup test storm check demo ui bench bench-full docs lock clean
+.PHONY: help setup test storm check demo ui bench bench-full quality docs lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,12 @@ bench: $(BENCH_READY) ## Measure against peers at 0.1 and 1 million events (minu
 
 bench-full: $(BENCH_READY) ## The same up to 30 million events (an hour)
 	@$(BIN)/python benchmarks/run.py --events 100000 1000000 10000000 30000000 --rounds 3
+
+# Folders of one file of JSON lines a day: shops to break; they are read, and never written.
+SETS ?= $(wildcard ../shared/data/*/exposures)
+
+quality: $(READY) ## Break days of SETS in 19 ways and count what the gates refuse (a minute); writes docs/quality.md
+	@$(BIN)/python benchmarks/quality_defects.py $(SETS) --into docs/quality.md
 
 docs: $(READY) ## Build the documentation into ./site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"

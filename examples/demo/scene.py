@@ -57,7 +57,7 @@ def main(folder: Path) -> None:
     build(config, BAD_DAY, NEXT_DAY)
     show(folder)
 
-    say(f"{SHUFFLED_DAY} has its items under each other's ids: every line is valid. The days before tell it apart.")
+    say(f"{SHUFFLED_DAY} has its items under each other's ids: every line is valid. The days before show that.")
     write_shuffled_day(folder, SHUFFLED_DAY)
     build(config, SHUFFLED_DAY, expected=1)
 

@@ -136,7 +136,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
     """Return which days of a window have canonical events that no gate refused; nothing of them is loaded.
 
     The window's last day is the one to be judged, and is used whatever its gates say: it ships only if they pass. An
-    earlier day that was refused is left out until it is built anew and passes, or until somebody answers for it.
+    earlier day that was refused is left out until it is built again and passes, or until somebody answers for it.
 
     Raises `InputError` if none has, or some under another `raw.user_key` than the last, `LimitExceededError` if they
     are more than `limits.max_events` allows.
