@@ -14,6 +14,10 @@ class InputError(RecsysAssetsError):
     """The data that came in cannot be used; fix the data, then run the day again."""
 
 
+class MissingInputError(InputError):
+    """A named file or object is not there; put it there, or name another place."""
+
+
 class NoInputError(InputError):
     """There is nothing to build a day from; `outcome` says which of the three: no_input, empty_input, no_events."""
 

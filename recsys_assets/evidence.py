@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import TypeAlias
 
 OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
+LEFT_OUT = "left_out"  # the key in a finding's params that says why its subject is not part of the release
+MODE = "mode"  # the key in a finding's params that holds the enforcement mode of its gate
 NO_BASELINE = "no baseline"  # the message of a gate that found nothing to compare with
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -61,6 +63,12 @@ class GateReport:
     def answered(self) -> dict[str, str]:
         """The gates whose refusal somebody answered for, each with the reason."""
         return {f.gate: str(f.params[OVERRIDDEN]) for f in self.findings if OVERRIDDEN in f.params}
+
+    @property
+    def left_out_because(self) -> str | None:
+        """Why the subject is not part of the release that it was built for; None if it is."""
+        found = (finding.params[LEFT_OUT] for finding in self.findings if LEFT_OUT in finding.params)
+        return next((str(why) for why in found), None)
 
     @property
     def refused_because(self) -> tuple[str, ...]:

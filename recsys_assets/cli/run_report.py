@@ -10,6 +10,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.checks import UNDECIDED
 from recsys_assets.dagster_defs.outcomes import reason_of
 from recsys_assets.dagster_defs.stopping import STOPPED
+from recsys_assets.evidence import LEFT_OUT
 
 _STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
@@ -67,7 +68,7 @@ def _name(key: dg.AssetKey) -> str:
 def _message(metadata: Mapping[str, Any]) -> str:
     shown = {
         key: metadata[key].value
-        for key in ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release")
+        for key in ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release", LEFT_OUT)
         if key in metadata
     }
     return " ".join(f"{key}={value}" for key, value in shown.items())

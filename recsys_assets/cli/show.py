@@ -32,8 +32,8 @@ def show_status(
     """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
 
     A target that is served and not in the configuration is shown as that; `retire` ends it. Below the table is each day
-    of the last week that failed and was not done since: which step or gate, with its numbers. It ends with 1 when a
-    target has a problem.
+    of the last week that failed and was not done since: which step or gate, with its numbers; before them each kind
+    that was left out of the live release, and why. It ends with 1 when a target has a problem.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
@@ -43,6 +43,9 @@ def show_status(
     else:
         columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
         print_table("", columns, [_status_row(row, age) for row, age in found])
+        for row, _ in found:
+            for kind, why in row.left_out.items():
+                click.echo(f"{row.tenant}/{row.surface}: live is without {kind}: {why}")
         for failed in (line for row, _ in found for line in _failed_days(row)):
             click.echo(failed)
     is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)

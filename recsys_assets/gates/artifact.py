@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recsys_assets.evidence import Finding, Scalar
+from recsys_assets.evidence import LEFT_OUT, Finding, Scalar, Verdict
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Drift
-from recsys_assets.gates.gate import Gate, Result, at_least, at_most, merged, same
+from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, at_least, at_most, merged, same
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.settings.gates import CountGate, GateSettings
 from recsys_assets.settings.target import TargetSettings
@@ -27,17 +27,21 @@ class ArtifactFacts:
     bad_catalog_rows: str  # how many bad rows for which reason, as people read it
     contract: tuple[Finding, ...]
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
+    is_live: bool = False  # whether services are served an artifact of this kind; looked up for one without rows
 
 
 def artifact_gates(
-    limits: GateSettings, row: TargetSettings, kind: str, params: KindParams
+    limits: GateSettings, row: TargetSettings, kind: str, params: KindParams, *, may_be_empty: str = ""
 ) -> list[Gate[ArtifactFacts]]:
-    """Return the gates of an artifact but those of drift, in the order of its report."""
+    """Return the gates of an artifact but those of drift, in the order of its report.
+
+    `may_be_empty` is why an artifact of the kind may be without rows; without a reason it is refused.
+    """
     envelope = {"kind": kind, "tenant": row.tenant, "surface": row.surface, "segment": row.segment}
     return [
         Gate("envelope", EnvelopeAsExpected(envelope)),
         Gate("contract", Contract(_scalars(params))),
-        Gate(CountGate.NOT_EMPTY.value, NotEmpty(limits.min_rows)),
+        Gate(CountGate.NOT_EMPTY.value, NotEmpty(limits.min_rows, may_be_empty)),
         Gate("size", Size(params.max_bytes)),
         Gate(CountGate.DAYS.value, Days(params.min_days, params.window_days)),
         Gate(CountGate.LEFT_OUT_SHARE.value, ExcludedShare(limits.max_left_out_share)),
@@ -68,13 +72,26 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class NotEmpty:
-    """The fewest rows."""
+    """The fewest rows; an artifact without any, of a kind that may be so, is left out unless services have it."""
 
     min_rows: int
+    may_be_empty: str = field(default="", metadata=NO_LIMIT)
 
     def __call__(self, facts: ArtifactFacts) -> Result:
         """Compare the number of rows with the fewest allowed."""
+        if self.may_be_empty and facts.rows == 0 < self.min_rows:
+            return self._left_out(is_live=facts.is_live)
         return at_least(facts.rows, self.min_rows, setting="gates.min_rows", what="number of rows")
+
+    def _left_out(self, *, is_live: bool) -> Result:
+        """Return advice to look; a refusal where leaving it out would take from services what they have."""
+        why = {LEFT_OUT: self.may_be_empty}
+        if not is_live:
+            message = f"it is left out of the release: it has no rows, as {self.may_be_empty}"
+            return Result(Verdict.ADVISED, 0, message, compared=why)
+        message = f"it has no rows, as {self.may_be_empty}, and one with rows is live, which services would lose"
+        remedy = ": fix the input, or ship without it by --override {gate} if that is meant"
+        return Result(Verdict.REFUSED, 0, message, remedy, compared=why)
 
 
 @dataclass(frozen=True, slots=True)

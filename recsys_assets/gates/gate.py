@@ -12,10 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Scalar, Verdict
+from recsys_assets.evidence import MODE, OVERRIDDEN, Finding, GateReport, Scalar, Verdict
 from recsys_assets.settings.gates import Mode
 
-MODE = "mode"
 NO_LIMIT = {"limit": False}  # metadata of a field of a rule that is no limit, so that the policy does not hold it
 Facts_contra = TypeVar("Facts_contra", contravariant=True)
 Judged = TypeVar("Judged")

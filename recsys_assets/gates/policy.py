@@ -29,8 +29,10 @@ def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[Canonica
 def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: KindParams) -> Policy[ArtifactFacts]:
     """Return the gates of one artifact kind of a target; `params` are the ones that the kind is built with."""
     limits = settings.gates_for(row)
-    gates = [*artifact_gates(limits, row, kind, params), *drift_gates(limits.drift.of_kind(kind))]
-    if KINDS[kind].from_catalog:
+    may_be_empty = KINDS[kind].may_be_empty if kind in KINDS else ""
+    own = artifact_gates(limits, row, kind, params, may_be_empty=may_be_empty)
+    gates = [*own, *drift_gates(limits.drift.of_kind(kind))]
+    if kind in KINDS and KINDS[kind].from_catalog:
         rule = BadCatalogShare(settings.raw.max_bad_catalog_share)
         gates.append(Gate(CountGate.BAD_CATALOG_SHARE.value, rule))
     return Policy(kind, in_force(gates, limits.modes))

@@ -47,6 +47,8 @@ class Kind:
     event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; nothing for kinds made of the catalog
     kernel: Callable[[Any, Any], Built]
     definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on use; empty: native only
+    # Why an artifact of this kind may be without rows, which then is left out of the release; empty text: it refuses.
+    may_be_empty: str = ""
 
     @property
     def name(self) -> str:

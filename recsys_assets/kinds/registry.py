@@ -34,6 +34,9 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
 
+NO_USERS: Final = "no event of its window names a user"
+NO_ORDER: Final = "no session of its window has items one after the other"
+NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
 GROUP: Final = "recsys_assets.kinds"
 
 
@@ -97,6 +100,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             event_columns=("user_id", "item_id", "event"),
             kernel=score_items,
             definition="recsys_assets.engines.user_lists:IMPLICIT",
+            may_be_empty=NO_USERS,
         ),
         Kind(
             description=SESSION_SEQ,
@@ -104,6 +108,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             event_columns=("user_id", "item_id"),
             kernel=score_followers,
             definition="recsys_assets.engines.user_lists:SESSION_SEQ",
+            may_be_empty=NO_USERS,
         ),
         Kind(
             description=CONTENT_SIM,
@@ -111,24 +116,28 @@ _OWN: Final[Mapping[str, Kind]] = {
             event_columns=(),
             kernel=list_tags,
             definition="recsys_assets.engines.content_sim:CONTENT_SIM",
+            may_be_empty=NO_TAGS,
         ),
         Kind(
             description=ITEM_SEQ,
             params=ItemSeqParams,
             event_columns=("session_id", "item_id", "ts"),
             kernel=count_next,
+            may_be_empty=NO_ORDER,
         ),
         Kind(
             description=SEQUENTIAL_RULES,
             params=SequentialRulesParams,
             event_columns=("session_id", "item_id", "ts"),
             kernel=find_rules,
+            may_be_empty=NO_ORDER,
         ),
         Kind(
             description=ALS_FACTORS,
             params=AlsParams,
             event_columns=("user_id", "item_id", "event"),
             kernel=factorise,
+            may_be_empty=NO_USERS,
         ),
     )
 }

@@ -178,10 +178,16 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
         bad_catalog_rows=str(staged.facts.get("bad_catalog_reasons") or ""),
         contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
+        is_live=len(rows) == 0 and _is_live(store, row.target, kind.name),
     )
     report = policy.judge(facts.version, facts)
     store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))
     return report
+
+
+def _is_live(store: ObjectStore, target: Target, kind: str) -> bool:
+    current = read_current(store, target)
+    return current is not None and not {kind, index_kind(kind)}.isdisjoint(current.versions)
 
 
 def build_info(settings: Settings, run_id: str) -> Build:

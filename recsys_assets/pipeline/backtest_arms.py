@@ -17,6 +17,7 @@ from recsys_assets.pipeline.source import find_days, read_tallies
 from recsys_assets.pipeline.user_key import FACT, key_of_record
 from recsys_assets.quality.splitting import before, cut_day
 from recsys_assets.quality.tasks import TASK_COLUMNS
+from recsys_assets.release.candidate import is_left_out
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input, StagedArtifact
 from recsys_assets.release.layout import blob_key, canonical_key, canonical_record_key, staged_key
@@ -111,11 +112,12 @@ def live_arm(store: ObjectStore, target: Target) -> Arm | None:
 
 
 def staged_arm(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> Arm | None:
-    """Return what a day staged, or None if it did not stage every kind."""
+    """Return what a day staged, or None if it did not stage every kind; without what its release leaves out."""
     staged = [find_document(store, staged_key(target, day, kind), StagedArtifact) for kind in kinds]
     found = [one for one in staged if one is not None]
     if len(found) < len(kinds):
         return None
+    found = [one for one in found if not is_left_out(store, target, day, one)]
     versions = {ref.kind: ref.version for one in found for ref in one.named}
     return Arm(
         release_id_of(target, versions),

@@ -81,7 +81,7 @@ def _tags(context: DayContext, folder: str) -> EngineSource:
     loaded = load_catalog(context)
     file = f"{folder}/tags.parquet"
     write_file(file, encode_tags(loaded.rows))
-    return EngineSource((file,), None, (loaded.named,), numbers=loaded.numbers)
+    return EngineSource((file,), None, loaded.inputs, numbers=loaded.numbers)
 
 
 def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry, name: str) -> BuildResult:

@@ -11,6 +11,7 @@ from recsys_assets.gates.rehearsal import REHEARSAL
 from recsys_assets.pipeline.backtest import backtest_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.rehearsal import rehearse_day
+from recsys_assets.release.candidate import is_left_out
 from recsys_assets.release.document_encoding import encode, find_readable
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.layout import staged_gates_key, staged_key
@@ -67,5 +68,7 @@ def _staged_versions(context: DayContext) -> dict[str, str] | None:
         staged = find_readable(context.store, staged_key(context.target, context.day, kind), StagedArtifact)
         if staged is None:
             return None
+        if is_left_out(context.store, context.target, context.day, staged):
+            continue
         versions |= {ref.kind: ref.version for ref in staged.named}
-    return versions
+    return versions or None

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from recsys_assets.errors import RefusedError
-from recsys_assets.evidence import Scalar
+from recsys_assets.evidence import LEFT_OUT, Scalar
 from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.imported import import_policy
 from recsys_assets.gates.policy import artifact_policy, canonical_policy
@@ -18,7 +18,7 @@ from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.day_profile import accept_day
 from recsys_assets.pipeline.overrides import as_recorded, is_refused_for, unbuilt_kinds, way_out
 from recsys_assets.pipeline.overrides import override as overridden
-from recsys_assets.release.candidate import Requirement
+from recsys_assets.release.candidate import Requirement, kinds_left_out
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.releases import release_numbers
@@ -41,6 +41,7 @@ class ShippedDay:
     def numbers(self) -> Mapping[str, Scalar]:
         """What people watch over days."""
         release = self.outcome.release
+        left_out = kinds_left_out(release.gates)
         return {
             "outcome": self.outcome.how.value,
             "message": self.outcome.message,
@@ -48,6 +49,7 @@ class ShippedDay:
             "live": self.outcome.live,
             "journal": self.outcome.entry.sequence if self.outcome.entry else None,
             "data_through": release.data_through,
+            **({LEFT_OUT: "; ".join(f"{kind}: {why}" for kind, why in left_out.items())} if left_out else {}),
             **release_numbers(release),
         }
 

@@ -6,8 +6,15 @@ from datetime import date
 
 import polars as pl
 
-from recsys_assets.catalog.catalog import Catalog, CatalogForm, read_catalog
-from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
+from recsys_assets.catalog.catalog import SCHEMA, Catalog, CatalogForm, read_catalog
+from recsys_assets.errors import (
+    ConfigurationError,
+    CorruptObjectError,
+    InputError,
+    LimitExceededError,
+    MissingInputError,
+    NotFoundError,
+)
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target, Window
@@ -110,11 +117,11 @@ def read_source(context: DayContext, kind: Kind, window: Window, *, aged: bool =
     """Return what `kind` is built from for this window; `aged` adds how many days before the window's last each is.
 
     Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
-    that cannot fit, `ConfigurationError` for a kind of the catalog without one.
+    that cannot fit.
     """
     if kind.from_catalog:
         loaded = load_catalog(context)
-        return Source(loaded.rows, None, (loaded.named,), numbers=loaded.numbers)
+        return Source(loaded.rows, None, loaded.inputs, numbers=loaded.numbers)
     return _events(context, window, kind, aged=aged)
 
 
@@ -185,20 +192,26 @@ class LoadedCatalog:
     """The catalog's rows of a target's surface, what was read, and counts of its bad rows; none: no counts."""
 
     rows: pl.DataFrame
-    named: Input
+    inputs: tuple[Input, ...]
     numbers: Mapping[str, Scalar]
 
 
 def load_catalog(context: DayContext) -> LoadedCatalog:
-    """Return the catalog's rows of the target's surface, and keep its bad rows in quarantine.
+    """Return the catalog's rows of the target's surface, and keep its bad rows in quarantine; no rows without a catalog.
 
-    Raises `ConfigurationError` if none is named, and what `read_catalog` raises.
+    A shop without a catalog ships what it has; that one which was there is gone, the gate of rows says. Raises what
+    `read_catalog` raises.
     """
     settings, row = context.settings, context.row
-    catalog = read_configured_catalog(settings)
+    if settings.raw.catalog is None:
+        return LoadedCatalog(pl.DataFrame(schema=dict(SCHEMA)), (), {})
+    try:
+        catalog = read_configured_catalog(settings)
+    except MissingInputError:
+        return LoadedCatalog(pl.DataFrame(schema=dict(SCHEMA)), (), {})
     _quarantine(context, catalog)
     named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
-    return LoadedCatalog(rows_of_surface(catalog.rows, row.surface), named, _bad_rows(catalog))
+    return LoadedCatalog(rows_of_surface(catalog.rows, row.surface), (named,), _bad_rows(catalog))
 
 
 def read_configured_catalog(settings: Settings) -> Catalog:

@@ -1,6 +1,6 @@
 """A release candidate: what a day staged, read back from the store and proven against the gates it must have passed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -8,9 +8,9 @@ from functools import cached_property
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
-from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
+from recsys_assets.evidence import LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.release.document_encoding import find_document, read_document
+from recsys_assets.release.document_encoding import find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
@@ -21,6 +21,7 @@ from recsys_assets.release.layout import (
     staged_key,
 )
 from recsys_assets.release.pointer import release_id_of
+from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 CANONICAL = "canonical"
@@ -44,7 +45,7 @@ class Candidate:
     day: date
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
-    gates: tuple[GateReport, ...] = ()  # of the candidate as a whole: what only all artifacts together can show
+    gates: tuple[GateReport, ...] = ()  # of the candidate as a whole, and of each kind that is left out of it
     marks: Mapping[date, str | None] = field(default_factory=dict[date, str | None])  # forgotten users each day lacks
 
     @property
@@ -56,6 +57,23 @@ class Candidate:
     def versions(self) -> dict[str, str]:
         """Version by kind: what names a release."""
         return {member.ref.kind: member.ref.version for member in self.members}
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why each kind that was built is not part of the release, by kind."""
+        return kinds_left_out(self.gates)
+
+    def losses(self, live: Collection[str]) -> tuple[str, ...]:
+        """Return the kinds of `live` that are left out though nobody answers for that."""
+        meant = {OVERRIDDEN, MODE}  # a mode is written only where it is not `required`
+        answered = {
+            report.subject
+            for report in self.gates
+            for finding in report.findings
+            if LEFT_OUT in finding.params and meant & finding.params.keys()
+        }
+        served = {sharded_kind(kind) for kind in live}
+        return tuple(kind for kind in self.left_out if kind in served and kind not in answered)
 
     @property
     def overridden(self) -> tuple[str, ...]:
@@ -89,13 +107,31 @@ def read_candidate(
         )
     reading = _Reading(store, target, day, requirements)
     built = [reading.members(kind) for kind in kinds]
-    members = [member for of_kind in built for member in of_kind]
+    members = [member for of_kind in built for member in of_kind or ()]
+    if not members and not reading.faults:
+        reading.faults.append("every kind is without rows, so that there is nothing to ship: fix the input")
     canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
-    whole = sorted(subject for subject, one in requirements.items() if one.whole) if all(built) else []
+    whole = (
+        sorted(subject for subject, one in requirements.items() if one.whole) if members and None not in built else []
+    )
     gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
+    gates += reading.left_out
     if reading.faults:
         raise RefusedError(f"{target} {day} does not ship: " + "; ".join(reading.faults), refused=reading.refused)
     return Candidate(day, tuple(members), tuple(canonical), tuple(gates), reading.marks)
+
+
+def kinds_left_out(reports: Iterable[GateReport]) -> dict[str, str]:
+    """Return, by kind, why it was left out of a release, from the reports that the release holds."""
+    return {report.subject: why for report in reports if (why := report.left_out_because) is not None}
+
+
+def is_left_out(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> bool:
+    """Return whether the gates left an artifact of a day out of its release; a damaged report says nothing."""
+    if staged.facts.get("rows") != 0:
+        return False
+    report = find_readable(store, staged_gates_key(target, day, staged.kind), GateReport)
+    return report is not None and report.version == staged.ref.version and report.left_out_because is not None
 
 
 def check_forgotten(store: ObjectStore, target: Target, candidate: Candidate) -> None:
@@ -125,29 +161,38 @@ class _Reading:
     refused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # subject and gate
     marks: dict[date, str | None] = field(default_factory=dict[date, str | None])
     days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were made from
+    left_out: list[GateReport] = field(default_factory=list[GateReport])  # of kinds without rows that may be so
 
     @cached_property
     def records(self) -> "_Records":
         """The canonical records, each read once however many kinds use its day."""
         return _Records(self.store, self.target)
 
-    def members(self, kind: str) -> tuple[Member, ...]:
-        """Return what the pointer will name of one kind, each with the evidence, or note why there is none."""
+    def members(self, kind: str) -> tuple[Member, ...] | None:
+        """Return what the pointer will name of one kind, each with the evidence; None where a fault is noted.
+
+        Nothing of a kind without rows that may be so: its report is kept instead.
+        """
         try:
             staged = read_document(self.store, staged_key(self.target, self.day, kind), StagedArtifact)
             window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
         except NotFoundError:
             self.faults.append(f"{kind}: was not built for this day: build it")
-            return ()
+            return None
         except (CorruptObjectError, ConfigurationError, ValueError) as error:
             self.faults.append(f"{kind}: {error}")
-            return ()
+            return None
         if staged.kind != kind or window.last != self.day:
             self.faults.append(f"{kind}: staged is {staged.ref.kind} of {window.last}: build it again")
-            return ()
+            return None
         self._check_inputs(kind, staged, window)
         report = self._report(staged_gates_key(self.target, self.day, kind), kind, (kind, staged.ref.version))
-        return () if report is None else _members_of(staged, report)
+        if report is None:
+            return None
+        if report.left_out_because is not None:
+            self.left_out.append(report)
+            return ()
+        return _members_of(staged, report)
 
     def canonical(self, day: date) -> CanonicalDay | None:
         """Return one canonical day with its evidence, or note why it proves nothing."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
-from recsys_assets.evidence import OVERRIDDEN
+from recsys_assets.evidence import LEFT_OUT, OVERRIDDEN
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
 from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
@@ -121,6 +121,8 @@ def _judge(asked: _Publish, release: Release, current: Current | None, head: Jou
     check_forgotten(asked.change.store, asked.change.target, asked.candidate)
     judgement = _judgement(asked, release, current, head)
     details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
+    if asked.candidate.left_out:
+        details[LEFT_OUT] = "; ".join(f"{kind}: {why}" for kind, why in asked.candidate.left_out.items())
     if asked.candidate.overridden:
         details[OVERRIDDEN] = "; ".join(asked.candidate.overridden)
     if judgement.ruling is Ruling.BAD:
@@ -141,7 +143,14 @@ def _judgement(asked: _Publish, release: Release, current: Current | None, head:
         now=asked.change.now(),
         allow_older=asked.allow_older,
     )
-    return replace(judgement, message=judgement.message + (live.note if live else ""))
+    losses = asked.candidate.losses(current.versions) if current else ()
+    if judgement.ruling is Ruling.SHIP and losses:
+        raise RefusedError(
+            f"{target}: {', '.join(losses)} would be lost to services: live has it, and this day has it without rows: "
+            "run its check again, then fix the input, or ship without it by --override not_empty"
+        )
+    without = f", without {', '.join(asked.candidate.left_out)}" if asked.candidate.left_out else ""
+    return replace(judgement, message=judgement.message + without + (live.note if live else ""))
 
 
 def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live | None:

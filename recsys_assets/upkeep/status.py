@@ -9,6 +9,7 @@ from typing import TypeVar
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.candidate import kinds_left_out
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.hold import is_loud, read_hold
 from recsys_assets.release.journal import LOST, newest_first
@@ -45,6 +46,7 @@ class TargetStatus:
     data_age_days: int | None  # whole days between the end of the live data and now
     updated_at: datetime | None
     versions: dict[str, str]
+    left_out: dict[str, str]  # why each kind that was built for the live release is not part of it
     hold: Hold | None
     last: JournalEntry | None
     failed: tuple[JournalEntry, ...]  # how each day failed that was not done since, the latest first
@@ -98,6 +100,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
         data_age_days=(now.date() - through).days - 1 if release else None,
         updated_at=current.updated_at if current else None,
         versions=dict(current.versions) if current else {},
+        left_out=kinds_left_out(release.gates) if release else {},
         hold=hold,
         last=_or_note(problems, lambda: _last_attempt(store, target)),
         failed=_or_note(problems, lambda: failed_days(store, target, now=now)) or (),

@@ -287,7 +287,7 @@ def test_other_formats_are_refused_by_name(tmp_path, name):
 
 
 def test_a_catalog_that_is_gone_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"catalog\.csv cannot be opened"):
+    with pytest.raises(InputError, match=r"catalog\.csv is not there"):
         read_catalog(tmp_path / "catalog.csv")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.errors import ConfigurationError, InputError, MissingInputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.committed import is_uncommitted
 from recsys_assets.ingest.sources.streams import DecodedStream
@@ -223,7 +223,7 @@ def find_object(uri: str, *, client: Any) -> RawObject:
         head = client.head_object(Bucket=bucket, Key=key)
     except S3_ERRORS as error:
         if answer_of(error) is S3Answer.MISSING:
-            raise InputError(f"{uri} is not there: put it there, or name another place") from error
+            raise MissingInputError(f"{uri} is not there: put it there, or name another place") from error
         raise error_for(uri, error) from error
     size, modified = int(head["ContentLength"]), head["LastModified"]
     return RawObject(client, bucket, key, size=size, etag=head["ETag"], modified=modified, targets=())

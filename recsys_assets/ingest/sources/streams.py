@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, MissingInputError
 from recsys_assets.ingest.sources.forms import HEAD_BYTES, XzPieces, check_text, codec_of
 
 
@@ -136,6 +136,8 @@ class FileStream(DecodedStream):
     def __init__(self, path: Path, *, name: str) -> None:
         try:
             stored = _HashingFile(path)
+        except FileNotFoundError as error:
+            raise MissingInputError(f"{name} is not there: put it there, or name another place") from error
         except OSError as error:
             raise InputError(
                 f"{name} cannot be opened: {error.strerror}; give the right to read it and run again"
