@@ -60,7 +60,7 @@ OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": 
 
 @dataclass(frozen=True, slots=True)
 class EngineRegistry:
-    """Engines of one configuration, proven at first use. `root` is the store's, below which Spark writes unless another place is set."""
+    """Engines of one configuration, proven at first use. `root` is the store's, the default place for Spark's output."""
 
     settings: EngineSettings
     root: str

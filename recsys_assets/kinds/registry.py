@@ -34,8 +34,8 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
 
-NO_USERS: Final = "no event of its window names a user"
-NO_ORDER: Final = "no session of its window has items one after the other"
+NO_USERS: Final = "no event that it counts names a user"
+NO_ORDER: Final = "no session that it counts has items one after the other"
 NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
 GROUP: Final = "recsys_assets.kinds"
 

@@ -197,7 +197,7 @@ class LoadedCatalog:
 
 
 def load_catalog(context: DayContext) -> LoadedCatalog:
-    """Return the catalog's rows of the target's surface, and keep its bad rows in quarantine; no rows without a catalog.
+    """Return the catalog's rows of the target's surface (none without a catalog); its bad rows go to quarantine.
 
     A shop without a catalog ships what it has; that one which was there is gone, the gate of rows says. Raises what
     `read_catalog` raises.

@@ -60,7 +60,7 @@ class RawSettings(ClosedModel):
         default=None,
         description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
     )
-    catalog: str | None = Field(default=None, description=".jsonl or .csv; needed when content_sim is on")
+    catalog: str | None = Field(default=None, description=".jsonl or .csv; without it releases have no content_sim")
     catalog_encoding: str = Field(
         default="utf-8", description='encoding of the catalog, as "windows-1252"; lines end with LF in it'
     )

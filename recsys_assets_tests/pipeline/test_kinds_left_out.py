@@ -186,5 +186,5 @@ def test_a_run_says_what_it_left_out(tmp_path):
             if event.event_type_value == "ASSET_MATERIALIZATION" and event.asset_key.path[-1] == "manifest"
         ]
         assert shown["left_out"].value == (
-            "implicit: no event of its window names a user; session_seq: no event of its window names a user"
+            "implicit: no event that it counts names a user; session_seq: no event that it counts names a user"
         )
