@@ -60,7 +60,7 @@ OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": 
 
 @dataclass(frozen=True, slots=True)
 class EngineRegistry:
-    """Engines of one configuration, proven at first use. `root` is the store's, the default place for Spark's output."""
+    """Engines of one configuration, proven at first use. `root` is the store's, where Spark writes by default."""
 
     settings: EngineSettings
     root: str
