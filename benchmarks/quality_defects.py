@@ -19,7 +19,8 @@ from quality_broken_days import COLUMNS, DEFECTS, Before
 
 from recsys_assets.events.day_profile import DayProfile, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events
-from recsys_assets.gates.day import Past, day_gates
+from recsys_assets.gates.day import day_gates
+from recsys_assets.gates.day_comparison import Past
 from recsys_assets.settings.gates import DaySettings
 
 SETTINGS = DaySettings()

@@ -17,7 +17,7 @@ INITS = sorted(PACKAGE.rglob("__init__.py"))
 TEST_FILES = sorted(TESTS.rglob("*.py"))
 REPLACED = tomllib.loads((TESTS / "replaced_words.toml").read_text(encoding="utf-8"))
 OPENINGS = [(re.compile(word), remedy) for word, remedy in REPLACED["docstrings"].items()]
-MOST_LINES = 330
+MOST_LINES = 340
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "misc", "core", "tools"}
 KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py", "defs"}
 ALLOWED_ALIASES = {

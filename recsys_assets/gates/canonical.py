@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Finding
-from recsys_assets.gates.day import NO_PAST, Past, day_gates
+from recsys_assets.gates.day import day_gates
+from recsys_assets.gates.day_comparison import NO_PAST, Past
 from recsys_assets.gates.gate import Gate, Result, at_least, at_most, merged
 from recsys_assets.settings.gates import CountGate, GateSettings
 

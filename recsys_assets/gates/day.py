@@ -5,45 +5,27 @@ from dataclasses import dataclass, replace
 from datetime import date
 from math import exp, log, sqrt
 from statistics import median
-from typing import Final, Protocol
+from typing import Final
 
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Verdict
-from recsys_assets.gates.gate import Gate, Result, passes
+from recsys_assets.gates.day_comparison import (
+    Checked,
+    HasProfile,
+    Past,
+    compare_with_past,
+    rise_above,
+    worst_of,
+)
+from recsys_assets.gates.gate import Gate, Result
 from recsys_assets.settings.gates import DayGate, DaySettings, Mode
 
 _SAME_WEEKDAY: Final = 3  # earlier days of the weekday, from which on they are the reference
 _FEWEST_EXPECTED: Final = 20  # sessions or events: half of fewer says nothing
 _STEADY: Final = 0.4  # a lower limit, which noise asks for, cannot separate lost events from a quiet day
-_FEWEST_EVENTS: Final = 100  # of a day: shares of fewer are chance
 _NOISE: Final = 4  # deviations that an ordinary day may lack, of a target whose volume varies
 _SURE: Final = 3  # standard errors
 _MAD: Final = 1.4826  # times the median absolute deviation estimates the standard deviation
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """Ordinary days before the one in question, newest first, and how many in a row were refused since the last."""
-
-    days: tuple[DayProfile, ...] = ()
-    refused_in_a_row: int = 0
-
-
-NO_PAST: Final = Past()
-
-
-class HasProfile(Protocol):
-    """Facts that hold a day's profile and the days to compare it with; None where the day has no profile."""
-
-    @property
-    def profile(self) -> DayProfile | None:
-        """The day in question."""
-        ...
-
-    @property
-    def past(self) -> Past:
-        """Ordinary days before it."""
-        ...
 
 
 def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
@@ -81,18 +63,18 @@ class Volume:
                 "sessions": _volume([one.sessions for one in past.days], day.sessions, day, past.days),
             }
             checked = [
-                _Checked(f"{name}, as a share of the usual {usual:,.0f},", ratio, least=min(self.min_volume, least))
+                Checked(f"{name}, as a share of the usual {usual:,.0f},", ratio, least=min(self.min_volume, least))
                 for name, (usual, ratio, least) in parts.items()
                 if usual >= _FEWEST_EXPECTED
             ]
-            found = _worst(checked, "volume", past)
+            found = worst_of(checked, "volume", past)
             steady = all(one.least >= _STEADY for one in checked if not one.ok)
             if found.verdict is Verdict.PASSED or steady:
                 return found
             message = f"{found.message}; ordinary days vary so much that a quiet day looks like one with lost events"
             return replace(found, verdict=Verdict.ADVISED, message=message)
 
-        return _compare(facts, self.warm_up_days, judge, fewest=1)
+        return compare_with_past(facts, self.warm_up_days, judge, fewest=1)
 
 
 def _volume(
@@ -132,16 +114,16 @@ class Hours:
             luck = min(9.2 / day.sessions, 0.9)  # sessions leave such a share empty once in 10,000 days
             name = "usual activity in hours without any event (UTC)"
             checked = [
-                _Checked(name, _silent(day.hours, usual), most=_rise(silent, max(self.max_silent_share, luck))),
-                _Checked(
+                Checked(name, _silent(day.hours, usual), most=rise_above(silent, max(self.max_silent_share, luck))),
+                Checked(
                     f"activity at other hours than usual ({_shift(day.hours, usual)}),",
                     _distance(_shares(day.hours), usual),
-                    most=_rise(apart, self.max_hours_distance, above=chance),
+                    most=rise_above(apart, self.max_hours_distance, above=chance),
                 ),
             ]
-            return _worst(checked, "hours", past)
+            return worst_of(checked, "hours", past)
 
-        return _compare(facts, self.warm_up_days, judge)
+        return compare_with_past(facts, self.warm_up_days, judge)
 
 
 def _shares(hours: Sequence[int]) -> list[float]:
@@ -189,7 +171,7 @@ class Duplicates:
             "near duplicates (another request, rank or event kind)": lambda day: day.near_duplicates / day.events,
         }
         rise = self.max_duplicate_rise
-        return _compare(facts, self.warm_up_days, lambda day, past: _risen(measures, day, past, rise))
+        return compare_with_past(facts, self.warm_up_days, lambda day, past: _risen(measures, day, past, rise))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +189,19 @@ class Concentration:
             "events of one session": lambda day: day.top_session / day.events,
             "events without a user": lambda day: day.anonymous / day.events,
         }
-        return _compare(facts, self.warm_up_days, lambda day, past: _risen(measures, day, past, self.max_share_rise))
+        return compare_with_past(
+            facts, self.warm_up_days, lambda day, past: _risen(measures, day, past, self.max_share_rise)
+        )
 
 
 def _risen(measures: Mapping[str, Callable[[DayProfile], float]], day: DayProfile, past: Past, rise: float) -> Result:
     """Return the worst share, each with a limit of the past's most and `rise` of what is left above it."""
     chance = 1.0 / sqrt(max(day.sessions, 1))
     checked = [
-        _Checked(f"share of {name}", share(day), most=_rise([share(one) for one in past.days], rise, above=chance))
+        Checked(f"share of {name}", share(day), most=rise_above([share(one) for one in past.days], rise, above=chance))
         for name, share in measures.items()
     ]
-    return _worst(checked, "shares", past)
+    return worst_of(checked, "shares", past)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +220,14 @@ class Shape:
         }
 
         def judge(day: DayProfile, past: Past) -> Result:
-            checked: list[_Checked] = []
+            checked: list[Checked] = []
             for name, ratio in measures.items():
                 known = [ratio(one) for one in past.days]
                 slack = self.max_shape_factor * (1 + 3.0 / sqrt(max(day.sessions, min(day.events, 30))))
-                checked.append(_Checked(name, ratio(day), least=min(known) / slack, most=max(known) * slack))
-            return _worst(checked, "shape", past)
+                checked.append(Checked(name, ratio(day), least=min(known) / slack, most=max(known) * slack))
+            return worst_of(checked, "shape", past)
 
-        return _compare(facts, self.warm_up_days, judge)
+        return compare_with_past(facts, self.warm_up_days, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +242,11 @@ class NewItems:
 
         def judge(day: DayProfile, past: Past) -> Result:
             known = [one.new_item_share for one in past.days if one.new_item_share is not None]
-            limit = max(self.max_new_item_share, _rise(known[: len(known) - 1] or known, 0.5))
+            limit = max(self.max_new_item_share, rise_above(known[: len(known) - 1] or known, 0.5))
             name = "share of events on items that no ordinary day had (ids renamed, or another shop's events?)"
-            return _worst([_Checked(name, day.new_item_share or 0.0, most=limit)], "items", past)
+            return worst_of([Checked(name, day.new_item_share or 0.0, most=limit)], "items", past)
 
-        return _compare(facts, self.warm_up_days, judge)
+        return compare_with_past(facts, self.warm_up_days, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,20 +264,20 @@ class ItemMix:
             known = [one.item_correlation for one in past.days if one.item_correlation is not None]
             surges = [one.surge_share for one in past.days if one.surge_share is not None]
             checked = [
-                _Checked(
+                Checked(
                     "share of events beyond five times what their items usually have (robots?)",
                     day.surge_share or 0.0,
-                    most=_rise(surges, self.max_surge_rise, above=1.0 / sqrt(max(day.sessions, 1))),
+                    most=rise_above(surges, self.max_surge_rise, above=1.0 / sqrt(max(day.sessions, 1))),
                 )
             ]
             error = _SURE / sqrt(max(day.shared_items, 1))
             if day.item_correlation is not None and len(known) >= self.warm_up_days and median(known) > error:
                 least = min(self.min_correlation_ratio * median(known), min(known) * 0.8, median(known) - error)
                 name = "rank correlation of the items' counts with earlier days (ids shuffled?)"
-                checked.append(_Checked(name, day.item_correlation, least=least))
-            return _worst(checked, "items", past)
+                checked.append(Checked(name, day.item_correlation, least=least))
+            return worst_of(checked, "items", past)
 
-        return _compare(facts, self.warm_up_days, judge)
+        return compare_with_past(facts, self.warm_up_days, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,68 +291,8 @@ class Replay:
 
         def judge(day: DayProfile, past: Past) -> Result:
             known = [one.replayed_share for one in past.days if one.replayed_share is not None]
-            limit = _rise(known, self.max_replayed_share)
+            limit = rise_above(known, self.max_replayed_share)
             name = f"share of events that {day.replayed_day} had at the same time of the day"
-            return _worst([_Checked(name, day.replayed_share or 0.0, most=limit)], "replay", past)
+            return worst_of([Checked(name, day.replayed_share or 0.0, most=limit)], "replay", past)
 
-        return _compare(facts, 1, judge)
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    name: str
-    value: float
-    least: float = float("-inf")
-    most: float = float("inf")
-
-    @property
-    def ok(self) -> bool:
-        return self.least <= self.value <= self.most
-
-    @property
-    def message(self) -> str:
-        bounds = [f"at least {self.least:.3g}"] if self.least > float("-inf") else []
-        bounds += [f"at most {self.most:.3g}"] if self.most < float("inf") else []
-        return f"{self.name} is {self.value:.3g}, {' and '.join(bounds)} is usual"
-
-
-def _rise(known: Sequence[float], rise: float, *, above: float = 0.0) -> float:
-    """Return a limit that is the most of the past, and a share of what is left between it and 1."""
-    most = max(known, default=0.0)
-    return min(most + max(rise, min(above, 0.5)) * (1 - most), 0.999)
-
-
-def _worst(checked: Sequence[_Checked], what: str, past: Past) -> Result:
-    """Return one result for several numbers: all that are beyond their limits are named, or else the first."""
-    over = [one for one in checked if not one.ok]
-    named = over or list(checked[:1])
-    if not named:
-        return Result(Verdict.PASSED, None, f"too few sessions and events to judge the {what} by")
-    row = past.refused_in_a_row
-    streak = f"; {row} day(s) in a row were refused before this one" if row and over else ""
-    message = f"{'; '.join(one.message for one in named)}; by {len(past.days)} ordinary days, {_range(past)}{streak}"
-    return Result(passes(ok=not over), round(named[0].value, 6), message, _REMEDY, count=len(over))
-
-
-_REMEDY = (
-    ". The day does not ship, and the windows of later days leave it out: fix the input and build it again; or, if the "
-    "day is right, ship it by --override {gate}, and it is ordinary from then on"
-)
-
-
-def _range(past: Past) -> str:
-    return f"{past.days[-1].day} to {past.days[0].day}"
-
-
-def _compare(
-    facts: HasProfile, warm_up: int, judge: Callable[[DayProfile, Past], Result], *, fewest: int = _FEWEST_EVENTS
-) -> Result:
-    day, past = facts.profile, facts.past
-    if day is None or not day.events:
-        return Result(Verdict.PASSED, None, "the day has no profile to compare")
-    if day.delivered < fewest:
-        return Result(Verdict.PASSED, None, f"{day.delivered} events are too few to judge by, {fewest} are needed")
-    if len(past.days) < warm_up:
-        message = f"warm-up: {len(past.days)} ordinary days before this one, judged from {warm_up} on"
-        return Result(Verdict.PASSED, None, message)
-    return judge(day, past)
+        return compare_with_past(facts, 1, judge)

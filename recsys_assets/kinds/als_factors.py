@@ -23,7 +23,7 @@ from recsys_assets.kinds.weights import WEIGHT_SCALE, WeightedParams, weights_of
 USER, ITEM = "user_id", "item_id"
 
 _START: Final = 0.01  # the largest number that the factors begin with, as in the library
-_THREADS: Final = 2  # users are parted among them, each computed by one alone: their number changes no bit
+_THREADS: Final = 2  # users are split among them, each computed by one alone: their number changes no bit
 
 
 class AlsParams(WeightedParams):
@@ -94,7 +94,7 @@ def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
     first, second = (_START * random.random((count, params.factors), np.float32) for count in matrix.shape)
     if not matrix.nnz:
         return first, second
-    with _library("threadpoolctl").threadpool_limits(limits=1, user_api="blas"):  # sums are parted by threads there
+    with _library("threadpoolctl").threadpool_limits(limits=1, user_api="blas"):  # sums are split by threads there
         model = _library("implicit.cpu.als").AlternatingLeastSquares(
             factors=params.factors,
             regularization=params.regularization,

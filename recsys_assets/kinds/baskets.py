@@ -17,7 +17,7 @@ class Baskets(NamedTuple):
     """The matrix of sessions and items, to be read item by item.
 
     Item `i` stands in `starts[i + 1] - starts[i]` baskets. The basket `n` of `starts[i] <= n < starts[i + 1]` holds
-    `items[begins[n] : ends[n]]`, distinct, in the order of the session's events. Where a basket lies is told once for
+    `items[begins[n] : ends[n]]`, distinct, in the order of the session's events. Its place is stored once for
     each of its items: a look into another table on the way costs more than all the counting.
     """
 
@@ -91,7 +91,7 @@ def _drop_repeats(
 
 @compiled
 def _place(items: Codes, offsets: Numbers, places: Numbers, begins: Codes, ends: Codes) -> None:
-    """Tell each item where its baskets begin and end; `places` are used up."""
+    """Write for each item where its baskets begin and end; `places` are used up."""
     for basket in range(len(offsets) - 1):
         for place in range(offsets[basket], offsets[basket + 1]):
             item = items[place]

@@ -22,14 +22,14 @@ NOWHERE = -1
 
 
 def first_in_list(rows: Rows) -> Marks:
-    """Tell for each member whether it did not stand in its list before."""
+    """Mark each member that did not stand in its list before."""
     marks = np.empty(len(rows.members), np.bool_)
     _mark_first(rows.offsets, rows.members, np.full(len(rows.member_ids), NOWHERE), marks)
     return marks
 
 
 def answered(rows: Rows, keys: Codes, members: Codes, *, lists_cut: bool, max_members: int) -> Marks:
-    """Tell for each member whether its own list tells the same pair with the same value, unless a cut took it there.
+    """Mark each member whose own list has the same pair with the same value, unless a cut took it there.
 
     `keys` and `members` are those of `rows` as codes of one dictionary. `lists_cut`: whether a member may have lost its
     list; lists of `max_members` may have lost what ranks behind their last. Lists must be in order: they are searched
@@ -94,7 +94,7 @@ def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
 
     Ids: not empty, trimmed; tags lower-case. Lists: keys ascend and stand once, no more lists than promised, none
     longer than promised, none empty unless its shape says so. Members: distinct in their list, none its own neighbour,
-    values at least as promised, best first, ties by id (tags in any order), pairs told the same from both sides
+    values at least as promised, best first, ties by id (tags in any order), pairs equal from both sides
     where no cut took one. Each finding has the exact count of offenders and a few of them with their ids.
     """
     promise = params.promise
@@ -170,7 +170,7 @@ def _check_pairs(
         )
         frame, types = frame.with_columns(answered=pl.Series(marks)), {**types, "answered": pl.Boolean()}
         mirrored = pl.col("answered") | ~pl.col("other")
-        rules.append(Rule("mirrored", mirrored, "a pair is told the same from both sides"))
+        rules.append(Rule("mirrored", mirrored, "a pair is equal from both sides"))
     return broken_rules(frame, types, rules)
 
 

@@ -84,7 +84,7 @@ def count_neighbors(events: Events, params: CoocParams) -> Built:
 
     Reads `session_id` and `item_id`; an item counts once per session. Pairs under `min_support` and items left without
     neighbours are dropped. Past `max_items` items, those that stand in the most sessions are kept. Another `score`
-    takes the place of the count, as `similarity` tells; with `half_life_days` a session weighs by its latest day.
+    takes the place of the count, as `similarity` says; with `half_life_days` a session weighs by its latest day.
 
     Row-wise sparse product with a dense accumulator (Gustavson, "Two fast algorithms for sparse matrices", 1978) and a
     heap of `max_neighbors`: pairs are never materialised, so memory does not grow with their number.

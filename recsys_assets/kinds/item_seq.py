@@ -28,7 +28,7 @@ class ItemSeqParams(EventParams):
 
     @property
     def promise(self) -> Promise:
-        """Bounded lists of other items with enough support; what follows is not told from both sides."""
+        """Bounded lists of other items with enough support; what follows is not symmetric."""
         return Promise(max_lists=self.max_items, max_members=self.max_next, least=self.min_support, others=True)
 
 

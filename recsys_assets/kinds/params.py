@@ -20,7 +20,7 @@ class Promise:
     max_members: int | None = None  # of one list
     least: int = 1  # smallest value, in units of 1 / scale
     others: bool = False  # keys and members are of one sort, and none is its own member
-    pairs: bool = False  # such pairs are told from both sides, too
+    pairs: bool = False  # such pairs are in the lists of both
     lower_case: bool = False  # members are
     dimensions: int | None = None  # of every vector
     max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # by the column of ids

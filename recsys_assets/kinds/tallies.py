@@ -51,7 +51,7 @@ def tally_address(digest: str, columns: Sequence[str]) -> str:
 
 @cache
 def _code() -> str:
-    """Tell this code from any other, by the text that makes and writes tallies."""
+    """Return a digest of this code: of the text that makes and writes tallies."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from recsys_assets.kinds.event_choice import EventParams
 from recsys_assets.kinds.params import Promise
 from recsys_assets.kinds.tallies import repeats_of
 
-_THREADS = 2  # users are parted among them; one has its own desk
+_THREADS = 2  # users are split among them; each thread has a scratch of its own
 
 
 class UserParams(EventParams):
@@ -102,7 +102,7 @@ def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numb
 
 
 def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, LeftOut]:
-    """Deal the rows out to their users, without those of nobody and of the over-active; tell how many events count."""
+    """Deal the rows out to their users, without those of nobody and of the over-active; return their number."""
     known = len(events.ids["user_id"])
     users, repeats = events.codes["user_id"].fill_null(known).to_numpy(), repeats_of(events)
     counts = count_codes(users, size=known, repeats=repeats)

@@ -11,7 +11,7 @@ from recsys_assets.identity import Target, Window, rfc3339
 from recsys_assets.kinds.decay import with_ages
 from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.kinds.tallies import merge_tallies, tally_day
-from recsys_assets.pipeline.canonical import read_events
+from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import find_days, read_tallies
 from recsys_assets.pipeline.user_key import FACT, key_of_record

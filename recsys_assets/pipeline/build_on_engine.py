@@ -18,7 +18,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.pipeline.build_spec import BuildSpec, named
-from recsys_assets.pipeline.canonical import read_day
+from recsys_assets.pipeline.canonical_reads import read_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
 from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact

@@ -1,11 +1,7 @@
-"""Canonical stage: a target's parts of a day to one Parquet object, its record and its gate report.
-
-A run judges a day and then builds up to four kinds of it: so it is decoded once, not five times. Days are known by
-their digest, and equal digests are equal bytes: what is kept never differs from what the store would give.
-"""
+"""Canonical stage: a target's parts of a day to one Parquet object, its record and its gate report."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -26,7 +22,7 @@ from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.contract import check_events
 from recsys_assets.events.erase_users import erase_from_events
 from recsys_assets.events.events import Events
-from recsys_assets.events.parquet import decode_events, encode_events
+from recsys_assets.events.parquet import encode_events
 from recsys_assets.events.part_file import decode_part
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.canonical import CanonicalFacts
@@ -35,6 +31,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part import Part
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
+from recsys_assets.pipeline.canonical_reads import RECENT, read_columns
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
@@ -43,41 +40,14 @@ from recsys_assets.release.candidate import without_overridden
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import read_forgotten_of
-from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, raw_record_key
+from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, raw_record_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-MAX_BYTES = 256_000_000  # a larger day is read again each time: its memory is needed for the work itself
-
-
-@dataclass(slots=True)
-class RecentDay:
-    """At most one day, of at most `max_bytes`, in the columns that kernels read."""
-
-    max_bytes: int = MAX_BYTES
-    _kept: tuple[str, Events] | None = None
-
-    def keep(self, digest: str, events: Events) -> None:
-        """Keep a day in place of the one before, if it is small enough."""
-        read = events.only({column for kind in KINDS.values() for column in kind.event_columns})
-        self._kept = (digest, read) if read.size <= self.max_bytes else None
-
-    def find(self, digest: str, columns: Iterable[str]) -> Events | None:
-        """Return these columns of the day with this digest, if it is the one that is kept."""
-        if self._kept is None or self._kept[0] != digest or not self._kept[1].holds(columns):
-            return None
-        return self._kept[1].only(columns)
-
-    def forget(self) -> None:
-        """Let go of what is kept: its memory is needed for another day."""
-        self._kept = None
-
-
 MAX_PART_BYTES = 4_000_000_000
 PREVIEW_ROWS = 10
 MAX_COMMITS = 5
-_RECENT = RecentDay()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +78,7 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
     before anything is loaded.
     """
-    _RECENT.forget()
+    RECENT.forget()
     for _ in range(MAX_COMMITS):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
             built = _build_once(context)
@@ -162,8 +132,8 @@ def judge_canonical(context: DayContext) -> GateReport:
     """Read the stored day back, judge it, keep the report beside it, and return it."""
     store, row, day = context.store, context.row, context.day
     record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
-    events = _read(store, row.target, day, record)
-    _RECENT.keep(record.digest, events)
+    events = read_columns(store, row.target, day, record)
+    RECENT.keep(record.digest, events)
     past = read_past(store, row.target, day, most=context.settings.gates_for(row).day.history_days)
     profile = describe_day(events, day, record, past)
     facts = CanonicalFacts(
@@ -191,46 +161,6 @@ def _answered_before(store: ObjectStore, target: Target, day: date, record: Cano
     except CorruptObjectError:
         return {}
     return report.answered if report is not None and report.version == record.digest else {}
-
-
-def read_events(
-    store: ObjectStore,
-    target: Target,
-    day: date,
-    record: CanonicalRecord,
-    *,
-    columns: tuple[str, ...] | None = None,
-) -> Events:
-    """Return a canonical day, or some of its columns, if the stored bytes are those of its record.
-
-    Columns of the day that this process judged last are cached, and nothing is read.
-    """
-    found = None if columns is None else _RECENT.find(record.digest, columns)
-    return found or _read(store, target, day, record, columns)
-
-
-def _read(
-    store: ObjectStore, target: Target, day: date, record: CanonicalRecord, columns: tuple[str, ...] | None = None
-) -> Events:
-    return decode_events(read_day(store, target, day, record), columns)
-
-
-def read_day(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bytes:
-    """Return the stored bytes of a canonical day if they are those of its record.
-
-    Raises `ConflictError` if the day was rebuilt since the record was read, else `CorruptObjectError`.
-    """
-    key = canonical_key(target, day)
-    try:
-        data = store.get(key, max_bytes=record.size).data
-    except CorruptObjectError:  # larger
-        data = b""
-    if hashlib.sha256(data).hexdigest() == record.digest:
-        return data
-    now = read_stored_day(store, target, day).record
-    if now is not None and now.digest != record.digest:
-        raise ConflictError(f"{key} was rebuilt meanwhile: build again")
-    raise CorruptObjectError(f"{key} is not what its record says: build the day again")
 
 
 def _share(raw: RawRecord, target: Target) -> RawTargetRecord:

@@ -11,7 +11,7 @@ from recsys_assets.errors import NotFoundError
 from recsys_assets.events.day_profile import DayProfile, profile_day, with_past
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import GateReport
-from recsys_assets.gates.day import Past
+from recsys_assets.gates.day_comparison import Past
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord

@@ -16,7 +16,7 @@ from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed
 from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.pipeline.canonical import read_events
+from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord

@@ -88,7 +88,7 @@ def test_rows_spread_evenly_and_every_number_is_used():
     assert min(counts) > 200
 
 
-def test_a_shard_over_the_limit_is_refused_with_the_knobs_before_it_is_built():
+def test_a_shard_over_the_limit_is_refused_with_the_settings_before_it_is_built():
     shape, rows = one_user_each(100)
     with pytest.raises(LimitExceededError, match=r"shard 0 of 2 .*max_bytes allows 500.*artifacts.implicit.shards"):
         sharded([rows], shape, 2, max_bytes=500)

@@ -38,7 +38,7 @@ def blob_of(found, *, segment=None):
     return encode_content(found.rows, kind=KIND.name, target=target, window=window, max_bytes=10**7)
 
 
-def test_who_likes_some_is_told_the_one_of_their_kind_that_they_have_not_seen():
+def test_who_likes_some_gets_the_one_of_their_kind_that_they_have_not_seen():
     tables = built(TWO_TASTES, alpha=1).rows.tables
     likes = tables[USER].values @ tables[ITEM].values.T
     seen = {(one.user_id, one.item_id) for one in TWO_TASTES}

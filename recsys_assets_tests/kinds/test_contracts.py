@@ -88,7 +88,7 @@ BROKEN = [
     pytest.param("implicit", {"u": [("b", 1), ("a", 1)]}, {}, "best_first", 1, id="ties not by id"),
     pytest.param("cooc", {"a": [("a", 2)]}, {}, "no_self", 1, id="its own neighbour"),
     pytest.param("cooc", {"a": [("b", 2)], "b": [("a", 3)]}, {}, "mirrored", 2, id="two counts for one pair"),
-    pytest.param("cooc", {"a": [("b", 2)]}, {}, "mirrored", 1, id="a pair told once"),
+    pytest.param("cooc", {"a": [("b", 2)]}, {}, "mirrored", 1, id="a pair in one list only"),
     pytest.param(
         "cooc", {"a": [("b", 2)], "b": [("c", 2)], "c": [("b", 2)]}, {"max_neighbors": 2}, "mirrored", 1, id="not cut"
     ),
@@ -137,7 +137,7 @@ def test_a_pair_that_a_cut_took_from_one_side_is_no_fault(lists, params):
     assert check("cooc", lists, **params) == ()
 
 
-def test_several_broken_promises_are_all_told_with_ids_in_place_of_codes():
+def test_several_broken_promises_are_all_reported_with_ids_in_place_of_codes():
     found = {finding.gate: finding for finding in check("implicit", {"u2": [("b", 0)], "u1": [("c ", 1), ("a", 2)]})}
     assert set(found) == {"member_ids_trimmed", "keys_ascend", "values", "best_first"}
     assert found["values"].sample == ({"row": 0, "list": "u2", "member": "b", "value": 0},)

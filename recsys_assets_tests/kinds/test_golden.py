@@ -15,7 +15,7 @@ CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kinds in KINDS_
 
 
 def build(name, kind, limits):
-    golden = find_case(name) or pytest.skip(f"{name} lies in a folder beside the project, which is not laid out here")
+    golden = find_case(name) or pytest.skip(f"{name} is in a folder beside the project, which is not laid out here")
     built = KINDS[kind].build(golden.source(kind), golden.params(kind), limits)
     return (
         golden,

@@ -72,7 +72,7 @@ def test_a_crawler_changes_no_neighbour(rows, size):
         pytest.param({"max_users": 1}, "2 distinct users, limits.max_users allows 1", id="users"),
     ],
 )
-def test_what_would_not_fit_in_memory_stops_before_any_work_naming_number_and_knob(limits, message):
+def test_what_would_not_fit_in_memory_stops_before_any_work_naming_number_and_setting(limits, message):
     events = events_of([row(1, "u1", "s", "a"), row(2, "u2", "s", "b"), row(3, None, "s", "b")])
     kind = KINDS["implicit"]
     with pytest.raises(LimitExceededError, match=message):

@@ -17,7 +17,7 @@ STRAY = b'item_id,tags\ni0,a\ni1,"a\n' + b"".join(b"i%d,a\n" % n for n in range(
 ACCENTS = b"item_id,tags\n" + b"".join(b"i%d,caf\xe9\ni%d0,tea\n" % (n, n) for n in range(1, 9))
 
 
-class Shelf:
+class Shop:
     """A shop of one day whose catalog is the bytes given."""
 
     def __init__(self, folder):
@@ -44,8 +44,8 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path):
-    return Shelf(tmp_path)
+def shop(tmp_path):
+    return Shop(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -56,26 +56,26 @@ def shelf(tmp_path):
         pytest.param(ACCENTS, [(n, "bad_utf8") for n in range(2, 18, 2)], "raw.catalog_encoding", id="Windows-1252"),
     ],
 )
-def test_bad_rows_are_counted_kept_by_line_and_refused_above_their_share(shelf, data, bad, message):
-    built, report = shelf.judge(data)
-    assert shelf.quarantined() == bad
+def test_bad_rows_are_counted_kept_by_line_and_refused_above_their_share(shop, data, bad, message):
+    built, report = shop.judge(data)
+    assert shop.quarantined() == bad
     assert built.numbers["bad_catalog_rows"] == len(bad)
     assert [finding.gate for finding in report.refusals] == ["bad_catalog_share"]
     assert message in report.refusals[0].message
     assert "raw.max_bad_catalog_share" in report.refusals[0].message
 
 
-def test_a_share_within_the_limit_passes_and_a_mended_catalog_leaves_nothing_behind(shelf):
-    built, report = shelf.judge(BAD_NUMBERS, max_bad_catalog_share=0.6)
+def test_a_share_within_the_limit_passes_and_a_fixed_catalog_leaves_nothing_behind(shop):
+    built, report = shop.judge(BAD_NUMBERS, max_bad_catalog_share=0.6)
     assert report.passed
     assert built.numbers["bad_catalog_share"] == 0.6
-    built, report = shelf.judge(b"item_id,tags\ni1,red\n")
+    built, report = shop.judge(b"item_id,tags\ni1,red\n")
     assert report.passed
     assert "bad_catalog_rows" not in built.numbers
-    assert shelf.quarantined() == []
+    assert shop.quarantined() == []
 
 
-def test_what_is_declared_is_read(shelf):
-    built, report = shelf.judge(SEMICOLONS, catalog_encoding="windows-1252", catalog_delimiter=";")
+def test_what_is_declared_is_read(shop):
+    built, report = shop.judge(SEMICOLONS, catalog_encoding="windows-1252", catalog_delimiter=";")
     assert report.passed
     assert built.preview["tag"].to_list() == ["café", "thé"]
