@@ -5,7 +5,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 LIST = (TESTS.parent / "docs/reference/failure-modes.md").read_text(encoding="utf-8")
-LISTED = set(re.findall(r"^\| (F\d+) \|", LIST, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| (F\d+) \|(.*)$", LIST, re.MULTILINE))
+GAPS = {number for number, row in ROWS.items() if "(no test yet)" in row}
 MENTION = re.compile(r"(?:\b|_)[Ff](\d{1,2})(?=\b|_)")
 
 
@@ -15,9 +16,9 @@ def mentioned():
     return {f"F{number}" for text in texts for number in MENTION.findall(text)}
 
 
-def test_every_failure_mode_has_a_test():
-    assert LISTED - mentioned() == set()
+def test_every_failure_mode_has_a_test_or_is_a_known_gap():
+    assert ROWS.keys() - mentioned() == GAPS
 
 
 def test_every_number_that_a_test_mentions_is_listed():
-    assert {number for number in mentioned() if number not in LISTED} == set()
+    assert {number for number in mentioned() if number not in ROWS} == set()

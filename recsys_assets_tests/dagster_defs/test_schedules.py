@@ -47,7 +47,7 @@ def test_every_day_is_named_once_after_it_has_ended(zone, cron, start):
     "zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "Pacific/Apia", "Asia/Kathmandu"]
 )
 @pytest.mark.parametrize("cron", CRONS[:5])
-def test_no_day_is_left_out_or_named_twice_in_a_year_of_ticks(zone, cron):
+def test_no_day_is_left_out_or_named_twice_in_a_year_of_ticks(zone, cron):  # F64
     days = [day for _, some in named(datetime(2026, 1, 10, tzinfo=UTC), cron, zone, 365) for day in some]
     assert days == [days[0] + timedelta(days=n) for n in range(len(days))]
     assert len(days) >= 363

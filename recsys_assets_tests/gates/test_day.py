@@ -124,7 +124,7 @@ def test_an_ordinary_day_is_not_refused():
 
 
 @pytest.mark.parametrize(("frame", "gate", "message"), BROKEN)
-def test_a_broken_day_is_refused_by_name(frame, gate, message):
+def test_a_broken_day_is_refused_by_name(frame, gate, message):  # F63
     found = refusals(frame)
     assert gate in found
     assert message in found[gate]

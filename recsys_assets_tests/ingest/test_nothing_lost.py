@@ -106,7 +106,7 @@ def _is_event(text):
 @pytest.mark.parametrize("pack", ["plain", "gzip", "xz"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json.log"])
-def test_a_file_in_another_form_is_refused_by_name_and_never_a_few_bad_lines(tmp_path, form, pack, name):
+def test_a_file_in_another_form_is_refused_by_name_and_never_a_few_bad_lines(tmp_path, form, pack, name):  # F62
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / f"{DAY}{name}").write_bytes(PACK[pack](FORMS[form]([line(item_id=f"i{n}") for n in range(50)])))
     (tmp_path / "raw" / f"{DAY}.jsonl").write_bytes(b"".join(line(item_id=f"i{n}") + b"\n" for n in range(900)))

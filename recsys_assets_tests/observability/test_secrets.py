@@ -136,7 +136,9 @@ def test_no_fault_of_a_database_shows_its_password(url, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_that_shipped_ends_well_beside_a_gateway_that_garbles_and_shows_no_secret(tmp_path, capfd, monkeypatch):
+def test_a_run_that_shipped_ends_well_beside_a_gateway_that_garbles_and_shows_no_secret(
+    tmp_path, capfd, monkeypatch
+):  # F67
     monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:1/{PLANTED}")
     with dg.DagsterInstance.ephemeral() as instance, answering(b"no HTTP\r\n\r\n") as host:
         shop = open_shop(tmp_path, instance)

@@ -163,7 +163,7 @@ def events_of(shop, day):
     return read_document(shop.store, canonical_record_key(HOME, day), CanonicalRecord).events
 
 
-def test_files_that_expire_make_no_day_due_and_no_day_smaller(shop):
+def test_files_that_expire_make_no_day_due_and_no_day_smaller(shop):  # F61
     day = ago(2)
     build_of_two_files(shop, day)
     before = events_of(shop, day)

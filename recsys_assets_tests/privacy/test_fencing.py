@@ -93,7 +93,7 @@ def test_a_read_of_raw_files_under_way_does_not_bring_the_user_back(shop):
     assert STAYS in users
 
 
-def test_a_canonical_build_under_way_does_not_bring_the_user_back(shop):
+def test_a_canonical_build_under_way_does_not_bring_the_user_back(shop):  # F54
     shop.store.delete(canonical_key(HOME, after(1)))
     store = Beside(shop.store, "create", "canonical/shop/home/2026-01-02.parquet", lambda: forget(shop))
     shop.store.delete(canonical_key(HOME, after(1)).replace(".parquet", ".json"))
@@ -123,7 +123,7 @@ def build_all_but_ship(shop, day, ship):
     return ship()
 
 
-def test_two_forgets_at_once_do_not_undo_each_other(shop):
+def test_two_forgets_at_once_do_not_undo_each_other(shop):  # F54
     store = Beside(shop.store, "swap", "canonical/shop/home/2026-01-01.parquet", lambda: forget(shop, user=STAYS))
     forget_over(shop, store)
     assert store.done

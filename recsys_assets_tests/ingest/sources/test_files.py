@@ -181,7 +181,7 @@ UNCOMMITTED = [
 
 
 @pytest.mark.parametrize("name", UNCOMMITTED)
-def test_backups_and_unfinished_uploads_are_passed_over_and_listed(tmp_path, name):
+def test_backups_and_unfinished_uploads_are_passed_over_and_listed(tmp_path, name):  # F62
     write(tmp_path, f"raw/{name}", "raw/2026-01-01.jsonl")
     skipped = []
     (file,) = find_files(settings(tmp_path, "raw/{day}*", HOME), DAY, skipped=skipped)
