@@ -86,30 +86,45 @@ class _Sent:
     head: JournalHead
 
 
-def change_pointer(change: Change, judge: Judge) -> JournalEntry:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The pointer as it was read before the change was announced, and the journal's head then.
+
+    A change may swap on it without reading it again if `look_for_collections` was asked and every blob was proven after
+    the announcement: a collection that began before it shows there, and one that began later has swapped the pointer.
+    """
+
+    current: Current
+    head: JournalHead
+
+
+def change_pointer(change: Change, judge: Judge, *, seen: Seen | None = None) -> JournalEntry:
     """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
+
+    The first attempt is made on what was `seen`, without another look at the store.
 
     Raises what `judge` raises; `ConflictError` when others kept winning; `OutcomeUnknownError` and
     `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written, and its message
     says why: the swap stands, and the next command records it with the cause that was announced.
     """
     sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
-    head: JournalHead | None = None
+    head = seen.head if seen else None
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for _ in attempts(MAX_ATTEMPTS, pause=change.pause):
-        current, etag = _read(change)
+        current, etag = (seen.current, seen.current.etag) if seen else _read(change)
         if current is not None and current.pointer.updated_at in sent:
             tried = sent[current.pointer.updated_at]
             return _record(change, tried.before, current, tried.move, after=tried.head.last)
-        head = _recover(change, current, since=head)
+        head = seen.head if seen else _recover(change, current, since=head)
         judged = judge(current, head)
         if isinstance(judged, Stay):
             return _record_stay(change, current, judged, head)
         try:
-            _look(change, judged.refs)
+            if not seen:
+                _look(change, judged.refs)
             swapped = _swap(change, current, judged, head, sent, expected=etag)
         except (ConflictError, StoreUnavailableError) as error:
-            problem = error
+            problem, seen = error, None
             continue
         reach(f"{change.action}.after_swap")
         return _record(change, current, swapped, judged, after=head.last)
@@ -172,7 +187,16 @@ def _note(change: Change, *, unrecorded: bool) -> None:
 
 
 def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
-    """Look, right before the swap, that every blob is there and that no collection under way may take it.
+    """Look, right before the swap, that every blob is there and that no collection under way may take it."""
+    look_for_collections(change, refs)
+    missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))
+    if missing:
+        names = ", ".join(f"{ref.kind} {ref.version[:12]}" for ref in missing)
+        raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
+
+
+def look_for_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
+    """Raise `ConflictError` if a collection may take one of these blobs, or took it a moment ago.
 
     A collection writes down what it may take, then swaps the pointer to itself, then deletes. So either we see what it
     wrote down, or our swap meets its swap and loses: a blob can not go between this look and a swap that wins.
@@ -190,10 +214,6 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
             f"{change.target}: the collection of {late.at} by {late.actor} took an artifact of this release, and a "
             f"delete may still be under way: run again {DELETE_LIFETIME.seconds // 60} minutes after it"
         )
-    missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))
-    if missing:
-        names = ", ".join(f"{ref.kind} {ref.version[:12]}" for ref in missing)
-        raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
 
 
 def _swap(

@@ -8,7 +8,7 @@ from itertools import islice
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release.blob import missing_blobs
-from recsys_assets.release.documents import Release
+from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.history import earlier_releases, known_releases, live_at
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import release_prefix
@@ -23,14 +23,16 @@ _SHOWN = 5
 _ID = re.compile(r"[0-9a-f]{8,64}")
 
 
-def choose_destination(store: ObjectStore, target: Target, live: Current, *, to: str, now: datetime) -> Release:
-    """Return the record of the release that `to` means.
+def choose_destination(
+    store: ObjectStore, target: Target, live: Current, *, to: str, now: datetime, newest: JournalEntry | None = None
+) -> Release:
+    """Return the record of the release that `to` means; `newest` is the journal's newest entry, if it is known already.
 
     Raises `RefusedError` with alternatives when there is none, `ConfigurationError` when `to` means nothing, or a time
     that is yet to come.
     """
     if to == PREVIOUS:
-        earlier = earlier_releases(store, target, live.release_id)
+        earlier = earlier_releases(store, target, live.release_id, newest=newest)
         found = next((release_id for release_id in earlier if not _is_bad(store, target, release_id)), None)
         return _record(store, target, found, asked="a release before this one that is not marked bad")
     if _ID.fullmatch(to):

@@ -41,20 +41,24 @@ def effective(entry: JournalEntry) -> datetime | None:
     return parse_rfc3339(instant) if instant else None
 
 
-def earlier_releases(store: ObjectStore, target: Target, live: str) -> Iterator[str]:
+def earlier_releases(
+    store: ObjectStore, target: Target, live: str, *, newest: JournalEntry | None = None
+) -> Iterator[str]:
     """Yield the releases that were live before `live` was shipped, the latest first, each once.
 
     Counted from the last time that `live` was shipped, not from the newest entry: after a rollback the newest entry is
-    the rollback itself, and going back again must go further back, not forth.
+    the rollback itself, and going back again must go further back, not forth. `newest` is the journal's newest entry,
+    if it is known already.
     """
     seen = {live}
     shipped = False
-    for entry in changes(store, target):
+    for entry in changes(store, target, newest=newest):
+        earlier = entry.after if shipped else None
         if entry.after == live and entry.before != live and entry.action not in _NO_SHIP:
-            shipped = True
-        elif shipped and entry.after is not None and entry.after not in seen:
-            seen.add(entry.after)
-            yield entry.after
+            shipped, earlier = True, entry.before
+        if earlier is not None and earlier not in seen:
+            seen.add(earlier)
+            yield earlier
 
 
 def known_releases(store: ObjectStore, target: Target) -> Iterator[str]:

@@ -90,11 +90,8 @@ def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
 def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     """Put a hold beside the one that stands, and return what stands now: the stricter of both; or lift what stands."""
     key = hold_key(target)
+    stored: Stored | None = None  # most targets have none: that one stands shows when it is created
     for _ in attempts(MAX_ATTEMPTS):
-        try:
-            stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-        except NotFoundError:
-            stored = None
         hold = placed if placed.lifted or stored is None else stricter(_standing(stored, key), placed)
         try:
             if stored is None:
@@ -102,9 +99,17 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
             else:
                 store.swap(key, encode(hold), expected=stored.etag)
         except (ConflictError, OutcomeUnknownError):
-            continue  # the next read shows which
+            stored = _stored(store, key)  # it shows which
+            continue
         return hold
     raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
+
+
+def _stored(store: ObjectStore, key: str) -> Stored | None:
+    try:
+        return store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+    except NotFoundError:
+        return None
 
 
 def swap_to_itself(change: Change, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:

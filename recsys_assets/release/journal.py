@@ -176,9 +176,12 @@ def newest_first(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
         yield read_entry(store, target, sequence)
 
 
-def changes(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
-    """Yield the entries that record a swap of the pointer, newest first; those between them are not read."""
-    entry = change_at_or_before(store, target, tail(store, target))
+def changes(store: ObjectStore, target: Target, *, newest: JournalEntry | None = None) -> Iterator[JournalEntry]:
+    """Yield the entries that record a swap of the pointer, newest first; those between them are not read.
+
+    `newest` is the newest entry, if it is known already: it is not looked for again.
+    """
+    entry = change_at_or_before(store, target, newest or tail(store, target))
     while entry is not None:
         yield entry
         entry = _earlier_change(store, target, entry)

@@ -1,13 +1,14 @@
 """Roll back: move the pointer to an earlier release that still proves itself, mark the one it left, and hold."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
-from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
+from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError, StoreUnavailableError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.change import Change, Move, Seen, Stay, announced, change_pointer, look_for_collections
 from recsys_assets.release.destination import PREVIOUS, alternatives, choose_destination
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -18,7 +19,7 @@ from recsys_assets.release.judgement import ending
 from recsys_assets.release.labels import Labelled, find_label, lift_label, put_label
 from recsys_assets.release.layout import intent_key
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import recover
+from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.storage.proof import ensure_proven
@@ -49,6 +50,7 @@ class _Wish:
     hold: bool
     until: datetime | None
     mark_bad: bool
+    head: JournalHead | None = None  # None: nothing is written, so the journal was not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class _Asked:
     to: Release
     hold: Hold | None
     mark_bad: bool
+    taken_back: bool  # the destination was marked bad itself
 
 
 def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
@@ -92,15 +95,17 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     wish = _Wish(change, left, to, hold, until, mark_bad)
     if dry_run:
         asked = _resolve(wish)
+        _prove(asked)
         nothing = asked.to.id == left.release_id
         message = _live_already(asked) if nothing else _message(asked)
         return RolledBack(left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {message}", None)
     ensure_proven(store)
-    last = recover(store, target, left, by=by, now=now()).change
+    head = recover(store, target, left, by=by, now=now())
+    last = head.change
     if to == PREVIOUS and last is not None and _was_interrupted(change, last):
         return RolledBack(last.before or "", left.release_id, None, _DONE_BEFORE, last)
     try:
-        return _roll_back(_resolve(wish))
+        return _roll_back(_resolve(replace(wish, head=head)), head)
     except (RefusedError, ConflictError) as error:
         _record_refusal(change, left, error)
         raise
@@ -127,44 +132,72 @@ def _was_interrupted(change: Change, last: JournalEntry) -> bool:
 
 
 def _resolve(wish: _Wish) -> _Asked:
-    """Return the rollback with its destination found and verified, and its hold."""
+    """Return the rollback with its destination found, and its hold."""
     store, target = wish.change.store, wish.change.target
-    release = choose_destination(store, target, wish.left, to=wish.to, now=wish.change.now())
-    if release.id != wish.left.release_id:
-        try:
-            prove_members(store, target, release.members)
-        except RefusedError as error:
-            others = alternatives(store, target, besides=release.id)
-            raise RefusedError(f"{error}; what can be rolled back to: {others}") from error
-    hold = _hold(wish.change, wish.left, wish.until) if wish.hold else None
-    return _Asked(wish.change, wish.left, release, hold, wish.mark_bad)
+    newest = wish.head.last if wish.head else None
+    release = choose_destination(store, target, wish.left, to=wish.to, now=wish.change.now(), newest=newest)
+    taken_back = wish.to != PREVIOUS and find_label(store, target, Labelled.BAD, release.id) is not None
+    hold = _hold(wish) if wish.hold else None
+    return _Asked(wish.change, wish.left, release, hold, wish.mark_bad, taken_back)
 
 
-def _hold(change: Change, left: Current, until: datetime | None) -> Hold:
+def _prove(asked: _Asked) -> None:
+    """Read every blob of the destination; `RefusedError`, naming alternatives, if one of them cannot be served."""
+    if asked.to.id == asked.left.release_id:
+        return
+    store, target = asked.change.store, asked.change.target
+    try:
+        prove_members(store, target, asked.to.members)
+    except RefusedError as error:
+        others = alternatives(store, target, besides=asked.to.id)
+        raise RefusedError(f"{error}; what can be rolled back to: {others}") from error
+
+
+def _hold(wish: _Wish) -> Hold:
     """Return the hold that goes with it; where the data of the release left is unknown, only a hand lifts it."""
+    change, until = wish.change, wish.until
     at = rfc3339(change.now())
     if until is not None:
         return Hold(at=at, actor=change.by.name, reason=change.by.reason, until=rfc3339(until))
+    return Hold(at=at, actor=change.by.name, reason=change.by.reason, after_data=_data_through(wish))
+
+
+def _data_through(wish: _Wish) -> str | None:
+    """Return the last day of the data of the release left, by the journal's entry of it or by its record."""
+    entry = wish.head.change if wish.head else None
+    if entry is not None and entry.after == wish.left.release_id:
+        with suppress(ValueError):
+            return date.fromisoformat(str(entry.details.get("data_through"))).isoformat()
     try:
-        release = find_release(change.store, change.target, left.release_id)
+        release = find_release(wish.change.store, wish.change.target, wish.left.release_id)
     except RecsysAssetsError:
-        release = None  # a record that cannot be read must not keep anybody from leaving its release
-    data = release.data_through if release else None
-    return Hold(at=at, actor=change.by.name, reason=change.by.reason, after_data=data)
+        return None  # a record that cannot be read must not keep anybody from leaving its release
+    return release.data_through if release else None
 
 
-def _roll_back(asked: _Asked) -> RolledBack:
-    """Mark, hold, then swap: a crash in between leaves the target held on what it had, and a rerun goes on."""
+def _roll_back(asked: _Asked, head: JournalHead) -> RolledBack:
+    """Prove, mark, hold, then swap: a crash in between leaves the target held on what it had, and a rerun goes on."""
     change = asked.change
-    store, target = change.store, change.target
-    taken_back = find_label(store, target, Labelled.BAD, asked.to.id) is not None
     with announced(change, release_id=asked.to.id, refs=refs_of(asked.to)) as change:
+        is_clear = False
         if asked.to.id != asked.left.release_id:
-            asked = _mark_and_hold(asked, mark=asked.mark_bad and not taken_back)
-        entry = change_pointer(change, lambda current, _: _judge(asked, current))
-        if taken_back:
+            is_clear = _is_clear_of_collections(change, asked)
+            _prove(asked)
+            asked = _mark_and_hold(asked, mark=asked.mark_bad and not asked.taken_back)
+        seen = Seen(asked.left, head) if is_clear else None
+        entry = change_pointer(change, lambda current, _: _judge(asked, current), seen=seen)
+        if asked.taken_back:
             _lift_bad(asked)
     return RolledBack(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
+
+
+def _is_clear_of_collections(change: Change, asked: _Asked) -> bool:
+    """Return whether no collection may take a blob of the destination: if one may, the swap looks until it is over."""
+    try:
+        look_for_collections(change, refs_of(asked.to))
+    except (ConflictError, StoreUnavailableError):
+        return False
+    return True
 
 
 def _lift_bad(asked: _Asked) -> None:

@@ -12,24 +12,35 @@ import pytest
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, RefusedError
 from recsys_assets.identity import rfc3339
 from recsys_assets.release import journal
+from recsys_assets.release.candidate import Requirement
+from recsys_assets.release.change import Change
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import Release
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.history import live_at
-from recsys_assets.release.hold import place_hold, read_hold, release_hold
+from recsys_assets.release.hold import place_hold, read_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled, find_label
-from recsys_assets.release.layout import blob_key, hold_key, intent_prefix, journal_key, pointer_key, release_key
+from recsys_assets.release.layout import (
+    blob_key,
+    hold_key,
+    intent_prefix,
+    journal_key,
+    pointer_key,
+    release_key,
+    sweep_key,
+)
 from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.restore import restore_pointer
-from recsys_assets_tests.release.staging import TARGET, Shop, day
+from recsys_assets_tests.release.staging import GATES, POLICY, TARGET, Shop, day
 
 ANN = Actor("ann", "a bad night")
+FIVE = ("popularity", "cooc", "item_seq", "content_sim", "session_seq")
 
 
 @pytest.fixture
@@ -362,9 +373,47 @@ def test_without_a_journal_there_is_nothing_to_put_back(shop):  # F39
 
 
 def test_a_lost_entry_in_the_middle_does_not_stop_a_rollback(shop):  # F14
-    first, _, _ = shipped(shop, 3)
+    _, second, _ = shipped(shop, 3)
     shop.store.put(journal_key(TARGET, 2), b"{")
+    assert back(shop).live == second  # the entry after it names what was live before
+
+
+def test_a_rollback_of_five_kinds_makes_at_most_21_calls_of_the_store(store):
+    """Each blob is read once, after the announcement; pointer, journal, marks and hold are looked at once."""
+    shop = Shop(
+        store, kinds=FIVE, requirements={subject: Requirement(POLICY, GATES) for subject in (*FIVE, "canonical")}
+    )
+    first, _ = shipped(shop, 2)
+    calls = []
+    store.on_call = lambda verb, key: calls.append((verb, key))
+    outcome = back(shop)
+    store.on_call = None
+    assert (outcome.live, live(shop)) == (first, first)
+    assert len(calls) <= 21, calls
+    announced = next(n for n, (verb, key) in enumerate(calls) if verb == "create" and key.startswith("intents/"))
+    swapped = calls.index(("swap", pointer_key(TARGET)))
+    proofs = [n for n, (verb, key) in enumerate(calls) if verb == "get" and key.startswith("artifacts/")]
+    assert len(proofs) == len(FIVE)
+    assert announced < calls.index(("get", sweep_key(TARGET))) < min(proofs) < max(proofs) < swapped
+
+
+def test_a_pointer_swapped_after_it_was_read_is_read_and_looked_at_again(shop):
+    """A collection that begins after a rollback has looked swaps the pointer: the rollback's first swap loses."""
+    first, _ = shipped(shop, 2)
+    looks = []
+
+    def fence(_, key):
+        looks.append(key)
+        if key == hold_key(TARGET):  # everything is proven by then
+            shop.store.on_call = None
+            swap_to_itself(Change(shop.store, TARGET, "collect", ANN, shop.clock), message="a fence")
+            shop.store.on_call = lambda _, key: looks.append(key)
+
+    shop.store.on_call = fence
     assert back(shop).live == first
+    shop.store.on_call = None
+    assert looks.count(sweep_key(TARGET)) == 2
+    assert [action for action, _ in actions(shop)][-2:] == ["collect", "roll_back"]
 
 
 def test_what_was_live_then_is_reported_though_it_was_collected(shop):
