@@ -68,7 +68,7 @@ def test_every_address_answers_over_a_bucket_as_over_memory(bucket, release, con
         assert (whole.content, part.content) == (expected.get(content).content, whole.content[2:10])
         assert client.get(content, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
         assert "shop/home" in client.get("/").text
-        assert 'recsys_target_live{tenant="shop",surface="home"} 1' in client.get("/metrics").text
+        assert 'recsys_target_live{surface="home",tenant="shop"} 1.0' in client.get("/metrics").text.splitlines()
 
 
 def test_a_bucket_that_cannot_be_reached_is_503_and_its_address_stays_inside(s3_server, config, monkeypatch):

@@ -90,7 +90,8 @@ def go_json(value):
 
 def artifact(target, kind, window, rows):
     """The stored bytes of one artifact, and their version."""
-    named = {"cooc": "neighbors", "item_seq": "neighbors", "popularity": "items", "content_sim": "items"}
+    named = dict.fromkeys(("cooc", "item_seq", "sequential_rules"), "neighbors")
+    named |= dict.fromkeys(("popularity", "content_sim"), "items")
     body = named.get(kind, "users")
     envelope = {"v": 1, "artifact_type": kind, "tenant": target.tenant, "surface": target.surface}
     if target.segment:

@@ -30,6 +30,7 @@ FIXTURES = {
     "session_seq": {user: dict.fromkeys(NASTY, 1) for user in NASTY},
     "content_sim": dict.fromkeys(NASTY, NASTY),
     "item_seq": {item: dict.fromkeys(NASTY, 2) for item in NASTY},
+    "sequential_rules": {item: dict.fromkeys(NASTY, 2) for item in NASTY},
 }
 
 
@@ -37,7 +38,7 @@ def rows(kind):
     """The same rows as `FIXTURES`, as kernels return them: every list holds every id, in order."""
     shape, count = ROW_KINDS[kind].shape, len(NASTY)
     lists = count if shape.key else 1
-    value = {"popularity": 3, "cooc": 2, "item_seq": 2}.get(kind, 1) * shape.scale
+    value = {"popularity": 3, "cooc": 2, "item_seq": 2, "sequential_rules": 2}.get(kind, 1) * shape.scale
     return Rows(
         shape=shape,
         keys=np.arange(lists if shape.key else 0, dtype=np.uint32),

@@ -99,7 +99,7 @@ def test_what_the_comparison_needs_and_is_gone_is_said(store, releases, gone):
 def test_the_report_shows_every_artifact_with_its_size_beside_the_one_before(store, releases):
     sizes = [release.refs["cooc"].size for release in (releases[1], releases[0])]
     row = section(report(store, releases[1]), "Artifacts").rows[1]
-    assert row == ("cooc", releases[1].refs["cooc"].version[:12], "2026-01-02", None, *sizes)
+    assert row == ("cooc", releases[1].refs["cooc"].version[:12], "2026-01-02", len(AFTER["cooc"]), *sizes)
 
 
 def test_the_report_names_the_inputs_and_what_their_gates_said(store, releases):
