@@ -72,7 +72,9 @@ def _as_theirs(settings: Settings, row: TargetSettings, registry: Registry) -> S
     return settings.model_copy(
         update={
             "raw": settings.raw.model_copy(update={"exposures": registry.canonical_template()} | _AS_SENT),
-            "artifacts": ArtifactSettings.model_validate(_tables(registry.config.limits)),
+            "artifacts": ArtifactSettings.model_validate(
+                {"window_days": 1, **_tables(registry.config.limits)}  # all that it builds is of one day
+            ),
             "targets": (plain,),
         }
     )

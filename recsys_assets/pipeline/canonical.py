@@ -120,7 +120,7 @@ def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
         erased=mark or UNSET,
     )
     if over.record != record:
-        refuse_lost_events(context, over.record, counts.rows, there=[(i.name, i.digest) for i in record.inputs])
+        refuse_lost_events(context, over, record, forgotten)
         commit_day(store, row.target, day, over=over, data=data, record=record)
     if read_forgotten_of(store, row.target).mark(day) != mark:
         return None

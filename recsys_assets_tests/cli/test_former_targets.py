@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.errors import ConfigurationError, RefusedError
+from recsys_assets.errors import ConfigurationError, ConflictError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current
@@ -112,6 +112,10 @@ def test_what_was_collected_of_it_is_taken_back_out_of_the_trash_and_served_agai
         assert list(place.list("artifacts/shop/cart/")) == []
         assert call("collect", *NAMED, "--restore", "", *words, "--json") == 0
         assert len(json.loads(capsys.readouterr().out)) == 4
+    with pytest.raises(ConflictError, match="run again 15 minutes after it"):
+        call("restore-pointer", *NAMED, *WHY)
+    for path in Path(place.root_uri.removeprefix("file://"), "trash").rglob("sweep.json"):
+        os.utime(path, (0, 0))  # the collection was long ago: no delete of it is under way
     assert call("restore-pointer", *NAMED, *WHY) == 0
     assert call("verify", *NAMED) == 0
 
