@@ -17,7 +17,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.white_space import trim
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
-from recsys_assets.pipeline.canonical import judge_canonical
+from recsys_assets.pipeline.canonical import judge_canonical, judge_earlier_days_again
 from recsys_assets.pipeline.canonical_commit import erase_from_day
 from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.ship import ship_day
@@ -221,7 +221,8 @@ def _rebuild(task: Forgetting, days: Sequence[date]) -> str:
 def _rebuild_once(task: Forgetting, days: Collection[date], last: date) -> str:
     _judge_rebuilt(task, days)
     context = DayContext(task.store, task.settings, task.row, last, run_id=task.by.run_id or COMMAND, now=task.now)
-    judge_canonical(context)  # by today's limits, which may be others than when it refused
+    judge_earlier_days_again(context)  # by today's limits, which may be others than when they were refused
+    judge_canonical(context)
     for kind in (name for name in task.settings.artifacts.kinds if name in KINDS):
         build_artifact(context, kind)
         judge_artifact(context, kind)
