@@ -59,8 +59,8 @@ class EngineUnavailableError(RecsysAssetsError):
 class RefusedError(RecsysAssetsError):
     """A safety rule said no (gate, fence, hold, missing blob) and the message names it; what is live is untouched.
 
-    `refused` names the gates whose refusal is among the reasons, each behind its subject, like ("canonical 2026-01-02",
-    "bad_share").
+    `refused` names the gates whose judgement is among the reasons, each behind its subject, like
+    ("canonical 2026-01-02", "bad_share").
     """
 
     def __init__(self, message: str, *, refused: Sequence[tuple[str, str]] = ()) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
+NOT_COMPARED = "not_compared"  # the key in a finding's params that says why no override is a way out of it
 LEFT_OUT = "left_out"  # the key in a finding's params that says why its subject is not part of the release
 MODE = "mode"  # the key in a finding's params that holds the enforcement mode of its gate
 NO_BASELINE = "no baseline"  # the message of a gate that found nothing to compare with
@@ -37,6 +38,11 @@ class Finding:
     def ok(self) -> bool:
         """Whether this finding lets the release ship."""
         return self.verdict is not Verdict.REFUSED
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether something was compared: what was not is cured by its cause, and is nothing to answer for."""
+        return NOT_COMPARED not in self.params
 
 
 @dataclass(frozen=True, slots=True)

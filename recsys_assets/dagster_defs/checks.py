@@ -42,7 +42,7 @@ def gate_check(
             if not report.passed and context.run.parent_run_id is not None:
                 _refuse_old_bytes(day)
         record_refusals(context, store.store, row, report)
-        way = way_out(settings, row, day.day, [(name, finding.gate) for finding in report.refusals])
+        way = way_out(settings, row, day.day, [(name, one.gate) for one in report.refusals if one.is_judgement])
         return check_result(report, way=way)
 
     with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.evidence import Scalar, Verdict
+from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, in_force
 from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 
@@ -103,7 +103,9 @@ class NotWorse:
         """Return worse by more than the allowed loss as a refusal; what was not compared, by its reason."""
         if isinstance(found, NotTested):
             # What was not compared is cured by its own cause, which the message names, and by no override.
-            return Result(self._verdict(found.why), None, found.message)
+            verdict = self._verdict(found.why)
+            reason = {NOT_COMPARED: found.why.value} if verdict is Verdict.REFUSED else {}
+            return Result(verdict, None, found.message, compared=reason)
         live = {"live_release": found.release}
         measured = found.measured.get(self.recommender)
         if measured is None:

@@ -262,7 +262,7 @@ class _Reading:
         faults = _shortcomings(report, requirement, judged)
         self.faults.extend(f"{subject}: {fault}" for fault in faults)
         if report.version == judged[1]:
-            self.refused.extend((subject, finding.gate) for finding in report.refusals)
+            self.refused.extend((subject, finding.gate) for finding in report.refusals if finding.is_judgement)
         return None if faults else report
 
 

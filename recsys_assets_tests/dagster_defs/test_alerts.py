@@ -158,7 +158,7 @@ def test_what_the_webhook_did_not_take_is_reported_at_the_next_tick(shop, inbox,
     found = chosen.evaluate_tick(context)
     assert "503" in found.skip_message
     assert json.loads(found.cursor)["alerted"] == {}
-    assert len(json.loads(found.cursor)["message"]) == len(found.asset_events) == 2, (
+    assert len(json.loads(found.cursor)["recorded"]) == len(found.asset_events) == 2, (
         "what the UI shows needs no webhook"
     )
     inbox.refuses = False

@@ -81,9 +81,10 @@ def test_a_kind_over_its_limit_and_a_damaged_raw_record_are_reported_with_the_se
 
 
 def test_raw_is_of_every_target_and_its_failure_is_reported_to_those_that_were_to_be_built(shop):
-    shop.store.put("registry/forgotten/shop/home/damaged.json", b"{")
+    config = shop.folder / "recsys.toml"
+    config.write_text(config.read_text().replace("[raw]\n", '[raw]\nuser_key = "env:KEY_THAT_IS_NOT_SET"\n'))
     assert not shop.build(FIRST).success
-    assert journal(shop) == journal(shop, CART) == [("build", "refused", "raw", "CorruptObjectError")]
+    assert journal(shop) == journal(shop, CART) == [("build", "refused", "raw", "ConfigurationError")]
     alone = build_definitions(shop.settings, rows=shop.settings.targets[:1]).resolve_job_def(BUILD_ALL)
     alone.execute_in_process(partition_key=str(FIRST), instance=shop.instance, raise_on_error=False, run_config=QUIET)
     assert (len(journal(shop)), len(journal(shop, CART))) == (2, 1)

@@ -8,7 +8,8 @@ import pytest
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import rotate
-from recsys_assets_tests.small_shop import FIRST, TARGETS, after, day_lines, open_shop
+from recsys_assets.identity import Target
+from recsys_assets_tests.small_shop import FIRST, HOME, TARGETS, after, day_lines, open_shop
 
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
 WATCHED = QUICK + "[automation]\nwatch = true\nsettled_minutes = 0\nlook_back_days = 3\n"
@@ -175,7 +176,7 @@ def test_the_build_of_a_day_does_not_judge_the_present(shop):
 
 
 def test_a_new_tenant_is_a_row_and_a_removed_one_keeps_what_it_serves(shop):
-    shop.write(FIRST, day_lines(FIRST))
+    shop.write(FIRST, day_lines(FIRST, targets=[HOME, Target("new", "home")]))
     shop.build(FIRST)
     live = shop.live()
     shop.configure(QUICK, targets='[[targets]]\ntenant = "new"\nsurface = "home"\n')

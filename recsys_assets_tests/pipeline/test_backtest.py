@@ -31,6 +31,7 @@ CONFIG = """
 window_days = 1
 [raw]
 exposures = "{day}.jsonl"
+max_lost_share = 1
 catalog = "catalog.jsonl"
 [gates.rehearsal]
 mode = "off"

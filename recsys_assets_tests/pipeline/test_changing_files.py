@@ -1,15 +1,17 @@
 """Raw files that change while two runs of a day are under way: reported as a conflict, which a retry cures."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError
-from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.canonical import MAX_COMMITS, build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import Stored
 from recsys_assets_tests.small_shop import FIRST, HOME, SmallShop, day_lines
@@ -18,9 +20,9 @@ from recsys_assets_tests.small_shop import FIRST, HOME, SmallShop, day_lines
 class InterruptedStore(FilesystemStore):
     """A store on which somebody else does something just before the first part of a day is read."""
 
-    def __init__(self, root: Path, meanwhile: Callable[[], object]) -> None:
+    def __init__(self, root: Path, *meanwhile: Callable[[], object]) -> None:
         super().__init__(root)
-        self.meanwhile: list[Callable[[], object]] = [meanwhile]
+        self.meanwhile = list(meanwhile)
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         if key.startswith(f"raw/{FIRST}/shop") and self.meanwhile:
@@ -39,8 +41,8 @@ def shop(tmp_path):
         yield shop
 
 
-def change_and_read_again(shop):
-    shop.write(FIRST, day_lines(FIRST, shift=1))
+def change_and_read_again(shop, shift=1):
+    shop.write(FIRST, day_lines(FIRST, shift=shift))
     build_raw(shop.store, shop.settings, FIRST)
 
 
@@ -48,11 +50,22 @@ def parts(shop):
     return {item.key for item in shop.store.list(f"raw/{FIRST}/") if not item.key.endswith(".json")}
 
 
-def test_f33_a_day_that_is_read_again_while_it_is_built_is_a_conflict_and_the_next_try_builds_it(shop):
+def test_f33_a_day_that_is_read_again_while_it_is_built_is_built_of_what_was_read_last(shop):
     store = InterruptedStore(shop.folder / "store", lambda: change_and_read_again(shop))
     row = shop.settings.find(HOME.tenant, HOME.surface)
-    with pytest.raises(ConflictError, match="changed and were read again meanwhile"):
+    built = build_canonical(DayContext(store, shop.settings, row, FIRST))
+    assert not store.meanwhile
+    file = build_raw(shop.store, shop.settings, FIRST).record.files[0]
+    assert [used.digest for used in built.record.inputs] == [file.digest]
+
+
+def test_f33_a_day_that_is_read_again_at_every_try_is_a_conflict_and_the_next_run_builds_it(shop):
+    changes = [partial(change_and_read_again, shop, shift=n + 1) for n in range(MAX_COMMITS)]
+    store = InterruptedStore(shop.folder / "store", *changes)
+    row = shop.settings.find(HOME.tenant, HOME.surface)
+    with pytest.raises(ConflictError, match=f"{MAX_COMMITS} builds in a row met another writer"):
         build_canonical(DayContext(store, shop.settings, row, FIRST))
+    assert store.stat(canonical_record_key(HOME, FIRST)) is None
     built = build_canonical(DayContext(store, shop.settings, row, FIRST))
     file = build_raw(shop.store, shop.settings, FIRST).record.files[0]
     assert [used.digest for used in built.record.inputs] == [file.digest]

@@ -110,6 +110,8 @@ def test_what_vanished_when_the_day_was_built_again_is_deleted_and_other_rows_ar
         signals.shop.build(day)
     other = signals.run("SELECT id FROM tenants WHERE external_id = 'other'")[0][0]
     signals.run("INSERT INTO item_popularity_daily VALUES (%s, 'home', 'x', %s, 1)", other, FIRST)
+    config = signals.shop.folder / "recsys.toml"
+    config.write_text(config.read_text().replace("[raw]\n", "[raw]\nmax_lost_share = 1\n"))
     signals.shop.write(FIRST, [line for line in day_lines(FIRST) if '"i0"' not in line])
     assert signals.shop.build(FIRST).success
     assert signals.popularity() == {"i1": 6, "i2": 6, "i3": 3, "x": 1}
