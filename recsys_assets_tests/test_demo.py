@@ -28,9 +28,10 @@ def run(*arguments, folder, expected=0):
     return done.stdout
 
 
-def run_days(folder, start, end):
+def run_days(folder, start, end, *target):
     command = "from recsys_assets.cli.main import main; main()"
-    return run("-c", command, "run", "--config", folder / "recsys.toml", "--start", start, "--end", end, folder=folder)
+    days = ("--start", start, "--end", end)
+    return run("-c", command, "run", "--config", folder / "recsys.toml", *target, *days, folder=folder)
 
 
 def files(folder):
@@ -104,8 +105,16 @@ def test_running_a_day_again_leaves_every_pointer_and_blob_as_it_is(week):
 @pytest.mark.slow
 @pytest.mark.usefixtures("shipped")
 def test_the_scene_of_a_bad_day_ends_well(week):
+    # The gates of a day judge by five ordinary days at least: those that were shipped are too few.
+    run_days(week, "2025-11-29", "2025-11-30", "--tenant", "books", "--surface", "home")
     played = run(DEMO / "scene.py", week, folder=week)
     assert played.count("exit 1") == 3
+    refused = re.findall(r"^(\S+) books/home/\S+(?: gates)? +failed +(?:gate )?(\w+)", played, re.MULTILINE)
+    assert refused == [("2025-12-01", "bad_share"), ("2025-12-01", "RefusedError"), ("2025-12-03", "day_item_mix")]
+    assert "ids shuffled?" in played
+    events = dict(re.findall(r"^(2025-12-0[24]) books/home/popularity .*events=(\d+)", played, re.MULTILINE))
+    later = re.findall(r"^2025-12-04 books/home/canonical .*rows=(\d+)", played, re.MULTILINE)
+    assert int(events["2025-12-04"]) == int(events["2025-12-02"]) + int(later[0]), "the refused day is left out"
     assert "undefined" in played
     pointer = json.loads((week / "store/registry/current/books/home/manifest.json").read_bytes())
     popularity = Path(pointer["current"]["popularity"].removeprefix("file://")).read_text()

@@ -114,7 +114,10 @@ class _Looking:
         return [file.name for file in files if file.touched_at() > limit]
 
     def _built_of(self, day: date) -> set[tuple[str, str]] | None:
-        """Return name and hash of the files behind the canonical day, or of a day that was read and had no event."""
+        """Return name and hash of the files behind the canonical day, or of a day that was read and had no event.
+
+        A file that could not be read to its end is not among them: no day was built from what it held.
+        """
         record = self._canonical(day)
         if record is not None:
             return {(used.name, used.digest) for used in record.inputs} | mark_of_record(record)
@@ -122,7 +125,8 @@ class _Looking:
         if raw is None:
             return None
         empty = [share for share in raw.targets if _is_of(share, self.row) and not share.events]
-        files = {(file.name, file.digest) for share in empty for file in raw.files if file.name in share.files}
+        read = [file for share in empty for file in raw.files if file.name in share.files]
+        files = {(file.name, file.digest) for file in read if not file.error}
         return files | mark_of_record(raw) if files else None
 
     def _canonical(self, day: date) -> CanonicalRecord | None:

@@ -163,14 +163,15 @@ def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:
     """Return `now`, in which each target of which files are gone keeps its files, parts and counts of `before`.
 
     What expires carries no new facts, and its parts are all that is left of it: they stay named, so they are neither
-    deleted here nor overlooked by `forget`, until the files are back or a smaller day is accepted.
+    deleted here nor overlooked by `forget`, until the files are back or a smaller day is accepted. A file that could
+    not be read to its end is not kept: no day was built from what it held.
     """
     there = {file.name: file for file in now.files}
     content = [(file.name, file.digest) for file in now.files]
     shares = {(share.tenant, share.surface): share for share in now.targets}
     gone: set[str] = set()
     for share in before.targets:
-        read = [(file.name, file.digest) for file in before.files if file.name in share.files]
+        read = [(file.name, file.digest) for file in before.files if file.name in share.files and not file.error]
         if missing := missing_files(read, content):
             gone.update(missing)
             shares[share.tenant, share.surface] = share

@@ -232,6 +232,19 @@ def test_a_file_that_expired_and_came_back_is_built_from_again(shop):
     assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
 
 
+def test_a_torn_file_that_was_sent_again_under_another_name_is_neither_missed_nor_waited_for(shop):
+    day = ago(2)
+    torn = shop.folder / "raw" / f"{day}.jsonl.gz"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_bytes(b"\x1f\x8b\x08\x00torn")
+    assert "no whole gzip file" in failure_of(shop.build(day))
+    torn.unlink()
+    shop.write(day, day_lines(day))
+    assert due_days(look_at(shop)) == [day]
+    assert shop.build(day).success
+    assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
+
+
 def test_a_rebuild_that_loses_more_than_the_set_share_is_refused_and_may_be_accepted(shop):
     day = ago(2)
     lines = day_lines(day)
