@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import GateReport
@@ -89,7 +89,7 @@ def unbuilt_kinds(context: DayContext) -> list[str]:
 def way_out(settings: Settings, row: TargetSettings, day: date, refused: Sequence[tuple[str, str]]) -> str:
     """Return what a person can do about a refused day, with the exact command; "" if no gate refused.
 
-    `refused` names each gate behind its subject. Says too which later days a refused canonical day keeps from shipping.
+    `refused` names each gate behind its subject. Says too what a refused canonical day is to later days.
     """
     if not refused:
         return ""
@@ -106,15 +106,13 @@ def way_out(settings: Settings, row: TargetSettings, day: date, refused: Sequenc
 
 
 def _reach(settings: Settings, row: TargetSettings, refused: Sequence[date]) -> str:
-    """Say how long canonical days that a gate refused keep later days from shipping."""
+    """Say that later days ship without canonical days that a gate refused, and until when windows leave them out."""
     kinds = [kind for kind in settings.artifacts.kinds if not KINDS[kind].from_catalog]
     days = max((read_params(settings, row, kind).window_days for kind in kinds), default=1)
     if days == 1:
         return "later days ship without it"
-    last = max(refused) + timedelta(days=days - 1)
-    return (
-        f"windows of {days} days hold {', '.join(map(str, refused))}: no day through {last} ships until it is settled"
-    )
+    named = ", ".join(map(str, refused))
+    return f"later days ship, and windows of {days} days leave {named} out until it passes or is overridden"
 
 
 def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:

@@ -72,7 +72,8 @@ def ship_day(
     With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
     `override` do not count, which the release's record and the journal report with the reason; nor do those that were
     overridden when this very release shipped before. What a canonical gate in `override` kept from being built is built
-    and judged first. A day whose refusal was overridden is ordinary from then on.
+    and judged first. A day whose refusal was overridden is ordinary from then on, also
+    where it is older than what is live and so stays where it is.
 
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
     required gate has not passed on the very bytes stored.
@@ -102,7 +103,7 @@ def ship_day(
     except RefusedError as error:
         way = way_out(settings, row, context.day, error.refused)
         raise RefusedError("; ".join(filter(None, (str(error), way))), refused=error.refused) from error
-    if not dry_run and outcome.live == outcome.release.id:
+    if not dry_run:  # a release that is older than live, or held, is proven and journaled all the same
         for used in outcome.release.canonical:
             if used.gates.answered:
                 accept_day(context.store, row.target, date.fromisoformat(used.day), used.gates)
