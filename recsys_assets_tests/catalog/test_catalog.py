@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.catalog import catalog as catalog_module
@@ -109,6 +109,8 @@ ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=12
 def test_rows_taken_and_rows_put_aside_are_the_rows_there(rows, encoding, delimiter):
     """Whatever stands in the cells, with stray quotes, other separators and other encodings than declared."""
     lines = [delimiter.join(cells) for cells in rows]
+    # A line that ends a quote and is not as wide as a row may as well be the rest of a text over lines.
+    assume(all(line.count(delimiter) == 2 for line in lines if '"' in line))
     data = "\n".join([delimiter.join(["id", "tags", "text"]), *lines]).encode("windows-1252")
     with TemporaryDirectory() as folder:
         path = Path(folder, "catalog.csv")

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.errors import ConflictError
+from recsys_assets.errors import ConflictError, InputError
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
@@ -16,6 +16,7 @@ from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.layout import canonical_key, raw_record_key, staged_key
 from recsys_assets_tests.privacy.erasing import (
     BY,
@@ -100,6 +101,15 @@ def test_a_canonical_build_under_way_does_not_bring_the_user_back(shop):  # F54
     build_canonical(context_of(shop, after(1), store))
     assert store.done
     assert GONE not in stored_users(shop, after(1))[0]
+
+
+def test_events_of_others_are_lost_beside_a_forget_as_ever(shop):
+    remember(shop.store, HOME, GONE, through=after(1), by=BY, now=now())  # and then it was killed
+    shop.write(after(1), [line for line in day_lines(after(1), shift=1) if '"s2"' not in line])
+    build_raw(shop.store, shop.settings, after(1))
+    with pytest.raises(InputError, match=r"16\.7% would be lost"):
+        build_canonical(context_of(shop, after(1)))
+    assert {GONE, STAYS} <= stored_users(shop, after(1))[0]
 
 
 def test_a_ship_under_way_loses_its_swap_to_a_forget(shop):
