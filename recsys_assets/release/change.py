@@ -10,6 +10,7 @@ import msgspec
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
+    NotFoundError,
     OutcomeUnknownError,
     RecsysAssetsError,
     RefusedError,
@@ -18,7 +19,7 @@ from recsys_assets.errors import (
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
 from recsys_assets.release.blob import missing_blobs
-from recsys_assets.release.document_encoding import create_document, find_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, decode, encode
 from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, changed, entry_of
@@ -196,24 +197,37 @@ def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
 
 
 def look_for_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
-    """Raise `ConflictError` if a collection may take one of these blobs, or took it a moment ago.
+    """Claim these blobs from a collection under way; raise `ConflictError` if it takes one, or took it a moment ago.
 
     A collection writes down what it may take, then swaps the pointer to itself, then deletes. So either we see what it
     wrote down, or our swap meets its swap and loses: a blob can not go between this look and a swap that wins.
     """
-    sweep = find_document(change.store, sweep_key(change.target), Sweep)
-    wanted = {(ref.kind, ref.version) for ref in refs}
-    if sweep is not None and wanted & {(taken.kind, taken.version) for taken in sweep.taken}:
-        raise ConflictError(
-            f"{change.target}: the collection of {sweep.at} by {sweep.actor} may take an artifact of this release: "
-            "finish it by `recsys-assets collect --apply`, then run again"
-        )
+    _claim(change, {(ref.kind, ref.version) for ref in refs})
     late = lately_taken(change.store, change.target, refs)  # a listing that fails ends the attempt: no swap unchecked
     if late is not None:
         raise ConflictError(
             f"{change.target}: the collection of {late.at} by {late.actor} took an artifact of this release, and a "
             f"delete may still be under way: run again {DELETE_LIFETIME.seconds // 60} minutes after it"
         )
+
+
+def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
+    """Strike these blobs off what a collection may take, while it has not decided: no matter if it is alive or dead."""
+    key = sweep_key(change.target)
+    try:
+        stored = change.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+    except NotFoundError:
+        return
+    sweep = decode(stored.data, Sweep, name=key)
+    left = tuple(taken for taken in sweep.taken if (taken.kind, taken.version) not in wanted)
+    if len(left) == len(sweep.taken):
+        return
+    if sweep.decided:
+        raise ConflictError(
+            f"{change.target}: the collection of {sweep.at} by {sweep.actor} takes an artifact of this release: "
+            "finish it by `recsys-assets collect --apply`, then run again"
+        )
+    change.store.swap(key, encode(msgspec.structs.replace(sweep, taken=left)), expected=stored.etag)
 
 
 def _swap(

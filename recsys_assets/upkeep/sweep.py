@@ -20,11 +20,12 @@ from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import blob_key, sweep_key, trash_record_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.trash import LEASE, move_to_trash, put_back, take_back
+from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
 
 COLLECT = "collect"
-FENCES = 3  # swaps of the pointer to itself, until the journal has one under its own words
+FENCES = 3  # swaps of the pointer to itself, until the journal has one under its own words; then tries to decide
 
 
 def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
@@ -110,6 +111,9 @@ def _undo_late(change: Change, taken: Taken, data: bytes, retention: Retention) 
 def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
     """Swap the pointer to itself, and record the horizon: nothing goes before the journal says what is not kept."""
     if read_current(change.store, change.target) is None:  # retired: nothing to swap, and nothing of before is kept
+        read_roots(
+            change.store, change.target, retention, now=change.now(), sweeping=True
+        )  # refuses what may come back
         _record_end(change)
         return
     left_since = change.now() - retention.grace
@@ -152,18 +156,26 @@ def _record(change: Change, sweep: Sweep) -> _Lease:
 
 
 def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:
-    """Replace what may be taken by what will be, and return it; somebody else's decision about it stands."""
+    """Replace what may be taken by what will be, less what changes claimed meanwhile; a decision by another counts."""
     key = sweep_key(change.target)
-    taken = tuple(taken for taken in sweep.taken if (taken.kind, taken.version) not in roots.blobs)
-    decided = msgspec.structs.replace(sweep, decided=True, taken=taken)
     for intent in roots.stale_intents:  # its writer, should it wake, has lost its condition
         change.store.delete(intent)
-    stored = change.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-    found = decode(stored.data, Sweep, name=key)
-    if found.decided or found.id != sweep.id:
-        return found
-    change.store.swap(key, encode(decided), expected=stored.etag)
-    return decided
+    for _ in attempts(FENCES, pause=change.pause):
+        try:
+            stored = change.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+        except NotFoundError:
+            break  # another finished it
+        found = decode(stored.data, Sweep, name=key)
+        if found.id != sweep.id:
+            break  # and the next is under way: none of ours
+        if found.decided:
+            return found
+        taken = tuple(taken for taken in found.taken if (taken.kind, taken.version) not in roots.blobs)
+        decided = msgspec.structs.replace(found, decided=True, taken=taken)
+        with suppress(ConflictError):
+            change.store.swap(key, encode(decided), expected=stored.etag)
+            return decided
+    raise ConflictError(f"{change.target}: another collection went on with this one; nothing was taken: collect again")
 
 
 def _is_ours(store: ObjectStore, target: Target, sweep: Sweep) -> bool:

@@ -9,6 +9,8 @@ import pytest
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
+from recsys_assets.release.document_encoding import create_document
+from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
@@ -28,7 +30,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect, explain, restore
-from recsys_assets.upkeep.roots import Retention
+from recsys_assets.upkeep.roots import HORIZON, Retention
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Shop
 
@@ -531,6 +533,31 @@ def test_a_collection_that_slept_through_its_own_end_takes_nothing_more(shop):  
     gather(shop)
     shop.store.on_call = None
     assert read_current(shop.store, TARGET).release_id == old.id
+    assert sound(shop)
+
+
+def test_a_collection_that_slept_before_its_decision_never_carries_out_the_next_one(shop):  # F6
+    for n in range(4):
+        shop.ship(n)
+    days_later(shop)
+    live = read_current(shop.store, TARGET).pointer.current
+    needed = tuple(Taken(kind=kind, version=uri[-69:-5], size=1) for kind, uri in live.items())
+    asleep = []
+
+    def sleep_before_decision(verb, key):
+        fenced = any(HORIZON.encode() in data for data, _ in shop.store.objects.values())
+        if (verb, key) == ("get", sweep_key(TARGET)) and fenced and not asleep:
+            asleep.append(1)
+            gather(shop, by=Actor("bob", "finishes it"))
+            following = Sweep(
+                id="6" * 32, at="2026-03-13T00:00:00Z", actor="cy", reason="", decided=False, taken=needed
+            )
+            create_document(shop.store, sweep_key(TARGET), following)
+
+    shop.store.on_call = sleep_before_decision
+    with pytest.raises(ConflictError, match="collect again"):
+        gather(shop)
+    shop.store.on_call = None
     assert sound(shop)
 
 

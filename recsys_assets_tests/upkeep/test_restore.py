@@ -1,15 +1,22 @@
 """A pointer is put back, repaired or removed only in place of the very bytes that were judged."""
 
+from datetime import timedelta
+
 import pytest
 
-from recsys_assets.errors import ConflictError
+from recsys_assets.errors import ConflictError, RefusedError
+from recsys_assets.release.document_encoding import create_document
+from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.journal import Actor, newest_first
-from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.layout import blob_prefix, pointer_key, sweep_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.restore import restore_pointer
 from recsys_assets.upkeep.retire import retire, retired_at
+from recsys_assets.upkeep.roots import HORIZON
+from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Shop
 
 ANN = Actor("ann", "just to be sure")
@@ -113,3 +120,44 @@ def test_a_rollback_that_a_retirement_overtakes_says_so(shop):
     with pytest.raises(ConflictError, match="is no more"):
         roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
     assert read_current(shop.store, TARGET) is None
+
+
+def announce_a_collection_of_all(shop):
+    """Announce a collection that may take every artifact, and that dies before it decides."""
+    names = [item.key.removeprefix(blob_prefix(TARGET)).split("/") for item in shop.store.list(blob_prefix(TARGET))]
+    everything = tuple(Taken(kind=kind, version=name.removesuffix(".json"), size=1) for kind, name in names)
+    assert len(everything) == 4
+    sweep = Sweep(
+        id="5" * 32, at="2026-01-01T00:00:00Z", actor="bob", reason="tidy up", decided=False, taken=everything
+    )
+    create_document(shop.store, sweep_key(TARGET), sweep)
+
+
+@pytest.mark.parametrize("lose", ["retired", "deleted"])
+def test_a_lost_pointer_is_restored_though_a_collection_died_before_it_decided(shop, lose):
+    shipped = live(shop)
+    announce_a_collection_of_all(shop)
+    if lose == "retired":
+        retire(shop.store, TARGET, by=ANN, now=shop.clock)
+    else:
+        shop.store.delete(POINTER)
+    restore(shop)
+    assert live(shop) == shipped
+    shop.clock.at += timedelta(days=3)
+    for _ in range(2):
+        collect(shop.store, TARGET, by=ANN, now=shop.clock, apply=True)
+    assert live(shop) == shipped
+    assert verify(shop.store, TARGET).ok
+    assert roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock).entry.outcome == "done"
+
+
+@pytest.mark.parametrize("lose", ["retired", "deleted"])
+def test_a_collection_that_is_refused_without_a_pointer_ends_no_history(shop, lose):
+    announce_a_collection_of_all(shop)
+    if lose == "retired":
+        retire(shop.store, TARGET, by=ANN, now=shop.clock)
+    else:
+        shop.store.delete(POINTER)
+    with pytest.raises(RefusedError, match="nothing is collected"):
+        collect(shop.store, TARGET, by=ANN, now=shop.clock, apply=True)
+    assert not [entry for entry in newest_first(shop.store, TARGET) if HORIZON in entry.details]
