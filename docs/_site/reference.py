@@ -12,6 +12,8 @@ from pydantic_core import PydanticUndefined
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.gates import CustomGate
+from recsys_assets.settings.imports import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -35,6 +37,8 @@ def settings_reference() -> Iterator[str]:
             for inner, message in info.annotation.model_fields.items():
                 if _is_model(message.annotation):
                     yield from _section(f"[{name}.{inner}]", message.annotation)
+    yield from _section("[gates.custom.<name>]", CustomGate)
+    yield from _section("[imports.<kind>]", ImportSettings)
     yield from _section("[artifacts]", Settings.model_fields["artifacts"].annotation)
     for kind in KINDS.values():
         yield from _section(f"[artifacts.{kind.name}]", kind.params)

@@ -1,6 +1,7 @@
 """A contract as named rules over a frame, checked by pandera: every finding at once, exact counts, a capped sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,36 +24,29 @@ class Rule:
     message: str
 
 
+def schema_of(
+    dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
+) -> "pa.DataFrameSchema":
+    """Return the pandera schema of a contract: these columns and no others, of these dtypes, and a check per rule."""
+    import pandera.polars as pa  # noqa: PLC0415 - half a second that only a build has to pay
+
+    columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
+    return pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True)
+
+
 def broken_rules(
     frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
 ) -> tuple[Finding, ...]:
     """Return a finding per broken rule, and one per column that is missing or of another dtype; nothing if all hold.
 
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
-    otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here. A frame for which
-    Polars proves all of it in one pass is not judged again rule by rule, which takes longer than the pass.
+    otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here.
     """
-    if _proven(frame, dtypes, rules, nullable=nullable):
-        return ()
-    return _message(frame, dtypes, rules, nullable=nullable)
+    import pandera.polars as pa  # noqa: PLC0415 - see `schema_of`
 
-
-def _proven(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool) -> bool:
-    """Return whether columns, dtypes and every rule hold; a rule that is null for a row passes it, as in pandera."""
-    if frame.schema != dict(dtypes):
-        return False
-    present = [] if nullable else [pl.col(name).is_not_null().all().alias(f"{name} is present") for name in dtypes]
-    return all(frame.select(*present, *(rule.holds.all().alias(rule.name) for rule in rules)).row(0))
-
-
-def _message(
-    frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool
-) -> tuple[Finding, ...]:
-    import pandera.polars as pa  # noqa: PLC0415 - half a second that only a frame with faults has to pay
-
-    columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
     try:
-        pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True).validate(frame, lazy=True)
+        with judging_by_pandera():
+            schema_of(dtypes, rules, nullable=nullable).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         named = {rule.name: rule for rule in rules}
         failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
@@ -60,11 +54,25 @@ def _message(
     return ()
 
 
-def _check(rule: Rule) -> "pa.Check":
-    import pandera.polars as pa  # noqa: PLC0415 - see `_message`
+@contextmanager
+def judging_by_pandera() -> Generator[None]:
+    """Judge schema and data, also where the environment tells pandera to do less: a gate is never off by accident."""
+    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `schema_of`
 
-    def holds(data: "pa.PolarsData") -> pl.LazyFrame:
-        return data.lazyframe.select(rule.holds)
+    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+        yield
+
+
+def _check(rule: Rule) -> "pa.Check":
+    """Return a rule as pandera runs it; one that is null for a row passes it, as pandera's own checks do.
+
+    Where all rows pass it says so at once: pandera looks at marks of single rows three times.
+    """
+    import pandera.polars as pa  # noqa: PLC0415 - see `schema_of`
+
+    def holds(data: "pa.PolarsData") -> pl.LazyFrame | bool:
+        marks = data.lazyframe.select(rule.holds)
+        return True if marks.select(pl.all().all()).collect().item() else marks
 
     return pa.Check(holds, name=rule.name, n_failure_cases=1)
 
@@ -78,13 +86,14 @@ def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: "pa.erro
         )
         return Finding(name, Verdict.REFUSED, len(cases), {}, f"{name}: found {message}", count=len(cases))
     wrong = frame.with_row_index("row").filter(~rule.holds)
-    sample = tuple(_scalars(row) for row in wrong.head(SAMPLE_ROWS).iter_rows(named=True))
+    sample = tuple(scalars(row) for row in wrong.head(SAMPLE_ROWS).iter_rows(named=True))
     return Finding(
         name, Verdict.REFUSED, len(wrong), {}, f"{rule.message} ({len(wrong)} do not)", count=len(wrong), sample=sample
     )
 
 
-def _scalars(row: Mapping[str, Any]) -> Mapping[str, Scalar]:
+def scalars(row: Mapping[str, Any]) -> Mapping[str, Scalar]:
+    """Return a row as a record holds it: what is no scalar as text."""
     return {
         key: value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
         for key, value in row.items()

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import polars as pl
+
+from recsys_assets.encoding.embeddings import Vectors
+from recsys_assets.encoding.rows import Rows
 from recsys_assets.evidence import LEFT_OUT, Finding, Scalar, Verdict
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Drift
@@ -28,6 +32,11 @@ class ArtifactFacts:
     contract: tuple[Finding, ...]
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
     is_live: bool = False  # whether services are served an artifact of this kind; looked up for one without rows
+    content: Rows | Vectors | None = None  # the rows themselves, for gates that look at each
+
+    def frame(self) -> pl.DataFrame:
+        """Return the rows as people see them: ids as strings, one row per member."""
+        return pl.DataFrame() if self.content is None else self.content.frame()
 
 
 def artifact_gates(

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from recsys_assets.events.day_profile import DayProfile
+from recsys_assets.events.events import Events
 from recsys_assets.evidence import Finding
 from recsys_assets.gates.day import day_gates
 from recsys_assets.gates.day_comparison import NO_PAST, Past
@@ -24,6 +27,11 @@ class CanonicalFacts:
     contract: tuple[Finding, ...]
     profile: DayProfile | None = None
     past: Past = NO_PAST
+    content: Events | None = None  # the events themselves, for gates that look at each
+
+    def frame(self) -> pl.DataFrame:
+        """Return the events as people see them: ids as strings."""
+        return pl.DataFrame() if self.content is None else self.content.decoded()
 
 
 def canonical_gates(

@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import Scalar, Verdict
+from recsys_assets.gates.custom import custom_gates
 from recsys_assets.gates.drift import NoBaseline, drift_gates
 from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.gate import Gate, Policy, Result, at_least, at_most, in_force, passes, same
 from recsys_assets.identity import form_of
 from recsys_assets.imports.content import Content
 from recsys_assets.imports.contract import breaking_changes, check_contract, contract_faults
+from recsys_assets.imports.tables import read_table
 from recsys_assets.settings.gates import DriftGate
 from recsys_assets.settings.imports import ImportFormat, ImportSettings
 from recsys_assets.settings.settings import Settings
@@ -38,6 +42,11 @@ class ImportFacts:
     age_days: int
     previous: Previous | None
     rules: ImportSettings
+    data: bytes = b""  # the file itself, for gates that look at each row
+
+    def frame(self) -> pl.DataFrame:
+        """Return the rows of the file, as its format has them."""
+        return pl.DataFrame(pl.from_arrow(read_table(self.data, self.rules.format, name=self.kind)))
 
     @property
     def drift(self) -> Drift | NoBaseline:
@@ -61,8 +70,11 @@ def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[
         Gate("size", Size(rules.max_bytes)),
         Gate("age", Age(rules.max_age_days)),
     ]
-    drift = [gate for gate in drift_gates(settings.gates_for(row).drift.of_kind(kind)) if gate.name == DriftGate.ROWS]
-    return Policy(kind, in_force([*gates, *drift], {}))
+    limits = settings.gates_for(row)
+    drift = [gate for gate in drift_gates(limits.drift.of_kind(kind)) if gate.name == DriftGate.ROWS]
+    own = custom_gates(settings, row, limits, kind)
+    modes = {gate.name: limits.modes[gate.name] for gate in own if gate.name in limits.modes}
+    return Policy(kind, in_force([*gates, *drift, *own], modes))
 
 
 @dataclass(frozen=True, slots=True)

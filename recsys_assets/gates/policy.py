@@ -3,6 +3,7 @@
 from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates
 from recsys_assets.gates.backtest import BACKTEST, Backtested, NotTested, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
+from recsys_assets.gates.custom import custom_gates
 from recsys_assets.gates.drift import drift_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force
 from recsys_assets.gates.rehearsal import REHEARSAL, NotLoaded, Rehearsed, rehearsal_gates
@@ -23,7 +24,8 @@ def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[Canonica
         max_bad_share=settings.raw.max_bad_share,
         max_out_of_window_share=settings.raw.max_out_of_window_share,
     )
-    return Policy(CANONICAL, in_force(gates, limits.modes))
+    own = custom_gates(settings, row, limits, CANONICAL)
+    return Policy(CANONICAL, in_force([*gates, *own], limits.modes))
 
 
 def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: KindParams) -> Policy[ArtifactFacts]:
@@ -35,6 +37,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
     if kind in KINDS and KINDS[kind].from_catalog:
         rule = BadCatalogShare(settings.raw.max_bad_catalog_share)
         gates.append(Gate(CountGate.BAD_CATALOG_SHARE.value, rule))
+    gates += custom_gates(settings, row, limits, kind)
     return Policy(kind, in_force(gates, limits.modes))
 
 

@@ -179,6 +179,7 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
         contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
         is_live=len(rows) == 0 and _is_live(store, row.target, kind.name),
+        content=rows,
     )
     report = policy.judge(facts.version, facts)
     store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))

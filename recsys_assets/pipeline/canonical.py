@@ -146,6 +146,7 @@ def judge_canonical(context: DayContext) -> GateReport:
         contract=check_events(events, day=day),
         profile=profile,
         past=past,
+        content=events,
     )
     report = canonical_policy(context.settings, row).judge(record.digest, facts)
     report = without_overridden(report, _answered_before(store, row.target, day, record))

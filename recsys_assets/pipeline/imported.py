@@ -113,7 +113,7 @@ def judge_received(
 ) -> GateReport:
     """Return what the gates say of a file that is not registered yet; nothing is written."""
     ref = received.blob.ref
-    return _judge(store, settings, row, ref, content=received.content, age_days=age_days)
+    return _judge(store, settings, row, ref, data=received.blob.data, content=received.content, age_days=age_days)
 
 
 def judge_import(context: DayContext, kind: str) -> GateReport:
@@ -124,16 +124,23 @@ def judge_import(context: DayContext, kind: str) -> GateReport:
     data = read_blob(store, row.target, staged.ref)
     content = inspect(data, rules.format, name=staged.inputs[0].name, max_unpacked_bytes=rules.max_unpacked_bytes)
     age = (day - date.fromisoformat(staged.window_first)).days
-    report = _judge(store, settings, row, staged.ref, content=content, age_days=age)
+    report = _judge(store, settings, row, staged.ref, data=data, content=content, age_days=age)
     store.put(staged_gates_key(row.target, day, kind), encode(report))
     return report
 
 
 def _judge(
-    store: ObjectStore, settings: Settings, row: TargetSettings, ref: ArtifactRef, *, content: Content, age_days: int
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    ref: ArtifactRef,
+    *,
+    data: bytes,
+    content: Content,
+    age_days: int,
 ) -> GateReport:
     previous = _previous(store, row, ref.kind)
-    facts = ImportFacts(ref.kind, ref.version, ref.size, content, age_days, previous, settings.imports[ref.kind])
+    facts = ImportFacts(ref.kind, ref.version, ref.size, content, age_days, previous, settings.imports[ref.kind], data)
     return import_policy(settings, row, ref.kind).judge(ref.version, facts)
 
 

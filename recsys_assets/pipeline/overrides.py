@@ -30,8 +30,8 @@ def override(required: Mapping[str, Requirement], gates: Collection[str], *, rea
     firm = sorted(gate for gate in gates if not is_quality_gate(gate))
     if firm:
         raise ConfigurationError(
-            f"{', '.join(firm)} cannot be overridden: only {', '.join(QUALITY_GATES)} and backtest_<kind> can; fix "
-            "the input, or change the limit in the configuration"
+            f"{', '.join(firm)} cannot be overridden: only {', '.join(QUALITY_GATES)}, backtest_<kind> and "
+            "custom_<name> can; fix the input, or change the limit in the configuration"
         )
     known = {gate for one in required.values() for gate in one.gates}
     if unknown := sorted(set(gates) - known):

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from recsys_assets.identity import is_slug
 from recsys_assets.settings.model import MAX_SECONDS, ClosedModel, Share
 
 
@@ -210,6 +211,28 @@ class BacktestSettings(ClosedModel):
         return Mode.REQUIRED if name in self.required else self.mode
 
 
+CUSTOM_GATE = "custom_"  # before the name of a custom gate
+
+
+class CustomGate(ClosedModel):
+    """A gate of your own: a pandera schema that rows keep, or SQL that finds those which break a rule."""
+
+    pandera: str | None = Field(
+        default=None, description='schema as "file.py:NAME", or the name of an entry point in recsys_assets.gates'
+    )
+    sql: str | None = Field(default=None, description="or a query of the table rows that returns the offending ones")
+    kinds: tuple[str, ...] = Field(min_length=1, description='built or imported kinds, or "canonical": whose rows')
+    targets: tuple[str, ...] = Field(default=(), description='whose, as "tenant/surface"; none: every target\'s')
+    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required")
+    max_seconds: float = Field(default=60, gt=0, le=MAX_SECONDS, description="of SQL: past it the gate has failed")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "CustomGate":
+        if (self.pandera is None) is (self.sql is None):
+            raise ValueError('a custom gate has either pandera = "file.py:NAME" or sql = "SELECT ..."')
+        return self
+
+
 QUALITY_GATES = (
     *(gate.value for gate in CountGate),
     *(gate.value for gate in DayGate),
@@ -217,12 +240,12 @@ QUALITY_GATES = (
     *(gate.value for gate in RehearsalGate if gate is not RehearsalGate.LOADS),
 )
 BACKTEST_GATE = "backtest_"  # before the name of a kind, or the blend
-_BACKTEST = re.compile(rf"{BACKTEST_GATE}\S+")
+_NAMED = re.compile(rf"({BACKTEST_GATE}|{CUSTOM_GATE})\S+")
 
 
 def is_quality_gate(name: str) -> bool:
     """Return whether a gate may be advisory or off, and be overridden; gates of integrity may not."""
-    return name in QUALITY_GATES or _BACKTEST.fullmatch(name) is not None
+    return name in QUALITY_GATES or _NAMED.fullmatch(name) is not None
 
 
 def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
@@ -231,9 +254,18 @@ def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
         if not is_quality_gate(name):
             raise ValueError(
                 f"{name} is no gate that may be anything but required: contract, envelope, size, rehearsal_loads and "
-                f"the proof of hashes always count; known are {', '.join(QUALITY_GATES)}, backtest_<kind>"
+                f"the proof of hashes always count; known are {', '.join(QUALITY_GATES)}, backtest_<kind>, "
+                "custom_<name>"
             )
     return modes
+
+
+def check_names(gates: Mapping[str, CustomGate]) -> Mapping[str, CustomGate]:
+    """Return the gates if their names can stand in commands and reports; `ValueError` names the first that cannot."""
+    for name in gates:
+        if not is_slug(name):
+            raise ValueError(f"{name!r}: choose a name of letters, digits and _")
+    return gates
 
 
 class GateSettings(ClosedModel):
@@ -251,10 +283,23 @@ class GateSettings(ClosedModel):
         default=RehearsalSettings(), description="limits on the rehearsal of a candidate"
     )
     backtest: BacktestSettings = Field(default=BacktestSettings(), description="limits on the back-test of a candidate")
+    custom: Annotated[Mapping[str, CustomGate], AfterValidator(check_names)] = Field(
+        default_factory=dict[str, CustomGate], description="[gates.custom.<name>]: gates of your own"
+    )
     modes: Annotated[dict[str, Mode], AfterValidator(check_modes)] = Field(
         default_factory=dict[str, Mode],
         description="off, advisory or required by gate, before all `mode`s; gates of integrity are always required",
     )
+
+    @model_validator(mode="after")
+    def _known_custom_gates(self) -> "GateSettings":
+        for name in self.modes:
+            if name.startswith(CUSTOM_GATE) and name.removeprefix(CUSTOM_GATE) not in self.custom:
+                known = ", ".join(f"{CUSTOM_GATE}{one}" for one in self.custom) or "none"
+                raise ValueError(
+                    f"modes.{name}: there is no [gates.custom.{name.removeprefix(CUSTOM_GATE)}]; known: {known}"
+                )
+        return self
 
     @property
     def named_kinds(self) -> dict[str, str]:
@@ -264,4 +309,5 @@ class GateSettings(ClosedModel):
         kinds |= {f"backtest.required {kind}": kind for kind in self.backtest.required}
         kinds |= {f"backtest.off {kind}": kind for kind in self.backtest.off}
         asked = (name for name in self.modes if name.startswith(BACKTEST_GATE))
+        kinds |= {f"custom.{name}.kinds {kind}": kind for name, one in self.custom.items() for kind in one.kinds}
         return kinds | {f"modes.{name}": name.removeprefix(BACKTEST_GATE) for name in asked}

@@ -17,12 +17,13 @@ from recsys_assets.settings.automation import (
     SignalSettings,
 )
 from recsys_assets.settings.gates import GateSettings
-from recsys_assets.settings.imports import ImportSettings
+from recsys_assets.settings.imports import ImportFormat, ImportSettings
 from recsys_assets.settings.inputs import LimitSettings, PartitionSettings, RawSettings, StorageSettings
 from recsys_assets.settings.model import ClosedModel, Table
 from recsys_assets.settings.target import TargetSettings
 
 BLEND = "blend"  # of all kinds together, as the back-test calls it
+CANONICAL = "canonical"  # of the events themselves, beside the kinds
 _RESERVED = frozenset({"raw", "canonical", "manifest", "signals"})  # names of other assets and documents of a target
 
 
@@ -87,8 +88,24 @@ class Settings(ClosedModel):
         # A gate of a misspelt kind would be required of nothing.
         known = {*self.artifacts.kinds, *DEFAULT_KINDS, *self.imports, BLEND}
         for setting, kind in self.gates.named_kinds.items():
-            if kind not in known:
+            if kind not in known and (kind, setting.split(".")[0]) != (CANONICAL, "custom"):
                 raise ValueError(f"gates.{setting}: no such kind is built; known are {', '.join(sorted(known))}")
+        return self
+
+    @model_validator(mode="after")
+    def _custom_gates_have_rows(self) -> "Settings":
+        known = {str(row.target) for row in self.targets}
+        for name, gate in self.gates.custom.items():
+            if unknown := sorted(set(gate.targets) - known):
+                raise ValueError(
+                    f"gates.custom.{name}.targets names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
+                )
+            for kind in gate.kinds:
+                form = self.imports[kind].format if kind in self.imports else ImportFormat.PARQUET
+                if form not in {ImportFormat.PARQUET, ImportFormat.JSONL}:
+                    raise ValueError(
+                        f"gates.custom.{name}.kinds: {kind} is {form}, which has no rows: parquet and jsonl have"
+                    )
         return self
 
     def imports_for(self, row: TargetSettings) -> dict[str, ImportSettings]:
