@@ -56,7 +56,7 @@ def broken_rules(
 
 @contextmanager
 def judging_by_pandera() -> Generator[None]:
-    """Judge schema and data, also where the environment tells pandera to do less: a gate is never off by accident."""
+    """Judge schema and data, also where the environment asks pandera for less: a gate is never off by accident."""
     from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `schema_of`
 
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):

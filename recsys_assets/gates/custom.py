@@ -68,8 +68,8 @@ def _installed(name: str, setting: str) -> "SchemaHolds":
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
         raise ConfigurationError(
-            f"{setting}: no installed package has an entry point {name!r} in {GROUP} (known are {known}); a schema in a "
-            'file is named as "file.py:NAME"'
+            f"{setting}: no installed package has an entry point {name!r} in {GROUP} (known are {known}); a schema in "
+            'a file is named as "file.py:NAME"'
         )
     point = found[name]
     spec = importlib.util.find_spec(point.module)

@@ -31,6 +31,7 @@ FEW = pa.DataFrameSchema({"rank": pa.Column(pl.Int64, pa.Check.less_than(2))})
 BROKEN = pa.DataFrameSchema({}, checks=[pa.Check(lambda data: 1 / 0)])
 WRONG = {"rank": int}
 """
+NPZ = '[imports.m]\npath = "m"\nformat = "npz"\n'
 DAY = events([row(n, item="ix"[n % 2] + "1", rank=n) for n in range(4)])
 FACTS = CanonicalFacts("d", rows=4, events=4, bad=0, duplicates=0, rejects={}, contract=(), content=DAY)
 
@@ -111,8 +112,7 @@ def test_mode_and_target_say_whom_it_judges(tmp_path, more, verdict):
         ('sql = "FROM rows"\n[gates.custom."a-b"]\nsql = "FROM rows"\nkinds = ["cooc"]', "letters, digits and _"),
         ('sql = "FROM rows"\n[gates.custom.x]\nsql = "FROM rows"\nkinds = ["coc"]', "no such kind"),
         (
-            'sql = "FROM rows"\n[imports.m]\npath = "m"\nformat = "npz"\n'
-            '[gates.custom.x]\nsql = "FROM rows"\nkinds = ["m"]',
+            'sql = "FROM rows"\nmode = "off"\n[gates.custom.x]\nsql = "FROM rows"\nkinds = ["m"]\n' + NPZ,
             "m is npz, which has no rows",
         ),
     ],
