@@ -1,12 +1,13 @@
 """Proof of a stored artifact's bytes: version, size, digest and owner, without parsing them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
-from recsys_assets.artifact_format import hashes_of, owner_head, proven_version
-from recsys_assets.errors import CorruptObjectError, NotFoundError
-from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
+from recsys_assets.artifact_format import hashes_of, owner_head, parse, proven_version
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError
+from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, Window, form_of, parse_rfc3339
 from recsys_assets.release.layout import blob_key
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.store import Listed, ObjectStore
@@ -56,18 +57,38 @@ def check_digits(version: str, digest: str, *, name: str) -> None:
         raise CorruptObjectError(f"{name} is version {digest[:12]}, not {version[:12]}: restore it or import it again")
 
 
-def blob_faults(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[str, ...]:
-    """Return what is wrong with each blob that cannot be served, nothing for those that can; two are read at a time."""
+def blob_faults(store: ObjectStore, target: Target, windows: Mapping[ArtifactRef, Window]) -> tuple[str, ...]:
+    """Return what is wrong with each blob that cannot be served, or whose own window is not the one recorded of it.
+
+    Nothing for those that can; two are read at a time.
+    """
     with ThreadPoolExecutor(2) as pool:
-        return tuple(fault for fault in pool.map(partial(_fault, store, target), refs) if fault)
+        return tuple(fault for fault in pool.map(partial(_fault, store, target), windows.items()) if fault)
 
 
-def _fault(store: ObjectStore, target: Target, ref: ArtifactRef) -> str | None:
+def _fault(store: ObjectStore, target: Target, recorded: tuple[ArtifactRef, Window]) -> str | None:
+    ref, window = recorded
     try:
-        read_blob(store, target, ref)
+        data = read_blob(store, target, ref)
+        if form_of(ref.version) == JSON_FORM:
+            envelope = parse(data, name=blob_key(target, ref.kind, ref.version)).envelope
+            check_window(ref, window, start=envelope.window_start, end=envelope.window_end)
     except (NotFoundError, CorruptObjectError) as error:
         return f"{ref.kind}: {error}"
     return None
+
+
+def check_window(ref: ArtifactRef, recorded: Window, *, start: str, end: str) -> None:
+    """Raise `CorruptObjectError` if a record gives an artifact another window, in days, than its own bytes say."""
+    try:
+        first, last = parse_rfc3339(start).date(), (parse_rfc3339(end) - timedelta(microseconds=1)).date()
+    except (ConfigurationError, OverflowError) as error:
+        raise CorruptObjectError(f"version {ref.version[:12]} has a window that is none: {error}") from error
+    if (first, last) != (recorded.first, recorded.last):
+        raise CorruptObjectError(
+            f"version {ref.version[:12]} is of {first} to {last} by its own bytes, its record says {recorded.first} to "
+            f"{recorded.last}: the record is damaged, restore it from a backup"
+        )
 
 
 def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:

@@ -19,7 +19,7 @@ from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.live_age import data_through_of
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
-from recsys_assets.release.releases import find_release, record, release_of
+from recsys_assets.release.releases import find_release, is_former, record, release_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.release.trash import rescue_missing
 from recsys_assets.storage.proof import ensure_proven
@@ -165,7 +165,8 @@ def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live |
     except CorruptObjectError as error:
         return _live_by_artifacts(asked, current, error)
     if release is not None:
-        return Live(release.id, release.data_through)
+        proven = data_through_of(store, target, current) if is_former(release) else None
+        return Live(release.id, proven or release.data_through)
     if asked.allow_older:
         return Live(current.release_id, "")
     raise RefusedError(

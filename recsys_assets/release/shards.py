@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import date
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
-from recsys_assets.release.blob import blob_faults, read_blob
+from recsys_assets.release.blob import blob_faults, check_window, read_blob
 from recsys_assets.release.document_encoding import decode, encode
 from recsys_assets.release.documents import FORMAT, Member, Record
 from recsys_assets.sharding import MAX_SHARDS, RULE, SHARDS_FORM, index_kind, sharded_kind
@@ -113,15 +114,23 @@ def prove_members(store: ObjectStore, target: Target, members: Iterable[Member])
 
 
 def member_faults(store: ObjectStore, target: Target, members: Iterable[Member]) -> tuple[str, ...]:
-    """Return what is wrong with each object of these artifacts; a record must list the shards that its index does.
+    """Return what is wrong with each object of these artifacts, and where a record says other than the objects.
 
-    Collection keeps what records list, and readers load what indexes list: the two must never differ.
+    A record must give each artifact the window that its bytes name, and list the shards that its index does:
+    collection keeps what records list, and readers load what indexes list.
     """
     known = list(members)
-    refs = dict.fromkeys(ref for member in known for ref in member.refs)  # empty shards are one object
-    faults = blob_faults(store, target, refs)
+    try:
+        windows = {ref: _window_of(member) for member in known for ref in member.refs}  # empty shards are one object
+    except (ConfigurationError, ValueError) as error:
+        return (f"its record has a window that is none: {error}",)
+    faults = blob_faults(store, target, windows)
     listed = (_listing_fault(store, target, member) for member in known)
     return (*faults, *(fault for fault in listed if fault is not None))
+
+
+def _window_of(member: Member) -> Window:
+    return Window(date.fromisoformat(member.window_first), date.fromisoformat(member.window_last))
 
 
 def _listing_fault(store: ObjectStore, target: Target, member: Member) -> str | None:
@@ -129,9 +138,10 @@ def _listing_fault(store: ObjectStore, target: Target, member: Member) -> str | 
     if not member.ref.version.endswith(f".{SHARDS_FORM}"):
         return f"{member.ref.kind}: its record lists shards, and it is no index: build it again" if recorded else None
     try:
-        listed = read_index(store, target, member.ref).refs
+        index = read_index(store, target, member.ref)
+        check_window(member.ref, _window_of(member), start=index.window.start, end=index.window.end)
     except (NotFoundError, CorruptObjectError) as error:
         return f"{member.ref.kind}: {error}"
-    if listed == recorded:
+    if index.refs == recorded:
         return None
-    return f"{member.ref.kind}: its index lists {len(listed)} shards, other than the {len(recorded)} of its record"
+    return f"{member.ref.kind}: its index lists {len(index.refs)} shards, other than the {len(recorded)} of its record"

@@ -21,6 +21,7 @@ from recsys_assets.serving.loading import (
     PointerRead,
     Proven,
     load_release,
+    look_at_record,
     read_pointer,
     read_pointer_unless,
 )
@@ -50,6 +51,7 @@ _ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
     Problem.NO_POINTER: NotFoundError,
     Problem.BAD_POINTER: CorruptObjectError,
     Problem.OLDER_POINTER: CorruptObjectError,
+    Problem.UNRECORDED_RELEASE: CorruptObjectError,
     Problem.BROKEN_RELEASE: CorruptObjectError,
 }
 _LOOKS = 3  # a release may be replaced and collected while it loads: then the pointer says something else by now
@@ -81,8 +83,8 @@ class ReaderView:
         """Return the view that refuses pointers older than an instant."""
         return replace(self, newest=instant)
 
-    def switched(self, snapshot: Snapshot, *, etag: str, at: datetime) -> Self:
-        """Return the view that serves what the store's pointer names."""
+    def switched(self, snapshot: Snapshot, *, etag: str | None, at: datetime) -> Self:
+        """Return the view that serves what the store's pointer names; without `etag` the next look reads it again."""
         moved = replace(self, snapshot=snapshot, etag=etag, source="store", newest=snapshot.updated_at, loaded_at=at)
         return moved.confirmed(at=at)
 
@@ -137,7 +139,7 @@ class ReaderView:
 class Follower:
     """The view of one target, brought up to date by `look`; one thread may look at a time, all may read `view`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as the reader's
         self,
         store: ObjectStore,
         target: Target,
@@ -146,6 +148,7 @@ class Follower:
         now: Clock,
         copy: LastKnownGood | None,
         fall_back: bool,
+        strict: bool,
         listener: Listener | None,
         short_below: int,
     ) -> None:
@@ -156,6 +159,7 @@ class Follower:
         self._now = now
         self._copy = copy
         self._fall_back = fall_back
+        self._strict = strict
         self._listener = listener
         self._short_below = short_below
         self.counters: tuple[ReleaseCounter, ...] = ()  # of the release that serves, and of the one before
@@ -227,17 +231,30 @@ class Follower:
             return False
 
     def _switch(self, pointer: PointerRead, snapshot: Snapshot) -> Refresh:
-        """Serve a release that was proven: one assignment, so that every request sees the old one or the new one."""
-        old = self.view.snapshot
-        self._count(snapshot)
-        self.view = self.view.switched(snapshot, etag=pointer.current.etag, at=self._now())
+        """Serve a release that was proven: one assignment, so that every request sees the old one or the new one.
+
+        One without a record serves where there is nothing better, and says so: at each look the record is asked again.
+        """
+        old, record = self.view.snapshot, look_at_record(self._store, self._target, pointer, strict=self._strict)
+        is_another = old is not None and old.release_id != snapshot.release_id
+        if record.problem is not None and (self._strict or is_another):
+            return self._fail(record.problem, record.why, broken=snapshot.release_id)
+        if old is not None and not is_another and old.updated_at == snapshot.updated_at:
+            snapshot = old  # looked at again: its counts go on
+        else:
+            self._count(snapshot)
+        view = self.view.switched(snapshot, etag=pointer.current.etag if record.is_final else None, at=self._now())
+        if record.problem is not None:
+            log_problem(self._target, record.problem, record.why, again=record.problem is self.view.problem)
+            view = view.failed(record.problem, record.why)
+        self.view = view
         self._forget_besides(snapshot.versions)
-        if old is not None and old.release_id == snapshot.release_id:
+        is_switch = old is None or is_another
+        if is_switch:
+            log_switch(old, snapshot, source="store", listener=self._listener)
+        if record.problem is None:
             self._keep_copy(pointer, snapshot)
-            return self._ended(RefreshOutcome.UNCHANGED)
-        log_switch(old, snapshot, source="store", listener=self._listener)
-        self._keep_copy(pointer, snapshot)
-        return self._ended(RefreshOutcome.CHANGED)
+        return self._ended(RefreshOutcome.CHANGED if is_switch else RefreshOutcome.UNCHANGED)
 
     def _count(self, snapshot: Snapshot) -> None:
         """Report the counts of a release that is to serve, and of the one before: its last requests still run."""

@@ -5,16 +5,18 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from recsys_assets.errors import ConfigurationError, CorruptObjectError
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.layout import blob_key, pointer_key
 from recsys_assets.release.pointer import Current, make_pointer, parse_pointer
+from recsys_assets.release.releases import read_release
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.shard_cache import ShardCache
 from recsys_assets.serving.sharded_rows import with_shards
 from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.serving.state import Problem, problem_of_blobs
 from recsys_assets.sharding import index_kind, sharded_kind
 from recsys_assets.storage.store import ObjectStore, Stored
 
@@ -100,6 +102,39 @@ def load_release(
             )
     digest = hashlib.sha256(pointer.data).hexdigest()
     return Snapshot(target, current.release_id, current.updated_at, artifacts, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLook:
+    """What a look at the record of a pointer's release brought: whether that is final, and what speaks against it."""
+
+    is_final: bool  # else it is looked at again
+    problem: Problem | None = None
+    why: str = ""
+
+
+def look_at_record(store: ObjectStore, target: Target, pointer: PointerRead, *, strict: bool) -> RecordLook:
+    """Look whether a record says that the artifacts which a pointer names were released together.
+
+    It is named by the hash of all their versions: a pointer that was put together by hand, or of parts of several
+    releases, has none. A record that cannot be read is a problem with `strict` alone: some services may not read it.
+    """
+    release_id = pointer.current.release_id
+    try:
+        read_release(store, target, release_id)
+    except NotFoundError:
+        why = (
+            f"no record says that the artifacts of {pointer_key(target)} were released together, as {release_id[:12]}: "
+            "was the pointer written by hand? Roll back, or ship a day with --allow-older"
+        )
+        return RecordLook(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=why)
+    except CorruptObjectError as error:
+        return RecordLook(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=str(error))
+    except RecsysAssetsError as error:
+        is_denied = isinstance(error, ConfigurationError)
+        problem = problem_of_blobs(error) if strict else None
+        return RecordLook(is_final=is_denied, problem=problem, why=str(error))
+    return RecordLook(is_final=True)
 
 
 def load_trial(

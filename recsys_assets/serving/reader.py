@@ -35,10 +35,11 @@ class Reader:
 
     `copy_folder` keeps a copy of what was served last, for starts without a store. `expire_after_seconds` is how long
     the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
-    loaded, where there is nothing else. `listener(old, new)` is called after every switch, in the thread that refreshed
-    it. `heartbeat` is a name of this consumer's own: a thread apart writes what is served into the store under it, so
-    that people see who has converged; a store that cannot be written to is as good. Answers are counted, and lists of
-    fewer than `short_below` items as short.
+    loaded, where there is nothing else. A release without a record, which nobody shipped, replaces nothing that serves,
+    and is never `fresh`; with `strict` it never serves, nor does one whose record cannot be read. `listener(old, new)`
+    is called after every switch, in the thread that refreshed it. `heartbeat` is a name of this consumer's own: a
+    thread apart writes what is served into the store under it, so that people see who has converged; a store that
+    cannot be written to is as good. Answers are counted, and lists of fewer than `short_below` items as short.
     """
 
     def __init__(  # noqa: PLR0913 - each is an independent choice of the service
@@ -51,6 +52,7 @@ class Reader:
         copy_folder: Path | None = None,
         expire_after_seconds: float | None = None,
         fall_back: bool = False,
+        strict: bool = False,
         limits: Limits | None = None,
         listener: Listener | None = None,
         heartbeat: str | None = None,
@@ -73,6 +75,7 @@ class Reader:
             now=now,
             copy=copy,
             fall_back=fall_back,
+            strict=strict,
             listener=listener,
             short_below=short_below,
         )

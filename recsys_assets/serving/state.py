@@ -26,6 +26,7 @@ class Problem(StrEnum):
     NO_POINTER = "no_pointer"  # the store answers, and there is no pointer: deleted, never shipped, or another store
     BAD_POINTER = "bad_pointer"  # it is no pointer of this target, or names what is not this target's
     OLDER_POINTER = "older_pointer"  # older than one seen before: a backup was restored, or a cache answers
+    UNRECORDED_RELEASE = "unrecorded_release"  # no record says that these artifacts were released together
     BROKEN_RELEASE = "broken_release"  # a blob is missing, or not what its name says
 
 

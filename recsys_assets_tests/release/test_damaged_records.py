@@ -8,9 +8,10 @@ from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import digest_of, read_release
+from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import verify
-from recsys_assets_tests.release.staging import TARGET, Shop, day
+from recsys_assets_tests.release.staging import BOT, KINDS, SHARDED, TARGET, WITH_SHARDS, Shop, day
 
 
 @pytest.fixture
@@ -55,6 +56,43 @@ def test_a_record_of_the_former_format_is_read_and_held_against_its_windows(shop
     assert read_release(shop.store, TARGET, release_id).v == 1
     rewrite(shop, later_data)
     with pytest.raises(CorruptObjectError, match="windows end"):
+        read_release(shop.store, TARGET, release_id)
+
+
+def without_digest(data):
+    """As the former format had it, which no digest protects."""
+    release = msgspec.json.decode(later_everywhere(data))
+    del release["digest"]
+    return msgspec.json.encode(release | {"v": 1})
+
+
+def test_f57_a_record_without_a_digest_is_held_against_the_windows_that_its_artifacts_name(shop):
+    rewrite(shop, without_digest)
+    (proof,) = verify(shop.store, TARGET, keep=1).releases
+    assert len(proof.faults) == len(KINDS)
+    assert all("by its own bytes" in fault and "to 3026-" in fault for fault in proof.faults)
+    shop.ship(1)
+    with pytest.raises(RefusedError, match="by its own bytes"):
+        roll_back(shop.store, TARGET, to="previous", by=BOT, now=shop.clock)
+
+
+def test_f57_the_age_of_live_is_its_artifacts_where_its_record_has_no_digest(shop):
+    rewrite(shop, without_digest)
+    assert shop.ship(1).how is Ruling.SHIP
+
+
+def test_f57_a_window_of_shards_is_held_against_the_index():
+    shop = Shop(MemoryStore(), kinds=WITH_SHARDS)
+    shop.ship(0)
+    rewrite(shop, without_digest)
+    (proof,) = verify(shop.store, TARGET, keep=1).releases
+    assert sum(fault.startswith(SHARDED) for fault in proof.faults) == 4  # three shards and their index
+    assert len(proof.faults) == len(KINDS) + 4
+
+
+def test_f57_a_former_record_with_a_digest_is_no_former_record(shop):
+    release_id = rewrite(shop, lambda data: data.replace(b'"v":2', b'"v":1'))
+    with pytest.raises(CorruptObjectError, match="its digest is of other bytes"):
         read_release(shop.store, TARGET, release_id)
 
 
