@@ -69,7 +69,7 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b'base = "x"\n' + MINIMAL, "unknown key 'base'", id="internal field"),
         pytest.param(
             MINIMAL + MINIMAL.replace(b"home", b"cart") + b"[targets.gates]\nmin_event = 3\n",
-            "line 8: targets.1.gates.min_event: unknown key; allowed here: ",
+            "line 8: targets.1.gates.min_event: unknown key; did you mean min_events? allowed here: ",
             id="F48 typo in an override",
         ),
         pytest.param(

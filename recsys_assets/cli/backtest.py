@@ -63,7 +63,7 @@ def _at(value: float, reach: float) -> float:
     return _LEFT + width * (value + reach) / (2 * reach)
 
 
-_COLUMNS = ("day", "against", "what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to", "coverage", "")
+_COLUMNS = ("what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to", "coverage", "")
 
 
 @click.command("backtest")
@@ -111,8 +111,6 @@ def _compared(one: DayTested) -> Sequence[Compared]:
 def _print(tested: Sequence[DayTested], *, k: int) -> None:
     rows = [
         (
-            one.day,
-            one.against,
             each.name,
             f"{each.candidate.hit_rate:.3f}",
             f"{each.candidate.mrr:.3f}",

@@ -15,6 +15,7 @@ from recsys_assets.cli.options import (
 from recsys_assets.cli.output import print_json, print_table, short
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
+from recsys_assets.messages import plural
 from recsys_assets.release.journal import Actor
 from recsys_assets.upkeep.collect import Collection, collect, explain, restore
 
@@ -95,9 +96,9 @@ def _print_collection(target: str, found: Collection) -> None:
     rows += [("emptied" if found.applied else "would be emptied", item.key, item.size) for item in found.emptied]
     rows += [("unknown, left alone", item.key, item.size) for item in found.unknown]
     print_table(target, ("what", "key", "bytes"), rows)
-    click.echo(f"kept {len(found.kept)} artifact(s), {sum(item.size for item in found.kept):,} bytes")
+    click.echo(f"kept {plural(len(found.kept), 'artifact')}, {sum(item.size for item in found.kept):,} bytes")
     for prefix, (count, size) in found.left_alone.items():
-        click.echo(f"never collected here: {prefix} {count} object(s), {size:,} bytes")
+        click.echo(f"never collected here: {prefix} {plural(count, 'object')}, {size:,} bytes")
     if found.dead_heartbeats:
         click.echo(f"consumers that fell silent long ago: {len(found.dead_heartbeats)}")
     for intent in found.stale_intents:

@@ -9,6 +9,7 @@ from recsys_assets.cli.change_commands import Call, changes_targets
 from recsys_assets.cli.options import clock
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Target
+from recsys_assets.messages import plural
 from recsys_assets.privacy.forget import Forgetting, Forgot, forget_user
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.settings.settings import Settings
@@ -22,8 +23,8 @@ def _message(forgot: Forgot) -> str:
     if forgot.failed:
         return f"{forgot.target}: not done: {forgot.message}; fix that and run this again"
     went = (
-        f"{forgot.events:,} event(s) of {len(forgot.days)} day(s), {forgot.raw_events:,} in parts, "
-        f"{forgot.quarantined:,} line(s) in quarantine"
+        f"{plural(forgot.events, 'event')} of {plural(len(forgot.days), 'day')}, {forgot.raw_events:,} in parts, "
+        f"{plural(forgot.quarantined, 'line')} in quarantine"
     )
     left = ", ".join(release[:12] for release in forgot.still_in) or "none"
     message = f"{forgot.target}: {went}; {forgot.message}; releases that still hold the user until collected: {left}"
@@ -38,9 +39,8 @@ def _message(forgot: Forgot) -> str:
     if forgot.places:
         more = f"\n  and {len(forgot.places) - _SHOWN:,} more: see --json" if len(forgot.places) > _SHOWN else ""
         places = "".join(f"\n  {place}" for place in forgot.places[:_SHOWN])
-        message += (
-            f"\n{len(forgot.places):,} object(s) still hold the user, run this again once they are gone:{places}{more}"
-        )
+        still = plural(len(forgot.places), "object")
+        message += f"\nthe user is still in {still}, run this again once they are gone:{places}{more}"
     if forgot.entry is not None:
         message += f"\nnot reached by this command: {'; '.join(forgot.out_of_reach)}"
     return message

@@ -88,7 +88,7 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
 
 def _print(done: Imported) -> None:
     rows = [(finding.gate, finding.verdict.value, finding.message) for finding in done.gates.findings]
-    print_table(f"{done.ref.kind} of {done.day}: {done.ref.version}", ("gate", "verdict", "found"), rows)
+    print_table(f"{done.ref.kind} of {done.day}: {short(done.ref.version)}", ("gate", "verdict", "found"), rows)
     did = "registered" if done.registered else "dry run: would be registered"
     message = f"{did} as {done.ref.kind} {short(done.ref.version)}"
     if done.passed:

@@ -8,6 +8,7 @@ import click
 from recsys_assets.cli.change_commands import Call, Change, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
+from recsys_assets.messages import plural
 from recsys_assets.migrate.import_history import move_in, plan_history
 from recsys_assets.migrate.pipelines_registry import Registry, read_config
 from recsys_assets.migrate.proof import Compared, prove_day
@@ -58,7 +59,7 @@ def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: dat
 
 def _message(call: Call, last: date, releases: int, new: int, proven: tuple[Compared, ...]) -> str:
     did = "would move in" if call.dry_run else "moved in"
-    lines = [f"{did} {new} of {releases} release(s), the last with data through {last}"]
+    lines = [f"{did} {new} of {plural(releases, 'release')}, the last with data through {last}"]
     for one in proven:
         verdict = "equal" if one.equal else f"ours is {short(one.ours)}: {one.message}"
         lines.append(f"  {one.kind} {short(one.theirs)}: {verdict}")

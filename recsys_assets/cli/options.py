@@ -10,6 +10,7 @@ import click
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.messages import name_known
 from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.pipeline.retention import retention
 from recsys_assets.release.account import this_account
@@ -36,8 +37,8 @@ class CommandContext:
     def target(self) -> Target:
         """The one target; `ConfigurationError` if none was named."""
         if len(self.targets) != 1:
-            known = ", ".join(map(str, self.targets))
-            raise ConfigurationError(f"name one target by --tenant and --surface: known are {known}")
+            known = name_known("", map(str, self.targets))
+            raise ConfigurationError(f"name one target by --tenant and --surface: {known}")
         return self.targets[0]
 
     def retention(self, target: Target) -> Retention:
@@ -100,6 +101,7 @@ config_option = click.option(
 _tenant = click.option("--tenant", help="with --surface: this target alone")
 _surface = click.option("--surface", help="with --tenant: this target alone")
 json_option = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
+wide_option = click.option("--wide", is_flag=True, help="hashes with all their digits")
 dry_run_option = click.option("--dry-run", is_flag=True, help="say what would happen; the store stays as it is")
 _reason = click.option("--reason", type=said_type, required=True, help="why; it stands in the journal")
 actor_option = click.option("--actor", type=said_type, default=None, help="who; else this account and host")

@@ -1,17 +1,54 @@
-"""Output of commands: tables for people, or one JSON document for programs."""
+"""Output of commands: records and tables for people, or one JSON document for programs."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from recsys_assets.api.wording import distance, instant
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import parse_rfc3339
+
 SHORT = 12  # digits of a hash that people are shown
-_WIDTH = 160
+_HASH = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHORT}}})[0-9a-f]{{{64 - SHORT}}}(?![0-9a-f])")
+_FRACTION = re.compile(r"(\d\d:\d\d:\d\d)\.\d+Z")  # of a second: JSON keeps it
+_INDENT = 4
+_UNBOUNDED = 100_000  # columns, where nothing is wrapped: programs read lines
+_STYLES = {
+    "fresh": "green",
+    "ok": "green",
+    "done": "green",
+    "passed": "green",
+    "stale": "yellow",
+    "advised": "yellow",
+    "skipped": "yellow",
+    "unsure": "yellow",
+    "hold": "yellow",
+    "held": "yellow",
+    "no data": "yellow",
+    "refused": "bold red",
+    "failed": "bold red",
+    "problem": "bold red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """What people are shown of one thing: a name, a state, facts in a row, and notes below, each with its label."""
+
+    name: str
+    state: str
+    facts: Sequence[str]
+    notes: Sequence[tuple[str, str]] = ()
 
 
 def print_json(document: Any) -> None:
@@ -19,24 +56,40 @@ def print_json(document: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their columns; cells hold plain text, whatever they hold."""
+def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False) -> None:
+    """Print records below each other, for terminals of 80 columns; hashes are short unless `wide`."""
+    console = _console()
+    if title:
+        console.print(Text(title, style="bold"))
+    one = None
+    for one in records:
+        heading = Text.assemble((plain(one.name, wide=wide), "bold"))
+        for part in (one.state, *one.facts):
+            if part:
+                heading.append("  ").append(plain(part, wide=wide), style=style_of(part))
+        console.print(heading, overflow="fold")
+        for label, text in one.notes:
+            note = Text.assemble((label, style_of(label) or "dim"), " " if label else "", plain(text, wide=wide))
+            console.print(Padding(note, (0, 0, 0, _INDENT), expand=False), overflow="fold")
+    if one is None:
+        click.echo("(none)")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, wide: bool = False) -> None:
+    """Print rows under their columns; cells hold plain text, whatever they hold; hashes are short unless `wide`."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(cell)) for cell in row))
-    console = Console(width=None if Console().is_terminal else _WIDTH)
-    console.print(table)
+        table.add_row(*(Text(cell := plain(value, wide=wide), style=style_of(cell)) for value in row))
+    _console().print(table)
     if not rows:
         click.echo("(none)")
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun: 1 day, 2 days, 3 entries."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{count:,} {noun}s"
+def style_of(text: str) -> str:
+    """Return how a terminal shows a state or a verdict."""
+    return _STYLES.get(text, "")
 
 
 def short(identifier: str | None) -> str:
@@ -44,11 +97,28 @@ def short(identifier: str | None) -> str:
     return identifier[:SHORT] if identifier else "-"
 
 
-def to_the_second(instant: str) -> str:
-    """Return an RFC 3339 instant without its fraction, for people; JSON keeps all of it."""
-    return re.sub(r"\.\d+", "", instant, count=1)
+def when(at: datetime | str, *, now: datetime) -> str:
+    """Return how long ago an instant was, and the instant to the second with its zone."""
+    whole = at if isinstance(at, datetime) else _instant_of(at)
+    return str(at) if whole is None else f"{distance(now - whole)} ({instant(whole)})"
 
 
-def _cell(value: object) -> str:
+def plain(value: object, *, wide: bool = False) -> str:
+    """Return a value as printable text, hashes by their first digits and instants to the second unless `wide`."""
     text = "-" if value is None or value == "" else str(value)
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown if wide else _FRACTION.sub(r"\1Z", _HASH.sub(r"\1", shown))
+
+
+def _instant_of(text: str) -> datetime | None:
+    try:
+        return parse_rfc3339(text)
+    except ConfigurationError:
+        return None
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal (or $COLUMNS); where there is none, lines are not wrapped."""
+    console = Console(highlight=False)
+    bounded = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console if bounded else Console(highlight=False, width=_UNBOUNDED)

@@ -10,18 +10,18 @@ from datetime import UTC, date, datetime, timedelta
 import click
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
-from recsys_assets.cli.output import plural
 from recsys_assets.cli.run_metrics import export_run_metrics
 from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets.dagster_defs.stopping import is_stopping, run_until_signal
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import is_up_to_date
 from recsys_assets.pipeline.open_store import open_configured_store
@@ -113,7 +113,7 @@ class _Backfill:
                 if is_stopping():
                     break
                 self.finished += 1
-                progress.update(progress.task_ids[0], advance=1, description=_days(failures))
+                progress.update(progress.task_ids[0], advance=1, failed=_failed(failures))
         return failures
 
 
@@ -158,6 +158,7 @@ def _build(jobs: Iterable[dg.JobDefinition], day: date, instance: dg.DagsterInst
 
 
 def _print(progress: Progress, line: AssetLine) -> None:
+    progress.update(progress.task_ids[0], description=f"{line.day} {line.asset}")
     progress.console.print(line.text, style=line.style, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -186,19 +187,25 @@ def _instance() -> Generator[dg.DagsterInstance]:
 def _progress(total: int) -> Generator[Progress]:
     """Show days done on a terminal (standard error stays quiet elsewhere); lines go to standard output."""
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<34.34}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("days{task.fields[failed]}"),
+        TimeRemainingColumn(compact=True),
+    )
     with ExitStack() as stack:
         progress = stack.enter_context(
-            Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+            Progress(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal)
         )
-        progress.add_task("days", total=total)
+        progress.add_task("", total=total, failed="")
         yield progress
 
 
-def _days(failures: Sequence[AssetLine]) -> str:
-    """Return what the bar counts: days that were gone through, and how many of them failed."""
+def _failed(failures: Sequence[AssetLine]) -> str:
+    """Return how many days failed, as the bar shows it."""
     failed = len({line.day for line in failures})
-    return f"days, {failed} failed" if failed else "days"
+    return f", {failed} failed" if failed else ""
 
 
 def _summary(days: Sequence[date], passed_over: Collection[date], failures: Sequence[AssetLine]) -> int:

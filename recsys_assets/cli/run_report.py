@@ -11,7 +11,9 @@ from recsys_assets.dagster_defs.checks import UNDECIDED
 from recsys_assets.dagster_defs.outcomes import reason_of
 from recsys_assets.dagster_defs.stopping import STOPPED
 from recsys_assets.evidence import LEFT_OUT
+from recsys_assets.identity import is_version
 
+_DIGITS = 8
 _STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
 
@@ -26,8 +28,8 @@ class AssetLine:
 
     @property
     def text(self) -> str:
-        """The line as printed."""
-        return f"{self.day} {self.asset:<32} {self.state:<8} {self.message}"
+        """The line as printed; most fit into 80 columns."""
+        return f"{self.day} {self.asset:<24} {self.state:<7} {self.message}"
 
     @property
     def style(self) -> str:
@@ -71,7 +73,12 @@ def _message(metadata: Mapping[str, Any]) -> str:
         for key in ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release", LEFT_OUT)
         if key in metadata
     }
-    return " ".join(f"{key}={value}" for key, value in shown.items())
+    return " ".join(f"{key}={_short(value)}" for key, value in shown.items())
+
+
+def _short(value: object) -> object:
+    """Return a hash by its first digits, enough to name a release by; `log --json` has all of it."""
+    return value[:_DIGITS] if isinstance(value, str) and is_version(value) else value
 
 
 def _is_refused_check(event: dg.DagsterEvent) -> bool:

@@ -1,6 +1,5 @@
 """Commands that only read: status, log, at, verify, diff."""
 
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
 from itertools import islice
@@ -8,11 +7,21 @@ from itertools import islice
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import CommandContext, clock, instant_type, json_option, open_context, target_options
-from recsys_assets.cli.output import print_json, print_table, short, to_the_second
+from recsys_assets.cli.options import (
+    CommandContext,
+    clock,
+    instant_type,
+    json_option,
+    open_context,
+    target_options,
+    wide_option,
+)
+from recsys_assets.cli.output import Stacked, plain, print_json, print_stacked, print_table, when
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
+from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import look_at_targets
+from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.history import LiveAt, live_at
 from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
@@ -25,15 +34,16 @@ from recsys_assets.upkeep.verify import verify
 @click.command("status")
 @target_options
 @json_option
+@wide_option
 @click.option("--fail-on-stale", is_flag=True, help="end with 1 also for a target that is stale, whatever the cause")
 def show_status(
-    *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, fail_on_stale: bool
+    *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool, fail_on_stale: bool
 ) -> int:
     """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
 
-    A target that is served and not in the configuration is shown as that; `retire` ends it. Below the table is each day
-    of the last week that failed and was not done since: which step or gate, with its numbers; before them each kind
-    that was left out of the live release, and why. It ends with 1 when a target has a problem.
+    A target that is served and not in the configuration is shown as that; `retire` ends it. Below each target are the
+    kinds that were left out of the live release, and why, and each day of the last week that failed and was not done
+    since: which step or gate, with its numbers. It ends with 1 when a target has a problem.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
@@ -41,13 +51,7 @@ def show_status(
     if as_json:
         print_json([{**_fields(row), "freshness": age, "configured": age is not None} for row, age in found])
     else:
-        columns = ("target", "release", "data through", "stale", "hold", "last attempt", "consumers", "problems")
-        print_table("", columns, [_status_row(row, age) for row, age in found])
-        for row, _ in found:
-            for kind, why in row.left_out.items():
-                click.echo(f"{row.tenant}/{row.surface}: live is without {kind}: {why}")
-        for failed in (line for row, _ in found for line in _failed_days(row)):
-            click.echo(failed)
+        print_stacked("", (_standing(row, age) for row, age in found), wide=wide)
     is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)
     return EXIT_REFUSED if is_stale or any(row.problems for row, _ in found) else 0
 
@@ -55,33 +59,21 @@ def show_status(
 @click.command("log")
 @target_options
 @json_option
+@wide_option
 @click.option(
     "--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="newest entries per target"
 )
-def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, limit: int) -> int:
+def show_log(
+    *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool, limit: int
+) -> int:
     """Show who did what to a pointer, when and why, newest first; refusals too."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     entries = {target: list(islice(newest_first(context.store, target), limit)) for target in context.targets}
     if as_json:
         print_json([{"tenant": t.tenant, "surface": t.surface, "entries": found} for t, found in entries.items()])
         return 0
-    columns = ("#", "at", "action", "outcome", "from", "to", "actor", "reason", "message")
     for target, found in entries.items():
-        rows = [
-            (
-                e.sequence,
-                e.at,
-                e.action,
-                e.outcome,
-                short(e.before),
-                short(e.after),
-                e.actor,
-                e.reason,
-                e.details.get("message"),
-            )
-            for e in found
-        ]
-        print_table(str(target), columns, rows)
+        print_stacked(str(target), map(_entry, found), wide=wide)
     return 0
 
 
@@ -89,22 +81,25 @@ def show_log(*, config: str | None, tenant: str | None, surface: str | None, as_
 @click.argument("time", type=instant_type)
 @target_options
 @json_option
-def show_at(*, time: datetime, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+@wide_option
+def show_at(
+    *, time: datetime, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool
+) -> int:
     """Show what was live at TIME (like 2026-01-31T04:00:00Z), and whether it can still be served."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = {target: live_at(context.store, target, time) for target in context.targets}
     if as_json:
         print_json([{"tenant": t.tenant, "surface": t.surface, "live": live} for t, live in found.items()])
     else:
-        columns = ("target", "release", "since", "data through", "collected")
-        print_table(f"live at {time.isoformat()}", columns, [_at_row(str(t), live) for t, live in found.items()])
+        print_stacked(f"live at {time.isoformat()}", (_live_at(str(t), live) for t, live in found.items()), wide=wide)
     return 0
 
 
 @click.command("verify")
 @target_options
 @json_option
-def run_verify(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+@wide_option
+def run_verify(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool) -> int:
     """Read and prove every retained release, byte by byte."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = [verify(context.store, target, keep=context.retention(target).keep) for target in context.targets]
@@ -112,8 +107,8 @@ def run_verify(*, config: str | None, tenant: str | None, surface: str | None, a
         print_json(found)
     else:
         for one in found:
-            rows = [(short(p.release_id), p.why, p.data_through, "; ".join(p.faults) or "ok") for p in one.releases]
-            print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows)
+            rows = [(p.release_id, p.why, p.data_through, "; ".join(p.faults) or "ok") for p in one.releases]
+            print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows, wide=wide)
             for problem in one.problems:
                 click.echo(f"  problem: {problem}")
             for note in one.notes:
@@ -126,35 +121,30 @@ def run_verify(*, config: str | None, tenant: str | None, surface: str | None, a
 @click.argument("b")
 @target_options
 @json_option
-def show_diff(*, a: str, b: str, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+@wide_option
+def show_diff(
+    *, a: str, b: str, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool
+) -> int:
     """Show what changes from release A to release B (`live`, or 8 digits of an id): items that enter, leave, move."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = diff(context.store, context.target, a, b)
     if as_json:
         print_json(found)
         return 0
-    columns = ("kind", "rows", "entered", "left", "moved", "examples")
-    ends = [f"{short(release.id)} ({release.data_through})" for release in (found.before, found.after)]
-    title = " -> ".join(ends)
-    print_table(title, columns, [_diff_row(kind) for kind in found.kinds])
+    ends = [f"{plain(release.id, wide=wide)} ({release.data_through})" for release in (found.before, found.after)]
+    print_stacked(" -> ".join(ends), map(_changed, found.kinds), wide=wide)
     return 0
 
 
-def _diff_row(kind: KindDiff) -> tuple[object, ...]:
-    counts = kind.counts or {}
-    shown = [f"+{item}" for item in kind.entered[:3]] + [f"-{item}" for item in kind.left[:3]]
-    shown += [
-        f"{item} {before}->{after}" if kind.is_ranking else f"{item} changed" for item, before, after in kind.moved[:3]
-    ]
-    rows = f"{kind.rows_before} -> {kind.rows_after}" if kind.counts else None
-    return (
-        kind.kind,
-        rows,
-        counts.get("entered"),
-        counts.get("left"),
-        counts.get("moved"),
-        ", ".join(shown) if kind.counts else kind.message,
-    )
+def _changed(kind: KindDiff) -> Stacked:
+    """Return how many items of a kind entered, left and moved, with the first of each by name."""
+    if not kind.counts:
+        return Stacked(kind.kind, kind.message, ())
+    moved = (f"{item} {before}->{after}" if kind.is_ranking else item for item, before, after in kind.moved[:3])
+    named = (("entered", kind.entered[:3]), ("left", kind.left[:3]), ("moved" if kind.is_ranking else "changed", moved))
+    counts = ", ".join(f"{kind.counts[name]:,} {name}" for name in ("entered", "left", "moved") if name in kind.counts)
+    notes = [(label, ", ".join(items)) for label, items in ((label, list(items)) for label, items in named) if items]
+    return Stacked(kind.kind, f"{kind.rows_before or 0:,} -> {plural(kind.rows_after or 0, 'row')}", (counts,), notes)
 
 
 def _fields(row: TargetStatus) -> dict[str, object]:
@@ -171,29 +161,46 @@ def _unconfigured(context: CommandContext) -> list[Target]:
         return []
 
 
-def _status_row(row: TargetStatus, age: Freshness | None) -> tuple[object, ...]:
-    hold = None
+def _standing(row: TargetStatus, age: Freshness | None) -> Stacked:
+    """Return how a target stands: what is live and fresh in a row; holds, causes, attempts and problems below it."""
+    now = clock()
+    state = "not configured" if age is None else "fresh" if age.fresh else "stale"
+    facts = [f"live {row.release}", f"data through {row.data_through}"] if row.release else ["nothing is live"]
+    notes: list[tuple[str, str]] = [("problem", problem) for problem in row.problems]
+    if age is not None and not age.fresh:
+        notes.append(("stale", f"{age.cause.value}: {age.why}"))
     if row.hold is not None:
-        loud = "FORGOTTEN? " if is_loud(row.hold, now=clock()) else ""
-        hold = f"{loud}by {row.hold.actor} since {to_the_second(row.hold.at)}: {row.hold.reason}"
-    last = row.last
-    message = (
-        f"{last.action} {last.outcome} at {to_the_second(last.at)}: {last.details.get('message', '')}" if last else None
-    )
-    consumers = row.consumers.message if row.consumers else None
-    problems = "; ".join(row.problems)
-    target, release = f"{row.tenant}/{row.surface}", short(row.release)
-    stale = "not configured" if age is None else "no" if age.fresh else f"{age.cause.value}: {age.why}"
-    return target, release, row.data_through, stale, hold, message, consumers, problems
+        loud = "FORGOTTEN? " if is_loud(row.hold, now=now) else ""
+        notes.append(("hold", f"{loud}by {row.hold.actor}, {when(row.hold.at, now=now)}: {row.hold.reason}"))
+    if row.last is not None:
+        last = row.last
+        did = f"{last.action} {last.outcome} {when(last.at, now=now)}"
+        notes.append(("last", ": ".join(filter(None, (did, str(last.details.get("message", "")))))))
+    if row.consumers is not None and row.consumers.message:
+        notes.append(("consumers", row.consumers.message))
+    notes += (("left out", f"live is without {kind}: {why}") for kind, why in row.left_out.items())
+    notes += (("failed", f"{when(e.at, now=now)}, {e.action}: {message_of(e)}") for e in row.failed)
+    return Stacked(f"{row.tenant}/{row.surface}", state, facts, notes)
 
 
-def _failed_days(row: TargetStatus) -> Iterator[str]:
-    for entry in row.failed:
-        yield f"failed at {to_the_second(entry.at)}: {row.tenant}/{row.surface}, {entry.action}: {message_of(entry)}"
+def _entry(entry: JournalEntry) -> Stacked:
+    """Return who did what in an entry, when and why."""
+    ends = (entry.before,) if entry.before == entry.after else (entry.before, entry.after)
+    releases = " -> ".join(end or "nothing" for end in ends)
+    notes = [
+        ("", f"{releases}, by {entry.actor}: {entry.reason}" if any(ends) else f"by {entry.actor}: {entry.reason}")
+    ]
+    if message := entry.details.get("message"):
+        notes.append(("", str(message)))
+    return Stacked(f"#{entry.sequence} {entry.action}", entry.outcome, (when(entry.at, now=clock()),), notes)
 
 
-def _at_row(target: str, live: LiveAt | None) -> tuple[object, ...]:
+def _live_at(target: str, live: LiveAt | None) -> Stacked:
+    """Return what was live of a target, since when, and what of it was collected since."""
     if live is None:
-        return target, None, None, None, None
-    data = live.record.data_through if live.record else "(record is gone)"
-    return target, short(live.release_id), live.entry.at, data, ", ".join(live.collected) or "no"
+        return Stacked(target, "nothing was live", ())
+    data = f"data through {live.record.data_through}" if live.record else "its record is gone"
+    notes = [("since", when(live.entry.at, now=clock()))]
+    if live.collected:
+        notes.append(("collected", ", ".join(live.collected)))
+    return Stacked(target, live.release_id, (data,), notes)

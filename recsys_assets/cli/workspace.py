@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli.options import config_option
+from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
 
 TARGETS_PER_LOCATION = 100  # a location of so many loads in about four seconds
 
 _HEAD = """\
-# Written by `recsys-assets workspace`: {targets} target(s) in {locations} code location(s).
+# Written by `recsys-assets workspace`: {targets} in {locations}.
 load_from:
 """
 _LOCATION = """\
@@ -34,7 +35,7 @@ def write_workspace(*, config: str | None, locations: int | None, output: Path |
     """Write the workspace file that splits the configured targets over code locations."""
     targets = len(load_settings(config).targets)
     parts = locations or ceil(targets / TARGETS_PER_LOCATION)
-    text = _HEAD.format(targets=targets, locations=parts)
+    text = _HEAD.format(targets=plural(targets, "target"), locations=plural(parts, "code location"))
     text += "".join(_LOCATION.format(part=part, parts=parts) for part in range(1, parts + 1))
     if output is None:
         click.echo(text, nl=False)

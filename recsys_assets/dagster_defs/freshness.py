@@ -12,6 +12,7 @@ from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, slug
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, is_wanted, post
+from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -85,7 +86,7 @@ def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.S
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
-            skip_reason=f"{len(stale)} of {len(found)} target(s) stale {', '.join(stale[:10])} {fault}".strip(),
+            skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])} {fault}".strip(),
             cursor=write_cursor(Cursor(tick.next, recorded, alerted)),
         )
 

@@ -10,6 +10,7 @@ from recsys_assets.dagster_defs.events import materialization_of, observation_of
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.identity import parse_rfc3339
+from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.retention import retention
 from recsys_assets.pipeline.ship import ship_day
@@ -172,7 +173,7 @@ def _collect(
     except dg.Failure as refusal:
         return str(refusal.description)
     word = "collected" if apply else "would collect"
-    context.log.info("%s: %s %d artifact(s), %d bytes", row.target, word, len(found.taken), found.taken_bytes)
+    context.log.info("%s: %s %s, %d bytes", row.target, word, plural(len(found.taken), "artifact"), found.taken_bytes)
     if found.entry is not None:
         context.log_event(observation_of(row, found.entry))
     return None

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.gate import Result, passes
+from recsys_assets.messages import plural
 
 FEWEST_EVENTS: Final = 100  # of a day: shares of fewer are chance
 
@@ -71,7 +72,11 @@ def worst_of(checked: Sequence[Checked], what: str, past: Past) -> Result:
     if not named:
         return Result(Verdict.PASSED, None, f"too few sessions and events to judge the {what} by")
     row = past.refused_in_a_row
-    streak = f"; {row} day(s) in a row were refused before this one" if row and over else ""
+    streak = (
+        f"; {plural(row, 'day')} in a row {'was' if row == 1 else 'were'} refused before this one"
+        if row and over
+        else ""
+    )
     message = f"{'; '.join(one.message for one in named)}; by {len(past.days)} ordinary days, {_range(past)}{streak}"
     return Result(passes(ok=not over), round(named[0].value, 6), message, _REMEDY, count=len(over))
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from recsys_assets.evidence import MODE, OVERRIDDEN, Finding, GateReport, Scalar, Verdict
+from recsys_assets.messages import plural
 from recsys_assets.settings.gates import Mode
 
 NO_LIMIT = {"limit": False}  # metadata of a field of a rule that is no limit, so that the policy does not hold it
@@ -135,7 +136,7 @@ def merged(findings: tuple[Finding, ...], *, what: str) -> Result:
     return Result(
         passes(ok=not broken),
         rows,
-        f"{what} breaks {len(broken)} rule(s): {message}" if broken else f"{what} keeps its contract",
+        f"{what} breaks {plural(len(broken), 'rule')}: {message}" if broken else f"{what} keeps its contract",
         count=rows,
         sample=tuple({"rule": f.gate, "count": f.count, **row} for f in broken for row in (f.sample or ({},))),
     )

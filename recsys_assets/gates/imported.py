@@ -15,6 +15,7 @@ from recsys_assets.identity import form_of
 from recsys_assets.imports.content import Content
 from recsys_assets.imports.contract import breaking_changes, check_contract, contract_faults
 from recsys_assets.imports.tables import read_table
+from recsys_assets.messages import name_known
 from recsys_assets.settings.gates import DriftGate
 from recsys_assets.settings.imports import ImportFormat, ImportSettings
 from recsys_assets.settings.settings import Settings
@@ -175,6 +176,6 @@ def find_rules(settings: Settings, row: TargetSettings, kind: str) -> ImportSett
     known = settings.imports_for(row)
     if kind not in known:
         raise ConfigurationError(
-            f"no [imports.{kind}] for {row.target} in the configuration: known are {', '.join(known) or 'none'}"
+            f"no [imports.{kind}] for {row.target} in the configuration: {name_known(kind, known)}"
         )
     return known[kind]

@@ -10,6 +10,7 @@ from recsys_assets.ingest.line_judge import Judged, Refused
 from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
 from recsys_assets.ingest.sources.forms import guess_form
 from recsys_assets.ingest.sources.source import RawInput
+from recsys_assets.messages import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class FileTally:
         """Return why a file with lines and without a good one is refused as a whole; blank lines alone are nothing."""
         if self.good or self.lines == self.blank:
             return None
-        what = f"{self.source.name} has {self.lines:,} line(s), and none is an event"
+        what = f"{self.source.name} has {plural(self.lines, 'line')}, and none is an event"
         if self.first is None:
             return f"{what}: see quarantine, replace the file and run the day again"
         reason, form = self.first.fault.reason, guess_form(self.first.text)

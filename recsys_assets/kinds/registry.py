@@ -30,6 +30,7 @@ from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.popularity import PopularityParams, build_popularity
 from recsys_assets.kinds.sequential_rules import SequentialRulesParams, find_rules
 from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
+from recsys_assets.messages import name_known, plural
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
@@ -166,7 +167,7 @@ KINDS: Final[Mapping[str, Kind]] = _KindTable()
 def find_kind(name: str) -> Kind:
     """Return the kind called `name`; `ConfigurationError` lists the known ones."""
     if name not in KINDS:
-        raise ConfigurationError(f"artifacts.kinds: no kind {name!r}; known are {', '.join(KINDS)}")
+        raise ConfigurationError(f"artifacts.kinds: no kind {name!r}; {name_known(name, KINDS)}")
     return KINDS[name]
 
 
@@ -193,11 +194,12 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
 
 def _explain(error: ValidationError, kind: Kind, row: TargetSettings) -> str:
     """One line per finding: the key as written in the file, what is wrong or allowed, what was found."""
-    lines = [f"[artifacts.{kind.name}] for {row.target}: {error.error_count()} finding(s)"]
+    lines = [f"[artifacts.{kind.name}] for {row.target}: {plural(error.error_count(), 'finding')}"]
     for finding in error.errors():
         key = ".".join(("artifacts", kind.name, *map(str, finding["loc"])))
         if finding["type"] == "extra_forbidden":
-            lines.append(f"  {key}: unknown key; allowed here: {', '.join(sorted(kind.params.model_fields))}")
+            allowed = name_known(key.rpartition(".")[2], sorted(kind.params.model_fields), intro="allowed here:")
+            lines.append(f"  {key}: unknown key; {allowed}")
         else:
             lines.append(f"  {key}: {finding['msg'].removeprefix('Value error, ')} (found {finding['input']!r:.80})")
     return "\n".join(lines)

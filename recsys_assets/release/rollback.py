@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError, StoreUnavailableError
 from recsys_assets.identity import Target, rfc3339
+from recsys_assets.messages import plural
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change, Move, Seen, Stay, announced, change_pointer, look_for_collections
 from recsys_assets.release.destination import PREVIOUS, alternatives, choose_destination
@@ -235,7 +236,7 @@ def _message(asked: _Asked) -> str:
     held = f"held until {ending(asked.hold)}" if asked.hold else "not held"
     moved = f"from release {asked.left.release_id[:12]} back to {asked.to.id[:12]}"
     since = forgotten_since(asked.change.store, asked.change.target, asked.to.recorded_at)
-    again = f"; it may hold {since} user(s) forgotten since: `recsys-assets forget` them again" if since else ""
+    again = f"; it may hold {plural(since, 'user')} forgotten since: `recsys-assets forget` them again" if since else ""
     return f"{moved}, data through {asked.to.data_through}, {held}{again}"
 
 

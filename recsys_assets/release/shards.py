@@ -6,6 +6,7 @@ from datetime import date
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+from recsys_assets.messages import plural
 from recsys_assets.release.blob import blob_faults, check_window, read_blob
 from recsys_assets.release.document_encoding import decode, encode
 from recsys_assets.release.documents import FORMAT, Member, Record
@@ -110,7 +111,7 @@ def prove_members(store: ObjectStore, target: Target, members: Iterable[Member])
     """Raise `RefusedError` naming every object of these artifacts that is missing or not what it should be."""
     faults = member_faults(store, target, members)
     if faults:
-        raise RefusedError(f"{target}: {len(faults)} artifact(s) cannot be served: " + "; ".join(faults))
+        raise RefusedError(f"{target}: {plural(len(faults), 'artifact')} cannot be served: " + "; ".join(faults))
 
 
 def member_faults(store: ObjectStore, target: Target, members: Iterable[Member]) -> tuple[str, ...]:

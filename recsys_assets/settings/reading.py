@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.messages import name_known, plural
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -30,7 +31,7 @@ def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, te
     """
     lines = line_numbers(text)
     message = [_describe(place, finding, lines, root) for place, error in errors for finding in error.errors()]
-    return "\n".join([f"{name}: {len(message)} finding(s)", *message])
+    return "\n".join([f"{name}: {plural(len(message), 'finding')}", *message])
 
 
 def line_numbers(text: str) -> dict[Location, int]:
@@ -74,7 +75,7 @@ def _describe(place: Location, finding: ErrorDetails, lines: dict[Location, int]
     line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), None)
     head = f"  line {line}: {key}" if line else f"  {key}"
     if finding["type"] == "extra_forbidden":
-        return f"{head}: unknown key; allowed here: {', '.join(_allowed_keys(where, root))}"
+        return f"{head}: unknown key; {name_known(str(where[-1]), _allowed_keys(where, root), intro='allowed here:')}"
     message = finding["msg"].removeprefix("Value error, ")
     return (
         f"{head}: {message}"

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import check_distinct, is_slug
+from recsys_assets.messages import name_known
 from recsys_assets.settings.api import ApiSettings
 from recsys_assets.settings.artifacts import DEFAULT_KINDS, ArtifactSettings, EngineSettings
 from recsys_assets.settings.automation import (
@@ -121,8 +122,8 @@ class Settings(ClosedModel):
         for row in self.targets:
             if (row.tenant, row.surface) == (tenant, surface):
                 return row
-        known = ", ".join(str(row.target) for row in self.targets)
-        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: known are {known}")
+        known = name_known(f"{tenant}/{surface}", (str(row.target) for row in self.targets))
+        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: {known}")
 
     def gates_for(self, row: TargetSettings) -> GateSettings:
         """Return the gates' limits of one target, its overrides applied."""

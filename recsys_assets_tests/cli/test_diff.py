@@ -21,5 +21,5 @@ def place(tmp_path, monkeypatch):
 def test_diff_names_items_that_enter_leave_and_move(place, capsys):
     assert recsys_assets.main(("diff", place.id, "live"), standalone_mode=False) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "+fir, birch 2->1, ash 1->2" in printed
-    assert "+oak, -yew, x changed" in printed
+    assert "entered fir moved birch 2->1, ash 1->2" in printed
+    assert "entered oak left yew changed x" in printed

@@ -143,7 +143,7 @@ def test_a_replay_is_refused_from_the_second_day_on():
 
 def test_a_refusal_says_how_many_days_in_a_row_were_refused():
     found = refusals(permuted(DAY), known=replace(past(), refused_in_a_row=3))
-    assert "3 day(s) in a row were refused before this one" in found["day_item_mix"]
+    assert "3 days in a row were refused before this one" in found["day_item_mix"]
 
 
 def test_a_target_whose_days_vary_is_advised_and_not_refused_for_a_quiet_day():

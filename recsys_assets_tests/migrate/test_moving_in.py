@@ -96,7 +96,7 @@ def store_of(ours):
 def test_history_becomes_releases_that_serve_and_can_be_rolled_back_to(ours, theirs):
     done = call(ours, theirs)
     assert done.exception is None
-    assert "moved in 2 of 2 release(s), the last with data through 2026-01-01" in done.output
+    assert "moved in 2 of 2 releases, the last with data through 2026-01-01" in done.output
     store = store_of(ours)
     versions = {kind: CASE.case["versions"][kind] for kind in OF_EVENTS}
     assert read_current(store, CASE.target).versions == versions

@@ -111,7 +111,7 @@ def test_a_day_that_is_left_out_is_named_and_is_not_ordinary(long):
 
 def test_the_second_refused_day_says_that_it_is(long):
     report = long.events(NEXT, permuted(ordinary(ORDINARY + 1)))
-    assert any("1 day(s) in a row were refused before this one" in one for one in report.refused_because)
+    assert any("1 day in a row was refused before this one" in one for one in report.refused_because)
 
 
 def test_a_day_that_somebody_answers_for_is_ordinary_and_is_used(long):

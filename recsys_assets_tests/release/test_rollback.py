@@ -125,7 +125,7 @@ def test_a_rollback_behind_an_erasure_says_that_it_may_bring_users_back(shop):
     shop.ship(2)
     assert "forget" not in back(shop).message
     message = back(shop).message
-    assert "it may hold 1 user(s) forgotten since: `recsys-assets forget` them again" in message
+    assert "it may hold 1 user forgotten since: `recsys-assets forget` them again" in message
 
 
 @pytest.mark.parametrize("to", ["yesterday", "deadbee", "DEADBEEF00", "", "2026-01-01"])

@@ -1,0 +1,87 @@
+"""What commands print for people: at most 80 columns, short hashes, ages with a zone, colours only where wanted."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from recsys_assets.cli.main import recsys_assets
+from recsys_assets.messages import name_known, plural
+from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets_tests.serving.releases import Shop
+
+HASH = re.compile(r"[0-9a-f]{64}")
+COMMANDS = [("status",), ("log", "--limit", "6"), ("at", "2100-01-01T00:00:00Z"), ("verify",), ("collect",)]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    settings_in(folder, targets=[("shop", "home")])
+    shop = Shop(FilesystemStore(folder / "store"))
+    for day in range(7):
+        shop.ship(day, popularity={"ash": 9 + day, "birch": 5})
+    return folder
+
+
+def call(folder, name, *words, **environment):
+    config = str(folder / "recsys.toml")
+    return CliRunner(env=environment).invoke(recsys_assets, [name, "--config", config, *words]).output
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_terminal_of_80_columns_is_enough(shop, words):
+    printed = call(shop, *words, COLUMNS="80")
+    assert max(map(len, printed.splitlines())) <= 80
+    assert not HASH.search(printed)
+
+
+@pytest.mark.parametrize("words", [("status",), ("log",), ("verify",)], ids=lambda words: words[0])
+def test_wide_output_has_every_digit(shop, words):
+    assert HASH.search(call(shop, *words, "--wide"))
+
+
+def test_six_entries_of_the_log_fit_a_screen_and_say_how_long_ago_each_was(shop):
+    lines = call(shop, "log", "--limit", "6", COLUMNS="80").splitlines()
+    assert len(lines) <= 24
+    headings = [line for line in lines if line.startswith("#")]
+    assert len(headings) == 6
+    assert all(re.fullmatch(r"#\d+ ship  done  .+ \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\)", line) for line in headings)
+
+
+def test_nothing_is_wrapped_where_no_terminal_is(shop):
+    lines = call(shop, "status").splitlines()
+    assert any("release" in line and "with data through" in line for line in lines)
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_colours_are_for_terminals_and_can_be_refused(shop):
+    assert "\x1b[" not in call(shop, "status")
+    assert "\x1b[33mstale" in call(shop, "status", FORCE_COLOR="1", TERM="xterm")
+    assert "\x1b[33m" not in call(shop, "status", FORCE_COLOR="1", TERM="xterm", NO_COLOR="1")
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        pytest.param(["statsu"], "Did you mean 'status'?", id="command"),
+        pytest.param(["status", "--tennant", "shop"], "Did you mean '--tenant'?", id="option"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(words, question):
+    assert question in CliRunner().invoke(recsys_assets, words).output
+
+
+def test_of_many_known_names_the_nearest_are_listed():
+    many = [f"shop{n}/home" for n in range(1000)]
+    found = name_known("shop77/hmoe", many)
+    assert found.startswith("did you mean shop77/home? known are shop77/home, ")
+    assert found.endswith(" and 980 more")
+    assert name_known("?", ["a", "b"]) == "known are a, b"
+    assert name_known("?", []) == "known are none"
+
+
+def test_counts_have_their_nouns():
+    counted = [plural(1, "day"), plural(2, "day"), plural(3, "entry"), plural(0, "match"), plural(1200, "loss")]
+    assert counted == ["1 day", "2 days", "3 entries", "0 matches", "1,200 losses"]
