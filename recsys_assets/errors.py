@@ -34,6 +34,10 @@ class CorruptObjectError(InputError):
     """Stored bytes are not what their name or their record says; rebuild them or restore them from a backup."""
 
 
+class UntrustedError(CorruptObjectError):
+    """A pointer is not signed by a key that this reader believes, or no longer; the message says which of them."""
+
+
 # --- read again and retry --------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
     "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
+    "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not end"),
     "reindex": Subcommand("repair:run_reindex", "Repair gaps in the journal, and report to Dagster"),
     "api": Subcommand("api:run_api", "Serve what is live, what was, and every artifact, to read"),
     "init": Subcommand("repair:run_init", "Begin a store: prove that it keeps its conditions, and mark it"),

@@ -1,4 +1,4 @@
-"""Commands beside the pointers: begin and probe the store, reindex journal and Dagster's view."""
+"""Commands beside the pointers: begin and probe the store, sign, reindex journal and Dagster's view."""
 
 import os
 
@@ -16,7 +16,8 @@ from recsys_assets.cli.options import (
     open_context,
     target_options,
 )
-from recsys_assets.cli.output import print_json, print_table
+from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.errors import ConfigurationError
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
@@ -51,6 +52,32 @@ def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
     message = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
     document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
     print_json(document) if as_json else click.echo(f"{store.root_uri} {message}")
+    return 0
+
+
+@click.command("sign")
+@target_options
+@click.option("--unsigned", is_flag=True, help="sign also what no key of [signing] signed before: look at it first")
+@json_option
+def run_sign(*, config: str | None, tenant: str | None, surface: str | None, unsigned: bool, as_json: bool) -> int:
+    """Sign the live pointers again, so that their signatures do not end; daily, where nothing ships for days."""
+    from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an extra
+    from recsys_assets.release.signed_stores import renew  # noqa: PLC0415
+
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    settings = context.settings
+    if not settings.signing_keys:
+        raise ConfigurationError("signing.key is not set: name a private key there, as env:NAME or file:PATH")
+    signer = read_signer(settings.signing_keys, valid_days=settings.signing.valid_days)
+    found = {target: renew(context.store, signer, target, unsigned=unsigned) for target in context.targets}
+    if as_json:
+        print_json([{"tenant": t.tenant, "surface": t.surface, "signed": signed} for t, signed in found.items()])
+        return 0
+    rows = [
+        (str(t), short(one.release) if one else None, one.expires if one else "nothing is live")
+        for t, one in found.items()
+    ]
+    print_table(f"signed by {', '.join(signer.keys)}", ("target", "release", "holds until"), rows)
     return 0
 
 

@@ -17,7 +17,7 @@ from recsys_assets.cli.options import (
     wide_option,
 )
 from recsys_assets.cli.output import Stacked, plain, print_json, print_stacked, print_table, when
-from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import look_at_targets
@@ -99,10 +99,25 @@ def show_at(
 @target_options
 @json_option
 @wide_option
-def run_verify(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool) -> int:
+@click.option("--signatures", is_flag=True, help="the live pointer must be signed by a key of [signing], or --key")
+@click.option("--key", "keys", multiple=True, help="public key in PEM that is believed, in place of those of [signing]")
+def run_verify(
+    *,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    as_json: bool,
+    wide: bool,
+    signatures: bool,
+    keys: tuple[str, ...],
+) -> int:
     """Read and prove every retained release, byte by byte."""
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = [verify(context.store, target, keep=context.retention(target).keep) for target in context.targets]
+    unproven = _unproven(context, keys) if signatures or keys else {}
+    found = [
+        verify(context.store, target, keep=context.retention(target).keep, more_problems=unproven.get(str(target), ()))
+        for target in context.targets
+    ]
     if as_json:
         print_json(found)
     else:
@@ -114,6 +129,20 @@ def run_verify(*, config: str | None, tenant: str | None, surface: str | None, a
             for note in one.notes:
                 click.echo(f"  note: {note}")
     return 0 if all(one.ok for one in found) else EXIT_REFUSED
+
+
+def _unproven(context: CommandContext, keys: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return, by target, what the signature of its live pointer does not prove."""
+    from recsys_assets.release.signatures import Trust, read_signer  # noqa: PLC0415 - an extra
+    from recsys_assets.release.signed_stores import signature_faults  # noqa: PLC0415
+
+    settings = context.settings
+    if not keys and not settings.signing_keys:
+        raise ConfigurationError("no key is believed: name a public one by --key, or set signing.key")
+    trust = (
+        Trust.of(*keys) if keys else read_signer(settings.signing_keys, valid_days=settings.signing.valid_days).trust
+    )
+    return {str(one): signature_faults(context.store, one, trust, now=clock()) for one in context.targets}
 
 
 @click.command("diff")

@@ -58,7 +58,10 @@ def build_definitions(
         ],
         resources={
             "store": StoreResource(
-                root=settings.resolve(settings.storage.root), must_exist=settings.storage.must_exist
+                root=settings.resolve(settings.storage.root),
+                must_exist=settings.storage.must_exist,
+                signing_keys=list(settings.signing_keys),
+                signature_days=settings.signing.valid_days,
             ),
             "spark": spark_resource(settings.engines.spark),
         },

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.open_store import open_signing_store
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.open import open_store
 from recsys_assets.storage.run_reads import reads_of_run
 from recsys_assets.storage.store import ObjectStore
 
@@ -23,10 +23,19 @@ class StoreResource(dg.ConfigurableResource[Any]):
     root: str = Field(description="an absolute folder, or s3://bucket/prefix (other S3 servers: AWS_ENDPOINT_URL)")
     must_exist: bool = Field(default=False, description="refuse a root where no store was begun")
 
+    signing_keys: list[str] = Field(default=[], description="where the keys stand that sign pointers; none: unsigned")
+    signature_days: float = Field(default=14, description="how long a signature holds")
+
     @cached_property
     def store(self) -> ObjectStore:
         """The opened store; the first use proves that it honours conditional writes."""
-        return open_store(self.root, s3_client=_s3_client, must_exist=self.must_exist)
+        return open_signing_store(
+            self.root,
+            must_exist=self.must_exist,
+            keys=self.signing_keys,
+            valid_days=self.signature_days,
+            s3_client=_s3_client,
+        )
 
     def reads(self, context: Step) -> ObjectStore:
         """Return the store as the steps of one run share it: each object of a day is read once.

@@ -22,6 +22,7 @@ from recsys_assets.release.candidate import Requirement, kinds_left_out
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.releases import release_numbers
+from recsys_assets.release.signed_stores import keep_signed
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -104,6 +105,7 @@ def ship_day(
         way = way_out(settings, row, context.day, error.refused)
         raise RefusedError("; ".join(filter(None, (str(error), way))), refused=error.refused) from error
     if not dry_run:  # a release that is older than live, or held, is proven and journaled all the same
+        keep_signed(context.origin, row.target)
         for used in outcome.release.canonical:
             if used.gates.answered:
                 accept_day(context.store, row.target, date.fromisoformat(used.day), used.gates)

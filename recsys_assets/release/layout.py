@@ -137,6 +137,16 @@ def target_of_pointer(key: str) -> Target | None:
     return target if key == pointer_key(target) else None
 
 
+def signature_prefix(target: Target) -> str:
+    """Return where the signatures of a target's pointers lie."""
+    return f"registry/signatures/{target.tenant}/{target.surface}/"
+
+
+def signature_key(target: Target, version: int, digest: str) -> str:
+    """Return the key of a pointer's signature, by its version and the SHA-256 of its bytes; keys sort by version."""
+    return f"{signature_prefix(target)}{version:020d}-{digest}.json"
+
+
 def hold_key(target: Target) -> str:
     """Return the key of the hold on a target."""
     return f"registry/hold/{target.tenant}/{target.surface}/hold.json"

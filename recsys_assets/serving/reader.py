@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
@@ -21,6 +21,9 @@ from recsys_assets.serving.state import Problem, Refresh, RefreshOutcome, Status
 from recsys_assets.serving.threads import Poller, SingleFlight
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import MAX_KINDS, KindAnswers, ReleaseAnswers
+
+if TYPE_CHECKING:
+    from recsys_assets.release.signatures import Trust
 
 _MISSED_POLLS = 3  # after so many intervals without an answer what is served is stale, even while a poll still waits
 
@@ -40,6 +43,7 @@ class Reader:
     is called after every switch, in the thread that refreshed it. `heartbeat` is a name of this consumer's own: a
     thread apart writes what is served into the store under it, so that people see who has converged; a store that
     cannot be written to is as good. Answers are counted, and lists of fewer than `short_below` items as short.
+    `trust` holds public keys: a pointer that none of them signed, or whose signature ended, is refused as a bad one.
     """
 
     def __init__(  # noqa: PLR0913 - each is an independent choice of the service
@@ -57,12 +61,20 @@ class Reader:
         listener: Listener | None = None,
         heartbeat: str | None = None,
         short_below: int = 1,
+        trust: "Trust | None" = None,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         if poll_seconds <= 0:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
+        if trust is not None and fall_back:
+            raise ConfigurationError("fall_back serves what no signature proves: leave it, or trust, away")
         self._limits = limits or Limits()
+        self._trust = trust
         self._store = store = DeadlineStore(store, seconds=self._limits.call_seconds)
+        if trust is not None:
+            from recsys_assets.release.signed_stores import TrustingStore  # noqa: PLC0415 - most services trust a store
+
+            self._store = store = TrustingStore(store, trust, now=now)
         self._target = Target(tenant, surface)
         self._now = now
         self._stale_after = timedelta(seconds=poll_seconds * _MISSED_POLLS)
@@ -171,7 +183,12 @@ class Reader:
         )
 
     def at(self, instant: datetime) -> Snapshot:
-        """Load what was live at an instant; what serves is not touched. Raises as `past.load_at` does."""
+        """Load what was live at an instant; what serves is not touched. Raises as `past.load_at` does.
+
+        Raises `ConfigurationError` with `trust`: only the live pointer is signed.
+        """
+        if self._trust is not None:
+            raise ConfigurationError("no signature proves what was live before: ask a reader without trust")
         return load_at(self._store, self._target, instant, limits=self._limits)
 
 

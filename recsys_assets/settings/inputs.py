@@ -24,6 +24,34 @@ class StorageSettings(ClosedModel):
     )
 
 
+class SigningSettings(ClosedModel):
+    """Signatures over pointers, for readers that trust keys and no store; off without a key."""
+
+    key: str | None = Field(
+        default=None, description='private ed25519 key in PEM that signs, in "env:NAME" or "file:PATH"; none: off'
+    )
+    other_key: str | None = Field(default=None, description="a second one that signs too, while keys are changed")
+    valid_days: float = Field(
+        default=14, gt=0, le=3660, description="how long a signature holds; `recsys-assets sign` renews it"
+    )
+
+    @field_validator("key", "other_key")
+    @classmethod
+    def _names_a_place(cls, place: str | None) -> str | None:
+        return _place(place)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the keys stand that sign."""
+        return tuple(place for place in (self.key, self.other_key) if place is not None)
+
+
+def _place(place: str | None) -> str | None:
+    if place is not None and not re.fullmatch(r"(env|file):.+", place):
+        raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
+    return place
+
+
 class RawSettings(ClosedModel):
     """Where raw events and the catalog are found, and how many bad lines a day may have."""
 
@@ -97,9 +125,7 @@ class RawSettings(ClosedModel):
     @field_validator("user_key")
     @classmethod
     def _names_a_place(cls, place: str | None) -> str | None:
-        if place is not None and not re.fullmatch(r"(env|file):.+", place):
-            raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
-        return place
+        return _place(place)
 
     @field_validator("catalog_encoding")
     @classmethod

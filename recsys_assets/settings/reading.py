@@ -21,7 +21,7 @@ Location: TypeAlias = tuple[int | str, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
-_NOT_SHOWN = frozenset({"user_key", "push", "metrics"})  # a secret may be written there
+_NOT_SHOWN = frozenset({"user_key", "key", "other_key", "push", "metrics"})  # a secret may be written there
 
 
 def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, text: str, root: type[BaseModel]) -> str:

@@ -19,7 +19,13 @@ from recsys_assets.settings.automation import (
 )
 from recsys_assets.settings.gates import GateSettings
 from recsys_assets.settings.imports import ImportFormat, ImportSettings
-from recsys_assets.settings.inputs import LimitSettings, PartitionSettings, RawSettings, StorageSettings
+from recsys_assets.settings.inputs import (
+    LimitSettings,
+    PartitionSettings,
+    RawSettings,
+    SigningSettings,
+    StorageSettings,
+)
 from recsys_assets.settings.model import ClosedModel, Table
 from recsys_assets.settings.target import TargetSettings
 
@@ -32,6 +38,7 @@ class Settings(ClosedModel):
     """The whole configuration of one store: its sources, its targets, its limits."""
 
     storage: StorageSettings = StorageSettings()
+    signing: SigningSettings = SigningSettings()
     raw: RawSettings = RawSettings()
     partitions: PartitionSettings = PartitionSettings()
     limits: LimitSettings = LimitSettings()
@@ -146,6 +153,12 @@ class Settings(ClosedModel):
         """What engines need, with its folders as absolute paths or URIs."""
         folders = {"scratch": self.engines.scratch, "work": self.engines.work}
         return self.engines.model_copy(update={name: path and self.resolve(path) for name, path in folders.items()})
+
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """Where the keys stand that sign, files by their absolute paths."""
+        split = (place.partition(":") for place in self.signing.places)
+        return tuple(f"{form}:{self.resolve(where) if form == 'file' else where}" for form, _, where in split)
 
     def resolve(self, path: str) -> str:
         """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""

@@ -20,7 +20,7 @@ _WRITES: Final = 3
 
 
 @runtime_checkable
-class _KnowsLifecycleRules(Protocol):
+class KnowsLifecycleRules(Protocol):
     """A store whose server may delete objects by rules of its own."""
 
     def expiring_rules(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _try_all(store: ObjectStore, key: str) -> tuple[ProbeResult, ...]:
 
 
 def _expiring_rules(store: ObjectStore) -> tuple[str, ...]:
-    return store.expiring_rules() if isinstance(store, _KnowsLifecycleRules) else ()
+    return store.expiring_rules() if isinstance(store, KnowsLifecycleRules) else ()
 
 
 def _loses(write: Callable[[], str]) -> bool:

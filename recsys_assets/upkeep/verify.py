@@ -1,7 +1,7 @@
 """Verify: read every retained release, every blob of it, and the journal, and say what does not prove itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
@@ -31,6 +31,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "registry/current": r"manifest\.json",
     "registry/hold": r"hold\.json",
     "registry/journal": _ENTRY.pattern,
+    "registry/signatures": rf"\d{{20}}-{_ID}\.json",
 }
 
 
@@ -59,14 +60,17 @@ class Verification:
         return not self.problems and not any(proof.faults for proof in self.releases)
 
 
-def verify(store: ObjectStore, target: Target, *, keep: int = KEEP) -> Verification:
-    """Return what proves itself and what does not; every byte of every retained release is read."""
+def verify(store: ObjectStore, target: Target, *, keep: int = KEEP, more_problems: Sequence[str] = ()) -> Verification:
+    """Return what proves itself and what does not; every byte of every retained release is read.
+
+    `more_problems` are what signatures do not prove, which only some stores have.
+    """
     notes, unreadable = _announcements(store, target)
     notes = (
         *notes,
         *(f"{key} is a stray: nothing here wrote it, and nothing reads it" for key in strays(store, target)),
     )
-    problems = [*_journal_problems(store, target), *unreadable, *note_faults(store, target)]
+    problems = [*_journal_problems(store, target), *unreadable, *note_faults(store, target), *more_problems]
     try:
         current = read_current(store, target)
     except CorruptObjectError as error:

@@ -1,0 +1,187 @@
+"""Stores that sign pointers as they move, and stores that hand out signed pointers alone; renewal and proof of them."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from recsys_assets.errors import ConfigurationError, NotFoundError, StoreUnavailableError, UntrustedError
+from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES
+from recsys_assets.release.journal import Clock
+from recsys_assets.release.layout import POINTERS, pointer_key, release_key, signature_prefix, target_of_pointer
+from recsys_assets.release.signatures import Signer, Statement, Trust, sha256, version_of
+from recsys_assets.storage.proof import KnowsLifecycleRules
+from recsys_assets.storage.store import Listed, ObjectStore, Stored
+
+
+def renew(store: ObjectStore, signer: Signer, target: Target, *, unsigned: bool = False) -> Statement | None:
+    """Sign the live pointer again, and return what was signed; None where nothing is live.
+
+    Only a pointer that one of the signer's keys signed before: whoever can write to the store could else have theirs
+    signed. `unsigned` signs what nobody did, or somebody else. Raises `UntrustedError` without it.
+    """
+    current = _live(store, target)
+    if current is None:
+        return None
+    with suppress(UntrustedError) if unsigned else nullcontext():
+        signer.trust.prove(store, target, current.data)
+    key, data = signer.sign(store, target, current.data)
+    store.put(key, data)
+    return signer.trust.prove(store, target, current.data)
+
+
+def keep_signed(store: ObjectStore, target: Target) -> None:
+    """Renew the live pointer's signature once half of its time is over; nothing in a store that does not sign.
+
+    A pointer that nobody signed stays so: what signed it first must have been a ship, or a person.
+    """
+    current = _live(store, target) if isinstance(store, SigningStore) else None
+    if isinstance(store, SigningStore) and current is not None:
+        with suppress(UntrustedError):
+            statement = store.signer.trust.prove(store, target, current.data)
+            if store.signer.now() >= parse_rfc3339(statement.signed_at) + store.signer.valid / 2:
+                renew(store, store.signer, target)
+
+
+def signature_faults(store: ObjectStore, target: Target, trust: Trust, *, now: datetime) -> tuple[str, ...]:
+    """Return what the signature of the live pointer does not prove: its bytes, its end, its release's record."""
+    current = _live(store, target)
+    if current is None:
+        return ()
+    try:
+        statement = trust.check(store, target, current.data, now=now)
+        record = store.get(release_key(target, statement.release), max_bytes=MAX_DOCUMENT_BYTES).data
+    except (UntrustedError, NotFoundError) as error:
+        return (str(error),)
+    if statement.record is None or statement.record == sha256(record):
+        return ()
+    return (f"{release_key(target, statement.release)} is not the record that was signed: restore it from a backup",)
+
+
+def _live(store: ObjectStore, target: Target) -> Stored | None:
+    with suppress(NotFoundError):
+        return store.get(pointer_key(target), max_bytes=MAX_DOCUMENT_BYTES)
+    return None
+
+
+class _Delegating:
+    """Every verb of a store as it is; pointers are looked at in the two stores below."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.inner: Final = store
+
+    @property
+    def root_uri(self) -> str:
+        """That of the store behind it."""
+        return self.inner.root_uri
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Return the object."""
+        return self.inner.get(key, max_bytes=max_bytes)
+
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+        """Return the object unless it still is the one marked `etag`."""
+        return self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
+
+    def stat(self, key: str) -> Listed | None:
+        """Return size and time of the object, or None."""
+        return self.inner.stat(key)
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object."""
+        return self.inner.create(key, data)
+
+    def swap(self, key: str, data: bytes, *, expected: str) -> str:
+        """Replace the object read as `expected`."""
+        return self.inner.swap(key, data, expected=expected)
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write the object whatever was there."""
+        return self.inner.put(key, data)
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Yield every object below `prefix`."""
+        return self.inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        self.inner.delete(key)
+
+    def delete_unchanged(self, key: str, *, expected: str) -> None:
+        """Remove the object read as `expected`."""
+        self.inner.delete_unchanged(key, expected=expected)
+
+    def expiring_rules(self) -> tuple[str, ...]:
+        """Return the rules by which the server behind it deletes by age."""
+        return self.inner.expiring_rules() if isinstance(self.inner, KnowsLifecycleRules) else ()
+
+
+class SigningStore(_Delegating):
+    """A store in which every pointer is signed before it is moved: by ship, rollback, repair and collection alike."""
+
+    def __init__(self, store: ObjectStore, signer: Signer) -> None:
+        super().__init__(store)
+        self.signer = signer
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object; a pointer is signed first."""
+        self._sign(key, data)
+        return self.inner.create(key, data)
+
+    def swap(self, key: str, data: bytes, *, expected: str) -> str:
+        """Replace the object read as `expected`; a pointer is signed first, and signatures that ended are removed."""
+        target = self._sign(key, data)
+        etag = self.inner.swap(key, data, expected=expected)
+        if target is not None:
+            self._remove_ended(target)
+        return etag
+
+    def _sign(self, key: str, data: bytes) -> Target | None:
+        target = target_of_pointer(key) if key.startswith(POINTERS) else None
+        if target is not None:
+            name, signature = self.signer.sign(self.inner, target, data)
+            self.inner.put(name, signature)
+        return target
+
+    def _remove_ended(self, target: Target) -> None:
+        """Remove signatures of pointers that moved so long ago that all of theirs have ended."""
+        prefix = signature_prefix(target)
+        ended = version_of(self.signer.now() - 2 * self.signer.valid)
+        with suppress(StoreUnavailableError, ConfigurationError):
+            names = [item.key for item in self.inner.list(prefix)]
+            for name in names[:-1]:
+                version = name.removeprefix(prefix).partition("-")[0]
+                if version.isdigit() and int(version) < ended:
+                    self.inner.delete(name)
+
+
+class TrustingStore(_Delegating):
+    """A store of which a pointer is read only if its signature holds, each time that it is asked for."""
+
+    def __init__(self, store: ObjectStore, trust: Trust, *, now: Clock = lambda: datetime.now(UTC)) -> None:
+        super().__init__(store)
+        self._trust = trust
+        self._now = now
+        self._checked: dict[str, tuple[str, bytes, datetime]] = {}  # by key: etag and bytes that hold, until when
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Return the object; `UntrustedError` for a pointer whose signature does not hold."""
+        return self._check(key, self.inner.get(key, max_bytes=max_bytes))
+
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+        """Return the object unless it still is the one marked `etag`, whose signature must not have ended since."""
+        found = self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
+        if found is not None:
+            return self._check(key, found)
+        checked = self._checked.get(key)
+        if checked is not None and checked[0] == etag and self._now() >= checked[2]:
+            self._check(key, Stored(checked[1], etag))
+        return None
+
+    def _check(self, key: str, found: Stored) -> Stored:
+        target = target_of_pointer(key) if key.startswith(POINTERS) else None
+        if target is not None:
+            statement = self._trust.check(self.inner, target, found.data, now=self._now())
+            self._checked[key] = (found.etag, found.data, parse_rfc3339(statement.expires))
+        return found
