@@ -4,6 +4,9 @@ import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.serving.reader import Reader
 from recsys_assets_tests.small_shop import CART, HOME, SmallShop, after, day_lines
@@ -134,7 +137,28 @@ def right_name(shop: SmallShop) -> None:
     shop.write(after(0), day_lines(after(0), targets=[HOME, CART]))
 
 
+SIGNED = '[signing]\nkey = "file:signing.pem"\n'
+SIGNED_AGAIN = SIGNED.replace("signing.pem", "new.pem")
+
+
+def lost_key(shop: SmallShop) -> None:
+    shop.configure(SIGNED, targets=HOME_ONLY)
+
+
+def stolen_key(shop: SmallShop) -> None:
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (shop.folder / "signing.pem").write_bytes(key)
+    shop.configure(SIGNED, targets=HOME_ONLY)
+    built_day(1)(shop)
+
+
+def new_key(shop: SmallShop) -> None:
+    shop.configure(SIGNED_AGAIN, targets=HOME_ONLY)
+
+
 SITUATIONS = (
+    Situation("signing-key-lost", 1, lost_key),
+    Situation("signing-key-compromised", 1, stolen_key, {"the configuration names the new key": new_key}),
     Situation("pipeline-failed", 1, torn_file, {"the file is sent again": whole_file}),
     Situation("gate-refused", 1, refused_day, {"the file is sent again": good_day(1)}),
     Situation("limit-exceeded", 1, lower_limit, {"the limit is raised": usual_settings}),

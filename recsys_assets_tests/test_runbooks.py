@@ -27,6 +27,7 @@ def shop(tmp_path, monkeypatch):
         monkeypatch.setenv("TENANT", HOME.tenant)
         monkeypatch.setenv("SURFACE", HOME.surface)
         monkeypatch.setenv("STORE", str(tmp_path / "store"))
+        monkeypatch.setenv("KEYS", str(tmp_path))
         yield opened
         roomy_disk(opened)
     logging.getLogger("dagster").setLevel(level)

@@ -1,6 +1,6 @@
 """Signed pointers: who moved a pointer proves it, and readers with a public key take nothing that is not proven so.
 
-In the manner of TUF: each signature names the target, a version that only grows, and its end. It lies beside the
+In the manner of TUF: each signature names the target, a version that only grows, and its end. It is stored beside the
 pointer, under a name made of the pointer's own bytes, and is written before the pointer moves: a reader that sees a
 pointer finds its signature, whichever of two publishers won.
 """
