@@ -11,6 +11,7 @@ from quality_worlds import World, events_of
 from recsys_assets.quality.comparison import paired_interval
 from recsys_assets.quality.scoring import Scores, score
 from recsys_assets.quality.tasks import next_item_tasks
+from recsys_assets.serving.recommending import Recommender
 
 K = 20
 FIRST_TEST = 8  # days with sessions that lie before the first one that is held out
@@ -42,12 +43,12 @@ def score_model(world: World, model: Model) -> Scored:
     for day in sorted(world.days)[FIRST_TEST:]:
         first = day - timedelta(days=model.window_days)
         known = {one: sessions for one, sessions in world.days.items() if first <= one < day}
-        recommend = model.learn(known, day - timedelta(days=1)) if known else lambda _task, _k: ()
+        recommend = model.learn(known, day - timedelta(days=1)) if known else Recommender()
         events = events_of(day, world.days[day])
         cuts = [score(recommend, next_item_tasks(events, limit=MANY, seed=seed), k=K) for seed in range(CUTS)]
         found += cuts
         gains.append(np.mean([one.gains for one in cuts], axis=0))
-    sizes = [len(one.places) for one in found]
+    sizes = [len(one.gains) for one in found]
     return Scored(
         model,
         hit_rate=float(np.average([one.hit_rate for one in found], weights=sizes)),

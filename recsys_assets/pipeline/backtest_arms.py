@@ -67,7 +67,7 @@ def hold_out_next_day(store: ObjectStore, target: Target, day: date, *, seen: Co
 def hold_out_part(
     store: ObjectStore, target: Target, day: date, *, share: float, seen: Collection[Input]
 ) -> HeldOut | None:
-    """Return the last `share` of a day's events, or None if there are none, or the day is among the inputs `seen`."""
+    """Return the last `share` of a day's events, or None if it has no two instants, or is among the inputs `seen`."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None or record.rows == 0:
         return None
@@ -75,7 +75,8 @@ def hold_out_part(
     if is_among(source, seen):
         return None
     events = read_events(store, target, day, record, columns=TASK_COLUMNS)
-    return HeldOut(source, day, events, since=cut_day(events, held_out=share), user_key=key_of_record(record))
+    since = cut_day(events, held_out=share)
+    return since and HeldOut(source, day, events, since=since, user_key=key_of_record(record))
 
 
 def is_among(source: Input, seen: Collection[Input]) -> bool:

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from recsys_assets.quality.recommending import recommenders
 from recsys_assets.quality.scoring import Floats, Scores, score
 from recsys_assets.quality.tasks import Tasks
+from recsys_assets.serving.recommending import Recommender, recommenders
 from recsys_assets.serving.snapshot import Snapshot
 
 LEAST_DIFFERENT = 30  # answers that differ: resampling fewer gives no interval to refuse anybody by
@@ -59,10 +59,10 @@ def compare(
 
     `go_on` is called every few hundred tasks, and may raise to end the comparison.
     """
-    new, old = recommenders(candidate), recommenders(live)
+    new, old = recommenders(candidate.lookups), recommenders(live.lookups)
     compared: list[Compared] = []
     for name in sorted({*new, *old}):
-        sides = [score(side.get(name, lambda _task, _k: ()), tasks, k=protocol.k, go_on=go_on) for side in (new, old)]
+        sides = [score(side.get(name, Recommender()), tasks, k=protocol.k, go_on=go_on) for side in (new, old)]
         compared.append(_compared(name, sides[0], sides[1], protocol))
     return compared
 

@@ -7,11 +7,17 @@ import polars as pl
 from recsys_assets.events.events import ID_COLUMNS, Events
 
 
-def cut_day(events: Events, *, held_out: float) -> datetime:
-    """Return the instant from which on about the share `held_out` of a day's events lies; `events` holds `ts`."""
+def cut_day(events: Events, *, held_out: float) -> datetime | None:
+    """Return the instant from which on about the share `held_out` of a day's events lies; `events` holds `ts`.
+
+    Some events lie before it: where the first instant has more than its share, it is the next one. None if the whole
+    day is a single instant, or has no events.
+    """
     instants = events.codes["ts"]
-    last = len(instants) - 1
-    return instants[min(round(len(instants) * (1 - held_out)), last)]
+    later = instants.filter(instants > instants.min())
+    if later.is_empty():
+        return None
+    return max(instants[min(round(len(instants) * (1 - held_out)), len(instants) - 1)], later[0])
 
 
 def before(events: Events, instant: datetime) -> Events:

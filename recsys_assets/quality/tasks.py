@@ -1,8 +1,9 @@
-"""Next-item tasks: sessions that no artifact has seen, each cut at one place: what came before, and what came next."""
+"""Next-item tasks: sessions that no artifact has seen, each cut between two instants: what came before, what next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -10,15 +11,21 @@ import polars as pl
 from recsys_assets.events.events import Events
 
 TASK_COLUMNS = ("ts", "session_id", "user_id", "item_id")
+MAX_ITEMS: Final = 200  # of a session that is asked about: kinds of pairs leave longer ones out, too
+_STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One question with its answer: the session's distinct items so far, oldest first, its user, and the next item."""
+    """One question with its answers: a session's new items by instant, oldest first, its user, and what came next.
 
-    context: tuple[str, ...]
+    Items of one instant have no order: each of `targets` is as much the next item as the others. Where a whole
+    session is a single instant, `context` is empty, and each item is asked for with all the others as context.
+    """
+
+    context: tuple[tuple[str, ...], ...]
     user: str | None
-    target: str
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,47 +39,55 @@ class Tasks:
 def next_item_tasks(events: Events, *, limit: int, seed: int, since: datetime | None = None) -> Tasks:
     """Return one task for each of at most `limit` sessions of `events`, the same ones for the same seed.
 
-    `events` holds `TASK_COLUMNS`. Only events from `since` on count, as context too. A session is its distinct items in
-    the order of their first appearance; one with a single item asks nothing. Sessions are cut at a random place, so
-    that short and long contexts are asked alike; one task a session, so that a robot's session weighs as much as
-    anybody's, and tasks are independent enough to be resampled.
+    `events` holds `TASK_COLUMNS` in order of time. Only events from `since` on count, as context too. A session is the
+    steps of the instants at which items were first seen in it; one with a single item, or with more than `MAX_ITEMS`,
+    asks nothing. Sessions are cut between two random steps, so that short and long contexts are asked alike; one task a
+    session, so that a robot's session weighs as much as anybody's, and tasks are independent enough to be resampled.
+    What items are called decides nothing.
     """
     held = events.codes if since is None else events.codes.filter(pl.col("ts") >= since)
     random = np.random.default_rng(seed)
+    visits = (
+        held.select(TASK_COLUMNS)
+        .unique(["session_id", "item_id"], keep="first", maintain_order=True)
+        .with_columns((pl.col("ts").rank("dense").over("session_id") - 1).alias(_STEP))
+    )
     sessions = (
-        held.group_by("session_id")
-        .agg(pl.col("item_id").n_unique().alias("items"))
-        .filter(pl.col("items") > 1)
+        visits.group_by("session_id")
+        .agg(items=pl.len(), steps=pl.col(_STEP).max() + 1)
+        .filter(pl.col("items").is_between(2, MAX_ITEMS))
         .sort("session_id")
     )
     if len(sessions) > limit:
         sessions = sessions[np.sort(random.choice(len(sessions), size=limit, replace=False))]
-    cuts = random.integers(1, sessions["items"].to_numpy())
-    asked = _cut(held, sessions, cuts)
-    items = events.ids["item_id"].gather(held["item_id"].unique())
-    return Tasks(_decode(events, asked), frozenset(items.to_list()))
-
-
-def _cut(
-    held: pl.DataFrame, sessions: pl.DataFrame, cuts: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-) -> pl.DataFrame:
-    """Return per session its first `cut + 1` distinct items as one list, the last of them the answer, and its user."""
+    steps = sessions["steps"].to_numpy()
+    cuts = np.where(steps > 1, random.integers(1, np.maximum(steps, 2)), 0)
     chosen = sessions.select("session_id", cut=pl.Series(cuts, dtype=pl.UInt32))
+    items = events.ids["item_id"].gather(held["item_id"].unique())
+    return Tasks(_decode(events, _cut(visits, chosen)), frozenset(items.to_list()))
+
+
+def _cut(visits: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
+    """Return per session the items of each step up to the cut, the answers last, and its user before the cut."""
+    asked = visits.join(chosen, on="session_id", how="inner", maintain_order="left").filter(
+        pl.col(_STEP) <= pl.col("cut")
+    )
+    steps = asked.group_by("session_id", _STEP, maintain_order=True).agg(
+        pl.col("item_id"), pl.col("user_id").max(), pl.col("cut").first()
+    )
+    # Of a session in one instant nothing lies before the cut, and its user is nobody's answer.
+    known = (pl.col(_STEP) < pl.col("cut")) | (pl.col("cut") == 0)
     return (
-        held.join(chosen, on="session_id", how="inner", maintain_order="left")
-        .unique(["session_id", "item_id"], keep="first", maintain_order=True)
-        .group_by("session_id")
-        .agg(
-            pl.col("item_id").head(pl.col("cut").first() + 1),
-            pl.col("user_id").head(pl.col("cut").first()).drop_nulls().last(),
-        )
-        .sort("session_id")
+        steps.sort("session_id", _STEP)
+        .group_by("session_id", maintain_order=True)
+        .agg(pl.col("item_id"), pl.col("user_id").filter(known).drop_nulls().last())
     )
 
 
 def _decode(events: Events, asked: pl.DataFrame) -> list[Task]:
     items, users = events.ids["item_id"].to_list(), events.ids["user_id"].to_list()
-    return [
-        Task(tuple(items[code] for code in seen[:-1]), None if user is None else users[user], items[seen[-1]])
-        for seen, user in asked.select("item_id", "user_id").iter_rows()
-    ]
+    tasks: list[Task] = []
+    for steps, user in asked.select("item_id", "user_id").iter_rows():
+        *context, targets = [tuple(items[code] for code in step) for step in steps]
+        tasks.append(Task(tuple(context), None if user is None else users[user], targets))
+    return tasks

@@ -1,6 +1,6 @@
 """One release, whole and proven, in memory: what a request holds from its start to its end, and asks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -9,6 +9,7 @@ from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target, form_of
 from recsys_assets.serving.counting import SAMPLED, KindCounter, ReleaseCounter
 from recsys_assets.serving.lookups import POPULARITY, CountedItem, ScoredItem
+from recsys_assets.serving.recommending import blend
 from recsys_assets.serving.row_index import Form, Lookup, Row
 from recsys_assets.serving.served import ServedArtifact
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from recsys_assets.serving.factors import Factors
 
 MAX_UNPACKED_BYTES = 1_000_000_000
+RECOMMENDED = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +40,7 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         """Put what finds rows beside what counts the questions: one look-up for each question."""
-        rows = {kind: one.rows for kind, one in self.artifacts.items() if one.rows is not None}
+        rows = self.lookups
         counter = ReleaseCounter(self.release_id, rows)
         object.__setattr__(self, "counter", counter)
         askable = {kind: (found.find, counter.kinds[kind]) for kind, found in rows.items()}
@@ -65,6 +67,22 @@ class Snapshot:
     def held_bytes(self) -> int:
         """Bytes that the release keeps in memory: its blobs, and what finds rows in them."""
         return sum(one.rows.held_bytes if one.rows else len(one.data) for one in self.artifacts.values())
+
+    @property
+    def lookups(self) -> dict[str, Lookup[Any]]:
+        """Rows by kind, of the kinds that have rows; what is asked of them is not counted."""
+        return {kind: one.rows for kind, one in self.artifacts.items() if one.rows is not None}
+
+    def recommend(
+        self, *, user_id: str | None = None, recent: Sequence[str] = (), limit: int = RECOMMENDED
+    ) -> list[str]:
+        """Return at most `limit` items that are not among the recent ones, the best first.
+
+        `recent` are the items of the session, oldest first. A user's history weighs twice as much as the neighbours of
+        the last items, and popularity fills what is short: the `blend` that the back-test scores. A kind that the
+        release does not have adds nothing.
+        """
+        return blend(self.lookups, ask=self.find).recommend(user_id, [(item,) for item in recent], limit=limit)
 
     def top_items(self, limit: int = 100) -> list[CountedItem]:
         """Return the most counted items, the first first."""

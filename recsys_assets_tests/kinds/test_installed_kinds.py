@@ -11,9 +11,9 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.kind_descriptions import describe, installed_descriptions
 from recsys_assets.kinds.registry import KINDS, find_kind, installed_kinds
-from recsys_assets.quality.recommending import recommenders
 from recsys_assets.serving.lookups import form_of_kind
 from recsys_assets.serving.reader import Reader
+from recsys_assets.serving.recommending import recommenders
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
@@ -140,7 +140,7 @@ def test_a_release_of_a_kind_that_nobody_describes_any_more_is_compared_by_its_s
 def test_an_installed_kind_is_looked_up_in_and_asked_by_the_back_test(shipped):
     with Reader(shipped, "shop", "home") as reader, reader.snapshot() as snapshot:
         assert snapshot.rows("trending").find("cup").count == 5
-        assert "trending" in recommenders(snapshot)
+        assert "trending" in recommenders(snapshot.lookups)
     assert find_kind("trending").description.orders_items
 
 

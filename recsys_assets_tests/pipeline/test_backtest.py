@@ -194,7 +194,7 @@ SPOILT = [
     pytest.param("", RingDay(shuffled=True), "backtest_cooc", id="labels shuffled"),
     pytest.param("", RingDay(shuffled=True), "backtest_popularity", id="labels shuffled, by popularity"),
     pytest.param("", RingDay(prefix="other"), "backtest_blend", id="F20 another tenant's events"),
-    pytest.param("", RingDay(sessions=500), "backtest_implicit", id="F27 half a day, by whom it knows"),
+    pytest.param("", RingDay(sessions=500), "backtest_session_seq", id="F27 half a day, by whom it knows"),
     pytest.param(STRICT_DRIFT, RingDay(sessions=500), "implicit: gate drift_rows", id="F27 half a day"),
     pytest.param(STRICT_DRIFT, RingDay(prefix="other"), "cooc: gate drift_unknown", id="F20 its items"),
     pytest.param(STRICT_DRIFT, RingDay(robot_clicks=15_000), "popularity: gate drift_gini", id="a robot on one item"),

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from recsys_assets.identity import Target
 from recsys_assets.quality.comparison import Protocol, Standing, compare, paired_interval
-from recsys_assets.quality.recommending import recommenders
-from recsys_assets.quality.scoring import Scores, score
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.release.releases import versions_of
 from recsys_assets.serving.loading import load_trial
@@ -35,48 +33,6 @@ def release():
     return snapshot(ROWS)
 
 
-@pytest.mark.parametrize(
-    ("name", "context", "user", "expected"),
-    [
-        pytest.param("popularity", ("tea",), None, ["cup", "pot"], id="the most seen, without what the session has"),
-        pytest.param("cooc", ("tea",), None, ["cup", "pot"], id="neighbours"),
-        pytest.param("cooc", ("cup", "tea"), None, ["pot"], id="of several items, the nearer the heavier"),
-        pytest.param("cooc", ("mug",), None, [], id="an unknown item has no neighbours"),
-        pytest.param("implicit", ("cup",), "ann", ["pot", "tea"], id="the user's own list"),
-        pytest.param("implicit", ("cup",), None, [], id="nobody has no list"),
-        pytest.param("implicit", ("cup",), "eve", [], id="an unknown user has none"),
-        pytest.param(
-            "blend", ("tea",), "ann", ["pot", "cup"], id="the blend: first once and second twice beat first twice"
-        ),
-    ],
-)
-def test_each_kind_answers_through_its_own_lookup(release, name, context, user, expected):
-    assert list(recommenders(release)[name](Task(context, user, "pot"), 20)) == expected
-
-
-def test_tags_recommend_nothing(release):
-    assert set(recommenders(release)) == {"popularity", "cooc", "implicit", "blend"}
-
-
-def test_lists_are_no_longer_than_asked(release):
-    assert recommenders(release)["popularity"](Task(("mug",), None, "pot"), 2) == ["tea", "cup"]
-
-
-def test_the_usual_numbers_of_three_answers():
-    """Places 1, 2 and missing: the formulas by hand."""
-    tasks = Tasks([Task(("x",), None, target) for target in "abz"], frozenset("abcz"))
-    found = score(lambda _task, _k: ["a", "b"], tasks, k=2)
-    assert found.hit_rate == pytest.approx(2 / 3)
-    assert found.mrr == pytest.approx((1 + 1 / 2) / 3)
-    assert found.ndcg == pytest.approx((1 + 1 / np.log2(3)) / 3)
-    assert found.coverage == 0.5  # a and b of four
-
-
-def test_no_task_is_no_number():
-    nothing = Scores(np.zeros(0, np.int64), 0.0)
-    assert (nothing.hit_rate, nothing.mrr, nothing.ndcg) == (0.0, 0.0, 0.0)
-
-
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=50), st.integers(0, 5))
 def test_an_interval_is_the_same_for_a_seed_and_lies_among_the_differences(differences, seed):
     values = np.array(differences)
@@ -95,7 +51,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 def standings(candidate, live, *, count=200, min_samples=100):
-    tasks = Tasks([Task(("tea",), "ann", "cup")] * count, frozenset({"cup"}))
+    tasks = Tasks([Task((("tea",),), "ann", ("cup",))] * count, frozenset({"cup"}))
     found = compare(candidate, live, tasks, Protocol(rounds=100, min_samples=min_samples))
     return {one.name: one.standing for one in found}
 
@@ -123,4 +79,4 @@ def test_the_caller_can_end_a_comparison(release):
         raise EnoughError
 
     with pytest.raises(EnoughError):
-        compare(release, release, Tasks([Task(("tea",), None, "cup")], frozenset()), Protocol(), go_on=go_on)
+        compare(release, release, Tasks([Task((("tea",),), None, ("cup",))], frozenset()), Protocol(), go_on=go_on)

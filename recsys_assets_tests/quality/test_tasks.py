@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.events.events import Events
 from recsys_assets.quality.splitting import before, cut_day
-from recsys_assets.quality.tasks import next_item_tasks
+from recsys_assets.quality.tasks import MAX_ITEMS, next_item_tasks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 rows = st.lists(
@@ -47,10 +47,35 @@ def test_each_task_is_a_beginning_of_a_session_and_what_came_next(found, limit, 
     sessions = [items for items in sessions_of(found).values() if len(items) > 1]
     assert len(asked.tasks) == min(limit, len(sessions))
     for task in asked.tasks:
-        whole = [*task.context, task.target]
+        whole = [item for step in (*task.context, task.targets) for item in step]
         assert task.context
+        assert len(task.targets) == 1
         assert any(items[: len(whole)] == whole for items in sessions)
     assert asked.items == {item for _, item, _ in found}
+
+
+def at_instants(instants, found):
+    """Return events at instants: (session, item, user) each."""
+    events = events_of(found)
+    stamps = pl.Series("ts", [START + timedelta(seconds=n) for n in instants], dtype=pl.Datetime("ns", "UTC"))
+    return Events(events.codes.with_columns(stamps), events.ids)
+
+
+def test_items_of_one_instant_are_one_step():
+    events = at_instants([0, 0, 5, 5, 5], [("s", item, "ann") for item in "abcad"])
+    (task,) = next_item_tasks(events, limit=9, seed=1).tasks
+    assert (sorted(task.context[0]), sorted(task.targets), task.user) == (["a", "b"], ["c", "d"], "ann")
+
+
+def test_a_session_in_one_instant_asks_for_each_item_by_the_others():
+    (task,) = next_item_tasks(at_instants([0, 0, 0], [("s", item, "ann") for item in "abc"]), limit=9, seed=1).tasks
+    assert (task.context, sorted(task.targets), task.user) == ((), ["a", "b", "c"], "ann")
+
+
+def test_a_robot_with_hundreds_of_items_asks_nothing():
+    found = [("s", f"i{n}", None) for n in range(MAX_ITEMS + 1)]
+    assert not next_item_tasks(events_of(found), limit=9, seed=1).tasks
+    assert len(next_item_tasks(events_of(found[1:]), limit=9, seed=1).tasks) == 1
 
 
 @given(rows, st.integers(0, 3))
@@ -63,7 +88,7 @@ def test_the_same_seed_asks_the_same(found, seed):
 def test_only_events_from_the_instant_on_are_asked_about_and_given():
     found = [("s", "a", "ann"), ("s", "b", "ann"), ("s", "c", "ann"), ("s", "d", "ann")]
     (task,) = next_item_tasks(events_of(found), limit=9, seed=1, since=START + timedelta(seconds=2)).tasks
-    assert (task.context, task.target, task.user) == (("c",), "d", "ann")
+    assert (task.context, task.targets, task.user) == ((("c",),), ("d",), "ann")
 
 
 def test_an_anonymous_session_has_no_user():
@@ -76,6 +101,12 @@ def test_a_day_is_cut_where_the_share_says(held_out):
     found = [("s", "a", None)] * 100
     instant = cut_day(events_of(found), held_out=held_out)
     assert (instant - START).seconds == min(round(100 * (1 - held_out)), 99)
+
+
+def test_a_cut_never_leaves_a_day_without_a_beginning():
+    found = [("s", item, None) for item in "abcd"]
+    assert cut_day(at_instants([0, 0, 0, 7], found), held_out=0.9) == START + timedelta(seconds=7)
+    assert cut_day(at_instants([3, 3, 3, 3], found), held_out=0.2) is None
 
 
 @given(rows, st.integers(0, 30))
