@@ -174,7 +174,7 @@ def _share(raw: RawRecord, target: Target) -> RawTargetRecord:
 def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, target: Target) -> None:
     """Raise the named outcome if the day has nothing to build for this target, or cannot be trusted."""
     files = [file for file in raw.files if file.name in share.files]
-    unreadable = [f"{file.name}: {file.error}" for file in files if file.error]
+    unreadable = [file.error for file in files if file.error]  # each names its file
     if unreadable:
         raise InputError(f"{target} {raw.day}: unreadable input: " + "; ".join(unreadable))
     if not files:

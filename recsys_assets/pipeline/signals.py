@@ -15,7 +15,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.source import read_configured_catalog
 from recsys_assets.pipeline.stored_artifact import read_rows
-from recsys_assets.postgres.client import connected
+from recsys_assets.postgres.client import begin_transaction, connected
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
 from recsys_assets.settings.settings import Settings
@@ -70,8 +70,7 @@ def _write(
         "cooc": Table("item_covisit_daily", ("tenant_id", "namespace", "item_id", "neighbor_id", "day"), ("score",)),
         "content_sim": Table("item_tags", ("tenant_id", "namespace", "item_id"), ("tags", "price", "created_at")),
     }
-    timeout = str(round(chosen.statement_timeout_seconds * 1000))
-    connection.execute("SELECT set_config('statement_timeout', %s, true)", [timeout])
+    begin_transaction(connection, statement_timeout_seconds=chosen.statement_timeout_seconds)
     # Two runs of one target would write the same rows: the second waits, and then finds nothing to change.
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"recsys-assets {row.target}"])
     if chosen.create_tenants and chosen.tenants:

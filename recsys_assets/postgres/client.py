@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,9 @@ from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsErr
 
 _CONNECT_SECONDS = 10
 _WRONG = ("25", "28", "3D", "3F", "42")  # SQLSTATE: writes where none may be, credentials, database, schema, names
-_BAD_DATA = "22"
+_BAD_DATA = ("22", "21", "54")  # SQLSTATE: values, cardinality, rows that are too long for the database or its index
+# Set by us for the transaction: whatever database, role or URL say, instants are read and written in one form.
+_SESSION = "set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true)"
 # What servers say to who may not come in (28P01, 28000, 3D000). libpq keeps no SQLSTATE of a connection that failed, so
 # the words must do; a server that says it in another language counts as unavailable, which is retried in vain.
 _REFUSED = re.compile(
@@ -58,12 +61,59 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
         raise _error_for(what, error) from error
 
 
+def begin_transaction(connection: Any, *, statement_timeout_seconds: float) -> None:
+    """Begin the connection's next transaction with the settings that our statements rely on."""
+    timeout = str(round(statement_timeout_seconds * 1000))
+    connection.execute(f"SELECT set_config('statement_timeout', %s, true), {_SESSION}", [timeout])
+
+
+_KEY = """
+    SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY a.attnum
+"""
+_FIND = """
+    DO {tag} DECLARE row record; read jsonb; BEGIN
+        FOR row IN SELECT {key} AS key, {value}::text AS value {rows} LOOP
+            BEGIN read := row.value::jsonb; EXCEPTION WHEN data_exception THEN
+                RAISE EXCEPTION USING ERRCODE = {found}, MESSAGE = row.key;
+            END;
+        END LOOP;
+    END {tag}
+"""
+_FOUND = "RA001"  # an SQLSTATE of our own
+
+
+def find_bad_json(connection: Any, table: Any, rows: Any, value: Any, *, hidden: str) -> str | None:
+    """Return the key of the first row whose `value` is no JSON that the database can give; None if there is none.
+
+    `table`, `rows` (`FROM table AS e WHERE ...`) and `value` are psycopg's composables. The key is the primary key, or
+    the row's place where there is none, or where it holds the column `hidden`.
+    """
+    from psycopg import Error, sql  # noqa: PLC0415 - who has no database need not install it
+
+    columns = [name for (name,) in connection.execute(_KEY, [table.as_string(connection)]).fetchall()]
+    if hidden in columns:
+        columns = []
+    parts = [sql.SQL("{} || coalesce(e.{}::text, '')").format(f"{one}=", sql.Identifier(one)) for one in columns]
+    key = sql.SQL(" || ', ' || ").join(parts) if parts else sql.SQL("'ctid=' || e.ctid::text")
+    tag = sql.SQL(f"$find_{secrets.token_hex(8)}$")  # pyright: ignore[reportArgumentType] - no literal, and safe
+    try:
+        connection.execute(sql.SQL(_FIND).format(tag=tag, key=key, value=value, rows=rows, found=_FOUND))
+    except Error as error:
+        if error.sqlstate == _FOUND:
+            return error.diag.message_primary
+        raise
+    return None
+
+
 def _error_for(what: str, error: Any) -> RecsysAssetsError:
+    """Return what an error means: without an SQLSTATE the driver itself refused, and its class says what."""
+    psycopg = require_driver(what)
     message = _first_line(error)
     state: str = error.sqlstate or ""
-    if state.startswith(_WRONG):
+    if state.startswith(_WRONG) or (not state and isinstance(error, psycopg.ProgrammingError)):
         return ConfigurationError(f"{what}: {message}: check names and rights")
-    if state.startswith(_BAD_DATA):
+    if state.startswith(_BAD_DATA) or (not state and isinstance(error, psycopg.DataError)):
         return InputError(f"{what}: {message}: correct the data and run the day again")
     return StoreUnavailableError(f"{what}: {message}: nothing is known to have changed; try again")
 

@@ -3,9 +3,10 @@
 import socket
 import threading
 
+import psycopg
 import pytest
 
-from recsys_assets.errors import ConfigurationError, StoreUnavailableError
+from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.postgres.client import connected
 
 VARIABLE = "RECSYS_TEST_DATABASE_URL"
@@ -61,3 +62,20 @@ def test_who_may_not_come_in_has_a_wrong_setting_and_who_must_wait_has_not(serve
     finally:
         answering.join()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        pytest.param(psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), InputError, id="NUL"),
+        pytest.param(psycopg.DataError("integer out of range"), InputError, id="a number that fits no column"),
+        pytest.param(psycopg.ProgrammingError("cannot adapt type 'object'"), ConfigurationError, id="no such type"),
+        pytest.param(psycopg.errors.ProgramLimitExceeded("index row size exceeds maximum"), InputError, id="too long"),
+        pytest.param(psycopg.OperationalError("the connection is lost"), StoreUnavailableError, id="broken off"),
+        pytest.param(psycopg.InterfaceError("the connection is closed"), StoreUnavailableError, id="closed"),
+    ],
+)
+def test_an_error_without_a_state_is_an_outage_only_if_the_connection_broke(database, monkeypatch, raised, error):
+    monkeypatch.setenv(VARIABLE, database)
+    with pytest.raises(error), connected(VARIABLE, what="signals"):
+        raise raised

@@ -10,7 +10,8 @@ from recsys_assets.errors import InputError
 HEAD_BYTES = 512  # what recognition looks at
 _XZ_MEMORY = 256_000_000  # bytes; the largest preset of xz needs 65 MB
 _PIECE = 1 << 18
-_SPACE = b"\xef\xbb\xbf \t\r\n"
+_MARK = b"\xef\xbb\xbf"
+_SPACE = _MARK + b" \t\r\n"
 _TAR, _TAR_PLACE = b"ustar", 257
 
 _COMPRESSED: Mapping[bytes, str] = {
@@ -91,17 +92,21 @@ def _refused_form(head: bytes) -> tuple[str, str] | None:
     return None
 
 
+_ARRAY = "a JSON array: write one object a line"
+_MARKUP = "HTML or XML: look whether an error page was saved in place of the file"
+
+
 def guess_form(head: bytes) -> str:
     """Return what a file without one good line seems to be, by the first bytes of its first line that is not blank."""
     text = head.lstrip(_SPACE)
-    if text.startswith(b"["):
-        return "a JSON array: write one object a line"
+    begins = {_MARK: "a byte order mark before its line: write plain UTF-8", b"[": _ARRAY, b"<": _MARKUP}
+    for beginning, what in begins.items():
+        if head.startswith(beginning) or text.startswith(beginning):
+            return what
     if b"\r" in text.strip():
         return "lines that end with CR alone: end them with LF"
     if b"}{" in text or b"} {" in text or b"},{" in text:
         return "objects without line ends between them: write one object a line"
-    if text.startswith(b"<"):
-        return "HTML or XML: look whether an error page was saved in place of the file"
     if text in {b"{", b'{"'} or not text.startswith(b"{"):
         return "no JSON lines: write one whole object a line"
     return "other objects than events: compare it with the contract of events"

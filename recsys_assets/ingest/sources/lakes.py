@@ -14,18 +14,26 @@ if TYPE_CHECKING:
 _S3 = "s3://"
 _PARQUET = ".parquet"
 # What a table of the format holds below its folder: a folder, or files in it with this ending.
-_FORMATS = (("Delta", "_delta_log", ""), ("Iceberg", "metadata", ".metadata.json"), ("Hudi", ".hoodie", ""))
+_FORMATS = (
+    ("Delta", "_delta_log", ""),
+    ("Iceberg", "metadata", ".metadata.json"),
+    ("Hudi", ".hoodie", ""),
+    ("Paimon", "snapshot", "LATEST"),
+    ("Spark streaming", "_spark_metadata", ""),
+)
+_BY_SPARK = "part-"  # how the name of every file begins that Spark writes, of whatever format
 
 
 def proven(settings: Settings, places: "Sequence[Seekable]") -> "list[Seekable]":
     """Return the places, those that may not be read as plain files as inputs that say why.
 
-    A Parquet file below a folder with `_delta_log`, `metadata/*.metadata.json` or `.hoodie` belongs to a table whose
-    log says which files count: removed ones are still there, and a deleted user would come back. Where
-    `raw.require_success` names a mark, a file counts only if the mark is in its folder or in one above.
+    A Parquet file, or one that Spark wrote, below a folder with `_delta_log`, `metadata/*.metadata.json`, `.hoodie`,
+    `snapshot/LATEST` or `_spark_metadata` belongs to a table whose log says which files count: removed and repeated
+    ones are still there, and a deleted user would come back. Where `raw.require_success` names a mark, a file counts
+    only if the mark is in its folder or in one above.
     """
     mark = settings.raw.require_success
-    if mark is None and not any(place.name.lower().endswith(_PARQUET) for place in places):
+    if mark is None and not any(_may_be_of_a_table(place.name) for place in places):
         return list(places)
     listed: Callable[[str], Sequence[str]] = cache(_lister(settings, places))
     return [_judged(place, mark, listed) for place in places]
@@ -35,7 +43,7 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
     if isinstance(place, BrokenInput):
         return place
     folders = _folders(place.name)
-    if place.name.lower().endswith(_PARQUET):
+    if _may_be_of_a_table(place.name):
         for folder in folders:
             for table, inner, ending in _FORMATS:
                 if any(name.endswith(ending) for name in listed(f"{folder}{inner}/")):
@@ -51,6 +59,10 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
             f"that writes it has ended",
         )
     return place
+
+
+def _may_be_of_a_table(name: str) -> bool:
+    return name.lower().endswith(_PARQUET) or name.rpartition("/")[2].startswith(_BY_SPARK)
 
 
 def _refused(place: "Seekable", message: str) -> BrokenInput:

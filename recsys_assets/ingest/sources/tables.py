@@ -1,6 +1,7 @@
 """Raw events in a PostgreSQL table: a day's rows of one target, streamed from one snapshot as lines."""
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -9,11 +10,12 @@ from typing import Any, Self
 
 from psycopg import IsolationLevel, sql
 
-from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
 from recsys_assets.ingest.sources.streams import Pieces
-from recsys_assets.postgres.client import connected
+from recsys_assets.ingest.white_space import WHITE_SPACE
+from recsys_assets.postgres.client import begin_transaction, connected, find_bad_json
 from recsys_assets.postgres.names import table_name
 from recsys_assets.postgres.tenants import tenant_id
 from recsys_assets.settings.inputs import RawSettings
@@ -26,9 +28,14 @@ _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 _ZONED, _ZONELESS = "timestamp with time zone", "timestamp without time zone"
 _INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 _COLUMNS = """
-    SELECT a.attname, format_type(t.oid, NULL), t.typcategory
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-    WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+    WITH RECURSIVE kinds AS (
+        SELECT a.attname, t.oid, t.typcategory, t.typbasetype
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT k.attname, t.oid, t.typcategory, t.typbasetype FROM kinds k JOIN pg_type t ON t.oid = k.typbasetype
+    )
+    SELECT attname, format_type(oid, NULL), typcategory FROM kinds WHERE typbasetype = 0
 """
 
 
@@ -37,11 +44,12 @@ class DayQuery:
     """What to ask a database for the events of one target and day.
 
     `lines` selects (line, instant), one row an event, in no order; `tenant_exists` says whether the table holds any
-    row of the tenant, of whatever day.
+    row of the tenant, of whatever day. `rows` are the table's rows that the lines are made of, as `e`.
     """
 
     lines: sql.Composed
     tenant_exists: sql.Composed
+    rows: sql.Composed
 
 
 def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day: date) -> DayQuery:
@@ -61,8 +69,10 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
     }
     rows = sql.SQL("FROM {} AS e").format(table_name(table))
     tenant = tenant_id(connection, raw.tenants, target.tenant) if raw.tenants else target.tenant
-    of_tenant = _is("tenant", mapped, tenant)
-    chosen = [_of_day(mapped.columns["ts"], found, day), of_tenant, _is("surface", mapped, target.surface)]
+    blanks = _blanks(connection)
+    of_tenant = _is("tenant", mapped, tenant, found, blanks)
+    of_surface = _is("surface", mapped, target.surface, found, blanks)
+    chosen = [_of_day(mapped.columns["ts"], found, day), of_tenant, of_surface]
     lines = sql.SQL("SELECT {line} AS line, {at} AS instant {rows} {items} WHERE {chosen}").format(
         line=_line({**mapped.constants, "tenant": target.tenant, "surface": target.surface}, fields, raw),
         at=_column(mapped.columns["ts"]),
@@ -70,11 +80,12 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
         items=_items(raw),
         chosen=sql.SQL(" AND ").join(chosen),
     )
-    return DayQuery(lines, sql.SQL("SELECT EXISTS (SELECT {rows} WHERE {tenant})").format(rows=rows, tenant=of_tenant))
+    exists = sql.SQL("SELECT EXISTS (SELECT {rows} WHERE {tenant})").format(rows=rows, tenant=of_tenant)
+    return DayQuery(lines, exists, sql.SQL("{} WHERE {}").format(rows, sql.SQL(" AND ").join(chosen)))
 
 
 def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
-    """Return type and category of each column of the table."""
+    """Return type and category of each column of the table; of a domain, those of what it is based on."""
     name = table_name(table).as_string(connection)
     found = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
     if not found:
@@ -142,11 +153,20 @@ def _has_items(nested: str) -> sql.Composable:
     return sql.SQL("coalesce(jsonb_typeof({}::jsonb -> 'items') = 'array', false)").format(_column(nested))
 
 
-def _is(field: str, mapped: Mapped, name: Any) -> sql.Composable:
-    """Return the condition that a row is of this tenant or surface."""
+def _is(field: str, mapped: Mapped, name: Any, found: Mapping[str, tuple[str, str]], blanks: str) -> sql.Composable:
+    """Return the condition that a row is of this tenant or surface, by the rule of JSON lines: blanks are trimmed."""
     if field in mapped.constants:
         return sql.Literal(mapped.constants[field] == name)
-    return sql.SQL("{} = {}").format(_column(mapped.columns[field]), name)
+    column = mapped.columns[field]
+    if found[column][1] not in _TEXT_CATEGORIES:
+        return sql.SQL("{} = {}").format(_column(column), name)
+    return sql.SQL("btrim({}::text, {}) = {}").format(_column(column), blanks, name)
+
+
+def _blanks(connection: Any) -> str:
+    """Return what is trimmed, as far as the encoding of the database has it."""
+    is_unicode = connection.info.parameter_status("server_encoding") == "UTF8"
+    return WHITE_SPACE if is_unicode else "".join(char for char in WHITE_SPACE if char.isascii())
 
 
 def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:
@@ -212,7 +232,7 @@ class TableInput:
 
     @cached_property
     def _state(self) -> _State:
-        with connected(VARIABLE, what=self.name) as connection:
+        with _connected(self._raw, self._target, self._day, name=self.name) as connection:
             return _begin(connection, self._raw, self._target, self._day)[1]
 
 
@@ -246,7 +266,7 @@ class TableStream:
         self._batches.close()
 
     def _read(self) -> Generator[bytes]:
-        with connected(VARIABLE, what=self._name) as connection:
+        with _connected(self._raw, self._target, self._day, name=self._name) as connection:
             query, state = _begin(connection, self._raw, self._target, self._day)
             self.digest = state.digest
             with connection.cursor(name="recsys_assets_raw") as cursor:
@@ -267,12 +287,33 @@ def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tupl
     """Begin a snapshot that nothing can be written in; return what to ask in it, and what the day's rows are."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
-    timeout = str(round(raw.statement_timeout_seconds * 1000))
-    connection.execute(
-        "SELECT set_config('statement_timeout', %s, true), set_config('timezone', 'UTC', true)", [timeout]
-    )
+    begin_transaction(connection, statement_timeout_seconds=raw.statement_timeout_seconds)
     query = day_query(connection, raw, raw.exposures.removeprefix(SCHEME), target, day)
     rows, size, mark, newest = connection.execute(sql.SQL(_STATE).format(query.lines)).fetchone()
     if not rows and raw.tenants is None and not connection.execute(query.tenant_exists).fetchone()[0]:
         raise InputError(f"{raw.exposures} has no row of tenant {target.tenant!r}, of whatever day: check the name")
     return query, _State(rows, size, f"rows:{rows}:{mark}", newest)
+
+
+@contextmanager
+def _connected(raw: RawSettings, target: Target, day: date, *, name: str) -> Generator[Any]:
+    """Yield a connection; an error for data that the database cannot read names the first row that holds such."""
+    try:
+        with connected(VARIABLE, what=name) as connection:
+            yield connection
+    except InputError as error:
+        row = _unreadable_row(raw, target, day, name=name) if raw.nested else None
+        if row is None:
+            raise
+        raise InputError(f"{error} (the first such row: {row})") from None  # details repeat the data
+
+
+def _unreadable_row(raw: RawSettings, target: Target, day: date, *, name: str) -> str | None:
+    """Return the key of the day's first row whose nested column is no JSON that the database can give; or None."""
+    table = raw.exposures.removeprefix(SCHEME)
+    with suppress(RecsysAssetsError), connected(VARIABLE, what=name) as connection:
+        rows = day_query(connection, raw, table, target, day).rows
+        begin_transaction(connection, statement_timeout_seconds=raw.statement_timeout_seconds)
+        hidden = raw.columns.get("user_id", "user_id")
+        return find_bad_json(connection, table_name(table), rows, _column(str(raw.nested)), hidden=hidden)
+    return None

@@ -1,6 +1,7 @@
 """A glob over folders on disk that passes over nothing in silence: what cannot be read comes out with the reason."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -98,12 +99,8 @@ class _Walk:
         except OSError as error:
             yield Entry(_shown(path), fault=f"{_shown(path)} cannot be looked at: {error.strerror}; repair it")
             return
-        if (self.folder / path).is_dir():
-            return
-        if _shown(path) != path:
-            yield Entry(_shown(path), fault=f"the name of {_shown(path)} is no UTF-8: rename the file")
-        else:
-            yield Entry(path, size=found.st_size)
+        if not stat.S_ISDIR(found.st_mode):
+            yield _entry(path, found)
 
     def _names(self, prefix: str) -> Sequence[str | Entry]:
         """Return the names in a folder in order; one entry with the fault if it may not be listed."""
@@ -116,6 +113,16 @@ class _Walk:
             name = _shown(prefix) or "./"
             fault = f"folder {name} cannot be listed: {error.strerror}; give this user the right to read it"
             return [Entry(name, fault=fault)]
+
+
+def _entry(path: str, found: os.stat_result) -> Entry:
+    """Return what is there as a file to be read, or as one with a fault."""
+    name = _shown(path)
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+        return Entry(name, fault=f"{name} is a pipe, socket or device, expected a file: remove it")
+    if name != path:
+        return Entry(name, fault=f"the name of {name} is no UTF-8: rename the file")
+    return Entry(path, size=found.st_size)
 
 
 def _leads_nowhere(path: str) -> Entry:

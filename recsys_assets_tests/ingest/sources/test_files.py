@@ -176,6 +176,8 @@ def test_a_name_that_is_no_text_is_an_error_that_shows_its_bytes(tmp_path):
 UNCOMMITTED = [
     "2026-01-01.jsonl.tmp", "2026-01-01.jsonl.filepart", "2026-01-01.jsonl.crdownload", "2026-01-01.jsonl~",
     "2026-01-01.jsonl.bak", "2026-01-01.jsonl.gz.part", "2026-01-01.tmp.gz", "2026-01-01.jsonl.TMP",
+    "2026-01-01.jsonl.part.gz", "2026-01-01.jsonl.bak.1", "2026-01-01.jsonl.old-2", "2026-01-01.jsonl.upload",
+    "2026-01-01.jsonl.gz.sha256", "2026-01-01.jsonl.aria2", "2026-01-01.jsonl.save", "2026-01-01.jsonl.in-progress",
     "2026-01-01.jsonl.swp",    "2026-01-01.jsonl._COPYING_", "2026-01-01.jsonl.tmp-123", "2026-01-01.jsonl.md5",
 ]  # fmt: skip
 
@@ -217,3 +219,10 @@ def test_a_file_renamed_since_it_was_listed_is_looked_at_again_later(tmp_path):
     file.path.rename(tmp_path / "elsewhere")
     assert (file.digest(), file.touched_at().year) == ("", 9999)
     assert file.appearance() == "2026-01-01.jsonl No such file or directory"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_could_be_read_without_end_is_no_file(tmp_path, make):
+    make(tmp_path / "2026-01-01.jsonl")
+    (file,) = find_files(settings(tmp_path, "{day}*.jsonl", HOME), DAY)
+    assert "2026-01-01.jsonl is a pipe, socket or device" in broken(file)

@@ -406,3 +406,87 @@ def _many(plain, rows):
 def test_a_place_that_names_no_table_is_refused(place):
     with pytest.raises(ConfigurationError, match="names no table"):
         Database("").inputs(exposures=place)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u2003", "\u3000", "\r\n"], ids=ascii)
+def test_a_tenant_and_a_surface_that_are_spelled_with_blanks_are_the_same_as_in_lines(plain, tmp_path, blank):
+    spelled = {"tenant": f"{blank}shop{blank}", "surface": f"home{blank}"}
+    plain.event(**spelled)
+    plain.event(**spelled, item_id=f"{blank}i2")
+    plain.event(tenant="sh op")
+    event = {"v": 1, "ts": "2026-01-01T12:00:00Z", "session_id": "s1", "item_id": f"i1{blank}"} | spelled
+    lines = [json.dumps(one) + "\n" for one in (event, event | {"item_id": f"{blank}i2"}, event | {"tenant": "sh op"})]
+    (tmp_path / f"{DAY}.jsonl").write_text("".join(lines))
+    rows = [{"tenant": "shop", "surface": "home"}]
+    files = Settings.model_validate({"raw": {"exposures": "{day}.jsonl"}, "targets": rows, "base": tmp_path})
+    assert judge(plain.inputs())[0] == judge(find_inputs(files, DAY))[0] == [(HOME, "i1"), (HOME, "i2")]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_of_another_encoding_trims_the_blanks_that_it_has(plain, monkeypatch, encoding):
+    name = f"old_{encoding.lower()}"
+    with psycopg.connect(plain.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    base, _, options = plain.url.partition("?")
+    old = Database(f"{base.rpartition('/')[0]}/{name}?{options}")
+    monkeypatch.setenv(VARIABLE, old.url)
+    old.run(PLAIN)
+    old.event(tenant=" shop\t")
+    assert judge(old.inputs())[0] == [(HOME, "i1")]
+
+
+def test_columns_of_domains_are_what_they_are_based_on(plain):
+    plain.run("CREATE DOMAIN instant AS timestamptz; CREATE DOMAIN moment AS instant; CREATE DOMAIN sku AS varchar(9)")
+    plain.run("CREATE DOMAIN place AS int CHECK (VALUE > 0)")
+    plain.run("ALTER TABLE events ALTER ts TYPE moment, ALTER item_id TYPE sku, ALTER rank TYPE place")
+    plain.event(rank=3)
+    (line,) = plain.lines()
+    assert (line["ts"], line["item_id"], line["rank"]) == ("2026-01-01T12:00:00.000000Z", "i1", 3)
+
+
+@pytest.mark.parametrize("style", ["German", "SQL, DMY", "Postgres"])
+def test_the_settings_of_a_database_change_nothing(plain, style):
+    plain.event()
+    (before,) = plain.inputs()
+    expected = before.digest(), before.touched_at(), plain.lines()
+    with psycopg.connect(plain.url, autocommit=True) as connection:
+        (name,) = connection.execute("SELECT current_database()").fetchone()
+        for setting in (f"datestyle = '{style}'", "timezone = 'Asia/Kolkata'", "intervalstyle = 'sql_standard'"):
+            connection.execute(f"ALTER DATABASE {name} SET {setting}")
+    (after,) = plain.inputs()
+    assert (after.digest(), after.touched_at(), plain.lines()) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "key"),
+    [
+        pytest.param("TYPE json USING response::json", '{"items": [{"item_id": "zoe\\u0000"}]}', "id=2", id="NUL"),
+        pytest.param("TYPE json USING response::json", '{"items": ["\\ud800"]}', "id=2", id="half a character"),
+        pytest.param("TYPE text", '{"zoe" nonsense}', "id=2", id="no JSON"),
+    ],
+)
+def test_a_row_that_the_database_cannot_give_is_named_by_its_key(suite, change, value, key):
+    suite.exposure({"items": [{"item_id": "i1"}]})
+    suite.run(f"ALTER TABLE exposure_events ALTER response {change}")
+    suite.run(
+        "INSERT INTO exposure_events (tenant_id, occurred_at, surface, session_id, response)"
+        " VALUES (%s, '2026-01-01T12:00:00Z', 'home', 's1', %s)",
+        *(SHOP_ID, value),
+    )
+    (found,) = suite.inputs(**SUITE_RAW)
+    for read_it in (found.digest, lambda: read(found.open())):
+        with pytest.raises(InputError, match=rf"the first such row: {key}\)") as caught:
+            read_it()
+        assert "zoe" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_row_without_a_key_is_named_by_its_place(suite):
+    suite.run("ALTER TABLE exposure_events DROP CONSTRAINT exposure_events_pkey, ALTER response TYPE text")
+    suite.run(
+        "INSERT INTO exposure_events (tenant_id, occurred_at, surface, session_id, response)"
+        " VALUES (%s, '2026-01-01T12:00:00Z', 'home', 's1', '{')",
+        SHOP_ID,
+    )
+    with pytest.raises(InputError, match=r"the first such row: ctid=\(0,1\)"):
+        suite.lines(**SUITE_RAW)

@@ -1,0 +1,29 @@
+"""Fuzzing of ingest: files, names, layouts, encodings, compressions and time zones of any kind, for a set time."""
+
+import os
+import time
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from recsys_assets_tests.ingest.any_day import check_nothing_is_lost, days, put, read
+
+SECONDS = 600 if os.environ.get("THOROUGH") else 0  # `make check` is thorough
+EXAMPLES = 2_000 if SECONDS else 80
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+@given(days())
+def look_at_days(made):
+    with TemporaryDirectory() as folder:
+        put(folder, made)
+        check_nothing_is_lost(made, *read(folder, made))
+
+
+@pytest.mark.slow
+def test_what_is_counted_quarantined_or_named_is_all_that_was_there():  # F62
+    end = time.monotonic() + SECONDS
+    look_at_days()
+    while time.monotonic() < end:
+        look_at_days()
