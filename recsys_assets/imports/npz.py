@@ -16,6 +16,7 @@ from recsys_assets.imports.content import MAX_FIELDS
 
 _ENDING: Final = ".npy"
 _MAX_HEADER: Final = 10_000
+_COMPRESSIONS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 # numpy reads a header as Python text, and lets through what its tokenizer and parser say of text that is none.
 _BROKEN = (
     zipfile.BadZipFile,
@@ -60,6 +61,8 @@ def _check_sizes(members: list[zipfile.ZipInfo], *, name: str, max_unpacked_byte
 
 def _arrays(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Iterator[tuple[str, NDArray[Any]]]:
     for member in members:
+        if member.compress_type not in _COMPRESSIONS:  # the others take the size of their window from the file
+            raise ValueError(f"{member.filename!r} is compressed as numpy compresses nothing")
         if not member.filename.endswith(_ENDING):
             raise ValueError(f"{member.filename!r} does not end with {_ENDING}")
         with archive.open(member) as stream:

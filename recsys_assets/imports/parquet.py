@@ -1,15 +1,18 @@
 """Parquet, looked into: the columns' types, and which of them hold nulls, read a thousand rows at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.compute import call_function
 
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.imports.content import MAX_FIELDS, NON_FINITE, Content
+from recsys_assets.ingest.sources.parquet_pages import plan_read
 
 _BATCH_ROWS: Final = 1000
 _METADATA_BYTES: Final = 10_000_000
@@ -32,12 +35,13 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
         if len(schema) > MAX_FIELDS:
             raise InputError(f"{name} has {len(schema):,} columns: at most {MAX_FIELDS:,}")
         check_names(schema.names, name=name)
+        plan = plan_read(BytesIO(data), file.metadata, name=name, max_rows=_BATCH_ROWS)
         nulls: set[str] = set()
         endless: set[str] = set()
         rows = unpacked = 0
-        for batch in _batches(file):
+        for batch in open_parquet(data, dictionaries=plan.dictionaries).iter_batches(plan.rows, use_threads=False):
             rows += batch.num_rows
-            unpacked += batch.nbytes
+            unpacked += sum(map(_unpacked_bytes, batch.columns))
             if unpacked > max_unpacked_bytes:
                 raise LimitExceededError(f"{name} unpacks to over max_unpacked_bytes = {max_unpacked_bytes:,} bytes")
             nulls |= {field for field in schema.names if batch.column(field).null_count}
@@ -46,6 +50,20 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
         raise InputError(f"{name} is no Parquet that can be read: {error}; correct the file") from error
     marks = {name: ("?" if name in nulls else "") + (NON_FINITE if name in endless else "") for name in schema.names}
     return Content({f.name: _type(f.type) + marks[f.name] for f in schema}, rows)
+
+
+def _unpacked_bytes(values: Any) -> int:
+    """Return how many bytes an array takes once each row holds its own value, also in lists and structs."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        texts = values.dictionary.cast(pa.large_binary())
+        lengths = call_function("binary_length", [texts]).to_numpy(zero_copy_only=False)
+        return values.nbytes + int(np.nansum(lengths[values.indices.drop_null().to_numpy()], dtype=np.float64))
+    if pa.types.is_struct(kind):
+        return values.nbytes + sum(map(_unpacked_bytes, values.flatten()))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return values.nbytes + _unpacked_bytes(values.flatten())
+    return values.nbytes
 
 
 def _is_finite(values: Any) -> bool:
@@ -69,17 +87,14 @@ def check_names(columns: Sequence[str], *, name: str) -> None:
         raise InputError(f"{name} has several columns called {', '.join(map(repr, twice[:5]))}: give each its own name")
 
 
-def open_parquet(data: bytes) -> Any:
-    """Return the file over bytes in memory, its own metadata bounded."""
+def open_parquet(data: bytes, *, dictionaries: Sequence[str] = ()) -> Any:
+    """Return the file over bytes in memory, its own metadata bounded; text of `dictionaries` is held once a value."""
     return pq.ParquetFile(
         pa.BufferReader(data),
+        read_dictionary=dictionaries,
         thrift_string_size_limit=_METADATA_BYTES,
         thrift_container_size_limit=_METADATA_BYTES,
     )
-
-
-def _batches(file: pq.ParquetFile) -> Iterator[Any]:
-    return file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
 
 
 def _type(kind: Any) -> str:

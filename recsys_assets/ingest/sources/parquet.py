@@ -13,11 +13,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_assets.errors import InputError, LimitExceededError
+from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.ingest.sources.parquet_pages import plan_read
 from recsys_assets.ingest.sources.source import FoundInput
-from recsys_assets.ingest.sources.streams import Pieces, StoredBytes
+from recsys_assets.ingest.sources.streams import Pieces, StoredBytes, Unpacked
 from recsys_assets.settings.inputs import RawSettings
 
 _BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the last of year 9999
@@ -112,8 +113,6 @@ def _values(array: Any) -> list[Any]:
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _BATCH_ROWS = 1 << 15
-_SUSPECT_BYTES = 256_000_000
-_SUSPECT_RATIO = 200
 _BATCH_BYTES = 64_000_000  # of decoded values that become lines at a time
 _BUFFER_BYTES = 1 << 20  # of each column that is read: a row group may be larger than memory
 
@@ -182,6 +181,7 @@ class ParquetStream:
         self._name = name
         self._stored = stored
         self._settings = settings
+        self._unpacked = Unpacked(name)
         self._lines = Pieces(self._read())
 
     @property
@@ -218,25 +218,40 @@ class ParquetStream:
                     raise InputError(
                         f"{self._name} has {names.count(column)} columns {column!r}: give each its own name"
                     )
-            _refuse_bombs(file.metadata, columns, name=self._name)
+            stored = io.BufferedReader(self._stored, _BUFFER_BYTES)  # pyright: ignore[reportArgumentType] - a raw file
+            plan = plan_read(stored, file.metadata, name=self._name, max_rows=_BATCH_ROWS, columns=columns)
+            stored.detach()  # closed, it would close the file too
+            self._check_types(file.schema_arrow, mapped)
             # Text as dictionaries: a value that stands in a million rows is held once, however long it is.
-            texts = [field.name for field in file.schema_arrow if field.name in columns and _is_bytes(field.type)]
             file = pq.ParquetFile(
-                self._stored, metadata=file.metadata, read_dictionary=texts, buffer_size=_BUFFER_BYTES, pre_buffer=False
+                self._stored,
+                metadata=file.metadata,
+                read_dictionary=plan.dictionaries,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
             )
-            yield from self._batches(file, columns, mapped)
+            yield from self._batches(file, plan.rows, mapped)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self._name} is no whole Parquet file: {error}; replace it and run again") from error
         if self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
 
-    def _batches(self, file: pq.ParquetFile, columns: list[str], mapped: Mapped) -> Iterator[bytes]:
+    def _batches(self, file: pq.ParquetFile, rows: int, mapped: Mapped) -> Iterator[bytes]:
         """Yield the lines of some thousand rows at a time, of fewer where their values are long."""
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
+        columns = sorted(set(mapped.columns.values()))
+        for batch in file.iter_batches(batch_size=rows, columns=columns, use_threads=False):
             pieces = max(1, -(-_unpacked_bytes(batch) // _BATCH_BYTES))
             step = max(1, -(-len(batch) // pieces))
             for start in range(0, len(batch), step):
-                yield self._lines_of(batch.slice(start, step), mapped)
+                lines = self._lines_of(batch.slice(start, step), mapped)
+                self._unpacked.add(len(lines), stored=self._stored.size)
+                yield lines
+
+    def _check_types(self, schema: Any, mapped: Mapped) -> None:
+        """Raise `InputError` for a column of a type that is not read, before any value of it is unpacked."""
+        for field, column in mapped.columns.items():
+            empty = pa.array([], schema.field(column).type)
+            field_array(field, empty, name=self._name, assume_utc=self._settings.assume_utc)
 
     def _lines_of(self, batch: Any, mapped: Mapped) -> bytes:
         assume_utc = self._settings.assume_utc
@@ -261,20 +276,6 @@ def _unpacked_bytes(batch: Any) -> int:
         else:
             size += column.nbytes
     return size
-
-
-def _refuse_bombs(metadata: Any, columns: list[str], *, name: str) -> None:
-    """Raise `LimitExceededError` for a column that unpacks to so many times its size that no data does."""
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in range(row_group.num_columns):
-            column = row_group.column(index)
-            unpacked, packed = column.total_uncompressed_size, max(column.total_compressed_size, 1)
-            if column.path_in_schema in columns and unpacked > _SUSPECT_BYTES and unpacked > _SUSPECT_RATIO * packed:
-                raise LimitExceededError(
-                    f"{name}: column {column.path_in_schema} unpacks from {packed:,} bytes to {unpacked:,}: at most "
-                    f"{_SUSPECT_RATIO} times its size, or {_SUSPECT_BYTES:,} bytes, is read; replace the file"
-                )
 
 
 def hive_keys(name: str) -> Mapping[str, str | None]:

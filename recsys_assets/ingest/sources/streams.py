@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from recsys_assets.errors import InputError, MissingInputError
+from recsys_assets.errors import InputError, LimitExceededError, MissingInputError
 from recsys_assets.ingest.sources.forms import HEAD_BYTES, XzPieces, check_text, codec_of
 
 
@@ -30,6 +30,27 @@ class Pieces:
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+_MAX_RATIO = 1000  # more than any text with content compresses to; gzip reaches no more
+_FREE_BYTES = 64_000_000
+
+
+class Unpacked:
+    """The count of what a file was unpacked to, which refuses one that unpacks to so much that no data does."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._size = 0
+
+    def add(self, count: int, *, stored: int) -> None:
+        """Count bytes that came of `stored` bytes; raises `LimitExceededError` naming the file."""
+        self._size += count
+        if self._size > max(_FREE_BYTES, _MAX_RATIO * stored):
+            raise LimitExceededError(
+                f"{self._name} unpacks from {stored:,} bytes to over {self._size:,}: at most {_MAX_RATIO:,} times its "
+                f"size, or {_FREE_BYTES:,} bytes, is read; replace the file"
+            )
 
 
 class StoredBytes(Protocol):
@@ -74,6 +95,7 @@ class DecodedStream:
         self._codec: str | None = None
         self._bytes: Any = None  # opened when it is first read, for its form is read from the bytes
         self._faults: tuple[type[Exception], ...] = (OSError,)
+        self._unpacked = Unpacked(name)
         self._head = b""  # decompressed bytes that were looked at and not handed out yet
 
     def _open(self) -> Any:
@@ -119,6 +141,8 @@ class DecodedStream:
             raise InputError(f"{self._name} {what}: {error}; repair or replace it and run the day again") from error
         if not count and self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
+        if self._codec:
+            self._unpacked.add(count, stored=self.size)
         return count or 0
 
     def __enter__(self) -> Self:
