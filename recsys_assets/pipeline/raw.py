@@ -10,7 +10,7 @@ from datetime import date
 import msgspec
 from msgspec import UNSET
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NoInputError, NotFoundError, OutcomeUnknownError
+from recsys_assets.errors import ConflictError, CorruptObjectError, NoInputError, OutcomeUnknownError
 from recsys_assets.events.erase_users import erase_from_part
 from recsys_assets.events.part_file import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
@@ -189,9 +189,10 @@ def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawR
     """
     key = raw_record_key(day)
     try:
-        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-    except NotFoundError:
         store.create(key, encode(record))
+    except ConflictError:
+        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+    else:
         return None
     if stored.data != encode(record):
         store.swap(key, encode(record), expected=stored.etag)

@@ -230,6 +230,15 @@ def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
     change.store.swap(key, encode(msgspec.structs.replace(sweep, taken=left)), expected=stored.etag)
 
 
+def is_clear_of_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> bool:
+    """Return whether no collection may take one of these blobs: if one may, the swap looks until it is over."""
+    try:
+        look_for_collections(change, refs)
+    except (ConflictError, StoreUnavailableError):
+        return False
+    return True
+
+
 def _swap(
     change: Change,
     current: Current | None,

@@ -9,7 +9,16 @@ from recsys_assets.evidence import LEFT_OUT, OVERRIDDEN
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
 from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
-from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.change import (
+    Change,
+    Move,
+    Seen,
+    Stay,
+    announced,
+    change_pointer,
+    is_clear_of_collections,
+)
 from recsys_assets.release.documents import Build, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import read_hold
@@ -21,7 +30,7 @@ from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
 from recsys_assets.release.releases import find_release, is_former, record, release_of
 from recsys_assets.release.shards import prove_members
-from recsys_assets.release.trash import rescue_missing
+from recsys_assets.release.trash import rescue
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -103,18 +112,32 @@ def _publish(asked: _Publish) -> PublishOutcome:
     release = release_of(
         target, candidate, build=asked.build, now=change.now(), parent=current.release_id if current else None
     )
+    seen = None
+    if current is not None and current.release_id != release.id:  # else the pointer stays, or is the first
+        seen = Seen(current, recover(store, target, current, by=change.by, now=change.now()))
     with announced(change, release_id=release.id, refs=candidate.refs) as change:
-        rescue_missing(store, target, candidate.refs)
-        prove_members(store, target, candidate.members)  # after the announcement, from which on collection keeps them
+        seen = seen if seen and is_clear_of_collections(change, candidate.refs) else None
+        _prove(store, target, candidate)  # after the announcement, from which on collection keeps them
         reach("ship.after_proof")
         release = record(store, target, release)
         reach("ship.after_record")
-        entry = change_pointer(change, lambda live, message: _judge(asked, release, live, message))
+        entry = change_pointer(change, lambda live, message: _judge(asked, release, live, message), seen=seen)
     reach("ship.after_all")
     how = (
         Ruling.SHIP if entry.changed else Ruling(entry.outcome)
     )  # a swap that somebody else recorded was ours all the same
     return PublishOutcome(how, release, entry.after, message_of(entry), entry)
+
+
+def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
+    """Prove every blob on its stored bytes, after taking back from the trash those that are missing."""
+    try:
+        prove_members(store, target, candidate.members)
+    except RefusedError:
+        missing = missing_blobs(store, target, candidate.refs)
+        if not missing or rescue(store, target, missing):
+            raise
+        prove_members(store, target, candidate.members)
 
 
 def _judge(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Move | Stay:

@@ -1,7 +1,6 @@
 """Release records: made from a proven candidate, written once, and read back only if they are what their name says."""
 
 import hashlib
-from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -44,11 +43,13 @@ def digest_of(release: Release) -> str:
 def record(store: ObjectStore, target: Target, release: Release) -> Release:
     """Write the record, or keep the one that stands: the same refs are the same release, and its first evidence counts.
 
-    Returns what is read back. Raises `CorruptObjectError` if the record that is there cannot be trusted.
+    Raises `CorruptObjectError` if the record that is there cannot be trusted.
     """
-    with suppress(ConflictError):
+    try:
         create_document(store, release_key(target, release.id), release)
-    return read_release(store, target, release.id)
+    except ConflictError:
+        return read_release(store, target, release.id)
+    return release
 
 
 def read_release(store: ObjectStore, target: Target, release_id: str) -> Release:

@@ -5,11 +5,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError, StoreUnavailableError
+from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, Move, Seen, Stay, announced, change_pointer, look_for_collections
+from recsys_assets.release.change import Change, Move, Seen, Stay, announced, change_pointer, is_clear_of_collections
 from recsys_assets.release.destination import PREVIOUS, alternatives, choose_destination
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -182,7 +182,7 @@ def _roll_back(asked: _Asked, head: JournalHead) -> RolledBack:
     with announced(change, release_id=asked.to.id, refs=refs_of(asked.to)) as change:
         is_clear = False
         if asked.to.id != asked.left.release_id:
-            is_clear = _is_clear_of_collections(change, asked)
+            is_clear = is_clear_of_collections(change, refs_of(asked.to))
             _prove(asked)
             asked = _mark_and_hold(asked, mark=asked.mark_bad and not asked.taken_back)
         seen = Seen(asked.left, head) if is_clear else None
@@ -190,15 +190,6 @@ def _roll_back(asked: _Asked, head: JournalHead) -> RolledBack:
         if asked.taken_back:
             _lift_bad(asked)
     return RolledBack(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
-
-
-def _is_clear_of_collections(change: Change, asked: _Asked) -> bool:
-    """Return whether no collection may take a blob of the destination: if one may, the swap looks until it is over."""
-    try:
-        look_for_collections(change, refs_of(asked.to))
-    except (ConflictError, StoreUnavailableError):
-        return False
-    return True
 
 
 def _lift_bad(asked: _Asked) -> None:

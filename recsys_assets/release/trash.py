@@ -8,7 +8,6 @@ from secrets import token_hex
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
 from recsys_assets.identity import ArtifactRef, Target
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import reach
@@ -97,11 +96,6 @@ def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -
     with suppress(ConflictError):
         store.create(blob_key(target, taken.kind, taken.version), data)
     return True
-
-
-def rescue_missing(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:
-    """Take back from the trash those blobs that are missing; return the ones that are missing still."""
-    return rescue(store, target, missing_blobs(store, target, refs))
 
 
 def rescue(store: ObjectStore, target: Target, missing: tuple[ArtifactRef, ...]) -> tuple[ArtifactRef, ...]:
