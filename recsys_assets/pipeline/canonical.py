@@ -39,8 +39,8 @@ from recsys_assets.pipeline.smaller_days import refuse_lost_events, refuse_missi
 from recsys_assets.release.candidate import without_overridden
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
-from recsys_assets.release.forgotten_users import read_forgotten_of
-from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, raw_record_key
+from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
+from recsys_assets.release.layout import canonical_gates_key, canonical_prefix, canonical_record_key, raw_record_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -79,20 +79,25 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     before anything is loaded.
     """
     RECENT.forget()
+    without = context.forgotten
     for _ in range(MAX_COMMITS):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
-            built = _build_once(context)
-            if built is not None:
-                erase_forgotten(context)  # the days before it too: artifacts of the day are built from all
+            if without is None:
+                without = read_forgotten_of(context.origin, context.target)
+            built = _build_once(context, without)
+            now = read_forgotten_of(context.origin, context.target)
+            if now.mark(context.day) == without.mark(context.day):  # else one more was forgotten meanwhile
+                _erase(context, now)  # the days before it too: artifacts of the day are built from all
                 return built
+        without = None
         context.staged_evidence()
     raise ConflictError(
         f"{context.target} {context.day}: {MAX_COMMITS} builds in a row met another writer: build the day again"
     )
 
 
-def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
-    """Build the day over what is stored without forgotten users; None: one more was forgotten meanwhile."""
+def _build_once(context: DayContext, forgotten: Forgotten) -> CanonicalDayBuilt:
+    """Build the day over what is stored without forgotten users."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     over = read_stored_day(store, row.target, day)
     raw = read_document(store, raw_record_key(day), RawRecord)
@@ -102,7 +107,6 @@ def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
         refuse_missing_files(context, raw, share, over.record)
     gap = settings.raw.session_gap_minutes
     merged, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
-    forgotten = read_forgotten_of(store, row.target)
     events = erase_from_events(merged, lambda user: forgotten.hides(user, day)) if forgotten else merged
     data = encode_events(events)
     gone = len(merged.codes) - len(events.codes)
@@ -122,8 +126,6 @@ def _build_once(context: DayContext) -> CanonicalDayBuilt | None:
     if over.record != record:
         refuse_lost_events(context, over, record, forgotten)
         commit_day(store, row.target, day, over=over, data=data, record=record)
-    if read_forgotten_of(store, row.target).mark(day) != mark:
-        return None
     preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
     return CanonicalDayBuilt(record, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
 
@@ -134,7 +136,8 @@ def judge_canonical(context: DayContext) -> GateReport:
     record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
     events = read_columns(store, row.target, day, record)
     RECENT.keep(record.digest, events)
-    past = read_past(store, row.target, day, most=context.settings.gates_for(row).day.history_days)
+    stored = {item.key for item in store.list(canonical_prefix(row.target))}
+    past = read_past(store, row.target, day, most=context.settings.gates_for(row).day.history_days, stored=stored)
     profile = describe_day(events, day, record, past)
     facts = CanonicalFacts(
         digest=record.digest,
@@ -149,7 +152,8 @@ def judge_canonical(context: DayContext) -> GateReport:
         content=events,
     )
     report = canonical_policy(context.settings, row).judge(record.digest, facts)
-    report = without_overridden(report, _answered_before(store, row.target, day, record))
+    if canonical_gates_key(row.target, day) in stored:
+        report = without_overridden(report, _answered_before(store, row.target, day, record))
     store.put(canonical_gates_key(row.target, day), encode(report))
     keep_profile(store, row.target, profile, report)
     return report
@@ -241,10 +245,13 @@ def erase_forgotten(context: DayContext) -> list[date]:
     A build beside a `forget`, or one that was killed, leaves a day whose record does not name everybody who is
     forgotten by now. Artifacts that were built from such a day do not ship; its next build is without the user.
     """
+    return _erase(context, read_forgotten_of(context.origin, context.target))
+
+
+def _erase(context: DayContext, forgotten: Forgotten) -> list[date]:
     store, target = context.origin, context.target
-    forgotten = read_forgotten_of(store, target)
     erased: list[date] = []
-    for day in [*_days_before(context), context.day] if forgotten else ():
+    for day in [*days_before(context), context.day] if forgotten else ():
         record = find_readable(store, canonical_record_key(target, day), CanonicalRecord)  # the candidate names damage
         if record is not None and not is_marked(record, forgotten, day) and erase_from_day(store, target, day):
             erased.append(day)
@@ -262,7 +269,7 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
     day that was never judged stays so, and the day itself is judged by its own check.
     """
     store, settings, row = context.store, context.settings, context.row
-    earlier = _days_before(context)
+    earlier = days_before(context)
     policy = canonical_policy(settings, row).digest
     changed = [one for one in earlier if _judged_by_other_limits(store, row, one, policy)]
     for one in changed:
@@ -275,7 +282,7 @@ def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, 
     return report is not None and report.policy != policy
 
 
-def _days_before(context: DayContext) -> list[date]:
+def days_before(context: DayContext) -> list[date]:
     """Return the days before this one in the windows that end with it."""
     kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
     windows = [

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from recsys_assets.identity import Target
+from recsys_assets.release.forgotten_users import Forgotten
 from recsys_assets.release.layout import canonical_prefix
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -38,6 +39,7 @@ class DayContext:
     run_id: str = COMMAND
     now: Callable[[], datetime] = utc_now
     engines: "EngineRegistry | None" = None  # opens engines; None: they are where the configuration says
+    forgotten: Forgotten | None = None  # users to forget, as the run saw them first; None: they are read
 
     @property
     def target(self) -> Target:

@@ -1,6 +1,6 @@
 """Profiles of canonical days in the store: each day's own, and the ordinary days that it is compared with."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import date
 
@@ -21,11 +21,18 @@ from recsys_assets.storage.store import ObjectStore
 MAX_BYTES = 1_000_000
 
 
-def read_past(store: ObjectStore, target: Target, day: date, *, most: int) -> Past:
-    """Return at most `most` ordinary days before `day`, newest first, and how many in a row before it were refused."""
+def read_past(
+    store: ObjectStore, target: Target, day: date, *, most: int, stored: Collection[str] | None = None
+) -> Past:
+    """Return at most `most` ordinary days before `day`, newest first, and how many in a row before it were refused.
+
+    `stored` are the keys below the target's canonical prefix; None: they are listed.
+    """
+    if stored is None:
+        stored = [item.key for item in store.list(canonical_prefix(target))]
     found: list[DayProfile] = []
     refused = 0
-    for profile in _earlier(store, target, day):
+    for profile in _earlier(store, target, day, stored):
         if not profile.refused:
             found.append(profile)
         elif not found:
@@ -64,11 +71,11 @@ def accept_day(store: ObjectStore, target: Target, day: date, answered: GateRepo
         keep_profile(store, target, profile, answered)
 
 
-def _earlier(store: ObjectStore, target: Target, day: date) -> Iterator[DayProfile]:
+def _earlier(store: ObjectStore, target: Target, day: date, stored: Collection[str]) -> Iterator[DayProfile]:
     """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
     prefix = canonical_prefix(target)
-    keys = (item.key for item in store.list(prefix) if item.key.endswith(PROFILE_ENDING))
-    for key in sorted((key for key in keys if key < f"{prefix}{day}"), reverse=True):
+    earlier = (key for key in stored if key.endswith(PROFILE_ENDING) and key < f"{prefix}{day}")
+    for key in sorted(earlier, reverse=True):
         profile = _find_profile(store, key)
         if profile is not None:
             yield profile

@@ -10,11 +10,18 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import GateReport
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.backtest_arms import staged_arm
+from recsys_assets.pipeline.canonical import days_before
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.candidate import CANONICAL, Requirement
-from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.document_encoding import find_document, find_readable
 from recsys_assets.release.documents import CanonicalRecord, Release, StagedArtifact
-from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_record_key, staged_key
+from recsys_assets.release.layout import (
+    canonical_gates_key,
+    canonical_key,
+    canonical_record_key,
+    staged_gates_key,
+    staged_key,
+)
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
@@ -51,8 +58,7 @@ def as_recorded(context: DayContext, required: Mapping[str, Requirement]) -> dic
     every later window that holds it.
     """
     try:
-        side = staged_arm(context.store, context.target, context.day, kinds=context.settings.artifacts.kinds)
-        release = None if side is None else find_release(context.store, context.target, side.release)
+        release = _staged_release(context) if _is_anything_refused(context, required) else None
         days = _answered_days(_live_release(context))
     except CorruptObjectError:
         return dict(required)  # named where the day is proven
@@ -119,6 +125,21 @@ def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:
     words = ["recsys-assets", "ship", "--tenant", row.tenant, "--surface", row.surface, "--day", str(day)]
     words += [word for gate in gates for word in ("--override", gate)]
     return f'{shlex.join(words)} --reason "..."'
+
+
+def _is_anything_refused(context: DayContext, subjects: Iterable[str]) -> bool:
+    """Return whether a gate refused anything that the day ships: else nobody answered for anything."""
+    target, day = context.target, context.day
+    keys = [staged_gates_key(target, day, subject) for subject in subjects if subject != CANONICAL]
+    keys += [canonical_gates_key(target, one) for one in (*days_before(context), day)]
+    reports = (find_readable(context.store, key, GateReport) for key in keys)
+    return any(report.refusals for report in reports if report is not None)
+
+
+def _staged_release(context: DayContext) -> Release | None:
+    """Return the record of the release that the day's staged artifacts make, if it shipped before."""
+    staged = staged_arm(context.store, context.target, context.day, kinds=context.settings.artifacts.kinds)
+    return None if staged is None else find_release(context.store, context.target, staged.release)
 
 
 def _live_release(context: DayContext) -> Release | None:

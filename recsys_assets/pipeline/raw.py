@@ -53,6 +53,7 @@ class RawDay:
 
     record: RawRecord
     reused: bool
+    forgotten: Mapping[tuple[str, str], Forgotten] | None = None  # by tenant and surface; None: nobody looked
 
     @property
     def digest(self) -> str:
@@ -115,15 +116,15 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
             f"no raw file for {day}: {settings.resolve(pattern)} matches nothing{passed}", outcome="no_input"
         )
     known = _known(store, day)
-    if known is not None and _is_of(known, settings, key) and _unchanged(store, known, files):
-        accepted = known.missing and settings.raw.rebuild_without_missing_files
-        if not accepted:
-            return RawDay(known, reused=True)
+    stays = known is not None and _is_of(known, settings, key) and _unchanged(store, known, files)
+    if known is not None and stays and not (known.missing and settings.raw.rebuild_without_missing_files):
+        return RawDay(known, reused=True)
     for _ in range(MAX_COMMITS):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the files are read again
-            record = _read_once(store, settings, day, files, key, tuple(skipped), known)
-            if record is not None:
-                return RawDay(record, reused=False)
+            forgotten = read_forgotten(store)
+            record = _read_once(store, settings, day, files, key, tuple(skipped), known, forgotten)
+            if read_forgotten(store) == forgotten:  # else somebody was forgotten meanwhile
+                return RawDay(record, reused=False, forgotten=forgotten)
         known = _known(store, day)
     raise ConflictError(f"raw of {day}: {MAX_COMMITS} reads in a row met another writer: run raw of this day again")
 
@@ -136,9 +137,9 @@ def _read_once(
     key: UserKey | None,
     skipped: tuple[str, ...],
     known: RawRecord | None,
-) -> RawRecord | None:
-    """Read the files without forgotten users, and commit the record; None: somebody was forgotten meanwhile."""
-    forgotten = read_forgotten(store)
+    forgotten: Mapping[tuple[str, str], Forgotten],
+) -> RawRecord:
+    """Read the files without forgotten users, and commit the record."""
     keeper = _Keeper(store, day, forgotten, key)
     report = parse_day(
         files,
@@ -156,7 +157,7 @@ def _read_once(
     before = replace_raw_record(store, day, record)
     _sweep(store, before, record)
     _sweep(store, read, record)  # parts of what is left of a day that keeps what was read before
-    return record if read_forgotten(store) == forgotten else None
+    return record
 
 
 def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:

@@ -8,8 +8,8 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssets
 from recsys_assets.evidence import LEFT_OUT, OVERRIDDEN
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
-from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
 from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
 from recsys_assets.release.change import (
     Change,
     Move,
