@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
         "release_report:show_report", "Report on one page what a release changed, what its gates found"
     ),
     "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the day after it"),
+    "tune": Subcommand("tune:run_tune", "Try ways to score neighbours on the last days, and show the best one's lines"),
     "verify": Subcommand("show:run_verify", "Read and prove every retained release, byte by byte"),
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),

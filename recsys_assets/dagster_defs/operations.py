@@ -64,6 +64,14 @@ class CollectConfig(dg.Config):
     apply: bool = Field(default=False, description="do it; else only say what would be collected")
 
 
+class TuneConfig(dg.Config):
+    """Try ways to score neighbours on a target's last days; nothing is changed."""
+
+    tenant: str = Field(description="tenant")
+    surface: str = Field(description="surface")
+    days: int = Field(default=7, ge=1, le=60, description="days that are held out, the last ones with events")
+
+
 def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
     """Return the jobs, bound to the configured targets."""
     jobs = (
@@ -72,6 +80,7 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
         ("hold", _hold, "Keep automation from shipping to one target."),
         ("release_hold", _release_hold, "Let automation ship to one target again."),
         ("collect_garbage", _collect_all, "Move what no retained release needs to the trash; dry run by default."),
+        ("tune", _tune, "Try ways to score neighbours on the last days; the best one's lines are in the log."),
     )
     return [_job(name, make(settings), description) for name, make, description in jobs]
 
@@ -154,6 +163,23 @@ def _collect_all(settings: Settings) -> dg.OpDefinition:
             raise dg.Failure("; ".join(refusals), allow_retries=False)
 
     return collect_targets
+
+
+def _tune(settings: Settings) -> dg.OpDefinition:
+    @dg.op(out=dg.Out(dict[str, Any], description="nDCG by option"))
+    def tune_target(context: dg.OpExecutionContext, config: TuneConfig, store: StoreResource) -> dict[str, float]:
+        from recsys_assets.pipeline.tune import tune  # noqa: PLC0415 - imports every kernel
+
+        row = settings.find(config.tenant, config.surface)
+        with translate_errors():
+            found = tune(store.store, settings, row, days=config.days, report=context.log.info)
+        numbers = {str(one.option): one.ndcg for one in found.options}
+        lines = found.winner.option.lines(settings, row)
+        context.log.info("best: %s, %+.4f nDCG; its lines:\n%s", found.winner.option, found.winner.difference, lines)
+        context.add_output_metadata({"best": str(found.winner.option), "lines": dg.MetadataValue.md(lines), **numbers})
+        return numbers
+
+    return tune_target
 
 
 def _report(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:

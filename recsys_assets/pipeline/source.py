@@ -151,7 +151,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
     store, target = context.store, context.target
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
     standing = {day: record for day, record in found.items() if record is not None}
-    refused = tuple(day for day, record in standing.items() if day < window.last and _refused(context, day, record))
+    refused = tuple(day for day, record in standing.items() if day < window.last and is_refused(context, day, record))
     records = {day: record for day, record in standing.items() if day not in refused}
     inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
     days = WindowDays(records, inputs, tuple(day for day in window.days if day not in standing), refused)
@@ -167,7 +167,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
     return days
 
 
-def _refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
+def is_refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
     """Return whether the gates refused these very bytes; a day that was never judged is for the swap to name."""
     try:
         report = find_document(context.store, canonical_gates_key(context.target, day), GateReport)

@@ -76,6 +76,16 @@ def tally_key(target: Target, kind: str, day: date, address: str) -> str:
     return f"{tally_prefix(target, kind)}{day}/{address}.arrow"
 
 
+def tuning_prefix(target: Target) -> str:
+    """Return where results of options are stored that `tune` has tried; all of it can be made again."""
+    return f"tuning/{target.tenant}/{target.surface}/"
+
+
+def tuning_key(target: Target, address: str) -> str:
+    """Return the key of one option's result on one day, by the address of what it is made of."""
+    return f"{tuning_prefix(target)}{address}.json"
+
+
 def blob_prefix(target: Target) -> str:
     """Return where a target's artifacts lie."""
     return f"artifacts/{target.tenant}/{target.surface}/"

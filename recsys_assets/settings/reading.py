@@ -111,7 +111,7 @@ def load_settings(path: str | Path | None = None) -> Settings:
 
     Raises `ConfigurationError` naming file, key, allowed and found; nothing is opened but the file.
     """
-    file = Path(path or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    file = path_of_settings(path)
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -119,6 +119,11 @@ def load_settings(path: str | Path | None = None) -> Settings:
             f"cannot read {file}: {error.strerror}; name a file with --config or ${CONFIG_VARIABLE}"
         ) from error
     return parse_settings(data, name=str(file), base=file.absolute().parent)
+
+
+def path_of_settings(path: str | Path | None = None) -> Path:
+    """Return the configuration file: `path`, else $RECSYS_CONFIG, else ./recsys.toml."""
+    return Path(path or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
 def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:

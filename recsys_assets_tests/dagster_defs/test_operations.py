@@ -110,6 +110,14 @@ def test_collecting_is_a_dry_run_by_default(shop):
     assert shop.live() is not None
 
 
+def test_the_tune_job_names_the_best_option_and_changes_nothing_that_is_served(shop):
+    before = shop.live()
+    result = shop.operate("tune", "tune_target", {"tenant": "shop", "surface": "home", "days": 1})
+    assert result.success
+    assert {name.partition(":")[0] for name in result.output_for_node("tune_target")} == {"cooc", "sequential_rules"}
+    assert shop.live() == before
+
+
 def test_f38_f47_a_target_whose_collection_refuses_fails_the_job_after_the_others(shop):
     shop.store.delete(pointer_key(HOME))  # the first target of the configuration
     result = shop.operate("collect_garbage", "collect_targets", {"apply": True})

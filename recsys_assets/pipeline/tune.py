@@ -1,0 +1,299 @@
+"""Choice of how neighbours are scored: options back-tested on a target's last days, and the best of them."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+
+from recsys_assets.encoding.codec import encode_content
+from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
+from recsys_assets.events.events import Events
+from recsys_assets.identity import Window
+from recsys_assets.kinds.decay import with_ages
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.kinds.tallies import merge_tallies, tally_day
+from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.source import WindowDays, find_days, is_refused
+from recsys_assets.pipeline.tune_options import (
+    BEAM,
+    MOST_OPTIONS,
+    Option,
+    configured,
+    half_lives,
+    min_supports,
+    scores,
+    windows,
+)
+from recsys_assets.quality import scoring, tasks
+from recsys_assets.quality.comparison import paired_interval
+from recsys_assets.quality.scoring import Floats, score
+from recsys_assets.quality.tasks import TASK_COLUMNS, Tasks, next_item_tasks
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import canonical_prefix, canonical_record_key, tuning_key, tuning_prefix
+from recsys_assets.serving import recommending
+from recsys_assets.serving.recommending import recommenders
+from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
+from recsys_assets.serving.served import prove
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.sharding import NEVER
+from recsys_assets.storage.store import ObjectStore
+
+NEAR = 0.01
+_MOST_BYTES = 100_000_000  # of one stored result
+_LEVEL = 0.95
+
+Report: TypeAlias = Callable[[str], None]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of one option on one held-out day: per session its nDCG and hits; bytes and seconds of the build."""
+
+    gains: list[float]
+    hits: list[float]
+    answered: float
+    coverage: float
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """One option over all held-out days; `low` and `high` bound its nDCG minus the configured option's."""
+
+    option: Option
+    ndcg: float
+    hit_rate: float
+    unanswered: float
+    coverage: float
+    size: int  # of the largest build, in bytes
+    seconds: float  # of a build, on average
+    difference: float
+    low: float
+    high: float
+    too_large: bool  # over max_bytes, and not to be split
+
+    @property
+    def is_surely_better(self) -> bool:
+        """Whether the whole interval lies above the configured option."""
+        return self.low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """All options that were tried, the best first, of how many sessions on which days, and the configured one."""
+
+    options: tuple[Tuned, ...]
+    configured: Option
+    days: tuple[date, ...]
+    sessions: int
+
+    @property
+    def winner(self) -> Tuned:
+        """The option to choose: of those that can ship and are as good as the best, the nearest to the configured one.
+
+        As good is within `NEAR` of the best nDCG: settings that gain less are noise, and every one is to be kept up.
+        """
+        able = [one for one in self.options if not one.too_large] or self.options
+        near = [one for one in able if one.ndcg >= able[0].ndcg * (1 - NEAR)]
+        return min(near, key=lambda one: one.option.changes(self.configured))
+
+
+def tune(
+    store: ObjectStore, settings: Settings, row: TargetSettings, *, days: int, end: date | None = None, report: Report
+) -> Tuning:
+    """Back-test options for neighbours on the last `days` days with events up to `end`, and return them best first.
+
+    Every option learns from the days before each held-out day, and is asked for the next items of its sessions by the
+    reader's lookups. At most `MOST_OPTIONS` are tried: first every score, then, of the best `BEAM` so far, every
+    `min_support`, window and half-life. Each result is stored once it is known, so that a call that was stopped goes
+    on where it was. Nothing else in the store changes. `report` is called before each build.
+
+    Raises `InputError` if there are not two days with events.
+    """
+    bench = _Bench(store, settings, row, report=report, held_out=_held_out(store, settings, row, days=days, end=end))
+    now = configured(settings, row)
+    bench.measure([now, *scores(settings, row)])
+    for vary in (min_supports, windows, half_lives):
+        bench.measure([option for best in bench.best(BEAM) for option in vary(best)])
+    bench.sweep()
+    found = [bench.tuned(option, now) for option in bench.options]
+    ranked = sorted(found, key=lambda one: (-one.ndcg, one.option.key))
+    return Tuning(tuple(ranked), now, tuple(bench.days), len(bench.gains(now)))
+
+
+def _held_out(
+    store: ObjectStore, settings: Settings, row: TargetSettings, *, days: int, end: date | None
+) -> dict[date, CanonicalRecord]:
+    """Return the last days with events, but for the first one of all: nothing lies before it to learn from."""
+    prefix = canonical_prefix(row.target)
+    names = (
+        item.key.removeprefix(prefix).removesuffix(".parquet")
+        for item in store.list(prefix)
+        if item.key.endswith(".parquet")
+    )
+    known = sorted(day for day in map(date.fromisoformat, names) if end is None or day <= end)
+    found: dict[date, CanonicalRecord] = {}
+    for day in reversed(known[1:]):
+        record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)
+        if record and record.rows and not is_refused(DayContext(store, settings, row, day), day, record):
+            found[day] = record
+        if len(found) == days:
+            break
+    if not found:
+        raise InputError(
+            f"{row.target}: options are compared on a day after the first one, and there is none with events"
+            f"{f' up to {end}' if end else ''}: build two days (recsys-assets run), then ask again"
+        )
+    return dict(sorted(found.items()))
+
+
+@dataclass(slots=True)
+class _Bench:
+    """Options on the same held-out days, and what is known of them."""
+
+    store: ObjectStore
+    settings: Settings
+    row: TargetSettings
+    report: Report
+    held_out: Mapping[date, CanonicalRecord]
+    results: dict[tuple[str, date], Result] = field(default_factory=dict[tuple[str, date], Result])
+    options: list[Option] = field(default_factory=list[Option])
+    used: set[str] = field(default_factory=set[str])
+    asked: dict[date, Tasks] = field(default_factory=dict[date, Tasks])
+    tallies: dict[tuple[str, date], Events] = field(default_factory=dict[tuple[str, date], Events])
+
+    @property
+    def days(self) -> list[date]:
+        """The held-out days on which every option has a result."""
+        return [day for day in self.held_out if all((one.key, day) in self.results for one in self.options)]
+
+    def measure(self, options: Iterable[Option]) -> None:
+        """Measure options that are not known yet, each on every day."""
+        known = {one.key for one in self.options}
+        new = [one for key, one in {one.key: one for one in options}.items() if key not in known]
+        self.options += new
+        for number, option in enumerate(new, start=1):
+            for day, record in self.held_out.items():
+                self.report(f"option {len(known) + number} of at most {MOST_OPTIONS}: {option}, {day}")
+                self.results[option.key, day] = self._result(option, day, record)
+
+    def best(self, count: int) -> list[Option]:
+        """Return the best options so far."""
+        return sorted(self.options, key=lambda one: (-float(self.gains(one).mean()), one.key))[:count]
+
+    def gains(self, option: Option) -> Floats:
+        """Return the nDCG of every session that was asked about, day after day."""
+        return np.concatenate([np.array(self.results[option.key, day].gains, np.float64) for day in self.held_out])
+
+    def tuned(self, option: Option, configured: Option) -> Tuned:
+        """Return an option's numbers over all days."""
+        found = [self.results[option.key, day] for day in self.held_out]
+        sessions = [len(one.gains) for one in found]
+        gains, hits = self.gains(option), np.concatenate([one.hits for one in found])
+        differences = gains - self.gains(configured)
+        limits = self.settings.gates_for(self.row).backtest
+        low, high = paired_interval(differences, rounds=limits.rounds, seed=limits.seed, level=_LEVEL)
+        size = max(one.size for one in found)
+        return Tuned(
+            option,
+            ndcg=float(gains.mean()) if len(gains) else 0.0,
+            hit_rate=float(hits.mean()) if len(hits) else 0.0,
+            unanswered=1 - float(np.average([one.answered for one in found], weights=sessions))
+            if sum(sessions)
+            else 1.0,
+            coverage=float(np.mean([one.coverage for one in found])),
+            size=size,
+            seconds=float(np.mean([one.seconds for one in found])),
+            difference=float(differences.mean()) if len(differences) else 0.0,
+            low=low,
+            high=high,
+            too_large=option.params.shards == NEVER and size > option.params.max_bytes,
+        )
+
+    def sweep(self) -> None:
+        """Delete results of other days, options and code: nothing asks for them again."""
+        for item in self.store.list(tuning_prefix(self.row.target)):
+            if item.key not in self.used:
+                self.store.delete(item.key)
+
+    def _result(self, option: Option, day: date, record: CanonicalRecord) -> Result:
+        """Return a stored result, or measure and store it."""
+        window = Window.ending(day - timedelta(days=1), days=option.params.window_days)
+        found = self._window(window)
+        limits = self.settings.gates_for(self.row).backtest
+        made_of = [one.digest for one in found.inputs] if found else []
+        address = [option.key, record.digest, made_of, limits.k, limits.max_samples, limits.seed, _code(option.kind)]
+        key = tuning_key(self.row.target, hashlib.sha256(json.dumps(address).encode()).hexdigest())
+        self.used.add(key)
+        try:
+            return msgspec.json.decode(self.store.get(key, max_bytes=_MOST_BYTES).data, type=Result)
+        except (NotFoundError, CorruptObjectError, msgspec.DecodeError):
+            result = self._measure(option, day, window, found)
+        self.store.put(key, msgspec.json.encode(result))
+        return result
+
+    def _window(self, window: Window) -> WindowDays | None:
+        try:
+            return find_days(DayContext(self.store, self.settings, self.row, window.last), window)
+        except InputError:
+            return None  # no day of it has events: nothing is learned, and nothing answered
+
+    def _measure(self, option: Option, day: date, window: Window, found: WindowDays | None) -> Result:
+        limits = self.settings.gates_for(self.row).backtest
+        size, seconds, recommender = 0, 0.0, recommending.Recommender()
+        if found is not None:
+            kind, target = KINDS[option.kind], self.row.target
+            records = sorted(found.records.items())
+            tallies = [self._tally(option, one, record) for one, record in records]
+            events = merge_tallies(with_ages(tallies, [(window.last - one).days for one, _ in records]))
+            started = perf_counter()
+            rows = kind.build(events, option.params, self.settings.limits).rows
+            blob = encode_content(rows, kind=kind.name, target=target, window=window, max_bytes=MAX_INDEXED_BYTES)
+            size, seconds = blob.ref.size, perf_counter() - started
+            served = prove(target, kind.name, blob.ref.version, blob.data, name=str(option))
+            recommender = recommenders({kind.name: served.rows} if served.rows else {}).get(kind.name, recommender)
+        scores = score(recommender, self._tasks(day), k=limits.k)
+        return Result(
+            gains=scores.gains.tolist(),
+            hits=scores.hits.tolist(),
+            answered=scores.answered,
+            coverage=scores.coverage,
+            size=size,
+            seconds=seconds,
+        )
+
+    def _tasks(self, day: date) -> Tasks:
+        if day not in self.asked:
+            limits = self.settings.gates_for(self.row).backtest
+            events = read_events(self.store, self.row.target, day, self.held_out[day], columns=TASK_COLUMNS)
+            self.asked[day] = next_item_tasks(events, limit=limits.max_samples, seed=limits.seed)
+        return self.asked[day]
+
+    def _tally(self, option: Option, day: date, record: CanonicalRecord) -> Events:
+        """Return a day's tally, held in memory: those in the store belong to the windows that ship."""
+        columns = KINDS[option.kind].reading(option.params).event_columns
+        key = (" ".join(columns), day)
+        if key not in self.tallies:
+            self.tallies[key] = tally_day(
+                read_events(self.store, self.row.target, day, record, columns=columns), columns
+            )
+        return self.tallies[key]
+
+
+@cache
+def _code(kind: str) -> str:
+    """Return a digest of the code that makes and scores neighbours: results of other code are not read."""
+    files = [inspect.getsourcefile(one) for one in (KINDS[kind].kernel, scoring, tasks, recommending)]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files if file)).hexdigest()
