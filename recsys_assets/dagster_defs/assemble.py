@@ -13,13 +13,14 @@ from recsys_assets.dagster_defs.freshness import freshness_check, freshness_sens
 from recsys_assets.dagster_defs.import_arrivals import import_sensor
 from recsys_assets.dagster_defs.imports import import_asset, import_check
 from recsys_assets.dagster_defs.jobs import all_targets_job, target_job
+from recsys_assets.dagster_defs.lineage import external_assets
 from recsys_assets.dagster_defs.manifest import manifest_asset
 from recsys_assets.dagster_defs.naming import CANONICAL
 from recsys_assets.dagster_defs.operations import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.schedules import nightly_schedule
-from recsys_assets.dagster_defs.signals import signals_asset
+from recsys_assets.dagster_defs.signals import SIGNALS, signals_asset
 from recsys_assets.dagster_defs.spark import spark_resource
 from recsys_assets.kinds.registry import find_kind, read_params
 from recsys_assets.pipeline.artifact import judge_artifact
@@ -45,6 +46,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[
             raw_asset(settings, rows, key=raw),
+            *external_assets(settings, rows, signals=SIGNALS),
             *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition)),
         ],
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],

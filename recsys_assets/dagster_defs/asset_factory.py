@@ -36,16 +36,17 @@ def target_asset(
     name: str,
     *,
     kinds: Collection[str],
+    about: Mapping[str, Any],
     tags: dict[str, str] | None = None,
     **own: Any,
 ) -> AssetDecorator:
-    """Return the decorator of the asset called `name` of one target; `own` are further arguments of `dg.asset`."""
+    """Return the decorator of the asset called `name` of a target; `about` is its metadata, `own` is for `dg.asset`."""
     return day_asset(
         settings,
         asset_key(row, name),
         group=group_name(row),
         kinds=kinds,
-        metadata=owner(row),
+        metadata={**owner(row), **about},
         tags=asset_tags(row) | (tags or {}),
         **own,
     )

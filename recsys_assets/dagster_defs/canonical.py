@@ -4,21 +4,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
+from recsys_assets.dagster_defs.lineage import about_asset, page_of_target, stored
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.errors import NoInputError, RefusedError
+from recsys_assets.events.canonicalize import canonicalize
+from recsys_assets.events.events import ID_COLUMNS, SCHEMA
+from recsys_assets.events.parquet import encode_events
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.overrides import way_out
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.layout import canonical_record_key, raw_record_key
+from recsys_assets.release.layout import canonical_key, canonical_record_key, raw_record_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -33,6 +39,16 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         CANONICAL,
         kinds={"polars", "parquet"},
         deps=[raw],
+        code_version=code_version(
+            canonicalize, encode_events, params={"session_gap_minutes": settings.raw.session_gap_minutes}
+        ),
+        about=about_asset(
+            settings,
+            canonicalize,
+            key=f"canonical/{row.tenant}/{row.surface}",
+            columns={name: pl.String() if name in ID_COLUMNS else dtype for name, dtype in SCHEMA.items()},
+            page=page_of_target(row),
+        ),
         output_required=False,
         description=f"Events of {row.target}: trimmed, of this day only, exact duplicates dropped, in one total order.",
     )
@@ -49,6 +65,7 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
             data_version=dg.DataVersion(day.record.digest),
             metadata={
                 **timer.numbers(day.numbers),
+                **stored(store.store, canonical_key(row.target, day_of(context)), rows=day.record.rows),
                 "first rows": markdown_table(day.preview.columns, day.preview.rows()),
             },
         )

@@ -9,16 +9,21 @@ from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.checks import check_result, whole_check_specs
 from recsys_assets.dagster_defs.freshness import freshness_policy
+from recsys_assets.dagster_defs.lineage import about_asset, page_of_target, stored
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, publish_pool
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.pipeline.candidate_gates import judge_whole
+from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.ship import ShippedDay, ship_day
 from recsys_assets.release.account import this_account
 from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.pointer import make_pointer
 from recsys_assets.release.publish import JOURNALED_BY_PUBLISH
+from recsys_assets.release.releases import release_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -39,6 +44,8 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         deps=[asset_key(row, kind) for kind in settings.kinds_for(row)],
         check_specs=whole_check_specs(settings, row, asset_key(row, MANIFEST)),
         pool=publish_pool(row),
+        code_version=code_version(release_of, make_pointer, params={"kinds": settings.kinds_for(row)}),
+        about=about_asset(settings, release_of, key=pointer_key(row.target), page=page_of_target(row)),
         freshness_policy=freshness_policy(settings, row),
         description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
@@ -56,6 +63,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
             data_version=dg.DataVersion(shipped.release_id),
             metadata={
                 **timer.numbers(shipped.numbers),
+                **stored(store.store, pointer_key(row.target)),
                 "artifacts": markdown_table(("kind", "version", "bytes"), shipped.artifact_rows),
                 "report": dg.MetadataValue.md(to_markdown(_report(store.reads(context), row, shipped))),
             },

@@ -10,12 +10,19 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import Timer, day_asset
 from recsys_assets.dagster_defs.attempts import attempt
+from recsys_assets.dagster_defs.lineage import EXPOSURES, about_asset, observe, stored
 from recsys_assets.dagster_defs.metadata import Metadata, markdown_table
 from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.errors import NoInputError
+from recsys_assets.ingest.parse import parse_day
+from recsys_assets.ingest.part_merge import merge_parts
+from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.raw import RawDay, build_raw
+from recsys_assets.release.documents import Input
+from recsys_assets.release.layout import raw_record_key
+from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -34,6 +41,9 @@ def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.Ass
         key,
         group="raw",
         kinds={_format(settings.raw.exposures)},
+        deps=[EXPOSURES],
+        code_version=code_version(parse_day, merge_parts, params=_parameters(settings.raw)),
+        metadata=about_asset(settings, parse_day, key="raw"),
         output_required=False,
         description="Raw exposure events of every target: read once, checked by line, bad lines put in quarantine.",
     )
@@ -45,12 +55,28 @@ def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.Ass
             except NoInputError as error:
                 skipped(context, key, error)
                 return
+        files = [Input(name=file.name, digest=file.digest, size=file.size) for file in day.record.files]
+        lines = sum(file.lines for file in day.record.files)
+        observe(context, EXPOSURES, files, digest=day.digest, numbers={"rows": lines})
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(day.digest),
-            metadata=_metadata(day, timer),
+            metadata={
+                **_metadata(day, timer),
+                **stored(store.store, raw_record_key(day_of(context)), rows=_events(day)),
+            },
         )
 
     return raw
+
+
+def _parameters(raw: RawSettings) -> dict[str, Any]:
+    """Return the settings that say what an event is; limits, timeouts and the catalog have settings of their own."""
+    others = ("max_", "catalog", "statement_timeout", "rebuild_")
+    return {name: value for name, value in raw.model_dump(mode="json").items() if not name.startswith(others)}
+
+
+def _events(day: RawDay) -> int:
+    return sum(target.events for target in day.record.targets)
 
 
 def _format(exposures: str) -> str:

@@ -22,6 +22,11 @@ class TokenSettings(ClosedModel):
 class ApiSettings(ClosedModel):
     """Who may ask the read API, and under which names."""
 
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="where people reach it, like https://recsys.example: assets in Dagster link to their pages",
+    )
     hosts: tuple[str, ...] = Field(
         default=(),
         description='names in the Host header that are answered, like "recsys.example" or "*.example"; none: on a '

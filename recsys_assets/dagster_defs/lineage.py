@@ -1,0 +1,126 @@
+"""Lineage beyond the graph: code versions, addresses, columns and code of assets, and what lies outside as assets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import dagster as dg
+import polars as pl
+
+from recsys_assets.dagster_defs.metadata import Metadata, markdown_table
+from recsys_assets.dagster_defs.partitions import daily_partitions
+from recsys_assets.evidence import Scalar
+from recsys_assets.pipeline.code_version import source_of
+from recsys_assets.release.documents import Input
+from recsys_assets.release.layout import uri_of_key
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+GROUP: Final = "external"
+"""The group of what others own: raw events, catalog, dropped files, the signals' database."""
+
+EXPOSURES: Final = dg.AssetKey([GROUP, "exposures"])
+CATALOG: Final = dg.AssetKey([GROUP, "catalog"])
+_API_PAGE: Final = "read API"
+
+
+def import_source(row: TargetSettings, kind: str) -> dg.AssetKey:
+    """Return the key of the drop folder of an imported kind of a target."""
+    return dg.AssetKey([GROUP, "imports", *row.slug_parts, kind])
+
+
+def signals_database(row: TargetSettings) -> dg.AssetKey:
+    """Return the key of a target's rows in the signals' database."""
+    return dg.AssetKey([GROUP, "signals", *row.slug_parts])
+
+
+def external_assets(settings: Settings, rows: Sequence[TargetSettings], *, signals: str) -> list[dg.AssetSpec]:
+    """Return what the graph reads and writes and does not own; `signals` is the name of the asset that writes rows."""
+    raw = settings.raw
+    found = [_external(settings, EXPOSURES, "Raw exposure events, as others write them.", raw.exposures, daily=True)]
+    if raw.catalog:
+        found.append(_external(settings, CATALOG, "The catalog of items, as others write it.", raw.catalog))
+    for row in rows:
+        for kind, rules in settings.imports_for(row).items():
+            about = f"Files of {kind} for {row.target}, as another team drops them."
+            found.append(_external(settings, import_source(row, kind), about, rules.path, daily=True))
+        if settings.signals.write:
+            about = f"Rows of {row.target} in the database that services read."
+            written = [dg.AssetKey([*row.slug_parts, signals])]
+            found.append(_external(settings, signals_database(row), about, "", daily=True, deps=written))
+    return found
+
+
+def _external(
+    settings: Settings, key: dg.AssetKey, about: str, place: str, *, daily: bool = False, deps: Sequence[Any] = ()
+) -> dg.AssetSpec:
+    where = place if "://" in place or place.startswith("postgresql:") else settings.resolve(place)
+    return dg.AssetSpec(
+        key,
+        group_name=GROUP,
+        description=about,
+        owners=list(settings.owners),
+        deps=deps,
+        metadata={"dagster/uri": where} if place else {},
+        partitions_def=daily_partitions(settings.partitions) if daily else None,
+    )
+
+
+def observe(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    inputs: Sequence[Input],
+    *,
+    digest: str | None = None,
+    daily: bool = True,
+    numbers: Mapping[str, Scalar] | None = None,
+) -> None:
+    """Record what an external asset was found to hold: files with digests and sizes, and its data version."""
+    rows = [(one.name, one.digest, one.size) for one in inputs]
+    found = {name: value for name, value in (numbers or {}).items() if value is not None}
+    context.log_event(
+        dg.AssetObservation(
+            asset_key=key,
+            partition=context.partition_key if daily else None,
+            metadata={"files": markdown_table(("file", "digest", "bytes"), rows), **found},
+            tags={"dagster/data_version": digest} if digest else None,
+        )
+    )
+
+
+def about_asset(
+    settings: Settings,
+    function: Callable[..., Any],
+    *,
+    key: str | None,
+    columns: Mapping[str, pl.DataType] | None = None,
+    page: str = "",
+) -> dict[str, Any]:
+    """Return the metadata of an asset's definition: its address, columns, code, and its page of the read API."""
+    file, line = source_of(function)
+    code = dg.CodeReferencesMetadataValue(code_references=[dg.LocalFileCodeReference(file_path=file, line_number=line)])
+    found: dict[str, Any] = {"dagster/code_references": code}
+    if key is not None:
+        root = settings.resolve(settings.storage.root)
+        found["dagster/uri"] = uri_of_key(root if "://" in root else f"file://{root}", key)
+    if columns is not None:
+        named = [dg.TableColumn(name=name, type=str(dtype)) for name, dtype in columns.items()]
+        found["dagster/column_schema"] = dg.TableSchema(columns=named)
+    if settings.api.url:
+        found[_API_PAGE] = dg.MetadataValue.url(settings.api.url.rstrip("/") + page)
+    return found
+
+
+def page_of_target(row: TargetSettings) -> str:
+    """Return the path of a target's page of the read API."""
+    return f"/targets/{quote(row.tenant, safe='')}/{quote(row.surface, safe='')}"
+
+
+def stored(store: ObjectStore, key: str, *, rows: int | None = None) -> Metadata:
+    """Return the metadata of one materialization: where it is stored, and its rows."""
+    uri = uri_of_key(store.root_uri, key)
+    counted: Metadata = {} if rows is None else {"dagster/partition_row_count": dg.MetadataValue.int(rows)}
+    if rows is not None:
+        counted["dagster/row_count"] = dg.MetadataValue.int(rows)
+    return {"dagster/uri": dg.MetadataValue.text(uri), **counted}
