@@ -23,6 +23,7 @@ def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
         return
     _check(source.codes.height, limits.max_events, what="events", setting="max_events")
     _check(_distinct(source, "item_id"), limits.max_distinct_items, what="distinct items", setting="max_distinct_items")
+    _check(_distinct(source, "session_id"), limits.max_sessions, what="distinct sessions", setting="max_sessions")
     _check(_distinct(source, "user_id"), limits.max_users, what="distinct users", setting="max_users")
 
 

@@ -161,5 +161,6 @@ class LimitSettings(ClosedModel):
 
     max_events: int = Field(default=100_000_000, ge=1, description="events of one target and window")
     max_distinct_items: int = Field(default=5_000_000, ge=1, description="distinct item ids of one target and window")
+    max_sessions: int = Field(default=50_000_000, ge=1, description="distinct session ids of one target and window")
     max_users: int = Field(default=10_000_000, ge=1, description="distinct user ids of one target and window")
     max_days: int = Field(default=400, ge=1, description="days that one call of `recsys-assets run` may build")

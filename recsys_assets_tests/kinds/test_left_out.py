@@ -69,11 +69,12 @@ def test_a_crawler_changes_no_neighbour(rows, size):
     [
         pytest.param({"max_events": 2}, "there are 3 events, limits.max_events allows 2", id="events"),
         pytest.param({"max_distinct_items": 1}, "2 distinct items, limits.max_distinct_items allows 1", id="items"),
+        pytest.param({"max_sessions": 1}, "2 distinct sessions, limits.max_sessions allows 1", id="sessions"),
         pytest.param({"max_users": 1}, "2 distinct users, limits.max_users allows 1", id="users"),
     ],
 )
 def test_what_would_not_fit_in_memory_stops_before_any_work_naming_number_and_setting(limits, message):
-    events = events_of([row(1, "u1", "s", "a"), row(2, "u2", "s", "b"), row(3, None, "s", "b")])
+    events = events_of([row(1, "u1", "s", "a"), row(2, "u2", "s", "b"), row(3, None, "t", "b")])
     kind = KINDS["implicit"]
     with pytest.raises(LimitExceededError, match=message):
         kind.build(events, kind.params(), LimitSettings(**limits))
