@@ -24,7 +24,7 @@ from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, changed, entry_of
 from recsys_assets.release.layout import intent_key, sweep_key
-from recsys_assets.release.pointer import Current, make_pointer, read_current, read_pointer, swap_pointer
+from recsys_assets.release.pointer import MAX_AHEAD, Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.trash import DELETE_LIFETIME, lately_taken, rescue
 from recsys_assets.retry import Pause, attempts, wait
@@ -75,6 +75,7 @@ class Change:
     intent: str | None = None  # the announcement of this change, while it is under way
     under_way: "UnderWay | None" = None  # of an announced change: whether its swap may have won without an entry
     replaces_damage: bool = False  # whether a pointer that cannot be read counts as none, and is replaced
+    resets_time: bool = False  # whether a pointer's time that is yet to come may be followed by an earlier one
     pause: Pause = wait  # between attempts
 
 
@@ -248,10 +249,11 @@ def _swap(
     *,
     expected: str | None,
 ) -> Current:
+    now = change.now()
     known = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
-    pointer = make_pointer(
-        change.store.root_uri, change.target, move.versions, now=change.now(), after=max(known, default=None)
-    )
+    if change.resets_time:
+        known = [t for t in known if t - now <= MAX_AHEAD]
+    pointer = make_pointer(change.store.root_uri, change.target, move.versions, now=now, after=max(known, default=None))
     reach(f"{change.action}.before_swap")
     _note(change, unrecorded=True)
     try:

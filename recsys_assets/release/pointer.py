@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -26,6 +26,8 @@ POINTER_FORMAT: Final = 1
 MAX_KINDS: Final = 100
 _MAX_DAMAGED_BYTES = 1 << 30  # a pointer grown beyond all limits has a mark too
 _TICK = timedelta(microseconds=1)
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)  # no clock says that, and behind it there is hardly a later instant
+MAX_AHEAD: Final = timedelta(days=1)  # a time that is further in the future comes of a clock that was wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,10 @@ def parse_pointer(root_uri: str, target: Target, data: bytes, *, etag: str) -> C
     if not 0 < len(pointer.current) <= MAX_KINDS:
         raise CorruptObjectError(f"{key} names {len(pointer.current)} artifacts: expected 1 to {MAX_KINDS}")
     try:
-        parse_rfc3339(pointer.updated_at)
+        if parse_rfc3339(pointer.updated_at) >= LATEST:
+            raise CorruptObjectError(
+                f"{key} is of {pointer.updated_at}, which no clock says: put it back by `recsys-assets restore-pointer`"
+            )
         for kind in pointer.current:
             check_segment(kind, what="artifact kind")
     except ConfigurationError as error:

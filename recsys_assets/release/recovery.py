@@ -19,7 +19,7 @@ from recsys_assets.release.journal import (
     tail,
 )
 from recsys_assets.release.layout import intent_prefix, sweep_key
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LATEST, Current, read_current
 from recsys_assets.storage.store import ObjectStore
 
 _OVER = "over"  # in a replay's details: the latest time of a pointer before old bytes were put back
@@ -39,9 +39,13 @@ class JournalHead:
 
     @property
     def newest_at(self) -> datetime | None:
-        """The latest time of any pointer that the journal knows: old bytes that were put back do not turn it back."""
+        """The latest time of any pointer that the journal knows: old bytes that were put back do not turn it back.
+
+        None for a time that no clock says: whatever comes after it counts as later.
+        """
         over = self.change.details.get(_OVER) if self.change else None
-        return parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
+        found = parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
+        return None if found is None or found >= LATEST else found
 
 
 def read_journal_head(store: ObjectStore, target: Target, *, since: JournalHead | None = None) -> JournalHead:

@@ -15,6 +15,7 @@ from recsys_assets.errors import (
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.journal import Clock
+from recsys_assets.release.pointer import MAX_AHEAD
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import (
     Limits,
@@ -127,7 +128,8 @@ class ReaderView:
         broken = self.problem is Problem.BROKEN_RELEASE
         if self.snapshot is None:
             return State.BROKEN_RELEASE if broken else State.NEVER_LOADED
-        if expire_after is not None and now - self.snapshot.updated_at > expire_after:
+        moved_at = min(self.snapshot.updated_at, self.loaded_at or now)  # a clock that was ahead stops no expiry
+        if expire_after is not None and now - moved_at > expire_after:
             return State.EXPIRED
         if broken:
             return State.BROKEN_RELEASE
@@ -213,8 +215,8 @@ class Follower:
     def _why_older(self, pointer: PointerRead) -> str:
         """Say why a pointer is refused as one from the past; empty if it is not."""
         newest, current = self.view.newest, pointer.current
-        if newest is None or current.updated_at > newest:
-            return ""
+        if newest is None or current.updated_at > newest or newest - self._now() > MAX_AHEAD:
+            return ""  # the last: a time that a wrong clock gave says nothing about what came after it
         held = self.view.snapshot
         if current.updated_at == newest and held is not None and held.release_id == current.release_id:
             return ""

@@ -58,6 +58,8 @@ def _wait_for(fd: int, key: str, seconds: float) -> None:
 
 TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 STALE_SECONDS: Final = 24 * 3600
+_COARSE_NS: Final = 1_000_000  # a time that is a whole multiple of this may be as fine as the file system keeps it
+_MARKED_BYTES: Final = 1_000_000  # pointers, holds and notes, which are swapped, are smaller
 _STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is FAT's
 
 
@@ -123,9 +125,9 @@ def _remove_if_dead(folder: int, name: str) -> None:
 class FilesystemStore:
     """Objects as files below one folder; symbolic links below the root are never followed.
 
-    An etag is made of the file's inode, size and time of write. A swap makes that time strictly later than the one
-    before, so that writing the same bytes again gives another etag: a writer that was paused while A became B became A
-    still loses.
+    An etag is made of the file's inode, size and time of write, and of a document's bytes. A swap makes that time
+    strictly later than the one before, so that writing the same bytes again gives another etag: a writer that was
+    paused while A became B became A still loses.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, lock_seconds: float = 30.0) -> None:
@@ -142,14 +144,24 @@ class FilesystemStore:
         """Return the object; `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
         *folder, name = check_key(key).split("/")
         with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
-            return Stored(read_at_most(fd, key=key, max_bytes=max_bytes), _etag(os.fstat(fd)))
+            data = read_at_most(fd, key=key, max_bytes=max_bytes)
+            return Stored(data, _etag(os.fstat(fd), data))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
-        """Return the object unless it still is the one marked `etag`; an idle poll reads no byte of it."""
+        """Return the object unless it still is the one marked `etag`.
+
+        An idle poll reads no byte of it, unless the file's time is so round that another file could have the same.
+        """
         *folder, name = check_key(key).split("/")
         with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
-            found = _etag(os.fstat(fd))
-            return None if found == etag else Stored(read_at_most(fd, key=key, max_bytes=max_bytes), found)
+            found = os.fstat(fd)
+            if found.st_mtime_ns % _COARSE_NS and etag.startswith(f"{_place_of(found)}-"):
+                return None
+            if _etag_of(fd, key) == etag:
+                return None
+            os.lseek(fd, 0, os.SEEK_SET)
+            data = read_at_most(fd, key=key, max_bytes=max_bytes)
+            return Stored(data, _etag(found, data))
 
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the object, or None."""
@@ -177,24 +189,24 @@ class FilesystemStore:
             except FileExistsError as error:
                 raise ConflictError(f"{key} exists already") from error
             _sync(parent, key)
-            return _etag(new.found)
+            return _etag(new.found, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object read as `expected`, alone among all processes that swap this key."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), locked(self._root, key, seconds=self._lock_seconds):
-            found = self._found(folder, name)
+            found, etag = self._found(folder, name, key)
             if found is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
-            if _etag(found) != expected:
-                raise ConflictError(f"{key} is {_etag(found)} by now, expected {expected}")
+            if etag != expected:
+                raise ConflictError(f"{key} is {etag} by now, expected {expected}")
             return self._replace(key, data, after_ns=found.st_mtime_ns)
 
     def put(self, key: str, data: bytes) -> str:
         """Write the object whatever was there; readers see the old bytes or the new."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key):
-            found = self._found(folder, name)
+            found, _ = self._found(folder, name)
             return self._replace(key, data, after_ns=found.st_mtime_ns if found else 0)
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -220,21 +232,24 @@ class FilesystemStore:
         """Remove the file read as `expected`, alone among all processes that swap this key."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), locked(self._root, key, seconds=self._lock_seconds):
-            found = self._found(folder, name)
-            if found is None or _etag(found) != expected:
-                raise ConflictError(f"{key} is {_etag(found) if found else 'gone'} by now, expected {expected}")
+            _, etag = self._found(folder, name, key)
+            if etag != expected:
+                raise ConflictError(f"{key} is {etag or 'gone'} by now, expected {expected}")
             with opened_folder(self._root, folder) as parent:
                 os.unlink(name, dir_fd=parent)
                 _sync(parent, key)
 
-    def _found(self, folder: Sequence[str], name: str) -> os.stat_result | None:
+    def _found(
+        self, folder: Sequence[str], name: str, key: str | None = None
+    ) -> tuple[os.stat_result | None, str | None]:
+        """Return what the system says of a file, and, asked by its key, its etag; None of one that is not there."""
         with (
             suppress(FileNotFoundError, NotADirectoryError),
             opened_folder(self._root, folder) as parent,
             opened_file(parent, name) as fd,
         ):
-            return os.fstat(fd)
-        return None
+            return os.fstat(fd), key and _etag_of(fd, key)
+        return None, None
 
     def _replace(self, key: str, data: bytes, *, after_ns: int) -> str:
         *folder, name = key.split("/")
@@ -245,7 +260,7 @@ class FilesystemStore:
         ):
             os.rename(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent)
             _sync(parent, key)
-            return _etag(new.found)
+            return _etag(new.found, data)
 
     def _sweep_once(self) -> None:
         if not self._swept:
@@ -253,9 +268,23 @@ class FilesystemStore:
             sweep(self._root)
 
 
-def _etag(found: os.stat_result) -> str:
-    """Return a mark that no other written file has."""
+def _place_of(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"
+
+
+def _etag(found: os.stat_result, data: bytes) -> str:
+    """Return a mark that no other written file has.
+
+    Where times are coarse, a file that is deleted and written again may have inode, size and time of the one before.
+    """
+    if found.st_size > _MARKED_BYTES:
+        return f"{_place_of(found)}-"
+    return f"{_place_of(found)}-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
+
+
+def _etag_of(fd: int, key: str) -> str:
+    found = os.fstat(fd)
+    return _etag(found, b"" if found.st_size > _MARKED_BYTES else read_at_most(fd, key=key, max_bytes=_MARKED_BYTES))
 
 
 def _sync(folder: int, key: str) -> None:

@@ -1,14 +1,16 @@
-"""Prove once that a store honours conditions before anything is trusted to it; refuse a store of another format."""
+"""Prove that a store honours conditions before anything is trusted to it, each day; refuse one of another format."""
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
+from recsys_assets.identity import parse_rfc3339, rfc3339
 from recsys_assets.storage.store import ObjectStore
 
 FORMAT: Final = (
@@ -17,6 +19,7 @@ FORMAT: Final = (
 KEY: Final = "registry/store.json"
 _MAX_BYTES: Final = 10_000
 _WRITES: Final = 3
+PROVEN_FOR: Final = timedelta(days=1)
 
 
 @runtime_checkable
@@ -33,6 +36,7 @@ class _Proof(msgspec.Struct, frozen=True):
 
     v: int
     root: str  # a proof that was copied to another store along with everything else proves nothing
+    at: str | None = None  # when it was proven; stores of before do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,36 @@ class ProbeResult:
     held: bool
 
 
-def ensure_proven(store: ObjectStore) -> None:
-    """Return at once if this store was proven before (one read); else prove it and remember that in the store.
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
-    Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer package wrote it.
+
+def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now) -> None:
+    """Return at once if this store was proven lately (one read); else prove it and remember that in the store.
+
+    It is proven again each day: a server that is configured again, or a proxy in front of it, may cease to keep its
+    word. Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer package wrote it.
     """
-    proof = check_format(store)
-    if proof:
+    proof = _read_proof(store)
+    if proof is not None and proof.root == store.root_uri and _is_recent(proof, now()):
         return
     failed = [trial.name for trial in probe(store) if not trial.held]
     if failed:
+        if proof is not None:
+            store.delete(KEY)  # so that nobody trusts it meanwhile
         raise UnsafeStoreError(
             f"{store.root_uri} does not keep its word ({'; '.join(failed)}), so two publishers could both win, or "
             "objects vanish: use a folder, or an S3 server that honours If-Match and If-None-Match"
         )
-    store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri)))
+    store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri, at=rfc3339(now()))))
+
+
+def _is_recent(proof: _Proof, now: datetime) -> bool:
+    """Return whether a proof is of a day around now: a clock may be behind the one that wrote it."""
+    try:
+        return proof.at is not None and abs(now - parse_rfc3339(proof.at)) < PROVEN_FOR
+    except ConfigurationError:
+        return False
 
 
 def require_begun(store: ObjectStore) -> None:
@@ -71,16 +90,22 @@ def require_begun(store: ObjectStore) -> None:
 
 def check_format(store: ObjectStore) -> bool:
     """Return whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
+    proof = _read_proof(store)
+    return proof is not None and proof.root == store.root_uri
+
+
+def _read_proof(store: ObjectStore) -> _Proof | None:
+    """Return the proof, whichever store it is of; None if there is none."""
     try:
         proof = decoder_of(_Proof).decode(store.get(KEY, max_bytes=_MAX_BYTES).data)
     except NotFoundError:
-        return False
+        return None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptObjectError(f"{KEY} cannot be read: {error}; remove it, and it is written again") from error
     if proof.v != FORMAT:
         step = "upgrade the package" if proof.v > FORMAT else "migrate it as the change log says"
         raise ConfigurationError(f"{store.root_uri} has format {proof.v}, this package knows {FORMAT}: {step}")
-    return proof.root == store.root_uri
+    return proof
 
 
 def probe(store: ObjectStore) -> tuple[ProbeResult, ...]:
@@ -101,11 +126,15 @@ def _try_all(store: ObjectStore, key: str) -> tuple[ProbeResult, ...]:
     third = store.swap(key, b"six", expected=read.etag)
     listed = [item.key for item in store.list("probe/")]
     store.delete(key)
+    store.create(key, b"ten")  # as long as what was deleted, and perhaps at the same time
+    other = _loses(lambda: store.swap(key, b"five", expected=third))
+    store.delete(key)
     gone = _loses(lambda: store.swap(key, b"four", expected=third))
     return (
         ProbeResult("a second create of one key fails", again),
         ProbeResult("a swap of what has changed since fails", stale),
         ProbeResult("a swap of what is gone fails", gone),
+        ProbeResult("a swap of what is gone and was created again fails", other),
         ProbeResult("what was written is read back", (read.data, read.etag) == (b"two", second)),
         ProbeResult("what was written is listed", key in listed),
         ProbeResult("three writes of one size have three marks", len({first, second, third}) == _WRITES),

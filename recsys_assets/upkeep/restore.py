@@ -9,7 +9,7 @@ from recsys_assets.release.change import Change, Move, Stay, announced, change_p
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import Actor, Clock, message_of
-from recsys_assets.release.pointer import Current
+from recsys_assets.release.pointer import MAX_AHEAD, Current
 from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
@@ -31,6 +31,7 @@ class Restored:
 def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Restored:
     """Make live what was live by the journal, where the pointer is gone, damaged, or older bytes that were put back.
 
+    A pointer whose time is yet to come, by a clock that was wrong, gets the time of now.
     Judged on the very pointer that is replaced: one that is as the journal says stays, whoever wrote it meanwhile.
     Raises `RefusedError`, with alternatives, when the journal knows of nothing or its release cannot be served;
     `ConflictError` when another release became live while this one was proven: run it again.
@@ -41,10 +42,11 @@ def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock
     if dry_run:
         return Restored(release.id, f"dry run: {message}", None)
     ensure_proven(store)
-    change = Change(store, target, RESTORE, by, now, replaces_damage=True)
+    change = Change(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True)
 
     def judge(current: Current | None, head: JournalHead) -> Move | Stay:
-        if current is not None and (current.release_id == release.id or not _is_replayed(head)):
+        is_early = current is not None and current.updated_at - now() > MAX_AHEAD
+        if current is not None and not is_early and (current.release_id == release.id or not _is_replayed(head)):
             return Stay(journal.UNCHANGED, f"release {current.release_id[:12]} is live already")
         newest = _last_release(store, target)
         if newest.id != release.id:

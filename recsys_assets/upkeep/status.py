@@ -137,7 +137,10 @@ def _pointer_problems(
     if find_label(store, target, Labelled.BAD, current.release_id) is not None:
         yield f"live release {short} is marked bad: roll back, or wait for the next good day"
     if current.updated_at - now > CLOCK_SKEW:
-        yield f"the pointer was swapped at {current.pointer.updated_at}, which is yet to come: a clock is wrong"
+        yield (
+            f"the pointer was swapped at {current.pointer.updated_at}, which is yet to come: a clock is wrong; "
+            "once it is right, `recsys-assets restore-pointer` sets the time"
+        )
 
 
 def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[str]:

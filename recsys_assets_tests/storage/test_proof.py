@@ -1,5 +1,7 @@
 """A store that does not keep its word is refused before anything is trusted to it, and so is one of another format."""
 
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
@@ -7,13 +9,16 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError, UnsafeS
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY, check_format, ensure_proven
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
         pytest.param(Fault("create", FaultMode.IGNORE, nth=2), "second create", id="F10 create writes over"),
         pytest.param(Fault("swap", FaultMode.IGNORE, nth=2), "changed since", id="F10 swap writes over"),
-        pytest.param(Fault("swap", FaultMode.IGNORE, nth=4), "gone", id="F10 swap creates"),
+        pytest.param(Fault("swap", FaultMode.IGNORE, nth=4), "created again", id="F59 a mark comes again"),
+        pytest.param(Fault("swap", FaultMode.IGNORE, nth=5), "gone fails", id="F10 swap creates"),
         pytest.param(Fault("list", FaultMode.CUT), "listed", id="F10 listing is not whole"),
     ],
 )
@@ -33,6 +38,26 @@ def test_a_proof_costs_one_read_later():
     store.on_call = lambda verb, key: calls.append((verb, key))
     ensure_proven(store)
     assert calls == [("get", KEY)]
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+def test_a_store_that_ceases_to_keep_its_word_is_noticed_within_a_day(days):  # F10
+    store = MemoryStore()
+    ensure_proven(store, now=lambda: NOW)
+    store.inject(Fault("swap", FaultMode.IGNORE, times=100))
+    ensure_proven(store, now=lambda: NOW + timedelta(hours=23))
+    with pytest.raises(UnsafeStoreError, match="does not keep its word"):
+        ensure_proven(store, now=lambda: NOW + timedelta(days=days))
+    with pytest.raises(UnsafeStoreError):
+        ensure_proven(store, now=lambda: NOW + timedelta(hours=1))
+    assert KEY not in store.objects
+
+
+def test_a_proof_of_before_is_made_again_and_says_when():
+    store = MemoryStore()
+    store.put(KEY, msgspec.json.encode({"v": 1, "root": store.root_uri}))
+    ensure_proven(store, now=lambda: NOW)
+    assert msgspec.json.decode(store.objects[KEY][0])["at"] == "2026-03-01T00:00:00Z"
 
 
 def test_a_proof_copied_from_another_store_proves_nothing():  # F10
