@@ -78,7 +78,7 @@ def test_following_the_tutorial_to_the_letter_does_what_it_says(tmp_path, monkey
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("page", ["backfill", "roll-back", "release-report", "forget-a-user"])
+@pytest.mark.parametrize("page", ["backfill", "roll-back", "block-an-item", "release-report", "forget-a-user"])
 def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
     with dg.DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)

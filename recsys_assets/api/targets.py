@@ -13,6 +13,7 @@ from recsys_assets.api.redaction import redact, redact_entry
 from recsys_assets.api.site import Site
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.freshness import freshness
+from recsys_assets.release.blocking import BlockedItem
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
@@ -38,6 +39,7 @@ class TargetView:
     failed: tuple[JournalEntry, ...]  # how each day of the last week failed that was not done since
     answers: tuple[Answers, ...]  # of consumers that count, by release and kind, the live release first
     consumers: str | None  # how many consumers with a heartbeat serve it
+    blocked: tuple[BlockedItem, ...]  # items that readers leave out
     problems: tuple[str, ...]
 
 
@@ -128,5 +130,6 @@ def _view(target: Target, row: TargetStatus) -> TargetView:
         failed=tuple(map(redact_entry, row.failed)),
         answers=row.answers,
         consumers=row.consumers.message if row.consumers else None,
+        blocked=tuple(msgspec.structs.replace(one, reason=redact(one.reason)) for one in row.blocked),
         problems=tuple(redact(problem) for problem in row.problems),
     )

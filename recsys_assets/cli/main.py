@@ -39,6 +39,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
     "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
+    "block-item": Subcommand("block:run_block_item", "Keep readers from showing one item of one target"),
+    "unblock-item": Subcommand("block:run_unblock_item", "Let readers show a blocked item of one target again"),
+    "blocked-items": Subcommand("block:show_blocked_items", "List the items that are blocked"),
     "restore-pointer": Subcommand(
         "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last recorded as live"
     ),

@@ -1,4 +1,4 @@
-"""Operation jobs for on-call people: ship, roll back, hold, release a hold, collect; as the commands do."""
+"""Operation jobs for on-call people: ship, roll back, hold, release a hold, block an item, collect; as the commands."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.retention import retention
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.account import this_account
+from recsys_assets.release.blocking import BlockOutcome, block_item, unblock_item
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.releases import read_release
@@ -50,6 +51,19 @@ class HoldConfig(TargetConfig):
     until: str | None = Field(default=None, description="the hold ends by itself at this time")
 
 
+class BlockConfig(TargetConfig):
+    """Keep readers from showing one item of one target."""
+
+    item: str = Field(min_length=1, description="the item's id, as events and catalog name it")
+    until: str | None = Field(default=None, description="the block ends by itself at this time")
+
+
+class UnblockConfig(TargetConfig):
+    """Let readers show a blocked item again."""
+
+    item: str = Field(min_length=1, description="the item's id")
+
+
 class ShipConfig(TargetConfig):
     """Ship what is staged for a day, proven against every gate."""
 
@@ -79,6 +93,8 @@ def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
         ("roll_back", _roll_back, "Move one target back to an earlier release; nothing is recomputed."),
         ("hold", _hold, "Keep automation from shipping to one target."),
         ("release_hold", _release_hold, "Let automation ship to one target again."),
+        ("block_item", _block, "Keep readers from showing one item of one target, from their next poll on."),
+        ("unblock_item", _unblock, "Let readers show a blocked item of one target again."),
         ("collect_garbage", _collect_all, "Move what no retained release needs to the trash; dry run by default."),
         ("tune", _tune, "Try ways to score neighbours on the last days; the best one's lines are in the log."),
     )
@@ -151,6 +167,32 @@ def _release_hold(settings: Settings) -> dg.OpDefinition:
     return release_target
 
 
+def _block(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def block_item_of_target(context: dg.OpExecutionContext, config: BlockConfig, store: StoreResource) -> None:
+        row = settings.find(config.tenant, config.surface)
+        by, until = _by(context, config.reason, config.actor), _instant(config.until)
+        with translate_errors():
+            done = block_item(
+                store.store, row.target, config.item, by=by, now=_now, until=until, dry_run=config.dry_run
+            )
+        _report(context, row, done)
+
+    return block_item_of_target
+
+
+def _unblock(settings: Settings) -> dg.OpDefinition:
+    @dg.op
+    def unblock_item_of_target(context: dg.OpExecutionContext, config: UnblockConfig, store: StoreResource) -> None:
+        row = settings.find(config.tenant, config.surface)
+        by = _by(context, config.reason, config.actor)
+        with translate_errors():
+            done = unblock_item(store.store, row.target, config.item, by=by, now=_now, dry_run=config.dry_run)
+        _report(context, row, done)
+
+    return unblock_item_of_target
+
+
 def _collect_all(settings: Settings) -> dg.OpDefinition:
     @dg.op
     def collect_targets(context: dg.OpExecutionContext, config: CollectConfig, store: StoreResource) -> None:
@@ -182,7 +224,7 @@ def _tune(settings: Settings) -> dg.OpDefinition:
     return tune_target
 
 
-def _report(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome) -> None:
+def _report(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome | BlockOutcome) -> None:
     context.log.info(done.message)
     if done.entry is not None:
         context.log_event(observation_of(row, done.entry))

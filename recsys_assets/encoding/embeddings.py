@@ -41,6 +41,15 @@ class Vectors:
         """Return how many vectors there are."""
         return sum(len(table.ids) for table in self.tables.values())
 
+    def without(self, column: str, ids: frozenset[str]) -> "Vectors":
+        """Return the vectors but those of some ids of one column."""
+        table = self.tables.get(column)
+        if table is None:
+            return self
+        kept = ~table.ids.is_in(list(ids))
+        left = Table(table.ids.filter(kept), table.values[kept.to_numpy()])
+        return Vectors(self.shape, {**self.tables, column: left})
+
     def frame(self, limit: int | None = None) -> pl.DataFrame:
         """Return whose each vector is (`of`: the column of ids, `id`) and its length `norm`; the first of each table.
 

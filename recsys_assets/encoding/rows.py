@@ -1,7 +1,7 @@
 """The rows of an artifact as integers: what kernels return, contracts judge and the codec turns into bytes and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -59,6 +59,44 @@ class Rows:
             )
             found = keys.join(found.with_columns(list=lists), on="list", how="left", maintain_order="left_right")
         return found.select(pl.col(name).cast(dtype) for name, dtype in columns_of_rows(shape).items())
+
+
+def without_items(content: Rows | Vectors, items: frozenset[str]) -> Rows | Vectors:
+    """Return the content as if these items had never been in it: no row, no entry and no vector is of one.
+
+    A list that loses all its entries goes too, unless lists of the shape may be empty.
+    """
+    if not items:
+        return content
+    if isinstance(content, Vectors):
+        return content.without(_ITEM, items)
+    return rows_without_items(content, items)
+
+
+def rows_without_items(rows: Rows, items: frozenset[str]) -> Rows:
+    """Return the rows as `without_items` does."""
+    shape, sizes = rows.shape, np.diff(rows.offsets)
+    lists = np.repeat(np.arange(len(sizes)), sizes)
+    kept = np.ones(len(rows.members), np.bool_)
+    kept_lists = np.ones(len(sizes), np.bool_)
+    if shape.member == _ITEM:
+        kept &= ~np.isin(rows.members, _codes(rows.member_ids, items))
+    if shape.key == _ITEM:
+        kept_lists &= ~np.isin(rows.keys, _codes(rows.key_ids, items))
+        kept &= kept_lists[lists]
+    left = np.bincount(lists[kept], minlength=len(sizes))
+    if shape.key and not shape.may_be_empty:
+        kept_lists &= (left > 0) | (sizes == 0)
+    offsets = np.concatenate([[0], np.cumsum(left[kept_lists])]).astype(np.int64)
+    keys = rows.keys[kept_lists] if shape.key else rows.keys
+    return replace(rows, keys=keys, offsets=offsets, members=rows.members[kept], values=rows.values[kept])
+
+
+_ITEM = "item_id"
+
+
+def _codes(ids: pl.Series, items: frozenset[str]) -> NDArray[np.uint32]:
+    return ids.is_in(list(items)).arg_true().cast(pl.UInt32).to_numpy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import polars as pl
 
 from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode_pieces
-from recsys_assets.encoding.rows import LeftOut, Rows
+from recsys_assets.encoding.rows import LeftOut, Rows, rows_without_items
 from recsys_assets.engines.definitions import definition_of, find_definition
 from recsys_assets.engines.engine import Engine, Finished
 from recsys_assets.engines.output import columns_of, rows_of
@@ -53,20 +53,33 @@ def make_on_engine(
     return Made(blob, left_out, numbers, answer.lists, answer.first)
 
 
-def answer_on_engine(engine: Engine, kind: Kind, params: KindParams, source: Frame, *, folder: str) -> "Answer":
+def answer_on_engine(
+    engine: Engine,
+    kind: Kind,
+    params: KindParams,
+    source: Frame,
+    *,
+    folder: str,
+    blocked: frozenset[str] = frozenset(),
+) -> "Answer":
     """Compute a kind on an engine, which writes below `folder`; the rows can be read while that stands.
+
+    They are without the items that are blocked.
 
     Raises as `make_on_engine` does, but for the limit.
     """
     definition = find_definition(kind, params)
     finished = engine.finish(definition.answer(source, params, engine.keep), folder)
-    return Answer(engine, finished, kind, definition)
+    return Answer(engine, finished, kind, definition, blocked=blocked)
 
 
 class Answer:
     """The rows of a finished answer, piece by piece, counted: what was written must all be read each time through."""
 
-    def __init__(self, engine: Engine, finished: Finished, kind: Kind, definition: Definition) -> None:
+    def __init__(
+        self, engine: Engine, finished: Finished, kind: Kind, definition: Definition, *, blocked: frozenset[str]
+    ) -> None:
+        self._blocked = blocked
         self._engine, self._finished, self._shape = engine, finished, kind.row_shape
         self._definition = definition
         self.first: Rows | None = None
@@ -79,7 +92,8 @@ class Answer:
 
     def __iter__(self) -> Iterator[Rows]:
         self.lists = self._rows = 0
-        for piece in rows_of(self._batches(), self._shape):
+        for whole in rows_of(self._batches(), self._shape):
+            piece = rows_without_items(whole, self._blocked) if self._blocked else whole
             self.first = self.first or piece
             self.lists += len(piece)
             yield piece

@@ -25,6 +25,7 @@ from recsys_assets.pipeline.build_spec import BuildSpec
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import BuildResult, read_content, read_staged
 from recsys_assets.pipeline.user_key import fact_of_key
+from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.document_encoding import encode as encode_document
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
@@ -115,13 +116,16 @@ def build_artifact(context: DayContext, kind_name: str) -> ArtifactBuilt:
     kind, params = KINDS[kind_name], read_params(context.settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
     record = _require_day(context.store, row.target, day)
-    made = make_artifact(context, BuildSpec(row, kind, params, window))
+    blocked = blocked_ids(context.store, row.target, now=context.now())
+    made = make_artifact(context, BuildSpec(row, kind, params, window, blocked))
     staged = StagedArtifact(
         ref=made.kept.ref,
         window_first=window.first.isoformat(),
         window_last=window.last.isoformat(),
         inputs=made.inputs,
-        facts=_facts(made, window) | ({} if kind.from_catalog else fact_of_key(record)),
+        facts=_facts(made, window)
+        | ({"blocked_items": len(blocked)} if blocked else {})
+        | ({} if kind.from_catalog else fact_of_key(record)),
         build=build_info(context.settings, context.run_id),
         shards=made.kept.shards,
     )

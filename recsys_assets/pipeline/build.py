@@ -3,7 +3,7 @@
 from functools import partial
 
 from recsys_assets.encoding.codec import encode_content
-from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.rows import Rows, without_items
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.context import DayContext
@@ -30,10 +30,10 @@ def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
 
 
 def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
-    _, kind, params, window = spec
+    _, kind, params, window, blocked = spec
     source = read_source(context, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, context.settings.limits)
-    rows = built.rows
+    rows = without_items(built.rows, blocked)
     whole = partial(encode_content, rows, **named(spec))
     kept = keep_artifact(context.store, spec, whole, [rows] if isinstance(rows, Rows) else None)
     return BuildResult(

@@ -90,14 +90,14 @@ def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry
     It writes below a folder that is gone afterwards. Raises what `EngineRegistry.open` raises, `ConfigurationError` if
     the kind with these parameters has no definition, and `InputError` if a day that it read was rewritten meanwhile.
     """
-    row, kind, params, window = spec
+    row, kind, params, window, blocked = spec
     find_definition(kind, params)
     opened = engines.open(name, kind)
     engine = opened.engine
     with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
         source = offer_source(context, kind, window, engine=engine, folder=folder)
         scanned = scan_source(engine, kind, source.files)
-        answer = answer_on_engine(engine, kind, params, scanned, folder=folder)
+        answer = answer_on_engine(engine, kind, params, scanned, folder=folder, blocked=blocked)
         kept = keep_artifact(context.store, spec, partial(encode_pieces, answer, kind.row_shape, **named(spec)), answer)
         source.check_unchanged(context.origin)
     left_out, message = answer.counts()

@@ -15,6 +15,7 @@ class BuildSpec(NamedTuple):
     kind: Kind
     params: KindParams
     window: Window
+    blocked: frozenset[str] = frozenset()  # items that it names nowhere
 
 
 class Named(TypedDict):
@@ -28,5 +29,5 @@ class Named(TypedDict):
 
 def named(spec: BuildSpec) -> Named:
     """Return what every object of an artifact is encoded with."""
-    row, kind, params, window = spec
+    row, kind, params, window, _ = spec
     return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}

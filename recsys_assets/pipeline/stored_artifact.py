@@ -102,7 +102,7 @@ def _one(store: ObjectStore, target: Target, blob: Blob) -> Kept:
 
 def _sharded(store: ObjectStore, order: BuildSpec, pieces: Iterable[Rows], count: int, whole: Blob | None) -> Kept:
     """Write the shards, each as soon as it is encoded, the single object, and the index, which names them all."""
-    row, kind, params, window = order
+    row, kind, params, window, _ = order
     shape, target = kind.row_shape, row.target
     shards: list[Shard] = []
     refs: list[ArtifactRef] = []

@@ -162,6 +162,11 @@ def hold_key(target: Target) -> str:
     return f"registry/hold/{target.tenant}/{target.surface}/hold.json"
 
 
+def blocked_key(target: Target) -> str:
+    """Return the key of the list of items that readers leave out of every answer."""
+    return f"registry/blocked/{target.tenant}/{target.surface}/items.json"
+
+
 def label_key(target: Target, label: str, release_id: str) -> str:
     """Return the key of one label on a release: there or not there."""
     return f"registry/{label}/{target.tenant}/{target.surface}/{release_id}.json"

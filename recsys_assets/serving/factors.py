@@ -60,15 +60,16 @@ class Factors:
     user_vectors: "NDArray[Any]"
     item_vectors: "NDArray[Any]"
     item_lengths: "NDArray[Any]"
+    blocked: frozenset[str] = frozenset()  # items that are never named
 
     @classmethod
-    def of(cls, arrays: "Mapping[str, NDArray[Any]]") -> "Factors":
+    def of(cls, arrays: "Mapping[str, NDArray[Any]]", *, blocked: frozenset[str] = frozenset()) -> "Factors":
         """Return the factors that an artifact's arrays hold; `CorruptObjectError` if they hold none."""
         import numpy as np  # noqa: PLC0415 - only who asks for factors has to wait for it
 
         users, items = (Ids.of(arrays, column) for column in ("user_id", "item_id"))
         vectors = arrays["item_factors"]
-        return cls(users, items, arrays["user_factors"], vectors, np.linalg.norm(vectors, axis=1))
+        return cls(users, items, arrays["user_factors"], vectors, np.linalg.norm(vectors, axis=1), blocked)
 
     def for_user(
         self, user_id: str, limit: int = 10, *, without: Collection[str] = ()
@@ -82,7 +83,7 @@ class Factors:
 
     def like_item(self, item_id: str, limit: int = 10) -> tuple[ScoredItem, ...] | None:
         """Return the items liked by the same users, or None if the item is unknown: by the cosine of both vectors."""
-        row = self.items.find(item_id)
+        row = None if item_id in self.blocked else self.items.find(item_id)
         if row is None:
             return None
         products = self.item_vectors @ self.item_vectors[row]
@@ -90,7 +91,7 @@ class Factors:
         return self._best(products / lengths, limit, (item_id,))
 
     def _best(self, scores: "NDArray[Any]", limit: int, without: Collection[str]) -> tuple[ScoredItem, ...]:
-        hidden = {self.items.find(one) for one in without}
+        hidden = {self.items.find(one) for one in (*without, *self.blocked)}
         wanted = min(limit + len(hidden), len(scores))
         if not wanted:
             return ()

@@ -1,21 +1,17 @@
 """Following a pointer: one look at the store at a time; it ends with a switch, with nothing new, or with a reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from recsys_assets.errors import (
-    ConfigurationError,
-    CorruptObjectError,
-    NotFoundError,
     RecsysAssetsError,
-    StoreUnavailableError,
 )
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.pointer import MAX_AHEAD
+from recsys_assets.serving.blocking import BlockedFollower
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import (
     Limits,
@@ -34,108 +30,18 @@ from recsys_assets.serving.state import (
     Problem,
     Refresh,
     RefreshOutcome,
-    State,
-    Status,
     problem_of_blobs,
     problem_of_pointer,
 )
+from recsys_assets.serving.view import ReaderView
+from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import MAX_RELEASES
 
 if TYPE_CHECKING:
     from recsys_assets.serving.counting import ReleaseCounter
 
-_ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
-    None: StoreUnavailableError,
-    Problem.OUTAGE: StoreUnavailableError,
-    Problem.DENIED: ConfigurationError,
-    Problem.NO_POINTER: NotFoundError,
-    Problem.BAD_POINTER: CorruptObjectError,
-    Problem.OLDER_POINTER: CorruptObjectError,
-    Problem.UNRECORDED_RELEASE: CorruptObjectError,
-    Problem.BROKEN_RELEASE: CorruptObjectError,
-}
 _LOOKS = 3  # a release may be replaced and collected while it loads: then the pointer says something else by now
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderView:
-    """The release that is served (None: none), where it came from, and how looking for a newer one went.
-
-    A failure is kept in words: an exception would keep alive whatever its frames held, blobs among it.
-    """
-
-    target: Target
-    snapshot: Snapshot | None = None
-    etag: str | None = None  # of the store's pointer to it; None where it came from elsewhere
-    source: str | None = None
-    newest: datetime | None = None  # time of the newest pointer ever seen and taken
-    loaded_at: datetime | None = None
-    checked_at: datetime | None = None
-    failures: int = 0
-    problem: Problem | None = None
-    why: str = ""
-
-    def serving(self, snapshot: Snapshot, *, source: str, at: datetime) -> Self:
-        """Return the view that serves a release that did not come from the store's pointer; problems stay."""
-        return replace(self, snapshot=snapshot, etag=None, source=source, loaded_at=at)
-
-    def seen(self, instant: datetime) -> Self:
-        """Return the view that refuses pointers older than an instant."""
-        return replace(self, newest=instant)
-
-    def switched(self, snapshot: Snapshot, *, etag: str | None, at: datetime) -> Self:
-        """Return the view that serves what the store's pointer names; without `etag` the next look reads it again."""
-        moved = replace(self, snapshot=snapshot, etag=etag, source="store", newest=snapshot.updated_at, loaded_at=at)
-        return moved.confirmed(at=at)
-
-    def confirmed(self, *, at: datetime) -> Self:
-        """Return the view after the store said that nothing has changed."""
-        return replace(self, checked_at=at, failures=0, problem=None, why="")
-
-    def failed(self, problem: Problem, why: str) -> Self:
-        """Return the view after a look at the store that brought nothing."""
-        return replace(self, failures=self.failures + 1, problem=problem, why=why)
-
-    def held(self) -> Snapshot:
-        """Return what is served, or raise why there is nothing.
-
-        `StoreUnavailableError`: no answer yet; `NotFoundError`: nothing was ever shipped, or the pointer is gone;
-        `ConfigurationError`: no permission; `CorruptObjectError`: what the store names cannot be trusted.
-        """
-        if self.snapshot is None:
-            why = self.why or "nothing was loaded yet: call start() or refresh() first"
-            raise _ERRORS[self.problem](f"{self.target} is not served: {why}")
-        return self.snapshot
-
-    def status(self, *, now: datetime, stale_after: timedelta, expire_after: timedelta | None) -> Status:
-        """Return what people and health checks ask."""
-        held = self.snapshot
-        return Status(
-            target=self.target,
-            state=self._state(now, stale_after, expire_after),
-            release_id=held.release_id if held else None,
-            updated_at=held.updated_at if held else None,
-            loaded_at=self.loaded_at,
-            checked_at=self.checked_at,
-            source=self.source,
-            failures=self.failures,
-            problem=self.problem,
-            why=self.why,
-        )
-
-    def _state(self, now: datetime, stale_after: timedelta, expire_after: timedelta | None) -> State:
-        broken = self.problem is Problem.BROKEN_RELEASE
-        if self.snapshot is None:
-            return State.BROKEN_RELEASE if broken else State.NEVER_LOADED
-        moved_at = min(self.snapshot.updated_at, self.loaded_at or now)  # a clock that was ahead stops no expiry
-        if expire_after is not None and now - moved_at > expire_after:
-            return State.EXPIRED
-        if broken:
-            return State.BROKEN_RELEASE
-        if self.problem is not None or self.checked_at is None or now - self.checked_at > stale_after:
-            return State.STALE
-        return State.FRESH
 
 
 class Follower:
@@ -168,11 +74,25 @@ class Follower:
         self.refresh_failures: dict[Problem, int] = {}
         self._proven: Proven = {}  # of the release that serves, and of one that is tried again and again
         self._shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
+        self.blocking = BlockedFollower(store, target, now, copy=FilesystemStore(copy.folder) if copy else None)
         self._copy_fault: str | None = None
         self._is_first = True
 
     def look(self, *, accept_older: bool) -> Refresh:
-        """Return what one look at the store brought; never raises the package's errors."""
+        """Return what one look at the store brought; never raises the package's errors.
+
+        Blocked items come first, so that no release serves without them being left out of it.
+        """
+        self.blocking.look()
+        refresh = self._look(accept_older=accept_older)
+        if self.view.snapshot is not None:
+            self.view = replace(self.view, snapshot=self._unblocked(self.view.snapshot))
+        return refresh
+
+    def _unblocked(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot.without(self.blocking.items)
+
+    def _look(self, *, accept_older: bool) -> Refresh:
         if self._is_first:
             self._is_first = False
             self._restore_copy()
@@ -204,7 +124,7 @@ class Follower:
             if problem is Problem.BROKEN_RELEASE and self._has_moved(pointer):
                 return None
             return self._fail(problem, str(error), broken=pointer.current.release_id)
-        return self._switch(pointer, snapshot)
+        return self._switch(pointer, self._unblocked(snapshot))
 
     def _read(self) -> PointerRead | None:
         etag = self.view.etag
@@ -285,6 +205,7 @@ class Follower:
             return f"no earlier release can be named either: {error}"
         if previous is None:
             return "no earlier release can be proven either: build a day again"
+        previous = self._unblocked(previous)
         self._count(previous)
         self.view = self.view.serving(previous, source="journal", at=self._now())
         log_switch(None, previous, source="journal", listener=self._listener)
@@ -303,6 +224,7 @@ class Follower:
         if kept is None:
             self._copy_fault = "there is none"
             return
+        kept = self._unblocked(kept)
         self._count(kept)
         self.view = self.view.serving(kept, source="disk", at=self._now())
         self.view = self.view.seen(kept.updated_at)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from secrets import token_hex
 
+from msgspec import UNSET, UnsetType
+
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import check_segment, rfc3339
 from recsys_assets.release.journal import Clock
@@ -35,6 +37,7 @@ class HeartbeatWriter:
         now: Clock,
         status: Callable[[], Status],
         answers: Callable[[], tuple[ReleaseAnswers, ...]],
+        blocked: Callable[[], str | None],
     ) -> None:
         self.consumer = check_segment(consumer, what="consumer")
         self._store = store
@@ -42,6 +45,7 @@ class HeartbeatWriter:
         self._now = now
         self._status = status
         self._answers = answers
+        self._blocked = blocked
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._tried: Heartbeat | None = None  # the last one, written or not: a store that fails is not hurried
@@ -89,9 +93,13 @@ class HeartbeatWriter:
         if self._tried is None:
             return True
         status = self._status()
-        if (status.release_id, status.state.value) != (self._tried.release, self._tried.state):
+        tried = self._tried
+        if (status.release_id, status.state.value, self._mark()) != (tried.release, tried.state, tried.blocked):
             return True
         return (self._now() - self._tried.seen).total_seconds() >= self._every_seconds
+
+    def _mark(self) -> str | UnsetType:
+        return self._blocked() or UNSET
 
     def _message(self, *, left: bool) -> Heartbeat:
         status = self._status()
@@ -104,5 +112,6 @@ class HeartbeatWriter:
             nonce=token_hex(8),
             left=left,
             answers=self._answers(),
+            blocked=self._mark(),
             v=Heartbeat.newest_format,
         )

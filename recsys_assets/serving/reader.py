@@ -96,7 +96,13 @@ class Reader:
             None
             if heartbeat is None
             else HeartbeatWriter(
-                store, heartbeat, every_seconds=poll_seconds, now=now, status=self.status, answers=self._answers
+                store,
+                heartbeat,
+                every_seconds=poll_seconds,
+                now=now,
+                status=self.status,
+                answers=self._answers,
+                blocked=lambda: self._follower.blocking.updated_at,
             )
         )
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
@@ -160,6 +166,14 @@ class Reader:
     def counters(self) -> tuple[ReleaseCounter, ...]:
         """Counts of the answers from the release that serves, and from the one before, since each was loaded."""
         return self._follower.counters
+
+    @property
+    def blocked_fault(self) -> str:
+        """Why the list of blocked items could not be read at the last look; empty if it could.
+
+        The list that was read last stays in force; `snapshot().blocked` names its items.
+        """
+        return self._follower.blocking.fault
 
     @property
     def refresh_failures(self) -> Mapping[Problem, int]:

@@ -1,12 +1,13 @@
 """One release, whole and proven, in memory: what a request holds from its start to its end, and asks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target, form_of
+from recsys_assets.serving.blocking import NOTHING, without_blocked
 from recsys_assets.serving.counting import SAMPLED, KindCounter, ReleaseCounter
 from recsys_assets.serving.lookups import POPULARITY, CountedItem, ScoredItem
 from recsys_assets.serving.recommending import blend
@@ -35,13 +36,15 @@ class Snapshot:
     updated_at: datetime
     artifacts: Mapping[str, ServedArtifact]
     pointer_digest: str | None = None  # SHA-256 of the pointer's bytes; None where a past release was asked for
+    blocked: frozenset[str] = NOTHING  # items that no lookup names, though the release may
+    counted_by: InitVar[ReleaseCounter | None] = None
     counter: ReleaseCounter = field(init=False)
     askable: Mapping[str, tuple[Callable[[str], Any], KindCounter]] = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, counted_by: ReleaseCounter | None) -> None:
         """Put what finds rows beside what counts the questions: one look-up for each question."""
         rows = self.lookups
-        counter = ReleaseCounter(self.release_id, rows)
+        counter = counted_by or ReleaseCounter(self.release_id, rows)
         object.__setattr__(self, "counter", counter)
         askable = {kind: (found.find, counter.kinds[kind]) for kind, found in rows.items()}
         object.__setattr__(self, "askable", askable)
@@ -52,6 +55,19 @@ class Snapshot:
 
     def __exit__(self, *_: object) -> None:
         """Let go of it; the memory is freed with its last holder."""
+
+    def without(self, blocked: frozenset[str]) -> Self:
+        """Return the same release, counted by the same counter, whose lookups name none of the blocked items.
+
+        The bytes of `content`, and what `arrays` and `table` make of them, are as they were built.
+        """
+        if blocked == self.blocked:
+            return self
+        artifacts = {
+            kind: one if one.rows is None else replace(one, rows=without_blocked(one.rows, blocked))
+            for kind, one in self.artifacts.items()
+        }
+        return replace(self, artifacts=artifacts, blocked=blocked, counted_by=self.counter)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -152,11 +168,13 @@ class Snapshot:
     def factors(self, kind: str = "als_factors") -> "Factors":
         """Return the vectors of users and items of a kind, ready to be asked; made again each time, so keep them.
 
+        They name none of the items that are `blocked` now: make them again when that changes.
+
         Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it is none of users and items.
         """
         from recsys_assets.serving.factors import Factors  # noqa: PLC0415 - most services look up JSON alone
 
-        return Factors.of(self.arrays(kind))
+        return Factors.of(self.arrays(kind), blocked=self.blocked)
 
     def table(self, kind: str) -> Any:
         """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read on each call, so keep it.

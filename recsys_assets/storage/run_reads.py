@@ -4,24 +4,28 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Final
 
+from recsys_assets.errors import NotFoundError
 from recsys_assets.storage.store import Listed, ObjectStore, Stored
 
 MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is read again each time
 MAX_OBJECT_BYTES: Final = 16_000_000
-_CACHED: Final = ("artifacts/", "canonical/", "raw/", "releases/", "staging/", "registry/current/")
+_BLOCKED: Final = "registry/blocked/"
+_CACHED: Final = ("artifacts/", "canonical/", "raw/", "releases/", "staging/", "registry/current/", _BLOCKED)
 
 
 class RunReads:
     """A store of which the objects of a day are read once, and not at all where this run wrote them.
 
     Cached are artifacts, canonical days, raw records and parts, release records, staged references with their gate
-    reports, and the pointer as the run saw it first. Everything else (journal, holds, labels, announcements, notes of
-    forgotten users) is read from the store each time, and so is every `stat` and `list`. Proofs ask the `origin`.
+    reports, the pointer and the blocked items as the run saw them first (that there are none, too). Everything else
+    (journal, holds, labels, announcements, notes of forgotten users) is read from the store each time, and so is every
+    `stat` and `list`. Proofs ask the `origin`.
     """
 
     def __init__(self, origin: ObjectStore) -> None:
         self.origin: Final = origin
         self._found: dict[str, Stored] = {}
+        self._absent: dict[str, NotFoundError] = {}
         self._bytes = 0
         self._lock = Lock()
 
@@ -35,7 +39,14 @@ class RunReads:
         found = self._found.get(key)
         if found is not None and len(found.data) <= max_bytes:
             return found
-        found = self.origin.get(key, max_bytes=max_bytes)
+        if key in self._absent:
+            raise self._absent[key]
+        try:
+            found = self.origin.get(key, max_bytes=max_bytes)
+        except NotFoundError as error:
+            if key.startswith(_BLOCKED):
+                self._absent[key] = error
+            raise
         self._keep(key, found)
         return found
 

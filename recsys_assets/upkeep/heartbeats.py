@@ -58,6 +58,7 @@ class Heartbeat(Record, frozen=True):
     answers: Annotated[tuple[ReleaseAnswers, ...], msgspec.Meta(max_length=MAX_RELEASES)] | msgspec.UnsetType = (
         msgspec.UNSET  # the release that serves first; not written by consumers that do not count, nor before format 2
     )
+    blocked: str | msgspec.UnsetType = msgspec.UNSET  # time of the list of blocked items that it honours, if any
     v: int = FORMAT
 
     newest_format: ClassVar[int] = 2
@@ -117,6 +118,19 @@ def read_heartbeats(store: ObjectStore, target: Target) -> Heard:
 def is_live(beat: Heartbeat, *, now: datetime) -> bool:
     """Return whether a consumer counts: it did not leave, and spoke within `MISSED_BEATS` intervals."""
     return not beat.left and now - beat.seen <= timedelta(seconds=beat.every_seconds * MISSED_BEATS)
+
+
+def honouring_message(beats: Iterable[Heartbeat], list_of: str | None, *, now: datetime) -> str:
+    """Return how many live consumers leave out what a list of blocked items names, and who does not yet.
+
+    `list_of` is the time of the list, None where there is none. Consumers of other languages may not say.
+    """
+    live = [beat for beat in beats if is_live(beat, now=now)]
+    if not live:
+        return "no heartbeats"
+    behind = [beat.consumer for beat in live if (beat.blocked or None) != list_of]
+    named = f"; not yet, or not known: {', '.join(behind)}" if behind else ""
+    return f"{len(live) - len(behind)} of {len(live)} live consumers honour the list{named}"
 
 
 def dead_heartbeats(store: ObjectStore, target: Target, *, now: datetime) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.blocking import BlockedItem, find_blocked
 from recsys_assets.release.candidate import kinds_left_out
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.hold import is_loud, read_hold
@@ -24,15 +25,38 @@ from recsys_assets.storage.once import ReadOnce
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.answers import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.failed_builds import failed_days
-from recsys_assets.upkeep.heartbeats import Convergence, convergence
+from recsys_assets.upkeep.heartbeats import Convergence, convergence, honouring_message, read_heartbeats
 from recsys_assets.upkeep.retire import retired_at
 
-_HOUSEKEEPING = frozenset({"collect", "repair", "pin", "unpin"})
+_HOUSEKEEPING = frozenset({"collect", "repair", "pin", "unpin", "block_item", "unblock_item"})
 _LOOKED_AT = 100  # entries
 
 Value = TypeVar("Value")
 
 CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future than this comes of a wrong clock
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The blocked items of one target, how many consumers leave them out, and why the list cannot be read (empty)."""
+
+    tenant: str
+    surface: str
+    items: tuple[BlockedItem, ...]
+    consumers: str
+    fault: str
+
+
+def look_at_blocked(store: ObjectStore, target: Target, *, now: datetime) -> Blocked:
+    """Return what is blocked of a target; a list or heartbeats that cannot be read are its fault, not raised."""
+    try:
+        found = find_blocked(store, target)
+        items = found.standing(now) if found else ()
+        beats = read_heartbeats(store, target).beats
+    except RecsysAssetsError as error:
+        return Blocked(target.tenant, target.surface, (), "", str(error))
+    consumers = honouring_message(beats, found.updated_at if found else None, now=now)
+    return Blocked(target.tenant, target.surface, items, consumers, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,7 @@ class TargetStatus:
     failed: tuple[JournalEntry, ...]  # how each day failed that was not done since, the latest first
     consumers: Convergence | None
     answers: tuple[Answers, ...]  # of consumers that count, by release and kind
+    blocked: tuple[BlockedItem, ...]  # items that readers leave out
     problems: tuple[str, ...]
 
 
@@ -74,6 +99,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None
     hold = _or_note(problems, lambda: read_hold(store, target))
     message = _or_note(problems, lambda: read_journal_head(store, target))
+    blocked = _or_note(problems, lambda: find_blocked(store, target))
     through = date.fromisoformat(release.data_through) if release else date.min
     if hold is not None and not is_in_force(hold, data_through=through.isoformat(), now=now):
         hold = None
@@ -106,6 +132,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
         failed=_or_note(problems, lambda: failed_days(store, target, now=now)) or (),
         consumers=consumers,
         answers=answers,
+        blocked=blocked.standing(now) if blocked else (),
         problems=tuple(problems),
     )
 

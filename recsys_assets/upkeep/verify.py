@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
+from recsys_assets.release.blocking import blocked_faults
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Intent, Release
 from recsys_assets.release.forgotten_users import note_faults
@@ -30,6 +31,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "trash": rf"(?:[0-9a-f]{{32}}/(?:sweep\.json|[^/]+/{_ID}\.[a-z0-9]{{1,20}})|clock-[0-9a-f]{{16}}\.json)",
     "registry/current": r"manifest\.json",
     "registry/hold": r"hold\.json",
+    "registry/blocked": r"items\.json",
     "registry/journal": _ENTRY.pattern,
     "registry/signatures": rf"\d{{20}}-{_ID}\.json",
 }
@@ -70,7 +72,8 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP, more_problem
         *notes,
         *(f"{key} is a stray: nothing here wrote it, and nothing reads it" for key in strays(store, target)),
     )
-    problems = [*_journal_problems(store, target), *unreadable, *note_faults(store, target), *more_problems]
+    damaged = (*note_faults(store, target), *blocked_faults(store, target))
+    problems = [*_journal_problems(store, target), *unreadable, *damaged, *more_problems]
     try:
         current = read_current(store, target)
     except CorruptObjectError as error:

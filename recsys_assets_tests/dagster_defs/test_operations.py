@@ -4,8 +4,12 @@ import dagster as dg
 import pytest
 
 from recsys_assets.dagster_defs.reindex import report_to_dagster
+from recsys_assets.release.blob import read_blob
+from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.journal import newest_first
-from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.layout import pointer_key, staged_key
+from recsys_assets.release.releases import read_release
 from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
 
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
@@ -43,9 +47,11 @@ def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
     assert (entry.action, entry.run_id, entry.actor) == ("roll_back", result.run_id, "Ann")
 
 
-@pytest.mark.parametrize("job", ["roll_back", "hold", "release_hold"])
+@pytest.mark.parametrize("job", ["roll_back", "hold", "release_hold", "block_item"])
 def test_a_job_that_changes_what_is_served_asks_who_launches_it(shop, job):
-    op = {"roll_back": "roll_back_target", "hold": "hold_target", "release_hold": "release_target"}[job]
+    op = {"roll_back": "roll_back_target", "hold": "hold_target", "release_hold": "release_target"}.get(
+        job, f"{job}_of_target"
+    )
     before, unnamed = shop.live(), {name: value for name, value in ask().items() if name != "actor"}
     with pytest.raises(dg.DagsterInvalidConfigError, match="actor"):
         shop.operate(job, op, unnamed)
@@ -84,6 +90,26 @@ def test_a_build_under_a_hold_by_hand_is_recorded_and_not_shipped(shop):
     assert shop.operate("release_hold", "release_target", ask()).success
     assert shop.build(after(2)).success
     assert shop.live().release_id != held.release_id
+
+
+def test_a_blocked_item_is_in_no_artifact_of_the_next_build(shop):
+    def named():
+        refs = read_release(shop.store, HOME, shop.live().release_id).refs
+        return {kind for kind, ref in refs.items() if b'"i1"' in read_blob(shop.store, HOME, ref)}
+
+    before = named()
+    assert {"popularity", "cooc", "content_sim"} <= before
+    assert shop.operate("block_item", "block_item_of_target", ask(item="i1")).success
+    assert named() == before, "nothing is shipped by a block"
+    shop.write(after(2), day_lines(after(2), shift=2))
+    assert shop.build(after(2)).success
+    assert named() == set()
+    staged = read_document(shop.store, staged_key(HOME, after(2), "cooc"), StagedArtifact)
+    assert staged.facts["blocked_items"] == 1
+    assert shop.operate("unblock_item", "unblock_item_of_target", ask(item="i1")).success
+    shop.write(after(3), day_lines(after(3), shift=3))
+    assert shop.build(after(3)).success
+    assert named() == before
 
 
 def test_a_dry_run_changes_nothing(shop):

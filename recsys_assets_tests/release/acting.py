@@ -4,10 +4,12 @@ import json
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from recsys_assets.errors import ConflictError
 from recsys_assets.release import trash
+from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.rollback import roll_back
@@ -26,18 +28,23 @@ def now():
     return datetime.now(UTC)
 
 
+ON_THE_TARGET = {
+    "hold": place_hold,
+    "release_hold": release_hold,
+    "restore_pointer": restore_pointer,
+    "block_item": partial(block_item, item="i1"),
+    "unblock_item": partial(unblock_item, item="i1"),
+}
+
+
 def act(store, action, words=()):
     """Do one action; return what became of it."""
     if action == "ship":
         return Shop(store, clock=now, kinds=kinds_of(store)).publish(int(words[0])).how.value
     if action == "roll_back":
         return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).message
-    if action == "hold":
-        return place_hold(store, TARGET, by=ANN, now=now).message
-    if action == "release_hold":
-        return release_hold(store, TARGET, by=ANN, now=now).message
-    if action == "restore_pointer":
-        return restore_pointer(store, TARGET, by=ANN, now=now).message
+    if action in ON_THE_TARGET:
+        return ON_THE_TARGET[action](store, TARGET, by=ANN, now=now).message
     if action == "collect":
         collection = collect(store, TARGET, by=ANN, now=now, retention=KEEP_TWO, apply=True)
         return f"{len(collection.taken)} taken, {len(collection.emptied)} emptied"

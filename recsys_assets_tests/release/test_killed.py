@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from recsys_assets.release import journal, trash
+from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.layout import intent_prefix, pointer_key, sweep_key, trash_prefix
@@ -48,6 +49,8 @@ MOVES = [
 OTHERS = [
     *(pytest.param("hold", point, id=f"F2 hold {point}") for point in HOLD),
     pytest.param("release_hold", "after_lift", id="F2 release_hold after_lift"),
+    pytest.param("block_item", "after_write", id="F2 block_item after_write"),
+    pytest.param("unblock_item", "after_write", id="F2 unblock_item after_write"),
     *(pytest.param("restore_pointer", point, id=f"F2 F39 restore_pointer {point}") for point in RESTORE),
 ]
 ON_BOTH = pytest.mark.parametrize("store", ["folder", "bucket"], indirect=True)
@@ -83,16 +86,19 @@ def words_of(action):
 
 
 def state(store):
-    """What a person sees in the end: what is live, whether it is held, which artifacts there are."""
+    """What a person sees in the end: what is live, whether it is held, which artifacts there are, what is blocked."""
     current = read_current(store, TARGET)
     held = read_hold(store, TARGET)
     artifacts = [item.key for item in store.list("artifacts/")]
-    return current and current.release_id, held and (held.actor, held.after_data), artifacts
+    blocked = blocked_ids(store, TARGET, now=now())
+    return current and current.release_id, held and (held.actor, held.after_data), artifacts, blocked
 
 
 def prepare(store, action):
     if action == "release_hold":
         act(store, "hold")
+    if action == "unblock_item":
+        act(store, "block_item")
     if action == "restore_pointer":
         store.delete(pointer_key(TARGET))
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
 from recsys_assets.release import journal
 from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.blocking import block_item, blocked_ids, unblock_item
 from recsys_assets.release.history import live_at
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
@@ -29,6 +30,8 @@ ANN = Actor("ann", "as the model says")
 KEEP = 3
 DAYS = st.integers(0, 6)
 CONTENTS = st.integers(0, 1)
+ITEMS = st.sampled_from(["i0", "i1"])
+VERBS = st.sampled_from(["swap", "create"])
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -44,6 +47,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.bad = set()
         self.held = None  # None, "by hand", or the day after which data must be newer
         self.past = []  # (instant, what was live then)
+        self.blocked = {}  # item -> until when (None: until it is unblocked)
 
     @property
     def store(self):
@@ -195,6 +199,32 @@ class Lifecycle(RuleBasedStateMachine):
         retention = Retention(keep=KEEP)
         collect(self.store, TARGET, by=ANN, now=self.shop.clock, retention=retention, apply=True)
         self.swaps += [self.live] * (len(list(journal.changes(self.store, TARGET))) - before)
+
+    @rule(item=ITEMS, days=st.none() | st.integers(1, 2))
+    def block(self, item, days):
+        until = days and self.shop.clock() + timedelta(days=days)
+        block_item(self.store, TARGET, item, by=ANN, now=self.shop.clock, until=until)
+        self.blocked[item] = until
+
+    @rule(item=ITEMS, how=st.sampled_from([FaultMode.LOSE_REPLY, FaultMode.LOSE_REQUEST]), verb=VERBS)
+    def block_on_a_bad_day(self, item, how, verb):
+        self.store.inject(Fault(verb, how, nth=1, times=1, prefix="registry/blocked/"))
+        self.block(item, None)
+        self.store.heal()
+
+    @rule(item=ITEMS)
+    def unblock(self, item):
+        done = unblock_item(self.store, TARGET, item, by=ANN, now=self.shop.clock)
+        assert done.entry.outcome == (journal.DONE if item in self.standing() else journal.UNCHANGED)
+        self.blocked.pop(item, None)
+
+    def standing(self):
+        now = self.shop.clock.at
+        return {item for item, until in self.blocked.items() if until is None or until > now}
+
+    @invariant()
+    def what_is_blocked_is_what_the_model_says(self):
+        assert blocked_ids(self.store, TARGET, now=self.shop.clock.at) == self.standing()
 
     @rule()
     def look(self):

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from recsys_assets.identity import Target
-from recsys_assets.release.layout import blob_key, pointer_key
+from recsys_assets.release.layout import blob_key, blocked_key, pointer_key
 from recsys_assets.serving.testing import DAY, publish_fixture
 
 TARGET = Target("shop", "home")
 POINTER = pointer_key(TARGET)
+BLOCKED = blocked_key(TARGET)
+IDLE = [BLOCKED, POINTER]  # what a look at the store reads that brings nothing new
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 

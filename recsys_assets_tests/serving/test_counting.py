@@ -162,7 +162,7 @@ def test_a_registry_exposes_answers_failures_and_ages_of_this_process(store, sho
     reader.refresh()
     reader.snapshot().for_user("user")
     reader.snapshot().for_user("nobody")
-    store.inject(Fault("get", FaultMode.FAIL, times=1))
+    store.inject(Fault("get", FaultMode.FAIL, times=2))
     assert reader.refresh().problem is Problem.OUTAGE
     registry = CollectorRegistry()
     registry.register(ReaderCollector(reader))

@@ -1,5 +1,7 @@
 """Factors are asked by id, best first, and know nobody that their file does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,13 @@ def test_a_user_gets_the_items_of_the_largest_products_ties_by_id():
         ("c", 3.0), ("b", 0.5), ("a", 0.0), ("d", 0.0),
     ]  # fmt: skip
     assert names(factors().for_user("u1", 2)) == ["a", "b"]
+
+
+def test_blocked_items_are_named_to_nobody():
+    found = replace(factors(), blocked=frozenset({"a", "unknown"}))
+    assert names(found.for_user("u1", 2)) == ["b", "d"]
+    assert found.like_item("a") is None
+    assert "a" not in names(found.like_item("d"))
 
 
 def test_what_a_user_has_is_left_out_and_the_list_is_full_all_the_same():

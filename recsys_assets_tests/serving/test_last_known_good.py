@@ -7,7 +7,7 @@ from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets_tests.serving.releases import POINTER, TARGET, Shop, answers
+from recsys_assets_tests.serving.releases import IDLE, TARGET, Shop, answers
 
 COPY = "copies/shop/home/pointer.json"
 
@@ -48,7 +48,7 @@ def test_a_start_with_a_store_takes_the_store_and_reads_no_blob_twice(kept, stor
     store.on_call = lambda _, key: read.append(key)
     reader.refresh()
     assert (reader.status().state, reader.status().source) == (State.FRESH, "store")
-    assert read == [POINTER, release_key(TARGET, reader.snapshot().release_id)]
+    assert read == [*IDLE, release_key(TARGET, reader.snapshot().release_id)]
 
 
 def test_a_start_without_store_and_copy_says_both(folder, open_reader):  # F43

@@ -21,7 +21,7 @@ from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets_tests.serving.releases import POINTER, Shop, answers
+from recsys_assets_tests.serving.releases import IDLE, POINTER, Shop, answers
 
 ALWAYS = 10**9
 
@@ -82,14 +82,14 @@ def test_a_request_holds_its_release_while_others_are_shipped_and_it_is_deleted(
     assert answers(reader.snapshot()) == {1}
 
 
-def test_a_poll_that_finds_nothing_new_reads_one_object(store, shop, open_reader):
+def test_a_poll_that_finds_nothing_new_reads_two_small_objects(store, shop, open_reader):
     shop.ship(0)
     reader = open_reader()
     reader.refresh()
     calls = []
     store.on_call = lambda verb, key: calls.append((verb, key))
     assert reader.refresh().outcome is RefreshOutcome.UNCHANGED
-    assert calls == [("get", POINTER)]
+    assert calls == [("get", key) for key in IDLE]
 
 
 def test_only_what_changed_is_read_again(store, shop, open_reader):
@@ -106,7 +106,7 @@ def test_only_what_changed_is_read_again(store, shop, open_reader):
     shop.ship(0)  # older: changes nothing
     calls.clear()
     reader.refresh()
-    assert calls == [POINTER]
+    assert calls == IDLE
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_pointer_that_leads_elsewhere_is_refused_and_never_followed(store, sho
     read = []
     store.on_call = lambda _, key: read.append(key)
     assert reader.refresh().problem is Problem.BAD_POINTER
-    assert read == [POINTER]
+    assert read == IDLE
     assert answers(reader.snapshot()) == {0}
 
 

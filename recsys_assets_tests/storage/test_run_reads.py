@@ -1,5 +1,8 @@
 """Cache of one run: nothing is read twice but what another writer may change."""
 
+import pytest
+
+from recsys_assets.errors import NotFoundError
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.run_reads import MAX_OBJECT_BYTES, RunReads, reads_of_run
 
@@ -27,6 +30,15 @@ def test_what_other_writers_change_is_read_each_time():
         assert reads.get(key, max_bytes=9).data == b"one"
         store.put(key, b"two")
         assert reads.get(key, max_bytes=9).data == b"two"
+
+
+def test_that_nothing_is_blocked_is_asked_once():
+    store = MemoryStore()
+    reads = RunReads(store)
+    for _ in range(2):
+        with pytest.raises(NotFoundError):
+            reads.get("registry/blocked/shop/home/items.json", max_bytes=9)
+        store.put("registry/blocked/shop/home/items.json", b"one")
 
 
 def test_an_object_that_is_too_large_is_read_again_and_a_deleted_one_is_gone():

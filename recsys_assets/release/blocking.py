@@ -1,0 +1,287 @@
+"""Blocked items: what no reader may show from now on and no build may name, in one small list beside the pointer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    LimitExceededError,
+    NotFoundError,
+    OutcomeUnknownError,
+)
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.release import journal
+from recsys_assets.release.document_encoding import decode, encode
+from recsys_assets.release.documents import FORMAT, JournalEntry, Record
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.layout import blocked_key
+from recsys_assets.release.pointer import Current, read_pointer
+from recsys_assets.release.recovery import read_journal_head, recover
+from recsys_assets.retry import attempts
+from recsys_assets.storage.proof import ensure_proven
+from recsys_assets.storage.store import ObjectStore, Stored
+
+MAX_ITEMS: Final = 1000  # every reader holds all of them, and checks each answer against them
+MAX_BLOCKED_BYTES: Final = 4_000_000
+_MAX_ID_BYTES: Final = 1000
+_TRIES: Final = 20
+_TICK: Final = timedelta(microseconds=1)
+_NO_WHITE_SPACE: Final = "\x1c\x1d\x1e\x1f"  # Python takes them for white space, Unicode and our ids do not
+
+
+class BlockedItem(Record, frozen=True):
+    """One item that may not be shown: since when, who asked for it and why, and until when (None: until lifted)."""
+
+    item: str
+    at: str
+    actor: str
+    reason: str
+    until: str | None = None
+
+
+class BlockedItems(Record, frozen=True):
+    """The list of a target, by item id; `updated_at` never repeats, so that equal lists differ."""
+
+    updated_at: str
+    items: tuple[BlockedItem, ...]
+    v: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse times that are none: a block whose end cannot be read would have none, or be over."""
+        for text in (self.updated_at, *(one.until for one in self.items if one.until is not None)):
+            parse_rfc3339(text)
+
+    def standing(self, now: datetime) -> tuple[BlockedItem, ...]:
+        """Return the blocks that are in force at an instant."""
+        return tuple(one for one in self.items if one.until is None or parse_rfc3339(one.until) > now)
+
+    def ids(self, now: datetime) -> frozenset[str]:
+        """Return the ids that are blocked at an instant."""
+        return frozenset(one.item for one in self.standing(now))
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """What became of it: in words, what is blocked now, the time of that list, and the entry (None: dry run)."""
+
+    message: str
+    items: tuple[BlockedItem, ...]
+    updated_at: str | None
+    entry: JournalEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The list before and after a write (None: there is none), and whether it changed."""
+
+    before: tuple[BlockedItem, ...]
+    after: BlockedItems | None
+    changed: bool
+
+
+def parse_blocked(target: Target, data: bytes) -> BlockedItems:
+    """Return the list that these bytes hold; `CorruptObjectError` if they hold none."""
+    return decode(data, BlockedItems, name=blocked_key(target))
+
+
+def find_blocked(store: ObjectStore, target: Target) -> BlockedItems | None:
+    """Return the list of a target, None if there is none; `CorruptObjectError` if it cannot be read."""
+    stored = _stored(store, target)
+    return None if stored is None else parse_blocked(target, stored.data)
+
+
+def blocked_ids(store: ObjectStore, target: Target, *, now: datetime) -> frozenset[str]:
+    """Return the ids that are blocked at an instant; `CorruptObjectError` if the list cannot be read."""
+    found = find_blocked(store, target)
+    return found.ids(now) if found else frozenset()
+
+
+def block_item(
+    store: ObjectStore,
+    target: Target,
+    item: str,
+    *,
+    by: Actor,
+    now: Clock,
+    until: datetime | None = None,
+    dry_run: bool = False,
+) -> BlockOutcome:
+    """Block an item, until an instant or until it is lifted; every reader leaves it out from its next poll on.
+
+    Nothing is shipped and the pointer stays. The outcome is `unchanged` if it is blocked until then already. Raises
+    `ConfigurationError` for an id that no item can have, `LimitExceededError` past `MAX_ITEMS`.
+    """
+    _check_id(item)
+    if until is not None and until <= now():
+        raise ConfigurationError(f"{item!r} would be blocked until {rfc3339(until)}, which is over: name a later time")
+    end = rfc3339(until) if until else None
+    added = BlockedItem(item=item, at=rfc3339(now()), actor=by.name, reason=by.reason, until=end)
+
+    def add(items: tuple[BlockedItem, ...]) -> tuple[BlockedItem, ...]:
+        if any(one.item == item and one.until == end for one in items):
+            return items
+        others = tuple(one for one in items if one.item != item)
+        if len(others) >= MAX_ITEMS:
+            raise LimitExceededError(
+                f"{target}: {len(others):,} items are blocked, at most {MAX_ITEMS:,} can be: take them out of the "
+                "catalog and the events, or let `recsys-assets unblock-item` lift some"
+            )
+        return tuple(sorted((*others, added), key=lambda one: one.item))
+
+    message = f"{item!r} is blocked until {end or 'it is unblocked'}"
+    return _change(store, target, "block_item", item, add, by=by, now=now, message=message, dry_run=dry_run)
+
+
+def unblock_item(
+    store: ObjectStore, target: Target, item: str, *, by: Actor, now: Clock, dry_run: bool = False
+) -> BlockOutcome:
+    """Lift the block of an item; without one the outcome is `unchanged`.
+
+    Readers show it again from their next poll on where the live release names it; builds name it again.
+    """
+    return _change(
+        store,
+        target,
+        "unblock_item",
+        item,
+        lambda items: tuple(one for one in items if one.item != item),
+        by=by,
+        now=now,
+        message=f"{item!r} is not blocked any more",
+        dry_run=dry_run,
+    )
+
+
+def _change(  # noqa: PLR0913 - each is an independent fact of a change
+    store: ObjectStore,
+    target: Target,
+    action: str,
+    item: str,
+    edit: Callable[[tuple[BlockedItem, ...]], tuple[BlockedItem, ...]],
+    *,
+    by: Actor,
+    now: Clock,
+    message: str,
+    dry_run: bool,
+) -> BlockOutcome:
+    if dry_run:
+        found = find_blocked(store, target)
+        standing = found.standing(now()) if found else ()
+        would = "nothing would change" if edit(standing) == standing else f"would say that {message}"
+        return BlockOutcome(f"dry run: {would}", standing, None, None)
+    ensure_proven(store)
+    done = _write(store, target, edit, now=now)
+    reach(f"{action}.after_write")
+    details = {"item": item} | _details(next((one for one in done.before if one.item == item), None))
+    entry = _record(store, target, action, details, by=by, now=now, message=message, changed=done.changed)
+    items, updated_at = (done.after.items, done.after.updated_at) if done.after else ((), None)
+    return BlockOutcome(message if done.changed else f"nothing changed: {message}", items, updated_at, entry)
+
+
+def _write(
+    store: ObjectStore,
+    target: Target,
+    edit: Callable[[tuple[BlockedItem, ...]], tuple[BlockedItem, ...]],
+    *,
+    now: Clock,
+) -> _Written:
+    """Change the list under its condition; what is over goes out.
+
+    Without an answer to a write the list is read again: our bytes there mean that we won.
+    """
+    key, sent = blocked_key(target), dict[bytes, tuple[BlockedItem, ...]]()
+    for _ in attempts(_TRIES):
+        stored = _stored(store, target)
+        found = None if stored is None else parse_blocked(target, stored.data)
+        if stored is not None and stored.data in sent:
+            return _Written(sent[stored.data], found, changed=True)
+        standing = found.standing(now()) if found else ()
+        after = edit(standing)
+        if after == standing:
+            return _Written(standing, found, changed=False)
+        written = BlockedItems(updated_at=_later(now(), found), items=after)
+        data = encode(written)
+        try:
+            if stored is None:
+                store.create(key, data)
+            else:
+                store.swap(key, data, expected=stored.etag)
+        except (OutcomeUnknownError, ConflictError):  # a lost condition, too: the request may have been sent twice
+            sent[data] = standing
+            continue
+        return _Written(standing, written, changed=True)
+    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer, or no answer: look at the list and retry")
+
+
+def _later(now: datetime, before: BlockedItems | None) -> str:
+    return rfc3339(now if before is None else max(now, parse_rfc3339(before.updated_at) + _TICK))
+
+
+def _record(
+    store: ObjectStore,
+    target: Target,
+    action: str,
+    details: Mapping[str, Scalar],
+    *,
+    by: Actor,
+    now: Clock,
+    message: str,
+    changed: bool,
+) -> JournalEntry:
+    """Write the journal's entry; a pointer that is damaged or gone keeps nobody from blocking an item."""
+    found = read_pointer(store, target)
+    live = found if isinstance(found, Current) else None
+    last = (recover(store, target, live, by=by, now=now()) if live else read_journal_head(store, target)).last
+    entry = journal.entry_of(
+        action=action,
+        outcome=journal.DONE if changed else journal.UNCHANGED,
+        by=by,
+        now=now(),
+        live=live,
+        message=message,
+        details=details,
+    )
+    return journal.append(store, target, entry, after=last)
+
+
+def _details(before: BlockedItem | None) -> dict[str, Scalar]:
+    """Return who had blocked the item and why: the journal keeps it even if that writer died before its own entry."""
+    if before is None:
+        return {}
+    return {"blocked_at": before.at, "blocked_by": before.actor, "blocked_because": before.reason}
+
+
+def _stored(store: ObjectStore, target: Target) -> Stored | None:
+    try:
+        return store.get(blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
+    except NotFoundError:
+        return None
+
+
+def _check_id(item: str) -> None:
+    is_text = not any("\ud800" <= one <= "\udfff" for one in item)
+    if not is_text or not 0 < len(item.encode()) <= _MAX_ID_BYTES or _is_white(item[0]) or _is_white(item[-1]):
+        raise ConfigurationError(
+            f"{item[:80]!r} is no item id: expected 1 to {_MAX_ID_BYTES} bytes without white space around them, as ids "
+            "are trimmed when events are read"
+        )
+
+
+def _is_white(character: str) -> bool:
+    return character.isspace() and character not in _NO_WHITE_SPACE
+
+
+def blocked_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
+    """Return what is wrong with the list, as a sentence with the remedy; nothing if it can be read or is not there."""
+    try:
+        find_blocked(store, target)
+    except CorruptObjectError as error:
+        remedy = f"put {blocked_key(target)} back, or delete it and block again what the journal names"
+        return (f"{error}; readers go on with the list that they read last: {remedy}",)
+    return ()

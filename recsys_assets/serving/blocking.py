@@ -1,0 +1,196 @@
+"""Blocked items where answers are given: the list as it is followed in the store, and rows without what it names."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic
+
+import msgspec
+
+from recsys_assets.errors import NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.release.blocking import MAX_BLOCKED_BYTES, BlockedItems, parse_blocked
+from recsys_assets.release.journal import Clock
+from recsys_assets.release.layout import blocked_key
+from recsys_assets.serving.row_index import Form, Lookup, Row, RowIndex
+from recsys_assets.storage.store import ObjectStore
+
+_log = logging.getLogger(__name__)
+
+_MOST_TOUCHED: Final = 10_000  # ids of rows to be filtered; where there are more, each row is looked through
+_PAUSE_ROWS: Final = 0xFF  # after so many the thread lets requests run
+_PAUSE_SECONDS: Final = 50e-6
+
+NOTHING: Final = frozenset[str]()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnblockedRows(Generic[Row]):
+    """Rows as if the blocked items had never been in them: not as rows of their own, and in no list.
+
+    `touched` are the ids of the rows that name one (None: each row is looked through when it is asked for), `hidden`
+    the positions of the rows that are of one. Rows in shards are not known before they are read: there a row of a
+    blocked item has a position, with an empty list.
+    """
+
+    rows: Lookup[Row]
+    blocked: frozenset[str]
+    touched: frozenset[str] | None
+    hidden: tuple[int, ...]  # ascending
+
+    @property
+    def form(self) -> Form[Row]:
+        """How a row is written."""
+        return self.rows.form
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that they take in memory."""
+        return self.rows.held_bytes
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.rows) - len(self.hidden)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield every row that is not of a blocked item."""
+        return (kept for row in self.rows if (kept := self._without(row)) is not None)
+
+    def row(self, number: int) -> Row:
+        """Return the row at a position among those that are left."""
+        for position in self.hidden:
+            if position > number:
+                break
+            number += 1
+        return _with_unblocked_items(self.rows.row(number), self.blocked)
+
+    def find(self, key: str) -> Row | None:
+        """Return the row of an id, or None if there is none or the id is that of a blocked item."""
+        row = self.rows.find(key)
+        if row is None or (self.touched is not None and key not in self.touched):
+            return row
+        return self._without(row)
+
+    def _without(self, row: Row) -> Row | None:
+        form = self.rows.form
+        if form.key == _ITEM and form.id_of(row) in self.blocked:
+            return None
+        return _with_unblocked_items(row, self.blocked)
+
+
+_ITEM: Final = "item_id"
+
+
+def _with_unblocked_items(row: Any, blocked: frozenset[str]) -> Any:
+    items = getattr(row, "items", ())
+    kept = tuple(one for one in items if one.item_id not in blocked)
+    return row if len(kept) == len(items) else msgspec.structs.replace(row, items=kept)
+
+
+def without_blocked(rows: Lookup[Any], blocked: frozenset[str]) -> Lookup[Any]:
+    """Return the rows without the blocked items, whatever these very rows were without before.
+
+    Rows in memory are decoded once each to know which name one, so that a lookup of another costs next to nothing.
+    """
+    rows = rows.rows if isinstance(rows, UnblockedRows) else rows
+    if not blocked:
+        return rows
+    if not isinstance(rows, RowIndex):
+        return UnblockedRows(rows, blocked, None, ())
+    touched, hidden = set[str](), list[int]()
+    id_of, by_item = rows.form.id_of, rows.form.key == _ITEM
+    for number, row in enumerate(rows):
+        own = id_of(row)
+        if by_item and own in blocked:
+            hidden.append(number)
+        elif blocked.isdisjoint(one.item_id for one in getattr(row, "items", ())):
+            own = None
+        if own is not None and len(touched) <= _MOST_TOUCHED:
+            touched.add(own)
+        if number & _PAUSE_ROWS == _PAUSE_ROWS:
+            time.sleep(_PAUSE_SECONDS)  # hands the interpreter to the threads that serve
+    return UnblockedRows(rows, blocked, None if len(touched) > _MOST_TOUCHED else frozenset(touched), tuple(hidden))
+
+
+@dataclass(slots=True)
+class BlockedFollower:
+    """The list of one target as the store had it last; what cannot be read leaves the one before in force.
+
+    `copy` is a store on this machine's disk that the list is kept in, for starts without the other one.
+    """
+
+    store: ObjectStore
+    target: Target
+    now: Clock
+    copy: ObjectStore | None = None
+    fault: str = ""  # why the list could not be read at the last look; empty: it could
+    _list: BlockedItems | None = None
+    _etag: str | None = None
+    _is_first: bool = field(default=True)
+
+    @property
+    def items(self) -> frozenset[str]:
+        """The ids that are blocked now."""
+        return NOTHING if self._list is None else self._list.ids(self.now())
+
+    @property
+    def updated_at(self) -> str | None:
+        """Which list is in force: the time of its last change; None if there is none."""
+        return None if self._list is None else self._list.updated_at
+
+    def look(self) -> None:
+        """Read the list if it changed; never raises the package's errors."""
+        if self._is_first:
+            self._is_first = False
+            self._restore()
+        try:
+            self._read()
+        except RecsysAssetsError as error:
+            level = logging.DEBUG if self.fault else logging.WARNING
+            _log.log(level, "blocked items of %s could not be read, the last list stays: %s", self.target, error)
+            self.fault = str(error)
+        else:
+            self.fault = ""
+
+    def _read(self) -> None:
+        key = blocked_key(self.target)
+        try:
+            if self._etag is None:
+                stored = self.store.get(key, max_bytes=MAX_BLOCKED_BYTES)
+            else:
+                stored = self.store.get_if_changed(key, etag=self._etag, max_bytes=MAX_BLOCKED_BYTES)
+        except NotFoundError:
+            if self._list is not None:
+                self._keep(None)
+            self._list, self._etag = None, None
+            return
+        if stored is not None:
+            self._list = parse_blocked(self.target, stored.data)
+            self._etag = stored.etag
+            self._keep(stored.data)
+
+    def _restore(self) -> None:
+        if self.copy is None:
+            return
+        try:
+            self._list = parse_blocked(self.target, self.copy.get(self._place, max_bytes=MAX_BLOCKED_BYTES).data)
+        except NotFoundError:
+            return
+        except RecsysAssetsError as error:
+            _log.warning("the copy of the blocked items of %s cannot be used: %s", self.target, error)
+
+    def _keep(self, data: bytes | None) -> None:
+        if self.copy is None:
+            return
+        try:
+            if data is None:
+                self.copy.delete(self._place)
+            else:
+                self.copy.put(self._place, data)
+        except RecsysAssetsError as error:
+            _log.warning("the blocked items of %s could not be copied: %s", self.target, error)
+
+    @property
+    def _place(self) -> str:
+        return f"copies/{self.target.tenant}/{self.target.surface}/blocked.json"
