@@ -101,13 +101,13 @@ def test_a_blocked_item_is_in_no_artifact_of_the_next_build(shop):
     assert {"popularity", "cooc", "content_sim"} <= before
     assert shop.operate("block_item", "block_item_of_target", ask(item="i1")).success
     assert named() == before, "nothing is shipped by a block"
-    shop.write(after(2), day_lines(after(2), shift=2))
+    shop.write(after(2), day_lines(after(2), shift=1))
     assert shop.build(after(2)).success
     assert named() == set()
     staged = read_document(shop.store, staged_key(HOME, after(2), "cooc"), StagedArtifact)
     assert staged.facts["blocked_items"] == 1
     assert shop.operate("unblock_item", "unblock_item_of_target", ask(item="i1")).success
-    shop.write(after(3), day_lines(after(3), shift=3))
+    shop.write(after(3), day_lines(after(3), shift=1))
     assert shop.build(after(3)).success
     assert named() == before
 
