@@ -17,7 +17,7 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.answers import Answers
+from recsys_assets.upkeep.answers import live_empty_share
 from recsys_assets.upkeep.staleness import Cause, Freshness
 from recsys_assets.upkeep.status import TargetStatus
 
@@ -137,8 +137,7 @@ def select_targets(look: Look, query: OverviewQuery) -> OverviewPage:
 
 
 def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
-    live = [one for one in row.answers if one.live]
-    asked = sum(one.asked for one in live)
+    asked, empty = live_empty_share(row.answers)
     consumers = row.consumers
     health = _health(row, age)
     return TargetSummary(
@@ -152,7 +151,7 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
         serving=len(consumers.serving) if consumers else 0,
         consumers=len(consumers.serving) + len(consumers.behind) if consumers else 0,
         asked=asked,
-        empty_share=_empty_share(live, asked),
+        empty_share=empty,
         problems=tuple(redact(problem) for problem in row.problems),
     )
 
@@ -182,10 +181,6 @@ def _health(row: TargetStatus, age: Freshness | None) -> TargetHealth:
     if cause is not Cause.FRESH:
         return TargetHealth.STALE
     return TargetHealth.PROBLEM if row.problems else TargetHealth.FRESH
-
-
-def _empty_share(live: list[Answers], asked: int) -> float | None:
-    return sum(one.without_items_share * one.asked for one in live) / asked if asked else None
 
 
 def _end_of(day: date) -> datetime:

@@ -6,10 +6,18 @@ import click
 
 from recsys_assets.cli.change_commands import Call, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import clock, instant_type, json_option, open_context, said_type, target_options
-from recsys_assets.cli.output import print_json, print_table
+from recsys_assets.cli.options import (
+    clock,
+    instant_type,
+    json_option,
+    open_context,
+    said_type,
+    target_options,
+    wide_option,
+)
+from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.release.blocking import BlockOutcome, block_item, unblock_item
-from recsys_assets.upkeep.status import look_at_blocked
+from recsys_assets.upkeep.status import Blocked, look_at_blocked
 
 _item_option = click.option(
     "--item", type=said_type, required=True, help="the item's id, as events and catalog name it"
@@ -39,7 +47,10 @@ def run_unblock_item(call: Call, *, item: str) -> BlockOutcome:
 @click.command("blocked-items")
 @target_options
 @json_option
-def show_blocked_items(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+@wide_option
+def show_blocked_items(
+    *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool
+) -> int:
     """List the items that are blocked, with who asked for it and why, and how many consumers honour the list.
 
     It ends with 1 when a list cannot be read.
@@ -49,13 +60,15 @@ def show_blocked_items(*, config: str | None, tenant: str | None, surface: str |
     if as_json:
         print_json(found)
     else:
-        columns = ("target", "item", "until", "since", "actor", "reason")
-        rows = [
-            (f"{of.tenant}/{of.surface}", one.item, one.until, one.at, one.actor, one.reason)
-            for of in found
-            for one in of.items
-        ]
-        print_table("", columns, rows)
-        for of in found:
-            click.echo(f"{of.tenant}/{of.surface}: {of.fault or of.consumers}")
+        print_stacked("", map(_list, found), wide=wide)
     return EXIT_REFUSED if any(of.fault for of in found) else 0
+
+
+def _list(of: Blocked) -> Stacked:
+    """Return the blocked items of a target, and who honours the list."""
+    now = clock()
+    notes = [("problem", of.fault)] if of.fault else [("consumers", of.consumers)]
+    for one in of.items:
+        end = f", until {one.until}" if one.until else ""
+        notes.append((one.item, f"by {one.actor}, {when(one.at, now=now)}{end}: {one.reason}"))
+    return Stacked(f"{of.tenant}/{of.surface}", f"{len(of.items)} blocked", (), notes)

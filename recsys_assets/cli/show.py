@@ -25,6 +25,7 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.history import LiveAt, live_at
 from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
+from recsys_assets.upkeep.answers import live_empty_share
 from recsys_assets.upkeep.diff import KindDiff, diff
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, served_targets
@@ -195,6 +196,9 @@ def _standing(row: TargetStatus, age: Freshness | None) -> Stacked:
     now = clock()
     state = "not configured" if age is None else "fresh" if age.fresh else "stale"
     facts = [f"live {row.release}", f"data through {row.data_through}"] if row.release else ["nothing is live"]
+    asked, empty = live_empty_share(row.answers)
+    if empty is not None:
+        facts.append(f"{empty:.1%} of {asked:,} answers empty")
     notes: list[tuple[str, str]] = [("problem", problem) for problem in row.problems]
     if age is not None and not age.fresh:
         notes.append(("stale", f"{age.cause.value}: {age.why}"))
@@ -207,6 +211,8 @@ def _standing(row: TargetStatus, age: Freshness | None) -> Stacked:
         notes.append(("last", ": ".join(filter(None, (did, str(last.details.get("message", "")))))))
     if row.consumers is not None and row.consumers.message:
         notes.append(("consumers", row.consumers.message))
+    if row.blocked:
+        notes.append(("blocked", ", ".join(one.item for one in row.blocked)))
     notes += (("left out", f"live is without {kind}: {why}") for kind, why in row.left_out.items())
     notes += (("failed", f"{when(e.at, now=now)}, {e.action}: {message_of(e)}") for e in row.failed)
     return Stacked(f"{row.tenant}/{row.surface}", state, facts, notes)

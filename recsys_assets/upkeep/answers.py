@@ -43,6 +43,13 @@ def answers_of(beats: Iterable[Heartbeat], *, live: str | None) -> tuple[Answers
     return tuple(sorted(found.values(), key=lambda one: (not one.live, one.release, one.kind)))
 
 
+def live_empty_share(answers: Iterable[Answers]) -> tuple[int, float | None]:
+    """Return how many questions the live release was asked, and the share that brought nothing; None: not asked."""
+    live = [one for one in answers if one.live]
+    asked = sum(one.asked for one in live)
+    return asked, sum(one.without_items_share * one.asked for one in live) / asked if asked else None
+
+
 def worse_kinds(answers: Iterable[Answers]) -> tuple[tuple[Answers, Answers], ...]:
     """Return the kinds whose live release answers far more often without items than the release before, with both.
 

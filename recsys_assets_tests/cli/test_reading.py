@@ -1,12 +1,15 @@
 """What commands print for people: at most 80 columns, short hashes, ages with a zone, colours only where wanted."""
 
+import json
 import re
 
 import pytest
 from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
+from recsys_assets.cli.options import clock
 from recsys_assets.messages import name_known, plural
+from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets_tests.api.conftest import settings_in
 from recsys_assets_tests.serving.releases import Shop
@@ -35,6 +38,41 @@ def test_a_terminal_of_80_columns_is_enough(shop, words):
     printed = call(shop, *words, COLUMNS="80")
     assert max(map(len, printed.splitlines())) <= 80
     assert not HASH.search(printed)
+
+
+@pytest.fixture
+def answering(tmp_path):
+    """A shop of its own, which a reader served from a moment ago: one answer of four was empty."""
+    settings_in(tmp_path, targets=[("shop", "home")])
+    shop = Shop(FilesystemStore(tmp_path / "store"), clock=clock)
+    shop.ship(0)
+    reader = Reader(shop.store, "shop", "home", heartbeat="web-1")
+    reader.refresh()
+    with reader.snapshot() as release:
+        for user in ("user", "user", "user", "nobody"):
+            release.for_user(user)
+    reader.beat()
+    return tmp_path
+
+
+def test_status_shows_the_share_of_empty_answers(answering):
+    assert "25.0% of 4 answers empty" in call(answering, "status")
+    (row,) = json.loads(call(answering, "status", "--json"))
+    assert [(one["kind"], one["asked"], one["unknown"]) for one in row["answers"]] == [("implicit", 4, 1)]
+
+
+def test_blocked_items_are_listed_with_who_honours_them(answering):
+    why = ("--reason", "recall 2026-114", "--actor", "ann")
+    assert "is blocked until it is unblocked" in call(answering, "block-item", "--item", "other", *why)
+    printed = call(answering, "blocked-items")
+    assert "1 blocked" in printed
+    assert "recall 2026-114" in printed
+    assert "0 of 1 live consumers honour the list; not yet, or not known: web-1" in printed
+    assert "blocked other" in call(answering, "status")
+    (row,) = json.loads(call(answering, "blocked-items", "--json"))
+    assert [(one["item"], one["actor"]) for one in row["items"]] == [("other", "ann")]
+    assert "is not blocked any more" in call(answering, "unblock-item", "--item", "other", *why)
+    assert "0 blocked" in call(answering, "blocked-items")
 
 
 @pytest.mark.parametrize("words", [("status",), ("log",), ("verify",)], ids=lambda words: words[0])
