@@ -23,7 +23,7 @@ from recsys_assets.dagster_defs.stopping import is_stopping, run_until_signal
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import is_up_to_date
+from recsys_assets.pipeline.day_status import is_up_to_date, last_built_day
 from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.pipeline.user_key import configured_key
 from recsys_assets.settings.reading import load_settings
@@ -37,8 +37,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @config_option
 @click.option("--tenant", help="with --surface: one target; without both: every target")
 @click.option("--surface")
-@click.option("--start", type=day_type, required=True, help="first day, like 2026-01-31")
-@click.option("--end", type=day_type, help="last day, included; the first day when left out")
+@click.option("--start", type=day_type, help="first day, like 2026-01-31; left out: the last day that was built")
+@click.option("--end", type=day_type, help="last day, included; left out: the first day, or without --start yesterday")
 @click.option("--resume", is_flag=True, help="pass over days that are done; the last day is always built")
 @click.option(
     "--rebuild-without-missing-files",
@@ -57,13 +57,17 @@ def run(
     config: str | None,
     tenant: str | None,
     surface: str | None,
-    start: date,
+    start: date | None,
     end: date | None,
     resume: bool,
     without_missing: bool,
     smaller: bool,
 ) -> int:
-    """Build, gate and ship every day from START to END, oldest first; what is live never moves back."""
+    """Build, gate and ship every day from START to END, oldest first; what is live never moves back.
+
+    Without --start it catches up: from the last day that every target was built for, to yesterday, at most
+    limits.max_days.
+    """
     _quiet_what_the_lines_say_better()
     settings = load_settings(config)
     if without_missing or smaller:
@@ -71,8 +75,11 @@ def run(
         raw = settings.raw.model_copy(update=accepted)
         settings = settings.model_copy(update={"raw": raw})
     rows = choose_targets(settings, tenant=tenant, surface=surface)
-    days = choose_days(settings, start=start, end=end or start, today=datetime.now(UTC).date())
     store = open_configured_store(settings)  # a missing store is an error now, not once for each asset
+    today = datetime.now(UTC).date()
+    if start is None:
+        start, end = last_built_day(store, rows, before=today), end or _last_whole_day(settings, today)
+    days = choose_days(settings, start=start, end=end or start, today=today)
     configured_key(settings)  # and so is a key
     done = (
         {day for day in days[:-1] if all(is_up_to_date(DayContext(store, settings, row, day)) for row in rows)}
@@ -119,6 +126,10 @@ class _Backfill:
 
 def _say_stopping(name: str) -> None:
     os.write(2, f"{name}: stopping after this step; once more to stop at once\n".encode())
+
+
+def _last_whole_day(settings: Settings, today: date) -> date:
+    return min(today - timedelta(days=1), settings.partitions.end or date.max)
 
 
 def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:

@@ -1,9 +1,10 @@
 """Check whether a day is up to date: built from the raw files there are, judged by the limits in force, recorded."""
 
+import re
 from collections.abc import Sequence
 from datetime import date
 
-from recsys_assets.errors import CorruptObjectError, RefusedError
+from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.context import DayContext
@@ -13,11 +14,15 @@ from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of
 from recsys_assets.release.candidate import read_candidate
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.layout import canonical_record_key
+from recsys_assets.release.layout import canonical_prefix, canonical_record_key
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+_RECORD = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
+_DAY = len("2026-01-31")
 
 
 def is_up_to_date(context: DayContext) -> bool:
@@ -36,6 +41,24 @@ def is_up_to_date(context: DayContext) -> bool:
         return find_release(store, row.target, release_id_of(row.target, candidate.versions)) is not None
     except (RefusedError, CorruptObjectError):
         return False
+
+
+def last_built_day(store: ObjectStore, rows: Sequence[TargetSettings], *, before: date) -> date:
+    """Return the last day that every one of these targets has canonical events of, to go on from.
+
+    Raises `ConfigurationError` naming a target without any: nothing says where its history begins.
+    """
+    last: list[date] = []
+    for row in rows:
+        names = (
+            item.key.removeprefix(canonical_prefix(row.target)) for item in store.list(canonical_prefix(row.target))
+        )
+        days = [date.fromisoformat(name[:_DAY]) for name in names if _RECORD.fullmatch(name)]
+        built = [day for day in days if day < before]
+        if not built:
+            raise ConfigurationError(f"nothing was built of {row.target} yet: name the first day by --start")
+        last.append(max(built))
+    return min(last)
 
 
 def changed_inputs(context: DayContext) -> list[str]:

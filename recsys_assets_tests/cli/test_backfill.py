@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from recsys_assets.cli.run import choose_days, run
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
+from recsys_assets.pipeline.day_status import last_built_day
 from recsys_assets_tests.small_shop import FIRST, HOME, after, day_lines, open_shop
 
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
@@ -103,3 +104,28 @@ def test_one_bad_day_of_a_backfill_never_stops_the_others_and_the_pointer_only_m
     live = shop.live(HOME)
     assert call(shop, FIRST, after(2)).return_value == 1
     assert shop.live(HOME) == live
+
+
+def test_without_a_first_day_it_goes_on_from_the_last_day_that_every_target_has(shop):
+    for n in range(2):
+        shop.write(after(n), day_lines(after(n)))
+    with pytest.raises(ConfigurationError, match="shop/home yet: name the first day by --start"):
+        last_built_day(shop.store, shop.settings.targets, before=TODAY)
+    shop.build(FIRST)
+    shop.build(after(1), job="build_shop__home")
+    rows = shop.settings.targets
+    assert [last_built_day(shop.store, [row], before=TODAY) for row in rows] == [after(1), FIRST]
+    assert last_built_day(shop.store, rows, before=TODAY) == FIRST
+    assert last_built_day(shop.store, rows[:1], before=after(1)) == FIRST, "a day that goes on is not gone on from"
+    config = shop.folder / "recsys.toml"
+    config.write_text(config.read_text().replace("start = 2026-01-01", "start = 2026-01-01\nend = 2026-01-02"))
+    done = CliRunner().invoke(run, ["--config", str(config)], standalone_mode=False)
+    assert (done.return_value, "2026-01-02 shop/cart/manifest" in done.output) == (0, True), done.output
+
+
+def test_catching_up_is_bounded(shop):
+    shop.configure(QUICK + "[limits]\nmax_days = 5\n")
+    shop.write(FIRST, day_lines(FIRST))
+    shop.build(FIRST)
+    done = CliRunner().invoke(run, ["--config", str(shop.folder / "recsys.toml")], standalone_mode=False)
+    assert "days, limits.max_days allows 5" in str(done.exception)
