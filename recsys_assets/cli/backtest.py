@@ -9,7 +9,7 @@ import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import day_type, json_option, open_context, target_options
-from recsys_assets.cli.output import print_json, print_table
+from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.cli.run import choose_days
 from recsys_assets.pipeline.backtest import DayTested, Outcome, backtest_days
 from recsys_assets.quality.comparison import Compared, Standing
@@ -128,9 +128,9 @@ def _print(tested: Sequence[DayTested], *, k: int) -> None:
     print_table(f"next items at {k}; its: the baseline's nDCG", _COLUMNS, rows)
     for one in tested:
         if isinstance(one.found, Outcome):
-            click.echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.message}")
+            echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.message}")
         else:
-            click.echo(f"{one.day}: nothing compared: {one.found.message}")
+            echo(f"{one.day}: nothing compared: {one.found.message}")
 
 
 def _document(one: DayTested) -> dict[str, object]:

@@ -16,7 +16,7 @@ from recsys_assets.cli.options import (
     open_context,
     target_options,
 )
-from recsys_assets.cli.output import print_json
+from recsys_assets.cli.output import echo, print_json
 from recsys_assets.release.journal import Actor
 
 
@@ -58,7 +58,7 @@ def changes_one_target(name: str) -> Callable[[Callable[..., Change]], click.Com
     def report(act: Callable[..., Change], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
         target = call.context.target
         done = act(call, **own)
-        print_json(done) if as_json else click.echo(f"{target}: {done.message}")
+        print_json(done) if as_json else echo(f"{target}: {done.message}")
         return done.exit_code if isinstance(done, EndsWithCode) else 0
 
     return lambda act: _command(name, act, report)
@@ -76,7 +76,7 @@ def changes_targets(
         act: Callable[..., Sequence[EndsWithCode]], call: Call, own: Mapping[str, object], *, as_json: bool
     ) -> int:
         done = act(call, **own)
-        print_json({"targets": done}) if as_json else click.echo("\n".join(map(line, done)))
+        print_json({"targets": done}) if as_json else echo("\n".join(map(line, done)))
         return max(one.exit_code for one in done)
 
     return lambda act: _command(name, act, report)

@@ -12,7 +12,7 @@ from recsys_assets.cli.options import (
     open_context,
     target_options,
 )
-from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
@@ -51,11 +51,11 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
         message = explain(
             context.store, context.target, explain_key, now=clock, retention=context.retention(context.target)
         )
-        print_json({"key": explain_key, "message": message}) if as_json else click.echo(message)
+        print_json({"key": explain_key, "message": message}) if as_json else echo(message)
         return 0
     if restore_key is not None:
         back = restore(context.store, context.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
-        print_json(back) if as_json else click.echo("\n".join(back) or "nothing to restore")
+        print_json(back) if as_json else echo("\n".join(back) or "nothing to restore")
         return 0 if back or not restore_key else EXIT_REFUSED
     found = {target: _collect(context, target, by=by, apply=apply) for target in context.targets}
     if as_json:
@@ -86,7 +86,7 @@ def _document(target: Target, outcome: Collection | RefusedError) -> dict[str, o
 
 def _print_outcome(target: str, outcome: Collection | RefusedError) -> None:
     if isinstance(outcome, RefusedError):
-        click.echo(f"refused: {outcome}", err=True)
+        echo(f"refused: {outcome}", err=True)
     else:
         _print_collection(target, outcome)
 
@@ -96,10 +96,10 @@ def _print_collection(target: str, found: Collection) -> None:
     rows += [("emptied" if found.applied else "would be emptied", item.key, item.size) for item in found.emptied]
     rows += [("unknown, left alone", item.key, item.size) for item in found.unknown]
     print_table(target, ("what", "key", "bytes"), rows)
-    click.echo(f"kept {plural(len(found.kept), 'artifact')}, {sum(item.size for item in found.kept):,} bytes")
+    echo(f"kept {plural(len(found.kept), 'artifact')}, {sum(item.size for item in found.kept):,} bytes")
     for prefix, (count, size) in found.left_alone.items():
-        click.echo(f"never collected here: {prefix} {plural(count, 'object')}, {size:,} bytes")
+        echo(f"never collected here: {prefix} {plural(count, 'object')}, {size:,} bytes")
     if found.dead_heartbeats:
-        click.echo(f"consumers that fell silent long ago: {len(found.dead_heartbeats)}")
+        echo(f"consumers that fell silent long ago: {len(found.dead_heartbeats)}")
     for intent in found.stale_intents:
-        click.echo(f"left by a publish that died: {short(intent)}")
+        echo(f"left by a publish that died: {short(intent)}")

@@ -15,6 +15,7 @@ import click
 
 from recsys_assets.cli.main import EXIT_REFUSED, recsys_assets
 from recsys_assets.cli.options import clock
+from recsys_assets.cli.output import echo
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.serving.reader import Reader
@@ -176,7 +177,7 @@ class _Drill:
         try:
             found = recsys_assets.main(line, prog_name="recsys-assets", standalone_mode=False) or 0
         except RecsysAssetsError as error:
-            click.echo(f"{type(error).__name__}: {error}", err=True)
+            echo(f"{type(error).__name__}: {error}", err=True)
             found = EXIT_REFUSED
         if found != code:
             raise click.ClickException(f"the drill failed: `{name}` ended with {found}, not with {code}")
@@ -188,7 +189,7 @@ class _Drill:
         reader.refresh()
         with reader.snapshot() as live:
             items = [row.item_id for row in live.top_items(_SHOWN_ITEMS)]
-        click.echo(f"a service recommends: {', '.join(items)}")
+        echo(f"a service recommends: {', '.join(items)}")
         if (BAD_ITEM in items) is not is_bad:
             raise click.ClickException("the drill failed: that is not what should be live now")
 

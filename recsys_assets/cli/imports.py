@@ -17,7 +17,7 @@ from recsys_assets.cli.options import (
     said_type,
     target_options,
 )
-from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef
@@ -92,6 +92,6 @@ def _print(done: Imported) -> None:
     did = "registered" if done.registered else "dry run: would be registered"
     message = f"{did} as {done.ref.kind} {short(done.ref.version)}"
     if done.passed:
-        click.echo(f"{message}; live when the day ships")
+        echo(f"{message}; live when the day ships")
     else:
-        click.echo(f"{message}, and refused: it cannot ship; what is live stays live", err=True)
+        echo(f"{message}, and refused: it cannot ship; what is live stays live", err=True)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import click
 
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
+from recsys_assets.messages import printable
 
 
 class Subcommand(NamedTuple):
@@ -126,9 +127,9 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except ConfigurationError as error:
-        click.echo(f"configuration: {error}", err=True)
+        click.echo(printable(f"configuration: {error}"), err=True)
         sys.exit(EXIT_USAGE)
     except RecsysAssetsError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        click.echo(printable(f"{type(error).__name__}: {error}"), err=True)
         sys.exit(EXIT_REFUSED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -17,6 +17,7 @@ from rich.text import Text
 from recsys_assets.api.wording import distance, instant
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import parse_rfc3339
+from recsys_assets.messages import printable
 
 SHORT = 12  # digits of a hash that people are shown
 _HASH = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHORT}}})[0-9a-f]{{{64 - SHORT}}}(?![0-9a-f])")
@@ -51,9 +52,14 @@ class Stacked:
     notes: Sequence[tuple[str, str]] = ()
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print lines for people."""
+    click.echo(printable(text), err=err, nl=nl)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document; dates and instants as RFC 3339, frozen values as objects."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
 def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False) -> None:
@@ -72,7 +78,7 @@ def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False)
             note = Text.assemble((label, style_of(label) or "dim"), " " if label else "", plain(text, wide=wide))
             console.print(Padding(note, (0, 0, 0, _INDENT), expand=False), overflow="fold")
     if one is None:
-        click.echo("(none)")
+        echo("(none)")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, wide: bool = False) -> None:
@@ -84,7 +90,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_row(*(Text(cell := plain(value, wide=wide), style=style_of(cell)) for value in row))
     _console().print(table)
     if not rows:
-        click.echo("(none)")
+        echo("(none)")
 
 
 def style_of(text: str) -> str:

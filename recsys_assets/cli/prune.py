@@ -8,6 +8,7 @@ import click
 
 from recsys_assets.cli.instance import opened_instance
 from recsys_assets.cli.options import clock
+from recsys_assets.cli.output import echo
 from recsys_assets.messages import plural
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def prune_runs(*, older_than_days: int, apply: bool) -> int:
         found = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))
         for run_id in found if apply else ():
             instance.delete_run(run_id)
-    click.echo(f"{'removed' if apply else 'would remove'} {plural(len(found), 'run')}")
+    echo(f"{'removed' if apply else 'would remove'} {plural(len(found), 'run')}")
     return 0
 
 

@@ -5,7 +5,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from recsys_assets.cli.options import json_option, open_context, target_options
-from recsys_assets.cli.output import print_json
+from recsys_assets.cli.output import echo, print_json
+from recsys_assets.messages import printable
 from recsys_assets.release.pointer import read_current
 from recsys_assets.upkeep.diff import LIVE, read_named
 from recsys_assets.upkeep.report import report_release
@@ -25,8 +26,8 @@ def show_report(*, config: str | None, tenant: str | None, surface: str | None, 
     if as_json:
         print_json(page)
         return
-    text, console = to_markdown(page), Console()
+    text, console = printable(to_markdown(page)), Console()
     if console.is_terminal:
         console.print(Markdown(text))
     else:
-        click.echo(text, nl=False)
+        echo(text, nl=False)

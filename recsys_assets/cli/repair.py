@@ -16,7 +16,7 @@ from recsys_assets.cli.options import (
     open_context,
     target_options,
 )
-from recsys_assets.cli.output import print_json, print_table, short
+from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.open import open_store
@@ -51,7 +51,7 @@ def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
         ensure_proven(store)
     message = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
     document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
-    print_json(document) if as_json else click.echo(f"{store.root_uri} {message}")
+    print_json(document) if as_json else echo(f"{store.root_uri} {message}")
     return 0
 
 
@@ -113,7 +113,7 @@ def run_reindex(
         return 0
     rows = [(str(t), len(r.filled), "yes" if r.recovered else "no") for t, r in found.items()]
     print_table("", ("target", "entries filled", "swap recovered"), rows)
-    click.echo(
+    echo(
         f"events reported to Dagster: {reported}"
         if os.environ.get(VARIABLE)
         else f"{VARIABLE} is not set: nothing was reported to Dagster"

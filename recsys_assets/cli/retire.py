@@ -3,7 +3,7 @@
 import click
 
 from recsys_assets.cli.options import acting, actor_options, clock, config_option, dry_run_option, json_option
-from recsys_assets.cli.output import print_json
+from recsys_assets.cli.output import echo, print_json
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.open_store import open_configured_store
@@ -34,5 +34,5 @@ def run_retire(
         raise RefusedError(f"{target} is still configured: take its [[targets]] table out first, then retire it")
     store = open_configured_store(settings)
     done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
-    print_json(done) if as_json else click.echo(f"{target}: {done.message}")
+    print_json(done) if as_json else echo(f"{target}: {done.message}")
     return 0

@@ -15,13 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
+from recsys_assets.cli.output import echo
 from recsys_assets.cli.run_metrics import export_run_metrics
 from recsys_assets.cli.run_report import AssetLine, read_result
 from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets.dagster_defs.stopping import is_stopping, run_until_signal
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.messages import plural
+from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import is_up_to_date, last_built_day
 from recsys_assets.pipeline.open_store import open_configured_store
@@ -89,7 +90,7 @@ def run(
     backfill, started = _Backfill(SequentialJobs(settings, rows), days, done), datetime.now(UTC)
     failures, stopped_by = run_until_signal(backfill.run, notify=_say_stopping)
     if stopped_by is not None:
-        click.echo(
+        echo(
             f"stopped by {stopped_by.name}: {backfill.finished} of {plural(len(days), 'day')} gone through, "
             f"{plural(len(failures), 'failure')}; the same call with --resume goes on",
             err=True,
@@ -169,8 +170,8 @@ def _build(jobs: Iterable[dg.JobDefinition], day: date, instance: dg.DagsterInst
 
 
 def _print(progress: Progress, line: AssetLine) -> None:
-    progress.update(progress.task_ids[0], description=f"{line.day} {line.asset}")
-    progress.console.print(line.text, style=line.style, highlight=False, soft_wrap=True, markup=False)
+    progress.update(progress.task_ids[0], description=printable(f"{line.day} {line.asset}"))
+    progress.console.print(printable(line.text), style=line.style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _quiet_what_the_lines_say_better() -> None:
@@ -189,7 +190,7 @@ def _instance() -> Generator[dg.DagsterInstance]:
         with opened_instance() as instance:
             yield instance
         return
-    click.echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
+    echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
     with unrecorded_instance() as instance:
         yield instance
 
@@ -222,10 +223,10 @@ def _failed(failures: Sequence[AssetLine]) -> str:
 def _summary(days: Sequence[date], passed_over: Collection[date], failures: Sequence[AssetLine]) -> int:
     before = f", {len(passed_over)} of them before" if passed_over else ""
     if not failures:
-        click.echo(f"{plural(len(days), 'day')} done{before}")
+        echo(f"{plural(len(days), 'day')} done{before}")
         return 0
     done = len(days) - len({line.day for line in failures})
-    click.echo(f"{done} of {plural(len(days), 'day')} done{before}, {plural(len(failures), 'failure')}:", err=True)
+    echo(f"{done} of {plural(len(days), 'day')} done{before}, {plural(len(failures), 'failure')}:", err=True)
     for line in failures:
-        click.echo(f"  {line.text}", err=True)
+        echo(f"  {line.text}", err=True)
     return EXIT_REFUSED

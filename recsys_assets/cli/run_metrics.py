@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-import click
-
+from recsys_assets.cli.output import echo
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.pipeline.open_store import open_configured_store
@@ -23,4 +22,4 @@ def export_run_metrics(
         own = ("raw", "/".join((*row.slug_parts, "")))
         run = RunEnd(not any(asset.startswith(own) for asset in failed), now, (now - started).total_seconds())
         for fault in export_metrics(store, settings, [row], day=day, run=run, now=now):
-            click.echo(fault, err=True)
+            echo(fault, err=True)

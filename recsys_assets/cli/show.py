@@ -16,7 +16,7 @@ from recsys_assets.cli.options import (
     target_options,
     wide_option,
 )
-from recsys_assets.cli.output import Stacked, plain, print_json, print_stacked, print_table, when
+from recsys_assets.cli.output import Stacked, echo, plain, print_json, print_stacked, print_table, when
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
@@ -126,9 +126,9 @@ def run_verify(
             rows = [(p.release_id, p.why, p.data_through, "; ".join(p.faults) or "ok") for p in one.releases]
             print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows, wide=wide)
             for problem in one.problems:
-                click.echo(f"  problem: {problem}")
+                echo(f"  problem: {problem}")
             for note in one.notes:
-                click.echo(f"  note: {note}")
+                echo(f"  note: {note}")
     return 0 if all(one.ok for one in found) else EXIT_REFUSED
 
 
@@ -187,7 +187,7 @@ def _unconfigured(context: CommandContext) -> list[Target]:
     try:
         return [found for found in served_targets(context.store) if (found.tenant, found.surface) not in known]
     except RecsysAssetsError as error:
-        click.echo(f"targets that are not in the configuration cannot be listed: {error}", err=True)
+        echo(f"targets that are not in the configuration cannot be listed: {error}", err=True)
         return []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli.options import choose_targets, config_option, day_type, json_option
-from recsys_assets.cli.output import print_json, print_table
+from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.open_store import open_configured_store
@@ -41,7 +41,7 @@ def run_tune(
     settings = load_settings(config)
     (row,) = choose_targets(settings, tenant=tenant, surface=surface)
     store = open_configured_store(settings)
-    found = tune(store, settings, row, days=days, end=end, report=lambda message: click.echo(message, err=True))
+    found = tune(store, settings, row, days=days, end=end, report=lambda message: echo(message, err=True))
     file = path_of_settings(config)
     text = file.read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != settings.digest:
@@ -56,7 +56,7 @@ def run_tune(
         _print(found, row, diff)
     if write and diff:
         _replace(file.resolve(), edited)
-        click.echo(f"wrote {file}: the next build uses it", err=True)
+        echo(f"wrote {file}: the next build uses it", err=True)
 
 
 def _replace(file: Path, text: str) -> None:
@@ -89,8 +89,8 @@ def _print(found: Tuning, row: TargetSettings, diff: str) -> None:
         f"{row.target}: next items of {plural(found.sessions, 'session')} of {plural(len(found.days), 'day')}, {days}"
     )
     print_table(f"{title}; differences to what is configured, within 95 of 100", _COLUMNS, rows)
-    click.echo(_verdict(found))
-    click.echo(diff or "nothing to change in the file", nl=not diff)
+    echo(_verdict(found))
+    echo(diff or "nothing to change in the file", nl=not diff)
 
 
 def _note(one: Tuned, found: Tuning) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli.options import config_option
+from recsys_assets.cli.output import echo
 from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
 
@@ -38,7 +39,7 @@ def write_workspace(*, config: str | None, locations: int | None, output: Path |
     text = _HEAD.format(targets=plural(targets, "target"), locations=plural(parts, "code location"))
     text += "".join(_LOCATION.format(part=part, parts=parts) for part in range(1, parts + 1))
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
     return 0

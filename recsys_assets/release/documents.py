@@ -264,3 +264,7 @@ class ForgottenUsersKey(Record, frozen=True):
 
     key: str
     v: int = FORMAT
+
+    def __repr__(self) -> str:
+        """Return the name alone: a secret is never printed."""
+        return type(self).__name__

@@ -33,7 +33,7 @@ class Forgotten:
     `fault` names the secret that cannot be read: nobody can be recognised, so nothing of the target may be built.
     """
 
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)
     through: Mapping[str, date] = field(default_factory=dict[str, date])
     fault: str | None = None
 

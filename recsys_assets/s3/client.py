@@ -5,15 +5,25 @@ import threading
 from functools import lru_cache
 from typing import Any
 
+from recsys_assets.errors import ConfigurationError
+
 _making = threading.Lock()  # boto3's own session may not be used by two threads at once; its clients may
 
 
 def make_client() -> Any:
     """Return boto3's S3 client (made at run time, so without a static type), set by its environment variables.
 
+    Raises `ConfigurationError` for an address with a password in it.
+
     Making one takes a tenth of a second: all who ask in this process and under the same variables share it.
     """
     variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    for name, value in variables:
+        if name.startswith("AWS_ENDPOINT_URL") and "@" in value:
+            raise ConfigurationError(
+                f"{name} holds a user or a password, which every error about it would show: name host and port alone, "
+                "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
     with _making:
         return _client(os.getpid(), variables)
 

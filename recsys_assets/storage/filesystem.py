@@ -20,7 +20,7 @@ from recsys_assets.storage.folders import (
     translate_read_errors,
     walk,
 )
-from recsys_assets.storage.keys import check_key, check_prefix, check_root, is_key
+from recsys_assets.storage.keys import KEY_FILE, check_key, check_prefix, check_root, is_key
 from recsys_assets.storage.store import Listed, Stored
 
 LOCKS: Final = ".locks"  # a folder of the store's own, directly below the root: no key and no listing reaches it
@@ -73,14 +73,14 @@ class Temporary:
 
 
 @contextmanager
-def written(root: str, data: bytes, *, after_ns: int = 0) -> Generator[Temporary]:
+def written(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> Generator[Temporary]:
     """Yield a synced file that holds `data`, written later than `after_ns`; gone afterwards if still there.
 
     Its lock shows `sweep` that the writer lives, however long it was stopped and whatever the clock says.
     """
     with opened_folder(root, [TEMPORARY], make=True) as folder:
         name = f"{os.getpid()}-{secrets.token_hex(16)}"
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             with os.fdopen(fd, "wb", closefd=False) as file:
@@ -181,7 +181,7 @@ class FilesystemStore:
         self._sweep_once()
         with (
             translate_os_errors(key),
-            written(self._root, data) as new,
+            written(self._root, data, mode=_mode_of(name)) as new,
             opened_folder(self._root, folder, make=True) as parent,
         ):
             try:
@@ -255,7 +255,7 @@ class FilesystemStore:
         *folder, name = key.split("/")
         self._sweep_once()
         with (
-            written(self._root, data, after_ns=after_ns) as new,
+            written(self._root, data, after_ns=after_ns, mode=_mode_of(name)) as new,
             opened_folder(self._root, folder, make=True) as parent,
         ):
             os.rename(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent)
@@ -266,6 +266,11 @@ class FilesystemStore:
         if not self._swept:
             self._swept = True
             sweep(self._root)
+
+
+def _mode_of(name: str) -> int:
+    """Return the rights to a new file, before the umask: what holds a secret is its owner's alone."""
+    return 0o600 if name == KEY_FILE else 0o666
 
 
 def _place_of(found: os.stat_result) -> str:

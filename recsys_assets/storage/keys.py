@@ -7,6 +7,7 @@ from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
 
 MAX_KEY_BYTES = 900
 MAX_S3_PREFIX_BYTES = 120  # S3 ends at 1,024 bytes, the prefix, a slash and the key together
+KEY_FILE = "key.json"  # the last segment of keys that hold a secret
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
 
 

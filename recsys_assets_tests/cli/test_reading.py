@@ -2,13 +2,17 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
-from recsys_assets.cli.main import recsys_assets
+from recsys_assets.cli.main import main, recsys_assets
 from recsys_assets.cli.options import clock
+from recsys_assets.identity import Target
 from recsys_assets.messages import name_known, plural
+from recsys_assets.release.hold import place_hold
+from recsys_assets.release.journal import Actor
 from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets_tests.api.conftest import settings_in
@@ -123,3 +127,32 @@ def test_of_many_known_names_the_nearest_are_listed():
 def test_counts_have_their_nouns():
     counted = [plural(1, "day"), plural(2, "day"), plural(3, "entry"), plural(0, "match"), plural(1200, "loss")]
     assert counted == ["1 day", "2 days", "3 entries", "0 matches", "1,200 losses"]
+
+
+HOSTILE = "\x1b[2J\x1b]0;mine\x07\x9b31m\u202egood"
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, ("release-hold", "--reason", "x"), ("pin", "--reason", "x"), ("report",)])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_others_wrote_reaches_a_terminal_spelled(shop, words, as_json):
+    """Reasons, actors and messages come from anybody who may write to the store."""
+    name, *rest = words
+    store = FilesystemStore(shop / "store")
+    by = Actor(HOSTILE, HOSTILE)
+    target = Target("shop", "home")
+    place_hold(store, target, by=by, now=lambda: datetime(2100, 1, 1, tzinfo=UTC))
+    arguments = [name, "--config", str(shop / "recsys.toml"), *rest, *(["--json"] if as_json else [])]
+    found = CliRunner().invoke(recsys_assets, arguments, color=True)
+    shown = found.output + str(found.exception or "")
+    assert not [mark for mark in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e") if mark in shown]
+    if name in {"log", "status"}:
+        assert "mine" in shown
+
+
+def test_an_error_is_spelled_too(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["recsys-assets", "status", "--config", f"nowhere{HOSTILE}.toml"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert "nowhere\\u001b[2J" in said
+    assert "\x1b" not in said

@@ -11,10 +11,14 @@ import pytest
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.dagster_defs.webhook import WEBHOOK, post
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
+from recsys_assets.ingest.pseudonyms import UserKey
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.postgres.client import connected
+from recsys_assets.release.documents import ForgottenUsersKey
+from recsys_assets.release.forgotten_users import Forgotten
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.storage.open import open_store
 from recsys_assets_tests.small_shop import FIRST, day_lines, open_shop
 
 PLANTED = "pl4nted"
@@ -135,16 +139,47 @@ def test_no_fault_of_a_database_shows_its_password(url, monkeypatch):
     assert PLANTED not in " ".join(chain(error.value))
 
 
+def test_no_fault_of_a_bucket_shows_its_credentials(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, PLANTED)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{PLANTED}@127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="a user or a password") as refused:
+        open_store("s3://bucket/below")
+    assert PLANTED not in " ".join(chain(refused.value))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    store = open_store("s3://bucket/below")
+    for call in (lambda: store.get("a", max_bytes=1), lambda: list(store.list("")), lambda: store.put("a", b"")):
+        with pytest.raises(RecsysAssetsError) as error:
+            call()
+        assert PLANTED not in " ".join(chain(error.value))
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [UserKey(PLANTED.encode() * 9), Forgotten(PLANTED.encode()), ForgottenUsersKey(key=PLANTED)],
+    ids=lambda holder: type(holder).__name__,
+)
+def test_what_holds_a_secret_does_not_print_it(holder):
+    assert PLANTED not in f"{holder} {holder!r} {[holder]}"
+
+
 @pytest.mark.slow
 def test_a_run_that_shipped_ends_well_beside_a_gateway_that_garbles_and_shows_no_secret(
     tmp_path, capfd, monkeypatch
 ):  # F67
     monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:1/{PLANTED}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "RECSYS_POSTGRES_URL"):
+        monkeypatch.setenv(name, PLANTED)
+    monkeypatch.setenv("RECSYS_USER_KEY", PLANTED * 9)
     with dg.DagsterInstance.ephemeral() as instance, answering(b"no HTTP\r\n\r\n") as host:
         shop = open_shop(tmp_path, instance)
         shop.configure(f'[metrics]\npush = "http://user:{PLANTED}@{host}"\n')
+        file = shop.folder / "recsys.toml"
+        file.write_text(file.read_text().replace("[raw]\n", '[raw]\nuser_key = "env:RECSYS_USER_KEY"\n', 1))
         shop.write(FIRST, day_lines(FIRST))
-        config = ["--config", str(shop.folder / "recsys.toml")]
+        config = ["--config", str(file)]
         assert recsys_assets.main(["run", *config, "--start", str(FIRST)], standalone_mode=False) == 0
         assert recsys_assets.main(["status", *config], standalone_mode=False) == 0
         logs = [str(entry) for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]

@@ -233,6 +233,23 @@ def _failing(number):
     return fail
 
 
+def test_what_holds_a_secret_is_its_owners_alone(tmp_path):
+    store = FilesystemStore(tmp_path)
+    before = os.umask(0o002)
+    try:
+        store.create("registry/forgotten/shop/home/key.json", b"secret")
+        store.put("registry/key.json", b"secret")
+        store.create("registry/forgotten/shop/home/note.json", b"open")
+    finally:
+        os.umask(before)
+    modes = [
+        (tmp_path / key).stat().st_mode & 0o777
+        for key in ("registry/forgotten/shop/home/key.json", "registry/key.json")
+    ]
+    assert modes == [0o600, 0o600]
+    assert (tmp_path / "registry/forgotten/shop/home/note.json").stat().st_mode & 0o777 == 0o664
+
+
 @pytest.mark.parametrize("tick_ns", [1_000_000, 1_000_000_000, 2_000_000_000])
 def test_times_of_write_that_are_coarse_give_no_etag_twice(tmp_path, monkeypatch, tick_ns):  # F59
     utime = os.utime
