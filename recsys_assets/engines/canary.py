@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
+from typing import Any
 
 import polars as pl
 
@@ -23,6 +24,7 @@ IDS = (
     *("NULL", "null", "nan", "1e5", "007", "7", "true", "2026-01-01", "-0", "\U0001f600", "l" * 300, "\ufffd"),
 )
 EVENT_KINDS = (None, "click", "purchase", "default", "\u00e9")
+_NANOSECONDS_A_DAY = 86_400 * 10**9
 _ROBOT, _CRAWLED, _ONCE = "robot", "crawled", "once"
 
 # Cuts and limits that bite in so few events.
@@ -35,6 +37,8 @@ PARAMS: Mapping[str, Mapping[str, object]] = {
         "weights": {"default": 0.1, "click": 2.5, "purchase": 1000.000001},
     },
     "session_seq": {"max_items_per_user": 9, "max_events_per_user": 60},
+    "item_seq": {"min_support": 2, "max_next": 3, "max_items": 12, "max_items_per_session": 12},
+    "sequential_rules": {"max_neighbors": 7, "max_items": 20, "max_items_per_session": 12, "self_entry": True},
     "content_sim": {"max_items": 25},
 }
 
@@ -57,7 +61,7 @@ def canary_source(kind: str) -> Events | pl.DataFrame:
 @cache
 def canary_days() -> Sequence[Events]:
     """Return the days, in canonical order, each with dictionaries of its own."""
-    return [_coded(list(_events(day))) for day in range(DAYS)]
+    return [_coded([(ts + day * _NANOSECONDS_A_DAY, *rest) for ts, *rest in _events(day)]) for day in range(DAYS)]
 
 
 @cache
@@ -68,7 +72,7 @@ def canary_catalog() -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"item_id": pl.String, "tags": pl.List(pl.String)}, orient="row")
 
 
-def _events(day: int) -> Iterator[tuple[object, ...]]:
+def _events(day: int) -> Iterator[tuple[Any, ...]]:
     """Yield events: many at one instant, so that their order hangs on every column of the sort."""
     for n in range(EVENTS_A_DAY):
         user = None if n % 5 == 0 else IDS[n * n % 17]

@@ -43,7 +43,7 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
     kept = visited.select(SESSION, ITEM).join(short, on=SESSION)
     support = kept.group_by(ITEM).agg(number_of_rows().alias(_ITEMS))
     entries = _from_both_sides(keep(_met(kept, min_support=params.min_support)))
-    rows = best_of_each_key(_of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
+    rows = best_of_each_key(of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
     counts = side_by_side(
         _session_counts(sessions, longest=params.max_items_per_session),
         support.select(number_of_rows().alias("distinct_items")),
@@ -72,7 +72,7 @@ def _from_both_sides(pairs: Frame) -> Frame:
     return nw.concat(sides)
 
 
-def _of_best_items(entries: Frame, support: Frame, *, most: int) -> Frame:
+def of_best_items(entries: Frame, support: Frame, *, most: int) -> Frame:
     """Return the entries of the items that stand in the most sessions; ties by id."""
     with_neighbors = entries.group_by(KEY).agg(number_of_rows().alias(_SHARED)).select(KEY)
     ranked = with_neighbors.join(support, left_on=KEY, right_on=ITEM).with_columns((nw.col(_ITEMS) * -1).alias(NEGATED))

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import read_part
-from recsys_assets.engines.relation import PLACE, Answer, Frame
+from recsys_assets.engines.relation import INSTANT, PLACE, Answer, Frame
 from recsys_assets.errors import EngineUnavailableError
 
 
@@ -45,7 +45,7 @@ class DuckDbEngine:
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
         """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
-        names = ", ".join(stored(columns))
+        names = ", ".join(f"epoch_ns({INSTANT}) as {INSTANT}" if name == INSTANT else name for name in stored(columns))
         scans = [
             f"select {names}, file_row_number + {number * DAY_STRIDE} as {PLACE} "  # noqa: S608 - our names, a quoted path
             f"from read_parquet({_quoted(day)}, file_row_number = true)"

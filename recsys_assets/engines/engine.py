@@ -43,7 +43,10 @@ class Engine(Protocol):
         ...
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
+        """Return the events of canonical days, oldest first; PLACE counts them through in canonical order.
+
+        All columns are texts but PLACE and INSTANT, which are Int64.
+        """
         ...
 
     def scan_table(self, file: str) -> Frame:

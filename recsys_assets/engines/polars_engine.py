@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
 from recsys_assets.engines.parts import read_part
-from recsys_assets.engines.relation import PLACE, Answer, Frame
+from recsys_assets.engines.relation import INSTANT, PLACE, Answer, Frame
 
 
 class PolarsEngine:
@@ -23,7 +23,7 @@ class PolarsEngine:
         """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
         frames = [
             pl.scan_parquet(day, row_index_name=PLACE, glob=False)
-            .with_columns(pl.col(PLACE).cast(pl.Int64) + number * DAY_STRIDE)
+            .with_columns(pl.col(PLACE).cast(pl.Int64) + number * DAY_STRIDE, pl.col(INSTANT).to_physical())
             .select(*stored(columns), PLACE)
             for number, day in enumerate(days)
         ]

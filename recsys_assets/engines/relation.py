@@ -12,6 +12,7 @@ from recsys_assets.evidence import Scalar
 Frame = nw.LazyFrame[Any]
 
 USER, SESSION, ITEM, EVENT = "user_id", "session_id", "item_id", "event"
+INSTANT = "ts"  # of an event: nanoseconds since 1970 in UTC
 PLACE = "place"  # of an event: which one it is in canonical order, over all days of the window
 KEY, MEMBER, VALUE = "key", "member", "value"
 NEGATED = "negated"  # the value below zero: engines sort and number rows in ascending order only

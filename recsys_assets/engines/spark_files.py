@@ -11,7 +11,7 @@ from recsys_assets.engines import executors, places
 from recsys_assets.engines.engine import DAY_STRIDE, stored
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import finished_parts, open_part, size_of
-from recsys_assets.engines.relation import PLACE
+from recsys_assets.engines.relation import INSTANT, PLACE
 
 _SLICE_BYTES = 32 << 20  # of a canonical day for one task: some 2.5 million events
 _MOST_SLICES = 32
@@ -52,7 +52,9 @@ class OwnFiles:
     def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
         """Scan each day by itself; the schema is given, for Spark refuses to look at files that have nanoseconds."""
         functions = require("pyspark.sql.functions", extra="spark")
-        schema = ", ".join(f"{name} string" for name in stored(columns))
+        schema = ", ".join(f"{name} {_sql_type(name)}" for name in stored(columns))
+        if INSTANT in columns:  # Spark has no nanoseconds: it reads them as whole numbers if it is allowed to
+            spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
         frames = [
             spark.read.schema(schema)
             .parquet(_hadoop(day))
@@ -89,9 +91,9 @@ class ArrowFiles:
 
     def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
         """Read each day in as many tasks as it is large: it is one row group, which Spark itself reads in one."""
-        texts = dict.fromkeys(stored(columns), "string")
+        types = {name: _sql_type(name) for name in stored(columns)}
         slices = [piece for number, day in enumerate(days) for piece in _slices(day, number * DAY_STRIDE)]
-        return self._scan(spark, slices, texts, place=PLACE)
+        return self._scan(spark, slices, types, place=PLACE)
 
     def scan_table(self, spark: Any, file: str) -> Any:
         """Read the file in one task; its schema is looked up here."""
@@ -119,6 +121,10 @@ class ArrowFiles:
         job = executors.reading(slices, columns, place=place)
         schema = {**types, **({place: "bigint"} if place else {})}
         return _map(_numbers(spark, slices), job, ", ".join(f"{name} {message}" for name, message in schema.items()))
+
+
+def _sql_type(column: str) -> str:
+    return "bigint" if column == INSTANT else "string"
 
 
 def _slices(day: str, first: int) -> list[executors.Slice]:

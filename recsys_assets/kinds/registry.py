@@ -124,6 +124,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=ItemSeqParams,
             event_columns=("session_id", "item_id", "ts"),
             kernel=count_next,
+            definition="recsys_assets.engines.sequences:ITEM_SEQ",
             may_be_empty=NO_ORDER,
         ),
         Kind(
@@ -131,6 +132,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=SequentialRulesParams,
             event_columns=("session_id", "item_id", "ts"),
             kernel=find_rules,
+            definition="recsys_assets.engines.sequences:SEQUENTIAL_RULES",
             may_be_empty=NO_ORDER,
         ),
         Kind(

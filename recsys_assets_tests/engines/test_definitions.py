@@ -47,6 +47,8 @@ def test_every_kind_of_the_project_has_a_definition():
         "implicit",
         "session_seq",
         "content_sim",
+        "item_seq",
+        "sequential_rules",
     }
 
 
@@ -84,7 +86,10 @@ def test_the_definition_of_tags_agrees_with_the_kernel(engines, engine, catalog,
 @pytest.mark.parametrize("kind", DEFINED)
 def test_several_days_are_one_window_in_order(engines, engine, kind, tmp_path):
     """The first event of a user may be in any day, and a session in several."""
-    days = [[row(n, "u1", "s1", item) for n, item in enumerate(items)] for items in ("ba", "ab", "cab")]
+    days = [
+        [row(10 * day + n, "u1", "s1", item) for n, item in enumerate(items)]
+        for day, items in enumerate(("ba", "ab", "cab"))
+    ]
     sources = [events_of(day) for day in days]
     params = kind.params()
     expected = by_kernel(kind.name, merge_days(sources), params, window=window_of(3))

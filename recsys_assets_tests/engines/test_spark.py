@@ -2,10 +2,12 @@
 
 import pytest
 
+from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import CorruptObjectError
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
@@ -37,6 +39,12 @@ def test_a_golden_case_has_the_same_version_on_spark(spark, name, kind, tmp_path
     made = on_engine(spark, kind, [source], params, tmp_path, target=golden.target, window=golden.window)
     assert made.blob.ref.version == golden.case["versions"][kind]
     assert made == expected
+
+
+@pytest.mark.parametrize("kind", ["item_seq", "sequential_rules"])
+def test_kinds_that_read_instants_pass_the_canary_on_spark(spark, kind, tmp_path):
+    """Their instants lie nanoseconds apart, which Spark has no type for."""
+    prove_engine(spark, KINDS[kind], work=str(tmp_path))
 
 
 def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_recorded(spark, tmp_path):
