@@ -51,6 +51,15 @@ class VectorShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Signals:
+    """The database table of a kind's rows: of each day, or of what is live alone, with more columns of the catalog."""
+
+    table: str
+    daily: bool = True
+    of_catalog: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class KindDescription:
     """The name of a kind, one sentence about it, the shape of its content, and the words of reports about it."""
 
@@ -58,6 +67,7 @@ class KindDescription:
     summary: str
     shape: Shape | VectorShape
     place: str = "the artifact"  # what its rows enter and leave, in a report
+    signals: Signals | None = None  # where services that read a database find its rows
 
     @property
     def is_ranking(self) -> bool:
@@ -107,12 +117,14 @@ POPULARITY: Final = KindDescription(
     summary="How often each item was seen, most seen first.",
     shape=POPULARITY_SHAPE,
     place="the top list",
+    signals=Signals("item_popularity_daily"),
 )
 COOC: Final = KindDescription(
     name="cooc",
     summary="Which items met in the same sessions, and in how many; the best neighbours of each item.",
     shape=COOC_SHAPE,
     place="the lists of what is seen together",
+    signals=Signals("item_covisit_daily"),
 )
 IMPLICIT: Final = KindDescription(
     name="implicit",
@@ -131,6 +143,7 @@ CONTENT_SIM: Final = KindDescription(
     summary="The tags of each catalog item, by which services find items alike.",
     shape=CONTENT_SIM_SHAPE,
     place="the tagged catalog",
+    signals=Signals("item_tags", daily=False, of_catalog=("price", "created_at")),
 )
 ITEM_SEQ: Final = KindDescription(
     name="item_seq",

@@ -1,6 +1,7 @@
 """Rows and embeddings to immutable blobs under their content hash, whole or piece by piece."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -75,6 +76,27 @@ def encode_pieces(
             raise too_large(kind, target, found=f"more than {out.tell():,}", max_bytes=max_bytes)
     out.write(b"]")
     return seal(out, kind=kind, window=window)
+
+
+def cut_to_fit(
+    pieces: Iterable[Rows], shape: Shape, *, kind: str, target: Target, window: Window, max_bytes: int
+) -> list[Rows]:
+    """Return the first members of a kind that is one list, as many as a blob of `max_bytes` holds."""
+    room = max_bytes - len(head_of(shape.body, kind=kind, target=target, window=window)) - len("[]") - tail_size(window)
+    kept: list[Rows] = []
+    for piece in pieces:
+        room -= len(",") if kept else 0
+        fits = bisect_right(range(len(piece) + 1), room, key=lambda n, piece=piece: _inner_size(piece.head(n))) - 1
+        if fits > 0:
+            kept.append(piece.head(fits))
+            room -= _inner_size(kept[-1])
+        if fits < len(piece):
+            break
+    return kept
+
+
+def _inner_size(rows: Rows) -> int:
+    return body_size(prepare(rows)) - len("[]")
 
 
 def inner_bytes(body: Body) -> bytes:

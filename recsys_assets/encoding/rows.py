@@ -41,6 +41,11 @@ class Rows:
         """Return how many objects the body's array has: keys, or members of the only list."""
         return len(self.keys) if self.shape.key else len(self.members)
 
+    def head(self, count: int) -> "Rows":
+        """Return the first members of the only list; of a shape without a key."""
+        members, values = self.members[:count], self.values[:count]
+        return replace(self, offsets=np.array([0, len(members)]), members=members, values=values)
+
     def frame(self) -> pl.DataFrame:
         """Return one row per member, in the artifact's order, with ids as strings and values as people read them.
 

@@ -35,7 +35,11 @@ class KindParams(BaseModel):
         default=28, ge=1, le=366, description="days of events that go in, ending with the partition's"
     )
     min_days: int = Field(default=1, ge=0, description="fewest days of the window that must have events")
-    max_bytes: int = Field(default=MAX_BYTES, ge=1, description="largest blob; over it nothing is built")
+    max_bytes: int = Field(
+        default=MAX_BYTES,
+        ge=1,
+        description="largest blob; over it a list for everybody is cut, and of other kinds nothing is built but shards",
+    )
     # Not part of what is dumped: who computes an artifact is no limit that gates judge it by.
     engine: EngineName | None = Field(
         default=None, exclude=True, description="what computes this kind: native, polars, duckdb or spark"

@@ -26,7 +26,7 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.sharding import NEVER, sharded_kind
+from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
@@ -162,9 +162,8 @@ def build_holdout(context: DayContext, *, until: datetime, go_on: Callable[[], N
         window = Window.ending(context.day, days=params.window_days)
         events = _events(context, kind.reading(params), window, until=until, aged=params.aged)
         built = kind.build(events, params, settings.limits)
-        # A kind in shards stands in as one object: it is asked here, and goes nowhere.
-        room = params.max_bytes if params.shards == NEVER else MAX_INDEXED_BYTES
-        blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=room)
+        # Whatever its size, one object stands in for it: it is asked here, and goes nowhere.
+        blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=MAX_INDEXED_BYTES)
         held.put(blob_key(row.target, kind.name, blob.ref.version), blob.data)
         versions[kind.name] = blob.ref.version
     return load_trial(held, row.target, versions, at=until, limits=_LIMITS)

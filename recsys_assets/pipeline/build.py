@@ -1,9 +1,12 @@
 """Building of one artifact: by the kind's kernel in this process, or by its relational definition on an engine."""
 
+from collections.abc import Sequence
 from functools import partial
 
-from recsys_assets.encoding.codec import encode_content
-from recsys_assets.encoding.rows import Rows, without_items
+    rows, cut = without_items(built.rows, blocked), dict[str, int]()
+    if isinstance(rows, Rows) and kind.row_shape.key is None:
+        fitting, cut = fit([rows], spec)
+        rows = fitting[0] if fitting else rows.head(0)
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.context import DayContext
@@ -29,11 +32,28 @@ def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
     return make_on_engine(context, spec, engines, engine)
 
 
+def fit(pieces: Sequence[Rows], spec: BuildSpec) -> tuple[list[Rows], dict[str, int]]:
+    """Return the first rows of a kind that is one list, as many as `max_bytes` holds, and the number of all others.
+
+    Such a list cannot be split into shards, and its best rows serve where all of them would not ship.
+    """
+    kept = cut_to_fit(pieces, spec.kind.row_shape, **named(spec))
+    cut = sum(map(len, pieces)) - sum(map(len, kept))
+    return kept, {"cut_for_max_bytes": cut} if cut else {}
+
+
 def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
     _, kind, params, window, blocked = spec
     source = read_source(context, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, context.settings.limits)
+<<<<<<< HEAD
     rows = without_items(built.rows, blocked)
+=======
+    rows, cut = built.rows, dict[str, int]()
+    if isinstance(rows, Rows) and kind.row_shape.key is None:
+        fitting, cut = fit([rows], spec)
+        rows = fitting[0] if fitting else rows.head(0)
+>>>>>>> 69d90a6 (kinds: a list for everybody is cut to max_bytes; signals by the descriptions of kinds)
     whole = partial(encode_content, rows, **named(spec))
     kept = keep_artifact(context.store, spec, whole, [rows] if isinstance(rows, Rows) else None)
     return BuildResult(
@@ -41,7 +61,7 @@ def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
         rows,
         len(rows),
         built.left_out,
-        {**built.numbers, **source.numbers},
+        {**built.numbers, **source.numbers, **cut},
         source.events,
         source.inputs,
         source.missing,

@@ -17,6 +17,7 @@ from recsys_assets.errors import InputError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
+from recsys_assets.pipeline.build import fit
 from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.canonical_reads import read_day
 from recsys_assets.pipeline.context import DayContext
@@ -98,14 +99,15 @@ def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry
         source = offer_source(context, kind, window, engine=engine, folder=folder)
         scanned = scan_source(engine, kind, source.files)
         answer = answer_on_engine(engine, kind, params, scanned, folder=folder, blocked=blocked)
-        kept = keep_artifact(context.store, spec, partial(encode_pieces, answer, kind.row_shape, **named(spec)), answer)
+        pieces, cut = (answer, dict[str, int]()) if kind.row_shape.key else fit(list(answer), spec)
+        kept = keep_artifact(context.store, spec, partial(encode_pieces, pieces, kind.row_shape, **named(spec)), pieces)
         source.check_unchanged(context.origin)
     left_out, message = answer.counts()
-    numbers = {"engine": engine.name, **message, **source.numbers}
+    numbers = {"engine": engine.name, **message, **source.numbers, **cut}
     return BuildResult(
         kept,
         answer.first,
-        answer.lists,
+        answer.lists - cut.get("cut_for_max_bytes", 0),
         left_out,
         numbers,
         source.events,

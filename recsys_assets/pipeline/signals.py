@@ -10,6 +10,7 @@ import polars as pl
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef
 from recsys_assets.ingest.timestamps import NANOSECONDS, read_instant
+from recsys_assets.kind_descriptions import Shape, Signals
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
@@ -25,6 +26,7 @@ from recsys_assets.storage.store import ObjectStore
 VARIABLE = "RECSYS_SIGNALS_DATABASE_URL"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = Sequence[object]
+_CREATED = "created_at"  # the column of the catalog that holds a time, as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class SignalsWritten:
 def write_signals(context: DayContext, *, by: Actor) -> SignalsWritten:
     """Make a day's rows of a target in the database those of its artifacts, in one transaction; again changes nothing.
 
-    Tables: `item_popularity_daily`, `item_covisit_daily`, and, unless the day is older than what is live, `item_tags`;
-    a table whose kind is not built is left alone. While the target is held nothing is written.
+    Tables are those of the kinds' descriptions; one that is of no day is left alone if the day is older than what is
+    live, and so is one whose kind is not built. While the target is held nothing is written.
 
     Raises `RefusedError` before the database is asked when any gate has not passed on the very bytes stored;
     `StoreUnavailableError`, `ConfigurationError` and `InputError` of the database.
@@ -48,28 +50,25 @@ def write_signals(context: DayContext, *, by: Actor) -> SignalsWritten:
     if outcome.how is Ruling.HELD:
         return SignalsWritten({"outcome": outcome.how.value, "message": outcome.message})
     refs = outcome.release.artifacts
-    tables = [name for name in ("popularity", "cooc", "content_sim") if name in refs]
-    if outcome.how is Ruling.OLDER:
-        tables = [name for name in tables if name != "content_sim"]
+    described = {name: KINDS[name].description.signals for name in refs if name in KINDS}
+    chosen = {name: one for name, one in described.items() if one and (one.daily or outcome.how is not Ruling.OLDER)}
+    rows = {name: (one, _rows(store, settings, row, name, refs[name])) for name, one in chosen.items()}
     with connected(VARIABLE, what=f"signals of {row.target} {day}") as connection:
-        return _write(
-            connection, settings, row, day, {name: _rows(store, settings, row, name, refs[name]) for name in tables}
-        )
+        return _write(connection, settings, row, day, rows)
 
 
 def _write(
-    connection: Any, settings: Settings, row: TargetSettings, day: date, rows: Mapping[str, Iterator[Row]]
+    connection: Any,
+    settings: Settings,
+    row: TargetSettings,
+    day: date,
+    rows: Mapping[str, tuple[Signals, Iterator[Row]]],
 ) -> SignalsWritten:
     # Imported only here: who writes no signals need not install psycopg.
     from recsys_assets.postgres.replacing import Table, replace_rows  # noqa: PLC0415
     from recsys_assets.postgres.tenants import create_tenant, tenant_id  # noqa: PLC0415
 
     chosen = settings.signals
-    tables = {
-        "popularity": Table("item_popularity_daily", ("tenant_id", "namespace", "item_id", "day"), ("score",)),
-        "cooc": Table("item_covisit_daily", ("tenant_id", "namespace", "item_id", "neighbor_id", "day"), ("score",)),
-        "content_sim": Table("item_tags", ("tenant_id", "namespace", "item_id"), ("tags", "price", "created_at")),
-    }
     begin_transaction(connection, statement_timeout_seconds=chosen.statement_timeout_seconds)
     # Two runs of one target would write the same rows: the second waits, and then finds nothing to change.
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"recsys-assets {row.target}"])
@@ -77,30 +76,41 @@ def _write(
         create_tenant(connection, chosen.tenants, row.tenant)
     tenant = tenant_id(connection, chosen.tenants, row.tenant) if chosen.tenants else row.tenant
     numbers: dict[str, Scalar] = {"outcome": "written"}
-    for kind, found in rows.items():
-        table = tables[kind]
-        scope = {"tenant_id": tenant, "namespace": row.surface, **({"day": day} if "day" in table.keys else {})}
+    for kind, (signals, found) in sorted(rows.items()):
+        table = Table(signals.table, *_columns(signals, KINDS[kind].row_shape))
+        scope = {"tenant_id": tenant, "namespace": row.surface, **({"day": day} if signals.daily else {})}
         replaced = replace_rows(connection, table, scope=scope, rows=found)
         numbers |= {f"written/{table.name}": replaced.written, f"deleted/{table.name}": replaced.deleted}
     return SignalsWritten(numbers)
 
 
+def _columns(signals: Signals, shape: Shape) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that name a row of a table, and the others: a member with its value, or a list of members."""
+    keys = ("tenant_id", "namespace", *((shape.key,) if shape.key else ()), *((shape.column,) if shape.value else ()))
+    values = ("score",) if shape.value else (shape.entries or shape.body,)
+    return (*keys, *(("day",) if signals.daily else ())), (*values, *signals.of_catalog)
+
+
 def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, kind: str, ref: ArtifactRef) -> Iterator[Row]:
     """Yield the rows of an artifact without tenant, namespace and day."""
-    frame = read_rows(store, row.target, ref, KINDS[kind].row_shape)[1].frame()
-    if kind != "content_sim":
-        yield from frame.iter_rows()
-        return
-    extras = _extras(settings)
-    for item, tags in frame.group_by(frame.columns[0], maintain_order=True).agg(pl.all()).iter_rows():
-        yield (item, tags, *extras.get(item, (None, None)))
+    shape, signals = KINDS[kind].row_shape, KINDS[kind].description.signals
+    frame = read_rows(store, row.target, ref, shape)[1].frame()
+    if not shape.value:
+        frame = frame.group_by(frame.columns[0], maintain_order=True).agg(pl.all())
+    names = signals.of_catalog if signals else ()
+    extras = _extras(settings, names) if names else {}
+    for item, *values in frame.iter_rows():
+        yield (item, *values, *extras.get(item, (None,) * len(names)))
 
 
-def _extras(settings: Settings) -> Mapping[str, tuple[float | None, datetime | None]]:
-    """Return price and time of creation by item, of the last row of each in the catalog."""
-    catalog = read_configured_catalog(settings)
-    rows = catalog.rows.select("item_id", "price", "created_at").iter_rows()
-    return {item: (price, _instant(created)) for item, price, created in rows}
+def _extras(settings: Settings, columns: Sequence[str]) -> Mapping[str, Row]:
+    """Return these columns by item, of the last row of each in the catalog; what is a time there, as a time."""
+    rows = read_configured_catalog(settings).rows.select("item_id", *columns)
+    times = [name == _CREATED for name in columns]
+    return {
+        item: [_instant(value) if is_time else value for value, is_time in zip(values, times, strict=True)]
+        for item, *values in rows.iter_rows()
+    }
 
 
 def _instant(text: str | None) -> datetime | None:

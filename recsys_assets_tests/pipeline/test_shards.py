@@ -279,3 +279,21 @@ def test_f1_a_build_that_is_killed_between_shards_ships_nothing_and_converges(fo
     assert answers(store) == plain
     whole, _ = live(folder, EIGHT)
     assert {item.key for item in store.list("artifacts/")} == {item.key for item in whole.list("artifacts/")}
+
+
+@pytest.mark.parametrize("engine", ["native", "polars"])
+def test_a_list_for_everybody_is_cut_to_what_max_bytes_holds(folder, engine):
+    """It has no key to be split by; its best rows ship, and how many do not is a fact of the artifact."""
+    table = f'[artifacts.popularity]\nengine = "{engine}"\n'
+    whole = staged_of(live(folder, table)[0], "popularity")
+    store, release = live(folder, f"{table}max_bytes = {whole.ref.size - 1}\n")
+    staged = staged_of(store, "popularity")
+    assert (staged.facts["rows"], staged.facts["cut_for_max_bytes"]) == (whole.facts["rows"] - 1, 1)
+    assert staged.ref.size <= whole.ref.size - 1
+    assert "cut_for_max_bytes" not in whole.facts
+    assert release.artifacts["popularity"].version == staged.ref.version
+    with Reader(store, "shop", "home") as reader, reader.snapshot() as snapshot:
+        assert [one.count for one in snapshot.top_items()] == sorted(
+            (one.count for one in snapshot.top_items()), reverse=True
+        )
+        assert len(snapshot.top_items()) == whole.facts["rows"] - 1
