@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
-    rows, cut = without_items(built.rows, blocked), dict[str, int]()
-    if isinstance(rows, Rows) and kind.row_shape.key is None:
-        fitting, cut = fit([rows], spec)
-        rows = fitting[0] if fitting else rows.head(0)
+from recsys_assets.encoding.codec import cut_to_fit, encode_content
+from recsys_assets.encoding.rows import Rows, without_items
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.context import DayContext
@@ -46,14 +44,10 @@ def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
     _, kind, params, window, blocked = spec
     source = read_source(context, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, context.settings.limits)
-<<<<<<< HEAD
-    rows = without_items(built.rows, blocked)
-=======
-    rows, cut = built.rows, dict[str, int]()
+    rows, cut = without_items(built.rows, blocked), dict[str, int]()
     if isinstance(rows, Rows) and kind.row_shape.key is None:
         fitting, cut = fit([rows], spec)
         rows = fitting[0] if fitting else rows.head(0)
->>>>>>> 69d90a6 (kinds: a list for everybody is cut to max_bytes; signals by the descriptions of kinds)
     whole = partial(encode_content, rows, **named(spec))
     kept = keep_artifact(context.store, spec, whole, [rows] if isinstance(rows, Rows) else None)
     return BuildResult(
