@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from recsys_assets.dagster_defs.outcomes import reason_of
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, WEBHOOK, is_wanted, post
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
@@ -16,19 +16,23 @@ from recsys_assets.settings.target import TargetSettings
 _TARGET, _PARTITION = "recsys/target", "dagster/partition"
 
 
-def alert_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> list[dg.SensorDefinition]:
+def alert_sensors(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
+) -> list[dg.SensorDefinition]:
     """Return the sensors; each runs from the first load on where a receiver is configured."""
-    return [_run_failure_sensor(), *_metrics_sensors(settings, rows)]
+    return [_run_failure_sensor(rows, prefix=prefix), *_metrics_sensors(settings, store, rows, prefix=prefix)]
 
 
-def _run_failure_sensor() -> dg.SensorDefinition:
+def _run_failure_sensor(rows: Sequence[TargetSettings], *, prefix: str) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
-        name="run_failure_webhook",
+        name=f"{prefix}run_failure_webhook",
         default_status=_running(is_wanted()),
         description=f"Post every run that fails to the webhook of ${WEBHOOK}.",
     )
     def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
+        if prefix and not _is_ours(run, rows, prefix=prefix):
+            return
         target, day = run.tags.get(_TARGET), run.tags.get(_PARTITION)
         errors = [*_refusals(context), *map(_reason, _failures(context))]
         about = " ".join(part for part in (target or run.job_name, day) if part)
@@ -47,18 +51,20 @@ def _run_failure_sensor() -> dg.SensorDefinition:
     return run_failure_webhook
 
 
-def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iterator[dg.SensorDefinition]:
+def _metrics_sensors(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
+) -> Iterator[dg.SensorDefinition]:
     """Yield a sensor for each way in which a run may end."""
     is_exported = settings.metrics.folder is not None or settings.metrics.push is not None
     for ended in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE):
 
         @dg.run_status_sensor(
             run_status=ended,
-            name=f"metrics_of_{ended.value.lower()}",
+            name=f"{prefix}metrics_of_{ended.value.lower()}",
             default_status=_running(is_exported),
             description="Export the metrics of the targets of a run that ended: see [metrics] in the configuration.",
         )
-        def metrics(context: dg.RunStatusSensorContext, store: StoreResource) -> dg.SkipReason | None:
+        def metrics(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
             run, now = context.dagster_run, datetime.now(UTC)
             stats = context.instance.get_run_stats(run.run_id)
             seconds = (stats.end_time or 0) - (stats.start_time or stats.launch_time or 0)
@@ -76,6 +82,12 @@ def _metrics_sensors(settings: Settings, rows: Sequence[TargetSettings]) -> Iter
                 context.log.error(fault)
 
         yield metrics
+
+
+def _is_ours(run: dg.DagsterRun, rows: Sequence[TargetSettings], *, prefix: str) -> bool:
+    """Return whether a run is about one of these targets, where others share the code location."""
+    about = run.tags.get(_TARGET) is not None or bool(run.asset_selection)
+    return run.job_name.startswith(prefix) or (about and bool(_rows_of(run, rows)))
 
 
 def _rows_of(run: dg.DagsterRun, rows: Sequence[TargetSettings]) -> list[TargetSettings]:

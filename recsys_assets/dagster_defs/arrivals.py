@@ -8,8 +8,8 @@ import msgspec
 
 from recsys_assets.dagster_defs.naming import job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
-from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.arrivals import Due, Look, look
 from recsys_assets.settings.settings import Settings
@@ -28,19 +28,24 @@ class Cursor(RotatingCursor, frozen=True):
 
 
 def arrivals_sensor(
-    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedJob]
+    settings: Settings,
+    store: RunStore,
+    rows: Sequence[TargetSettings],
+    jobs: Sequence[UnresolvedJob],
+    *,
+    prefix: str = "",
 ) -> dg.SensorDefinition:
     """Return the sensor over the targets with `automation.watch`; it runs from the first load on if there are any."""
     watched = [row for row in rows if settings.automation_for(row).watch]
 
     @dg.sensor(
-        name=SENSOR,
+        name=f"{prefix}{SENSOR}",
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
         description="Start a target's day when its raw files have arrived and settled, and past days that changed.",
     )
-    def raw_arrivals(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
+    def raw_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
         tick = begin_tick(context, watched, Cursor)

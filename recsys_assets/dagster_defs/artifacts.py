@@ -9,15 +9,15 @@ import dagster as dg
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.canonical import ensure_canonical
-from recsys_assets.dagster_defs.lineage import CATALOG, about_asset, observe, page_of_target, stored
+from recsys_assets.dagster_defs.lineage import about_asset, observe, page_of_target, stored
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import rolling_window
-from recsys_assets.dagster_defs.resources import StoreResource
-from recsys_assets.dagster_defs.spark import SparkResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.embeddings import VectorShape
+from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import NoInputError
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import Kind
@@ -30,7 +30,9 @@ from recsys_assets.settings.target import TargetSettings
 _ENGINES: Final[dict[str, str]] = {"native": "numba"}  # icons of the UI; other engines go by their own names
 
 
-def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: KindParams) -> dg.AssetsDefinition:
+def artifact_asset(
+    settings: Settings, store: RunStore, row: TargetSettings, kind: Kind, params: KindParams, *, catalog: dg.AssetKey
+) -> dg.AssetsDefinition:
     """Return the asset of one artifact kind; its data version is the artifact's, so equal content is unchanged."""
     engine = params.engine or row.engine or settings.artifacts.engine
 
@@ -42,7 +44,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         tags={"recsys/kind": kind.name},
         deps=[
             dg.AssetDep(asset_key(row, CANONICAL), partition_mapping=rolling_window(params.window_days)),
-            *([CATALOG] if kind.from_catalog and settings.raw.catalog else []),
+            *([catalog] if kind.from_catalog and settings.raw.catalog else []),
         ],
         code_version=code_version(kind.kernel, encode_content, params=_parameters(params)),
         about=about_asset(
@@ -56,7 +58,7 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
         description=kind.description.summary,
     )
     def artifact(
-        context: dg.AssetExecutionContext, store: StoreResource, spark: SparkResource
+        context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         timer = Timer()
         with attempt(context, store.store, [row], step=kind.name):
@@ -65,12 +67,12 @@ def artifact_asset(settings: Settings, row: TargetSettings, kind: Kind, params: 
             except NoInputError as error:
                 skipped(context, asset_key(row, kind.name), error)
                 return
-            engines = spark.registry(settings.resolved_engines, store.store)
+            engines = EngineRegistry(settings.resolved_engines, store.store.root_uri)
             built = build_artifact(replace(store.day_context(context, settings, row), engines=engines), kind.name)
         ref = built.staged.ref
         if kind.from_catalog and settings.raw.catalog:
             digests = "".join(one.digest for one in built.staged.inputs)
-            observe(context, CATALOG, built.staged.inputs, digest=digests, daily=False)
+            observe(context, catalog, built.staged.inputs, digest=digests, daily=False)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(built.staged.ref.version),
             metadata={

@@ -12,16 +12,15 @@ from recsys_assets.dagster_defs.checks import gate_check
 from recsys_assets.dagster_defs.freshness import freshness_check, freshness_sensor
 from recsys_assets.dagster_defs.import_arrivals import import_sensor
 from recsys_assets.dagster_defs.imports import import_asset, import_check
-from recsys_assets.dagster_defs.jobs import all_targets_job, target_job
-from recsys_assets.dagster_defs.lineage import external_assets
+from recsys_assets.dagster_defs.jobs import BUILD_ALL, all_targets_job, target_job
+from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
 from recsys_assets.dagster_defs.manifest import manifest_asset
 from recsys_assets.dagster_defs.naming import CANONICAL
-from recsys_assets.dagster_defs.operations import operation_jobs
+from recsys_assets.dagster_defs.operation_jobs import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.schedules import nightly_schedule
 from recsys_assets.dagster_defs.signals import SIGNALS, signals_asset
-from recsys_assets.dagster_defs.spark import spark_resource
 from recsys_assets.kinds.registry import find_kind, read_params
 from recsys_assets.pipeline.artifact import judge_artifact
 from recsys_assets.pipeline.canonical import judge_canonical
@@ -33,65 +32,73 @@ Asset = dg.AssetsDefinition | dg.AssetChecksDefinition
 
 
 def build_definitions(
-    settings: Settings | None = None, *, rows: Sequence[TargetSettings] | None = None, raw: dg.AssetKey = RAW
+    settings: Settings | None = None,
+    *,
+    rows: Sequence[TargetSettings] | None = None,
+    raw: dg.AssetKey = RAW,
+    name: str = "",
 ) -> dg.Definitions:
     """Return a fresh graph of every target, or of `rows` only, whose raw asset has the key `raw`.
 
-    The configuration is read from $RECSYS_CONFIG or ./recsys.toml when none is given.
+    The configuration is read from $RECSYS_CONFIG or ./recsys.toml when none is given. `name` begins the names of
+    jobs and sensors that are about all targets, so that several graphs can stand in one code location.
     """
     settings = settings or load_settings()
-    rows = rows or settings.targets
-    parts = [part for row in rows for part in target_parts(settings, row, raw=raw)]
+    rows, store = rows or settings.targets, RunStore(settings)
+    prefix = f"{name}_" if name else ""
+    parts = [part for row in rows for part in target_parts(settings, store, row, raw=raw, name=name)]
     jobs = [target_job(settings, row, raw=raw) for row in rows]
     return dg.Definitions(
         assets=[
-            raw_asset(settings, rows, key=raw),
-            *external_assets(settings, rows, signals=SIGNALS),
+            *external_assets(settings, rows, signals=SIGNALS, name=name),
+            raw_asset(settings, store, rows, exposures=exposures_source(name), key=raw),
             *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition)),
         ],
         asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
-        jobs=[all_targets_job(rows), *jobs, *operation_jobs(settings)],
+        jobs=[
+            all_targets_job(rows, raw=raw, name=f"{prefix}{BUILD_ALL}"),
+            *jobs,
+            *operation_jobs(settings, store, rows, prefix=prefix),
+        ],
         schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],
         sensors=[
-            arrivals_sensor(settings, rows, jobs),
-            import_sensor(settings, rows, jobs),
-            freshness_sensor(settings, rows),
-            *alert_sensors(settings, rows),
+            arrivals_sensor(settings, store, rows, jobs, prefix=prefix),
+            import_sensor(settings, store, rows, jobs, prefix=prefix),
+            freshness_sensor(settings, store, rows, prefix=prefix),
+            *alert_sensors(settings, store, rows, prefix=prefix),
         ],
-        resources={
-            "store": StoreResource(
-                root=settings.resolve(settings.storage.root),
-                must_exist=settings.storage.must_exist,
-                signing_keys=list(settings.signing_keys),
-                signature_days=settings.signing.valid_days,
-            ),
-            "spark": spark_resource(settings.engines.spark),
-        },
-        executor=dg.in_process_executor,
+        executor=None if prefix else dg.in_process_executor,
     )
 
 
-def target_parts(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> list[Asset]:
+def target_parts(
+    settings: Settings, store: RunStore, row: TargetSettings, *, raw: dg.AssetKey, name: str = ""
+) -> list[Asset]:
     """Return every asset and check of one target."""
+    catalog = catalog_source(name)
     kinds = [find_kind(name) for name in settings.artifacts.kinds]
-    built = [artifact_asset(settings, row, kind, read_params(settings, row, kind.name)) for kind in kinds]
-    checks = [_artifact_check(settings, row, kind.name) for kind in kinds]
+    built = [
+        artifact_asset(settings, store, row, kind, read_params(settings, row, kind.name), catalog=catalog)
+        for kind in kinds
+    ]
+    checks = [_artifact_check(settings, store, row, kind.name) for kind in kinds]
     return [
-        canonical_asset(settings, row, raw=raw),
-        _canonical_check(settings, row),
+        canonical_asset(settings, store, row, raw=raw),
+        _canonical_check(settings, store, row),
         *built,
-        *(import_asset(settings, row, kind) for kind in settings.imports_for(row)),
+        *(import_asset(settings, store, row, kind) for kind in settings.imports_for(row)),
         *checks,
-        *(import_check(settings, row, kind) for kind in settings.imports_for(row)),
-        manifest_asset(settings, row),
-        *([signals_asset(settings, row)] if settings.signals.write else []),
-        freshness_check(settings, row),
+        *(import_check(settings, store, row, kind) for kind in settings.imports_for(row)),
+        manifest_asset(settings, store, row),
+        *([signals_asset(settings, store, row)] if settings.signals.write else []),
+        freshness_check(settings, store, row),
     ]
 
 
-def _canonical_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDefinition:
+def _canonical_check(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetChecksDefinition:
     return gate_check(
         settings,
+        store,
         row,
         CANONICAL,
         judge=judge_canonical,
@@ -99,9 +106,10 @@ def _canonical_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksD
     )
 
 
-def _artifact_check(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
+def _artifact_check(settings: Settings, store: RunStore, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
     return gate_check(
         settings,
+        store,
         row,
         kind,
         judge=lambda day: judge_artifact(day, kind),

@@ -13,7 +13,7 @@ from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import CANONICAL, asset_key
 from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import day_of
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import NoInputError, RefusedError
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
@@ -29,7 +29,9 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 
-def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> dg.AssetsDefinition:
+def canonical_asset(
+    settings: Settings, store: RunStore, row: TargetSettings, *, raw: dg.AssetKey
+) -> dg.AssetsDefinition:
     """Return the canonical asset, after `raw`; a day without events for the target is skipped, what is live stays."""
     key = asset_key(row, CANONICAL)
 
@@ -52,7 +54,7 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
         output_required=False,
         description=f"Events of {row.target}: trimmed, of this day only, exact duplicates dropped, in one total order.",
     )
-    def canonical(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+    def canonical(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         timer = Timer()
         with attempt(context, store.store, [row], step=CANONICAL):
             try:
@@ -74,7 +76,7 @@ def canonical_asset(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey
 
 
 def ensure_canonical(
-    context: dg.AssetExecutionContext, store: StoreResource, settings: Settings, row: TargetSettings
+    context: dg.AssetExecutionContext, store: RunStore, settings: Settings, row: TargetSettings
 ) -> None:
     """Build and judge the canonical day if no run has done so: a kind that is selected alone needs it.
 
@@ -93,7 +95,7 @@ def ensure_canonical(
         raise RefusedError(f"{CANONICAL} of {day.day}: {'; '.join((*report.refused_because, way))}", refused=refused)
 
 
-def ensure_raw(context: dg.AssetExecutionContext, store: StoreResource, settings: Settings) -> None:
+def ensure_raw(context: dg.AssetExecutionContext, store: RunStore, settings: Settings) -> None:
     """Read the raw files of the day if no run has done so: `raw` is in another group, and may not be selected.
 
     A day that was read before is left as it is: what changed since is for `raw` itself. Raises `NoInputError` for a

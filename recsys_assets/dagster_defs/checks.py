@@ -9,7 +9,7 @@ from recsys_assets.dagster_defs.attempts import attempt, record_refusals
 from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.dagster_defs.partitions import daily_partitions
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Verdict, group_by_message
 from recsys_assets.gates.gate import undecided
@@ -27,6 +27,7 @@ UNDECIDED = "undecided"  # in the metadata of a check that passed: required gate
 
 def gate_check(
     settings: Settings,
+    store: RunStore,
     row: TargetSettings,
     name: str,
     *,
@@ -35,7 +36,7 @@ def gate_check(
 ) -> dg.AssetChecksDefinition:
     """Return the blocking check of the asset called `name`; `judge` judges one day and stores its report."""
 
-    def gates(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+    def gates(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         with attempt(context, store.store, [row], step=f"gates of {name}"):
             day = store.day_context(context, settings, row)
             report = judge(day)

@@ -9,8 +9,8 @@ import msgspec
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, slug
-from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import freshness
@@ -44,7 +44,7 @@ def freshness_policy(settings: Settings, row: TargetSettings) -> dg.FreshnessPol
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=settings.freshness_for(row).max_silence_hours))
 
 
-def freshness_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDefinition:
+def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetChecksDefinition:
     """Return the check on the age of live data, as the store has it; it stops nothing."""
 
     @dg.asset_check(
@@ -52,7 +52,7 @@ def freshness_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDe
         name=CHECK,
         description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours:g} hours old.",
     )
-    def fresh(store: StoreResource) -> dg.AssetCheckResult:
+    def fresh() -> dg.AssetCheckResult:
         found = freshness(store.store, settings, row, now=datetime.now(UTC))
         return dg.AssetCheckResult(
             passed=found.fresh,
@@ -64,19 +64,21 @@ def freshness_check(settings: Settings, row: TargetSettings) -> dg.AssetChecksDe
     return fresh
 
 
-def freshness_sensor(settings: Settings, rows: Sequence[TargetSettings]) -> dg.SensorDefinition:
+def freshness_sensor(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
+) -> dg.SensorDefinition:
     """Return the sensor that evaluates the checks of all targets; it runs from the first load on.
 
     Where there is a webhook the same look reports to it: a target that turns stale, and one that is fresh again.
     """
 
     @dg.sensor(
-        name=SENSOR,
+        name=f"{prefix}{SENSOR}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Look at the age of live data of every target, whether or not anything runs.",
     )
-    def watch_freshness(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult:
+    def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick, now = begin_tick(context, rows, Cursor), datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
         alerted, fault = _alert(found, tick.cursor.alerted, context.log)

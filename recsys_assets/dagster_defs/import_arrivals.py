@@ -8,8 +8,8 @@ import dagster as dg
 from recsys_assets.dagster_defs.arrivals import Cursor
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
-from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import begin_tick, write_cursor
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.arrivals import DueImport, due_imports
 from recsys_assets.settings.settings import Settings
@@ -20,19 +20,24 @@ SECONDS = 60
 
 
 def import_sensor(
-    settings: Settings, rows: Sequence[TargetSettings], jobs: Sequence[UnresolvedJob]
+    settings: Settings,
+    store: RunStore,
+    rows: Sequence[TargetSettings],
+    jobs: Sequence[UnresolvedJob],
+    *,
+    prefix: str = "",
 ) -> dg.SensorDefinition:
     """Return the sensor over the targets with imports and `automation.watch`; it runs from the first load on."""
     watched = [row for row in rows if settings.imports_for(row) and settings.automation_for(row).watch]
 
     @dg.sensor(
-        name=SENSOR,
+        name=f"{prefix}{SENSOR}",
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
         description="Register and test files that other teams drop; ship them where the rest of their day is built.",
     )
-    def import_arrivals(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
+    def import_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target with [imports] is watched: set automation.watch = true")
         tick = begin_tick(context, watched, Cursor)

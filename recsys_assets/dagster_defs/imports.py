@@ -11,7 +11,7 @@ from recsys_assets.dagster_defs.checks import gate_check
 from recsys_assets.dagster_defs.lineage import about_asset, import_source, observe, page_of_target, stored
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.partitions import day_of
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.imported import find_staged, import_day, judge_import
@@ -23,7 +23,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 
-def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetsDefinition:
+def import_asset(settings: Settings, store: RunStore, row: TargetSettings, kind: str) -> dg.AssetsDefinition:
     """Return the asset of one imported kind; its data version is the hash of the file."""
     rules = settings.imports[kind]
 
@@ -40,7 +40,7 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
         ),
         description=f"Built elsewhere: a {rules.format.value} file a day, dropped at {rules.path}.",
     )
-    def imported(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+    def imported(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         timer = Timer()
         with attempt(context, store.store, [row], step=kind):
             day, run_id = day_of(context), context.run.run_id
@@ -64,10 +64,11 @@ def import_asset(settings: Settings, row: TargetSettings, kind: str) -> dg.Asset
     return imported
 
 
-def import_check(settings: Settings, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
+def import_check(settings: Settings, store: RunStore, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
     """Return the blocking check of one imported kind."""
     return gate_check(
         settings,
+        store,
         row,
         kind,
         judge=lambda day: judge_import(day, kind),

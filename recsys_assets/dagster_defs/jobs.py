@@ -20,15 +20,18 @@ def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> 
         selection=(dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(group_name(row))) - freshness_checks([row]),
         description=f"Build, gate and ship one day of {row.target}.",
         tags=run_tags(row, priority=settings.automation_for(row).priority),
+        executor_def=dg.in_process_executor,
     )
 
 
-def all_targets_job(rows: Sequence[TargetSettings]) -> UnresolvedJob:
+def all_targets_job(rows: Sequence[TargetSettings], *, raw: dg.AssetKey, name: str = BUILD_ALL) -> UnresolvedJob:
     """Return the job that builds and ships one day of every target; one target's failure leaves the others alone."""
+    assets = dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(*map(group_name, rows))
     return dg.define_asset_job(
-        BUILD_ALL,
-        selection=dg.AssetSelection.all() - freshness_checks(rows),
+        name,
+        selection=assets - freshness_checks(rows),
         description="Build, gate and ship one day of every target.",
+        executor_def=dg.in_process_executor,
     )
 
 

@@ -20,9 +20,17 @@ from recsys_assets.storage.store import ObjectStore
 GROUP: Final = "external"
 """The group of what others own: raw events, catalog, dropped files, the signals' database."""
 
-EXPOSURES: Final = dg.AssetKey([GROUP, "exposures"])
-CATALOG: Final = dg.AssetKey([GROUP, "catalog"])
 _API_PAGE: Final = "read API"
+
+
+def exposures_source(name: str = "") -> dg.AssetKey:
+    """Return the key of raw events as others write them, of the graph called `name`."""
+    return dg.AssetKey([GROUP, *filter(None, [name]), "exposures"])
+
+
+def catalog_source(name: str = "") -> dg.AssetKey:
+    """Return the key of the catalog as others write it, of the graph called `name`."""
+    return dg.AssetKey([GROUP, *filter(None, [name]), "catalog"])
 
 
 def import_source(row: TargetSettings, kind: str) -> dg.AssetKey:
@@ -35,12 +43,17 @@ def signals_database(row: TargetSettings) -> dg.AssetKey:
     return dg.AssetKey([GROUP, "signals", *row.slug_parts])
 
 
-def external_assets(settings: Settings, rows: Sequence[TargetSettings], *, signals: str) -> list[dg.AssetSpec]:
+def external_assets(
+    settings: Settings, rows: Sequence[TargetSettings], *, signals: str, name: str = ""
+) -> list[dg.AssetSpec]:
     """Return what the graph reads and writes and does not own; `signals` is the name of the asset that writes rows."""
     raw = settings.raw
-    found = [_external(settings, EXPOSURES, "Raw exposure events, as others write them.", raw.exposures, daily=True)]
+    about = "Raw exposure events, as others write them."
+    found = [_external(settings, exposures_source(name), about, raw.exposures, daily=True)]
     if raw.catalog:
-        found.append(_external(settings, CATALOG, "The catalog of items, as others write it.", raw.catalog))
+        found.append(
+            _external(settings, catalog_source(name), "The catalog of items, as others write it.", raw.catalog)
+        )
     for row in rows:
         for kind, rules in settings.imports_for(row).items():
             about = f"Files of {kind} for {row.target}, as another team drops them."

@@ -14,7 +14,7 @@ from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, publish_pool
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.partitions import day_of
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.ship import ShippedDay, ship_day
@@ -33,7 +33,7 @@ from recsys_assets.upkeep.report_document import Report, to_markdown
 Shown: TypeAlias = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
 
-def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
+def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
     """Return the manifest asset; an older day, a held target or unchanged content leaves the pointer where it is."""
 
     @target_asset(
@@ -49,7 +49,7 @@ def manifest_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefiniti
         freshness_policy=freshness_policy(settings, row),
         description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
-    def manifest(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[Shown]:
+    def manifest(context: dg.AssetExecutionContext) -> Iterator[Shown]:
         timer = Timer()
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)

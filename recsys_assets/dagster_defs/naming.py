@@ -8,6 +8,7 @@ MANIFEST = "manifest"
 CANONICAL = "canonical"
 TARGET_TAG = "recsys/target"
 TENANT_TAG = "recsys/tenant"
+OPERATION_TAG = "recsys/operation"  # of runs that change what is served: no queue holds them
 
 
 def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:

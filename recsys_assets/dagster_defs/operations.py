@@ -1,43 +1,45 @@
-"""Operation jobs for on-call people: ship, roll back, hold, release a hold, block an item, collect; as the commands."""
+"""Operations on one target, as jobs of the UI have them: whatever the commands can change, on the same functions."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from pydantic import Field
 
-from recsys_assets.dagster_defs.events import materialization_of, observation_of
-from recsys_assets.dagster_defs.outcomes import translate_errors
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import parse_rfc3339
+from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.retention import retention
+from recsys_assets.pipeline.imported import judge_import, judge_received, receive, register
+from recsys_assets.pipeline.journal_import import journal_import
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.release.account import this_account
-from recsys_assets.release.blocking import BlockOutcome, block_item, unblock_item
-from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
-from recsys_assets.release.journal import Actor
-from recsys_assets.release.releases import read_release
+from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.release.blocking import block_item, unblock_item
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.hold import place_hold, release_hold
+from recsys_assets.release.journal import Actor, message_of
+from recsys_assets.release.labels import Labelled
+from recsys_assets.release.marking import mark
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.roots import Retention
+from recsys_assets.upkeep.restore import restore_pointer
 
 
-class TargetConfig(dg.Config):
-    """Which target, and why; the reason is kept in the journal."""
+class OperationConfig(dg.Config):
+    """Who does it, why, and whether it is only to say what would happen; the target is a menu, added for each graph."""
 
-    tenant: str = Field(description="tenant")
-    surface: str = Field(description="surface")
-    actor: str = Field(min_length=1, description="your name; kept in the journal, as the daemon starts runs for all")
-    reason: str = Field(description="why; kept in the journal and on the manifest asset")
     dry_run: bool = Field(default=False, description="say what would happen, and change nothing")
+    actor: str = Field(description="your name; kept in the journal, as the daemon starts runs for all")
+    reason: str = Field(description="why; kept in the journal and on the manifest asset")
 
 
-class RollbackConfig(TargetConfig):
+class RollbackConfig(OperationConfig):
     """Move one target back to an earlier release."""
 
     to: str = Field(default="previous", description="previous | a release id | a time like 2026-01-31T04:00:00Z")
@@ -45,26 +47,25 @@ class RollbackConfig(TargetConfig):
     hold_until: str | None = Field(default=None, description="hold until this time instead")
 
 
-class HoldConfig(TargetConfig):
+class HoldConfig(OperationConfig):
     """Keep automation from shipping to one target."""
 
     until: str | None = Field(default=None, description="the hold ends by itself at this time")
 
 
-class BlockConfig(TargetConfig):
+class UnblockConfig(OperationConfig):
+    """Let readers show a blocked item again."""
+
+    item: str = Field(description="the item's id, as events and catalog name it")
+
+
+class BlockConfig(UnblockConfig):
     """Keep readers from showing one item of one target."""
 
-    item: str = Field(min_length=1, description="the item's id, as events and catalog name it")
     until: str | None = Field(default=None, description="the block ends by itself at this time")
 
 
-class UnblockConfig(TargetConfig):
-    """Let readers show a blocked item again."""
-
-    item: str = Field(min_length=1, description="the item's id")
-
-
-class ShipConfig(TargetConfig):
+class ShipConfig(OperationConfig):
     """Ship what is staged for a day, proven against every gate."""
 
     day: str = Field(description="the UTC day, like 2026-01-31")
@@ -72,203 +73,241 @@ class ShipConfig(TargetConfig):
     allow_older: bool = Field(default=False, description="even if what is live holds newer data")
 
 
-class CollectConfig(dg.Config):
-    """Move to the trash what no retained release needs."""
+class MarkConfig(OperationConfig):
+    """Put a mark on a release, or take it off."""
 
-    apply: bool = Field(default=False, description="do it; else only say what would be collected")
+    release: str = Field(description="a release id, 8 digits or more")
+    on: bool = Field(default=True, description="false takes the mark off")
 
 
-class TuneConfig(dg.Config):
-    """Try ways to score neighbours on a target's last days; nothing is changed."""
+class ImportConfig(OperationConfig):
+    """Register a file of another team for a day."""
 
-    tenant: str = Field(description="tenant")
-    surface: str = Field(description="surface")
+    file: str = Field(description="a path, or s3://bucket/key, that the code location can read")
+    kind: str = Field(description="which [imports.<kind>] it is")
+    day: str = Field(description="the UTC day that it is built for, like 2026-01-31")
+
+
+class TuneConfig(OperationConfig):
+    """Try ways to score neighbours on a target's last days; nothing is changed, so nobody has to say why."""
+
+    actor: str = Field(default="-", description="not kept")
+    reason: str = Field(default="-", description="not kept")
     days: int = Field(default=7, ge=1, le=60, description="days that are held out, the last ones with events")
 
 
-def operation_jobs(settings: Settings) -> list[dg.JobDefinition]:
-    """Return the jobs, bound to the configured targets."""
-    jobs = (
-        ("ship", _ship, "Ship what is staged for a day; builds what an overridden gate kept from being built."),
-        ("roll_back", _roll_back, "Move one target back to an earlier release; nothing is recomputed."),
-        ("hold", _hold, "Keep automation from shipping to one target."),
-        ("release_hold", _release_hold, "Let automation ship to one target again."),
-        ("block_item", _block, "Keep readers from showing one item of one target, from their next poll on."),
-        ("unblock_item", _unblock, "Let readers show a blocked item of one target again."),
-        ("collect_garbage", _collect_all, "Move what no retained release needs to the trash; dry run by default."),
-        ("tune", _tune, "Try ways to score neighbours on the last days; the best one's lines are in the log."),
+class ForgetConfig(OperationConfig):
+    """Remove a user from stored days and live artifacts, and from every later build."""
+
+    user: str = Field(description="the user's id, as events carry it; it shows in the configuration of this run")
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """One run of an operation: its run, the settings and the store, the target, who acts, and the configuration."""
+
+    context: dg.OpExecutionContext
+    settings: Settings
+    store: ObjectStore
+    row: TargetSettings
+    config: Any
+    by: Actor
+
+    @property
+    def day_context(self) -> DayContext:
+        """The day that the configuration names."""
+        day = _day(self.config.day)
+        return DayContext(self.store, self.settings, self.row, day, run_id=self.context.run.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it, in words, and the journal's entry; a failure where somebody still has to look."""
+
+    message: str
+    entry: JournalEntry | None = None
+    failed: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    lines: str = ""  # of the configuration, that the operation found best
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One job: its name, its configuration, what it does for a target, and whether it may wait behind builds."""
+
+    name: str
+    config: type[OperationConfig]
+    act: Callable[[Operating], Outcome]
+    description: str
+    waits: bool = False  # long ones have priority in the queue; short ones start at once, whatever runs
+
+
+def _roll_back(o: Operating) -> Outcome:
+    hold_until = _instant(o.config.hold_until)
+    done = roll_back(
+        o.store,
+        o.row.target,
+        to=o.config.to,
+        by=o.by,
+        now=utc_now,
+        hold=o.config.hold,
+        until=hold_until,
+        dry_run=o.config.dry_run,
     )
-    return [_job(name, make(settings), description) for name, make, description in jobs]
+    return Outcome(done.message, done.entry)
 
 
-def _roll_back(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def roll_back_target(context: dg.OpExecutionContext, config: RollbackConfig, store: StoreResource) -> None:
-        row = settings.find(config.tenant, config.surface)
-        with translate_errors():
-            done = roll_back(
-                store.store,
-                row.target,
-                to=config.to,
-                by=_by(context, config.reason, config.actor),
-                now=_now,
-                hold=config.hold,
-                until=_instant(config.hold_until),
-                dry_run=config.dry_run,
-            )
-        context.log.info(done.message)
-        if done.entry is not None and done.entry.changed:
-            release = read_release(store.store, row.target, done.live)
-            context.log_event(materialization_of(row, done.entry, release))
-
-    return roll_back_target
+def _ship(o: Operating) -> Outcome:
+    done = ship_day(
+        o.day_context,
+        by=o.by,
+        allow_older=o.config.allow_older,
+        dry_run=o.config.dry_run,
+        override=o.config.override,
+    ).outcome
+    return Outcome(done.message, done.entry)
 
 
-def _ship(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def ship_target(context: dg.OpExecutionContext, config: ShipConfig, store: StoreResource) -> None:
-        row = settings.find(config.tenant, config.surface)
-        with translate_errors():
-            done = ship_day(
-                DayContext(store.store, settings, row, _day(config.day), run_id=context.run.run_id),
-                by=_by(context, config.reason, config.actor),
-                allow_older=config.allow_older,
-                dry_run=config.dry_run,
-                override=config.override,
-            ).outcome
-        context.log.info(done.message)
-        if done.entry is not None and done.entry.changed:
-            context.log_event(materialization_of(row, done.entry, done.release))
-
-    return ship_target
+def _hold(o: Operating) -> Outcome:
+    until = _instant(o.config.until)
+    done = place_hold(o.store, o.row.target, by=o.by, now=utc_now, until=until, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
 
 
-def _hold(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def hold_target(context: dg.OpExecutionContext, config: HoldConfig, store: StoreResource) -> None:
-        row = settings.find(config.tenant, config.surface)
-        by, until = _by(context, config.reason, config.actor), _instant(config.until)
-        with translate_errors():
-            done = place_hold(store.store, row.target, by=by, now=_now, until=until, dry_run=config.dry_run)
-        _report(context, row, done)
-
-    return hold_target
+def _release_hold(o: Operating) -> Outcome:
+    done = release_hold(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
 
 
-def _release_hold(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def release_target(context: dg.OpExecutionContext, config: TargetConfig, store: StoreResource) -> None:
-        row = settings.find(config.tenant, config.surface)
-        by = _by(context, config.reason, config.actor)
-        with translate_errors():
-            done = release_hold(store.store, row.target, by=by, now=_now, dry_run=config.dry_run)
-        _report(context, row, done)
-
-    return release_target
+def _block(o: Operating) -> Outcome:
+    until = _instant(o.config.until)
+    done = block_item(o.store, o.row.target, o.config.item, by=o.by, now=utc_now, until=until, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
 
 
-def _block(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def block_item_of_target(context: dg.OpExecutionContext, config: BlockConfig, store: StoreResource) -> None:
-        row = settings.find(config.tenant, config.surface)
-        by, until = _by(context, config.reason, config.actor), _instant(config.until)
-        with translate_errors():
-            done = block_item(
-                store.store, row.target, config.item, by=by, now=_now, until=until, dry_run=config.dry_run
-            )
-        _report(context, row, done)
-
-    return block_item_of_target
+def _unblock(o: Operating) -> Outcome:
+    done = unblock_item(o.store, o.row.target, o.config.item, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
 
 
-def _unblock(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def unblock_item_of_target(context: dg.OpExecutionContext, config: UnblockConfig, store: StoreResource) -> None:
-        row = settings.find(config.tenant, config.surface)
-        by = _by(context, config.reason, config.actor)
-        with translate_errors():
-            done = unblock_item(store.store, row.target, config.item, by=by, now=_now, dry_run=config.dry_run)
-        _report(context, row, done)
-
-    return unblock_item_of_target
+def _restore_pointer(o: Operating) -> Outcome:
+    done = restore_pointer(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
 
 
-def _collect_all(settings: Settings) -> dg.OpDefinition:
-    @dg.op
-    def collect_targets(context: dg.OpExecutionContext, config: CollectConfig, store: StoreResource) -> None:
-        refusals = [
-            message
-            for row in settings.targets
-            if (message := _collect(context, store.store, row, kept=retention(settings, row), apply=config.apply))
-        ]
-        if refusals:
-            raise dg.Failure("; ".join(refusals), allow_retries=False)
+def _mark(label: Labelled) -> Callable[[Operating], Outcome]:
+    def act(o: Operating) -> Outcome:
+        word = f"{'' if o.config.on else 'not '}{label.value}"
+        if o.config.dry_run:
+            return Outcome(f"dry run: release {o.config.release} would be marked {word}")
+        entry = mark(o.store, o.row.target, label, o.config.release, by=o.by, now=utc_now, on=o.config.on)
+        return Outcome(f"{message_of(entry)}: {entry.action} {entry.outcome}", entry)
 
-    return collect_targets
+    return act
 
 
-def _tune(settings: Settings) -> dg.OpDefinition:
-    @dg.op(out=dg.Out(dict[str, Any], description="nDCG by option"))
-    def tune_target(context: dg.OpExecutionContext, config: TuneConfig, store: StoreResource) -> dict[str, float]:
-        from recsys_assets.pipeline.tune import tune  # noqa: PLC0415 - imports every kernel
-
-        row = settings.find(config.tenant, config.surface)
-        with translate_errors():
-            found = tune(store.store, settings, row, days=config.days, report=context.log.info)
-        numbers = {str(one.option): one.ndcg for one in found.options}
-        lines = found.winner.option.lines(settings, row)
-        context.log.info("best: %s, %+.4f nDCG; its lines:\n%s", found.winner.option, found.winner.difference, lines)
-        context.add_output_metadata({"best": str(found.winner.option), "lines": dg.MetadataValue.md(lines), **numbers})
-        return numbers
-
-    return tune_target
-
-
-def _report(context: dg.OpExecutionContext, row: TargetSettings, done: HoldOutcome | BlockOutcome) -> None:
-    context.log.info(done.message)
-    if done.entry is not None:
-        context.log_event(observation_of(row, done.entry))
+def _import(o: Operating) -> Outcome:
+    rules = find_rules(o.settings, o.row, o.config.kind)
+    received = receive(named_file(o.config.file), rules, kind=o.config.kind)
+    if o.config.dry_run:
+        report, entry = judge_received(o.store, o.settings, o.row, received), None
+    else:
+        day = o.day_context
+        register(day, received, dropped_on=day.day)
+        report = judge_import(day, o.config.kind)
+        entry = journal_import(o.store, o.row.target, received.blob.ref, day.day, by=o.by, now=utc_now(), report=report)
+    did = "would be registered" if o.config.dry_run else "is registered"
+    message = f"{o.config.kind} {received.blob.ref.version[:12]} {did}"
+    refused = "; ".join(report.refused_because)
+    return Outcome(f"{message}, and refused: {refused}" if refused else message, entry, failed=not report.passed)
 
 
-def _collect(
-    context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, *, kept: Retention, apply: bool
-) -> str | None:
-    """Collect one target, and return why that was refused: it keeps no other target from being collected."""
-    by = _by(context, "collection by job")
-    try:
-        with translate_errors():
-            found = collect(store, row.target, by=by, now=_now, retention=kept, apply=apply)
-    except dg.Failure as refusal:
-        return str(refusal.description)
-    word = "collected" if apply else "would collect"
-    context.log.info("%s: %s %s, %d bytes", row.target, word, plural(len(found.taken), "artifact"), found.taken_bytes)
-    if found.entry is not None:
-        context.log_event(observation_of(row, found.entry))
-    return None
+def _forget(o: Operating) -> Outcome:
+    done = forget_user(
+        Forgetting(o.store, o.settings, o.row, o.config.user, o.by, utc_now, is_configured=True),
+        dry_run=o.config.dry_run,
+    )
+    left = len(done.places)
+    message = f"{plural(done.events, 'event')} of {plural(len(done.days), 'day')}; {done.message}"
+    if left:
+        message += f"; the user is still in {plural(left, 'object')}: `recsys-assets forget` lists them"
+    return Outcome(message, done.entry, failed=bool(done.exit_code) and not o.config.dry_run)
 
 
-def _job(name: str, op: Any, description: str) -> dg.JobDefinition:
-    @dg.job(name=name, description=description, executor_def=dg.in_process_executor)
-    def job() -> None:
-        op()
+def _tune(o: Operating) -> Outcome:
+    from recsys_assets.pipeline.tune import tune  # noqa: PLC0415 - imports every kernel
 
-    return job
-
-
-def _by(context: dg.OpExecutionContext, reason: str, actor: str | None = None) -> Actor:
-    """Return the person who launched a job, or for a job that asks for no name the account that runs it."""
-    return Actor(name=actor or this_account(), reason=reason, run_id=context.run.run_id)
+    found = tune(o.store, o.settings, o.row, days=o.config.days, report=o.context.log.info)
+    best, lines = found.winner, found.winner.option.lines(o.settings, o.row)
+    numbers = {str(one.option): one.ndcg for one in found.options}
+    return Outcome(
+        f"best: {best.option}, {best.difference:+.4f} nDCG; its lines:\n{lines}", numbers=numbers, lines=lines
+    )
 
 
-def _now() -> datetime:
+OPERATIONS: Final = (
+    Operation(
+        "roll_back",
+        RollbackConfig,
+        _roll_back,
+        "Move one target back to an earlier release; nothing is recomputed. Faster by command, without Dagster: "
+        "`recsys-assets rollback --tenant T --surface S --to previous --reason ...`.",
+    ),
+    Operation(
+        "ship",
+        ShipConfig,
+        _ship,
+        "Ship what is staged for a day; builds what an overridden gate kept from being built.",
+    ),
+    Operation("hold", HoldConfig, _hold, "Keep automation from shipping to one target."),
+    Operation("release_hold", OperationConfig, _release_hold, "Let automation ship to one target again."),
+    Operation(
+        "block_item", BlockConfig, _block, "Keep readers from showing one item of one target, from their next poll on."
+    ),
+    Operation("unblock_item", UnblockConfig, _unblock, "Let readers show a blocked item of one target again."),
+    Operation(
+        "restore_pointer",
+        OperationConfig,
+        _restore_pointer,
+        "Put a lost or damaged pointer back to what the journal last recorded as live.",
+    ),
+    Operation("pin", MarkConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),
+    Operation("mark_bad", MarkConfig, _mark(Labelled.BAD), "Keep a release from shipping again."),
+    Operation(
+        "import_file",
+        ImportConfig,
+        _import,
+        "Test a file of another team against contract, live version and limits, and register it for a day.",
+        waits=True,
+    ),
+    Operation(
+        "tune",
+        TuneConfig,
+        _tune,
+        "Try ways to score neighbours on the last days; the best one's lines are in the log.",
+        waits=True,
+    ),
+    Operation(
+        "forget",
+        ForgetConfig,
+        _forget,
+        "Remove a user from stored days and live artifacts of one target, and from every later build. By command for "
+        "all targets at once, without the id in the history of runs: `recsys-assets forget`.",
+        waits=True,
+    ),
+)
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC."""
     return datetime.now(UTC)
 
 
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
-    except ValueError as error:
-        raise dg.Failure(f"{text!r} is no day: write it like 2026-01-31", allow_retries=False) from error
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is no day: write it like 2026-01-31") from None
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext, TextMetadataValue
 
-from recsys_assets.dagster_defs.naming import TARGET_TAG, TENANT_TAG
+from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG, TENANT_TAG
 
 
 class TargetQueue(QueuedRunCoordinator):
@@ -15,7 +15,13 @@ class TargetQueue(QueuedRunCoordinator):
     """
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
-        """Put the run in the queue, tagged by the one tenant and the one target of its assets, if it is one."""
+        """Put the run in the queue, tagged by the one tenant and the one target of its assets, if it is one.
+
+        Short operations (a rollback, a hold) have a place of their own: they start at once, whatever runs or waits.
+        """
+        if OPERATION_TAG in context.dagster_run.tags:
+            self._instance.launch_run(context.dagster_run.run_id, context.workspace)
+            return self._instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
         tags = {} if TARGET_TAG in context.dagster_run.tags else dict(_agreed(context))
         if tags:
             self._instance.add_run_tags(context.dagster_run.run_id, tags)

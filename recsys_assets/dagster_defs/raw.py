@@ -10,11 +10,11 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import Timer, day_asset
 from recsys_assets.dagster_defs.attempts import attempt
-from recsys_assets.dagster_defs.lineage import EXPOSURES, about_asset, observe, stored
+from recsys_assets.dagster_defs.lineage import about_asset, observe, stored
 from recsys_assets.dagster_defs.metadata import Metadata, markdown_table
 from recsys_assets.dagster_defs.outcomes import skipped
 from recsys_assets.dagster_defs.partitions import day_of
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import NoInputError
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.part_merge import merge_parts
@@ -30,7 +30,14 @@ RAW = dg.AssetKey("raw")
 """The key where one code location has all targets."""
 
 
-def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.AssetKey = RAW) -> dg.AssetsDefinition:
+def raw_asset(
+    settings: Settings,
+    store: RunStore,
+    rows: Sequence[TargetSettings],
+    *,
+    exposures: dg.AssetKey,
+    key: dg.AssetKey = RAW,
+) -> dg.AssetsDefinition:
     """Return the raw asset; a day without a file is skipped, seen as an observation, and stops nothing else.
 
     It reads for every configured target, whichever of them are in this graph; a failure is journaled for these `rows`.
@@ -41,13 +48,13 @@ def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.Ass
         key,
         group="raw",
         kinds={_format(settings.raw.exposures)},
-        deps=[EXPOSURES],
+        deps=[exposures],
         code_version=code_version(parse_day, merge_parts, params=_parameters(settings.raw)),
         metadata=about_asset(settings, parse_day, key="raw"),
         output_required=False,
         description="Raw exposure events of every target: read once, checked by line, bad lines put in quarantine.",
     )
-    def raw(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+    def raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         timer = Timer()
         with attempt(context, store.store, rows, step=RAW.to_user_string()):
             try:
@@ -57,7 +64,7 @@ def raw_asset(settings: Settings, rows: Sequence[TargetSettings], *, key: dg.Ass
                 return
         files = [Input(name=file.name, digest=file.digest, size=file.size) for file in day.record.files]
         lines = sum(file.lines for file in day.record.files)
-        observe(context, EXPOSURES, files, digest=day.digest, numbers={"rows": lines})
+        observe(context, exposures, files, digest=day.digest, numbers={"rows": lines})
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(day.digest),
             metadata={

@@ -7,7 +7,7 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.freshness import CHECK
-from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.naming import job_name
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -32,14 +32,16 @@ class SequentialJobs:
         if len(self.rows) == 1:
             yield self._job(0)
             return
-        yield _part(self._job(0), raw=True)
+        yield _part(self._job(0), raw=True)  # for all targets, whichever job it is a part of
         for number in range(len(self.rows)):
             yield _part(self._job(number), raw=False)
 
     def _job(self, number: int) -> dg.JobDefinition:
         job = self._kept.get(number)
         if job is None:
-            job = build_definitions(self.settings, rows=[self.rows[number]]).resolve_job_def(BUILD_ALL)
+            job = build_definitions(self.settings, rows=[self.rows[number]]).resolve_job_def(
+                job_name(self.rows[number])
+            )
             if number < KEPT:
                 self._kept[number] = job
         return job

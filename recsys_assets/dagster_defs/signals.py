@@ -9,7 +9,7 @@ from recsys_assets.dagster_defs.lineage import about_asset, observe, page_of_tar
 from recsys_assets.dagster_defs.naming import MANIFEST, asset_key
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.partitions import day_of
-from recsys_assets.dagster_defs.resources import StoreResource
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.signals import write_signals
 from recsys_assets.postgres.replacing import replace_rows
@@ -21,7 +21,7 @@ from recsys_assets.settings.target import TargetSettings
 SIGNALS = "signals"
 
 
-def signals_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinition:
+def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
     """Return the signals asset; it proves the gates again, so that launched alone it is never ahead of them."""
 
     @target_asset(
@@ -34,7 +34,7 @@ def signals_asset(settings: Settings, row: TargetSettings) -> dg.AssetsDefinitio
         about=about_asset(settings, write_signals, key=None, page=page_of_target(row)),
         description=f"The artifacts of {row.target} as rows of a database: one transaction a day.",
     )
-    def signals(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+    def signals(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         timer = Timer()
         day = day_of(context)
         by = Actor(name=this_account(), reason=f"signals of {day}", run_id=context.run.run_id)

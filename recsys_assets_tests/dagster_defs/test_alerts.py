@@ -10,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
-from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.webhook import WEBHOOK
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.gauges import BUILD_HELP
@@ -67,16 +66,12 @@ def sensor(shop, name):
     return next(one for one in known if one.name == name)
 
 
-def store(shop):
-    return {"store": StoreResource(root=str(shop.folder / "store"))}
-
-
 def evaluate(shop, result, name):
     """Evaluate a sensor on how a run ended, as the daemon does."""
     run = shop.instance.get_run_by_id(result.run_id)
     event = next(one for one in reversed(result.all_events) if one.event_type_value in ENDS)
     context = dg.build_run_status_sensor_context(
-        sensor_name=name, dagster_instance=shop.instance, dagster_run=run, dagster_event=event, resources=store(shop)
+        sensor_name=name, dagster_instance=shop.instance, dagster_run=run, dagster_event=event
     )
     chosen = sensor(shop, name)
     return chosen(context.for_run_failure() if name == "run_failure_webhook" else context)
@@ -126,7 +121,7 @@ def test_a_target_that_turns_stale_is_reported_once_and_again_when_its_cause_cha
     chosen = sensor(shop, SENSOR)
 
     def tick(cursor):
-        context = dg.build_sensor_context(instance=shop.instance, cursor=cursor, resources=store(shop))
+        context = dg.build_sensor_context(instance=shop.instance, cursor=cursor)
         return chosen.evaluate_tick(context).cursor
 
     cursor = tick(None)
@@ -144,7 +139,7 @@ def test_a_target_that_turns_stale_is_reported_once_and_again_when_its_cause_cha
 
 def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_alerted(shop, monkeypatch):
     monkeypatch.delenv(WEBHOOK, raising=False)
-    context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
+    context = dg.build_sensor_context(instance=shop.instance)
     found = sensor(shop, SENSOR).evaluate_tick(context)
     assert len(found.asset_events) == 2
     assert json.loads(found.cursor)["alerted"] == {}
@@ -154,7 +149,7 @@ def test_what_the_webhook_did_not_take_is_reported_at_the_next_tick(shop, inbox,
     monkeypatch.setenv(WEBHOOK, address(inbox))
     inbox.refuses = True
     chosen = sensor(shop, SENSOR)
-    context = dg.build_sensor_context(instance=shop.instance, resources=store(shop))
+    context = dg.build_sensor_context(instance=shop.instance)
     found = chosen.evaluate_tick(context)
     assert "503" in found.skip_message
     assert json.loads(found.cursor)["alerted"] == {}
@@ -162,7 +157,7 @@ def test_what_the_webhook_did_not_take_is_reported_at_the_next_tick(shop, inbox,
         "what the UI shows needs no webhook"
     )
     inbox.refuses = False
-    chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor, resources=store(shop)))
+    chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor))
     assert len(inbox.received) == 1 + 2
 
 

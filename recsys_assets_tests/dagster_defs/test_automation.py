@@ -6,7 +6,6 @@ import dagster as dg
 import pytest
 
 from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets.dagster_defs.rotation import rotate
 from recsys_assets.identity import Target
 from recsys_assets_tests.small_shop import FIRST, HOME, TARGETS, after, day_lines, open_shop
@@ -42,7 +41,6 @@ def tick_sensor(shop, name, cursor=None):
     with dg.build_sensor_context(
         instance=shop.instance,
         cursor=cursor,
-        resources={"store": StoreResource(root=str(shop.folder / "store"))},
         repository_def=definitions.get_repository_def(),
     ) as context:
         return sensor.evaluate_tick(context)

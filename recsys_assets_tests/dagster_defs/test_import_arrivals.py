@@ -6,7 +6,6 @@ import dagster as dg
 import pytest
 
 from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.resources import StoreResource
 from recsys_assets_tests.small_shop import QUIET, day_lines, open_shop
 
 CONFIG = """
@@ -44,7 +43,6 @@ def tick(shop, cursor=None):
     with dg.build_sensor_context(
         instance=shop.instance,
         cursor=cursor,
-        resources={"store": StoreResource(root=str(shop.folder / "store"))},
         repository_def=definitions.get_repository_def(),
     ) as context:
         return definitions.resolve_sensor_def("import_arrivals").evaluate_tick(context)

@@ -3,11 +3,14 @@
 import dagster as dg
 import pytest
 
+from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.reindex import report_to_dagster
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import StagedArtifact
+from recsys_assets.release.history import earlier_releases
 from recsys_assets.release.journal import newest_first
+from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import pointer_key, staged_key
 from recsys_assets.release.releases import read_release
 from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
@@ -28,7 +31,7 @@ def shop(built):
 
 
 def ask(**more):
-    return {"tenant": "shop", "surface": "home", "actor": "Ann", "reason": "ranking looks wrong", **more}
+    return {"target": "shop/home", "actor": "Ann", "reason": "ranking looks wrong", **more}
 
 
 def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
@@ -49,9 +52,7 @@ def test_rolling_back_shows_on_the_manifest_asset_with_its_reason(shop):
 
 @pytest.mark.parametrize("job", ["roll_back", "hold", "release_hold", "block_item"])
 def test_a_job_that_changes_what_is_served_asks_who_launches_it(shop, job):
-    op = {"roll_back": "roll_back_target", "hold": "hold_target", "release_hold": "release_target"}.get(
-        job, f"{job}_of_target"
-    )
+    op = f"{job}_target"
     before, unnamed = shop.live(), {name: value for name, value in ask().items() if name != "actor"}
     with pytest.raises(dg.DagsterInvalidConfigError, match="actor"):
         shop.operate(job, op, unnamed)
@@ -87,7 +88,7 @@ def test_a_build_under_a_hold_by_hand_is_recorded_and_not_shipped(shop):
     result = shop.build(after(2))
     assert result.success
     assert shop.live() == held
-    assert shop.operate("release_hold", "release_target", ask()).success
+    assert shop.operate("release_hold", "release_hold_target", ask()).success
     assert shop.build(after(2)).success
     assert shop.live().release_id != held.release_id
 
@@ -99,14 +100,14 @@ def test_a_blocked_item_is_in_no_artifact_of_the_next_build(shop):
 
     before = named()
     assert {"popularity", "cooc", "content_sim"} <= before
-    assert shop.operate("block_item", "block_item_of_target", ask(item="i1")).success
+    assert shop.operate("block_item", "block_item_target", ask(item="i1")).success
     assert named() == before, "nothing is shipped by a block"
     shop.write(after(2), day_lines(after(2), shift=1))
     assert shop.build(after(2)).success
     assert named() == set()
     staged = read_document(shop.store, staged_key(HOME, after(2), "cooc"), StagedArtifact)
     assert staged.facts["blocked_items"] == 1
-    assert shop.operate("unblock_item", "unblock_item_of_target", ask(item="i1")).success
+    assert shop.operate("unblock_item", "unblock_item_target", ask(item="i1")).success
     shop.write(after(3), day_lines(after(3), shift=1))
     assert shop.build(after(3)).success
     assert named() == before
@@ -114,8 +115,8 @@ def test_a_blocked_item_is_in_no_artifact_of_the_next_build(shop):
 
 def test_a_dry_run_changes_nothing(shop):
     before = shop.live()
-    for job, op in (("roll_back", "roll_back_target"), ("hold", "hold_target"), ("release_hold", "release_target")):
-        assert shop.operate(job, op, ask(dry_run=True)).success
+    for job in ("roll_back", "hold", "release_hold"):
+        assert shop.operate(job, f"{job}_target", ask(dry_run=True)).success
     assert shop.live() == before
 
 
@@ -127,8 +128,67 @@ def test_a_rollback_to_nowhere_fails_and_leaves_what_is_live(shop):
 
 
 def test_a_target_that_is_not_configured_is_refused(shop):
-    result = shop.operate("hold", "hold_target", ask() | {"surface": "elsewhere"})
-    assert not result.success
+    with pytest.raises(dg.DagsterInvalidConfigError, match="shop/elsewhere"):
+        shop.operate("hold", "hold_target", ask(target="shop/elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("job", "more", "message"),
+    [
+        pytest.param("hold", {"reason": " "}, "reason is empty", id="no reason"),
+        pytest.param("hold", {"until": "tomorrow"}, "'tomorrow'", id="no instant"),
+        pytest.param("ship", {"day": "the 3rd"}, "'the 3rd' is no day: write it like", id="no day"),
+        pytest.param("pin", {"release": "abcdef01"}, "no release abcdef01 is recorded", id="no release"),
+        pytest.param("import_file", {"file": "x", "kind": "tags", "day": "2026-01-01"}, "[imports.tags]", id="no kind"),
+        pytest.param("retire", {"target": "shop/home"}, "is still configured", id="configured"),
+        pytest.param("retire", {"target": "shop"}, "write it like tenant/surface", id="no target"),
+    ],
+)
+def test_a_slip_in_the_launchpad_is_answered_by_a_sentence(shop, job, more, message):
+    result = shop.operate(job, f"{job}_target", ask(**more))
+    error = result.failure_data_for_node(f"{job}_target")
+    assert message in error.user_failure_data.description
+    assert error.error.cls_name == "Failure"
+
+
+def test_a_launchpad_opens_with_a_dry_run_on_a_menu_of_targets(shop):
+    job = build_definitions(shop.settings).resolve_job_def("roll_back")
+    prefilled = job.run_config["ops"]["roll_back_target"]["config"]
+    assert (prefilled["dry_run"], prefilled["to"], prefilled["target"]) == (True, "previous", "shop/home")
+    kinds = [t for t in job.run_config_schema.config_type.type_iterator() if isinstance(t, dg.Enum)]
+    assert [value.config_value for kind in kinds for value in kind.enum_values] == ["shop/home", "shop/cart"]
+
+
+def test_no_launchpad_can_send_a_run_to_another_store(shop):
+    defs = build_definitions(shop.settings)
+    names = {t.given_name for t in defs.resolve_job_def("roll_back").run_config_schema.config_type.type_iterator()}
+    assert not any(name and "store" in name.lower() for name in names)
+    assert not defs.resources
+
+
+def test_pinning_marking_and_restoring_by_jobs(shop):
+    live = shop.live().release_id
+    other = next(earlier_releases(shop.store, HOME, live))
+    assert shop.operate("pin", "pin_target", ask(release=other[:8], dry_run=True)).success
+    assert find_label(shop.store, HOME, Labelled.PINNED, other) is None
+    assert shop.operate("pin", "pin_target", ask(release=other[:8])).success
+    assert find_label(shop.store, HOME, Labelled.PINNED, other) is not None
+    assert shop.operate("mark_bad", "mark_bad_target", ask(release=other)).success
+    assert find_label(shop.store, HOME, Labelled.BAD, other) is not None
+    assert shop.operate("mark_bad", "mark_bad_target", ask(release=other, on=False)).success
+    assert find_label(shop.store, HOME, Labelled.BAD, other) is None
+    shop.store.delete(pointer_key(HOME))
+    assert shop.operate("restore_pointer", "restore_pointer_target", ask()).success
+    assert shop.live().release_id == live
+    assert shop.operate("reindex", "reindex_targets", {"dry_run": False}).success
+
+
+def test_forgetting_a_user_by_a_job(shop):
+    before = shop.live().release_id
+    assert shop.operate("forget", "forget_target", ask(user="u1", dry_run=True)).success
+    assert shop.live().release_id == before
+    shop.operate("forget", "forget_target", ask(user="u1"))
+    assert next(newest_first(shop.store, HOME)).action == "forget"
 
 
 def test_collecting_is_a_dry_run_by_default(shop):
@@ -138,7 +198,7 @@ def test_collecting_is_a_dry_run_by_default(shop):
 
 def test_the_tune_job_names_the_best_option_and_changes_nothing_that_is_served(shop):
     before = shop.live()
-    result = shop.operate("tune", "tune_target", {"tenant": "shop", "surface": "home", "days": 1})
+    result = shop.operate("tune", "tune_target", {"target": "shop/home", "days": 1})
     assert result.success
     assert {name.partition(":")[0] for name in result.output_for_node("tune_target")} == {"cooc", "sequential_rules"}
     assert shop.live() == before
@@ -146,7 +206,7 @@ def test_the_tune_job_names_the_best_option_and_changes_nothing_that_is_served(s
 
 def test_f38_f47_a_target_whose_collection_refuses_fails_the_job_after_the_others(shop):
     shop.store.delete(pointer_key(HOME))  # the first target of the configuration
-    result = shop.operate("collect_garbage", "collect_targets", {"apply": True})
+    result = shop.operate("collect_garbage", "collect_targets", {"dry_run": False})
     assert not result.success
     assert "nothing live found" in result.failure_data_for_node("collect_targets").error.message
     assert next(newest_first(shop.store, CART)).action == "collect"

@@ -1,14 +1,17 @@
-"""Store resource: opens the store, without logic or secrets; S3 credentials come from the environment."""
+"""The store of a graph: opened when it is first used, its reads shared by the steps of a run.
 
+It is no Dagster resource on purpose: what a launchpad can edit would let one run act on another store.
+"""
+
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import dagster as dg
-from pydantic import Field
 
 from recsys_assets.dagster_defs.partitions import day_of
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.open_store import open_signing_store
+from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import reads_of_run
@@ -17,25 +20,19 @@ from recsys_assets.storage.store import ObjectStore
 Step: TypeAlias = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
-class StoreResource(dg.ConfigurableResource[Any]):
-    """The one store of raw slices, canonical days, artifacts, releases and pointers."""
+@dataclass(frozen=True)
+class RunStore:
+    """The one store of raw slices, canonical days, artifacts, releases and pointers, as the settings name it.
 
-    root: str = Field(description="an absolute folder, or s3://bucket/prefix (other S3 servers: AWS_ENDPOINT_URL)")
-    must_exist: bool = Field(default=False, description="refuse a root where no store was begun")
+    S3 credentials come from the environment (other S3 servers: AWS_ENDPOINT_URL).
+    """
 
-    signing_keys: list[str] = Field(default=[], description="where the keys stand that sign pointers; none: unsigned")
-    signature_days: float = Field(default=14, description="how long a signature holds")
+    settings: Settings
 
     @cached_property
     def store(self) -> ObjectStore:
         """The opened store; the first use proves that it honours conditional writes."""
-        return open_signing_store(
-            self.root,
-            must_exist=self.must_exist,
-            keys=self.signing_keys,
-            valid_days=self.signature_days,
-            s3_client=_s3_client,
-        )
+        return open_configured_store(self.settings, s3_client=_s3_client)
 
     def reads(self, context: Step) -> ObjectStore:
         """Return the store as the steps of one run share it: each object of a day is read once.

@@ -1,0 +1,201 @@
+"""Operation jobs for on-call people: a launchpad for each operation, with the targets as a menu and a dry run first."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from recsys_assets.dagster_defs.events import materialization_of, observation_of
+from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
+from recsys_assets.dagster_defs.operations import OPERATIONS, Operating, Operation, OperationConfig, Outcome, utc_now
+from recsys_assets.dagster_defs.outcomes import translate_errors
+from recsys_assets.dagster_defs.reindex import report_to_dagster
+from recsys_assets.dagster_defs.run_store import RunStore
+from recsys_assets.errors import ConfigurationError, RefusedError
+from recsys_assets.identity import Target
+from recsys_assets.messages import plural
+from recsys_assets.pipeline.retention import retention
+from recsys_assets.release.account import this_account
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.releases import find_release
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.repair import repair_journal
+from recsys_assets.upkeep.retire import retire
+
+PRIORITY: Final = 100  # above every build, for queues that do not start operations at once
+
+
+class AllTargetsConfig(dg.Config):
+    """Act on every target; only say what would happen unless `dry_run` is false."""
+
+    dry_run: bool = Field(default=True, description="say what would happen, and change nothing")
+
+
+class RetireConfig(OperationConfig):
+    """Stop serving a target on purpose."""
+
+    target: str = Field(description="tenant/surface of a target that is in the configuration no more")
+
+
+_RETIRE = "Stop serving a target that is in the configuration no more; until then it serves what it served."
+
+
+def operation_jobs(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
+) -> list[dg.JobDefinition]:
+    """Return the jobs, bound to these targets; `prefix` begins their names."""
+    targets = Enum(f"{prefix}Target", {str(row.target): str(row.target) for row in rows})
+    return [
+        *(_target_job(one, settings, store, targets, prefix=prefix) for one in OPERATIONS),
+        _all_job("collect_garbage", _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
+        _job(f"{prefix}retire", _retire(settings, store, prefix=prefix), _RETIRE, _prefilled(RetireConfig, "")),
+        _all_job("reindex", _reindex_all(settings, store, rows, prefix=prefix), prefix=prefix),
+    ]
+
+
+def _retire(settings: Settings, store: RunStore, *, prefix: str) -> dg.OpDefinition:
+    @dg.op(name=f"{prefix}retire_target", description=_RETIRE)
+    def retire_target(context: dg.OpExecutionContext, config: RetireConfig) -> None:
+        with translate_errors():
+            by, names = _by(context, config.reason, config.actor), config.target.split("/")
+            if len(names) != 2:  # noqa: PLR2004 - tenant and surface
+                raise ConfigurationError(f"{config.target!r} is no target: write it like tenant/surface")
+            target = Target(*names)
+            if target in {row.target for row in settings.targets}:
+                raise RefusedError(f"{target} is still configured: take its [[targets]] table out first")
+            done = retire(store.store, target, by=by, now=utc_now, dry_run=config.dry_run)
+        context.log.info("%s: %s", target, done.message)
+
+    return retire_target
+
+
+def _target_job(
+    operation: Operation, settings: Settings, store: RunStore, targets: Any, *, prefix: str
+) -> dg.JobDefinition:
+    """Return the job of an operation on one target."""
+    name = f"{prefix}{operation.name}"
+    known: Any = (targets, Field(description="tenant/surface"))
+    model: Any = create_model(operation.config.__name__, __base__=operation.config, target=known)
+
+    @dg.op(name=f"{name}_target", description=operation.description, config_schema=model.to_config_schema())
+    def act(context: dg.OpExecutionContext) -> dict[str, float]:
+        config = model(**context.op_config)
+        row = next(row for row in settings.targets if str(row.target) == config.target.value)
+        context.instance.add_run_tags(context.run_id, {TARGET_TAG: str(row.target)})
+        with translate_errors():
+            by = _by(context, config.reason, config.actor)
+            done = operation.act(Operating(context, settings, store.store, row, config, by))
+        _report(context, store.store, row, done)
+        if done.numbers:
+            context.add_output_metadata({"lines": dg.MetadataValue.md(done.lines), **done.numbers})
+        return dict(done.numbers)
+
+    return _job(name, act, operation.description, _prefilled(model, next(iter(targets)).name), waits=operation.waits)
+
+
+def _prefilled(config: type[dg.Config], target: str) -> dict[str, object]:
+    """Return what the launchpad begins with: a dry run, and every field with its default or what is to be filled in."""
+    fields = {
+        name: [] if isinstance(field.default, list) else "" if field.is_required() else field.default
+        for name, field in config.model_fields.items()
+        if field.is_required() or field.default is not None
+    }
+    return {**fields, "dry_run": True, "target": target}
+
+
+def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, done: Outcome) -> None:
+    """Log what happened, and show it on the manifest asset."""
+    if done.entry is not None:
+        release = find_release(store, row.target, done.entry.after) if done.entry.changed and done.entry.after else None
+        event = materialization_of(row, done.entry, release) if release else observation_of(row, done.entry)
+        context.log_event(event)
+    if done.failed:
+        raise dg.Failure(done.message, allow_retries=False)
+    context.log.info(done.message)
+
+
+def _collect_all(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
+) -> dg.OpDefinition:
+    @dg.op(name=f"{prefix}collect_targets", description="Move what no retained release needs to the trash.")
+    def collect_targets(context: dg.OpExecutionContext, config: AllTargetsConfig) -> None:
+        refusals = [
+            message
+            for row in rows
+            if (message := _collect(context, store.store, settings, row, apply=not config.dry_run))
+        ]
+        if refusals:
+            raise dg.Failure("; ".join(refusals), allow_retries=False)
+
+    return collect_targets
+
+
+def _collect(
+    context: dg.OpExecutionContext, store: ObjectStore, settings: Settings, row: TargetSettings, *, apply: bool
+) -> str | None:
+    """Collect one target, and return why that was refused: it keeps no other target from being collected."""
+    by, kept = _by(context, "collection by job", this_account()), retention(settings, row)
+    try:
+        with translate_errors():
+            found = collect(store, row.target, by=by, now=utc_now, retention=kept, apply=apply)
+    except dg.Failure as refusal:
+        return str(refusal.description)
+    word = "collected" if apply else "would collect"
+    context.log.info("%s: %s %s, %d bytes", row.target, word, plural(len(found.taken), "artifact"), found.taken_bytes)
+    if found.entry is not None:
+        context.log_event(observation_of(row, found.entry))
+    return None
+
+
+def _reindex_all(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
+) -> dg.OpDefinition:
+    @dg.op(name=f"{prefix}reindex_targets", description="Repair gaps in journals; report to Dagster what was shipped.")
+    def reindex_targets(context: dg.OpExecutionContext, config: AllTargetsConfig) -> None:
+        by, targets = _by(context, "reindex by job", this_account()), [row.target for row in rows]
+        with translate_errors():
+            for target in targets:
+                repaired = repair_journal(store.store, target, by=by, now=utc_now, dry_run=config.dry_run)
+                context.log.info("%s: %s filled", target, plural(len(repaired.filled), "journal entry"))
+            reported = report_to_dagster(
+                context.instance, store.store, settings, targets=targets, dry_run=config.dry_run
+            )
+        context.log.info("%s reported to Dagster", plural(reported, "event"))
+
+    return reindex_targets
+
+
+def _all_job(name: str, op: dg.OpDefinition, *, prefix: str) -> dg.JobDefinition:
+    description = f"{op.description} Of every target; a dry run unless dry_run is false."
+    return _job(f"{prefix}{name}", op, description, {"dry_run": True}, waits=True)
+
+
+def _job(
+    name: str, op: dg.OpDefinition, description: str, prefilled: dict[str, object], *, waits: bool = False
+) -> dg.JobDefinition:
+    tags = {"dagster/priority": str(PRIORITY)} | ({} if waits else {OPERATION_TAG: name})
+
+    @dg.job(
+        name=name,
+        description=description,
+        executor_def=dg.in_process_executor,
+        tags=tags,
+        config={"ops": {op.name: {"config": prefilled}}},
+    )
+    def job() -> None:
+        op()
+
+    return job
+
+
+def _by(context: dg.OpExecutionContext, reason: str, actor: str) -> Actor:
+    """Return who launched a job and why; `ConfigurationError` where the launchpad was left empty."""
+    for name, text in (("actor", actor), ("reason", reason)):
+        if not text.strip():
+            raise ConfigurationError(f"{name} is empty: fill it in, the journal keeps it")
+    return Actor(name=actor, reason=reason, run_id=context.run.run_id)
