@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from hashlib import sha256
 from typing import Any, Final
 
 import dagster as dg
@@ -49,7 +50,9 @@ def operation_jobs(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> list[dg.JobDefinition]:
     """Return the jobs, bound to these targets; `prefix` begins their names."""
-    targets = Enum(f"{prefix}Target", {str(row.target): str(row.target) for row in rows})
+    names = [str(row.target) for row in rows]
+    # Dagster knows a type by its name in the whole process, and graphs of other targets may be in it.
+    targets = Enum(f"Target_{sha256(repr(names).encode()).hexdigest()[:8]}", {name: name for name in names})
     return [
         *(_target_job(one, settings, store, targets, prefix=prefix) for one in OPERATIONS),
         _all_job("collect_garbage", _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
