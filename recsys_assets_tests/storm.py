@@ -57,6 +57,7 @@ class LyingWire:
 
     def __init__(self, origin, dice):
         self.origin, self.dice, self.root_uri = origin, dice, origin.root_uri
+        self.uri_roots = origin.uri_roots
 
     def __getattr__(self, verb):
         call = getattr(self.origin, verb)

@@ -116,5 +116,5 @@ def run_release_hold(call: Call) -> HoldOutcome:
 
 @changes_one_target("restore-pointer")
 def run_restore_pointer(call: Call) -> Restored:
-    """Put a lost or damaged pointer back to what the journal last recorded as live."""
+    """Put a lost or damaged pointer back to what the journal last recorded as live, below the root of now."""
     return restore_pointer(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)

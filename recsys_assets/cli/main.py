@@ -46,6 +46,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "restore-pointer": Subcommand(
         "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last recorded as live"
     ),
+    "relocate": Subcommand(
+        "repair:run_relocate", "Let the pointers of a store that was moved or copied name the root that it has now"
+    ),
     "retire": Subcommand("retire:run_retire", "Stop serving a target that is in the configuration no more"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),

@@ -14,13 +14,16 @@ from recsys_assets.cli.options import (
     dry_run_option,
     json_option,
     open_context,
+    said_type,
     target_options,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
+from recsys_assets.upkeep.relocate import Relocated, live_targets, relocate
 from recsys_assets.upkeep.repair import repair_journal
 
 
@@ -45,14 +48,54 @@ def run_probe(*, config: str | None, as_json: bool) -> int:
 def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
     """Begin a store: prove that it keeps its conditions, and mark it; needed once where storage.must_exist is true."""
     settings = load_settings(config)
-    store = open_store(settings.resolve(settings.storage.root))
+    store = open_store(settings.resolve(settings.storage.root), public_root=settings.storage.public_root)
     is_new = not check_format(store)
-    if is_new and not dry_run:
+    if not dry_run:
         ensure_proven(store)
     message = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
     document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
     print_json(document) if as_json else echo(f"{store.root_uri} {message}")
     return 0
+
+
+@click.command("relocate")
+@target_options
+@click.option(
+    "--reason", type=said_type, default="the store is seen from elsewhere", help="why; it stands in the journal"
+)
+@actor_option
+@click.option("--apply", is_flag=True, help="do it; else only say which pointers would name another root")
+@json_option
+def run_relocate(
+    *,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    reason: str,
+    actor: str | None,
+    apply: bool,
+    as_json: bool,
+) -> int:
+    """Let the pointers of a store that was moved or copied name the root that it has now; the same releases stay live.
+
+    Without a target every pointer in the store, whether it is configured or not.
+    """
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    targets = context.targets if tenant else live_targets(context.store)
+    found = relocate(context.store, targets, by=acting(actor, reason), now=clock, dry_run=not apply)
+    if as_json:
+        print_json([{"tenant": one.target.tenant, "surface": one.target.surface, **_relocation(one)} for one in found])
+        return 0
+    rows = [(str(one.target), short(one.release), one.before, one.after if one.moves else "-") for one in found]
+    print_table("", ("target", "release", "names", "names now" if apply else "would name"), rows)
+    moving = sum(one.moves for one in found)
+    if moving and not apply:
+        click.echo(f"{plural(moving, 'pointer')} would move: run it again with --apply")
+    return 0
+
+
+def _relocation(one: Relocated) -> dict[str, object]:
+    return {"release": one.release, "before": one.before, "after": one.after, "entry": one.entry}
 
 
 @click.command("sign")

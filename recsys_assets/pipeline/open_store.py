@@ -14,7 +14,8 @@ def open_configured_store(settings: Settings, *, s3_client: Callable[[], Any] | 
     `s3_client` makes the boto3 client. Raises `ConfigurationError` if the store must exist and was not begun.
     """
     root = settings.resolve(settings.storage.root)
-    store = open_store(root, s3_client=s3_client, must_exist=settings.storage.must_exist)
+    chosen = settings.storage
+    store = open_store(root, s3_client=s3_client, must_exist=chosen.must_exist, public_root=chosen.public_root)
     if not settings.signing_keys:
         return store
     from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an extra, and off by default

@@ -253,7 +253,9 @@ def _swap(
     known = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
     if change.resets_time:
         known = [t for t in known if t - now <= MAX_AHEAD]
-    pointer = make_pointer(change.store.root_uri, change.target, move.versions, now=now, after=max(known, default=None))
+    pointer = make_pointer(
+        change.store.uri_roots[0], change.target, move.versions, now=now, after=max(known, default=None)
+    )
     reach(f"{change.action}.before_swap")
     _note(change, unrecorded=True)
     try:

@@ -240,7 +240,10 @@ def uri_of_key(root_uri: str, key: str) -> str:
 def key_of_uri(root_uri: str, uri: str) -> str:
     """Return the key that a URI names below the root; `CorruptObjectError` for anything that could lead elsewhere."""
     if not uri.startswith(f"{root_uri}/"):
-        raise CorruptObjectError(f"URI {uri[:500]!r} is not below {root_uri}: this store serves nothing else")
+        raise CorruptObjectError(
+            f"URI {uri[:500]!r} is not below {root_uri}: this store serves nothing else; "
+            "of a store that was moved or copied, `recsys-assets relocate` writes the pointers again"
+        )
     try:
         return check_key(uri[len(root_uri) + 1 :])
     except UnsafeNameError as error:

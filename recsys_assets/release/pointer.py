@@ -1,7 +1,7 @@
 """The pointer: its checks, the release that it names, and the one way in which it changes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -20,6 +20,7 @@ from recsys_assets.identity import Target, check_segment, is_version, parse_rfc3
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode
 from recsys_assets.release.documents import Pointer
 from recsys_assets.release.layout import blob_key, key_of_uri, pointer_key, uri_of_key, version_of_name
+from recsys_assets.storage.proof import written_roots
 from recsys_assets.storage.store import ObjectStore
 
 POINTER_FORMAT: Final = 1
@@ -65,7 +66,7 @@ def read_current(store: ObjectStore, target: Target) -> Current | None:
         stored = store.get(pointer_key(target), max_bytes=MAX_DOCUMENT_BYTES)
     except NotFoundError:
         return None
-    return parse_pointer(store.root_uri, target, stored.data, etag=stored.etag)
+    return parse_stored_pointer(store, target, stored.data, etag=stored.etag)
 
 
 def read_pointer(store: ObjectStore, target: Target) -> Current | DamagedPointer | None:
@@ -76,13 +77,28 @@ def read_pointer(store: ObjectStore, target: Target) -> Current | DamagedPointer
     except NotFoundError:
         return None
     try:
-        return parse_pointer(store.root_uri, target, stored.data, etag=stored.etag)
+        return parse_stored_pointer(store, target, stored.data, etag=stored.etag)
     except CorruptObjectError as error:
         return DamagedPointer(stored.etag, str(error))
 
 
-def parse_pointer(root_uri: str, target: Target, data: bytes, *, etag: str) -> Current:
-    """Check a pointer's bytes: five keys, this target, and nothing but this target's blobs below this root.
+def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, etag: str) -> Current:
+    """Check a pointer's bytes as `parse_pointer` does, below the roots of this store.
+
+    Where the store was written under other roots, seen from another mount or copied from elsewhere, it says so itself:
+    these are asked for only if a URI is below none of its own. Whatever a URI names, it is read below the store's root.
+    """
+    try:
+        return parse_pointer(store.uri_roots, target, data, etag=etag)
+    except CorruptObjectError:
+        others = written_roots(store)
+        if set(others) <= set(store.uri_roots):
+            raise
+    return parse_pointer((*store.uri_roots, *others), target, data, etag=etag)
+
+
+def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: str) -> Current:
+    """Check a pointer's bytes: five keys, this target, and nothing but this target's blobs below one of the roots.
 
     Raises `CorruptObjectError`; put the journal's last release back by `recsys-assets restore-pointer`.
     """
@@ -101,7 +117,7 @@ def parse_pointer(root_uri: str, target: Target, data: bytes, *, etag: str) -> C
             check_segment(kind, what="artifact kind")
     except ConfigurationError as error:
         raise CorruptObjectError(f"{key}: {error}") from error
-    versions = {kind: _version_in(root_uri, target, kind, uri) for kind, uri in pointer.current.items()}
+    versions = {kind: _version_in(roots, target, kind, uri) for kind, uri in pointer.current.items()}
     return Current(pointer, versions, release_id_of(target, versions), etag)
 
 
@@ -130,7 +146,7 @@ def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expect
         etag = store.create(key, data) if expected is None else store.swap(key, data, expected=expected)
     except (ConflictError, StoreUnavailableError) as error:
         etag = _read_back(store, key, data, expected=expected, error=error)
-    return parse_pointer(store.root_uri, target, data, etag=etag)
+    return parse_pointer(store.uri_roots, target, data, etag=etag)
 
 
 def _read_back(
@@ -153,9 +169,10 @@ def _read_back(
     raise ConflictError(f"{key} was changed by somebody else: read it again") from error
 
 
-def _version_in(root_uri: str, target: Target, kind: str, uri: str) -> str:
-    """Return the version that a URI names, if it is exactly the blob of this target and kind below this root."""
-    key = key_of_uri(root_uri, uri)
+def _version_in(roots: Sequence[str], target: Target, kind: str, uri: str) -> str:
+    """Return the version that a URI names, if it is exactly the blob of this target and kind below one of the roots."""
+    root = next((root for root in roots if uri.startswith(f"{root}/")), roots[0])
+    key = key_of_uri(root, uri)
     version = version_of_name(key.rpartition("/")[2])
     if not is_version(version) or key != blob_key(target, kind, version):
         raise CorruptObjectError(

@@ -24,7 +24,7 @@ from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, 
 from recsys_assets.release.documents import FORMAT, Record
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import release_key, signature_key
-from recsys_assets.release.pointer import parse_pointer
+from recsys_assets.release.pointer import parse_stored_pointer
 from recsys_assets.storage.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Signer:
 
     def sign(self, store: ObjectStore, target: Target, pointer: bytes) -> tuple[str, bytes]:
         """Return the key and the bytes of a signature of a pointer; the release's record is read for it."""
-        current = parse_pointer(store.root_uri, target, pointer, etag="")
+        current = parse_stored_pointer(store, target, pointer, etag="")
         now = self.now()
         try:
             record = sha256(store.get(release_key(target, current.release_id), max_bytes=MAX_DOCUMENT_BYTES).data)
@@ -124,7 +124,7 @@ class Trust:
 
     def prove(self, store: ObjectStore, target: Target, pointer: bytes) -> Statement:
         """Return what was signed of a pointer, however old; `UntrustedError` if that does not prove it."""
-        current = parse_pointer(store.root_uri, target, pointer, etag="")
+        current = parse_stored_pointer(store, target, pointer, etag="")
         version, digest = version_of(current.updated_at), sha256(pointer)
         key = signature_key(target, version, digest)
         try:

@@ -76,6 +76,11 @@ class _Delegating:
         """That of the store behind it."""
         return self.inner.root_uri
 
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """Those of the store behind it."""
+        return self.inner.uri_roots
+
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object."""
         return self.inner.get(key, max_bytes=max_bytes)

@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from recsys_assets.errors import (
     ConfigurationError,
+    InputError,
     NotFoundError,
     RecsysAssetsError,
     StoreUnavailableError,
@@ -40,6 +41,7 @@ class S3Answer(Enum):
     BUSY = auto()  # another conditional write was under way; this one was not applied
     DENIED = auto()
     WRONG = auto()  # no such bucket, a region or address that is none
+    COLD = auto()  # in a storage class that is read only after a restore
     UNSUPPORTED = auto()  # 501: the server does not know this header or call
     SILENT = auto()  # 5xx, throttled, timed out, broken off: it may have been applied
 
@@ -55,6 +57,7 @@ _BY_STATUS = {
     429: S3Answer.SILENT,
 }
 _BY_CODE = {
+    "InvalidObjectState": S3Answer.COLD,
     "NoSuchBucket": S3Answer.WRONG,
     "NoSuchKey": S3Answer.MISSING,
     "PreconditionFailed": S3Answer.LOST,
@@ -83,6 +86,11 @@ def error_for(key: str, error: Exception) -> RecsysAssetsError:
     answer = answer_of(error)
     if answer is S3Answer.MISSING:
         return NotFoundError(f"{key} is not in the store")
+    if answer is S3Answer.COLD:
+        return InputError(
+            f"{key} is in cold storage (Glacier or an archive tier): restore the object, wait until it can be read, then "
+            "run again; keep what is needed out of such lifecycle rules"
+        )
     if answer is S3Answer.DENIED:
         return ConfigurationError(f"{key}: {error}: check the credentials, and what they permit on this bucket")
     if answer is S3Answer.UNSUPPORTED:

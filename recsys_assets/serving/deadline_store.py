@@ -29,6 +29,11 @@ class DeadlineStore:
         """That of the store behind it."""
         return self._store.root_uri
 
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """Those of the store behind it."""
+        return self._store.uri_roots
+
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object."""
         return self._in_time(key, lambda: self._store.get(key, max_bytes=max_bytes))

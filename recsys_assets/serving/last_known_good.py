@@ -17,11 +17,16 @@ from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.filesystem import FilesystemStore
 
 
-class _Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A pointer's text with its SHA-256: a bit that flips in its time would make every true pointer look old."""
+class _Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A pointer's text with its SHA-256: a bit that flips in its time would make every true pointer look old.
+
+    Of a pointer that was written under other roots than those of `store`, which it was read from, they stand here.
+    """
 
     pointer: str
     digest: str
+    store: str = ""
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,13 @@ class LastKnownGood:
     """A copy of a target's pointer and its blobs in `folder`, the blobs laid out as in a store and trusted as little.
 
     The pointer is kept byte for byte, so it still says of which target and below which root its blobs are: a copy of
-    another target, or of another store, is refused. Several processes may share the folder.
+    another target, or of another store, is refused. Several processes may share the folder. `uri_roots` are those of
+    the store that is copied.
     """
 
     folder: Path
     target: Target
-    root_uri: str  # of the store that is copied
+    uri_roots: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
 
     def restore(self, proven: Proven, shards: ShardCache) -> Snapshot | None:
@@ -65,7 +71,13 @@ class LastKnownGood:
         replaced = dict(before.current.versions) if before else {}
         for artifact in snapshot.artifacts.values():
             self._copy(copy, blob_key(self.target, artifact.kind, artifact.version), artifact.data)
-        kept = _Copy(pointer.data.decode(), hashlib.sha256(pointer.data).hexdigest())
+        others = self._other_roots(pointer)
+        kept = _Copy(
+            pointer.data.decode(),
+            hashlib.sha256(pointer.data).hexdigest(),
+            store=self.uri_roots[-1] if others else "",
+            written=others,
+        )
         try:
             if before is None:
                 copy.put(self._key, msgspec.json.encode(kept))  # none, or one that cannot be trusted
@@ -101,7 +113,14 @@ class LastKnownGood:
         data = kept.pointer.encode()
         if hashlib.sha256(data).hexdigest() != kept.digest:
             raise CorruptObjectError(f"{self._key} is damaged: it will be replaced")
-        return PointerRead(parse_pointer(self.root_uri, self.target, data, etag=stored.etag), data)
+        roots = (*self.uri_roots, *kept.written) if kept.store == self.uri_roots[-1] else self.uri_roots
+        return PointerRead(parse_pointer(roots, self.target, data, etag=stored.etag), data)
+
+    def _other_roots(self, pointer: PointerRead) -> tuple[str, ...]:
+        """Return the roots of a pointer's URIs that are none of the store's own."""
+        versions, uris = pointer.current.versions, pointer.current.pointer.current
+        roots = (uris[kind].removesuffix(f"/{blob_key(self.target, kind, versions[kind])}") for kind in uris)
+        return tuple(sorted(set(roots) - set(self.uri_roots)))
 
     @property
     def _key(self) -> str:

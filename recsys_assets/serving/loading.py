@@ -9,7 +9,7 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoun
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.layout import blob_key, pointer_key
-from recsys_assets.release.pointer import Current, make_pointer, parse_pointer
+from recsys_assets.release.pointer import Current, make_pointer, parse_stored_pointer
 from recsys_assets.release.releases import read_release
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
@@ -145,8 +145,8 @@ def load_trial(
     Nothing is written. Raises what a reader would meet: `NotFoundError` for a blob that is missing,
     `CorruptObjectError` for one that is not what its name says or too large.
     """
-    data = encode(make_pointer(store.root_uri, target, versions, now=at, after=None))
-    pointer = PointerRead(parse_pointer(store.root_uri, target, data, etag=_UNWRITTEN), data)
+    data = encode(make_pointer(store.uri_roots[0], target, versions, now=at, after=None))
+    pointer = PointerRead(parse_stored_pointer(store, target, data, etag=_UNWRITTEN), data)
     return load_release(store, target, pointer, limits=limits or Limits(), proven={})
 
 
@@ -156,4 +156,4 @@ def _read(store: ObjectStore, target: Target, kind: str, version: str, *, max_by
 
 
 def _parsed(store: ObjectStore, target: Target, stored: Stored) -> PointerRead:
-    return PointerRead(parse_pointer(store.root_uri, target, stored.data, etag=stored.etag), stored.data)
+    return PointerRead(parse_stored_pointer(store, target, stored.data, etag=stored.etag), stored.data)

@@ -79,7 +79,7 @@ class Reader:
         self._now = now
         self._stale_after = timedelta(seconds=poll_seconds * _MISSED_POLLS)
         self._expire_after = None if expire_after_seconds is None else timedelta(seconds=expire_after_seconds)
-        copy = LastKnownGood(copy_folder, self._target, store.root_uri, self._limits) if copy_folder else None
+        copy = LastKnownGood(copy_folder, self._target, store.uri_roots, self._limits) if copy_folder else None
         self._follower = Follower(
             store,
             self._target,

@@ -1,5 +1,6 @@
 """A folder as an object store: create by link, compare-and-swap under a lock by rename, every write synced."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -34,10 +35,32 @@ def locked(root: str, key: str, *, seconds: float) -> Generator[None]:
     with opened_folder(root, [LOCKS], make=True) as folder:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
     try:
-        _wait_for(fd, key, seconds)
+        with _flock_is_known():
+            _wait_for(fd, key, seconds)
         yield
     finally:
         os.close(fd)
+
+
+_NOT_KNOWN: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL})
+
+
+@contextmanager
+def _flock_is_known() -> Generator[None]:
+    """Name a file system that has no locks for what it is: no try and no right cures it."""
+    try:
+        yield
+    except OSError as error:
+        raise _unable("flock", error) if error.errno in _NOT_KNOWN else error from error
+
+
+def _unable(call: str, error: OSError) -> UnsafeStoreError:
+    what = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}[call]
+    return UnsafeStoreError(
+        f"the file system below the store's root fails the call {call} ({error.strerror}): a store needs {what}. Use a "
+        "local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or s3://bucket/prefix; FAT, exFAT, SMB without Unix extensions, "
+        "mounted buckets (s3fs, gcsfuse) and most folders shared with a virtual machine do not work"
+    )
 
 
 def _wait_for(fd: int, key: str, seconds: float) -> None:
@@ -82,7 +105,8 @@ def written(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> 
         name = f"{os.getpid()}-{secrets.token_hex(16)}"
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            with _flock_is_known():
+                fcntl.flock(fd, fcntl.LOCK_EX)
             with os.fdopen(fd, "wb", closefd=False) as file:
                 file.write(data)
             # Kernels stamp files by a coarse tick, which may repeat: an etag needs a time of its own.
@@ -127,18 +151,27 @@ class FilesystemStore:
 
     An etag is made of the file's inode, size and time of write, and of a document's bytes. A swap makes that time
     strictly later than the one before, so that writing the same bytes again gives another etag: a writer that was
-    paused while A became B became A still loses.
+    paused while A became B became A still loses. A root that is reached through a link is
+    read and written where it leads; URIs name it as it is named.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, lock_seconds: float = 30.0) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], *, public_root: str | None = None, lock_seconds: float = 30.0
+    ) -> None:
         self._root = check_root(os.path.realpath(root))
+        self._public_root = check_root(public_root or f"file://{_named(root, self._root)}")
         self._lock_seconds = lock_seconds
         self._swept = False
 
     @property
     def root_uri(self) -> str:
-        """`file://` and the absolute path of the folder."""
+        """`file://` and the absolute path of the folder, links resolved."""
         return f"file://{self._root}"
+
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """The public root, which is the root as it is named where none is given, and the folder itself."""
+        return (self._public_root,) if self._public_root == self.root_uri else (self._public_root, self.root_uri)
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
@@ -188,6 +221,8 @@ class FilesystemStore:
                 os.link(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent, follow_symlinks=False)
             except FileExistsError as error:
                 raise ConflictError(f"{key} exists already") from error
+            except OSError as error:
+                raise _unable("link", error) if error.errno in _NOT_KNOWN | {errno.EPERM} else error from error
             _sync(parent, key)
             return _etag(new.found, data)
 
@@ -271,6 +306,12 @@ class FilesystemStore:
 def _mode_of(name: str) -> int:
     """Return the rights to a new file, before the umask: what holds a secret is its owner's alone."""
     return 0o600 if name == KEY_FILE else 0o666
+
+
+def _named(root: str | os.PathLike[str], real: str) -> str:
+    """Return the absolute path of the root as it is named, unless dots behind a link lead elsewhere."""
+    named = os.path.abspath(root)  # noqa: PTH100 - links stay
+    return named if os.path.realpath(named) == real else real
 
 
 def _place_of(found: os.stat_result) -> str:

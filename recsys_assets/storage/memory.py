@@ -69,11 +69,17 @@ class MemoryStore:
     _armed: list[_Armed] = field(default_factory=list[_Armed])
     _held: list[str] = field(default_factory=list[str])
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    public_root: str | None = None
 
     @property
     def root_uri(self) -> str:
         """`memory://` and the store's name."""
         return f"memory://{self.name}"
+
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """The public root, if there is one, and its own."""
+        return (self.root_uri,) if self.public_root is None else (self.public_root, self.root_uri)
 
     def inject(self, *faults: Fault) -> None:
         """Let calls go wrong from now on."""

@@ -25,6 +25,11 @@ class ReadOnce:
         """That of the store behind it."""
         return self._store.root_uri
 
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """Those of the store behind it."""
+        return self._store.uri_roots
+
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object as it was when it was read first."""
         found = self._once(("get", key, max_bytes), lambda: self._get(key, max_bytes))

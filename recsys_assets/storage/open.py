@@ -10,30 +10,38 @@ from recsys_assets.storage.proof import require_begun
 from recsys_assets.storage.store import ObjectStore
 
 
-def open_store(root: str, *, s3_client: Callable[[], Any] | None = None, must_exist: bool = False) -> ObjectStore:
+def open_store(
+    root: str,
+    *,
+    s3_client: Callable[[], Any] | None = None,
+    must_exist: bool = False,
+    public_root: str | None = None,
+) -> ObjectStore:
     """Return the store below `root`; nothing is read or written yet, unless it `must_exist`.
 
     `root` is a folder (`/path`, `path` or `file:///path`) or `s3://bucket/prefix`; `s3_client` makes the boto3 client
-    (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers).
+    (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers). `public_root`
+    is the root as services see it, where that is another: a mount, or the alias of a bucket.
     Raises `ConfigurationError` for any other scheme, and, with `must_exist`, where no store was begun before: a mount
     that is missing leaves an empty folder, which would else be taken for a new store.
     """
-    store = _open(root, s3_client)
+    public = f"file://{public_root}" if public_root and public_root.startswith("/") else public_root
+    store = _open(root, s3_client, public.rstrip("/") if public else None)
     if must_exist:
         require_begun(store)
     return store
 
 
-def _open(root: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
+def _open(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
     if root.startswith("s3://"):
-        return _open_s3(root, s3_client)
+        return _open_s3(root, s3_client, public_root)
     folder = root.removeprefix("file://") if root.startswith("file:///") else root
     if "://" in folder or not folder.strip("/"):
         raise ConfigurationError(f"storage root {root!r}: expected a folder below /, or s3://bucket/prefix")
-    return FilesystemStore(folder)
+    return FilesystemStore(folder, public_root=public_root)
 
 
-def _open_s3(root: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
+def _open_s3(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
     """Make the S3 store; boto3 is imported only here, for a folder need not pay for it."""
     bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
     if not bucket:
@@ -43,4 +51,4 @@ def _open_s3(root: str, s3_client: Callable[[], Any] | None) -> ObjectStore:
     from recsys_assets.s3.client import make_client  # noqa: PLC0415
     from recsys_assets.storage.s3 import S3Store  # noqa: PLC0415
 
-    return S3Store((s3_client or make_client)(), bucket=bucket, prefix=prefix)
+    return S3Store((s3_client or make_client)(), bucket=bucket, prefix=prefix, public_root=public_root)

@@ -20,6 +20,7 @@ KEY: Final = "registry/store.json"
 _MAX_BYTES: Final = 10_000
 _WRITES: Final = 3
 PROVEN_FOR: Final = timedelta(days=1)
+_MAX_ROOTS: Final = 20
 
 
 @runtime_checkable
@@ -31,12 +32,13 @@ class KnowsLifecycleRules(Protocol):
         ...
 
 
-class _Proof(msgspec.Struct, frozen=True):
+class _Proof(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stands at `KEY`; later formats may add fields, so that unknown ones are not refused."""
 
     v: int
     root: str  # a proof that was copied to another store along with everything else proves nothing
     at: str | None = None  # when it was proven; stores of before do not say
+    uri_roots: tuple[str, ...] = ()  # roots under which pointers were written here, and where this was copied from
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now)
     word. Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer package wrote it.
     """
     proof = _read_proof(store)
+    public = store.uri_roots[0]
     if proof is not None and proof.root == store.root_uri and _is_recent(proof, now()):
+        if public not in _roots_of(proof):
+            _write_proof(store, proof, at=proof.at)
         return
     failed = [trial.name for trial in probe(store) if not trial.held]
     if failed:
@@ -68,7 +73,32 @@ def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now)
             f"{store.root_uri} does not keep its word ({'; '.join(failed)}), so two publishers could both win, or "
             "objects vanish: use a folder, or an S3 server that honours If-Match and If-None-Match"
         )
-    store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri, at=rfc3339(now()))))
+    _write_proof(store, proof, at=rfc3339(now()))
+
+
+def written_roots(store: ObjectStore) -> tuple[str, ...]:
+    """Return the roots under which URIs of this store's pointers were written, wherever it was seen from then.
+
+    None where no proof can be read: a pointer that needs them is refused then.
+    """
+    try:
+        proof = _read_proof(store)
+    except (ConfigurationError, CorruptObjectError):
+        return ()
+    return _roots_of(proof) if proof is not None else ()
+
+
+def _roots_of(proof: _Proof) -> tuple[str, ...]:
+    return proof.uri_roots or (proof.root,)
+
+
+def _write_proof(store: ObjectStore, before: _Proof | None, *, at: str | None) -> None:
+    """Remember that the store is proven here, and all roots under which pointers were written, the newest last."""
+    earlier = _roots_of(before) if before is not None else ()
+    own = store.uri_roots[0]
+    roots = (*(root for root in earlier if root != own), own)[-_MAX_ROOTS:]
+    more = roots if roots != (store.root_uri,) else ()
+    store.put(KEY, msgspec.json.encode(_Proof(v=FORMAT, root=store.root_uri, at=at, uri_roots=more)))
 
 
 def _is_recent(proof: _Proof, now: datetime) -> bool:
@@ -84,7 +114,7 @@ def require_begun(store: ObjectStore) -> None:
     if not check_format(store):
         raise ConfigurationError(
             f"{store.root_uri} holds no {KEY} of its own, and storage.must_exist asks for one: is the disk mounted, "
-            "are bucket and prefix right? A new store is begun by `recsys-assets init`, once"
+            "are bucket and prefix right? A new store, or a copy of one, is begun by `recsys-assets init`, once"
         )
 
 

@@ -34,6 +34,11 @@ class RunReads:
         """The root of the store behind it."""
         return self.origin.root_uri
 
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """Those of the store behind it."""
+        return self.origin.uri_roots
+
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object as this run wrote it or read it first; absent objects are asked for each time."""
         found = self._found.get(key)

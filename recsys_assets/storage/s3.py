@@ -38,11 +38,14 @@ class S3Store:
     else did. The old bytes: the request is sent again, which its condition makes safe.
     """
 
-    def __init__(self, client: Any, *, bucket: str, prefix: str = "", pause: Pause = wait) -> None:
+    def __init__(
+        self, client: Any, *, bucket: str, prefix: str = "", public_root: str | None = None, pause: Pause = wait
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = f"{check_s3_prefix(prefix)}/" if prefix else ""
         self._pause = pause
+        self._public_root = check_root(public_root) if public_root else None
         self._deletes_conditionally = False
         check_root(self.root_uri)
         for call in ("PutObject", "DeleteObject"):
@@ -53,6 +56,11 @@ class S3Store:
     def root_uri(self) -> str:
         """`s3://bucket/prefix`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """The public root, if there is one, and its own."""
+        return (self.root_uri,) if self._public_root is None else (self._public_root, self.root_uri)
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""

@@ -35,7 +35,12 @@ class ObjectStore(Protocol):
 
     @property
     def root_uri(self) -> str:
-        """`file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash."""
+        """`file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash: where the objects are."""
+        ...
+
+    @property
+    def uri_roots(self) -> tuple[str, ...]:
+        """Roots of the URIs that name objects of this store: the first is written into pointers, all are read."""
         ...
 
     def get(self, key: str, *, max_bytes: int) -> Stored:

@@ -35,6 +35,7 @@ class DownStore:
     """A store that answers nothing; its errors name what nobody outside shall read."""
 
     root_uri = f"file://{SECRET}"
+    uri_roots = (root_uri,)
 
     def __init__(self, error=StoreUnavailableError):
         self._error = error
@@ -214,6 +215,7 @@ def test_a_pointer_that_leads_elsewhere_shows_no_address(client, store):
 def test_a_bug_is_500_without_a_word_about_the_code(open_client):
     class Broken:
         root_uri = "memory://x"
+        uri_roots = (root_uri,)
 
     answer = open_client(Broken()).get(HOME)
     assert (answer.status_code, answer.json()["title"]) == (500, "Internal Server Error")

@@ -118,7 +118,7 @@ def test_a_store_that_was_copied_to_another_root_is_not_the_one_that_must_exist(
 def test_a_store_that_ignores_conditions_is_not_begun(mount, monkeypatch):  # F10
     store = MemoryStore()
     store.inject(Fault("swap", FaultMode.IGNORE, times=100))
-    monkeypatch.setattr("recsys_assets.cli.repair.open_store", lambda _: store)
+    monkeypatch.setattr("recsys_assets.cli.repair.open_store", lambda *_, **__: store)
     assert mount.exists()
     with pytest.raises(UnsafeStoreError):
         call("init")

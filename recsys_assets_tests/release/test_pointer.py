@@ -48,7 +48,7 @@ def pointer(**change):
 
 
 def parse(data):
-    return parse_pointer(ROOT_URI, TARGET, data, etag="e")
+    return parse_pointer((ROOT_URI,), TARGET, data, etag="e")
 
 
 def test_a_pointer_that_was_made_is_read_back():

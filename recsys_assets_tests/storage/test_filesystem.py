@@ -283,3 +283,30 @@ def test_a_file_system_without_times_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "utime", lambda fd, **_: utime(fd, ns=(0, 0)))
     with pytest.raises(UnsafeStoreError, match="keeps no times of write"):
         FilesystemStore(tmp_path / "store").create("a", b"1")
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "verbs"),
+    [
+        pytest.param("link", errno.EPERM, ("create",), id="FAT: no hard links"),
+        pytest.param("link", errno.ENOTSUP, ("create",), id="SMB: no hard links"),
+        pytest.param("link", errno.ENOSYS, ("create",), id="a mounted bucket: no hard links"),
+        pytest.param("flock", errno.ENOLCK, ("create", "swap", "put"), id="NFS without a lock server"),
+        pytest.param("flock", errno.ENOSYS, ("create", "swap", "put"), id="FUSE: no locks"),
+        pytest.param("flock", errno.EOPNOTSUPP, ("create", "swap", "put"), id="9p: no locks"),
+    ],
+)
+def test_a_file_system_that_lacks_a_call_is_named_with_those_that_have_it(store, monkeypatch, call, number, verbs):
+    etag = store.create("a", b"1")
+    monkeypatch.setattr(os if call == "link" else fcntl, call, _failing(number))
+    calls = {
+        "create": lambda: store.create("b", b"2"),
+        "swap": lambda: store.swap("a", b"2", expected=etag),
+        "put": lambda: store.put("a", b"2"),
+    }
+    for verb in verbs:
+        with pytest.raises(UnsafeStoreError, match=rf"fails the call {call} .*ext4.*s3://bucket/prefix"):
+            calls[verb]()
+    monkeypatch.undo()
+    assert store.get("a", max_bytes=9).data == b"1"
+    assert [item.key for item in store.list("")] == ["a"]

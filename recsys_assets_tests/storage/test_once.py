@@ -29,7 +29,7 @@ def test_each_question_is_asked_once_and_answered_as_the_store_does(store, calls
         lambda s: s.stat("a/2"),
         lambda s: list(s.list("a/")),
         lambda s: s.get_if_changed("a/1", etag=s.get("a/1", max_bytes=9).etag, max_bytes=9),
-        lambda s: s.root_uri,
+        lambda s: (s.root_uri, s.uri_roots),
     ]
     answers = [[ask(once) for ask in questions] for _ in range(3)]
     asked = len(calls)

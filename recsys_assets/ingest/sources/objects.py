@@ -22,8 +22,8 @@ _TRIES = 4  # without a single byte between them; the client waits between its o
 class ObjectStream(DecodedStream):
     """The `DecodedStream` of exactly the object that has this etag.
 
-    Raises `InputError` if the object is another one by now or gone, `StoreUnavailableError` if its server does not
-    answer, `ConfigurationError` if it may not be read.
+    Raises `InputError` if the object is another one by now, gone, in cold storage, or may not be read;
+    `StoreUnavailableError` if its server does not answer.
     """
 
     def __init__(self, client: Any, *, bucket: str, key: str, etag: str, size: int) -> None:
@@ -140,6 +140,8 @@ class _ObjectBytes:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")
         if answer is S3Answer.MISSING:
             return InputError(f"{self._name} is gone since it was listed; run the day again")
+        if answer is S3Answer.DENIED:  # the bucket was listed: it is this object alone, or its key
+            return InputError(f"{self._name} may not be read ({error}): give the right to read it and run again")
         return error_for(self._name, error)
 
 

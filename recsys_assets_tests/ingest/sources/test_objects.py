@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 import zstandard
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
@@ -222,3 +222,39 @@ def test_one_object_opens_by_its_uri(bucket):
     assert read(open_stream(f"{bucket.uri}/catalog.jsonl")) == b'{"item_id": "i1"}'
     with pytest.raises(InputError, match="is not there"):
         open_object(f"{bucket.uri}/other.jsonl", client=make_client())
+
+
+class Refusing:
+    """A client whose server refuses to give one object."""
+
+    def __init__(self, client, key, code, status):
+        self._client, self._key = client, key
+        self._answer = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    def get_object(self, **asked):
+        if asked["Key"].endswith(self._key):
+            raise ClientError(self._answer, "GetObject")
+        return self._client.get_object(**asked)
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message"),
+    [
+        pytest.param("InvalidObjectState", 403, "is in cold storage .* restore the object", id="Glacier"),
+        pytest.param("AccessDenied", 403, "may not be read", id="F50 its own right"),
+        pytest.param("KMS.AccessDeniedException", 403, "may not be read", id="F50 its own key"),
+    ],
+)
+def test_an_object_that_its_server_refuses_fails_its_own_targets_alone(bucket, code, status, message):  # F47
+    bucket.put("a/2026-01-01.jsonl", b"{}\n")
+    bucket.put("b/2026-01-01.jsonl", b"{}\n")
+    client = Refusing(bucket.client, "a/2026-01-01.jsonl", code, status)
+    one, other = bucket.found("*/{day}.jsonl", client=client)
+    with pytest.raises(InputError, match=rf"a/2026-01-01.jsonl {message}"):
+        one.open()
+    with pytest.raises(InputError, match=message):
+        one.open_seekable().readinto(bytearray(2))
+    assert read(other.open()) == b"{}\n"
