@@ -88,7 +88,7 @@ def error_for(key: str, error: Exception) -> RecsysAssetsError:
         return NotFoundError(f"{key} is not in the store")
     if answer is S3Answer.COLD:
         return InputError(
-            f"{key} is in cold storage (Glacier or an archive tier): restore the object, wait until it can be read, then "
+            f"{key} is in cold storage (Glacier or an archive tier): restore the object, wait until it is readable, then "
             "run again; keep what is needed out of such lifecycle rules"
         )
     if answer is S3Answer.DENIED:

@@ -58,7 +58,7 @@ def _unable(call: str, error: OSError) -> UnsafeStoreError:
     what = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}[call]
     return UnsafeStoreError(
         f"the file system below the store's root fails the call {call} ({error.strerror}): a store needs {what}. Use a "
-        "local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or s3://bucket/prefix; FAT, exFAT, SMB without Unix extensions, "
+        "local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or s3://bucket/prefix; FAT, exFAT, SMB without Unix parts, "
         "mounted buckets (s3fs, gcsfuse) and most folders shared with a virtual machine do not work"
     )
 

@@ -163,9 +163,9 @@ def test_a_relocation_keeps_what_is_live_what_is_held_and_the_history(tmp_path):
     (tmp_path / "one").rename(tmp_path / "two")
     two = FilesystemStore(tmp_path / "two")
     before = {item.key: item for item in two.list("")}
-    (told,) = relocate(two, live_targets(two), by=ANN, now=shop.clock)
+    (dry,) = relocate(two, live_targets(two), by=ANN, now=shop.clock)
     assert {item.key: item for item in two.list("")} == before, "a dry run"
-    assert (told.before, told.after, told.moves) == (f"file://{tmp_path}/one", f"file://{tmp_path}/two", True)
+    assert (dry.before, dry.after, dry.moves) == (f"file://{tmp_path}/one", f"file://{tmp_path}/two", True)
 
     (done,) = relocate(two, live_targets(two), by=ANN, now=shop.clock, dry_run=False)
 
