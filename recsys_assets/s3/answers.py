@@ -88,8 +88,8 @@ def error_for(key: str, error: Exception) -> RecsysAssetsError:
         return NotFoundError(f"{key} is not in the store")
     if answer is S3Answer.COLD:
         return InputError(
-            f"{key} is in cold storage (Glacier or an archive tier): restore the object, wait until it is readable, then "
-            "run again; keep what is needed out of such lifecycle rules"
+            f"{key} is in cold storage (Glacier or an archive tier): restore the object, wait for it, then "
+            "run again; keep what is needed out of such rules"
         )
     if answer is S3Answer.DENIED:
         return ConfigurationError(f"{key}: {error}: check the credentials, and what they permit on this bucket")
