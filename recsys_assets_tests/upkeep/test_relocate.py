@@ -268,11 +268,8 @@ def test_the_command_says_first_and_then_moves_every_pointer_also_of_former_targ
 def test_init_of_a_copy_remembers_where_it_was_written():
     one, two = MemoryStore(name="one"), MemoryStore(name="two")
     ensure_proven(one)
-    assert json.loads(one.get(KEY, max_bytes=MAX).data) == {"v": 1, "root": "memory://one"}, "as ever"
+    assert "uri_roots" not in json.loads(one.get(KEY, max_bytes=MAX).data), "as ever"
     copy(one, two)
     ensure_proven(two)
-    assert json.loads(two.get(KEY, max_bytes=MAX).data) == {
-        "v": 1,
-        "root": "memory://two",
-        "uri_roots": ["memory://one", "memory://two"],
-    }
+    found = json.loads(two.get(KEY, max_bytes=MAX).data)
+    assert (found["root"], found["uri_roots"]) == ("memory://two", ["memory://one", "memory://two"])
