@@ -1,6 +1,5 @@
 """A folder as an object store: create by link, compare-and-swap under a lock by rename, every write synced."""
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -14,6 +13,7 @@ from typing import Final
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError, UnsafeStoreError
 from recsys_assets.storage.folders import (
+    known,
     opened_file,
     opened_folder,
     read_at_most,
@@ -35,32 +35,11 @@ def locked(root: str, key: str, *, seconds: float) -> Generator[None]:
     with opened_folder(root, [LOCKS], make=True) as folder:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
     try:
-        with _flock_is_known():
+        with known("flock"):
             _wait_for(fd, key, seconds)
         yield
     finally:
         os.close(fd)
-
-
-_NOT_KNOWN: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL})
-
-
-@contextmanager
-def _flock_is_known() -> Generator[None]:
-    """Name a file system that has no locks for what it is: no try and no right cures it."""
-    try:
-        yield
-    except OSError as error:
-        raise _unable("flock", error) if error.errno in _NOT_KNOWN else error from error
-
-
-def _unable(call: str, error: OSError) -> UnsafeStoreError:
-    what = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}[call]
-    return UnsafeStoreError(
-        f"the file system below the store's root fails the call {call} ({error.strerror}): a store needs {what}. Use a "
-        "local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or s3://bucket/prefix; FAT, exFAT, SMB without Unix parts, "
-        "mounted buckets (s3fs, gcsfuse) and most folders shared with a virtual machine do not work"
-    )
 
 
 def _wait_for(fd: int, key: str, seconds: float) -> None:
@@ -105,7 +84,7 @@ def written(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> 
         name = f"{os.getpid()}-{secrets.token_hex(16)}"
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
         try:
-            with _flock_is_known():
+            with known("flock"):
                 fcntl.flock(fd, fcntl.LOCK_EX)
             with os.fdopen(fd, "wb", closefd=False) as file:
                 file.write(data)
@@ -218,11 +197,10 @@ class FilesystemStore:
             opened_folder(self._root, folder, make=True) as parent,
         ):
             try:
-                os.link(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent, follow_symlinks=False)
+                with known("link"):
+                    os.link(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent, follow_symlinks=False)
             except FileExistsError as error:
                 raise ConflictError(f"{key} exists already") from error
-            except OSError as error:
-                raise _unable("link", error) if error.errno in _NOT_KNOWN | {errno.EPERM} else error from error
             _sync(parent, key)
             return _etag(new.found, data)
 

@@ -11,6 +11,7 @@ from recsys_assets.errors import (
     CorruptObjectError,
     NotFoundError,
     StoreUnavailableError,
+    UnsafeStoreError,
 )
 from recsys_assets.storage.store import Listed
 
@@ -111,6 +112,25 @@ def translate_os_errors(key: str) -> Generator[None]:
         if error.errno in _IMPOSSIBLE:
             raise ConfigurationError(f"{cause}: the folder cannot hold this key; use another root") from error
         raise StoreUnavailableError(f"{cause}: nothing has changed; free the disk or try again") from error
+
+
+_LACKING = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
+_NEEDED = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}
+
+
+@contextmanager
+def known(call: str) -> Generator[None]:
+    """Name a file system that does not know a call for what it is: neither another try nor another right cures it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _LACKING or (call == "link" and error.errno == errno.EPERM):
+            raise UnsafeStoreError(
+                f"the file system below the store's root fails the call {call} ({error.strerror}): a store needs "
+                f"{_NEEDED[call]}. Use a local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or s3://bucket/prefix; FAT, "
+                "exFAT, SMB without Unix parts, mounted buckets and folders shared with a virtual machine do not work"
+            ) from error
+        raise
 
 
 _LINK = "a symbolic link stands in its way, and links are not followed in a store: remove it"
