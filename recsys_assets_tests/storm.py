@@ -1,6 +1,8 @@
-"""Storm of workers over one folder store: random commands, kills, stops and a lying wire; a checker reads bytes only.
+"""Storm of workers over one store: random commands, kills, stops and a lying wire; a checker reads bytes only.
 
-    python -m recsys_assets_tests.storm FOLDER --seconds 300 --seed 1 --workers 6
+    python -m recsys_assets_tests.storm FOLDER --seconds 300 --seed 1 --workers 6 [--bucket]
+
+With `--bucket` the store is a real S3 server, behind a proxy that loses, repeats, delays and holds requests.
 
 Prints a line of counts; ends 1 and names the violation if an invariant of docs/reference/failure-modes.md broke.
 """
@@ -13,18 +15,26 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from recsys_assets.errors import OutcomeUnknownError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.release import change, journal, trash
-from recsys_assets.release.hold import place_hold, release_hold
+from recsys_assets.release.change import Change
+from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.hold import place_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
+from recsys_assets.release.labels import Labelled, labelled, lift_label, put_label
+from recsys_assets.release.layout import pointer_key, release_prefix
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep import sweep
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
@@ -32,14 +42,22 @@ from recsys_assets.upkeep.restore import restore_pointer
 from recsys_assets.upkeep.retire import retire
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
-from recsys_assets_tests.release.staging import TARGET, Shop
+from recsys_assets_tests.conftest import running_weed
+from recsys_assets_tests.lying_proxy import LyingProxy
+from recsys_assets_tests.release.staging import TARGET, WITH_SHARDS, Shop, day
 
-LEASE, LIFETIME = timedelta(seconds=0.4), timedelta(seconds=2)  # scaled with the longest hold and the longest stop
+LEASE = timedelta(seconds=0.4)  # scaled, as the lifetimes below, with the longest hold and the longest stop
 LONGEST_HOLD, LONGEST_STOP = 1.0, 1.5  # seconds
 KEEP = Retention(keep=2, grace=timedelta(0))
 STORM = Actor("storm", "a storm")
 DAYS, CONTENTS = 6, 2
 COMMANDS = ("ship",) * 6 + (
+    "ship_shards",
+    "ship_shards",
+    "forget",
+    "pin",
+    "unpin",
+    "mark_bad",
     "roll_back",
     "hold",
     "release_hold",
@@ -96,8 +114,9 @@ class LyingWire:
 def act(shop, dice, log):
     """Do one random command; write down each ship that was acknowledged."""
     store, command, common = shop.store, dice.choice(COMMANDS), {"by": STORM, "now": shop.clock}
-    if command == "ship":
-        outcome = shop.ship(dice.randrange(DAYS), dice.randrange(CONTENTS), allow_older=dice.random() < 0.7)
+    if command in {"ship", "ship_shards"}:
+        asked = replace(shop, kinds=WITH_SHARDS) if command == "ship_shards" else shop
+        outcome = asked.ship(dice.randrange(DAYS), dice.randrange(CONTENTS), allow_older=dice.random() < 0.7)
         if outcome.how is Ruling.SHIP:
             os.write(log, f"{outcome.release.id}\n".encode())
     elif command == "roll_back":
@@ -108,7 +127,17 @@ def act(shop, dice, log):
         release_hold(store, TARGET, **common)
     elif command == "collect":
         collect(store, TARGET, retention=KEEP, apply=True, **common)
-    elif command == "restore":
+    elif command == "forget":
+        forget(store, dice, common)
+    elif command in {"pin", "unpin", "mark_bad"}:
+        mark(store, command, shop.clock())
+    else:
+        repair(store, command, dice, common)
+
+
+def repair(store, command, dice, common):
+    """Do what a person does when something is wrong, whether it is or not."""
+    if command == "restore":
         restore_pointer(store, TARGET, **common)
         release_hold(store, TARGET, **common)
     elif command == "retire" and dice.random() < 0.3:
@@ -117,20 +146,115 @@ def act(shop, dice, log):
         repair_journal(store, TARGET, **common)
 
 
-def scale_times():
+def forget(store, dice, common):
+    """Note a user and fence off every ship that has not seen the note, as forgetting begins."""
+    through = day(dice.randrange(DAYS))
+    remember(store, TARGET, f"user-{dice.randrange(20)}", through=through, by=STORM, now=common["now"]())
+    if read_current(store, TARGET) is not None:
+        swap_to_itself(Change(store, TARGET, "forget", **common), message="a user is being forgotten")
+
+
+def mark(store, command, at):
+    """Pin what is live, mark it bad, or lift both again."""
+    live = read_current(store, TARGET)
+    if live is None:
+        return
+    if command == "unpin":
+        for label in Labelled:
+            for release_id in labelled(store, TARGET, label):
+                lift_label(store, TARGET, label, release_id)
+    else:
+        label = Labelled.PINNED if command == "pin" else Labelled.BAD
+        put_label(store, TARGET, label, live.release_id, by=STORM, now=at)
+
+
+def scale_times(lifetime):
     """Make the lease and the lifetime of a delete short, in proportion to the holds and stops of the storm."""
     trash.LEASE = sweep.LEASE = LEASE
-    trash.DELETE_LIFETIME = change.DELETE_LIFETIME = LIFETIME
+    trash.DELETE_LIFETIME = change.DELETE_LIFETIME = lifetime
 
 
-def work(folder, seed, end):
+class Folder:
+    """A store in a folder: workers write through a lying wire, the checker reads the files."""
+
+    lifetime = timedelta(seconds=2)
+
+    def __init__(self, folder):
+        self.root, self.logs = folder / "store", folder
+
+    def honest(self):
+        return FilesystemStore(self.root)
+
+    def lying(self, dice):
+        return LyingWire(self.honest(), dice)
+
+    def read(self, key):
+        return (self.root / key).read_bytes()
+
+    def names(self, prefix):
+        return [path.name for path in (self.root / prefix).iterdir()]
+
+    def key_of(self, uri):
+        return str(Path(uri.removeprefix("file://")).relative_to(self.root))
+
+    def faults(self):
+        return {}
+
+
+class Bucket:
+    """A store in a bucket of a real server: workers write through a lying proxy, the checker reads from the server."""
+
+    lifetime = timedelta(seconds=4)  # its server keeps whole seconds
+
+    def __init__(self, folder, server, proxy):
+        self.logs, self.proxy, self.server = folder, proxy, server
+        self.through = replace(server, endpoint=f"http://127.0.0.1:{proxy.server_address[1]}")
+        self.client = server.client()
+
+    def honest(self):
+        return S3Store(self.server.client(), bucket=self.server.bucket, prefix="storm")
+
+    def lying(self, _):
+        return S3Store(self.through.client(), bucket=self.server.bucket, prefix="storm")
+
+    def read(self, key):
+        try:
+            return self.client.get_object(Bucket=self.server.bucket, Key=f"storm/{key}")["Body"].read()
+        except self.client.exceptions.NoSuchKey as error:
+            raise FileNotFoundError(key) from error
+
+    def names(self, prefix):
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.server.bucket, Prefix=f"storm/{prefix}/"
+        )
+        return [item["Key"].rpartition("/")[2] for page in pages for item in page.get("Contents", ())]
+
+    def key_of(self, uri):
+        return uri.removeprefix(f"s3://{self.server.bucket}/storm/")
+
+    def faults(self):
+        return dict(self.proxy.faults)
+
+
+@contextmanager
+def bucket_behind_a_proxy(folder, seed):
+    """Yield a place in a server of its own."""
+    with running_weed(folder) as server:
+        host, _, port = server.endpoint.rpartition("/")[2].rpartition(":")
+        with LyingProxy((host, int(port)), seed, longest_hold=LONGEST_HOLD) as proxy:
+            threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+            yield Bucket(folder, server, proxy)
+            proxy.shutdown()
+
+
+def work(place, seed, end):
     """Run commands until the end, by a clock that differs from the others' by up to an hour."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     dice = random.Random(seed)  # noqa: S311 - no secret
     skew = timedelta(seconds=dice.uniform(-3600, 3600))
-    shop = Shop(LyingWire(FilesystemStore(folder), dice), clock=lambda: datetime.now(UTC) + skew)
-    log = os.open(folder.with_suffix(".acknowledged"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    counts = os.open(folder.with_suffix(".commands"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    shop = Shop(place.lying(dice), clock=lambda: datetime.now(UTC) + skew)
+    log = os.open(place.logs / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    counts = os.open(place.logs / "commands", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     while time.time() < end:
         os.write(counts, b".")
         try:
@@ -139,35 +263,38 @@ def work(folder, seed, end):
             continue  # refused, lost, or no answer: what a person sees, and may run again
 
 
-def look(folder):
-    """Read the live release as any reader does, from bytes; return what is wrong with it, or None."""
-    pointer_file = folder / f"registry/current/{TARGET.tenant}/{TARGET.surface}/manifest.json"
+def look(place, records):
+    """Read the live release as any reader does, from bytes; return what is wrong with it, or None.
+
+    `records` holds the release records that were read before: they are never written twice.
+    """
     try:
-        before = pointer_file.read_bytes()
+        before = place.read(pointer_key(TARGET))
     except FileNotFoundError:
         return None
     problem = None
     try:
         pointer = json.loads(before)
-        digests = {}
-        for uri in pointer["current"].values():
-            digests[uri] = hashlib.sha256(Path(uri.removeprefix("file://")).read_bytes()).hexdigest()
-        records = folder / f"releases/{TARGET.tenant}/{TARGET.surface}"
-        known = {d for r in records.iterdir() if r.suffix == ".json" for d in digests.values() if d in r.read_text()}
+        keys = [place.key_of(uri) for uri in pointer["current"].values()]
+        digests = {key: hashlib.sha256(place.read(key)).hexdigest() for key in keys}
+        prefix = release_prefix(TARGET)
+        for name in set(place.names(prefix.rstrip("/"))) - records.keys():
+            records[name] = place.read(f"{prefix}{name}").decode()
+        known = {digest for text in records.values() for digest in digests.values() if digest in text}
         if known != set(digests.values()):
             problem = f"bytes that no release record names: {digests}"
     except (OSError, ValueError, KeyError) as error:
         problem = repr(error)
     try:  # what was replaced while it was read may be gone
-        return problem if pointer_file.read_bytes() == before else None
+        return problem if place.read(pointer_key(TARGET)) == before else None
     except FileNotFoundError:
         return None
 
 
-def settle(folder):
+def settle(place):
     """Run what a person runs after a storm, with no fault; return what is wrong in the end."""
-    shop = Shop(FilesystemStore(folder), clock=lambda: datetime.now(UTC) + timedelta(hours=2))
-    time.sleep(LONGEST_HOLD + LIFETIME.total_seconds())
+    shop = Shop(place.honest(), clock=lambda: datetime.now(UTC) + timedelta(hours=2))
+    time.sleep(LONGEST_HOLD + place.lifetime.total_seconds())
     common = {"by": STORM, "now": shop.clock}
     restore_pointer(shop.store, TARGET, **common)
     repair_journal(shop.store, TARGET, **common)
@@ -178,7 +305,7 @@ def settle(folder):
     problems += verification.problems
     problems += [fault for proof in verification.releases for fault in proof.faults]
     shipped = {entry.after for entry in journal.changes(shop.store, TARGET)}
-    acknowledged = folder.with_suffix(".acknowledged").read_text().split()
+    acknowledged = (place.logs / "acknowledged").read_text().split()
     problems += [f"an acknowledged ship is not in the journal: {one}" for one in set(acknowledged) - shipped]
     if read_current(shop.store, TARGET) is None:
         problems.append("nothing is live")
@@ -186,18 +313,18 @@ def settle(folder):
     return problems
 
 
-def storm(folder, *, seconds, seed, workers):
+def storm(place, *, seconds, seed, workers):
     """Run a storm and return (counts, violations)."""
-    scale_times()
-    dice = random.Random(seed)  # noqa: S311 - no secret
-    shop = Shop(FilesystemStore(folder), clock=lambda: datetime.now(UTC) - timedelta(hours=2))
+    scale_times(place.lifetime)
+    dice, records = random.Random(seed), {}  # noqa: S311 - no secret
+    shop = Shop(place.honest(), clock=lambda: datetime.now(UTC) - timedelta(hours=2))
     shop.ship(0)
     fork = multiprocessing.get_context("fork")
     end = time.time() + seconds
     counts = {"kills": 0, "stops": 0, "reads": 0}
 
     def start():
-        process = fork.Process(target=work, args=(folder, dice.random(), end), daemon=True)
+        process = fork.Process(target=work, args=(place, dice.random(), end), daemon=True)
         process.start()
         return process
 
@@ -205,7 +332,7 @@ def storm(folder, *, seconds, seed, workers):
     while time.time() < end and not violations:
         time.sleep(0.02)
         counts["reads"] += 1
-        violations += [problem for problem in [look(folder)] if problem]
+        violations += [problem for problem in [look(place, records)] if problem]
         for index, wake in list(stopped.items()):
             if time.time() >= wake:
                 os.kill(crew[index].pid, stopped.pop(index) and signal.SIGCONT)
@@ -225,8 +352,8 @@ def storm(folder, *, seconds, seed, workers):
         os.kill(crew[index].pid, signal.SIGCONT)
     for process in crew:
         process.join(30)
-    counts["commands"] = folder.with_suffix(".commands").stat().st_size
-    return counts, violations or settle(folder)
+    counts["commands"] = (place.logs / "commands").stat().st_size
+    return counts | place.faults(), violations or settle(place)
 
 
 def main():
@@ -235,9 +362,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("--bucket", action="store_true")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
-    counts, violations = storm(asked.folder.resolve(), seconds=asked.seconds, seed=asked.seed, workers=asked.workers)
+    folder = asked.folder.resolve()
+    place = bucket_behind_a_proxy(folder, asked.seed) if asked.bucket else nullcontext(Folder(folder))
+    with place as opened:
+        counts, violations = storm(opened, seconds=asked.seconds, seed=asked.seed, workers=asked.workers)
     sys.stdout.write(json.dumps({**counts, "violations": violations}) + "\n")
     sys.exit(1 if violations else 0)
 

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -50,6 +51,7 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
 from recsys_assets.storage.store import ObjectStore
 
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 NEAR = 0.01
 _MOST_BYTES = 100_000_000  # of one stored result
 _LEVEL = 0.95
@@ -138,12 +140,9 @@ def _held_out(
 ) -> dict[date, CanonicalRecord]:
     """Return the last days with events, but for the first one of all: nothing lies before it to learn from."""
     prefix = canonical_prefix(row.target)
-    names = (
-        item.key.removeprefix(prefix).removesuffix(".parquet")
-        for item in store.list(prefix)
-        if item.key.endswith(".parquet")
-    )
-    known = sorted(day for day in map(date.fromisoformat, names) if end is None or day <= end)
+    names = (_DAY.fullmatch(item.key.removeprefix(prefix)) for item in store.list(prefix))  # strays are none
+    stored = sorted(date.fromisoformat(name[1]) for name in names if name)
+    known = [day for day in stored if end is None or day <= end]
     found: dict[date, CanonicalRecord] = {}
     for day in reversed(known[1:]):
         record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)

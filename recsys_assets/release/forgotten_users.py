@@ -96,7 +96,8 @@ def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
     What was built before may hold them: the hashes do not say which artifact names whom.
     """
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
-    keys = [item.key for item in store.list(prefix) if item.key != forgotten_key(target, _KEY)]
+    notes = (item.key for item in store.list(prefix) if _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN)))
+    keys = [key for key in notes if key != forgotten_key(target, _KEY)]
     return sum(1 for key in keys if _noted_after(store, key, parse_rfc3339(instant)))
 
 

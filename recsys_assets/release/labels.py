@@ -1,5 +1,6 @@
 """Labels on releases: `bad` keeps one from shipping and from being rolled back to, `pinned` from being collected."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +12,8 @@ from recsys_assets.release.documents import Label
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import label_key, label_prefix
 from recsys_assets.storage.store import ObjectStore
+
+_NAME = re.compile(r"([0-9a-f]{64})\.json")
 
 
 class Labelled(StrEnum):
@@ -43,6 +46,9 @@ def lift_label(store: ObjectStore, target: Target, label: Labelled, release_id: 
 
 
 def labelled(store: ObjectStore, target: Target, label: Labelled) -> Iterator[str]:
-    """Yield the ids of the releases that carry a label."""
-    for item in store.list(label_prefix(target, label)):
-        yield item.key.rpartition("/")[2].removesuffix(".json")
+    """Yield the ids of the releases that carry a label; what is no label is a stray, which `verify` lists."""
+    prefix = label_prefix(target, label)
+    for item in store.list(prefix):
+        found = _NAME.fullmatch(item.key.removeprefix(prefix))
+        if found is not None:
+            yield found[1]

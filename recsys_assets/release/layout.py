@@ -1,5 +1,6 @@
 """Layout of the store: every key below the root is made here, and every URI is checked here."""
 
+import re
 from datetime import date
 from typing import Final
 
@@ -210,6 +211,11 @@ def intent_prefix(target: Target) -> str:
 def intent_key(target: Target, intent_id: str) -> str:
     """Return the key of one change under way."""
     return f"{intent_prefix(target)}{intent_id}.json"
+
+
+def is_intent_key(target: Target, key: str) -> bool:
+    """Return whether a key below `intent_prefix` can be that of a change under way: anything else is a stray."""
+    return re.fullmatch(r"[0-9a-f]{32}\.json", key.removeprefix(intent_prefix(target))) is not None
 
 
 def sweep_key(target: Target) -> str:

@@ -1,6 +1,7 @@
 """The trash: artifacts that collection took, kept under names of their own, and taken back when they are needed."""
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -15,6 +16,7 @@ from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_ke
 from recsys_assets.storage.store import ObjectStore
 
 LEASE = timedelta(minutes=5)  # how long a collection may delete after it wrote, or renewed, its record in the trash
+_RECORD = re.compile(r"[0-9a-f]{32}/sweep\.json")
 DELETE_LIFETIME = timedelta(minutes=15)  # how long after that a delete that was held or repeated may still take effect
 
 
@@ -113,7 +115,7 @@ def trashed(store: ObjectStore, target: Target) -> Iterator[Sweep]:
 
 def _sweeps(store: ObjectStore, target: Target) -> Iterator[Sweep]:
     for item in store.list(trash_prefix(target)):
-        if item.key.endswith("/sweep.json"):
+        if _RECORD.fullmatch(item.key.removeprefix(trash_prefix(target))):
             with suppress(NotFoundError):  # emptied since it was listed
                 yield read_document(store, item.key, Sweep)
 

@@ -12,7 +12,14 @@ from recsys_assets.release.documents import Intent, JournalEntry, Release, Stage
 from recsys_assets.release.history import effective
 from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_first
 from recsys_assets.release.labels import Labelled, labelled
-from recsys_assets.release.layout import intent_prefix, release_key, release_prefix, staged_prefix, sweep_key
+from recsys_assets.release.layout import (
+    intent_prefix,
+    is_intent_key,
+    release_key,
+    release_prefix,
+    staged_prefix,
+    sweep_key,
+)
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import find_readable_release, read_release, refs_of
 from recsys_assets.storage.store import ObjectStore
@@ -221,7 +228,7 @@ def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str,
         raise RefusedError(f"{target}: the listing of announcements is not whole: try again; nothing is collected")
     found: dict[str, Intent] = {}
     for key in listed:
-        if key == sweep_key(target):
+        if not is_intent_key(target, key):
             continue
         try:
             found[key] = read_document(store, key, Intent)

@@ -33,6 +33,11 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "registry/hold": r"hold\.json",
     "registry/blocked": r"items\.json",
     "registry/journal": _ENTRY.pattern,
+    "registry/bad": rf"{_ID}\.json",
+    "registry/pinned": rf"{_ID}\.json",
+    "registry/forgotten": rf"(?:{_ID}|key)\.json",
+    "heartbeats": r"[^/]+\.json",
+    "tallies": rf"[^/]+/{_DAY}/{_ID}\.arrow",
     "registry/signatures": rf"\d{{20}}-{_ID}\.json",
 }
 
