@@ -93,6 +93,25 @@ def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("level")
+def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatch, capsys):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+        shop.configure('[artifacts]\nkinds = ["popularity"]\n')
+        for n in range(2):
+            shop.write(after(n), day_lines(after(n), shift=n))
+        assert shop.build(after(0)).success
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
+    monkeypatch.setenv("STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("BACKUP", str(tmp_path / "backup"))
+    monkeypatch.setenv("DAY", str(after(1)))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    follow(DOCS / "operate" / "backup.md", capsys)
+    assert shop.live().pointer.updated_at > "2026"
+    assert (tmp_path / "backup" / "registry" / "current").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("level")
 def test_the_commands_of_the_page_on_imports_run(tmp_path, monkeypatch, capsys):
     page = DOCS / "how-to" / "import-artifacts.md"
     (table,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)

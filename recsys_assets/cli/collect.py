@@ -17,6 +17,15 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
 from recsys_assets.release.journal import Actor
+from recsys_assets.upkeep.age_limits import (
+    QUARANTINE,
+    AgeLimits,
+    Old,
+    delete_old,
+    explain_age,
+    find_old,
+    find_old_quarantine,
+)
 from recsys_assets.upkeep.collect import Collection, collect, explain, restore
 
 
@@ -48,9 +57,7 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
     context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "collection by command")
     if explain_key is not None:
-        message = explain(
-            context.store, context.target, explain_key, now=clock, retention=context.retention(context.target)
-        )
+        message = _explain(context, explain_key)
         print_json({"key": explain_key, "message": message}) if as_json else echo(message)
         return 0
     if restore_key is not None:
@@ -58,12 +65,51 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
         print_json(back) if as_json else echo("\n".join(back) or "nothing to restore")
         return 0 if back or not restore_key else EXIT_REFUSED
     found = {target: _collect(context, target, by=by, apply=apply) for target in context.targets}
+    old = {
+        target: () if isinstance(outcome, RefusedError) else _age_out(context, target, by=by, apply=apply)
+        for target, outcome in found.items()
+    }
+    quarantine = _age_out_quarantine(context, apply=apply)
     if as_json:
-        print_json([_document(target, outcome) for target, outcome in found.items()])
+        print_json([{**_document(target, outcome), "old": old[target]} for target, outcome in found.items()])
     else:
         for target, outcome in found.items():
             _print_outcome(str(target), outcome)
+            _print_old(str(target), old[target], applied=apply)
+        _print_old("quarantine", quarantine, applied=apply)
     return EXIT_REFUSED if any(isinstance(outcome, RefusedError) for outcome in found.values()) else 0
+
+
+def _explain(context: CommandContext, key: str) -> str:
+    target = context.target
+    kept, limits = context.retention(target), context.age_limits(target)
+    found = explain_age(context.store, target, key, limits, now=clock, retention=kept)
+    return found or explain(context.store, target, key, now=clock, retention=kept)
+
+
+def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[Old, ...]:
+    """Return what of a target is past its age limits; with `apply` it is deleted."""
+    limits = context.age_limits(target)
+    if limits.off:
+        return ()
+    old = find_old(context.store, target, limits, now=clock, retention=context.retention(target))
+    return delete_old(context.store, target, old, by=by, now=clock) if apply else old
+
+
+def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[Old, ...]:
+    """Return the bad lines of all targets that are past their limit; with `apply` they are deleted."""
+    days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
+    old = find_old_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
+    for one in old if apply else ():
+        context.store.delete(one.item.key)
+    return old
+
+
+def _print_old(title: str, old: tuple[Old, ...], *, applied: bool) -> None:
+    if old:
+        word = "deleted" if applied else "would be deleted"
+        rows = [(f"{word}, by retention.{one.setting}", one.item.key, one.item.size) for one in old]
+        print_table(title, ("what", "key", "bytes"), rows)
 
 
 def _collect(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:

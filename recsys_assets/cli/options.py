@@ -12,7 +12,7 @@ from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.messages import name_known
 from recsys_assets.pipeline.open_store import open_configured_store
-from recsys_assets.pipeline.retention import retention
+from recsys_assets.pipeline.retention import age_limits, retention
 from recsys_assets.release.account import this_account
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import journal_key
@@ -20,6 +20,7 @@ from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.age_limits import AgeLimits
 from recsys_assets.upkeep.roots import Retention
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,9 +44,15 @@ class CommandContext:
 
     def retention(self, target: Target) -> Retention:
         """Return how much of the past of a target is kept; of one that is not configured, as of all."""
+        return retention(self.settings, self._row(target))
+
+    def age_limits(self, target: Target) -> AgeLimits:
+        """Return the age limits of a target; none of one that is not configured."""
+        return age_limits(self.settings, self._row(target))
+
+    def _row(self, target: Target) -> TargetSettings | None:
         rows = self.settings.targets
-        row = next((r for r in rows if (r.tenant, r.surface) == (target.tenant, target.surface)), None)
-        return retention(self.settings, row)
+        return next((r for r in rows if (r.tenant, r.surface) == (target.tenant, target.surface)), None)
 
 
 class _Day(click.ParamType[date]):

@@ -19,7 +19,7 @@ from recsys_assets.dagster_defs.naming import CANONICAL
 from recsys_assets.dagster_defs.operation_jobs import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
 from recsys_assets.dagster_defs.run_store import RunStore
-from recsys_assets.dagster_defs.schedules import nightly_schedule
+from recsys_assets.dagster_defs.schedules import collection_schedule, nightly_schedule
 from recsys_assets.dagster_defs.signals import SIGNALS, signals_asset
 from recsys_assets.kinds.registry import find_kind, read_params
 from recsys_assets.pipeline.artifact import judge_artifact
@@ -60,7 +60,10 @@ def build_definitions(
             *jobs,
             *operation_jobs(settings, store, rows, prefix=prefix),
         ],
-        schedules=[nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)],
+        schedules=[
+            *(nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)),
+            collection_schedule(settings, prefix=prefix),
+        ],
         sensors=[
             arrivals_sensor(settings, store, rows, jobs, prefix=prefix),
             import_sensor(settings, store, rows, jobs, prefix=prefix),

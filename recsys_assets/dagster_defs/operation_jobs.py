@@ -17,17 +17,19 @@ from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
-from recsys_assets.pipeline.retention import retention
+from recsys_assets.pipeline.retention import age_limits, retention
 from recsys_assets.release.account import this_account
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.age_limits import delete_old, find_old
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.retire import retire
 
+COLLECT_JOB: Final = "collect_garbage"
 PRIORITY: Final = 100  # above every build, for queues that do not start operations at once
 
 
@@ -55,7 +57,7 @@ def operation_jobs(
     targets = Enum(f"Target_{sha256(repr(names).encode()).hexdigest()[:8]}", {name: name for name in names})
     return [
         *(_target_job(one, settings, store, targets, prefix=prefix) for one in OPERATIONS),
-        _all_job("collect_garbage", _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
+        _all_job(COLLECT_JOB, _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
         _job(f"{prefix}retire", _retire(settings, store, prefix=prefix), _RETIRE, _prefilled(RetireConfig, "")),
         _all_job("reindex", _reindex_all(settings, store, rows, prefix=prefix), prefix=prefix),
     ]
@@ -142,14 +144,19 @@ def _collect(
     context: dg.OpExecutionContext, store: ObjectStore, settings: Settings, row: TargetSettings, *, apply: bool
 ) -> str | None:
     """Collect one target, and return why that was refused: it keeps no other target from being collected."""
-    by, kept = _by(context, "collection by job", this_account()), retention(settings, row)
+    by = _by(context, "collection by job", this_account())
+    kept, limits = retention(settings, row), age_limits(settings, row)
     try:
         with translate_errors():
             found = collect(store, row.target, by=by, now=utc_now, retention=kept, apply=apply)
+            old = () if limits.off else find_old(store, row.target, limits, now=utc_now, retention=kept)
+            old = delete_old(store, row.target, old, by=by, now=utc_now) if apply else old
     except dg.Failure as refusal:
         return str(refusal.description)
     word = "collected" if apply else "would collect"
     context.log.info("%s: %s %s, %d bytes", row.target, word, plural(len(found.taken), "artifact"), found.taken_bytes)
+    if old:
+        context.log.info("%s: %s past age limits: %s", row.target, word, plural(len(old), "object"))
     if found.entry is not None:
         context.log_event(observation_of(row, found.entry))
     return None

@@ -1,4 +1,4 @@
-"""Nightly schedule of each target: the newest day that has ended in UTC, built, gated and shipped at the set time.
+"""Schedules: the nightly one of each target, which builds the newest day that has ended in UTC, and the collection.
 
 A zone moves its ticks against the UTC day, and a change of its clocks moves them again: two ticks may find the same
 newest day, and the next one a day that none has named. So a tick takes every day that ended since the tick before it.
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from recsys_assets.dagster_defs.naming import schedule_name, slug
+from recsys_assets.dagster_defs.operation_jobs import COLLECT_JOB
 from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -43,6 +44,23 @@ def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob
         ]
 
     return nightly
+
+
+def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefinition:
+    """Return the schedule of the collection: a report of what would go, or, where that is set, the collection.
+
+    It runs from the first load on unless `retention.collect` is off: nobody should find a full disk to remember it.
+    """
+    mode = settings.retention.collect
+    return dg.ScheduleDefinition(
+        name=f"{prefix}weekly_collection",
+        job_name=f"{prefix}{COLLECT_JOB}",
+        cron_schedule=settings.retention.collect_cron,
+        execution_timezone="UTC",
+        run_config={"ops": {f"{prefix}collect_targets": {"config": {"dry_run": mode != "apply"}}}},
+        default_status=dg.DefaultScheduleStatus.STOPPED if mode == "off" else dg.DefaultScheduleStatus.RUNNING,
+        description="Collect what nothing needs." if mode == "apply" else "Report what a collection would take.",
+    )
 
 
 def days_of_tick(tick: datetime, *, cron: str, timezone: str) -> list[date]:

@@ -1,9 +1,10 @@
-"""Retention of a target by its configuration; light, so that collecting needs no kernel."""
+"""Retention of a target by its configuration; light: collecting needs no kernel unless windows matter to it."""
 
 from datetime import timedelta
 
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.upkeep.age_limits import CANONICAL, QUARANTINE, RAW, STAGING, AgeLimits
 from recsys_assets.upkeep.roots import Retention
 
 
@@ -11,3 +12,26 @@ def retention(settings: Settings, row: TargetSettings | None) -> Retention:
     """Return the retention of one target, or of one without a row: so many releases, and the grace."""
     kept = settings.retention_for(row) if row else settings.retention
     return Retention(kept.keep, timedelta(hours=kept.grace_hours))
+
+
+def age_limits(settings: Settings, row: TargetSettings | None) -> AgeLimits:
+    """Return the age limits of one target; of one without a row none, as nothing says which windows it had."""
+    if row is None:
+        return AgeLimits({})
+    kept = settings.retention_for(row)
+    limits = {
+        RAW: kept.raw_days,
+        QUARANTINE: settings.retention.quarantine_days,
+        STAGING: kept.staging_days,
+        CANONICAL: kept.canonical_days,
+    }
+    days = {name: value for name, value in limits.items() if value is not None}
+    staged = max((one.max_age_days for one in settings.imports_for(row).values()), default=0) + 1
+    return AgeLimits(days, _needed_days(settings, row) if CANONICAL in days else 1, staged)
+
+
+def _needed_days(settings: Settings, row: TargetSettings) -> int:
+    from recsys_assets.kinds.registry import read_params  # noqa: PLC0415 - only where canonical days have a limit
+
+    windows = [read_params(settings, row, kind).window_days for kind in settings.artifacts.kinds]
+    return max([*windows, settings.gates_for(row).day.history_days + 1])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, field_validator
@@ -45,15 +46,7 @@ class AutomationSettings(ClosedModel):
     @field_validator("cron")
     @classmethod
     def _five_fields(cls, value: str) -> str:
-        if _CRON.fullmatch(value) is None:
-            raise ValueError(
-                'expected five fields, minute hour day month weekday, like "0 1 * * *" or "*/30 * * * 1-5"'
-            )
-        for text, field in zip(value.split(" "), _FIELDS, strict=True):
-            _check_cron_field(text, *field)
-        if value.split(" ")[2] in {"30", "31"} and value.split(" ")[3].lower() in {"2", "feb"}:
-            raise ValueError(f"expected a day that comes: day {value.split(' ')[2]} of month 2 never does")
-        return value
+        return check_cron(value)
 
     @field_validator("timezone")
     @classmethod
@@ -61,6 +54,17 @@ class AutomationSettings(ClosedModel):
         if value not in _known_zones():
             raise ValueError('expected a zone of the IANA list, like "UTC" or "Europe/Berlin"')
         return value
+
+
+def check_cron(value: str) -> str:
+    """Return five fields that name a time which comes; `ValueError` says what is expected."""
+    if _CRON.fullmatch(value) is None:
+        raise ValueError('expected five fields, minute hour day month weekday, like "0 1 * * *" or "*/30 * * * 1-5"')
+    for text, field in zip(value.split(" "), _FIELDS, strict=True):
+        _check_cron_field(text, *field)
+    if value.split(" ")[2] in {"30", "31"} and value.split(" ")[3].lower() in {"2", "feb"}:
+        raise ValueError(f"expected a day that comes: day {value.split(' ')[2]} of month 2 never does")
+    return value
 
 
 class FreshnessSettings(ClosedModel):
@@ -108,6 +112,26 @@ class RetentionSettings(ClosedModel):
         le=MAX_HOURS,
         description="how long what nothing names is left alone, and then kept in the trash",
     )
+    raw_days: int | None = Field(
+        default=None, ge=1, description="age of a day at which `collect` deletes its typed raw parts; none: kept"
+    )
+    quarantine_days: int | None = Field(default=None, ge=1, description="likewise its bad lines, of all targets")
+    staging_days: int | None = Field(default=None, ge=1, description="likewise its staged references and their reports")
+    canonical_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="likewise its canonical events; never of a day that a kept release or a window needs",
+    )
+    collect: Literal["off", "report", "apply"] = Field(
+        default="report",
+        description="what the weekly schedule in Dagster does: a dry run that reports, or a collection",
+    )
+    collect_cron: str = Field(default="0 4 * * 0", description="when, in UTC: minute hour day month weekday")
+
+    @field_validator("collect_cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        return check_cron(value)
 
 
 class MetricsSettings(ClosedModel):

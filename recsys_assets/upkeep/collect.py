@@ -93,7 +93,7 @@ def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retenti
     """Say in a sentence why the object at `key` is kept, or why it is not."""
     retention = retention or Retention()
     if not key.startswith(blob_prefix(target)):
-        return f"{key} is no artifact of {target}: only artifacts are ever collected"
+        return f"{key} is no artifact of {target}: only artifacts, and what has an age limit, are ever collected"
     named = _BLOB.fullmatch(key[len(blob_prefix(target)) :])
     found = store.stat(key)
     if named is None:
@@ -125,7 +125,7 @@ def restore(
     if dry_run:
         return tuple(back)
     change = Change(store, target, COLLECT, by, now)
-    _append(change, f"took {len(back)} artifacts back from the trash", {"restored": len(back)})
+    append_entry(change, f"took {len(back)} artifacts back from the trash", {"restored": len(back)})
     return tuple(back)
 
 
@@ -238,12 +238,13 @@ def _count(store: ObjectStore, prefix: str) -> tuple[int, int]:
 
 def _record(change: Change, plan: Collection) -> JournalEntry:
     message = f"took {len(plan.taken)} artifacts into the trash, emptied {len(plan.emptied)} from it"
-    return _append(
+    return append_entry(
         change, message, {"taken": len(plan.taken), "taken_bytes": plan.taken_bytes, "emptied": len(plan.emptied)}
     )
 
 
-def _append(change: Change, message: str, details: dict[str, int]) -> JournalEntry:
+def append_entry(change: Change, message: str, details: dict[str, int]) -> JournalEntry:
+    """Write down in the journal what was removed, or taken back."""
     store, target, by = change.store, change.target, change.by
     current = read_current(store, target)
     last = recover(store, target, current, by=by, now=change.now()).last

@@ -10,6 +10,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.private_api import CHECKED_VERSION
 from recsys_assets.dagster_defs.schedules import days_of_tick
 from recsys_assets_tests.dagster_defs.test_automation import tick_schedule
@@ -82,3 +83,22 @@ def test_the_days_around_both_changes_of_clocks_in_berlin_are_built_by_the_sched
 
 def test_private_names_of_dagster_were_checked_with_the_version_that_is_installed():
     assert dg.__version__.startswith(f"{CHECKED_VERSION}."), "look at private_api.py, then name this version there"
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "apply"), [("report", "RUNNING", False), ("apply", "RUNNING", True), ("off", "STOPPED", False)]
+)
+def test_the_weekly_collection_reports_unless_it_is_to_collect(tmp_path, mode, status, apply):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+        shop.configure(f'[retention]\ncollect = "{mode}"\nraw_days = 30\n')
+        graph = build_definitions(shop.settings)
+        found = graph.resolve_schedule_def("weekly_collection")
+        tick = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 1, 4, 4, tzinfo=UTC))
+        (request,) = found.evaluate_tick(tick).run_requests
+        assert (found.default_status.value, found.cron_schedule) == (status, "0 4 * * 0")
+        assert request.run_config["ops"]["collect_targets"]["config"] == {"dry_run": not apply}
+        done = graph.resolve_job_def(found.job_name).execute_in_process(
+            instance=instance, raise_on_error=False, run_config=request.run_config
+        )
+        assert not done.success, "nothing is live here, so that nothing is collected"
