@@ -8,6 +8,7 @@ of a library whose next version may hash otherwise.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,15 +17,42 @@ from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
 
 from recsys_assets.events.events import Events
 
+PROFILE_FORMAT = 2  # 2: repeats, sizes of sessions and users, replayed visits, and what live scored on the day
 ITEMS_KEPT = 2000  # of the items of a day, with their counts: exact for days with fewer
 VISITS_KEPT = 500
-FEWEST_SHARED = 30  # items that correlate by anything but chance
+FEWEST_SHARED = 10  # items that correlate by anything but chance
 SURGE = 5  # times more than usual
 HOURS = 24
+SIZES = 16  # of sessions and users: 1 event, 2, up to 4, up to 8, and so on
+RECENCY = 0.7  # what a day before counts less than the one after it, where the world is asked what it looks like now
 _NANOSECONDS_A_DAY = 86_400_000_000_000
 _SHIFT = np.uint64(1)  # JSON readers of other languages keep 63 bits
 
 Hashes: TypeAlias = "NDArray[np.uint64]"
+Counts: TypeAlias = "NDArray[np.int64]"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveScore:
+    """What one kind of the live release was worth on a day's events that it had not seen, beside chance.
+
+    `gain` is the mean nDCG over the questions that live has a list for, `chance` what the same lists would have had if
+    the day's answers were dealt to its questions at random, and `error` the standard error of their difference.
+    """
+
+    questions: int  # that the day asked
+    answered: int  # of them, those that live has a list for
+    gain: float
+    chance: float
+    error: float
+    window_days: int  # of live's artifact: a longer one is worth more
+    age_days: int  # from live's last day to this one
+    one_list: bool = False  # for everybody
+
+    @property
+    def lift(self) -> float:
+        """How much more than chance live was worth."""
+        return self.gain - self.chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +86,14 @@ class DayProfile:
     replayed_share: float | None = None  # share of the sketch that the most similar earlier day holds too
     replayed_day: str | None = None
     refused: tuple[str, ...] = ()  # gates that refused the day; without any it is ordinary
+    repeats: int | None = None  # events of a session and item beyond the first; None in format 1, like what follows
+    session_sizes: tuple[int, ...] | None = None  # events by the number of events of their session, see `SIZES`
+    user_sizes: tuple[int, ...] | None = None
+    revisited_share: float | None = None  # as `replayed_share`, of users (or sessions) and items at any time of the day
+    revisited_day: str | None = None
+    recent_correlation: float | None = None  # as `item_correlation`, the days before weighted by `RECENCY`
+    live: Mapping[str, LiveScore] | None = None  # by kind
+    v: int = 1
 
 
 def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> DayProfile:
@@ -68,24 +104,28 @@ def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> Day
     since_midnight = codes["ts"].to_physical().to_numpy() % _NANOSECONDS_A_DAY
     moments = _mix(item_of ^ _mix(since_midnight.astype(np.uint64)))
     hours = np.bincount(since_midnight // (_NANOSECONDS_A_DAY // HOURS), minlength=HOURS)
-    known_users = codes["user_id"].drop_nulls()
+    by_item, by_session, by_user = (_counts(codes[name]) for name in ("item_id", "session_id", "user_id"))
     return DayProfile(
         day=day,
         digest=digest,
         events=len(codes),
         delivered=delivered,
-        sessions=codes["session_id"].n_unique(),
-        users=known_users.n_unique(),
-        distinct_items=codes["item_id"].n_unique(),
-        near_duplicates=len(codes) - codes.select("user_id", "session_id", "item_id", "ts").n_unique(),
-        anonymous=len(codes) - len(known_users),
-        top_item=_largest_group(codes["item_id"]),
-        top_user=_largest_group(known_users),
-        top_session=_largest_group(codes["session_id"]),
+        sessions=np.count_nonzero(by_session),
+        users=np.count_nonzero(by_user),
+        distinct_items=np.count_nonzero(by_item),
+        near_duplicates=_near_duplicates(codes),
+        anonymous=codes["user_id"].null_count(),
+        top_item=int(by_item.max(initial=0)),
+        top_user=int(by_user.max(initial=0)),
+        top_session=int(by_session.max(initial=0)),
         hours=tuple(hours.tolist()),
-        items=_sketch_items(item_of),
+        items=_sketch_items(items, by_item),
         moments=_smallest(moments, VISITS_KEPT),
         visits=_sketch_visits(events, item_of),
+        repeats=len(codes) - (codes["session_id"].cast(pl.UInt64) * 2**32 + codes["item_id"]).n_unique(),
+        session_sizes=_sizes(by_session),
+        user_sizes=_sizes(by_user),
+        v=PROFILE_FORMAT,
     )
 
 
@@ -95,17 +135,28 @@ def with_past(profile: DayProfile, past: Sequence[DayProfile]) -> DayProfile:
         return profile
     items = [one.items for one in past]
     found = correlation(profile.items, items)
+    recent = correlation(profile.items, items, weights=[_weight(profile, one) for one in past])
     repeated = {one.day: held_share(profile.moments, one.moments, kept=VISITS_KEPT) for one in past}
+    revisited = {one.day: held_share(profile.visits, one.visits, kept=VISITS_KEPT) for one in past}
     most = max(repeated, key=lambda one: repeated[one])
+    most_visits = max(revisited, key=lambda one: revisited[one])
     return replace(
         profile,
         new_item_share=new_share(profile.items, items),
         item_correlation=None if found is None else found[0],
         shared_items=0 if found is None else found[1],
+        recent_correlation=None if recent is None else recent[0],
         surge_share=surge_share(profile.items, items),
         replayed_share=repeated[most],
         replayed_day=most,
+        revisited_share=revisited[most_visits],
+        revisited_day=most_visits,
     )
+
+
+def _weight(profile: DayProfile, earlier: DayProfile) -> float:
+    age = date.fromisoformat(profile.day) - date.fromisoformat(earlier.day)
+    return RECENCY**age.days
 
 
 def held_share(sketch: Sequence[int], other: Sequence[int], *, kept: int) -> float:
@@ -124,12 +175,14 @@ def new_share(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) ->
     return sum(count for item, count in counts.items() if item not in known) / total if total else 0.0
 
 
-def correlation(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) -> tuple[float, int] | None:
+def correlation(
+    items: Mapping[int, int], earlier: Sequence[Mapping[int, int]], *, weights: Sequence[float] | None = None
+) -> tuple[float, int] | None:
     """Return Spearman's correlation of a day's counts with those of earlier days together, and of how many items.
 
     Over the items that both have; None where they are fewer than `FEWEST_SHARED`, or one side counts all alike.
     """
-    before = _added(earlier)
+    before = _added(earlier, weights)
     bound = _common_bound([items, *earlier])
     shared = [item for item in items if item <= bound and item in before]
     if len(shared) < FEWEST_SHARED:
@@ -157,11 +210,11 @@ def surge_share(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) 
     return sum(beyond) / now
 
 
-def _added(days: Sequence[Mapping[int, int]]) -> dict[int, int]:
-    total: dict[int, int] = {}
-    for day in days:
+def _added(days: Sequence[Mapping[int, int]], weights: Sequence[float] | None = None) -> dict[int, float]:
+    total: dict[int, float] = {}
+    for day, weight in zip(days, weights or [1] * len(days), strict=True):
         for item, count in day.items():
-            total[item] = total.get(item, 0) + count
+            total[item] = total.get(item, 0) + count * weight
     return total
 
 
@@ -169,13 +222,33 @@ def _common_bound(sketches: Sequence[Mapping[int, int]]) -> int:
     return min((max(one) for one in sketches if len(one) >= ITEMS_KEPT), default=2**64)
 
 
-def _largest_group(codes: pl.Series) -> int:
-    return int(np.bincount(codes.to_numpy()).max(initial=0)) if len(codes) else 0
+def _counts(codes: pl.Series) -> Counts:
+    """Return how often each code stands, in the order of the codes; those that do not stand have 0."""
+    return np.bincount(codes.drop_nulls().to_numpy()) if len(codes) else np.empty(0, np.int64)
 
 
-def _sketch_items(item_of: Hashes) -> dict[int, int]:
-    hashes, counts = np.unique(item_of, return_counts=True)
-    return dict(zip(hashes[:ITEMS_KEPT].tolist(), counts[:ITEMS_KEPT].tolist(), strict=True))
+def _near_duplicates(codes: pl.DataFrame) -> int:
+    """Return how many events have the user, session, item and instant of another; rows stand by instant."""
+    ts = codes["ts"].to_physical().to_numpy()
+    same = np.zeros(len(ts), np.bool_)
+    same[1:] = ts[1:] == ts[:-1]
+    same[:-1] |= same[1:]
+    shared = codes.select("user_id", "session_id", "item_id", "ts").filter(pl.Series(same))
+    return len(shared) - shared.n_unique() if len(shared) else 0
+
+
+def _sizes(counts: Counts) -> tuple[int, ...]:
+    """Return the events by the number of events of their group, in powers of two."""
+    groups = counts[counts > 0]
+    places = np.minimum(np.ceil(np.log2(groups)).astype(np.int64), SIZES - 1)
+    return tuple(np.bincount(places, weights=groups, minlength=SIZES).astype(np.int64).tolist())
+
+
+def _sketch_items(items: Hashes, counts: Counts) -> dict[int, int]:
+    """Return the events of the items of the smallest hashes."""
+    codes = np.flatnonzero(counts)
+    order = codes[np.argsort(items[codes], kind="stable")][:ITEMS_KEPT]
+    return dict(zip(items[order].tolist(), counts[order].tolist(), strict=True))
 
 
 def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
@@ -183,7 +256,10 @@ def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
 
     So only the users and sessions of some events are hashed, whatever the size of the day.
     """
-    order = np.argsort(item_of, kind="stable")[: 4 * VISITS_KEPT]
+    wanted = min(4 * VISITS_KEPT, len(item_of))
+    bound = np.partition(item_of, wanted - 1)[wanted - 1] if wanted else np.uint64(0)
+    near = np.flatnonzero(item_of <= bound)
+    order = near[np.argsort(item_of[near], kind="stable")][:wanted]
     chosen = events.codes[order.tolist()].select("user_id", "session_id")
     users = events.ids["user_id"].gather(chosen["user_id"])
     names = users.fill_null("").to_list(), events.ids["session_id"].gather(chosen["session_id"]).to_list()
@@ -192,7 +268,13 @@ def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
 
 
 def _smallest(hashes: Hashes, kept: int) -> tuple[int, ...]:
-    return tuple(np.unique(hashes)[:kept].tolist())
+    """Return the smallest distinct hashes, ascending; numpy's own `unique` hashes them again, which takes seconds."""
+    for most in (4 * kept, len(hashes)):
+        found = np.sort(np.partition(hashes, most)[:most] if most < len(hashes) else hashes)
+        distinct = found[np.append(True, found[1:] != found[:-1])] if len(found) else found
+        if len(distinct) >= kept or most >= len(hashes):
+            break
+    return tuple(distinct[:kept].tolist())
 
 
 def _hash_ids(ids: pl.Series | list[str]) -> Hashes:

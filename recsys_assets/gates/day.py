@@ -10,22 +10,32 @@ from typing import Final
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.day_comparison import (
+    MAD,
     Checked,
     HasProfile,
+    Known,
     Past,
+    check_distance,
     compare_with_past,
-    rise_above,
+    distance,
+    independent_draws,
+    mean_shares,
+    most_share,
+    ratio_band,
+    shares_of,
     worst_of,
 )
+from recsys_assets.gates.day_live import LiveOnDay
 from recsys_assets.gates.gate import Gate, Result
 from recsys_assets.settings.gates import DayGate, DaySettings, Mode
 
 _SAME_WEEKDAY: Final = 3  # earlier days of the weekday, from which on they are the reference
 _FEWEST_EXPECTED: Final = 20  # sessions or events: half of fewer says nothing
-_STEADY: Final = 0.4  # a lower limit, which noise asks for, cannot separate lost events from a quiet day
-_NOISE: Final = 4  # deviations that an ordinary day may lack, of a target whose volume varies
+_STEADY: Final = 0.5  # a lower limit, which noise asks for, cannot separate lost events from a quiet day
+_NOISE: Final = 3  # deviations that an ordinary day may lack, of a target whose volume varies; more by few days
 _SURE: Final = 3  # standard errors
-_MAD: Final = 1.4826  # times the median absolute deviation estimates the standard deviation
+_STALE: Final = 0.7  # by each refused day before, less of the day's items is known, and counts agree less
+_FEWEST_SHARED: Final = 10  # items that counts are compared on
 
 
 def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
@@ -36,10 +46,11 @@ def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
         DayGate.HOURS: Hours(limits.max_silent_share, limits.max_hours_distance, warm_up),
         DayGate.DUPLICATES: Duplicates(limits.max_duplicate_rise, warm_up),
         DayGate.CONCENTRATION: Concentration(limits.max_share_rise, warm_up),
-        DayGate.SHAPE: Shape(limits.max_shape_factor, warm_up),
+        DayGate.SHAPE: Shape(limits.max_shape_factor, limits.max_sizes_distance, warm_up),
         DayGate.NEW_ITEMS: NewItems(limits.max_new_item_share, warm_up),
         DayGate.ITEM_MIX: ItemMix(limits.min_correlation_ratio, limits.max_surge_rise, warm_up),
-        DayGate.REPLAY: Replay(limits.max_replayed_share),
+        DayGate.REPLAY: Replay(limits.max_replayed_share, warm_up),
+        DayGate.LIVE: LiveOnDay(limits.min_live_ratio, limits.max_live_ratio, warm_up),
     }
     return [Gate(gate.value, rule, limits.mode, Mode.ADVISORY) for gate, rule in rules.items()]
 
@@ -74,7 +85,7 @@ class Volume:
             message = f"{found.message}; ordinary days vary so much that a quiet day looks like one with lost events"
             return replace(found, verdict=Verdict.ADVISED, message=message)
 
-        return compare_with_past(facts, self.warm_up_days, judge, fewest=1)
+        return compare_with_past(facts, self.warm_up_days, judge, fewest=1, any_size=True)
 
 
 def _volume(
@@ -89,9 +100,10 @@ def _volume(
         return float(median(same if len(same) >= _SAME_WEEKDAY else others))
 
     ratios = [log(max(n, 1) / max(usual(weekdays[place], but=place), 1)) for place, n in enumerate(counts)]
-    noise = _MAD * median(abs(ratio) for ratio in ratios)
+    few = 1 + 6 / len(counts)  # a handful of days does not show how far ordinary days may lie apart
+    noise = _NOISE * MAD * median(abs(ratio) for ratio in ratios) * few
     expected = usual(date.fromisoformat(day.day).weekday())
-    return expected, count / max(expected, 1), exp(min(-_NOISE * noise, min(ratios) - 2 * noise - 0.15))
+    return expected, count / max(expected, 1), exp(min(-noise, 1.1 * min(ratios) - 0.1 * few**2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,34 +118,27 @@ class Hours:
         """Compare the hours of the day with those of the past."""
 
         def judge(day: DayProfile, past: Past) -> Result:
-            usual = _mean_hours(past.days)
-            others = [_mean_hours([one for one in past.days if one is not left]) for left in past.days]
-            silent = [_silent(one.hours, mean) for one, mean in zip(past.days, others, strict=True)]
-            apart = [_distance(_shares(one.hours), mean) for one, mean in zip(past.days, others, strict=True)]
-            chance = 2.0 / sqrt(day.sessions)  # few sessions are spread unevenly
-            luck = min(9.2 / day.sessions, 0.9)  # sessions leave such a share empty once in 10,000 days
-            name = "usual activity in hours without any event (UTC)"
-            checked = [
-                Checked(name, _silent(day.hours, usual), most=rise_above(silent, max(self.max_silent_share, luck))),
-                Checked(
-                    f"activity at other hours than usual ({_shift(day.hours, usual)}),",
-                    _distance(_shares(day.hours), usual),
-                    most=rise_above(apart, self.max_hours_distance, above=chance),
-                ),
+            usual = mean_shares([one.hours for one in past.days])
+            silent = [
+                _silent(one.hours, mean_shares([other.hours for other in past.days if other is not one]))
+                for one in past.days
+                if one.sessions >= min(day.sessions, 30)
             ]
-            return worst_of(checked, "hours", past)
+            most = max(silent, default=0.0)
+            luck = min(9.2 / day.sessions, 0.9)  # sessions leave such a share empty once in 10,000 days
+            limit = min(most + max(self.max_silent_share, luck) * (1 - most), 0.99)
+            apart = check_distance(
+                f"activity at other hours than usual ({_shift(day.hours, usual)}),",
+                day,
+                past,
+                lambda one: one.hours,
+                least_limit=self.max_hours_distance,
+                independent=day.sessions,
+            )
+            silence = Checked("usual activity in hours without any event (UTC)", _silent(day.hours, usual), most=limit)
+            return worst_of([one for one in (silence, apart) if one], "hours", past)
 
         return compare_with_past(facts, self.warm_up_days, judge)
-
-
-def _shares(hours: Sequence[int]) -> list[float]:
-    return [count / max(sum(hours), 1) for count in hours]
-
-
-def _mean_hours(days: Sequence[DayProfile]) -> list[float]:
-    """Return the mean share of each hour, every day alike."""
-    shares = [_shares(day.hours) for day in days]
-    return [sum(column) / max(len(shares), 1) for column in zip(*shares, strict=True)]
 
 
 def _silent(hours: Sequence[int], usual: Sequence[float]) -> float:
@@ -145,33 +150,50 @@ def _silent(hours: Sequence[int], usual: Sequence[float]) -> float:
     return worst
 
 
-def _distance(shares: Sequence[float], usual: Sequence[float]) -> float:
-    """Return the total variation distance: the share of events that would have to move to another hour."""
-    return sum(abs(one - other) for one, other in zip(shares, usual, strict=True)) / 2
-
-
 def _shift(hours: Sequence[int], usual: Sequence[float]) -> str:
     """Say by how many hours the day looks shifted."""
-    shares = _shares(hours)
-    best = min(range(-12, 12), key=lambda by: (_distance([*shares[by:], *shares[:by]], usual), abs(by)))
+    shares = shares_of(hours)
+    best = min(range(-12, 12), key=lambda by: (distance([*shares[by:], *shares[:by]], usual), abs(by)))
     return f"most like the usual if moved by {-best:+d} h" if best else "no shift would fit better"
+
+
+Share = Callable[[DayProfile], float | None]
+
+
+def _share_check(name: str, share: Share, day: DayProfile, past: Past, rise: float, *, weight: float = 1.0) -> Checked:
+    """Return a share of the day beside the most that is ordinary; `weight` is that of a session as a draw."""
+    known, own = Known.of(past, share), share(day)
+    if own is None or not known.values:
+        return Checked(f"share of {name}", 0.0)
+    limit = most_share(known, day.sessions, rise, independent=day.sessions * weight)
+    return Checked(f"share of {name}", own, most=limit)
+
+
+def _weight(past: Past, sizes: Callable[[DayProfile], Sequence[int] | None]) -> float:
+    """Return how many independent draws a session is at least, as the largest sessions or users of the past ask."""
+    draws = [min(independent_draws(found) / one.sessions, 1.0) for one in past.days if (found := sizes(one))]
+    return min(draws, default=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """How much the shares of exact and of near duplicates may rise over the most of the past."""
+    """How much the shares of exact and of near duplicates may rise over the past."""
 
     max_duplicate_rise: float
     warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
         """Compare exact duplicates, and events that only differ in request, rank or kind, with the past."""
-        measures: Mapping[str, Callable[[DayProfile], float]] = {
-            "exact duplicates": lambda day: 1 - day.events / max(day.delivered, 1),
-            "near duplicates (another request, rank or event kind)": lambda day: day.near_duplicates / day.events,
-        }
-        rise = self.max_duplicate_rise
-        return compare_with_past(facts, self.warm_up_days, lambda day, past: _risen(measures, day, past, rise))
+
+        def judge(day: DayProfile, past: Past) -> Result:
+            measures: Mapping[str, Share] = {
+                "exact duplicates": lambda one: 1 - one.events / max(one.delivered, 1),
+                "near duplicates (another request, rank or event kind)": lambda one: one.near_duplicates / one.events,
+            }
+            rise = self.max_duplicate_rise
+            return worst_of([_share_check(*one, day, past, rise) for one in measures.items()], "duplicates", past)
+
+        return compare_with_past(facts, self.warm_up_days, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,51 +205,81 @@ class Concentration:
 
     def __call__(self, facts: HasProfile) -> Result:
         """Compare how much of the day one item, one user or one session has."""
-        measures: Mapping[str, Callable[[DayProfile], float]] = {
-            "events on one item": lambda day: day.top_item / day.events,
-            "events of one user": lambda day: day.top_user / day.events,
-            "events of one session": lambda day: day.top_session / day.events,
-            "events without a user": lambda day: day.anonymous / day.events,
-        }
-        return compare_with_past(
-            facts, self.warm_up_days, lambda day, past: _risen(measures, day, past, self.max_share_rise)
-        )
+
+        def judge(day: DayProfile, past: Past) -> Result:
+            by_session, by_user = (_weight(past, sizes) for sizes in (_session_sizes, _user_sizes))
+            measures: Sequence[tuple[str, Share, float]] = (
+                ("events on one item", lambda one: one.top_item / one.events, 1.0),
+                ("events of one user", lambda one: one.top_user / one.events, by_user),
+                ("events of one session", lambda one: one.top_session / one.events, by_session),
+                ("events without a user", lambda one: one.anonymous / one.events, 1.0),
+            )
+            checked = [
+                _share_check(name, share, day, past, self.max_share_rise, weight=weight)
+                for name, share, weight in measures
+            ]
+            return worst_of(checked, "shares", past)
+
+        return compare_with_past(facts, self.warm_up_days, judge)
 
 
-def _risen(measures: Mapping[str, Callable[[DayProfile], float]], day: DayProfile, past: Past, rise: float) -> Result:
-    """Return the worst share, each with a limit of the past's most and `rise` of what is left above it."""
-    chance = 1.0 / sqrt(max(day.sessions, 1))
-    checked = [
-        Checked(f"share of {name}", share(day), most=rise_above([share(one) for one in past.days], rise, above=chance))
-        for name, share in measures.items()
-    ]
-    return worst_of(checked, "shares", past)
+def _session_sizes(day: DayProfile) -> Sequence[int] | None:
+    return day.session_sizes
+
+
+def _user_sizes(day: DayProfile) -> Sequence[int] | None:
+    return day.user_sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """By which factor events per session, sessions per user and events per item may leave the range of the past."""
+    """By which factor events per session and sessions per user may differ, and how far their sizes may be apart."""
 
     max_shape_factor: float
+    max_sizes_distance: float
     warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
-        """Compare the ratios of events, sessions, users and items with the past."""
-        measures: Mapping[str, Callable[[DayProfile], float]] = {
-            "events per session": lambda day: day.events / day.sessions,
-            "sessions per user": lambda day: day.sessions / max(day.users, 1),
-            "distinct items per event": lambda day: day.distinct_items / day.events,
-        }
+        """Compare ratios, repeats within sessions, and the sizes of sessions and of users, with the past."""
 
         def judge(day: DayProfile, past: Past) -> Result:
-            checked: list[Checked] = []
-            for name, ratio in measures.items():
-                known = [ratio(one) for one in past.days]
-                slack = self.max_shape_factor * (1 + 3.0 / sqrt(max(day.sessions, min(day.events, 30))))
-                checked.append(Checked(name, ratio(day), least=min(known) / slack, most=max(known) * slack))
-            return worst_of(checked, "shape", past)
+            draws = {sizes: day.sessions * _weight(past, sizes) for sizes in (_session_sizes, _user_sizes)}
+            ratios: Sequence[tuple[str, Callable[[DayProfile], float], float]] = (
+                ("events per session", lambda one: one.events / one.sessions, draws[_session_sizes]),
+                ("sessions per user", lambda one: one.sessions / max(one.users, 1), draws[_user_sizes]),
+            )
+            checked: list[Checked | None] = []
+            for name, ratio, independent in ratios:
+                known = Known.of(past, ratio)
+                least, most = ratio_band(known, day.sessions, self.max_shape_factor, independent=independent)
+                checked.append(Checked(name, ratio(day), least=least, most=most))
+            weight = draws[_session_sizes] / day.sessions
+            checked += [
+                _share_check("events that repeat an item of their session", _repeats, day, past, 0.2, weight=weight),
+                _share_check("events on items new to their session", _first_visits, day, past, 0.6, weight=weight),
+                *(
+                    check_distance(
+                        f"share of events in {what} of other sizes than usual",
+                        day,
+                        past,
+                        sizes,
+                        least_limit=self.max_sizes_distance,
+                        independent=draws[sizes],
+                    )
+                    for what, sizes in (("sessions", _session_sizes), ("histories of users", _user_sizes))
+                ),
+            ]
+            return worst_of([one for one in checked if one], "shape", past)
 
         return compare_with_past(facts, self.warm_up_days, judge)
+
+
+def _repeats(day: DayProfile) -> float | None:
+    return None if day.repeats is None else day.repeats / day.events
+
+
+def _first_visits(day: DayProfile) -> float | None:
+    return None if day.repeats is None else 1 - day.repeats / day.events
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +290,17 @@ class NewItems:
     warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
-        """Compare the share of events on unknown items: other ids, or the events of somebody else."""
+        """Compare the share of events on unknown items: other ids, or the events of somebody else.
+
+        The first day of a target knows no items, so the second one's share is no measure. With every refused day
+        before it, a day has more that is new to the last ordinary one.
+        """
 
         def judge(day: DayProfile, past: Past) -> Result:
-            known = [one.new_item_share for one in past.days if one.new_item_share is not None]
-            limit = max(self.max_new_item_share, rise_above(known[: len(known) - 1] or known, 0.5))
+            known = Known.of(Past(past.days[:-1]), lambda one: one.new_item_share)
+            draws = min(day.sessions, day.distinct_items)
+            limit = most_share(known, day.sessions, self.max_new_item_share, independent=draws) if known.values else 1.0
+            limit = max(limit, min(1 - (1 - limit) * _STALE**past.refused_in_a_row, 0.985))
             name = "share of events on items that no ordinary day had (ids renamed, or another shop's events?)"
             return worst_of([Checked(name, day.new_item_share or 0.0, most=limit)], "items", past)
 
@@ -261,38 +319,73 @@ class ItemMix:
         """Compare the rank correlation of the items' counts, and the share of events beyond five times the usual."""
 
         def judge(day: DayProfile, past: Past) -> Result:
-            known = [one.item_correlation for one in past.days if one.item_correlation is not None]
-            surges = [one.surge_share for one in past.days if one.surge_share is not None]
+            surges = "events beyond five times what their items usually have (robots?)"
+            measures: Mapping[str, Share] = {
+                "earlier days": lambda one: one.item_correlation,
+                "the last days": lambda one: one.recent_correlation,
+            }
             checked = [
-                Checked(
-                    "share of events beyond five times what their items usually have (robots?)",
-                    day.surge_share or 0.0,
-                    most=rise_above(surges, self.max_surge_rise, above=1.0 / sqrt(max(day.sessions, 1))),
-                )
+                _share_check(surges, lambda one: one.surge_share, day, past, self.max_surge_rise),
+                *(self._correlation(*one, day, facts.past) for one in measures.items()),
             ]
-            error = _SURE / sqrt(max(day.shared_items, 1))
-            if day.item_correlation is not None and len(known) >= self.warm_up_days and median(known) > error:
-                least = min(self.min_correlation_ratio * median(known), min(known) * 0.8, median(known) - error)
-                name = "rank correlation of the items' counts with earlier days (ids shuffled?)"
-                checked.append(Checked(name, day.item_correlation, least=least))
-            return worst_of(checked, "items", past)
+            return worst_of([one for one in checked if one], "items", past)
 
         return compare_with_past(facts, self.warm_up_days, judge)
+
+    def _correlation(self, name: str, correlation: Share, day: DayProfile, past: Past) -> Checked | None:
+        days = [one for one in past.days if one.shared_items >= _FEWEST_SHARED]
+        known = [found for one in days if (found := correlation(one)) is not None]
+        own = correlation(day)
+        if own is None or len(known) < max(self.warm_up_days, 2):
+            return None
+        centre, error = median(known), 1 / sqrt(max(day.shared_items - 2, 1))
+        spread = max(
+            (centre - found) * min(sqrt(one.shared_items / day.shared_items), 2.0)
+            for one in days
+            if (found := correlation(one)) is not None
+        )
+        least = min(self.min_correlation_ratio * centre, centre - _SURE * error, centre - 1.2 * spread)
+        if least < 0:  # ordinary days may be uncorrelated: only the contrary is a fault
+            least = min(least, -1.1 * _SURE * error)
+        stale = 0.8**past.refused_in_a_row if least > 0 else 1.0
+        return Checked(f"rank correlation of the items' counts with {name} (ids shuffled?)", own, least=least * stale)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The largest share of a day's events that an earlier day may have had already, at the same time of the day."""
+    """The largest share of a day's events that an earlier day may have had already."""
 
     max_replayed_share: float
+    warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
-        """Compare the share of the day's sketch that the most similar earlier day holds."""
+        """Compare the share of the day's sketches that the most similar earlier day holds.
+
+        Events at the same time of the day show a replay from the second day on; those of the same users on the same
+        items, whose times may have been changed, once it is known how often users come back to items.
+        """
 
         def judge(day: DayProfile, past: Past) -> Result:
-            known = [one.replayed_share for one in past.days if one.replayed_share is not None]
-            limit = rise_above(known, self.max_replayed_share)
-            name = f"share of events that {day.replayed_day} had at the same time of the day"
-            return worst_of([Checked(name, day.replayed_share or 0.0, most=limit)], "replay", past)
+            checked = [
+                self._check("at the same time of the day", day.replayed_share, day.replayed_day, past, _replayed)
+            ]
+            if len(past.days) >= self.warm_up_days:
+                checked.append(
+                    self._check("by user and item", day.revisited_share, day.revisited_day, past, _revisited)
+                )
+            return worst_of(checked, "replay", past)
 
-        return compare_with_past(facts, 1, judge)
+        return compare_with_past(facts, 1, judge, fewest=5, any_size=True)
+
+    def _check(self, how: str, share: float | None, of: str | None, past: Past, known: Share) -> Checked:
+        most = max((found for one in past.days if (found := known(one)) is not None), default=0.0)
+        limit = min(max(self.max_replayed_share, most + 0.5 * (1 - most)), max(0.97, most))
+        return Checked(f"share of events that {of} had {how}", share or 0.0, most=limit)
+
+
+def _replayed(day: DayProfile) -> float | None:
+    return day.replayed_share
+
+
+def _revisited(day: DayProfile) -> float | None:
+    return day.revisited_share

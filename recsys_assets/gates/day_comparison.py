@@ -1,7 +1,13 @@
-"""Comparison of a day with the ordinary days before it: limits from the past, and one result for several numbers."""
+"""Comparison of a day with the ordinary days before it: limits from the past, and one result for several numbers.
+
+A number of a small day is chance, on the day in question and on those before it alike. So every deviation of the past
+is scaled by the square root of its day's sessions, and days of few sessions are no measure of large ones.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import asin, exp, log, pi, sin, sqrt
+from statistics import median
 from typing import Final, Protocol
 
 from recsys_assets.events.day_profile import DayProfile
@@ -9,7 +15,14 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.gates.gate import Result, passes
 from recsys_assets.messages import plural
 
-FEWEST_EVENTS: Final = 100  # of a day: shares of fewer are chance
+FEWEST_EVENTS: Final = 15  # of a day: shares of fewer are chance
+MAD: Final = 1.4826  # times the median absolute deviation estimates the standard deviation
+_LIKE: Final = 5  # a day is compared with those of at least a fifth of its sessions
+_ENOUGH: Final = 20  # sessions, with which a day is compared with whatever its own size is
+_BEYOND: Final = 1.3  # times the largest deviation of the past is still ordinary
+_SURE: Final = 3.5  # standard errors
+_MOST_SCALE: Final = 3.0
+_CERTAIN: Final = 0.98  # a limit on a share that leaves one above it, unless ordinary days had more
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +31,11 @@ class Past:
 
     days: tuple[DayProfile, ...] = ()
     refused_in_a_row: int = 0
+
+    def like(self, day: DayProfile) -> "Past":
+        """Return the days that say something about a day of so many sessions."""
+        least = min(day.sessions / _LIKE, _ENOUGH)
+        return Past(tuple(one for one in self.days if one.sessions >= least), self.refused_in_a_row)
 
 
 NO_PAST: Final = Past()
@@ -59,10 +77,99 @@ class Checked:
         return f"{self.name} is {self.value:.3g}, {' and '.join(bounds)} is usual"
 
 
-def rise_above(known: Sequence[float], rise: float, *, above: float = 0.0) -> float:
-    """Return a limit that is the most of the past, and a share of what is left between it and 1."""
-    most = max(known, default=0.0)
-    return min(most + max(rise, min(above, 0.5)) * (1 - most), 0.999)
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One number of the ordinary days, each beside the sessions of its day."""
+
+    values: tuple[float, ...]
+    sessions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, past: Past, number: Callable[[DayProfile], float | None]) -> "Known":
+        """Return a number of the past's days, but of those that do not have it."""
+        found = [(value, one.sessions) for one in past.days if (value := number(one)) is not None]
+        return cls(tuple(value for value, _ in found), tuple(sessions for _, sessions in found))
+
+    def deviation(self, deviations: Sequence[float], sessions: int, *, least_scale: float = 0.0) -> float:
+        """Return the largest deviation of the past, each as it would be on a day of so many sessions."""
+        scales = (min(sqrt(max(one, 1) / max(sessions, 1)), _MOST_SCALE) for one in self.sessions)
+        return max((by * max(scale, least_scale) for by, scale in zip(deviations, scales, strict=True)), default=0.0)
+
+
+def most_share(known: Known, sessions: int, rise: float, *, independent: float) -> float:
+    """Return the largest share that is ordinary: the past's most, scaled, and `rise` of what is left above it.
+
+    Deviations are of the angle whose squared sine is the share, so that they mean the same for small and for large
+    shares. `independent` is how many independent draws the day's share rests on.
+    """
+    centre = _angle(median(known.values))
+    largest = known.deviation([max(_angle(one) - centre, 0.0) for one in known.values], sessions)
+    chance = _SURE / (2 * sqrt(max(independent, 1.0)))
+    usual = _share(centre + largest)
+    limit = max(_share(centre + max(_BEYOND * largest, chance)), usual + rise * (1 - usual))
+    return min(limit, max(_CERTAIN, *known.values))
+
+
+def ratio_band(known: Known, sessions: int, factor: float, *, independent: float) -> tuple[float, float]:
+    """Return the least and the largest ratio that is ordinary, on a scale of logarithms: at least `factor` wide."""
+    logs = [log(one) for one in known.values]
+    centre = median(logs)
+    largest = known.deviation([abs(one - centre) for one in logs], sessions)
+    width = max(1.5 * largest, 2.5 / sqrt(max(independent, 1.0)), log(factor))
+    return exp(centre - width), exp(centre + width)
+
+
+def shares_of(counts: Sequence[int]) -> list[float]:
+    """Return counts as shares of their sum."""
+    total = max(sum(counts), 1)
+    return [count / total for count in counts]
+
+
+def mean_shares(days: Sequence[Sequence[int]]) -> list[float]:
+    """Return the mean share of each place, every day alike."""
+    return [sum(column) / max(len(days), 1) for column in zip(*map(shares_of, days), strict=True)]
+
+
+def distance(shares: Sequence[float], usual: Sequence[float]) -> float:
+    """Return the total variation distance: the share of events that would have to move to another place."""
+    return sum(abs(one - other) for one, other in zip(shares, usual, strict=True)) / 2
+
+
+def check_distance(
+    name: str,
+    day: DayProfile,
+    past: Past,
+    counts: Callable[[DayProfile], Sequence[int] | None],
+    *,
+    least_limit: float,
+    independent: float,
+) -> Checked | None:
+    """Return how far a day's distribution is from the past's mean, beside what each ordinary day was from the others.
+
+    None where fewer than three days, or not the day itself, have one.
+    """
+    own = counts(day)
+    days = [(found, one.sessions) for one in past.days if (found := counts(one)) is not None]
+    if own is None or len(days) < 3:  # noqa: PLR2004 - of two days, each is all that the other is compared with
+        return None
+    others = [found for found, _ in days]
+    apart = tuple(
+        distance(shares_of(one), mean_shares(others[:place] + others[place + 1 :])) for place, one in enumerate(others)
+    )
+    known = Known(apart, tuple(sessions for _, sessions in days))
+    usual = known.deviation(apart, day.sessions, least_scale=0.4)
+    chance = 1.8 / sqrt(max(independent, 1.0))
+    limit = max(_BEYOND * usual, least_limit, min(chance, 0.97))
+    return Checked(name, distance(shares_of(own), mean_shares(others)), most=min(limit, 0.97))
+
+
+def independent_draws(counts: Sequence[int]) -> float:
+    """Return the effective number of groups, from events by group size in powers of two (Kish 1965).
+
+    It is their number if all are alike, and towards 1 when one has most.
+    """
+    squares = sum(events * (0.75 * 2**place if place else 1) for place, events in enumerate(counts))
+    return sum(counts) ** 2 / squares if squares else 1.0
 
 
 def worst_of(checked: Sequence[Checked], what: str, past: Past) -> Result:
@@ -87,20 +194,39 @@ _REMEDY = (
 )
 
 
-def _range(past: Past) -> str:
-    return f"{past.days[-1].day} to {past.days[0].day}"
-
-
 def compare_with_past(
-    facts: HasProfile, warm_up: int, judge: Callable[[DayProfile, Past], Result], *, fewest: int = FEWEST_EVENTS
+    facts: HasProfile,
+    warm_up: int,
+    judge: Callable[[DayProfile, Past], Result],
+    *,
+    fewest: int = FEWEST_EVENTS,
+    any_size: bool = False,
 ) -> Result:
-    """Return what `judge` finds; a pass that says so for a day without profile, of too few events, or in warm-up."""
-    day, past = facts.profile, facts.past
+    """Return what `judge` finds; a pass that says so for a day without profile, of too few events, or in warm-up.
+
+    Days are compared with those `like` them, or with `any_size` with all.
+    """
+    day = facts.profile
     if day is None or not day.events:
         return Result(Verdict.PASSED, None, "the day has no profile to compare")
     if day.delivered < fewest:
         return Result(Verdict.PASSED, None, f"{day.delivered} events are too few to judge by, {fewest} are needed")
+    past = facts.past if any_size else facts.past.like(day)
     if len(past.days) < warm_up:
-        message = f"warm-up: {len(past.days)} ordinary days before this one, judged from {warm_up} on"
-        return Result(Verdict.PASSED, None, message)
+        message = f"warm-up: {len(past.days)} ordinary days before this one"
+        if len(facts.past.days) >= warm_up:
+            message += f" of at least a fifth of its {day.sessions:,} sessions"
+        return Result(Verdict.PASSED, None, f"{message}, judged from {warm_up} on")
     return judge(day, past)
+
+
+def _range(past: Past) -> str:
+    return f"{past.days[-1].day} to {past.days[0].day}"
+
+
+def _angle(share: float) -> float:
+    return asin(sqrt(min(max(share, 0.0), 1.0)))
+
+
+def _share(angle: float) -> float:
+    return sin(min(max(angle, 0.0), pi / 2)) ** 2

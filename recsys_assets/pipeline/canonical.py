@@ -33,14 +33,21 @@ from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
 from recsys_assets.pipeline.canonical_reads import RECENT, read_columns
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past
+from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past, score_live
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
 from recsys_assets.pipeline.smaller_days import refuse_lost_events, refuse_missing_files
 from recsys_assets.release.candidate import without_overridden
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
-from recsys_assets.release.layout import canonical_gates_key, canonical_prefix, canonical_record_key, raw_record_key
+from recsys_assets.release.layout import (
+    canonical_gates_key,
+    canonical_prefix,
+    canonical_profile_key,
+    canonical_record_key,
+    raw_record_key,
+)
+from recsys_assets.settings.gates import DayGate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -138,7 +145,10 @@ def judge_canonical(context: DayContext) -> GateReport:
     RECENT.keep(record.digest, events)
     stored = {item.key for item in store.list(canonical_prefix(row.target))}
     past = read_past(store, row.target, day, most=context.settings.gates_for(row).day.history_days, stored=stored)
-    profile = describe_day(events, day, record, past)
+    policy = canonical_policy(context.settings, row)
+    kept = canonical_profile_key(row.target, day) in stored
+    live = score_live(store, row.target, day, events, record, kept=kept) if DayGate.LIVE in policy.gates else None
+    profile = describe_day(events, day, record, past, live=live)
     facts = CanonicalFacts(
         digest=record.digest,
         rows=len(events.codes),
@@ -151,7 +161,7 @@ def judge_canonical(context: DayContext) -> GateReport:
         past=past,
         content=events,
     )
-    report = canonical_policy(context.settings, row).judge(record.digest, facts)
+    report = policy.judge(record.digest, facts)
     if canonical_gates_key(row.target, day) in stored:
         report = without_overridden(report, _answered_before(store, row.target, day, record))
     store.put(canonical_gates_key(row.target, day), encode(report))

@@ -1,21 +1,30 @@
 """Profiles of canonical days in the store: each day's own, and the ordinary days that it is compared with."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
 import msgspec
 
 from recsys_assets.decoders import decoder_of
-from recsys_assets.errors import NotFoundError
-from recsys_assets.events.day_profile import DayProfile, profile_day, with_past
+from recsys_assets.errors import CorruptObjectError, NotFoundError
+from recsys_assets.events.day_profile import PROFILE_FORMAT, DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.day_comparison import Past
 from recsys_assets.identity import Target
+from recsys_assets.kind_descriptions import Shape
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.pipeline.stored_artifact import read_rows
+from recsys_assets.pipeline.user_key import FACT, key_of_record
+from recsys_assets.quality.live_score import score_live as score_rows
 from recsys_assets.release.document_encoding import encode, find_document
-from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.documents import CanonicalRecord, Member
 from recsys_assets.release.layout import PROFILE_ENDING, canonical_gates_key, canonical_prefix, canonical_profile_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import read_release
+from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 MAX_BYTES = 1_000_000
@@ -42,10 +51,59 @@ def read_past(
     return Past(tuple(found), refused)
 
 
-def describe_day(events: Events, day: date, record: CanonicalRecord, past: Past) -> DayProfile:
-    """Return the profile of a canonical day, compared with the ordinary days before it."""
+def describe_day(
+    events: Events,
+    day: date,
+    record: CanonicalRecord,
+    past: Past,
+    *,
+    live: Mapping[str, LiveScore] | None = None,
+) -> DayProfile:
+    """Return the profile of a canonical day, compared with the ordinary days before it, and with what live scored."""
     profile = profile_day(events, day=day.isoformat(), digest=record.digest, delivered=record.events)
-    return with_past(profile, past.days)
+    return replace(with_past(profile, past.days), live=live)
+
+
+def score_live(
+    store: ObjectStore, target: Target, day: date, events: Events, record: CanonicalRecord, *, kept: bool
+) -> Mapping[str, LiveScore] | None:
+    """Return what each kind of the live release that ranks items is worth on a day's events; None if nothing can say.
+
+    A release of this day or a later one has seen it, or says nothing of what was known before it: then the score stands
+    that the same bytes had when they were judged first, if a profile is `kept`. Kinds of users that are hashed by another key are left out, and
+    a live release that cannot be read is named where artifacts are compared with it.
+    """
+    with suppress(CorruptObjectError, NotFoundError):
+        current = read_current(store, target)
+        if current is not None:
+            release = read_release(store, target, current.release_id)
+            if date.fromisoformat(release.data_through) < day:
+                members = {sharded_kind(member.ref.kind): member for member in release.members}
+                key = key_of_record(record)
+                return _scores(store, target, day, events, {k: m for k, m in members.items() if _may_ask(k, m, key)})
+    before = _find_profile(store, canonical_profile_key(target, day)) if kept else None
+    return before.live if before is not None and before.digest == record.digest else None
+
+
+def _may_ask(kind: str, member: Member, user_key: str | None) -> bool:
+    """Return whether a kind's rows rank items for what a day under this key of users asks."""
+    if kind not in KINDS or KINDS[kind].from_catalog or not isinstance(shape := KINDS[kind].shape, Shape):
+        return False
+    return shape.key != "user_id" or member.facts.get(FACT) == user_key
+
+
+def _scores(
+    store: ObjectStore, target: Target, day: date, events: Events, members: Mapping[str, Member]
+) -> dict[str, LiveScore]:
+    found: dict[str, LiveScore] = {}
+    for kind, member in sorted(members.items()):
+        last = date.fromisoformat(member.window_last)
+        window = (last - date.fromisoformat(member.window_first)).days + 1
+        rows = read_rows(store, target, member.ref, KINDS[kind].row_shape)[1]
+        score = score_rows(events, rows, window_days=window, age_days=(day - last).days)
+        if score is not None:
+            found[kind] = score
+    return found
 
 
 def keep_profile(store: ObjectStore, target: Target, profile: DayProfile, report: GateReport) -> None:
@@ -83,6 +141,7 @@ def _earlier(store: ObjectStore, target: Target, day: date, stored: Collection[s
 
 def _find_profile(store: ObjectStore, key: str) -> DayProfile | None:
     try:
-        return decoder_of(DayProfile).decode(store.get(key, max_bytes=MAX_BYTES).data)
+        found = decoder_of(DayProfile).decode(store.get(key, max_bytes=MAX_BYTES).data)
     except (NotFoundError, msgspec.MsgspecError):
         return None  # made again when its day is judged again
+    return found if found.v <= PROFILE_FORMAT else None  # of a newer version: what its numbers mean is not known

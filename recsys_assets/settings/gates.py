@@ -43,6 +43,7 @@ class DayGate(StrEnum):
     NEW_ITEMS = "day_new_items"
     ITEM_MIX = "day_item_mix"
     REPLAY = "day_replay"
+    LIVE = "day_live"
 
 
 class DaySettings(ClosedModel):
@@ -52,15 +53,18 @@ class DaySettings(ClosedModel):
     history_days: int = Field(default=28, ge=1, le=366, description="most ordinary days before it that count")
     warm_up_days: int = Field(default=5, ge=2, description="fewest ordinary days to judge by, but for replays")
     min_volume: Share = Field(default=0.7, description="least events and sessions, as a share of the weekday's median")
-    max_silent_share: Share = Field(default=0.25, description="largest share of usual activity in hours without events")
-    max_hours_distance: Share = Field(default=0.3, description="largest share of events at other hours than usual")
-    max_duplicate_rise: Share = Field(default=0.2, description="rise of the shares of duplicates over the past's most")
-    max_share_rise: Share = Field(default=0.4, description="rise of the shares of one item, user or session")
-    max_shape_factor: float = Field(default=2, ge=1, description="factor beyond the range of events per session etc.")
-    max_new_item_share: Share = Field(default=0.5, description="largest share of events on items not seen before")
+    max_silent_share: Share = Field(default=0.2, description="largest share of usual activity in hours without events")
+    max_hours_distance: Share = Field(default=0.4, description="largest share of events at other hours than usual")
+    max_duplicate_rise: Share = Field(default=0.12, description="rise of the shares of duplicates over the past's most")
+    max_share_rise: Share = Field(default=0.5, description="rise of the shares of one item, user or session")
+    max_shape_factor: float = Field(default=2.0, ge=1, description="factor between events per session etc. and usual")
+    max_sizes_distance: Share = Field(default=0.4, description="share of events in sessions of other sizes than usual")
+    max_new_item_share: Share = Field(default=0.65, description="rise of the share of events on items not seen before")
     min_correlation_ratio: Share = Field(default=0.5, description="least correlation of item counts, to the median's")
     max_surge_rise: Share = Field(default=0.3, description="rise of the share of events that surge on few items")
     max_replayed_share: Share = Field(default=0.5, description="largest share of events that an earlier day had too")
+    min_live_ratio: Share = Field(default=0.5, description="least that live is worth on the day, to the usual median")
+    max_live_ratio: float = Field(default=1.4, ge=1, description="most that live is worth on the day, to that median")
 
 
 class DriftGate(StrEnum):
