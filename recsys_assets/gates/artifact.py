@@ -8,6 +8,7 @@ import polars as pl
 from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.evidence import LEFT_OUT, Finding, Scalar, Verdict
+from recsys_assets.gates.catalog import CatalogChange
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Drift
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, at_least, at_most, merged, same
@@ -31,6 +32,7 @@ class ArtifactFacts:
     bad_catalog_rows: str  # how many bad rows for which reason, as people read it
     contract: tuple[Finding, ...]
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
+    catalog: CatalogChange | None = None  # from the live one; None for kinds that are not made of the catalog
     is_live: bool = False  # whether services are served an artifact of this kind; looked up for one without rows
     content: Rows | Vectors | None = None  # the rows themselves, for gates that look at each
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import asin, exp, log, pi, sin, sqrt
 from statistics import median
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.gate import Result, passes
 from recsys_assets.messages import plural
 
-FEWEST_EVENTS: Final = 15  # of a day: shares of fewer are chance
+FEWEST_EVENTS: Final = 20  # of a day: shares of fewer are chance
 MAD: Final = 1.4826  # times the median absolute deviation estimates the standard deviation
 _LIKE: Final = 5  # a day is compared with those of at least a fifth of its sessions
 _ENOUGH: Final = 20  # sessions, with which a day is compared with whatever its own size is
@@ -39,6 +39,9 @@ class Past:
 
 
 NO_PAST: Final = Past()
+
+
+Number: TypeAlias = Callable[[DayProfile], float | None]
 
 
 class HasProfile(Protocol):
@@ -108,6 +111,15 @@ def most_share(known: Known, sessions: int, rise: float, *, independent: float) 
     usual = _share(centre + largest)
     limit = max(_share(centre + max(_BEYOND * largest, chance)), usual + rise * (1 - usual))
     return min(limit, max(_CERTAIN, *known.values))
+
+
+def check_share(name: str, share: Number, day: DayProfile, past: Past, rise: float, *, weight: float = 1.0) -> Checked:
+    """Return a share of the day beside the most that is ordinary; `weight` is that of a session as a draw."""
+    known, own = Known.of(past, share), share(day)
+    if own is None or not known.values:
+        return Checked(f"share of {name}", 0.0)
+    limit = most_share(known, day.sessions, rise, independent=day.sessions * weight)
+    return Checked(f"share of {name}", own, most=limit)
 
 
 def ratio_band(known: Known, sessions: int, factor: float, *, independent: float) -> tuple[float, float]:

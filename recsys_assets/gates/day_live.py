@@ -33,7 +33,7 @@ class LiveOnDay:
 
     Worth is the gain beside chance (`quality.live_score`): shuffled, inverted, renamed and foreign ids leave nothing of
     it, whatever live's window is; a replay is worth much more. A limit is only used where the day is large enough to
-    tell chance from what is usual, else the finding says what it would take.
+    separate chance from what is usual, else the finding says what it would take.
     """
 
     min_live_ratio: float
@@ -119,7 +119,7 @@ def _together(parts: Sequence[Worth]) -> Worth:
 
 
 def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]]) -> str:
-    """Say that the day is too small to tell chance from the usual, and how many times its size would do."""
+    """Say that the day is too small to separate chance from the usual, and how many times its size would do."""
     if not worth:
         return (
             "not judged: live has hardly a list for what the day asks, or is worth no more than chance on ordinary days"
@@ -128,7 +128,7 @@ def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]]) -> str:
     times = ceil((best * _SURE / (1 - _LEAST_LIMIT)) ** 2 * 10) / 10
     if times > 1:
         return (
-            "not judged: too few events to tell live's usual worth from chance; a day of about "
+            "not judged: too few events to separate live's usual worth from chance; a day of about "
             f"{times:g} times as many would do"
         )
     return "not judged: on ordinary days of this size live was at times worth no more than chance"

@@ -3,6 +3,7 @@
 from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates
 from recsys_assets.gates.backtest import BACKTEST, Backtested, NotTested, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
+from recsys_assets.gates.catalog import catalog_gates
 from recsys_assets.gates.custom import custom_gates
 from recsys_assets.gates.drift import drift_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force
@@ -36,7 +37,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
     gates = [*own, *drift_gates(limits.drift.of_kind(kind))]
     if kind in KINDS and KINDS[kind].from_catalog:
         rule = BadCatalogShare(settings.raw.max_bad_catalog_share)
-        gates.append(Gate(CountGate.BAD_CATALOG_SHARE.value, rule))
+        gates += [Gate(CountGate.BAD_CATALOG_SHARE.value, rule), *catalog_gates(limits.catalog)]
     gates += custom_gates(settings, row, limits, kind)
     return Policy(kind, in_force(gates, limits.modes))
 

@@ -1,6 +1,7 @@
 """Artifact stage: a window of days, or the catalog, to one immutable blob, its reference and its gate report."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -13,6 +14,7 @@ from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts
+from recsys_assets.gates.catalog import CatalogChange, compare_catalogs
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Baseline, Drift, item_strengths, measure_drift
 from recsys_assets.gates.gate import Policy
@@ -22,6 +24,7 @@ from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.build import make_artifact
 from recsys_assets.pipeline.build_spec import BuildSpec
+from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import BuildResult, read_content, read_staged
 from recsys_assets.pipeline.user_key import fact_of_key
@@ -182,6 +185,7 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
         bad_catalog_rows=str(staged.facts.get("bad_catalog_reasons") or ""),
         contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
+        catalog=_catalog_change(context, rows) if kind.name == CATALOG_KIND else None,
         is_live=len(rows) == 0 and _is_live(store, row.target, kind.name),
         content=rows,
     )
@@ -241,6 +245,23 @@ def _drift(
         return NoBaseline()
     top_items = settings.gates_for(row).drift.of_kind(kind).top_items
     return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)
+
+
+def _catalog_change(context: DayContext, rows: Rows | Vectors) -> CatalogChange | None:
+    """Return how a catalog differs from the live one; None without one, or where drift names that it is damaged."""
+    with suppress(CorruptObjectError, NotFoundError):
+        live = live_baseline(context.store, context.target, CATALOG_KIND)
+        if live is not None and isinstance(rows, Rows) and isinstance(live.rows, Rows):
+            return compare_catalogs(rows, live.rows, _items_of_day(context))
+    return None
+
+
+def _items_of_day(context: DayContext) -> pl.DataFrame:
+    """Return `item_id` and `count` of the day's canonical events."""
+    record = _require_day(context.store, context.target, context.day)
+    events = read_events(context.store, context.target, context.day, record, columns=("item_id",))
+    counts = events.codes.group_by("item_id").agg(pl.len().cast(pl.Int64).alias("count"))
+    return counts.with_columns(item_id=events.ids["item_id"].gather(counts["item_id"]))
 
 
 def _require_day(store: ObjectStore, target: Target, day: date) -> CanonicalRecord:

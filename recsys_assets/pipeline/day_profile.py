@@ -70,8 +70,8 @@ def score_live(
     """Return what each kind of the live release that ranks items is worth on a day's events; None if nothing can say.
 
     A release of this day or a later one has seen it, or says nothing of what was known before it: then the score stands
-    that the same bytes had when they were judged first, if a profile is `kept`. Kinds of users that are hashed by another key are left out, and
-    a live release that cannot be read is named where artifacts are compared with it.
+    that the same bytes had when they were judged first, if a profile is `kept`. Kinds of users that are hashed by
+    another key are left out. A live release that cannot be read is named where artifacts are compared with it.
     """
     with suppress(CorruptObjectError, NotFoundError):
         current = read_current(store, target)

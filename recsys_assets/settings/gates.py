@@ -67,6 +67,25 @@ class DaySettings(ClosedModel):
     max_live_ratio: float = Field(default=1.4, ge=1, description="most that live is worth on the day, to that median")
 
 
+class CatalogGate(StrEnum):
+    """Gates of a catalog against the live one."""
+
+    LOST = "catalog_lost"
+    CHANGED = "catalog_changed"
+    UNKNOWN = "catalog_unknown"
+
+
+class CatalogSettings(ClosedModel):
+    """How far a catalog may be from the one that is live."""
+
+    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required: for all gates of a catalog")
+    max_lost_share: Share = Field(default=0.3, description="largest share of live's items that are gone")
+    max_changed_share: Share = Field(default=0.5, description="largest share of items whose tags changed")
+    max_unknown_rise: Share = Field(
+        default=0.2, description="rise of the share of the day's events on items without a row, over live's catalog"
+    )
+
+
 class DriftGate(StrEnum):
     """Gates of the distance from the live release."""
 
@@ -240,6 +259,7 @@ class CustomGate(ClosedModel):
 QUALITY_GATES = (
     *(gate.value for gate in CountGate),
     *(gate.value for gate in DayGate),
+    *(gate.value for gate in CatalogGate),
     *(gate.value for gate in DriftGate),
     *(gate.value for gate in RehearsalGate if gate is not RehearsalGate.LOADS),
 )
@@ -282,6 +302,7 @@ class GateSettings(ClosedModel):
     )
     max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
     day: DaySettings = Field(default=DaySettings(), description="how far a day may be from the days before it")
+    catalog: CatalogSettings = Field(default=CatalogSettings(), description="how far a catalog may be from live's")
     drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may be from the live ones")
     rehearsal: RehearsalSettings = Field(
         default=RehearsalSettings(), description="limits on the rehearsal of a candidate"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_assets.events.day_profile import DayProfile, profile_day, with_past
+from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.day import day_gates
@@ -103,6 +103,9 @@ BROKEN = [
     pytest.param(moved(ordinary(2), days=DAYS - 2), "day_replay", str(FIRST + timedelta(2)), id="weeks old"),
     pytest.param(DAY.head(len(DAY) // 2), "day_volume", "sessions, as a share", id="half of the sessions"),
     pytest.param(with_bots(DAY), "day_item_mix", "robots", id="bot farm"),
+    pytest.param(
+        moved(ordinary(3), days=DAYS - 3, minutes=17), "day_replay", "by user and item", id="replay at other times"
+    ),
     pytest.param(pl.concat([DAY] * 3), "day_duplicates", "exact duplicates", id="exact duplicates"),
     pytest.param(
         pl.concat([DAY, DAY.with_columns(request_id=pl.lit("again") + pl.col("request_id"))]),
@@ -159,3 +162,91 @@ def test_a_target_whose_days_vary_is_advised_and_not_refused_for_a_quiet_day():
 
 def test_a_profile_names_no_user():
     assert "u1" not in repr(profile(DAY, DAYS))
+
+
+def score(lift, *, answered=2000, error=0.01, window_days=28, age_days=1, one_list=False):
+    return LiveScore(answered, answered, lift + 0.02, 0.02, error, window_days, age_days, one_list)
+
+
+def judged_by_live(scores, *, known=None, days=DAYS, refused=0):
+    """Judge a day by what live was worth on it, after ordinary days on which it was worth 0.09 to 0.11."""
+    usual = {"cooc": 0.1} if known is None else known
+    before = [
+        replace(one, live={kind: score(lift * (0.9 + 0.1 * (n % 3))) for kind, lift in usual.items()})
+        for n, one in enumerate(past(days).days)
+    ]
+    facts = Facts(replace(profile(DAY, DAYS), live=scores), Past(tuple(before), refused))
+    return next(gate for gate in day_gates(REQUIRED) if gate.name == "day_live").judge(facts)
+
+
+@pytest.mark.parametrize(
+    ("lift", "ok"),
+    [(0.1, True), (0.06, True), (0.04, False), (0.0, False), (-0.02, False), (0.13, True), (0.2, False)],
+)
+def test_live_is_worth_half_to_one_and_a_half_of_the_usual_on_an_ordinary_day(lift, ok):  # F63
+    assert judged_by_live({"cooc": score(lift)}).ok is ok
+
+
+def test_what_live_is_worth_is_refused_by_name_and_number():
+    message = judged_by_live({"cooc": score(0.0)}).message
+    assert (
+        "worth of live's cooc on the day beside chance (1: as usual; 0: ids shuffled, renamed or foreign) is 0"
+        in message
+    )
+    assert "at least 0.5" in message
+
+
+def test_a_day_with_few_answers_is_not_judged_by_live_and_says_what_it_would_take():
+    found = judged_by_live({"cooc": score(0.0, answered=20, error=0.1)})
+    assert found.verdict is Verdict.PASSED
+    assert "not judged: too few events to separate live's usual worth from chance; a day of about" in found.message
+
+
+def test_two_kinds_that_are_unsure_alone_refuse_together():
+    unsure = {kind: score(0.0, error=0.033, answered=300) for kind in ("cooc", "implicit")}
+    usual = {"cooc": 0.1, "implicit": 0.1}
+    assert judged_by_live({"cooc": unsure["cooc"]}, known=usual).ok
+    found = judged_by_live(unsure, known=usual)
+    assert "live's lists together" in found.message
+    assert not found.ok
+
+
+def test_other_windows_of_live_are_no_measure_and_the_warm_up_says_so():
+    found = judged_by_live({"cooc": score(0.0, window_days=1)})
+    assert (found.verdict, found.message) == (
+        Verdict.PASSED,
+        "warm-up: 0 ordinary days on which such a release was live",
+    )
+
+
+def test_an_older_live_release_may_be_worth_less():
+    lifts = {"cooc": 0.045}
+    assert not judged_by_live({kind: score(lift) for kind, lift in lifts.items()}).ok
+    assert judged_by_live({kind: score(lift, age_days=4) for kind, lift in lifts.items()}).ok
+
+
+def test_a_day_that_nothing_live_can_judge_passes_and_says_so():
+    assert "nothing is live that has not seen the day" in judged_by_live(None).message
+
+
+def test_items_that_are_new_since_the_last_ordinary_day_are_allowed_for_but_not_renamed_ones():
+    days = tuple(replace(one, new_item_share=0.3) for one in past().days)
+    gate = next(gate for gate in day_gates(REQUIRED) if gate.name == "day_new_items")
+
+    def judge(share, refused):
+        return gate.judge(Facts(replace(profile(DAY, DAYS), new_item_share=share), Past(days, refused))).ok
+
+    assert [judge(0.8, 0), judge(0.8, 2), judge(1.0, 0), judge(1.0, 30)] == [False, True, False, False]
+
+
+def test_days_of_few_events_are_no_measure_of_large_ones():
+    small = tuple(replace(one, sessions=3, events=20) for one in past().days)
+    findings = [gate.judge(Facts(profile(permuted(DAY), DAYS), Past(small))) for gate in day_gates(REQUIRED)]
+    assert "warm-up: 0 ordinary days before this one of at least a fifth of its 200 sessions" in findings[2].message
+
+
+def test_one_overridden_day_makes_the_next_one_like_it_ordinary():
+    strange = DAY.with_columns(session_id=pl.col("request_id"))
+    assert "day_shape" in refusals(strange)
+    answered = Past((with_past(profile(strange, DAYS), past().days), *past().days))
+    assert "day_shape" not in refusals(strange, DAYS + 1, known=answered)

@@ -155,3 +155,32 @@ def test_a_day_is_left_out_only_by_a_report_that_refuses_these_bytes_by_these_li
     long.store.put(canonical_gates_key(long.target, BROKEN), msgspec.json.encode({**report, **change}))
     with pytest.raises(RefusedError, match=f"{BROKEN} came after it was built"):
         ship_day(long.context(following), by=by, dry_run=True)
+
+
+def scores_of(shop, day):
+    return read_past(shop.store, shop.target, day + timedelta(days=1), most=1).days[0].live
+
+
+def test_live_is_scored_on_a_day_that_it_has_not_seen_and_that_score_stays(long):
+    following = long.built(ORDINARY + 1)
+    before = scores_of(long, following)
+    assert (before["popularity"].window_days, before["popularity"].age_days) == (28, 2)
+    assert before["popularity"].lift > 3 * before["popularity"].error
+    long.ship(following)
+    judge_canonical(long.context(following))
+    assert scores_of(long, following) == before
+    judge_canonical(long.context(FIRST))
+    assert scores_of(long, FIRST) is None
+
+
+def test_profiles_of_before_are_compared_with_and_those_of_a_newer_version_are_not(long):
+    last = FIRST + timedelta(days=ORDINARY - 1)
+    key = canonical_profile_key(long.target, last)
+    stored = msgspec.json.decode(long.store.get(key, max_bytes=10**6).data)
+    assert stored["v"] == 2
+    later = {"repeats", "session_sizes", "user_sizes", "recent_correlation", "revisited_share", "live", "v"}
+    long.store.put(key, msgspec.json.encode({name: one for name, one in stored.items() if name not in later}))
+    assert read_past(long.store, long.target, BROKEN, most=1).days[0].repeats is None
+    assert long.ship(long.built(ORDINARY + 1)).live
+    long.store.put(key, msgspec.json.encode({**stored, "v": 3}))
+    assert read_past(long.store, long.target, BROKEN, most=1).days[0].day == str(last - timedelta(days=1))
