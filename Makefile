@@ -17,12 +17,13 @@ DEMO := $(CURDIR)/demo
 MINUTES ?= 5
 SEED ?= 1
 WORKERS ?= 6
+SAMPLE ?= 40
 
 # The first of these that runs and is 3.11 or 3.12; PYTHON=... chooses another.
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 
-.PHONY: help setup test storm check demo ui bench bench-full quality docs lock clean
+.PHONY: help setup test storm mutants check demo ui bench bench-full quality docs lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ test: $(TEST_READY) ## Run the whole test suite, side by side
 storm: $(READY) ## Shake a folder, then a bucket, for minutes each: commands, kills, stops, lies (MINUTES=5 SEED=1 WORKERS=6)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for place in "" --bucket; do \
 		$(BIN)/python -m recsys_assets_tests.storm "$$folder/store$$place" --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --workers $(WORKERS) $$place; done
+
+mutants: $(READY) ## Break what safety rests on in one place after the other, and see that tests fail (SAMPLE=40 SEED=1)
+	$(BIN)/python -m recsys_assets_tests.mutants --sample $(SAMPLE) --seed $(SEED)
 
 check: $(TEST_READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
 	$(BIN)/ruff format --check .
