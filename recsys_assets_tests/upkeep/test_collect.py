@@ -29,6 +29,7 @@ from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
+from recsys_assets.storage.proof import KEY as PROOF
 from recsys_assets.upkeep.collect import collect, explain, restore
 from recsys_assets.upkeep.roots import HORIZON, Retention
 from recsys_assets.upkeep.verify import verify
@@ -263,7 +264,9 @@ def corrupt_pointer(shop):
 
 
 def wrong_root(shop):
+    """A store whose pointer names another place than any that the store was written under."""
     shop.store.name = "other"
+    shop.store.put(PROOF, b'{"v":1,"root":"memory://third"}')
 
 
 def cut(prefix):
