@@ -6,6 +6,8 @@ from collections.abc import Sequence
 class RecsysAssetsError(Exception):
     """The root: a message that names the thing, the expected, the found and the next step."""
 
+    journaled: bool = False  # whether the target's journal has it already
+
 
 # --- fix the input ---------------------------------------------------------------------------------------------------
 

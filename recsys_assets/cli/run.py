@@ -1,37 +1,36 @@
 """`recsys-assets run`: the same assets, day after day in one process, a line per asset, failures named at the end."""
 
-import logging
 import os
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import click
-import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from recsys_assets.cli.instance import VARIABLE, opened_instance
+from recsys_assets.cli.instance import VARIABLE
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
 from recsys_assets.cli.run_metrics import export_run_metrics
-from recsys_assets.cli.run_report import AssetLine, read_result
-from recsys_assets.cli.unrecorded import unrecorded_instance
-from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
-from recsys_assets.dagster_defs.stopping import is_stopping, run_until_signal
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import is_up_to_date, last_built_day
 from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.run_day import AssetLine, run_day
+from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
 from recsys_assets.pipeline.user_key import configured_key
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
 
 EXIT_SIGNAL = 128  # and the number of the signal, as shells have it
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+BuildDay = Callable[[date], Iterable[AssetLine]]
 
 
 @click.command()
@@ -69,7 +68,6 @@ def run(
     Without --start it catches up: from the last day that every target was built for, to yesterday, at most
     limits.max_days.
     """
-    _quiet_what_the_lines_say_better()
     settings = load_settings(config)
     if without_missing or smaller:
         accepted = {"rebuild_without_missing_files": True} | ({"max_lost_share": 1.0} if smaller else {})
@@ -87,7 +85,7 @@ def run(
         if resume
         else set()
     )
-    backfill, started = _Backfill(SequentialJobs(settings, rows), days, done), datetime.now(UTC)
+    backfill, started = _Backfill(settings, rows, store, days, done), datetime.now(UTC)
     failures, stopped_by = run_until_signal(backfill.run, notify=_say_stopping)
     if stopped_by is not None:
         echo(
@@ -104,7 +102,9 @@ def run(
 class _Backfill:
     """Days to build, one after another, and how many were gone through."""
 
-    jobs: SequentialJobs
+    settings: Settings
+    rows: Sequence[TargetSettings]
+    store: ObjectStore
     days: Sequence[date]
     done: Collection[date]
     finished: int = 0
@@ -112,9 +112,9 @@ class _Backfill:
     def run(self) -> list[AssetLine]:
         """Build each day and print its lines; return those of failures. Ends after the step in which a stop came."""
         failures: list[AssetLine] = []
-        with _instance() as instance, _progress(len(self.days)) as progress:
+        with self._building() as build, _progress(len(self.days)) as progress:
             for day in self.days:
-                for line in [] if day in self.done else _build(self.jobs, day, instance):
+                for line in [] if day in self.done else build(day):
                     _print(progress, line)
                     if line.failed:
                         failures.append(line)
@@ -123,6 +123,18 @@ class _Backfill:
                 self.finished += 1
                 progress.update(progress.task_ids[0], advance=1, failed=_failed(failures))
         return failures
+
+    @contextmanager
+    def _building(self) -> Generator[BuildDay]:
+        """Yield what builds a day: Dagster where $DAGSTER_HOME names it, so that the UI shows it, else this process."""
+        if os.environ.get(VARIABLE):
+            from recsys_assets.cli.recorded_run import recorded_days  # noqa: PLC0415 - a second of imports
+
+            with recorded_days(self.settings, self.rows) as build:
+                yield build
+            return
+        echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
+        yield partial(run_day, self.store, self.settings, self.rows)
 
 
 def _say_stopping(name: str) -> None:
@@ -156,43 +168,9 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
     return [start + timedelta(days=n) for n in range(count)]
 
 
-def _build(jobs: Iterable[dg.JobDefinition], day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
-    """Yield a line per asset of a day, job after job; nothing is built of a day whose files could not be read."""
-    for number, job in enumerate(jobs):
-        result = job.execute_in_process(
-            partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET
-        )
-        yield from read_result(result, day)
-        if is_stopping():
-            return
-        if number == 0 and not any(event.is_step_materialization for event in result.all_events):
-            return
-
-
 def _print(progress: Progress, line: AssetLine) -> None:
     progress.update(progress.task_ids[0], description=printable(f"{line.day} {line.asset}"))
     progress.console.print(printable(line.text), style=line.style, highlight=False, soft_wrap=True, markup=False)
-
-
-def _quiet_what_the_lines_say_better() -> None:
-    """Keep Dagster from warning, for each skipped day, that its checks gave no result.
-
-    An instance resets the level of "dagster", so the logger that says it is named.
-    """
-    logging.getLogger("dagster").setLevel(logging.ERROR)
-    logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
-
-
-@contextmanager
-def _instance() -> Generator[dg.DagsterInstance]:
-    """Open the instance that $DAGSTER_HOME names, so that the UI shows these runs; without it nothing is recorded."""
-    if os.environ.get(VARIABLE):
-        with opened_instance() as instance:
-            yield instance
-        return
-    echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
-    with unrecorded_instance() as instance:
-        yield instance
 
 
 @contextmanager

@@ -1,29 +1,29 @@
 """Definitions of the graph: one raw asset, and per target a group from canonical to manifest, a gate behind each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.arrivals import arrivals_sensor
-from recsys_assets.dagster_defs.artifacts import artifact_asset
-from recsys_assets.dagster_defs.canonical import canonical_asset
 from recsys_assets.dagster_defs.checks import gate_check
 from recsys_assets.dagster_defs.freshness import freshness_check, freshness_sensor
 from recsys_assets.dagster_defs.import_arrivals import import_sensor
-from recsys_assets.dagster_defs.imports import import_asset, import_check
 from recsys_assets.dagster_defs.jobs import BUILD_ALL, all_targets_job, target_job
 from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
-from recsys_assets.dagster_defs.manifest import manifest_asset
-from recsys_assets.dagster_defs.naming import CANONICAL
 from recsys_assets.dagster_defs.operation_jobs import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.schedules import collection_schedule, nightly_schedule
-from recsys_assets.dagster_defs.signals import SIGNALS, signals_asset
+from recsys_assets.dagster_defs.target_assets import (
+    artifact_asset,
+    canonical_asset,
+    import_asset,
+    manifest_asset,
+    signals_asset,
+)
 from recsys_assets.kinds.registry import find_kind, read_params
-from recsys_assets.pipeline.artifact import judge_artifact
-from recsys_assets.pipeline.canonical import judge_canonical
+from recsys_assets.pipeline.steps import SIGNALS, artifact_step, canonical_step, import_step
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -84,37 +84,23 @@ def target_parts(
         artifact_asset(settings, store, row, kind, read_params(settings, row, kind.name), catalog=catalog)
         for kind in kinds
     ]
-    checks = [_artifact_check(settings, store, row, kind.name) for kind in kinds]
     return [
         canonical_asset(settings, store, row, raw=raw),
-        _canonical_check(settings, store, row),
         *built,
         *(import_asset(settings, store, row, kind) for kind in settings.imports_for(row)),
-        *checks,
-        *(import_check(settings, store, row, kind) for kind in settings.imports_for(row)),
+        *_checks(settings, store, row),
         manifest_asset(settings, store, row),
         *([signals_asset(settings, store, row)] if settings.signals.write else []),
         freshness_check(settings, store, row),
     ]
 
 
-def _canonical_check(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetChecksDefinition:
-    return gate_check(
-        settings,
-        store,
-        row,
-        CANONICAL,
-        judge=judge_canonical,
-        description="Contract, volume, share of bad lines and of duplicates of the stored day.",
-    )
-
-
-def _artifact_check(settings: Settings, store: RunStore, row: TargetSettings, kind: str) -> dg.AssetChecksDefinition:
-    return gate_check(
-        settings,
-        store,
-        row,
-        kind,
-        judge=lambda day: judge_artifact(day, kind),
-        description="Contract, bounds, size, window and share left out of the stored artifact.",
-    )
+def _checks(settings: Settings, store: RunStore, row: TargetSettings) -> Iterator[dg.AssetChecksDefinition]:
+    """Yield the gates of each asset of one target as its check."""
+    kinds, imports = settings.artifacts.kinds, settings.imports_for(row)
+    found = "Contract, volume, share of bad lines and of duplicates of the stored day."
+    yield gate_check(settings, store, row, canonical_step(), description=found)
+    found = "Contract, bounds, size, window and share left out of the stored artifact."
+    yield from (gate_check(settings, store, row, artifact_step(kind), description=found) for kind in kinds)
+    found = "Form, contract, compatibility with the live one, rows, size and age of the stored file."
+    yield from (gate_check(settings, store, row, import_step(kind), description=found) for kind in imports)

@@ -1,57 +1,47 @@
 """Factory of gate checks: each reads the stored bytes back, judges them, and keeps its report for the swap."""
 
 import warnings
-from collections.abc import Callable
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.attempts import attempt, record_refusals
 from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
+from recsys_assets.dagster_defs.outcomes import attempt
 from recsys_assets.dagster_defs.partitions import daily_partitions
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
-from recsys_assets.evidence import GateReport, Verdict, group_by_message
-from recsys_assets.gates.gate import undecided
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import changed_inputs
-from recsys_assets.pipeline.overrides import way_out
+from recsys_assets.pipeline.steps import GATES, Judged, Step, journal_refusals, judge_step
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
-CHECK = "gates"
 MAX_NAMES = 5  # files in a message
 UNDECIDED = "undecided"  # in the metadata of a check that passed: required gates that could not decide
 
 
 def gate_check(
-    settings: Settings,
-    store: RunStore,
-    row: TargetSettings,
-    name: str,
-    *,
-    judge: Callable[[DayContext], GateReport],
-    description: str,
+    settings: Settings, store: RunStore, row: TargetSettings, step: Step, *, description: str
 ) -> dg.AssetChecksDefinition:
-    """Return the blocking check of the asset called `name`; `judge` judges one day and stores its report."""
+    """Return the blocking check of a step's asset: its gates judge one day and store their report."""
 
     def gates(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        with attempt(context, store.store, [row], step=f"gates of {name}"):
-            day = store.day_context(context, settings, row)
-            report = judge(day)
-            if not report.passed and context.run.parent_run_id is not None:
+        day = store.day_context(context, settings, row)
+        with attempt(context, store.store, [row], step=f"gates of {step.name}"):
+            judged = judge_step(step, day)
+            if not judged.report.passed and context.run.parent_run_id is not None:
                 _refuse_old_bytes(day)
-        record_refusals(context, store.store, row, report)
-        way = way_out(settings, row, day.day, [(name, one.gate) for one in report.refusals if one.is_judgement])
-        return check_result(report, way=way)
+        for fault in journal_refusals(day, judged.report):
+            context.log.error(fault)
+        return check_result(judged)
 
     with warnings.catch_warnings():
         # Partitioned checks are in preview; a check that does not know its day would judge another one.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.asset_check(
-            asset=asset_key(row, name),
-            name=CHECK,
+            asset=asset_key(row, step.name),
+            name=GATES,
             blocking=True,
             partitions_def=daily_partitions(settings.partitions),
             description=description,
@@ -74,15 +64,14 @@ def _refuse_old_bytes(day: DayContext) -> None:
         )
 
 
-def check_result(report: GateReport, *, name: str | None = None, way: str = "") -> dg.AssetCheckResult:
-    """Return a report as the result of the check called `name`, or of the only one; `way` out follows a refusal."""
+def check_result(judged: Judged) -> dg.AssetCheckResult:
+    """Return what gates found as the result of their check."""
     return dg.AssetCheckResult(
-        passed=report.passed,
-        check_name=name,
+        passed=judged.report.passed,
+        check_name=judged.check,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(filter(None, (*report.refused_because, way))) or _passed(report),
-        metadata=gate_metadata(report)
-        | numbers({UNDECIDED: "; ".join(group_by_message(undecided(report), "undecided")) or None}),
+        description=judged.message,
+        metadata=gate_metadata(judged.report) | numbers({UNDECIDED: judged.undecided or None}),
     )
 
 
@@ -99,10 +88,3 @@ def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey)
             )
             for policy in whole_policies(settings, row)
         ]
-
-
-def _passed(report: GateReport) -> str:
-    """Say that the gates let the day go on, and which of them only advise against it."""
-    advice = [finding for finding in report.findings if finding.verdict is Verdict.ADVISED]
-    passed = f"{len(report.findings) - len(advice)} gates passed"
-    return f"{passed}, {len(advice)} advise: {', '.join(finding.gate for finding in advice)}" if advice else passed

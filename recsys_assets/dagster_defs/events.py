@@ -3,7 +3,9 @@
 import dagster as dg
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
-from recsys_assets.dagster_defs.naming import CANONICAL, MANIFEST, asset_key
+from recsys_assets.dagster_defs.naming import asset_key
+from recsys_assets.pipeline.steps import MANIFEST
+from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.documents import CanonicalDay, JournalEntry, Member, Release
 from recsys_assets.release.releases import release_numbers
 from recsys_assets.settings.target import TargetSettings

@@ -8,12 +8,13 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
-from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, slug
+from recsys_assets.dagster_defs.naming import asset_key, slug
 from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import freshness
+from recsys_assets.pipeline.steps import MANIFEST
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.staleness import Freshness

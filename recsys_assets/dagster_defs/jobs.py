@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from recsys_assets.dagster_defs.freshness import CHECK
-from recsys_assets.dagster_defs.naming import MANIFEST, asset_key, group_name, job_name, run_tags
+from recsys_assets.dagster_defs.naming import asset_key, group_name, job_name, run_tags
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
+from recsys_assets.pipeline.steps import MANIFEST
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 

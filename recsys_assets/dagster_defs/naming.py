@@ -4,8 +4,6 @@ import dagster as dg
 
 from recsys_assets.settings.target import TargetSettings
 
-MANIFEST = "manifest"
-CANONICAL = "canonical"
 TARGET_TAG = "recsys/target"
 TENANT_TAG = "recsys/tenant"
 OPERATION_TAG = "recsys/operation"  # of runs that change what is served: no queue holds them

@@ -1,30 +1,74 @@
-"""Outcomes of steps in Dagster: errors that a rerun can cure are retried, all others stop at once."""
+"""Outcomes of steps in Dagster: errors that a rerun can cure are retried, all others stop at once and are journaled."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 
-from recsys_assets.errors import (
-    ConflictError,
-    EngineUnavailableError,
-    NoInputError,
-    RecsysAssetsError,
-    StoreUnavailableError,
-)
+from recsys_assets.dagster_defs.partitions import day_of
+from recsys_assets.errors import NoInputError, RecsysAssetsError
+from recsys_assets.pipeline.steps import RETRIES, RETRY_SECONDS, RETRYABLE_ERRORS, journal_error
+from recsys_assets.pipeline.stopping import is_stopping
+from recsys_assets.release.account import this_account
+from recsys_assets.release.journal import Actor
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
 
-RETRYABLE_ERRORS = (StoreUnavailableError, ConflictError, EngineUnavailableError)
-RETRIES = 3
-RETRY_SECONDS = 5
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+
+STOPPED = "stopped before it began"
+OUTCOME = "outcome"  # in the metadata of an observation: why an asset was skipped
 
 
 @contextmanager
-def translate_errors() -> Generator[None]:
+def attempt(
+    context: Context,
+    store: ObjectStore,
+    rows: Sequence[TargetSettings],
+    *,
+    step: str,
+    retry_seconds: float = RETRY_SECONDS,
+) -> Generator[None]:
+    """Do a step of a day of these targets; report what ends it to Dagster and to their journals.
+
+    A defect of ours is reported, too, by its class and message; what a retry may cure, when the last one has failed.
+    """
+    raise_if_stopping()
+    with translate_errors(retry_seconds=retry_seconds):
+        try:
+            yield
+        except RETRYABLE_ERRORS as error:
+            if context.retry_number >= RETRIES:
+                _record(context, store, rows, step=step, error=error)
+            raise
+        except Exception as error:
+            _record(context, store, rows, step=step, error=error)
+            raise
+
+
+def _record(
+    context: Context, store: ObjectStore, rows: Sequence[TargetSettings], *, step: str, error: Exception
+) -> None:
+    """Write a failure to the targets' journals; one that cannot be written must not hide the failure itself."""
+    day = day_of(context)
+    by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
+    for fault in journal_error(store, [row.target for row in rows], day, error, step=step, by=by):
+        context.log.error(fault)
+
+
+def raise_if_stopping() -> None:
+    """Raise `dg.Failure` if this process is to stop: nothing new begins, and what is done is kept."""
+    if is_stopping():
+        raise dg.Failure(STOPPED, allow_retries=False)
+
+
+@contextmanager
+def translate_errors(*, retry_seconds: float = RETRY_SECONDS) -> Generator[None]:
     """Turn a package error into a retry request or a failure without retries, its message kept whole."""
     try:
         yield
     except RETRYABLE_ERRORS as error:
-        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from error
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=retry_seconds) from error
     except RecsysAssetsError as error:
         kind = type(error).__name__
         raise dg.Failure(f"{kind}: {error}", metadata={"error": kind}, allow_retries=False) from error
@@ -63,6 +107,6 @@ def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputE
             asset_key=key,
             partition=context.partition_key,
             description=str(error),
-            metadata={"outcome": error.outcome},
+            metadata={OUTCOME: error.outcome},
         ),
     )

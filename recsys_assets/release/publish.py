@@ -35,11 +35,6 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
 SHIP = "ship"
-JOURNALED_BY_PUBLISH = (
-    RefusedError,
-    CorruptObjectError,
-    ConflictError,
-)  # what the journal has when `publish` raises it
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +93,9 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     try:
         candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
         return _publish(_Publish(change, candidate, build, allow_older))
-    except JOURNALED_BY_PUBLISH as error:
+    except (RefusedError, CorruptObjectError, ConflictError) as error:
         _record_refusal(change, day, error)
+        error.journaled = True
         raise
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from recsys_assets.dagster_defs.outcomes import reason_of
-from recsys_assets.dagster_defs.stopping import is_stopping, raise_if_stopping, run_until_signal
+from recsys_assets.dagster_defs.outcomes import raise_if_stopping, reason_of
 from recsys_assets.errors import StoreUnavailableError
+from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
 from recsys_assets_tests.small_shop import FIRST, after, day_lines, open_shop
 
 PROGRAM = Path(sys.executable).with_name("recsys-assets")

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.dagster_defs import attempts, outcomes
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.outcomes import attempt
 from recsys_assets.dagster_defs.partitions import daily_partitions
 from recsys_assets.errors import ConflictError, InputError
 from recsys_assets.release.journal import newest_first
@@ -96,7 +96,7 @@ def run_step(shop, fail, *, store=None):
 
     @dg.asset(partitions_def=daily_partitions(shop.settings.partitions))
     def cooc(context: dg.AssetExecutionContext):
-        with attempts.attempt(context, opened, rows, step="cooc"):
+        with attempt(context, opened, rows, step="cooc", retry_seconds=0):
             fail(context.retry_number)
 
     return dg.materialize(
@@ -111,9 +111,7 @@ def run_step(shop, fail, *, store=None):
         pytest.param(None, [("build", "refused", "cooc", "ConflictError")], id="no retry does"),
     ],
 )
-def test_f33_what_a_retry_may_cure_is_reported_when_the_last_one_has_failed(shop, monkeypatch, cured_by, message):
-    monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0)
-
+def test_f33_what_a_retry_may_cure_is_reported_when_the_last_one_has_failed(shop, cured_by, message):
     def lose(retry):
         if retry != cured_by:
             raise ConflictError("another one won")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from recsys_assets.cli.run_report import read_result
+from recsys_assets.cli.recorded_run import read_result
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.pipeline.context import DayContext

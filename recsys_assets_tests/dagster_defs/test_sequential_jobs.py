@@ -3,11 +3,10 @@
 import dagster as dg
 import pytest
 
-from recsys_assets.cli.unrecorded import unrecorded_instance
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
-from recsys_assets_tests.small_shop import FIRST, QUIET, TARGETS, day_lines, open_shop
+from recsys_assets_tests.small_shop import TARGETS, open_shop
 
 ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'
 
@@ -40,20 +39,3 @@ def test_one_target_is_one_job_with_its_raw_files(shop):
 def test_a_second_day_has_the_same_jobs(shop):
     jobs = SequentialJobs(shop.settings, shop.settings.targets)
     assert [steps(job) for job in jobs] == [steps(job) for job in jobs]
-
-
-@pytest.mark.slow
-def test_what_runs_without_a_record_builds_the_same_release(shop, tmp_path):
-    shop.write(FIRST, day_lines(FIRST))
-    shop.build(FIRST)
-    recorded = shop.live()
-    with unrecorded_instance() as instance:
-        (tmp_path / "other").mkdir()
-        other = open_shop(tmp_path / "other", instance)
-        other.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n')
-        other.write(FIRST, day_lines(FIRST))
-        for job in SequentialJobs(other.settings, other.settings.targets):
-            assert job.execute_in_process(partition_key=str(FIRST), instance=instance, run_config=QUIET).success
-        assert other.live().versions == recorded.versions
-        key = dg.AssetKey(["shop", "home", "manifest"])
-        assert not instance.fetch_materializations(key, limit=1).records

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from recsys_assets.dagster_defs.signals import SIGNALS
 from recsys_assets.errors import ConfigurationError, InputError, RefusedError, StoreUnavailableError
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.signals import VARIABLE, write_signals
+from recsys_assets.pipeline.steps import SIGNALS
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current

@@ -7,11 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TypeVar
 
-import dagster as dg
-
 T = TypeVar("T")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-STOPPED = "stopped before it began"
 
 _stop = threading.Event()
 
@@ -19,12 +16,6 @@ _stop = threading.Event()
 def is_stopping() -> bool:
     """Return whether this process is to stop."""
     return _stop.is_set()
-
-
-def raise_if_stopping() -> None:
-    """Raise `dg.Failure` if this process is to stop: nothing new begins, and what is done is kept."""
-    if _stop.is_set():
-        raise dg.Failure(STOPPED, allow_retries=False)
 
 
 def run_until_signal(work: Callable[[], T], *, notify: Callable[[str], None]) -> tuple[T, signal.Signals | None]:

@@ -1,0 +1,220 @@
+"""A day of some targets in this process, step by step, and a line about each asset: `run` without Dagster."""
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TypeAlias
+from uuid import uuid4
+
+from recsys_assets.errors import NoInputError
+from recsys_assets.evidence import LEFT_OUT
+from recsys_assets.identity import Target, is_version
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.raw import RawDay, build_raw
+from recsys_assets.pipeline.steps import (
+    GATES,
+    RAW,
+    RETRIES,
+    RETRY_SECONDS,
+    RETRYABLE_ERRORS,
+    Built,
+    Judged,
+    Step,
+    actor_of,
+    describe_error,
+    journal_error,
+    journal_refusals,
+    judge_step,
+    target_steps,
+)
+from recsys_assets.pipeline.stopping import is_stopping
+from recsys_assets.release.forgotten_users import Forgotten
+from recsys_assets.retry import Pause, wait
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.store import ObjectStore
+
+Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns whether all was done, and passed
+
+_LOGGER = logging.getLogger(__name__)
+_SHOWN = ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release", LEFT_OUT)
+_DIGITS = 8
+_STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class AssetLine:
+    """One asset on one day: what came out, or why nothing did."""
+
+    day: date
+    asset: str
+    state: str  # ok | skipped | unsure (a required gate could not decide) | failed
+    message: str
+
+    @property
+    def text(self) -> str:
+        """The line as printed; most fit into 80 columns."""
+        return f"{self.day} {self.asset:<24} {self.state:<7} {self.message}"
+
+    @property
+    def style(self) -> str:
+        """How a terminal shows it."""
+        return _STYLES[self.state]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the day did not do what it should have."""
+        return self.state == "failed"
+
+
+def built_line(day: date, asset: str, numbers: Mapping[str, object]) -> AssetLine:
+    """Return the line of an asset that was built, with the numbers that matter at a glance."""
+    shown = {key: numbers[key] for key in _SHOWN if numbers.get(key) is not None}
+    return AssetLine(day, asset, "ok", " ".join(f"{key}={_short(value)}" for key, value in shown.items()))
+
+
+def _short(value: object) -> object:
+    """Return a hash by its first digits, enough to name a release by; `log --json` has all of it."""
+    return value[:_DIGITS] if isinstance(value, str) and is_version(value) else value
+
+
+def run_day(
+    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], day: date, *, pause: Pause = wait
+) -> Iterator[AssetLine]:
+    """Build, gate and ship a day of these targets, one after another; yield a line about each asset.
+
+    What fails stops what comes after it and nothing else: other kinds are built, other targets ship. Of several
+    targets nothing is built where the day's files could not be read. Errors that a retry may cure are retried after a
+    `pause`. Ends after the step under way when the process is to stop.
+    """
+    first = DayContext(RunReads(store), settings, rows[0], day, run_id=str(uuid4()))
+    reading = _Reading(_Run(first, pause), [row.target for row in rows])
+    yield from reading.lines()
+    if reading.raw is None and len(rows) > 1:
+        return
+    for row in rows:
+        if is_stopping():
+            return
+        context = reading.run.context  # of one target, raw is part of its run
+        if len(rows) > 1:
+            context = replace(context, store=RunReads(store), row=row, run_id=str(uuid4()))
+        context = replace(context, forgotten=_forgotten(reading.raw, row.target))
+        yield from _target_lines(_Run(context, pause), read=reading.raw is not None)
+
+
+def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
+    stopped = set[str]() if read else {RAW}
+    for step in target_steps(run.context.settings, run.context.row):
+        if stopped & step.after:
+            stopped.add(step.name)
+        elif step.is_follow_up or not is_stopping():
+            if not (yield from run.step(step)):
+                stopped.add(step.name)
+        else:
+            return
+
+
+def _forgotten(raw: RawDay | None, target: Target) -> Forgotten | None:
+    """Return the users of a target to forget as raw saw them; None where they are to be read."""
+    if raw is None or raw.forgotten is None:
+        return None
+    found = raw.forgotten.get((target.tenant, target.surface), Forgotten())
+    return found if found.fault is None else None
+
+
+@dataclass(slots=True)
+class _Run:
+    """Steps of one run of one target; a retry reads everything again, for another writer may be the reason for it."""
+
+    context: DayContext
+    pause: Pause
+
+    def step(self, step: Step) -> Lines:
+        """Build a step's asset and judge it; yield its lines, and return whether what comes after may go on."""
+        asset = "/".join((*self.context.row.slug_parts, step.name))
+        targets = [] if step.is_follow_up else [self.context.target]
+        if not (yield from self.attempt(asset, step.name, targets, step.build)):
+            return False
+        if step.judge is None:
+            return True
+        return (yield from self.attempt(f"{asset}_{GATES}", f"gates of {step.name}", targets, self._judging(step)))
+
+    def attempt(
+        self,
+        asset: str,
+        name: str,
+        targets: Sequence[Target],
+        work: Callable[[DayContext], Iterator[Built | Judged]],
+    ) -> Lines:
+        """Do some work, with retries; yield a line about each result, or why there is none."""
+        for retry in range(RETRIES + 1):
+            try:
+                passed = True
+                for result in work(self.context):
+                    line = self._line(asset, result)
+                    passed = passed and not (isinstance(result, Judged) and result.check == GATES and line.failed)
+                    if isinstance(result, Built) or line.state != "ok":
+                        yield line
+            except NoInputError as error:
+                yield AssetLine(self.context.day, asset, "skipped", str(error))
+                return False
+            except RETRYABLE_ERRORS as error:
+                if retry < RETRIES:
+                    self.pause(RETRY_SECONDS)
+                    if is_stopping():
+                        return False
+                    self.context = replace(self.context, store=RunReads(self.context.origin))
+                    continue
+                yield self._failed(asset, name, targets, error)
+            except Exception as error:  # noqa: BLE001 - a defect of one step must not stop other targets
+                yield self._failed(asset, name, targets, error)
+            else:
+                return passed
+            return False
+        return False
+
+    def _judging(self, step: Step) -> Callable[[DayContext], Iterator[Judged]]:
+        def judge(context: DayContext) -> Iterator[Judged]:
+            judged = judge_step(step, context)
+            _log(journal_refusals(context, judged.report))
+            yield judged
+
+        return judge
+
+    def _line(self, asset: str, result: Built | Judged) -> AssetLine:
+        day = self.context.day
+        if isinstance(result, Built):
+            return built_line(day, asset, result.numbers)
+        checked = f"{asset.removesuffix(f'_{GATES}')} {result.check}"
+        if not result.report.passed:
+            return AssetLine(day, checked, "failed", result.message)
+        return AssetLine(day, checked, "unsure" if result.undecided else "ok", result.undecided)
+
+    def _failed(self, asset: str, name: str, targets: Sequence[Target], error: Exception) -> AssetLine:
+        context = self.context
+        _log(journal_error(context.origin, targets, context.day, error, step=name, by=actor_of(context)))
+        return AssetLine(context.day, asset, "failed", describe_error(error))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The day's raw files, read once for all targets; their failure is written to the journal of each."""
+
+    run: _Run
+    targets: Sequence[Target]
+    raw: RawDay | None = None
+
+    def lines(self) -> Lines:
+        """Read the files; yield the line about them."""
+        return (yield from self.run.attempt(RAW, RAW, self.targets, self._read))
+
+    def _read(self, context: DayContext) -> Iterator[Built]:
+        self.raw = build_raw(context.store, context.settings, context.day)
+        yield Built(self.raw.digest, self.raw.numbers)
+
+
+def _log(faults: Sequence[str]) -> None:
+    for fault in faults:
+        _LOGGER.error(fault)

@@ -1,0 +1,259 @@
+"""Steps of a target's day: the build of each asset and its gates, by name and in order.
+
+The Dagster assets and `run` without Dagster go through these steps; nothing else says what a day consists of.
+"""
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Final, NamedTuple
+
+from recsys_assets.errors import ConflictError, EngineUnavailableError, RecsysAssetsError, StoreUnavailableError
+from recsys_assets.evidence import GateReport, Scalar, Verdict, group_by_message
+from recsys_assets.gates.gate import undecided
+from recsys_assets.identity import Target
+from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, judge_artifact
+from recsys_assets.pipeline.candidate_gates import judge_whole
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.imported import find_staged, import_day, judge_import
+from recsys_assets.pipeline.journal_import import journal_import
+from recsys_assets.pipeline.overrides import way_out
+from recsys_assets.pipeline.ship import ShippedDay, ship_day
+from recsys_assets.release.account import this_account
+from recsys_assets.release.candidate import CANONICAL
+from recsys_assets.release.documents import Input
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.layout import blob_key, canonical_key, pointer_key
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.failed_builds import Failure, journal_failure
+
+RAW: Final = "raw"
+MANIFEST: Final = "manifest"
+SIGNALS: Final = "signals"
+GATES: Final = "gates"  # the check of an asset by its own gates
+
+RETRYABLE_ERRORS: Final = (StoreUnavailableError, ConflictError, EngineUnavailableError)
+RETRIES: Final = 3
+RETRY_SECONDS: Final = 5
+_GATE = "gate"  # in place of an error's class, where a gate refused
+
+
+class Table(NamedTuple):
+    """Rows for people to read, each with a cell a column."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Scalar]]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Result of a build: what people watch over days, what they read, and where it is stored."""
+
+    version: str | None  # None: it has none
+    numbers: Mapping[str, Scalar]
+    tables: Mapping[str, Table] = field(default_factory=dict[str, Table])  # by title
+    key: str | None = None  # of the object in the store
+    rows: int | None = None
+    inputs: tuple[Input, ...] = ()
+    shipped: ShippedDay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Result of gates: the name of the check, their report, and the way out of a refusal ("" without one)."""
+
+    check: str
+    report: GateReport
+    way: str = ""
+
+    @property
+    def message(self) -> str:
+        """Why gates refused, and what to do about it; else how many passed, and which only advise."""
+        return "; ".join(filter(None, (*self.report.refused_because, self.way))) or _passed(self.report)
+
+    @property
+    def undecided(self) -> str:
+        """Required gates that could not decide, as a sentence; "" if each could."""
+        return "; ".join(group_by_message(undecided(self.report), "undecided"))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One asset of a target's day: what it is built after, its build, and the gates that judge what is stored.
+
+    A step waits for those it comes `after` to be built and to pass their gates. `is_follow_up`: it repeats elsewhere
+    what has shipped; it is done although the process is to stop, and its failure is no failure of the day's build.
+    """
+
+    name: str
+    after: frozenset[str]
+    build: Callable[[DayContext], Iterator[Built | Judged]]
+    judge: Callable[[DayContext], GateReport] | None = None
+    is_follow_up: bool = False
+
+
+def target_steps(settings: Settings, row: TargetSettings) -> tuple[Step, ...]:
+    """Return the steps of one target's day, each behind those that it comes after."""
+    kinds, imports = sorted(settings.artifacts.kinds), sorted(settings.imports_for(row))
+    steps = [canonical_step(), *map(artifact_step, kinds), *map(import_step, imports)]
+    steps.append(manifest_step(settings.kinds_for(row)))
+    return (*steps, signals_step()) if settings.signals.write else tuple(steps)
+
+
+def canonical_step() -> Step:
+    """Return the step that writes the day's distinct events of the target."""
+
+    def build(context: DayContext) -> Iterator[Built]:
+        day = build_canonical(context)
+        first = Table(day.preview.columns, day.preview.rows())
+        key = canonical_key(context.target, context.day)
+        yield Built(day.record.digest, day.numbers, {"first rows": first}, key, day.record.rows)
+
+    return Step(CANONICAL, frozenset({RAW}), build, judge_canonical)
+
+
+def artifact_step(kind: str) -> Step:
+    """Return the step that builds one kind from canonical days."""
+
+    def build(context: DayContext) -> Iterator[Built]:
+        yield _artifact(context.target, build_artifact(context, kind), "top rows")
+
+    return Step(kind, frozenset({CANONICAL}), build, lambda context: judge_artifact(context, kind))
+
+
+def import_step(kind: str) -> Step:
+    """Return the step that takes in the file of one imported kind; a new file is written to the journal.
+
+    Refusals are journaled by its gates, and results with the ship.
+    """
+
+    def build(context: DayContext) -> Iterator[Built]:
+        store, target, day = context.origin, context.target, context.day
+        before = find_staged(store, context.row, kind, day)
+        built = import_day(context, kind)
+        if before != built.staged.ref:
+            journal_import(store, target, built.staged.ref, day, by=actor_of(context), now=datetime.now(UTC))
+        yield _artifact(target, built, "fields")
+
+    return Step(kind, frozenset(), build, lambda context: judge_import(context, kind))
+
+
+def manifest_step(kinds: Sequence[str]) -> Step:
+    """Return the step that judges these kinds together and ships them.
+
+    The results of gates come before the swap, so that they are seen also when nothing ships.
+    """
+
+    def build(context: DayContext) -> Iterator[Built | Judged]:
+        for report in judge_whole(context):
+            yield Judged(report.subject, report)
+        shipped = ship_day(context, by=actor_of(context))
+        artifacts = Table(("kind", "version", "bytes"), shipped.artifact_rows)
+        yield Built(
+            shipped.release_id, shipped.numbers, {"artifacts": artifacts}, pointer_key(context.target), shipped=shipped
+        )
+
+    return Step(MANIFEST, frozenset(kinds), build)
+
+
+def signals_step() -> Step:
+    """Return the step that writes what has shipped to a database."""
+
+    def build(context: DayContext) -> Iterator[Built]:
+        from recsys_assets.pipeline.signals import write_signals  # noqa: PLC0415 - off by default
+
+        written = write_signals(context, by=actor_of(context, what="signals"))
+        yield Built(None, written.numbers)
+
+    return Step(SIGNALS, frozenset({MANIFEST}), build, is_follow_up=True)
+
+
+def judge_step(step: Step, context: DayContext) -> Judged:
+    """Judge what a step stored, and return its gates' result with the way out of a refusal."""
+    if step.judge is None:
+        raise TypeError(f"{step.name} has no gates of its own")
+    report = step.judge(context)
+    refused = [(step.name, finding.gate) for finding in report.refusals if finding.is_judgement]
+    return Judged(GATES, report, way_out(context.settings, context.row, context.day, refused))
+
+
+def actor_of(context: DayContext, *, what: str = "build") -> Actor:
+    """Return who builds the day: the account of this process, in the run."""
+    return Actor(name=this_account(), reason=f"{what} of {context.day}", run_id=context.run_id)
+
+
+def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
+    """Write to the target's journal which gates refused a day, with their numbers; nothing if none did.
+
+    Returns why that could not be written: it must not hide the refusal itself.
+    """
+    if report.passed:
+        return []
+    message = "; ".join(report.refused_because) or "no gate ran"
+    failure = Failure(context.day.isoformat(), report.subject, _GATE, message)
+    return _journal(context.origin, [context.target], failure, by=actor_of(context))
+
+
+def journal_error(
+    store: ObjectStore, targets: Sequence[Target], day: date, error: Exception, *, step: str, by: Actor
+) -> list[str]:
+    """Write to the journals of these targets how a step of a day failed; return why that could not be written.
+
+    A defect of ours is reported, too, by its class and message. Nothing is written of what is journaled already.
+    """
+    if any(isinstance(one, RecsysAssetsError) and one.journaled for one in _chain(error)):
+        return []
+    kind = type(error).__name__
+    return _journal(store, targets, Failure(day.isoformat(), step, kind, f"{kind}: {error}"), by=by)
+
+
+def describe_error(error: Exception) -> str:
+    """Return why a step failed, for people: our own error where one is in the chain of causes, else the first cause."""
+    if isinstance(error, RecsysAssetsError) and not isinstance(error, RETRYABLE_ERRORS):
+        return f"{type(error).__name__}: {error}"
+    chain = _chain(error)
+    ours = next((one for one in chain if isinstance(one, RecsysAssetsError)), None)
+    text = f"{type(ours).__name__}: {ours}" if ours else "".join(traceback.format_exception_only(chain[-1]))
+    return " ".join(text.split())
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    return chain
+
+
+def _journal(store: ObjectStore, targets: Sequence[Target], failure: Failure, *, by: Actor) -> list[str]:
+    def write(target: Target) -> str | None:
+        try:
+            journal_failure(store, target, failure, by=by, now=datetime.now(UTC))
+        except RecsysAssetsError as error:
+            return f"{target}: the failure could not be written to the journal: {error}"
+        return None
+
+    return [fault for fault in fan_out(write, list(targets)) if fault is not None]
+
+
+def _artifact(target: Target, built: ArtifactBuilt, title: str) -> Built:
+    ref, rows = built.staged.ref, built.staged.facts.get("rows")
+    return Built(
+        ref.version,
+        built.numbers,
+        {title: Table(built.preview.columns, built.preview.rows())},
+        blob_key(target, ref.kind, ref.version),
+        rows if isinstance(rows, int) else None,
+        built.staged.inputs,
+    )
+
+
+def _passed(report: GateReport) -> str:
+    """Say that the gates let the day go on, and which of them only advise against it."""
+    advice = [finding for finding in report.findings if finding.verdict is Verdict.ADVISED]
+    passed = f"{len(report.findings) - len(advice)} gates passed"
+    return f"{passed}, {len(advice)} advise: {', '.join(finding.gate for finding in advice)}" if advice else passed

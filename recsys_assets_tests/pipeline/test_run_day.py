@@ -1,0 +1,105 @@
+"""A day without Dagster: the lines, journals and blobs of a day with it, and its own retries."""
+
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from recsys_assets.cli.recorded_run import read_result
+from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
+from recsys_assets.pipeline.run_day import run_day
+from recsys_assets.release.journal import newest_first
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
+from recsys_assets_tests.small_shop import CART, FIRST, HOME, QUIET, after, day_lines, open_shop
+
+ONE = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+QUICK = '[artifacts]\nkinds = ["popularity"]\n'
+SMALL = '[artifacts]\nkinds = ["cooc", "popularity"]\n[artifacts.popularity]\nmax_bytes = 300\n'
+PROGRAM = """
+import sys
+from recsys_assets.cli.main import recsys_assets
+code = recsys_assets.main(["run", "--config", "recsys.toml", "--start", "2026-01-01"], standalone_mode=False)
+sys.exit(code or ("dagster was imported" if {"dagster", "sqlalchemy"} & set(sys.modules) else 0))
+"""
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield open_shop(tmp_path, instance)
+
+
+def lines(shop, day):
+    return [line.text for line in run_day(shop.store, shop.settings, shop.settings.targets, day)]
+
+
+def recorded_lines(shop, day):
+    for job in SequentialJobs(shop.settings, shop.settings.targets):
+        result = job.execute_in_process(
+            partition_key=str(day), instance=shop.instance, raise_on_error=False, run_config=QUIET
+        )
+        yield from (line.text for line in read_result(result, day))
+
+
+def journals(store):
+    return [
+        (entry.action, entry.outcome, entry.reason, {k: v for k, v in entry.details.items() if k != "intent"})
+        for target in (HOME, CART)
+        for entry in reversed(list(newest_first(store, target)))
+    ]
+
+
+@pytest.mark.slow
+def test_a_day_without_dagster_has_the_lines_and_the_journal_of_one_with_it(shop, tmp_path):
+    """A gate refuses the first target; of the second one a kind fails, and the others are built."""
+    (tmp_path / "other").mkdir()
+    other = open_shop(tmp_path / "other", shop.instance)
+    for one in (shop, other):
+        one.configure(SMALL)
+        bad = [line.replace('"v": 1', '"v": 9') for line in day_lines(FIRST, targets=[HOME])]
+        one.write(FIRST, [*day_lines(FIRST), *bad])
+    found = lines(shop, FIRST)
+    assert found == list(recorded_lines(other, FIRST))
+    assert [line.split()[1:3] for line in found] == [
+        ["raw", "ok"],
+        ["shop/home/canonical", "ok"],
+        ["shop/home/canonical", "gates"],
+        ["shop/cart/canonical", "ok"],
+        ["shop/cart/cooc", "ok"],
+        ["shop/cart/popularity", "failed"],
+    ]
+    assert journals(shop.store) == journals(other.store)
+    assert [entry[:2] for entry in journals(shop.store)] == [("build", "refused")] * 2
+
+
+def test_a_day_without_files_is_skipped_and_not_failed(shop):
+    assert [line.split()[1:3] for line in lines(shop, after(1))] == [["raw", "skipped"]]
+
+
+@pytest.mark.parametrize(
+    ("times", "pauses", "state"),
+    [pytest.param(1, [5], "ok", id="cured"), pytest.param(99, [5, 5, 5], "failed", id="not cured")],
+)
+def test_f33_what_a_retry_may_cure_is_retried_after_a_pause_and_then_reported(shop, times, pauses, state):
+    shop.configure(QUICK, targets=ONE)
+    shop.write(FIRST, day_lines(FIRST, targets=[HOME]))
+    store, waited = MemoryStore(), []
+    store.inject(Fault("create", FaultMode.FAIL, prefix="artifacts/", times=times))
+    found = list(run_day(store, shop.settings, shop.settings.targets, FIRST, pause=waited.append))
+    assert waited == pauses
+    assert (found[2].asset, found[2].state) == ("shop/home/popularity", state)
+    failed = [entry for entry in newest_first(store, HOME) if entry.details.get("error") == "StoreUnavailableError"]
+    assert len(failed) == (state == "failed")
+
+
+def test_a_run_without_dagster_home_imports_no_dagster(shop, tmp_path):
+    shop.configure(QUICK, targets=ONE)
+    shop.write(FIRST, day_lines(FIRST, targets=[HOME]))
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "shop/home/manifest       ok      outcome=done" in done.stdout
