@@ -69,9 +69,10 @@ check: $(TEST_READY) ## Everything that a change must pass: format, lint, types,
 # Each demo starts from an empty store, so that the scene always plays alike; Dagster's history of earlier demos stays.
 demo: $(READY) ## Generate two shops and a week of events; build, gate and ship them; then a bad day, undone
 	@rm -rf $(DEMO)/store
-	@$(BIN)/python examples/demo/generate.py $(DEMO)
+	@echo "making up two shops and a week of events; a slow machine then builds for some minutes, a line an asset"
 	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/python examples/demo/open_home.py
-	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/recsys-assets run --config $(DEMO)/recsys.toml --start 2025-11-24 --end 2025-11-30
+	@week=$$($(BIN)/python examples/demo/generate.py $(DEMO)) && \
+		DAGSTER_HOME=$(DEMO)/dagster $(BIN)/recsys-assets run --config $(DEMO)/recsys.toml --start $${week% *} --end $${week#* }
 	@$(BIN)/python examples/demo/show.py $(DEMO)
 	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/python examples/demo/scene.py $(DEMO)
 	@touch $(DEMO)/.ran

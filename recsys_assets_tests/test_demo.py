@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "examples" / "demo"
+TODAY = "2025-12-05"
 
 
 def run(*arguments, folder, expected=0):
@@ -43,7 +45,7 @@ def files(folder):
 @pytest.fixture(scope="module")
 def week(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    run(DEMO / "generate.py", folder, folder=folder)
+    run(DEMO / "generate.py", folder, TODAY, folder=folder)
     return folder
 
 
@@ -63,10 +65,18 @@ def live(week):
 
 
 def test_the_generated_week_is_the_same_every_time(week, tmp_path):
-    run(DEMO / "generate.py", tmp_path, folder=tmp_path)
+    run(DEMO / "generate.py", tmp_path, TODAY, folder=tmp_path)
     again = files(tmp_path)
     assert len(again) == 6 * 3 + 2
     assert again == {name: files(week)[name] for name in again}
+
+
+def test_the_scene_after_the_week_ends_yesterday_whenever_it_is_played(tmp_path):
+    assert run(DEMO / "generate.py", tmp_path, "2030-03-15", folder=tmp_path).split() == ["2030-03-04", "2030-03-10"]
+    assert "start = 2030-03-04" in (tmp_path / "recsys.toml").read_text()
+    printed = run(DEMO / "generate.py", tmp_path, folder=tmp_path).split()
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert abs((yesterday - date.fromisoformat(printed[1])).days - 4) <= 1, "the clock may pass midnight"
 
 
 def test_showing_before_a_run_says_what_to_do(tmp_path):

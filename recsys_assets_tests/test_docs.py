@@ -78,7 +78,9 @@ def test_following_the_tutorial_to_the_letter_does_what_it_says(tmp_path, monkey
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("page", ["backfill", "roll-back", "block-an-item", "release-report", "forget-a-user"])
+@pytest.mark.parametrize(
+    "page", ["add-a-target", "backfill", "roll-back", "block-an-item", "release-report", "forget-a-user"]
+)
 def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
     with dg.DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)
@@ -108,6 +110,23 @@ def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatc
     follow(DOCS / "operate" / "backup.md", capsys)
     assert shop.live().pointer.updated_at > "2026"
     assert (tmp_path / "backup" / "registry" / "current").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("level")
+def test_moving_to_s3_as_the_page_says_leaves_the_same_versions_live(tmp_path, monkeypatch, capsys, s3_server):
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+        for n in range(2):
+            shop.write(after(n), day_lines(after(n), shift=n))
+            shop.build(after(n))
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    follow(DOCS / "how-to" / "move-to-s3.md", capsys)
 
 
 @pytest.mark.slow

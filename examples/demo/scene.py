@@ -13,15 +13,11 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
-from generate import DAYS, FIRST_DAY, write_broken_day, write_good_day, write_shuffled_day
+from generate import DAYS, first_day, write_broken_day, write_good_day, write_shuffled_day
 from rich.console import Console
 from show import best_items, read_pointer
 
 TARGET = ("books", "home")
-BAD_DAY = FIRST_DAY + timedelta(days=DAYS)
-NEXT_DAY = BAD_DAY + timedelta(days=1)
-SHUFFLED_DAY = NEXT_DAY + timedelta(days=1)
-LATER_DAY = SHUFFLED_DAY + timedelta(days=1)
 LOOSE_GATES = "max_bad_share = 1.0"
 LOOSE_DAY = '[gates.day]\nmode = "advisory"\n'
 
@@ -34,13 +30,14 @@ def main(folder: Path) -> None:
     loose = folder / "recsys-loose.toml"
     text = config.read_text(encoding="utf-8").replace("[raw]\n", f"[raw]\n{LOOSE_GATES}\n")
     loose.write_text(text + LOOSE_DAY, encoding="utf-8")
+    bad, following, shuffled, later = (first_day(folder) + timedelta(days=DAYS + n) for n in range(4))
 
-    say(f"{BAD_DAY}: a new page of the shop sends broken lines, and items called undefined. The gate refuses.")
-    write_broken_day(folder, BAD_DAY)
-    build(config, BAD_DAY, expected=1)
+    say(f"{bad}: a new page of the shop sends broken lines, and items called undefined. The gate refuses.")
+    write_broken_day(folder, bad)
+    build(config, bad, expected=1)
 
     say("Somebody in a hurry loosens the gate, and so ships it by force.")
-    build(loose, BAD_DAY)
+    build(loose, bad)
     show(folder)
 
     say("Rolled back: the release before is verified first, nothing is computed, and automation is held.")
@@ -49,34 +46,49 @@ def main(folder: Path) -> None:
     command("status", config)
 
     say("A run that would ship the same content again is refused: the release that was left is marked bad.")
-    build(loose, BAD_DAY, expected=1)
+    build(loose, bad, expected=1)
 
-    say(f"The page is fixed, its events are sent again, and {NEXT_DAY} is good: it ships, and the hold ends by itself.")
-    write_good_day(folder, BAD_DAY)
-    write_good_day(folder, NEXT_DAY)
-    build(config, BAD_DAY, NEXT_DAY)
+    say(
+        f"The page is fixed, its events are sent again, and {following} is good: it ships, and the hold ends by itself."
+    )
+    write_good_day(folder, bad)
+    write_good_day(folder, following)
+    build(config, bad, following)
     show(folder)
 
-    say(f"{SHUFFLED_DAY} has its items under each other's ids: every line is valid. The days before show that.")
-    write_shuffled_day(folder, SHUFFLED_DAY)
-    build(config, SHUFFLED_DAY, expected=1)
+    say(f"{shuffled} has its items under each other's ids: every line is valid. The days before show that.")
+    write_shuffled_day(folder, shuffled)
+    build(config, shuffled, expected=1)
 
-    say(f"Nothing waits for it: {LATER_DAY} ships, without the day that was refused.")
-    write_good_day(folder, LATER_DAY)
-    build(config, LATER_DAY)
+    say(f"Nothing waits for it: {later} ships, without the day that was refused.")
+    write_good_day(folder, later)
+    build(config, later)
     show(folder)
     command("log", config, "--limit", "6")
 
-
-def build(config: Path, start: date, end: date | None = None, *, expected: int = 0) -> None:
-    """Run the main job for the scene's target."""
-    command("run", config, "--start", str(start), "--end", str(end or start), expected=expected)
+    say("The other targets had the same days: they catch up with yesterday.")
+    build(config, later, target=None)
 
 
-def command(name: str, config: Path, *arguments: str, expected: int = 0) -> None:
-    """Print a command, run it for the scene's target, and hold it to its exit code."""
-    tenant, surface = TARGET
-    message = [name, "--config", os.path.relpath(config), "--tenant", tenant, "--surface", surface, *arguments]
+def build(
+    config: Path,
+    start: date,
+    end: date | None = None,
+    *,
+    expected: int = 0,
+    target: tuple[str, str] | None = TARGET,
+) -> None:
+    """Run the main job for the scene's target, or for all."""
+    days = ("--start", str(start), "--end", str(end or start))
+    command("run", config, *days, expected=expected, target=target)
+
+
+def command(
+    name: str, config: Path, *arguments: str, expected: int = 0, target: tuple[str, str] | None = TARGET
+) -> None:
+    """Print a command, run it for the scene's target or for all, and hold it to its exit code."""
+    named = ["--tenant", target[0], "--surface", target[1]] if target else []
+    message = [name, "--config", os.path.relpath(config), *named, *arguments]
     CONSOLE.print(f"\n[bold cyan]$ recsys-assets {shlex.join(message)}[/]")
     program = Path(sys.executable).with_name("recsys-assets")
     code = subprocess.run([program, *message], check=False).returncode  # noqa: S603 - our own command

@@ -56,6 +56,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not end"),
     "reindex": Subcommand("repair:run_reindex", "Repair gaps in the journal, and report to Dagster"),
     "api": Subcommand("api:run_api", "Serve what is live, what was, and every artifact, to read"),
+    "new": Subcommand("new:new_project", "Write a project to start from into FOLDER"),
     "init": Subcommand("repair:run_init", "Begin a store: prove that it keeps its conditions, and mark it"),
     "probe": Subcommand(
         "repair:run_probe", "Try whether the store honours the conditions that keep two publishers from both winning"

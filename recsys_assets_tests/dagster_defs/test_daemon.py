@@ -57,6 +57,8 @@ settled_minutes = 0
 
 SMALL = Target("small", "home")
 FIRST_SLICE, SECOND_SLICE = "part_1_of_2", "part_2_of_2"
+QUEUED = 4  # builds of one target, of which the queue runs one at a time
+
 SLICES = {CART: FIRST_SLICE, HOME: SECOND_SLICE, SMALL: SECOND_SLICE}
 
 
@@ -219,11 +221,15 @@ def test_f33_a_backfill_of_old_days_ships_none_of_them_and_lets_the_small_tenant
     assert passed["startTime"] < max(run["startTime"] for run in found)
 
 
-def test_a_rollback_from_the_ui_shows_on_the_manifest_with_its_reason(dev, shop):
+def test_a_rollback_from_the_ui_waits_for_no_build_and_shows_on_the_manifest_with_its_reason(dev, shop):
     left = shop.live(HOME)
-    config = {"tenant": "shop", "surface": "home", "actor": "Ann", "reason": "prices are wrong"}
+    builds = [launch(dev, "build_small__home", day=ago(1)) for _ in range(QUEUED)]
+    config = {"target": "shop/home", "actor": "Ann", "reason": "prices are wrong"}
     run = launch(dev, "roll_back", config={"ops": {"roll_back_target": {"config": config}}})
     assert dev.until(lambda: ended(dev, run), seconds=60, what="the rollback has ended") == "SUCCESS"
+    assert not all(ended(dev, build) for build in builds), "builds that were queued before it are still to be run"
+    (tagged,) = runs(dev, recsys__operation="roll_back")
+    assert {"key": "recsys/target", "value": "shop/home"} in tagged["tags"]
     assert shop.live(HOME).release_id != left.release_id
     (event,) = dev.ask(EVENTS, key=manifest(HOME))["assetOrError"]["assetMaterializations"]
     assert event["partition"] == str(ago(2))

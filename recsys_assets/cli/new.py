@@ -1,0 +1,146 @@
+"""Command that writes a project to start from: a configuration, definitions, days of made-up events, and a test."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+import click
+
+from recsys_assets.errors import ConfigurationError
+
+_DAYS: Final = 3  # of made-up events, the last of them yesterday
+_ITEMS: Final = ("tea", "mug", "jam", "toast", "honey")
+
+_FILES: Final[Mapping[str, str]] = {
+    "pyproject.toml": """\
+[project]
+name = "{name}"
+version = "0.1.0"
+requires-python = ">=3.11,<3.13"
+dependencies = ["recsys-assets"]
+
+[dependency-groups]
+dev = ["dagster-dg-cli", "pytest"]
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "{module}"
+""",
+    "recsys.toml": """\
+# What recommendations are built from, and for whom. Paths count from this file.
+[storage]
+root = "data/store"  # or s3://bucket/prefix
+
+[raw]
+exposures = "data/raw/{{day}}*.jsonl*"  # JSON lines, plain, .gz or .zst
+
+[partitions]
+start = {first}
+
+[artifacts]
+kinds = ["popularity", "cooc"]
+
+[artifacts.cooc]
+min_support = 1  # the made-up days are small: 2 or more with real ones
+
+[[targets]]
+tenant = "{module}"
+surface = "home"
+""",
+    "workspace.yaml": """\
+load_from:
+  - python_module: {module}.definitions
+""",
+    "{module}/__init__.py": "",
+    "{module}/definitions.py": '''\
+"""What Dagster loads: everything below defs/."""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+''',
+    "{module}/defs/recommendations/defs.yaml": """\
+type: recsys_assets.RecsysTargets
+attributes:
+  config: ../../../recsys.toml
+""",
+    "tests/test_definitions.py": '''\
+"""The definitions load, and the target ships by an asset of its own."""
+
+from {module}.definitions import defs
+
+
+def test_definitions_load():
+    keys = defs().resolve_asset_graph().get_all_asset_keys()
+    assert ("{module}", "home", "manifest") in {{tuple(key.path) for key in keys}}
+''',
+    ".gitignore": "data/store/\n.dagster/\n.venv/\n__pycache__/\n",
+    "README.md": """\
+# {name}
+
+Recommendations by recsys-assets: `recsys.toml` says what they are built from, `{module}/defs/` what Dagster loads.
+
+    uv sync
+    mkdir -p .dagster && export DAGSTER_HOME=$PWD/.dagster
+    uv run recsys-assets run --start {first} --end {last}
+    uv run recsys-assets status
+    uv run dg dev
+    uv run pytest
+
+Without uv: `python -m venv .venv && .venv/bin/pip install -e . dagster-dg-cli pytest`, and `.venv/bin/` in place
+of `uv run`. Below `DAGSTER_HOME` Dagster keeps its history, which the UI on http://127.0.0.1:3000 shows. `run` builds,
+gates and ships the made-up days; put your own events into `data/raw/`, one file or more a day, and set `[[targets]]` to
+your tenants and surfaces.
+""",
+}
+
+
+@click.command("new")
+@click.argument("folder", type=click.Path(path_type=Path))
+def new_project(*, folder: Path) -> int:
+    """Write a project to start from into FOLDER: configuration, definitions, made-up days, instructions and a test."""
+    module = re.sub(r"\W+", "_", folder.name).lower()
+    if not re.fullmatch(r"[a-z]\w*", module):
+        raise ConfigurationError(f"{folder.name!r} names no project: begin it with a letter, like my-shop")
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"{folder} is there and not empty: name a new folder")
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=back) for back in range(_DAYS, 0, -1)]
+    names = {"name": folder.name, "module": module, "first": days[0].isoformat(), "last": days[-1].isoformat()}
+    files = {path.format(**names): text.format(**names) for path, text in _FILES.items()}
+    files |= {f"data/raw/{day}.jsonl": "".join(_events(day, tenant=module)) for day in days}
+    for path, text in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    click.echo(f"{folder} is a project: see {folder / 'README.md'} for its first commands")
+    return 0
+
+
+def _events(day: date, *, tenant: str) -> Iterator[str]:
+    """Yield the lines of a day: each pair of items in a session of its own, the first ones more often."""
+    for number, pair in enumerate(combinations(_ITEMS, 2)):
+        for again in range(3 if number < len(_ITEMS) else 1):
+            for rank, item in enumerate(pair):
+                event = {
+                    "v": 1,
+                    "ts": f"{day}T{8 + number:02}:{again:02}:{rank:02}Z",
+                    "tenant": tenant,
+                    "surface": "home",
+                    "session_id": f"{day}-{number}-{again}",
+                    "user_id": f"user-{number}",
+                    "item_id": item,
+                    "event": "click",
+                }
+                yield json.dumps(event, separators=(",", ":")) + "\n"
