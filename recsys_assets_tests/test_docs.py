@@ -1,5 +1,6 @@
 """The documentation: its site builds without a warning and asks nobody, its commands run, its reference is complete."""
 
+import importlib.util
 import logging
 import os
 import re
@@ -65,6 +66,16 @@ def test_the_reference_names_every_setting_and_every_command(site):
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     assert {name for name in COMMANDS if f"<code>recsys-assets {name}</code>" not in commands} == set()
     assert "generated:" not in settings + commands
+
+
+def test_the_generated_references_read_on_a_code_host_too():
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "_site" / "reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    texts = {page.name: page.read_text(encoding="utf-8") for page in module.PAGES}
+    assert "## `recsys-assets rollback`" in texts["commands.md"]
+    written = {name: module.fill(text, keep_marks=True) for name, text in texts.items()}
+    assert written == texts, "run: python docs/_site/reference.py"
 
 
 @pytest.mark.slow

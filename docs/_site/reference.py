@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import click
@@ -17,16 +18,32 @@ from recsys_assets.settings.imports import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
+END = "<!-- end of what is generated -->"
+PAGES = [Path(__file__).parents[1] / "reference" / f"{name}.md" for name in ("commands", "configuration")]
 _FREE_FORM = {"artifacts", "targets", "base", "digest"}
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Return a page with its placeholders filled; called by MkDocs for every page."""
+    """Return a page with what is generated made anew, without its marks; called by MkDocs for every page."""
+    return fill(markdown).replace(END, "") if "<!-- generated: " in markdown else markdown
+
+
+def fill(markdown: str, *, keep_marks: bool = False) -> str:
+    """Return a page in which everything between a mark and its end is generated again."""
     for name, make in _GENERATED.items():
         mark = f"<!-- generated: {name} -->"
-        if mark in markdown:
-            markdown = markdown.replace(mark, "\n".join(make()))
+        before, found, rest = markdown.partition(mark)
+        if found:
+            text = "\n".join(make())
+            head = f"{before}{mark}\n" if keep_marks else before
+            markdown = f"{head}{text}\n\n{END}{rest.partition(END)[2]}"
     return markdown
+
+
+def write() -> None:
+    """Write what is generated into the pages, so that they read on a code host too."""
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), keep_marks=True), encoding="utf-8")
 
 
 def settings_reference() -> Iterator[str]:
@@ -47,7 +64,7 @@ def settings_reference() -> Iterator[str]:
 
 def command_reference() -> Iterator[str]:
     """Yield a section per command: its help, and a row per option."""
-    with click.Context(recsys_assets, info_name="recsys-assets") as group:
+    with click.Context(recsys_assets, info_name="recsys-assets", terminal_width=80) as group:
         for name in recsys_assets.list_commands(group):
             command = recsys_assets.get_command(group, name)
             if command is not None:
@@ -113,3 +130,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 _GENERATED = {"settings": settings_reference, "commands": command_reference}
+
+
+if __name__ == "__main__":
+    write()
