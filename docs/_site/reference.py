@@ -24,7 +24,7 @@ _FREE_FORM = {"artifacts", "targets", "base", "digest"}
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Return a page with what is generated made anew, without its marks; called by MkDocs for every page."""
+    """Return a page with what is generated made again, without its marks; called by MkDocs for every page."""
     return fill(markdown).replace(END, "") if "<!-- generated: " in markdown else markdown
 
 
