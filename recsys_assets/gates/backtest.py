@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import ceil, isfinite
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
@@ -11,6 +12,7 @@ from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 
 BACKTEST = "backtest"
 BLEND = "blend"
+MOST_WANTED = 10_000_000  # sessions: no target has more a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,21 @@ class NotWorse:
         return (
             f"{standing[measured.worse]}: nDCG@{self.k} is {measured.candidate:.4g}, live's is {measured.live:.4g}; "
             f"difference between {measured.low:.4g} and {measured.high:.4g} ({measured.allowed:.4g} is allowed), "
-            f"{measured.samples:,} sessions (at least {self.min_samples})"
+            f"{measured.samples:,} sessions (at least {self.min_samples}){self._it_takes(measured)}"
         )
+
+    def _it_takes(self, measured: Measured) -> str:
+        """Say of what is not sure how many sessions would decide: an interval narrows with their square root."""
+        if measured.worse is not None:
+            return ""
+        gap = abs(measured.candidate - measured.live - measured.allowed)
+        half = (measured.high - measured.low) / 2
+        wanted = measured.samples * (half / gap) ** 2 if gap else float("inf")
+        if not isfinite(wanted) or wanted > MOST_WANTED:
+            return "; the loss is so near the allowed one that no number of sessions would decide: change delta"
+        sessions = max(ceil(wanted * 1.1), self.min_samples)
+        more = "raise max_samples" if sessions > self.max_samples else "hold out more, or wait for the next day"
+        return f"; about {sessions:,} sessions would decide: {more}, or compare many days by recsys-assets backtest"
 
     def _verdict(self, why: Why) -> Verdict:
         if why is Why.INCONCLUSIVE:

@@ -6,10 +6,11 @@ import pytest
 
 from recsys_assets.evidence import Finding, Verdict
 from recsys_assets.gates.artifact import ArtifactFacts, Size, artifact_gates
+from recsys_assets.gates.backtest import Backtested, Measured, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force
 from recsys_assets.kinds.cooc import CoocParams
-from recsys_assets.settings.gates import GateSettings, Mode
+from recsys_assets.settings.gates import BacktestSettings, GateSettings, Mode
 from recsys_assets.settings.target import TargetSettings
 
 BROKEN = Finding("sorted", Verdict.REFUSED, 2, {}, "2 rows out of order", count=2, sample=({"row": 7},))
@@ -114,3 +115,26 @@ def test_an_absent_limit_is_an_error_and_never_a_zero():
         Size()
     with pytest.raises(TypeError):
         Gate("size", Size(None)).judge(BLOB)
+
+
+def back_test(**measured):
+    found = Measured(samples=400, candidate=0.1, live=0.1, low=-0.05, high=0.05, allowed=-0.02, worse=None)
+    settings = BacktestSettings(mode=Mode.REQUIRED)
+    gate = backtest_gates(settings, ["cooc"], {})["backtest_cooc"]
+    return gate.judge(Backtested("r" * 64, "2026-01-02", {"cooc": replace(found, **measured)}))
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        pytest.param({}, "about 2,750 sessions would decide: hold out more", id="a few more"),
+        pytest.param({"allowed": -0.0101}, "sessions would decide: raise max_samples", id="more than are asked"),
+        pytest.param({"candidate": 0.08}, "no number of sessions would decide: change delta", id="on the limit"),
+        pytest.param({"candidate": 0.0, "live": 0.0}, "which shows nothing", id="0 against 0"),
+    ],
+)
+def test_a_back_test_that_is_not_sure_says_what_it_would_take(measured, message):
+    found = back_test(**measured)
+    assert found.verdict is Verdict.ADVISED
+    assert message in found.message
+    assert "would decide" not in back_test(worse=True).message
