@@ -130,7 +130,7 @@ def test_every_kubernetes_object_is_valid_and_holds_no_secret():
 
 def pods_of(objects):
     for one in objects:
-        spec = one["spec"]
+        spec = one.get("spec")
         if one["kind"] == "CronJob":
             spec = spec["jobTemplate"]["spec"]
         if one["kind"] in {"CronJob", "Deployment"}:
@@ -141,14 +141,16 @@ def test_containers_write_nothing_into_their_image_and_gain_no_privileges():
     objects = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text()))
     pods = dict(pods_of(objects))
     assert set(pods) == {"code", "daemon", "webserver", "collect"}
-    for pod in pods.values():
+    pods |= pods_of(yaml.safe_load_all((DEPLOY / "kubernetes" / "spark-connect.yaml").read_text()))
+    for name, pod in pods.items():
         assert pod["securityContext"]["runAsNonRoot"] is True
         for container in [*pod["containers"], *pod.get("initContainers", ())]:
             locked = container["securityContext"]
             assert (locked["readOnlyRootFilesystem"], locked["allowPrivilegeEscalation"]) == (True, False)
             assert locked["capabilities"] == {"drop": ["ALL"]}
-        for container in pod["containers"]:  # DAGSTER_HOME and temporary files need a place to be written
-            assert {"/opt/dagster", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}  # noqa: S108
+        home = "/opt/spark/work-dir" if name == "spark-connect" else "/opt/dagster"
+        for container in pod["containers"]:  # homes and temporary files need a place to be written
+            assert {home, "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}  # noqa: S108
             assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
 
 
