@@ -1,5 +1,6 @@
 """Lineage beyond the graph: code versions, addresses, columns and code of assets, and what lies outside as assets."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -112,7 +113,11 @@ def about_asset(
 ) -> dict[str, Any]:
     """Return the metadata of an asset's definition: its address, columns, code, and its page of the read API."""
     file, line = source_of(function)
-    code = dg.CodeReferencesMetadataValue(code_references=[dg.LocalFileCodeReference(file_path=file, line_number=line)])
+    with warnings.catch_warnings():  # the classes are in beta, the metadata key is not: nobody can act on the warning
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        code = dg.CodeReferencesMetadataValue(
+            code_references=[dg.LocalFileCodeReference(file_path=file, line_number=line)]
+        )
     found: dict[str, Any] = {"dagster/code_references": code}
     if key is not None:
         root = settings.resolve(settings.storage.root)
