@@ -64,8 +64,9 @@ def _count_pairs(paths: Paths) -> _Pairs:
     first = np.empty((2, len(paths.items)), np.int64)
     ends = np.empty(len(paths.offsets), np.int64)
     used = _first_visits(paths, np.full(distinct_items, -1, np.int64), first, ends)
-    codes = np.empty(_emit(first[:, :used], ends, distinct_items, np.empty(0, np.int64)), np.int64)
-    _emit(first[:, :used], ends, distinct_items, codes)
+    first = np.ascontiguousarray(first[:, :used])  # of one layout, whatever is seen again: compiled once
+    codes = np.empty(_emit(first, ends, distinct_items, np.empty(0, np.int64)), np.int64)
+    _emit(first, ends, distinct_items, codes)
     pairs, counts = np.unique(codes, return_counts=True)
     items, following = np.divmod(pairs, distinct_items)
     return items.astype(np.uint32), following.astype(np.uint32), counts.astype(np.int64)

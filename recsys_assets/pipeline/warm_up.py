@@ -27,6 +27,8 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
+# Every kind of rows of this package, whether it is built by default or not: als_factors compiles nothing of ours.
+OF_ROWS = ("popularity", "cooc", "implicit", "session_seq", "content_sim", "item_seq", "sequential_rules")
 DAYS = (date(2026, 1, 1), date(2026, 1, 2))
 CONFIG = """
 [raw]
@@ -80,11 +82,13 @@ def _events(day: date) -> str:
 
 def _windows(days: int) -> str:
     """Return the windows of all kinds; in the longer one, days weigh by their age and pairs have a score."""
-    other = (
-        {"popularity": "half_life_days = 1\n", "cooc": 'half_life_days = 1\nscore = "jaccard"\n'} if days > 1 else {}
-    )
-    kinds = ("popularity", "cooc", "implicit", "session_seq")
-    return "".join(f"[artifacts.{kind}]\nwindow_days = {days}\n{other.get(kind, '')}" for kind in kinds)
+    other = {
+        "popularity": "half_life_days = 1\n",
+        "cooc": 'half_life_days = 1\nscore = "jaccard"\n',
+        "sequential_rules": "by_support = true\nself_entry = true\n",
+    }
+    tables = "".join(f"[artifacts.{kind}]\n{lines}" for kind, lines in other.items()) if days > 1 else ""
+    return f"[artifacts]\nwindow_days = {days}\nkinds = {[*OF_ROWS]}\n{tables}"
 
 
 if __name__ == "__main__":

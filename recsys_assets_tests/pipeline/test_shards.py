@@ -21,6 +21,8 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.quality.scoring import score
+from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.fault_points import VARIABLE
@@ -29,6 +31,7 @@ from recsys_assets.release.layout import blob_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.shards import read_index
 from recsys_assets.serving.reader import Reader
+from recsys_assets.serving.recommending import recommenders
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.sharding import shard_of
 from recsys_assets.storage.filesystem import FilesystemStore
@@ -297,3 +300,21 @@ def test_a_list_for_everybody_is_cut_to_what_max_bytes_holds(folder, engine):
             (one.count for one in snapshot.top_items()), reverse=True
         )
         assert len(snapshot.top_items()) == whole.facts["rows"] - 1
+
+
+def test_rules_in_shards_are_asked_as_in_one_object(folder):
+    """The back-test and the reader's `recommend` ask them through the same lookups."""
+    answers = []
+    for shards in ('"never"', "4"):
+        settings = settings_of(folder, f"[artifacts.sequential_rules]\nshards = {shards}\nsingle_blob = false\n")
+        kinds = settings.artifacts.model_copy(update={"kinds": ("popularity", "sequential_rules")})
+        settings, store = settings.model_copy(update={"artifacts": kinds}), MemoryStore()
+        build(store, settings)
+        ship(store, settings)
+        with Reader(store, "shop", "home") as reader, reader.snapshot() as snapshot:
+            found = [snapshot.rows("sequential_rules").find(f"item {n}") for n in range(8)]
+            tasks = Tasks([Task((), None, ("item 1", "item 2", "item 5"))], frozenset())
+            scored = score(recommenders(snapshot.lookups)["sequential_rules"], tasks, k=3)
+            answers.append((found, snapshot.recommend(recent=["item 3"]), scored.gains.tolist()))
+    assert answers[0] == answers[1]
+    assert answers[0][0][3] is not None

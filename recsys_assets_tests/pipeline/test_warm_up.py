@@ -12,7 +12,7 @@ import json, sys, tempfile
 from datetime import date, timedelta
 from pathlib import Path
 from recsys_assets.settings.reading import parse_settings
-from recsys_assets.pipeline.warm_up import CONFIG, build_days
+from recsys_assets.pipeline.warm_up import CONFIG, OF_ROWS, build_days
 folder = Path(tempfile.mkdtemp())
 days = [date(2026, 3, 1), date(2026, 3, 2)]
 for day in days:
@@ -20,7 +20,8 @@ for day in days:
               "item_id": f"item {n % 7} é", **({"user_id": f"u{n % 4}"} if n % 3 else {})} for n in range(300)]
     (folder / f"{day}.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\\n" for line in lines))
 (folder / "catalog.jsonl").write_text('{"item_id":"a","tags":["x"]}\\n')
-build_days(parse_settings(CONFIG.encode(), name="test", base=folder), days)
+config = f"[artifacts]\\nkinds = {[*OF_ROWS]}\\n{CONFIG}"
+build_days(parse_settings(config.encode(), name="test", base=folder), days)
 """
 
 
