@@ -159,16 +159,17 @@ def tune_row(world: World) -> str:
             build_raw(store, settings, day)
             build_canonical(DayContext(store, settings, row, day))
 
-        def tune_to(end: date) -> Tuning:
-            return tune(store, settings, row, days=count, end=end, report=lambda _: None)
+        def tune_to(end: date, text: str = _CONFIG) -> Tuning:
+            known = parse_settings(text.encode(), name="quality", base=Path(folder))
+            return tune(store, known, known.targets[0], days=count, end=end, report=lambda _: None)
 
         chosen, later = tune_to(days[-count - 1]).winner.option, tune_to(days[-1])
-    by_option = {found.option.key: found.ndcg for found in later.options}
-    best, now = later.options[0], by_option[later.configured.key]
-    if chosen.key not in by_option:
-        return f"| {world.name} | {chosen} | not tried again | {best.ndcg:.4f} | {now:.4f} |"
-    loss = 1 - by_option[chosen.key] / best.ndcg
-    return f"| {world.name} | {chosen} | {by_option[chosen.key]:.4f} | {best.ndcg:.4f} ({loss:.1%} more) | {now:.4f} |"
+        by_option = {found.option.key: found.ndcg for found in later.options}
+        if chosen.key not in by_option:
+            again = tune_to(days[-1], chosen.edit(_CONFIG, settings, row))
+            by_option |= {found.option.key: found.ndcg for found in again.options}
+    best, now, found = max(by_option.values()), by_option[later.configured.key], by_option[chosen.key]
+    return f"| {world.name} | {chosen} | {found:.4f} | {best:.4f} ({1 - found / best:.1%} more) | {now:.4f} |"
 
 
 def _questions(events: Events) -> int:
