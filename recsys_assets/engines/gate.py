@@ -24,15 +24,14 @@ from recsys_assets.events.parquet import encode_events
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.settings.inputs import LimitSettings
 
-_proven: set[tuple[str, str]] = set()  # engines and kinds, for the life of this process
 
-
-def prove_engine(engine: Engine, kind: Kind, *, work: str) -> None:
+def prove_engine(engine: Engine, kind: Kind, *, work: str, proven: set[tuple[str, str]]) -> None:
     """Build the canary's artifact of a kind on an engine, which writes below `work`, and compare it with the kernel's.
 
-    Once per process, engine and kind. Raises `EngineRefusedError` with the first row that differs.
+    Once for each engine and kind, which are kept in `proven`. Raises `EngineRefusedError` with the first row that
+    differs.
     """
-    if (engine.identity, kind.name) in _proven:
+    if (engine.identity, kind.name) in proven:
         return
     built = kind.build(canary_source(kind.name), canary_params(kind.name), LimitSettings())
     with attempt(work, "canary") as folder:
@@ -43,7 +42,7 @@ def prove_engine(engine: Engine, kind: Kind, *, work: str) -> None:
             f'engine = "{engine.name}" ({engine.identity}) is refused for {kind.name}: on the canary {difference}; '
             'nothing was built: choose another engine for this kind (engine = "native"), or another version of it'
         )
-    _proven.add((engine.identity, kind.name))
+    proven.add((engine.identity, kind.name))
 
 
 def _on_engine(engine: Engine, kind: Kind, folder: str) -> Made:

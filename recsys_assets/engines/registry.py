@@ -55,6 +55,7 @@ def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
     )
 
 
+PROVEN: set[tuple[str, str]] = set()  # engines and kinds, for the life of this process
 OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": _spark}
 
 
@@ -66,6 +67,7 @@ class EngineRegistry:
     root: str
     connect: Connect = connect
     openers: Mapping[str, Opener] = field(default_factory=lambda: OPENERS)
+    proven: set[tuple[str, str]] = field(default_factory=lambda: PROVEN)
 
     def open(self, name: str, kind: Kind) -> Workshop:
         """Return the engine called `name` once it has proven that it gives the kind's rows as the definition says.
@@ -81,7 +83,7 @@ class EngineRegistry:
             )
         engine = self.openers[name](self._settled(), self.connect)
         work = self._shared() if engine.in_place else scratch_of(self.settings)
-        prove_engine(engine, kind, work=work)
+        prove_engine(engine, kind, work=work, proven=self.proven)
         return Workshop(engine, work)
 
     def _settled(self) -> EngineSettings:

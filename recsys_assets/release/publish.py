@@ -31,6 +31,7 @@ from recsys_assets.release.recovery import JournalHead, read_journal_head, recov
 from recsys_assets.release.releases import find_release, is_former, record, release_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.release.trash import rescue
+from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -76,6 +77,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     allow_older: bool = False,
     dry_run: bool = False,
     evidence: ObjectStore | None = None,
+    pause: Pause = wait,
 ) -> PublishOutcome:
     """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
 
@@ -85,7 +87,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
     (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
     """
-    change = Change(store, target, SHIP, by, now)
+    change = Change(store, target, SHIP, by, now, pause=pause)
     if dry_run:
         candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
         return _rehearse(_Publish(change, candidate, build, allow_older))

@@ -24,6 +24,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
 from recsys_assets.release.trash import empty_sweep, is_trashed, may_still_delete, rescue, take_back, trashed
+from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import Listed, ObjectStore
 from recsys_assets.upkeep.heartbeats import dead_heartbeats, delete_heartbeats
@@ -61,6 +62,7 @@ def collect(
     now: Clock,
     retention: Retention | None = None,
     apply: bool = False,
+    pause: Pause = wait,
 ) -> Collection:
     """Take what nothing needs and is older than the grace into the trash; empty what the trash holds for a grace.
 
@@ -68,7 +70,7 @@ def collect(
     `RefusedError` when what is needed is not known for certain; then nothing was touched.
     """
     retention = retention or Retention()
-    change = Change(store, target, COLLECT, by, now)
+    change = Change(store, target, COLLECT, by, now, pause=pause)
     if apply:
         ensure_proven(store)
         _finish_earlier(change, retention)

@@ -13,6 +13,7 @@ from recsys_assets.release.pointer import MAX_AHEAD, Current
 from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
+from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -28,7 +29,9 @@ class Restored:
     entry: JournalEntry | None
 
 
-def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Restored:
+def restore_pointer(
+    store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False, pause: Pause = wait
+) -> Restored:
     """Make live what was live by the journal, where the pointer is gone, damaged, or older bytes that were put back.
 
     A pointer whose time is yet to come, by a clock that was wrong, gets the time of now.
@@ -42,7 +45,7 @@ def restore_pointer(store: ObjectStore, target: Target, *, by: Actor, now: Clock
     if dry_run:
         return Restored(release.id, f"dry run: {message}", None)
     ensure_proven(store)
-    change = Change(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True)
+    change = Change(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True, pause=pause)
 
     def judge(current: Current | None, head: JournalHead) -> Move | Stay:
         is_early = current is not None and current.updated_at - now() > MAX_AHEAD

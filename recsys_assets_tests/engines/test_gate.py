@@ -5,7 +5,6 @@ import sys
 import narwhals as nw
 import pytest
 
-from recsys_assets.engines import gate
 from recsys_assets.engines.canary import canary_params, canary_source
 from recsys_assets.engines.definitions import definition_of
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
@@ -17,12 +16,6 @@ from recsys_assets.kinds.contracts import check_rows
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.artifacts import EngineSettings
 from recsys_assets.settings.inputs import LimitSettings
-
-
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch):
-    """Each test meets a process that has proven nothing."""
-    monkeypatch.setattr(gate, "_proven", set())
 
 
 class Wrong(PolarsEngine):
@@ -74,7 +67,7 @@ def other_counts(answer):
 )
 def test_a_wrong_engine_is_refused_with_the_first_row_that_differs(fault, message, tmp_path):
     room = EngineRegistry(
-        EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"wrong": lambda *_: Wrong(fault)}
+        EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"wrong": lambda *_: Wrong(fault)}, proven=set()
     )
     with pytest.raises(EngineRefusedError, match=message) as refused:
         room.open("wrong", KINDS["popularity"])
@@ -91,7 +84,7 @@ def test_an_engine_is_proven_once_for_each_kind(tmp_path):
             return super().finish(answer, folder)
 
     room = EngineRegistry(
-        EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"polars": lambda *_: Counted()}
+        EngineSettings(scratch=str(tmp_path)), str(tmp_path), openers={"polars": lambda *_: Counted()}, proven=set()
     )
     for kind in ("popularity", "cooc", "popularity"):
         room.open("polars", KINDS[kind])

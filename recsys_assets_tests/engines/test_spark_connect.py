@@ -11,7 +11,6 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql.connect.client import DefaultChannelBuilder
 
-from recsys_assets.engines import gate
 from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_failures import lost
@@ -52,9 +51,8 @@ def server(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kind", "files"), [pytest.param("cooc", OwnFiles(), id="own"), pytest.param("implicit", ArrowFiles(), id="arrow")]
 )
-def test_spark_connect_proves_itself_on_the_canary(server, kind, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(gate, "_proven", set())
-    prove_engine(SparkEngine(server[0], files=files), KINDS[kind], work=str(tmp_path))
+def test_spark_connect_proves_itself_on_the_canary(server, kind, files, tmp_path):
+    prove_engine(SparkEngine(server[0], files=files), KINDS[kind], work=str(tmp_path), proven=set())
     assert list((tmp_path / "canary").iterdir()) == []
 
 
@@ -73,7 +71,7 @@ def test_f33_a_server_that_is_gone_is_reported_and_what_follows_its_address_is_n
     process.kill()
     process.wait()
     with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ gave up: .*Connection refused") as message:
-        prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path))
+        prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path), proven=set())
     assert "nobody" not in str(message.value)
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,7 +19,7 @@ from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.acting import KEEP_TWO, ROOT, command, now
-from recsys_assets_tests.release.staging import TARGET, Clock, Shop
+from recsys_assets_tests.release.staging import TARGET, Clock, Shop, no_pause
 
 ANN, BOB = Actor("ann", "tidy up"), Actor("bob", "finishes it")
 KEEP = Retention(keep=2)
@@ -28,8 +27,7 @@ ARTIFACTS = blob_prefix(TARGET)
 
 
 @pytest.fixture
-def shop(monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # a change that loses waits for others, who stand still here
+def shop():
     shop = Shop(MemoryStore(), clock=Clock(step=timedelta(seconds=1)))
     shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
     shop.old = shop.ship(0).release
@@ -44,7 +42,7 @@ def later(shop, **span):
 
 
 def gather(shop, by=ANN, clock=None):
-    return collect(shop.store, TARGET, by=by, now=clock or shop.clock, retention=KEEP, apply=True)
+    return collect(shop.store, TARGET, by=by, now=clock or shop.clock, retention=KEEP, apply=True, pause=no_pause)
 
 
 def rebuild_and_ship(shop, **options):
