@@ -1,9 +1,9 @@
 """Objects in a bucket: conditions are the server's, unknown outcomes are read back before they are reported."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
@@ -21,6 +21,8 @@ from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for, 
 from recsys_assets.s3.listing import list_objects
 from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
 from recsys_assets.storage.store import Listed, Stored
+
+Answer = TypeVar("Answer", bound=Stored | None)
 
 _TRIES = 5
 _FIRST_PAUSE_SECONDS = 0.05
@@ -64,30 +66,34 @@ class S3Store:
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
-        broken_off = _BrokenOffError(f"{key}: never tried")
-        for _ in self._attempts():
-            try:
-                return self._get_once(key, max_bytes=max_bytes)
-            except _BrokenOffError as error:  # the SDK repeats requests, not bodies
-                broken_off = error
-        raise broken_off
-
-    def _attempts(self) -> Iterator[int]:
-        return attempts(_TRIES, first_seconds=_FIRST_PAUSE_SECONDS, pause=self._pause)
-
-    def _get_once(self, key: str, *, max_bytes: int) -> Stored:
-        with translate_s3_errors(key):
-            return _read(self._client.get_object(**self._at(key)), key=key, max_bytes=max_bytes)
+        return self._whole(key, lambda: _read(self._client.get_object(**self._at(key)), key=key, max_bytes=max_bytes))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
         """Return the object unless it still is the one marked `etag`, for one 304."""
-        with translate_s3_errors(key):
+
+        def ask() -> Stored | None:
             try:
                 return _read(self._client.get_object(**self._at(key), IfNoneMatch=etag), key=key, max_bytes=max_bytes)
             except ClientError as error:
                 if answer_of(error) is S3Answer.UNCHANGED:
                     return None
                 raise
+
+        return self._whole(key, ask)
+
+    def _whole(self, key: str, ask: Callable[[], Answer]) -> Answer:
+        """Return what is read whole, asked for again where a body broke off: the SDK repeats requests, not bodies."""
+        broken_off = _BrokenOffError(f"{key}: never tried")
+        for _ in self._attempts():
+            try:
+                with translate_s3_errors(key):
+                    return ask()
+            except _BrokenOffError as error:
+                broken_off = error
+        raise broken_off
+
+    def _attempts(self) -> Iterator[int]:
+        return attempts(_TRIES, first_seconds=_FIRST_PAUSE_SECONDS, pause=self._pause)
 
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the object, or None."""

@@ -345,6 +345,12 @@ class ShortBody(Raw):
         pass
 
 
+def test_a_poll_whose_body_breaks_off_is_asked_for_again(wire, store):  # F11
+    store.create("a", b"bytes")
+    wire.fail("GetObject", cut_short, cut_short)
+    assert store.get_if_changed("a", etag='"other"', max_bytes=9).data == b"bytes"
+
+
 def test_a_body_that_breaks_off_is_asked_for_again(wire, store):  # F11
     store.create("a", b"bytes")
     wire.fail("GetObject", cut_short, cut_short)
