@@ -30,7 +30,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.failed_builds import Failure, journal_failure
+from recsys_assets.upkeep.failed_builds import GATE, Failure, journal_failure
 
 RAW: Final = "raw"
 MANIFEST: Final = "manifest"
@@ -40,7 +40,6 @@ GATES: Final = "gates"  # the check of an asset by its own gates
 RETRYABLE_ERRORS: Final = (StoreUnavailableError, ConflictError, EngineUnavailableError)
 RETRIES: Final = 3
 RETRY_SECONDS: Final = 5
-_GATE = "gate"  # in place of an error's class, where a gate refused
 
 
 class Table(NamedTuple):
@@ -195,7 +194,7 @@ def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
     if report.passed:
         return []
     message = "; ".join(report.refused_because) or "no gate ran"
-    failure = Failure(context.day.isoformat(), report.subject, _GATE, message)
+    failure = Failure(context.day.isoformat(), report.subject, GATE, message)
     return _journal(context.origin, [context.target], failure, by=actor_of(context))
 
 

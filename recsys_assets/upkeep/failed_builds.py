@@ -15,6 +15,7 @@ from recsys_assets.release.recovery import recover
 from recsys_assets.storage.store import ObjectStore
 
 BUILD = "build"
+GATE = "gate"  # in place of an error's class, where a gate refused
 FAILED_SINCE = timedelta(days=7)  # how long a failed day is shown that nobody built again
 _LOOKED_AT = 100  # entries
 

@@ -18,7 +18,7 @@ from recsys_assets.release.layout import canonical_gates_key, canonical_record_k
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.failed_builds import BUILD
+from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
 
 _LOOKED_AT = 100  # journal entries
@@ -107,6 +107,9 @@ def explain_freshness(
             cause, why = _where_fresh(store, target, through, now=wanted.now)
         else:
             cause, why = next(_causes(store, target, wanted.day, wanted, kinds, raw))
+            earlier = _oldest_failure(store, target, through, wanted.day, now=wanted.now)
+            if earlier is not None and cause is not Cause.HELD:
+                cause, why = earlier[0], f"{earlier[1]}; and {why}"
     except StoreUnavailableError as error:
         cause, why = Cause.STORE_DOWN, f"the store does not answer: {error}"
     except RecsysAssetsError as error:
@@ -173,6 +176,24 @@ def _causes(
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
         yield Cause.NOT_BUILT, f"{day} has events and not every artifact: its run failed or goes on; look at it"
     yield _without_events(day, wanted, raw(day))
+
+
+def _oldest_failure(
+    store: ObjectStore, target: Target, through: date | None, day: date, *, now: datetime
+) -> tuple[Cause, str] | None:
+    """Return what failed on the oldest day after the live one and before `day`, where somebody can do something.
+
+    A newest day whose files are only late would else hide it. Days without files are no failures.
+    """
+    first = through.isoformat() if through else ""
+    failed = [e for e in failed_days(store, target, now=now) if first < str(e.details.get("day")) < day.isoformat()]
+    if not failed:
+        return None
+    oldest = min(failed, key=lambda entry: str(entry.details.get("day")))
+    why = f"{oldest.details.get('day')} was refused at {oldest.at}: {message_of(oldest)}"
+    if oldest.action != BUILD:
+        return Cause.REFUSED, why
+    return Cause.GATE_REFUSED if oldest.details.get("error") == GATE else Cause.BUILD_FAILED, why
 
 
 def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str]) -> Iterator[str]:
