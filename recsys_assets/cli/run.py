@@ -15,7 +15,6 @@ from recsys_assets.cli.instance import VARIABLE
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
-from recsys_assets.cli.run_metrics import export_run_metrics
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.context import DayContext
@@ -94,7 +93,7 @@ def run(
             err=True,
         )
         return EXIT_SIGNAL + stopped_by
-    export_run_metrics(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
+    _export_metrics(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
 
 
@@ -196,6 +195,23 @@ def _failed(failures: Sequence[AssetLine]) -> str:
     """Return how many days failed, as the bar shows it."""
     failed = len({line.day for line in failures})
     return f", {failed} failed" if failed else ""
+
+
+def _export_metrics(
+    settings: Settings, rows: Sequence[TargetSettings], *, day: date, failed: Sequence[str], started: datetime
+) -> None:
+    """Export for each target whether any of its assets, or the shared `raw`, failed; print faults of the export."""
+    if settings.metrics.folder is None and settings.metrics.push is None:
+        return
+    from recsys_assets.observability.build_metrics import RunEnd  # noqa: PLC0415 - off by default
+    from recsys_assets.observability.export_metrics import export_metrics  # noqa: PLC0415 - as above
+
+    store, now = open_configured_store(settings), datetime.now(UTC)
+    for row in rows:
+        own = ("raw", "/".join((*row.slug_parts, "")))
+        run = RunEnd(not any(asset.startswith(own) for asset in failed), now, (now - started).total_seconds())
+        for fault in export_metrics(store, settings, [row], day=day, run=run, now=now):
+            echo(fault, err=True)
 
 
 def _summary(days: Sequence[date], passed_over: Collection[date], failures: Sequence[AssetLine]) -> int:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 
-from recsys_assets.errors import NotFoundError
+import msgspec
+
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.kind_descriptions import describe
 from recsys_assets.release.blob import read_blob
@@ -15,11 +18,12 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import read_index
 from recsys_assets.sharding import SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.stored_row_ids import read_rows
 
 MAX_BYTES = 100_000_000  # of one artifact: what is larger is compared by version and size alone
 SHOWN = 20
 LIVE = "live"
+
+_ENVELOPE = frozenset({"v", "artifact_type", "tenant", "surface", "segment", "window", "build"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +139,28 @@ def _moved(before: Mapping[str, bytes], after: Mapping[str, bytes], *, is_rankin
         for place, (row, content) in enumerate(after.items(), start=1)
         if row in places and (places[row] != place if is_ranking else before[row] != content)
     ]
+
+
+class _Row(msgspec.Struct):
+    """A row is named by an item or by a user."""
+
+    item_id: str | None = None
+    user_id: str | None = None
+
+
+def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
+    """Return the row's bytes by its id, in the artifact's order; the first of several rows with one id counts.
+
+    Raises `CorruptObjectError` if there is not exactly one list of named rows.
+    """
+    try:
+        document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        (body,) = [key for key in document if key not in _ENVELOPE]
+        raw_rows = msgspec.json.decode(document[body], type=list[msgspec.Raw])
+        rows: dict[str, bytes] = {}
+        for raw in raw_rows:
+            row = decoder_of(_Row).decode(raw)
+            rows.setdefault(row.item_id if row.item_id is not None else row.user_id or "", bytes(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise CorruptObjectError(f"{name} has no rows that can be read: {error}; build it again") from error
+    return rows

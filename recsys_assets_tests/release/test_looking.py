@@ -18,10 +18,9 @@ from recsys_assets.release.marking import mark
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY
-from recsys_assets.upkeep.diff import diff
+from recsys_assets.upkeep.diff import diff, read_rows
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.status import status
-from recsys_assets.upkeep.stored_row_ids import read_rows
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release import staging
 from recsys_assets_tests.release.staging import TARGET, Shop, day
