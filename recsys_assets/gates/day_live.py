@@ -13,10 +13,10 @@ from recsys_assets.gates.gate import Result
 
 DAYS: Final = 14  # ordinary days whose median is the usual
 _FEWEST_ANSWERED: Final = 5
-_SURE: Final = 2.9  # standard errors
+_SURE: Final = 3.3  # standard errors
 _LEAST_LIMIT: Final = 0.1  # a lower limit at which chance is no refusal either, shows nothing
 _SIMILAR: Final = 1.3  # times the error of the day: of a day of the past that says what such a day may be worth
-_FADES: Final = 0.9  # what live is worth from one day to the next that it has not seen
+_FADES: Final = 0.75  # of the least worth, by each day that live has not seen: so a refusal never keeps later days out
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,11 @@ class LiveOnDay:
             for kind, (score, known) in enough.items()
             if score.answered >= _FEWEST_ANSWERED and median(one.lift for one in known.values()) > 0
         }
-        stale = max(one.age_days for one in day.live.values()) - 1
-        checked = [self._check(f"of live's {kind}", *both, stale) for kind, both in worth.items()]
+        stale = max(past.refused_in_a_row, *(one.age_days - 1 for one in day.live.values()))
+        checked = [
+            self._check(f"of live's {kind}", *both, stale, one_list=day.live[kind].one_list)
+            for kind, both in worth.items()
+        ]
         lists = [both for kind, both in worth.items() if not day.live[kind].one_list]
         if len(lists) > 1:
             days = set[str]().union(*(known for _, known in lists))
@@ -68,20 +71,25 @@ class LiveOnDay:
             )
         judged = [one for one in checked if one is not None]
         if not judged:
-            return Result(Verdict.PASSED, None, _too_little(worth))
+            return Result(Verdict.PASSED, None, _too_little(worth, stale))
         return worst_of(judged, "worth of live", past)
 
-    def _check(self, what: str, own: Worth, known: Mapping[str, Worth], stale: int) -> Checked | None:
-        """Return the worth beside its limits; None where the day is too small for a lower one."""
+    def _check(
+        self, what: str, own: Worth, known: Mapping[str, Worth], stale: int, *, one_list: bool = False
+    ) -> Checked | None:
+        """Return the worth beside its limits; None where the day is too small for a lower one, or live is too old.
+
+        One list for everybody has no upper limit: a bestseller makes it worth more, and replays are seen by the others.
+        """
         like = sorted(one.ratio for one in known.values() if one.error <= _SIMILAR * own.error)
         lowest = like[1] if len(like) > 1 else float("inf")  # one odd day of the past does not decide
         highest = like[-1] if like else 1.0
-        least = min(self.min_live_ratio, 1 - _SURE * own.error, 0.8 * lowest)
+        least = min(self.min_live_ratio, 1 - _SURE * own.error, 0.8 * lowest) * _FADES ** max(stale, 0)
         if least < _LEAST_LIMIT:
             return None
-        most = max(self.max_live_ratio, 1 + 2 * _SURE * own.error, 1.3 * highest)
+        most = float("inf") if one_list else max(self.max_live_ratio, 1 + 2 * _SURE * own.error, 1.5 * highest)
         name = f"worth {what} on the day beside chance (1: as usual; 0: ids shuffled, renamed or foreign)"
-        return Checked(name, own.ratio, least=least * _FADES ** max(stale, 0), most=most)
+        return Checked(name, own.ratio, least=least, most=most)
 
 
 def _known(kind: str, score: LiveScore, past: Past) -> dict[str, LiveScore]:
@@ -118,12 +126,14 @@ def _together(parts: Sequence[Worth]) -> Worth:
     return Worth(sum(one.ratio * weight for one, weight in zip(parts, weights, strict=True)) / total, total**-0.5)
 
 
-def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]]) -> str:
+def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]], stale: int) -> str:
     """Say that the day is too small to separate chance from the usual, and how many times its size would do."""
     if not worth:
         return (
             "not judged: live has hardly a list for what the day asks, or is worth no more than chance on ordinary days"
         )
+    if stale > 1:
+        return f"not judged: live has not seen the {stale} days before, and may by now be worth no more than chance"
     best = min(own.error for own, _ in worth.values())
     times = ceil((best * _SURE / (1 - _LEAST_LIMIT)) ** 2 * 10) / 10
     if times > 1:

@@ -225,6 +225,19 @@ def test_an_older_live_release_may_be_worth_less():
     assert judged_by_live({kind: score(lift, age_days=4) for kind, lift in lifts.items()}).ok
 
 
+def test_a_refusal_by_live_never_keeps_later_days_out():
+    assert not judged_by_live({"cooc": score(0.0)}, refused=2).ok
+    found = judged_by_live({"cooc": score(0.0, age_days=9)}, refused=8)
+    assert found.ok
+    assert "not judged: live has not seen the 8 days before" in found.message
+
+
+def test_one_list_for_everybody_may_be_worth_any_more():
+    bestseller = {"popularity": score(0.3, one_list=True)}
+    assert judged_by_live(bestseller, known={"popularity": 0.1}).ok
+    assert not judged_by_live({"cooc": score(0.3)}).ok
+
+
 def test_a_day_that_nothing_live_can_judge_passes_and_says_so():
     assert "nothing is live that has not seen the day" in judged_by_live(None).message
 
