@@ -13,7 +13,7 @@ from recsys_assets.release.blocking import BlockedItem, find_blocked
 from recsys_assets.release.candidate import kinds_left_out
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.hold import is_loud, read_hold
-from recsys_assets.release.journal import LOST, newest_first
+from recsys_assets.release.journal import LOST, listed_sequences, newest_first
 from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import POINTERS, target_of_pointer
@@ -99,6 +99,8 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None
     hold = _or_note(problems, lambda: read_hold(store, target))
     message = _or_note(problems, lambda: read_journal_head(store, target))
+    listed = _or_note(problems, lambda: listed_sequences(store, target)) or set[int]()
+    problems += _gaps(listed)
     blocked = _or_note(problems, lambda: find_blocked(store, target))
     through = date.fromisoformat(release.data_through) if release else date.min
     if hold is not None and not is_in_force(hold, data_through=through.isoformat(), now=now):
@@ -168,6 +170,12 @@ def _pointer_problems(
             f"the pointer was swapped at {current.pointer.updated_at}, which is yet to come: a clock is wrong; "
             "once it is right, `recsys-assets restore-pointer` sets the time"
         )
+
+
+def _gaps(listed: set[int]) -> Iterator[str]:
+    gone = set(range(1, max(listed, default=0))) - listed
+    if gone:
+        yield f"{len(gone)} journal entries are gone, the first is {min(gone)}: fix it by `recsys-assets reindex`"
 
 
 def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[str]:

@@ -12,6 +12,7 @@ from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.roots import Retention
+from recsys_assets.upkeep.status import status_of
 from recsys_assets_tests.release.staging import TARGET, Shop
 
 ANN = Actor("ann", "tidy up")
@@ -63,6 +64,15 @@ def test_a_listing_that_ends_early_hides_no_entry(shop):
     newest = tail(shop.store, TARGET)
     shop.store.inject(Fault("list", FaultMode.CUT))
     assert tail(shop.store, TARGET) == newest
+
+
+@pytest.mark.parametrize("gone", [(1,), tuple(range(1, 8)), (5, 7)])
+def test_status_names_a_gap(shop, gone):  # F53
+    lose(shop, *gone)
+    (problem,) = status_of(shop.store, TARGET, now=shop.clock()).problems
+    assert problem.startswith(f"{len(gone)} journal entries are gone, the first is {gone[0]}")
+    repair_journal(shop.store, TARGET, by=ANN, now=shop.clock)
+    assert not status_of(shop.store, TARGET, now=shop.clock()).problems
 
 
 @pytest.mark.parametrize("gone", [(1,), tuple(range(1, 8)), (5,)])
