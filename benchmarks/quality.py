@@ -118,7 +118,7 @@ def table_of(world: World) -> str:
     ]
     for one_ in found:
         cells = (f"{one_.mean('ndcg'):.4f}", _beside(one_, base), f"{one_.mean('hit_rate'):.3f}")
-        shares = (f"{1 - one_.mean('answered'):.0%}", f"{one_.mean('coverage'):.0%}")
+        shares = (f"{max(1 - one_.mean('answered'), 0):.0%}", f"{one_.mean('coverage'):.0%}")
         lines.append(f"| {' | '.join((one_.model.name, *cells, *shares))} |")
     return "\n".join(lines) + "\n"
 

@@ -79,3 +79,8 @@ def test_scores_below_zero_keep_their_order():
 
 def test_a_release_without_rows_recommends_nothing():
     assert snapshot({"content_sim": {"tea": ["hot"]}}).recommend(user_id="ann", recent=["tea"]) == []
+
+
+def test_a_blocked_item_is_recommended_by_no_kind(release):
+    assert release.without(frozenset({"pot"})).recommend(user_id="ann", recent=["tea"]) == ["cup"]
+    assert release.without(frozenset({"cup"})).recommend(recent=["mug"]) == ["tea", "pot"]
