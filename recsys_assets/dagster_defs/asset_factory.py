@@ -1,6 +1,6 @@
 """Asset factory: the key, group, days, owner, tags and timer that every asset of a day has in common."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +17,13 @@ AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 def day_asset(
-    settings: Settings, key: dg.AssetKey, *, group: str, kinds: Collection[str], **own: Any
+    settings: Settings,
+    key: dg.AssetKey,
+    *,
+    group: str,
+    kinds: Collection[str],
+    owners: Sequence[str] | None = None,
+    **own: Any,
 ) -> AssetDecorator:
     """Return the decorator of an asset with one partition a day; `own` are further arguments of `dg.asset`."""
     return dg.asset(
@@ -25,7 +31,7 @@ def day_asset(
         group_name=group,
         partitions_def=daily_partitions(settings.partitions),
         kinds=set(kinds),
-        owners=list(settings.owners),
+        owners=list(settings.owners if owners is None else owners),
         **own,
     )
 
@@ -46,6 +52,7 @@ def target_asset(
         asset_key(row, name),
         group=group_name(row),
         kinds=kinds,
+        owners=row.owners,
         metadata={**owner(row), **about},
         tags=asset_tags(row) | (tags or {}),
         **own,

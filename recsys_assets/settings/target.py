@@ -19,6 +19,9 @@ class TargetSettings(ClosedModel):
     slug: str | None = Field(
         default=None, description="name in Dagster, needed when tenant or surface is not ^[A-Za-z0-9_]+$"
     )
+    owners: tuple[str, ...] | None = Field(
+        default=None, description="who is asked about this target, in place of the owners of all"
+    )
     artifacts: Mapping[str, Table] = Field(
         default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
     )

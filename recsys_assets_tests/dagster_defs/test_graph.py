@@ -352,13 +352,22 @@ def test_f27_too_few_days_in_a_window_are_refused(shop):
 
 def test_a_target_that_dagster_cannot_carry_by_name_goes_by_its_slug(shop):
     shop.configure(targets='[[targets]]\ntenant = "été & co"\nsurface = "home"\nslug = "ete"\n')
-    keys = {k.to_user_string() for k in build_definitions(shop.settings).resolve_asset_graph().get_all_asset_keys()}
+    graph = build_definitions(shop.settings).resolve_asset_graph()
+    keys = {key.to_user_string() for key in graph.materializable_asset_keys}
     assert keys == {"raw", *(f"ete/{name}" for name in ("canonical", *KINDS, "manifest"))}
+
+
+def test_a_target_may_have_owners_of_its_own(shop):
+    rows = '[[targets]]\ntenant = "shop"\nsurface = "home"\nowners = ["team:home"]\n'
+    shop.configure(targets=rows + '[[targets]]\ntenant = "shop"\nsurface = "cart"\n')
+    graph = build_definitions(shop.settings).resolve_asset_graph()
+    owners = {surface: graph.get(dg.AssetKey(["shop", surface, "manifest"])).owners for surface in ("home", "cart")}
+    assert owners == {"home": ["team:home"], "cart": ["team:recommendations"]}
 
 
 def test_every_asset_says_what_it_is_and_who_is_asked(shop):
     graph = build_definitions(shop.settings).resolve_asset_graph()
-    for asset in graph.get_all_asset_keys():
+    for asset in graph.materializable_asset_keys:
         node = graph.get(asset)
         assert node.description
         assert node.owners
