@@ -241,9 +241,12 @@ def main():
         for tests in {mutant.tests for mutant in (*known, *chosen)}:
             if fails(tests, folder):
                 sys.exit(f"{', '.join(tests)} fail without a mutant: nothing can be learned from them")
-        alive = [mutant for mutant in (*known, *chosen) if not is_killed(mutant, folder)]
-    for mutant in alive:
-        sys.stdout.write(f"survived: {mutant.name}\n")
+        alive: list[Mutant] = []
+        for mutant in (*known, *chosen):
+            killed = is_killed(mutant, folder)
+            alive += [] if killed else [mutant]
+            sys.stdout.write(f"{'killed' if killed else 'SURVIVED'}: {mutant.name}\n")
+            sys.stdout.flush()
     lost = [mutant for mutant in alive if mutant in known]
     sampled = [mutant for mutant in alive if mutant not in known]
     sys.stdout.write(

@@ -124,8 +124,15 @@ def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: st
 def make_pointer(
     root_uri: str, target: Target, versions: Mapping[str, str], *, now: datetime, after: datetime | None
 ) -> Pointer:
-    """Return the pointer to `versions`, its time later than `after`, however the clock may have jumped."""
+    """Return the pointer to `versions`, its time later than `after`, however the clock may have jumped.
+
+    Raises `ConfigurationError` for a time that no reader would take.
+    """
     instant = now if after is None else max(now, after + _TICK)
+    if instant >= LATEST:
+        raise ConfigurationError(
+            f"the pointer would be of {rfc3339(instant)}, which no clock says: set the clock right"
+        )
     current = {
         kind: uri_of_key(root_uri, blob_key(target, kind, version)) for kind, version in sorted(versions.items())
     }

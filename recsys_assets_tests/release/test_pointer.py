@@ -23,7 +23,7 @@ from recsys_assets.release.layout import (
     staged_key,
     uri_of_key,
 )
-from recsys_assets.release.pointer import make_pointer, parse_pointer, release_id_of
+from recsys_assets.release.pointer import LATEST, make_pointer, parse_pointer, release_id_of
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.keys import check_key
@@ -111,11 +111,21 @@ def test_a_pointer_that_says_anything_else_is_refused(data):
         parse(data)
 
 
-@given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC), max_value=datetime(9000, 1, 1)))  # noqa: DTZ001
+times = st.datetimes(timezones=st.just(UTC), max_value=datetime(8999, 12, 31))  # noqa: DTZ001
+
+
+@given(times, times)
 def test_a_pointers_time_is_later_than_the_one_before(now, before):  # F16
     made = parse(encode(make_pointer(ROOT_URI, TARGET, {"cooc": VERSION}, now=now, after=before)))
     assert made.updated_at > before
     assert made.updated_at in {now, before + timedelta(microseconds=1)}
+
+
+@pytest.mark.parametrize("after", [None, LATEST - timedelta(microseconds=1)])
+def test_a_time_that_no_reader_would_take_is_never_written(after):  # F59
+    now = LATEST if after is None else LATEST - timedelta(days=1)
+    with pytest.raises(ConfigurationError, match="set the clock right"):
+        make_pointer(ROOT_URI, TARGET, {"cooc": VERSION}, now=now, after=after)
 
 
 VERSIONS = st.dictionaries(st.sampled_from(["cooc", "implicit", "popularity"]), st.sampled_from(["a" * 64, "b" * 64]))
