@@ -42,6 +42,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.rollout import end_rollout
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -167,6 +168,7 @@ def _note(task: Forgetting, today: date) -> list[str]:
     for name in sorted(task.names):  # the id that was sent, which raw looks at, and its hash, which stored days hold
         remember(store, target, name, through=today, by=task.by, now=task.now(), pseudonym=name != user)
     reach("forget.after_note")
+    end_rollout(store, target, why="a user is being forgotten", by=task.by, now=task.now)
     if read_current(store, target) is None:
         keys = [item.key for item in store.list(intent_prefix(target))]
         return [f"{key} (a change under way may ship what was built before: run this again after it)" for key in keys]

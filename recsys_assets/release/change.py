@@ -123,7 +123,7 @@ def change_pointer(change: Change, judge: Judge, *, seen: Seen | None = None) ->
             return _record_stay(change, current, judged, head)
         try:
             if not seen:
-                _look(change, judged.refs)
+                look(change, judged.refs)
             swapped = _swap(change, current, judged, head, sent, expected=etag)
         except (ConflictError, StoreUnavailableError) as error:
             problem, seen = error, None
@@ -188,7 +188,7 @@ def _note(change: Change, *, unrecorded: bool) -> None:
         change.under_way.unrecorded = unrecorded
 
 
-def _look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
+def look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
     """Look, right before the swap, that every blob is there and that no collection under way may take it."""
     look_for_collections(change, refs)
     missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))

@@ -19,6 +19,7 @@ from recsys_assets.release.judgement import ending, stricter
 from recsys_assets.release.layout import hold_key
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, recover
+from recsys_assets.release.rollout import end_rollout
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, Stored
@@ -57,6 +58,7 @@ def place_hold(
         return HoldOutcome(f"dry run: would hold {target} until {ending(hold)}", read_hold(store, target), None)
     ensure_proven(store)
     standing = write_hold(store, target, hold)
+    end_rollout(store, target, why=f"held by {by.name}", by=by, now=now)
     reach("hold.before_swap_to_itself")
     entry = swap_to_itself(Change(store, target, "hold", by, now), message=f"held until {ending(standing)}")
     return HoldOutcome(f"{target} is held until {ending(standing)}", standing, entry)

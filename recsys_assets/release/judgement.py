@@ -16,6 +16,7 @@ class Ruling(StrEnum):
     OLDER = "older"
     HELD = "held"
     BAD = "refused"
+    ROLLOUT = "rollout"  # shown to a share of requests first
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,16 @@ def hold_key(target: Target) -> str:
     return f"registry/hold/{target.tenant}/{target.surface}/hold.json"
 
 
+def candidate_key(target: Target) -> str:
+    """Return the key of the pointer to the release that is being rolled out, in the format of the live one."""
+    return f"registry/candidate/{target.tenant}/{target.surface}/manifest.json"
+
+
+def rollout_key(target: Target) -> str:
+    """Return the key of how far a rollout is: what readers follow, and what each step swaps."""
+    return f"registry/candidate/{target.tenant}/{target.surface}/rollout.json"
+
+
 def blocked_key(target: Target) -> str:
     """Return the key of the list of items that readers leave out of every answer."""
     return f"registry/blocked/{target.tenant}/{target.surface}/items.json"

@@ -10,6 +10,7 @@ from recsys_assets.release.labels import Labelled, find_label, lift_label, put_l
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.rollout import end_rollout
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -35,6 +36,8 @@ def mark(
     ensure_proven(store)
     if on:
         changed = put_label(store, target, label, release_id, by=by, now=now())
+        if label is Labelled.BAD:
+            end_rollout(store, target, why="it is marked bad", by=by, now=now, of=release_id)
     else:
         changed = find_label(store, target, label, release_id) is not None
         lift_label(store, target, label, release_id)

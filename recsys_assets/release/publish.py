@@ -18,6 +18,7 @@ from recsys_assets.release.change import (
     announced,
     change_pointer,
     is_clear_of_collections,
+    look,
 )
 from recsys_assets.release.documents import Build, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -29,6 +30,8 @@ from recsys_assets.release.live_age import data_through_of
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
 from recsys_assets.release.releases import find_release, is_former, record, release_of
+from recsys_assets.release.rolling_out import start
+from recsys_assets.release.rollout import Plan, end_rollout
 from recsys_assets.release.shards import prove_members
 from recsys_assets.release.trash import rescue
 from recsys_assets.retry import Pause, wait
@@ -62,6 +65,7 @@ class _Publish:
     candidate: Candidate
     build: Build
     allow_older: bool
+    plan: Plan | None = None
 
 
 def publish(  # noqa: PLR0913 - each is an independent fact of a publish
@@ -78,11 +82,14 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     dry_run: bool = False,
     evidence: ObjectStore | None = None,
     pause: Pause = wait,
+    plan: Plan | None = None,
 ) -> PublishOutcome:
     """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
 
     `evidence` holds staged references and gate reports, the store itself if left out; blobs, records of canonical days,
     pointer, hold, labels and journal are read from the store whatever it holds.
+
+    With a `plan` a release that would replace a live one is shown to a share of requests first (`rollout.start`).
 
     A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
     (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
@@ -94,7 +101,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     ensure_proven(store)
     try:
         candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
-        return _publish(_Publish(change, candidate, build, allow_older))
+        return _publish(_Publish(change, candidate, build, allow_older, plan))
     except (RefusedError, CorruptObjectError, ConflictError) as error:
         _record_refusal(change, day, error)
         error.journaled = True
@@ -119,7 +126,7 @@ def _publish(asked: _Publish) -> PublishOutcome:
         reach("ship.after_proof")
         release = record(store, target, release)
         reach("ship.after_record")
-        entry = change_pointer(change, lambda live, message: _judge(asked, release, live, message), seen=seen)
+        entry = change_pointer(change, lambda live, head: _judge(asked, change, release, live, head), seen=seen)
     reach("ship.after_all")
     how = (
         Ruling.SHIP if entry.changed else Ruling(entry.outcome)
@@ -138,7 +145,9 @@ def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
         prove_members(store, target, candidate.members)
 
 
-def _judge(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Move | Stay:
+def _judge(
+    asked: _Publish, change: Change, release: Release, current: Current | None, head: JournalHead
+) -> Move | Stay:
     check_forgotten(asked.change.store, asked.change.target, asked.candidate)
     judgement = _judgement(asked, release, current, head)
     details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
@@ -150,6 +159,15 @@ def _judge(asked: _Publish, release: Release, current: Current | None, head: Jou
         raise RefusedError(f"{asked.change.target}: {judgement.message}")
     if judgement.ruling is not Ruling.SHIP:
         return Stay(judgement.ruling.value, judgement.message, details)
+    if asked.plan is not None and current is not None:
+        look(change, asked.candidate.refs)
+        begun = start(change, release, asked.candidate.versions, asked.plan, current)
+        try:
+            check_forgotten(change.store, change.target, asked.candidate)  # again: a forget ends what it finds
+        except RecsysAssetsError as error:
+            end_rollout(change.store, change.target, why=str(error), by=change.by, now=change.now)
+            raise
+        return replace(begun, details={**details, **begun.details})
     return Move(asked.candidate.versions, asked.candidate.refs, judgement.message, details)
 
 

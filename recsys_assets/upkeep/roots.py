@@ -22,6 +22,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import find_readable_release, read_release, refs_of
+from recsys_assets.release.rollout import rolling_release
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.retire import retired_at
 
@@ -63,6 +64,9 @@ def read_roots(
     if live is None:
         return _roots_of_retired(store, target, intents, retention, now=now)
     releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace)
+    rolling = rolling_release(store, target, live=live.release_id)  # after the announcements, as the pointer is
+    if rolling is not None:
+        releases.setdefault(rolling, "being rolled out")
     named, refs = _named(store, target, releases)
     blobs = dict(named)
     stale = tuple(key for key, intent in intents.items() if now - parse_rfc3339(intent.at) > retention.grace)

@@ -32,6 +32,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "registry/current": r"manifest\.json",
     "registry/hold": r"hold\.json",
     "registry/blocked": r"items\.json",
+    "registry/candidate": r"(?:manifest|rollout)\.json",
     "registry/journal": _ENTRY.pattern,
     "registry/bad": rf"{_ID}\.json",
     "registry/pinned": rf"{_ID}\.json",

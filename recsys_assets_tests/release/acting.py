@@ -13,6 +13,8 @@ from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.rolling_out import abort, advance
+from recsys_assets.release.rollout import Plan
 from recsys_assets.storage.open import open_store
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.restore import restore_pointer
@@ -21,6 +23,7 @@ from recsys_assets_tests.release.staging import KINDS, SHARDED, TARGET, WITH_SHA
 
 ROOT = Path(__file__).parents[2]
 ANN = Actor("ann", "a bad night")
+PLAN = Plan(steps=(5, 25, 100), bake_minutes=0)
 KEEP_TWO = Retention(keep=2, grace=timedelta(0))
 
 
@@ -34,6 +37,9 @@ ON_THE_TARGET = {
     "restore_pointer": restore_pointer,
     "block_item": partial(block_item, item="i1"),
     "unblock_item": partial(unblock_item, item="i1"),
+    "advance": partial(advance, from_step=0),
+    "promote": advance,
+    "abort": abort,
 }
 
 
@@ -41,6 +47,8 @@ def act(store, action, words=()):
     """Do one action; return what became of it."""
     if action == "ship":
         return Shop(store, clock=now, kinds=kinds_of(store)).publish(int(words[0])).how.value
+    if action == "rollout":
+        return Shop(store, clock=now, kinds=kinds_of(store)).publish(4, plan=PLAN).how.value
     if action == "roll_back":
         return roll_back(store, TARGET, to=words[0] if words else "previous", by=ANN, now=now).message
     if action in ON_THE_TARGET:

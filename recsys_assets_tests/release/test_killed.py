@@ -3,17 +3,21 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
+from recsys_assets.errors import RefusedError
 from recsys_assets.release import journal, trash
 from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.layout import intent_prefix, pointer_key, sweep_key, trash_prefix
 from recsys_assets.release.pointer import read_current
+from recsys_assets.release.rolling_out import settle
+from recsys_assets.release.rollout import find_rollout
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
@@ -40,6 +44,15 @@ COLLECT = [
     "after_announcement", "before_swap", "after_swap", "after_journal", "after_decision", "after_move", "after_sweep",
     "before_emptying", "after_emptying",
 ]  # fmt: skip
+ROLLOUT = [
+    *(("rollout", point) for point in ("after_candidate", "after_start")),
+    ("advance", "after_step"),
+    *(
+        ("promote", point)
+        for point in ("after_decision", "after_intent", "before_swap", "after_swap", "after_promotion")
+    ),
+    *(("abort", point) for point in ("after_mark", "after_end")),
+]
 RESTORE = ["after_intent", "before_swap", "after_swap", "after_journal"]
 MOVES = [
     *(pytest.param("ship", point, id=f"F1 ship {point}") for point in SHIP),
@@ -49,6 +62,7 @@ MOVES = [
 OTHERS = [
     *(pytest.param("hold", point, id=f"F2 hold {point}") for point in HOLD),
     pytest.param("release_hold", "after_lift", id="F2 release_hold after_lift"),
+    *(pytest.param(*one, id=f"F2 {one[0]} {one[1]}") for one in ROLLOUT),
     pytest.param("block_item", "after_write", id="F2 block_item after_write"),
     pytest.param("unblock_item", "after_write", id="F2 unblock_item after_write"),
     *(pytest.param("restore_pointer", point, id=f"F2 F39 restore_pointer {point}") for point in RESTORE),
@@ -86,17 +100,23 @@ def words_of(action):
 
 
 def state(store):
-    """What a person sees in the end: what is live, whether it is held, which artifacts there are, what is blocked."""
+    """What a person sees in the end: what is live, whether it is held, which artifacts there are, what is blocked, what is rolled out."""
     current = read_current(store, TARGET)
     held = read_hold(store, TARGET)
     artifacts = [item.key for item in store.list("artifacts/")]
     blocked = blocked_ids(store, TARGET, now=now())
-    return current and current.release_id, held and (held.actor, held.after_data), artifacts, blocked
+    rollout = find_rollout(store, TARGET)
+    rolled = rollout and (rollout.release, rollout.state, rollout.step)
+    return current and current.release_id, held and (held.actor, held.after_data), artifacts, blocked, rolled
 
 
 def prepare(store, action):
     if action == "release_hold":
         act(store, "hold")
+    if action in {"advance", "promote", "abort"}:
+        act(store, "rollout")
+    if action == "promote":
+        act(store, "advance")
     if action == "unblock_item":
         act(store, "block_item")
     if action == "restore_pointer":
@@ -133,13 +153,15 @@ def check_killed(store, action, point):
     prepare(other, action)
     expected = act(other, action, words_of(action)) and state(other)
 
-    moved = action in {"ship", "roll_back", "restore_pointer"}
-    early = point in {"after_swap", "after_journal", "after_all"}
+    moved = action in {"ship", "roll_back", "restore_pointer", "promote"}
+    early = point in {"after_swap", "after_journal", "after_all", "after_promotion"}
     if moved:
         assert (live and live.release_id) == (expected[0] if early else before[0])
-    act(store, action, words_of(action))
+    with suppress(RefusedError):  # an abort that was all but done: there is no rollout any more
+        act(store, action, words_of(action))
     check_invariants(store)
     assert state(store) == expected
+    settle(store, TARGET, by=ANN, now=now)
     assert store.stat(sweep_key(TARGET)) is None
     repair_journal(store, TARGET, by=ANN, now=now)
     check_journal(store)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +19,8 @@ from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.rolling_out import abort, advance
+from recsys_assets.release.rollout import Plan, rolling_release
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
@@ -28,6 +31,7 @@ from recsys_assets_tests.release.staging import TARGET, Shop
 
 ANN = Actor("ann", "as the model says")
 KEEP = 3
+PLAN = Plan(steps=(5, 25, 100), bake_minutes=0)
 DAYS = st.integers(0, 6)
 CONTENTS = st.integers(0, 1)
 ITEMS = st.sampled_from(["i0", "i1"])
@@ -47,6 +51,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.bad = set()
         self.held = None  # None, "by hand", or the day after which data must be newer
         self.past = []  # (instant, what was live then)
+        self.rolling = None  # what is being rolled out, and at which step
         self.blocked = {}  # item -> until when (None: until it is unblocked)
 
     @property
@@ -57,6 +62,8 @@ class Lifecycle(RuleBasedStateMachine):
         return self.shop.clock.at.timestamp()
 
     def moved(self, release):
+        if release != self.live:
+            self.rolling = None
         self.live = release
         self.swaps.append(release)
 
@@ -142,9 +149,61 @@ class Lifecycle(RuleBasedStateMachine):
             assert read_current(self.store, TARGET).release_id == self.ids[before]
 
     @precondition(lambda self: self.live is not None)
+    @rule(n=DAYS, content=CONTENTS)
+    def roll_out(self, n, content):
+        release = (n, content)
+        expected = self.expect(release, allow_older=False)
+        if expected is Ruling.SHIP:
+            is_same = self.rolling is not None and self.rolling[0] == release
+            expected = Ruling.UNCHANGED if is_same else Ruling.ROLLOUT
+        self.shop.stage(n, content=content)
+        try:
+            outcome = self.shop.publish(n, plan=PLAN)
+        except RefusedError:
+            assert expected is RefusedError
+            return
+        assert outcome.how is expected
+        self.ids[release] = outcome.release.id
+        if expected is Ruling.ROLLOUT:
+            self.rolling = (release, 0)
+
+    @rule(how=st.sampled_from([None, FaultMode.LOSE_REPLY]))
+    def advance(self, how):
+        if how is not None:
+            self.store.inject(Fault("swap", how, nth=1, times=1, prefix="registry/"))
+        if self.rolling is None:
+            with pytest.raises(RefusedError, match="no release is being rolled out"):
+                advance(self.store, TARGET, by=ANN, now=self.shop.clock)
+        else:
+            release, step = self.rolling
+            advance(self.store, TARGET, by=ANN, now=self.shop.clock)
+            if step == 0:
+                self.rolling = (release, 1)
+            else:
+                self.moved(release)
+        self.store.heal()
+
+    @precondition(lambda self: self.rolling is not None)
+    @rule(mark_bad=st.booleans())
+    def abort(self, mark_bad):
+        abort(self.store, TARGET, by=ANN, now=self.shop.clock, mark_bad=mark_bad)
+        if mark_bad:
+            self.bad.add(self.rolling[0])
+        self.rolling = None
+
+    @invariant()
+    def what_is_rolled_out_is_what_the_model_says_and_whole(self):
+        live = self.live and self.ids[self.live]
+        found = rolling_release(self.store, TARGET, live=live)
+        assert found == (self.rolling and self.ids[self.rolling[0]])
+        if found is not None:
+            assert not missing_blobs(self.store, TARGET, refs_of(read_release(self.store, TARGET, found)))
+
+    @precondition(lambda self: self.live is not None)
     @rule()
     def hold(self):
         place_hold(self.store, TARGET, by=ANN, now=self.shop.clock)
+        self.rolling = None
         self.held = "by hand"
         self.swaps.append(self.live)
 

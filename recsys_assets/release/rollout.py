@@ -1,0 +1,239 @@
+"""Rollout of a candidate beside the live release: its document, a conditional write for each step, and its journal."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.release import journal
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode
+from recsys_assets.release.documents import FORMAT, JournalEntry, Record
+from recsys_assets.release.journal import Actor, Clock
+from recsys_assets.release.layout import rollout_key
+from recsys_assets.release.pointer import Current, read_pointer
+from recsys_assets.release.recovery import read_journal_head, recover
+from recsys_assets.retry import attempts
+from recsys_assets.storage.store import ObjectStore, Stored
+
+PROMOTE: Final = "promote"
+ABORT: Final = "abort_rollout"
+WHOLE: Final = 100  # percent: the step that is the promotion
+_TRIES: Final = 20
+_LOOKED_AT: Final = 50  # entries of the journal, for the one of a step
+_TICK: Final = timedelta(microseconds=1)
+
+
+class RolloutState(StrEnum):
+    """Where a rollout stands; it ends as promoted or aborted, and never goes on from there."""
+
+    RUNNING = "running"
+    PROMOTING = "promoting"  # decided: the pointer is being moved, and nobody can abort it any more
+    PROMOTED = "promoted"
+    ABORTED = "aborted"
+
+
+class Rollout(Record, frozen=True):
+    """One rollout: which release beside which, how far it is, and who brought it there and why.
+
+    It is in force only while `against` is live: whatever else becomes live (a rollback, a ship by hand) ends it in the
+    same swap.
+    """
+
+    release: str
+    against: str
+    state: RolloutState
+    step: int
+    steps: tuple[int, ...]  # percent of the requests, ascending, the last one 100
+    bake_minutes: float
+    started_at: str
+    step_at: str
+    updated_at: str  # never repeats
+    action: str  # what was done last, by whom and why; the journal's entry of it carries `updated_at`
+    actor: str
+    reason: str
+    why: str = ""
+    run_id: str | None = None
+    v: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse steps and times that are none."""
+        for text in (self.started_at, self.step_at, self.updated_at):
+            parse_rfc3339(text)
+        ascending = all(one < other for one, other in zip(self.steps, self.steps[1:], strict=False))
+        if not self.steps or not ascending or self.steps[0] < 1 or self.steps[-1] != WHOLE:
+            raise ValueError(f"steps are {self.steps}: expected ascending percentages that end with {WHOLE}")
+        if not 0 <= self.step < len(self.steps):
+            raise ValueError(f"step is {self.step}: expected one of {len(self.steps)}")
+
+    @property
+    def share(self) -> int:
+        """Percent of the requests that the candidate answers."""
+        return self.steps[self.step]
+
+    def is_in_force(self, live: str | None) -> bool:
+        """Return whether the candidate answers requests where `live` is live."""
+        return self.is_under_way and live == self.against
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is neither promoted nor aborted."""
+        return self.state in {RolloutState.RUNNING, RolloutState.PROMOTING}
+
+    def is_baked(self, now: datetime) -> bool:
+        """Return whether the step has lasted as long as it must."""
+        return now - parse_rfc3339(self.step_at) >= timedelta(minutes=self.bake_minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a release is rolled out: shares in percent, and how long each step lasts at least."""
+
+    steps: tuple[int, ...]
+    bake_minutes: float
+
+
+def parse_rollout(target: Target, data: bytes) -> Rollout:
+    """Return the rollout that these bytes hold; `CorruptObjectError` if they hold none."""
+    return decode(data, Rollout, name=rollout_key(target))
+
+
+def find_rollout(store: ObjectStore, target: Target) -> Rollout | None:
+    """Return the last rollout of a target, over or not; None if there never was one."""
+    stored = _stored(store, target)
+    return None if stored is None else parse_rollout(target, stored.data)
+
+
+def rolling_release(store: ObjectStore, target: Target, *, live: str) -> str | None:
+    """Return the release that is being rolled out beside the live one, or None."""
+    found = find_rollout(store, target)
+    return found.release if found is not None and found.is_in_force(live) else None
+
+
+def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now: Clock, of: str | None = None) -> None:
+    """End the rollout that is under way (`of`: only one of this release), without a mark on the release.
+
+    It is for what does not go with a rollout, such as a hold: whatever step is made at the same time, afterwards there
+    is none. A document that cannot be read is followed by no reader, so nothing is to be ended.
+    """
+    for _ in attempts(_TRIES):
+        try:
+            found = find_rollout(store, target)
+            if found is None or of not in {None, found.release} or not found.is_under_way:
+                return
+            ended = finish(store, target, RolloutState.ABORTED, ABORT, by, why, now=now, of=found)
+        except CorruptObjectError:
+            return
+        except ConflictError:
+            continue
+        record_rollout(store, target, ended, now=now)
+        return
+    raise ConflictError(f"{target}: the rollout could not be ended, {_TRIES} others changed it meanwhile: run again")
+
+
+def finish(
+    store: ObjectStore,
+    target: Target,
+    state: RolloutState,
+    action: str,
+    by: Actor,
+    why: str,
+    *,
+    now: Clock,
+    of: Rollout,
+) -> Rollout:
+    """Write that a rollout is over, unless it is; `ConflictError` if another one took its place or went on."""
+    found = read_rollout(store, target)
+    if found is None or (found[0].release, found[0].started_at) != (of.release, of.started_at):
+        raise ConflictError(f"{target}: another rollout took the place of {of.release[:12]}: see `rollout status`")
+    if not found[0].is_under_way:
+        return found[0]
+    if found[0].state is RolloutState.PROMOTING and of.state is RolloutState.RUNNING:
+        raise ConflictError(f"{target}: release {of.release[:12]} was promoted meanwhile: roll back instead")
+    return write_rollout(
+        store, target, done_by(msgspec.structs.replace(found[0], state=state), action, by, why), found, now=now()
+    )
+
+
+def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
+    """Return the rollout with what was done last, by whom and why."""
+    return msgspec.structs.replace(
+        rollout,
+        action=action,
+        actor=by.name,
+        reason=by.reason,
+        run_id=by.run_id,
+        why=why[: journal.MAX_MESSAGE_CHARACTERS],
+    )
+
+
+def write_rollout(
+    store: ObjectStore, target: Target, rollout: Rollout, before: tuple[Rollout, Stored] | None, *, now: datetime
+) -> Rollout:
+    """Replace exactly the rollout that was read; a reply that was lost is resolved by reading back."""
+    key = rollout_key(target)
+    at = now if before is None else max(now, parse_rfc3339(before[0].updated_at) + _TICK)
+    rollout = msgspec.structs.replace(rollout, updated_at=rfc3339(at))
+    data = encode(rollout)
+    try:
+        if before is None:
+            store.create(key, data)
+        else:
+            store.swap(key, data, expected=before[1].etag)
+    except (ConflictError, OutcomeUnknownError) as error:
+        for _ in attempts(_TRIES):
+            try:
+                stored = _stored(store, target)
+            except OutcomeUnknownError:
+                continue
+            if stored is not None and stored.data == data:
+                return rollout
+            break
+        raise ConflictError(f"{target}: somebody else changed the rollout meanwhile: look at it again") from error
+    return rollout
+
+
+def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now: Clock) -> JournalEntry:
+    """Return the journal's entry of what was done last, written if a crash left none."""
+    found = read_pointer(store, target)
+    current = found if isinstance(found, Current) else None  # a damaged one keeps nobody from ending a rollout
+    by = Actor(rollout.actor, rollout.reason, rollout.run_id)
+    last = (recover(store, target, current, by=by, now=now()) if current else read_journal_head(store, target)).last
+    for entry in islice(journal.newest_first(store, target), _LOOKED_AT):
+        if entry.details.get("rollout_at") == rollout.updated_at:
+            return entry
+        if entry.at and parse_rfc3339(entry.at) + timedelta(minutes=1) < parse_rfc3339(rollout.updated_at):
+            break
+    details = {
+        "rollout_at": rollout.updated_at,
+        "share": rollout.share,
+        "release": rollout.release,
+        "state": rollout.state.value,
+    }
+    entry = journal.entry_of(
+        action=rollout.action,
+        outcome=journal.DONE,
+        by=by,
+        now=now(),
+        live=current,
+        message=rollout.why or f"release {rollout.release[:12]}: {rollout.state.value} at {rollout.share} %",
+        details=details,
+    )
+    return journal.append(store, target, entry, after=last)
+
+
+def read_rollout(store: ObjectStore, target: Target) -> tuple[Rollout, Stored] | None:
+    """Return the last rollout, and the bytes that a step replaces; None if there never was one."""
+    stored = _stored(store, target)
+    return None if stored is None else (parse_rollout(target, stored.data), stored)
+
+
+def _stored(store: ObjectStore, target: Target) -> Stored | None:
+    try:
+        return store.get(rollout_key(target), max_bytes=MAX_DOCUMENT_BYTES)
+    except NotFoundError:
+        return None
