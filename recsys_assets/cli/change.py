@@ -57,8 +57,9 @@ def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
 @changes_one_target("ship")
 @click.option("--day", type=day_type, required=True, help="the UTC day whose staged artifacts are to ship")
 @click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
+@click.option("--at-once", is_flag=True, help="to all requests, also where [rollout] shows a release to a share first")
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
-def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, ...]) -> Change:
+def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]) -> Change:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
     from recsys_assets.pipeline.context import DayContext  # noqa: PLC0415
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
@@ -71,6 +72,7 @@ def run_ship(call: Call, *, day: date, allow_older: bool, override: tuple[str, .
         allow_older=allow_older,
         dry_run=call.dry_run,
         override=override,
+        at_once=at_once,
     )
     return shipped.outcome
 

@@ -38,6 +38,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "tune": Subcommand("tune:run_tune", "Try ways to score neighbours on the last days, and show the best one's lines"),
     "verify": Subcommand("show:run_verify", "Read and prove every retained release, byte by byte"),
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),
+    "rollout": Subcommand(
+        "rollout:rollout", "Look at, advance or abort a release that is shown to a share of requests"
+    ),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
     "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
     "block-item": Subcommand("block:run_block_item", "Keep readers from showing one item of one target"),

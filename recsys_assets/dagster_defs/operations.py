@@ -16,6 +16,7 @@ from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import judge_import, judge_received, receive, register
 from recsys_assets.pipeline.journal_import import journal_import
+from recsys_assets.pipeline.retention import guards
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.blocking import block_item, unblock_item
@@ -24,10 +25,12 @@ from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, message_of
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.marking import mark
+from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
 from recsys_assets.upkeep.restore import restore_pointer
 
 
@@ -245,6 +248,25 @@ def _tune(o: Operating) -> Outcome:
     )
 
 
+def _decide_rollout(o: Operating) -> Outcome:
+    target, wanted = o.row.target, guards(o.settings, o.row)
+    if o.config.dry_run:
+        return Outcome(f"dry run: {look_at_rollout(o.store, target, wanted, now=utc_now()).message}")
+    decision = decide(o.store, target, wanted, by=o.by, now=utc_now)
+    done = carry_out(o.store, target, decision, by=o.by, now=utc_now)
+    return Outcome(done.message if done else decision.message, done.entry if done else None)
+
+
+def _advance_rollout(o: Operating) -> Outcome:
+    done = advance(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
+
+
+def _abort_rollout(o: Operating) -> Outcome:
+    done = abort(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+    return Outcome(done.message, done.entry)
+
+
 OPERATIONS: Final = (
     Operation(
         "roll_back",
@@ -265,6 +287,14 @@ OPERATIONS: Final = (
         "block_item", BlockConfig, _block, "Keep readers from showing one item of one target, from their next poll on."
     ),
     Operation("unblock_item", UnblockConfig, _unblock, "Let readers show a blocked item of one target again."),
+    Operation(
+        "decide_rollout",
+        OperationConfig,
+        _decide_rollout,
+        "Let what is shown to a share of requests wait, advance or end, by what consumers answered.",
+    ),
+    Operation("advance_rollout", OperationConfig, _advance_rollout, "Show a candidate to the next share of requests."),
+    Operation("abort_rollout", OperationConfig, _abort_rollout, "Show a candidate to nobody any more, and mark it bad."),
     Operation(
         "restore_pointer",
         OperationConfig,

@@ -1,10 +1,11 @@
-"""Retention of a target by its configuration; light: collecting needs no kernel unless windows matter to it."""
+"""Upkeep of a target by its configuration: what is kept, and what a rollout must show; light unless windows matter."""
 
 from datetime import timedelta
 
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.age_limits import CANONICAL, QUARANTINE, RAW, STAGING, AgeLimits
+from recsys_assets.upkeep.guard import Guards
 from recsys_assets.upkeep.roots import Retention
 
 
@@ -35,3 +36,9 @@ def _needed_days(settings: Settings, row: TargetSettings) -> int:
 
     windows = [read_params(settings, row, kind).window_days for kind in settings.artifacts.kinds]
     return max([*windows, settings.gates_for(row).day.history_days + 1])
+
+
+def guards(settings: Settings, row: TargetSettings | None) -> Guards:
+    """Return the guards of the rollouts of one target, or of one without a row."""
+    wanted = settings.rollout_for(row) if row else settings.rollout
+    return Guards(wanted.min_requests, wanted.advance_unasked)

@@ -22,6 +22,7 @@ from recsys_assets.release.candidate import Requirement, kinds_left_out
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.releases import release_numbers
+from recsys_assets.release.rollout import Plan
 from recsys_assets.release.signed_stores import keep_signed
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -67,6 +68,7 @@ def ship_day(
     allow_older: bool = False,
     dry_run: bool = False,
     override: Collection[str] = (),
+    at_once: bool = False,
 ) -> ShippedDay:
     """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
 
@@ -75,6 +77,8 @@ def ship_day(
     overridden when this very release shipped before. What a canonical gate in `override` kept from being built is built
     and judged first. A day whose refusal was overridden is ordinary from then on, also
     where it is older than what is live and so stays where it is.
+
+    Where `[rollout]` is on it is shown to a share of requests first, unless it is to ship `at_once`, or while older.
 
     Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
     required gate has not passed on the very bytes stored.
@@ -98,6 +102,7 @@ def ship_day(
             by=by,
             now=context.now,
             allow_older=allow_older,
+            plan=None if at_once or allow_older else _plan(settings, row),
             dry_run=dry_run,
             evidence=context.staged_evidence(),
         )
@@ -126,6 +131,11 @@ def _build_unbuilt(context: DayContext, override: Collection[str], *, dry_run: b
     for kind in missing:
         build_artifact(context, kind)
         judge_artifact(context, kind)
+
+
+def _plan(settings: Settings, row: TargetSettings) -> Plan | None:
+    wanted = settings.rollout_for(row)
+    return Plan(wanted.steps, wanted.bake_minutes) if wanted.enabled else None
 
 
 def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requirement]:

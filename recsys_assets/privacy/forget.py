@@ -228,7 +228,7 @@ def _rebuild_once(task: Forgetting, days: Collection[date], last: date) -> str:
     for kind in (name for name in task.settings.artifacts.kinds if name in KINDS):
         build_artifact(context, kind)
         judge_artifact(context, kind)
-    shipped = ship_day(context, by=task.by)
+    shipped = ship_day(context, by=task.by, at_once=True)
     return f"{last} was rebuilt: {shipped.outcome.message}"
 
 

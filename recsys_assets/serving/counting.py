@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import count
 from time import perf_counter
 from typing import Any, Final
@@ -15,7 +15,7 @@ BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SAMPLED: Final = 63  # one question of 64 is timed: a clock costs more than a count
 
 
-class _Tally:
+class Tally:
     """A number that threads raise by `next(tally.up)`, one step of the interpreter: none is lost, none waits."""
 
     __slots__ = ("_lock", "_looks", "up")
@@ -47,6 +47,10 @@ class AnswerCounts:
     unknown: int
     failed: int
 
+    def __add__(self, other: "AnswerCounts") -> "AnswerCounts":
+        """Return the counts of both together."""
+        return AnswerCounts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
     @property
     def answered(self) -> int:
         """Questions that were answered with something."""
@@ -62,8 +66,8 @@ class KindCounter:
 
     def renew(self) -> None:
         """Begin at zero."""
-        self.asked, self.empty, self.short, self.unknown, self.failed = (_Tally() for _ in range(5))
-        self._buckets = tuple(_Tally() for _ in range(len(BUCKETS) + 1))
+        self.asked, self.empty, self.short, self.unknown, self.failed = (Tally() for _ in range(5))
+        self._buckets = tuple(Tally() for _ in range(len(BUCKETS) + 1))
 
     def ask(self, find: Callable[[str], Any], key: str) -> Any:
         """Return what `find` finds, counted; None, for an id that the artifact does not have, counts as unknown.
@@ -116,11 +120,13 @@ class ReleaseCounter:
 
     def __init__(self, release_id: str, kinds: Iterable[str]) -> None:
         self.release_id = release_id
+        self.short_below = 1
         self.kinds: Mapping[str, KindCounter] = {kind: KindCounter() for kind in kinds}
         renew_after_fork(self)
 
     def set_short_below(self, items: int) -> None:
         """Count lists of fewer than so many items as short."""
+        self.short_below = max(items, 1)
         for counter in self.kinds.values():
             counter.short_below = max(items, 1)
 
@@ -133,3 +139,13 @@ class ReleaseCounter:
         """Return the counts of the kinds that were asked."""
         found = {kind: counter.counts() for kind, counter in self.kinds.items()}
         return {kind: counts for kind, counts in found.items() if counts.asked}
+
+
+def counts_by_release(counters: Iterable[ReleaseCounter]) -> dict[str, dict[str, AnswerCounts]]:
+    """Return the counts by release and kind; several counters of one release are added up."""
+    found: dict[str, dict[str, AnswerCounts]] = {}
+    for one in counters:
+        kinds = found.setdefault(one.release_id, {})
+        for kind, counts in one.counts().items():
+            kinds[kind] = kinds[kind] + counts if kind in kinds else counts
+    return found

@@ -33,6 +33,7 @@ from recsys_assets.serving.state import (
     problem_of_blobs,
     problem_of_pointer,
 )
+from recsys_assets.serving.trial import TrialFollower
 from recsys_assets.serving.view import ReaderView
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import ObjectStore
@@ -59,6 +60,7 @@ class Follower:
         strict: bool,
         listener: Listener | None,
         short_below: int,
+        rollouts: bool,
     ) -> None:
         self.view = ReaderView(target)
         self._store = store
@@ -75,6 +77,8 @@ class Follower:
         self._proven: Proven = {}  # of the release that serves, and of one that is tried again and again
         self._shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
         self.blocking = BlockedFollower(store, target, now, copy=FilesystemStore(copy.folder) if copy else None)
+        self.trials = TrialFollower(store, target, limits, self._shards) if rollouts else None
+        self.controls: tuple[ReleaseCounter, ...] = ()  # of releases in `counters`, as a trial compared with them
         self._copy_fault: str | None = None
         self._is_first = True
 
@@ -87,7 +91,17 @@ class Follower:
         refresh = self._look(accept_older=accept_older)
         if self.view.snapshot is not None:
             self.view = replace(self.view, snapshot=self._unblocked(self.view.snapshot))
+        if self.trials is not None:
+            self._follow_trial(self.trials)
         return refresh
+
+    def _follow_trial(self, trials: TrialFollower) -> None:
+        trials.look(self.view.snapshot, proven=self._proven, blocked=self.blocking.items)
+        controls = self.controls
+        if trials.trial is not None and trials.trial.control.snapshot.counter not in controls:
+            controls = (*controls, trials.trial.control.snapshot.counter)
+        counted = {one.release_id for one in self.counters}
+        self.controls = tuple(one for one in controls if one.release_id in counted)
 
     def _unblocked(self, snapshot: Snapshot) -> Snapshot:
         return snapshot.without(self.blocking.items)
@@ -164,6 +178,7 @@ class Follower:
         if old is not None and not is_another and old.updated_at == snapshot.updated_at:
             snapshot = old  # looked at again: its counts go on
         else:
+            snapshot = self.trials.continued(snapshot) if self.trials is not None else snapshot
             self._count(snapshot)
         view = self.view.switched(snapshot, etag=pointer.current.etag if record.is_final else None, at=self._now())
         if record.problem is not None:

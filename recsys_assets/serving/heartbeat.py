@@ -14,7 +14,7 @@ from recsys_assets.release.journal import Clock
 from recsys_assets.serving.state import Status
 from recsys_assets.serving.threads import Poller, renew_after_fork
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, ReleaseAnswers, write_heartbeat
+from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, ReleaseAnswers, TrialAnswers, write_heartbeat
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # so soon after a switch it is written
@@ -38,6 +38,7 @@ class HeartbeatWriter:
         status: Callable[[], Status],
         answers: Callable[[], tuple[ReleaseAnswers, ...]],
         blocked: Callable[[], str | None],
+        trial: Callable[[], TrialAnswers | None],
     ) -> None:
         self.consumer = check_segment(consumer, what="consumer")
         self._store = store
@@ -46,6 +47,7 @@ class HeartbeatWriter:
         self._status = status
         self._answers = answers
         self._blocked = blocked
+        self._trial = trial
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._tried: Heartbeat | None = None  # the last one, written or not: a store that fails is not hurried
@@ -113,5 +115,6 @@ class HeartbeatWriter:
             left=left,
             answers=self._answers(),
             blocked=self._mark(),
+            trial=self._trial() or UNSET,
             v=Heartbeat.newest_format,
         )

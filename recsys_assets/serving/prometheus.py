@@ -7,7 +7,7 @@ from itertools import accumulate
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from recsys_assets.serving.counting import BUCKETS
+from recsys_assets.serving.counting import BUCKETS, counts_by_release
 from recsys_assets.serving.reader import Reader
 
 _TARGET = ("tenant", "surface", "process")
@@ -18,7 +18,8 @@ class ReaderCollector(Collector):
     """The readers of this process: `REGISTRY.register(ReaderCollector(reader))`.
 
     Every sample has the process id as a label, so that workers that are scraped by turns behind one port do not mix;
-    a forked worker begins at zero. Of each reader the release that serves and the one before have samples.
+    a forked worker begins at zero. Of each reader the release that serves, the one before, and the candidate
+    of a rollout have samples.
     """
 
     def __init__(self, *readers: Reader) -> None:
@@ -53,13 +54,15 @@ class ReaderCollector(Collector):
         for reader in self._readers:
             status = reader.status()
             of_target = [status.target.tenant, status.target.surface, process]
-            for counter in reader.counters:
-                for kind, counts in counter.counts().items():
-                    labels = [*of_target, counter.release_id, kind]
+            counters = reader.all_counters
+            for release, kinds in counts_by_release(counters).items():
+                for kind, counts in kinds.items():
+                    labels = [*of_target, release, kind]
                     for result in ("answered", "empty", "unknown", "failed"):
                         answers.add_metric([*labels, result], getattr(counts, result))
                     short.add_metric(labels, counts.short)
-                    sums = accumulate(counter.kinds[kind].latencies())
+                    asked = (one.kinds[kind].latencies() for one in counters if one.release_id == release)
+                    sums = accumulate(map(sum, zip(*asked, strict=True)))
                     seconds.add_metric(labels, list(zip(_BOUNDS, sums, strict=True)), sum_value=None)
             for problem, times in reader.refresh_failures.items():
                 failures.add_metric([*of_target, problem.value], times)

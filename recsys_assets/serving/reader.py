@@ -1,6 +1,7 @@
 """Reader of one target: its live release in memory, kept up to date in the background and switched in one step."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Clock
-from recsys_assets.serving.counting import AnswerCounts, ReleaseCounter
+from recsys_assets.serving.counting import AnswerCounts, ReleaseCounter, counts_by_release
 from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import HeartbeatWriter
@@ -19,8 +20,16 @@ from recsys_assets.serving.past import load_at
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Problem, Refresh, RefreshOutcome, Status
 from recsys_assets.serving.threads import Poller, SingleFlight
+from recsys_assets.serving.trial import Arm, Trial
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.heartbeats import MAX_KINDS, KindAnswers, ReleaseAnswers
+from recsys_assets.upkeep.heartbeats import (
+    MAX_FAULT_CHARACTERS,
+    MAX_KINDS,
+    ArmAnswers,
+    KindAnswers,
+    ReleaseAnswers,
+    TrialAnswers,
+)
 
 if TYPE_CHECKING:
     from recsys_assets.release.signatures import Trust
@@ -61,6 +70,7 @@ class Reader:
         listener: Listener | None = None,
         heartbeat: str | None = None,
         short_below: int = 1,
+        rollouts: bool = False,
         trust: "Trust | None" = None,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
@@ -68,6 +78,8 @@ class Reader:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
         if trust is not None and fall_back:
             raise ConfigurationError("fall_back serves what no signature proves: leave it, or trust, away")
+        if trust is not None and rollouts:
+            raise ConfigurationError("only the live pointer is signed: leave rollouts, or trust, away")
         self._limits = limits or Limits()
         self._trust = trust
         self._store = store = DeadlineStore(store, seconds=self._limits.call_seconds)
@@ -90,6 +102,7 @@ class Reader:
             strict=strict,
             listener=listener,
             short_below=short_below,
+            rollouts=rollouts,
         )
         self._flight = SingleFlight(Refresh(RefreshOutcome.FAILED, None, why="no refresh has ended yet"))
         self._heart = (
@@ -103,6 +116,7 @@ class Reader:
                 status=self.status,
                 answers=self._answers,
                 blocked=lambda: self._follower.blocking.updated_at,
+                trial=self._trial_answers,
             )
         )
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
@@ -148,13 +162,25 @@ class Reader:
         """
         return self._flight.run(lambda: self._follower.look(accept_older=accept_older), join=not accept_older)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, key: str | None = None) -> Snapshot:
         """Return the release that serves now, whole; hold it for one request.
+
+        With `rollouts`, `key` (the user's id, or the session's) decides during a rollout whether the candidate answers:
+        the same key gets the same release for as long as the share stands. Without a key what is live answers.
 
         Raises, when there is none, what a health check should show: `StoreUnavailableError` (no answer yet),
         `NotFoundError` (no pointer), `ConfigurationError` (denied), `CorruptObjectError` (a release that is broken).
         """
-        return self._follower.view.held()
+        held = self._follower.view.held()
+        trial = self.trial if key is not None else None
+        if key is None or trial is None or trial.control.snapshot.release_id != held.release_id:
+            return held
+        return trial.choose(key)
+
+    @property
+    def trial(self) -> Trial | None:
+        """The candidate that answers a share of the keys beside what is live, and the counts of both; None: none."""
+        return self._follower.trials.trial if self._follower.trials is not None else None
 
     def status(self) -> Status:
         """Return state, release, ages and the last problem."""
@@ -166,6 +192,12 @@ class Reader:
     def counters(self) -> tuple[ReleaseCounter, ...]:
         """Counts of the answers from the release that serves, and from the one before, since each was loaded."""
         return self._follower.counters
+
+    @property
+    def all_counters(self) -> tuple[ReleaseCounter, ...]:
+        """Everything that is counted, each answer once: a release that is compared in a rollout has more than one."""
+        of_candidate = (self.trial.candidate.snapshot.counter,) if self.trial is not None else ()
+        return (*self.counters, *self._follower.controls, *of_candidate)
 
     @property
     def blocked_fault(self) -> str:
@@ -182,18 +214,19 @@ class Reader:
 
     def _answers(self) -> tuple[ReleaseAnswers, ...]:
         """Return the counts as a heartbeat carries them: of the most asked kinds."""
-        found = ((one.release_id, sorted(one.counts().items(), key=_most_asked)) for one in self.counters)
-        return tuple(
-            ReleaseAnswers(
-                release=release,
-                kinds={
-                    kind: KindAnswers(
-                        asked=one.asked, empty=one.empty, short=one.short, unknown=one.unknown, failed=one.failed
-                    )
-                    for kind, one in kinds[:MAX_KINDS]
-                },
-            )
-            for release, kinds in found
+        found = counts_by_release((*self.counters, *self._follower.controls))
+        return tuple(ReleaseAnswers(release=release, kinds=_most_asked(kinds)) for release, kinds in found.items())
+
+    def _trial_answers(self) -> TrialAnswers | None:
+        """Return what both sides of a trial answered, or why the candidate is not shown."""
+        trials = self._follower.trials
+        if trials is None or not (trials.trial or trials.fault):
+            return None
+        if trials.trial is None:
+            return TrialAnswers(fault=trials.fault[:MAX_FAULT_CHARACTERS])
+        control, candidate = trials.trial.control, trials.trial.candidate
+        return TrialAnswers(
+            release=candidate.snapshot.release_id, control=_arm_answers(control), candidate=_arm_answers(candidate)
         )
 
     def at(self, instant: datetime) -> Snapshot:
@@ -206,5 +239,10 @@ class Reader:
         return load_at(self._store, self._target, instant, limits=self._limits)
 
 
-def _most_asked(item: tuple[str, AnswerCounts]) -> int:
-    return -item[1].asked
+def _arm_answers(arm: Arm) -> ArmAnswers:
+    return ArmAnswers(requests=arm.requests.value, keys=arm.keys, kinds=_most_asked(arm.snapshot.counter.counts()))
+
+
+def _most_asked(kinds: Mapping[str, AnswerCounts]) -> dict[str, KindAnswers]:
+    most = sorted(kinds.items(), key=lambda item: -item[1].asked)[:MAX_KINDS]
+    return {kind: KindAnswers(**asdict(counts)) for kind, counts in most}

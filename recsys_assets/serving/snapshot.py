@@ -69,6 +69,16 @@ class Snapshot:
         }
         return replace(self, artifacts=artifacts, blocked=blocked, counted_by=self.counter)
 
+    def counted_anew(self) -> Self:
+        """Return the same release with a counter of its own, from zero."""
+        found = replace(self)
+        found.counter.set_short_below(self.counter.short_below)
+        return found
+
+    def counted_by_counter(self, counter: ReleaseCounter) -> Self:
+        """Return the same release whose answers go on being counted by a counter that there was."""
+        return replace(self, counted_by=counter)
+
     @property
     def versions(self) -> dict[str, str]:
         """Version by kind, as the pointer names them: a kind in shards is named by its index."""

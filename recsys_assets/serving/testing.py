@@ -27,6 +27,7 @@ from recsys_assets.release.layout import (
     staged_key,
 )
 from recsys_assets.release.publish import PublishOutcome, publish
+from recsys_assets.release.rollout import Plan
 from recsys_assets.release.shards import Shard, make_index
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
@@ -51,13 +52,15 @@ def publish_fixture(
     shards: Mapping[str, int] | None = None,
     day: date = DAY,
     now: Clock = lambda: datetime.now(UTC),
+    plan: Plan | None = None,
 ) -> PublishOutcome:
     """Ship a release with these artifacts and return how that ended; readers of the store will find it.
 
     `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
     `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
     the pipeline sorts them. A kind that `shards` gives a number is split into so many shards, without a single object.
-    The day before the live release does not ship, as in production. Raises `ConfigurationError` for an unknown kind.
+    The day before the live release does not ship, as in production. With a `plan` it is rolled out beside what is live.
+    Raises `ConfigurationError` for an unknown kind.
     """
     target = Target(tenant, surface)
     used = _put_canonical_day(store, target, day, content=json.dumps(artifacts, sort_keys=True))
@@ -77,6 +80,7 @@ def publish_fixture(
         build=_BUILD,
         by=Actor(_GATE, "a test's fixture"),
         now=now,
+        plan=plan,
     )
 
 

@@ -161,3 +161,26 @@ class SignalSettings(ClosedModel):
     statement_timeout_seconds: float = Field(
         default=600, ge=1, le=MAX_SECONDS, description="how long one statement may take"
     )
+
+
+class RolloutSettings(ClosedModel):
+    """How a release is shown to a share of requests before it becomes live."""
+
+    enabled: bool = Field(default=False, description="whether a release that is to ship is rolled out by steps first")
+    steps: tuple[int, ...] = Field(
+        default=(5, 25, 100), description="percent of the request keys, ascending; at 100 the release becomes live"
+    )
+    bake_minutes: float = Field(default=60, ge=0, le=MAX_MINUTES, description="how long each step lasts at least")
+    min_requests: int = Field(
+        default=1000, ge=0, le=10**9, description="requests that the candidate must have answered before a step is over"
+    )
+    advance_unasked: bool = Field(
+        default=False, description="whether a step that is baked is over without so many requests; else it waits"
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or list(value) != sorted(set(value)) or value[0] < 1 or value[-1] != 100:  # noqa: PLR2004
+            raise ValueError("expected ascending percentages from 1 on that end with 100, like [5, 25, 100]")
+        return value

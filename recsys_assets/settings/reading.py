@@ -160,4 +160,5 @@ _OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
     "retention": Settings.retention_for,
     "automation": Settings.automation_for,
     "freshness": Settings.freshness_for,
+    "rollout": Settings.rollout_for,
 }

@@ -15,6 +15,7 @@ from recsys_assets.settings.automation import (
     FreshnessSettings,
     MetricsSettings,
     RetentionSettings,
+    RolloutSettings,
     SignalSettings,
 )
 from recsys_assets.settings.gates import GateSettings
@@ -48,6 +49,7 @@ class Settings(ClosedModel):
     retention: RetentionSettings = RetentionSettings()
     automation: AutomationSettings = AutomationSettings()
     freshness: FreshnessSettings = FreshnessSettings()
+    rollout: RolloutSettings = RolloutSettings()
     metrics: MetricsSettings = MetricsSettings()
     signals: SignalSettings = SignalSettings()
     api: ApiSettings = ApiSettings()
@@ -147,6 +149,10 @@ class Settings(ClosedModel):
     def freshness_for(self, row: TargetSettings) -> FreshnessSettings:
         """Return how old one target's data may be, its overrides applied."""
         return FreshnessSettings.model_validate({**self.freshness.model_dump(), **row.freshness})
+
+    def rollout_for(self, row: TargetSettings) -> RolloutSettings:
+        """Return how one target's releases are rolled out, its overrides applied."""
+        return RolloutSettings.model_validate({**self.rollout.model_dump(), **row.rollout})
 
     @property
     def resolved_engines(self) -> EngineSettings:

@@ -32,6 +32,7 @@ class TargetSettings(ClosedModel):
     retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")
     automation: Table = Field(default_factory=dict[str, Any], description="[targets.automation] overrides per key")
     freshness: Table = Field(default_factory=dict[str, Any], description="[targets.freshness] overrides per key")
+    rollout: Table = Field(default_factory=dict[str, Any], description="[targets.rollout] overrides per key")
 
     @property
     def target(self) -> Target:

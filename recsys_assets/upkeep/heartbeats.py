@@ -19,7 +19,8 @@ from recsys_assets.storage.store import ObjectStore
 MISSED_BEATS = 3  # a consumer that is silent for so many of its own intervals is not waited for any more
 MAX_SECONDS: Final = 86_400.0  # between two beats
 KEPT = timedelta(days=1)  # a dead one stays to be seen for so long, then collection takes it
-_MAX_BYTES = 16_000
+_MAX_BYTES = 32_000
+MAX_FAULT_CHARACTERS: Final = 500
 MAX_RELEASES: Final = 2  # that a heartbeat counts answers of: the one that serves and the one before
 MAX_KINDS: Final = 30  # of each, the most asked
 _TRIES = 3
@@ -45,6 +46,23 @@ class ReleaseAnswers(Record, frozen=True):
     kinds: Mapping[str, KindAnswers]
 
 
+class ArmAnswers(Record, frozen=True):
+    """What one side of a trial answered: requests, about how many keys they came from, and the questions by kind."""
+
+    requests: Count = 0
+    keys: Count = 0
+    kinds: Mapping[str, KindAnswers] = msgspec.field(default_factory=dict[str, KindAnswers])
+
+
+class TrialAnswers(Record, frozen=True):
+    """A candidate beside what is live, since the consumer loaded it; `fault`: why it shows none that it should."""
+
+    release: str | None = None
+    control: ArmAnswers = ArmAnswers()
+    candidate: ArmAnswers = ArmAnswers()
+    fault: str = ""
+
+
 class Heartbeat(Record, frozen=True):
     """What one consumer serves, since when it says so, and how long to believe it."""
 
@@ -59,6 +77,7 @@ class Heartbeat(Record, frozen=True):
         msgspec.UNSET  # the release that serves first; not written by consumers that do not count, nor before format 2
     )
     blocked: str | msgspec.UnsetType = msgspec.UNSET  # time of the list of blocked items that it honours, if any
+    trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET  # of a rollout, by consumers that follow it
     v: int = FORMAT
 
     newest_format: ClassVar[int] = 2

@@ -100,7 +100,7 @@ def words_of(action):
 
 
 def state(store):
-    """What a person sees in the end: what is live, whether it is held, which artifacts there are, what is blocked, what is rolled out."""
+    """What a person sees in the end: what is live, held, blocked, rolled out, and which artifacts there are."""
     current = read_current(store, TARGET)
     held = read_hold(store, TARGET)
     artifacts = [item.key for item in store.list("artifacts/")]

@@ -44,7 +44,7 @@ class Shop:
     target: Target = TARGET
     clock: Clock = field(default_factory=Tick)
 
-    def ship(self, n, **more):
+    def ship(self, n, *, plan=None, **more):
         outcome = publish_fixture(
             self.store,
             self.target.tenant,
@@ -52,6 +52,7 @@ class Shop:
             rows_of(n) | more,
             day=DAY + timedelta(days=n),
             now=self.clock,
+            plan=plan,
         )
         return outcome.release
 
