@@ -35,7 +35,7 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"", "targets", id="no targets"),
         pytest.param(
             MINIMAL + b"colour = 1\n",
-            "line 4: targets.0.colour: unknown key; allowed here: artifacts, automation, engine, freshness, gates",
+            "line 4: targets.0.colour: unknown key; did you mean rollout? allowed here: artifacts, automation, engine,",
             id="F48 unknown key of a target",
         ),
         pytest.param(

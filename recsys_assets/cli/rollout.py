@@ -13,7 +13,7 @@ from recsys_assets.upkeep.guard import Decision, Guards, carry_out, decide, look
 
 @click.group("rollout")
 def rollout() -> None:
-    """Look at, advance or abort the release that is shown to a share of requests."""
+    """Look at, advance or abort a release that is shown to a share of requests."""
 
 
 @rollout.command("status")

@@ -25,8 +25,8 @@ from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, message_of
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.marking import mark
-from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -177,11 +177,6 @@ def _hold(o: Operating) -> Outcome:
     return Outcome(done.message, done.entry)
 
 
-def _release_hold(o: Operating) -> Outcome:
-    done = release_hold(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
-    return Outcome(done.message, done.entry)
-
-
 def _block(o: Operating) -> Outcome:
     until = _instant(o.config.until)
     done = block_item(o.store, o.row.target, o.config.item, by=o.by, now=utc_now, until=until, dry_run=o.config.dry_run)
@@ -190,11 +185,6 @@ def _block(o: Operating) -> Outcome:
 
 def _unblock(o: Operating) -> Outcome:
     done = unblock_item(o.store, o.row.target, o.config.item, by=o.by, now=utc_now, dry_run=o.config.dry_run)
-    return Outcome(done.message, done.entry)
-
-
-def _restore_pointer(o: Operating) -> Outcome:
-    done = restore_pointer(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
     return Outcome(done.message, done.entry)
 
 
@@ -257,14 +247,14 @@ def _decide_rollout(o: Operating) -> Outcome:
     return Outcome(done.message if done else decision.message, done.entry if done else None)
 
 
-def _advance_rollout(o: Operating) -> Outcome:
-    done = advance(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
-    return Outcome(done.message, done.entry)
+def _simply(change: Callable[..., Any]) -> Callable[[Operating], Outcome]:
+    """Return the operation that is a change of one target without a choice."""
 
+    def act(o: Operating) -> Outcome:
+        done = change(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+        return Outcome(done.message, done.entry)
 
-def _abort_rollout(o: Operating) -> Outcome:
-    done = abort(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
-    return Outcome(done.message, done.entry)
+    return act
 
 
 OPERATIONS: Final = (
@@ -282,7 +272,7 @@ OPERATIONS: Final = (
         "Ship what is staged for a day; builds what an overridden gate kept from being built.",
     ),
     Operation("hold", HoldConfig, _hold, "Keep automation from shipping to one target."),
-    Operation("release_hold", OperationConfig, _release_hold, "Let automation ship to one target again."),
+    Operation("release_hold", OperationConfig, _simply(release_hold), "Let automation ship to one target again."),
     Operation(
         "block_item", BlockConfig, _block, "Keep readers from showing one item of one target, from their next poll on."
     ),
@@ -293,12 +283,12 @@ OPERATIONS: Final = (
         _decide_rollout,
         "Let what is shown to a share of requests wait, advance or end, by what consumers answered.",
     ),
-    Operation("advance_rollout", OperationConfig, _advance_rollout, "Show a candidate to the next share of requests."),
-    Operation("abort_rollout", OperationConfig, _abort_rollout, "Show a candidate to nobody any more, and mark it bad."),
+    Operation("advance_rollout", OperationConfig, _simply(advance), "Show a candidate to the next share of requests."),
+    Operation("abort_rollout", OperationConfig, _simply(abort), "Show a candidate to nobody, and mark it bad."),
     Operation(
         "restore_pointer",
         OperationConfig,
-        _restore_pointer,
+        _simply(restore_pointer),
         "Put a lost or damaged pointer back to what the journal last recorded as live.",
     ),
     Operation("pin", MarkConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),

@@ -64,7 +64,7 @@ def start(change: Change, release: Release, versions: Mapping[str, str], plan: P
     found = read_rollout(store, target)
     if found is not None and found[0].release == release.id and found[0].is_in_force(current.release_id):
         return Stay(Ruling.UNCHANGED, f"release {release.id[:12]} is being rolled out, at {found[0].share} %")
-    pointer = make_pointer(store.root_uri, target, versions, now=change.now(), after=None)
+    pointer = make_pointer(store.uri_roots[0], target, versions, now=change.now(), after=None)
     store.put(candidate_key(target), encode(pointer))
     reach("rollout.after_candidate")
     at = rfc3339(change.now())

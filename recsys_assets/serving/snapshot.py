@@ -69,13 +69,13 @@ class Snapshot:
         }
         return replace(self, artifacts=artifacts, blocked=blocked, counted_by=self.counter)
 
-    def counted_anew(self) -> Self:
+    def counted_from_zero(self) -> Self:
         """Return the same release with a counter of its own, from zero."""
         found = replace(self)
         found.counter.set_short_below(self.counter.short_below)
         return found
 
-    def counted_by_counter(self, counter: ReleaseCounter) -> Self:
+    def counting_on(self, counter: ReleaseCounter) -> Self:
         """Return the same release whose answers go on being counted by a counter that there was."""
         return replace(self, counted_by=counter)
 

@@ -19,7 +19,7 @@ from recsys_assets.storage.store import ObjectStore
 
 _log = logging.getLogger(__name__)
 _PARTS: Final = 10_000  # of all keys: a share of 5 % is 500 of them
-_MARKS: Final = 1 << 16  # so many marks tell keys apart; how many keys there are is estimated from them
+_MARKS: Final = 1 << 16  # keys fall on so many marks, and those that are taken give about how many keys there were
 
 
 def part_of(release_id: str, key: str) -> int:
@@ -115,7 +115,7 @@ class TrialFollower:
         known = self._known
         if known is None or known.candidate.snapshot.release_id != snapshot.release_id:
             return snapshot
-        return snapshot.counted_by_counter(known.candidate.snapshot.counter)
+        return snapshot.counting_on(known.candidate.snapshot.counter)
 
     def _follow(self, rollout: Rollout, live: Snapshot, proven: Proven, blocked: frozenset[str]) -> Trial:
         parts = rollout.share * _PARTS // 100
@@ -123,7 +123,7 @@ class TrialFollower:
         if known is None or not known.is_of(rollout):
             candidate = self._load(rollout, proven).without(blocked)
             candidate.counter.set_short_below(live.counter.short_below)
-            control = live.counted_anew()
+            control = live.counted_from_zero()
             return Trial(Arm(control), Arm(candidate), parts)
         control, candidate = known.control, known.candidate
         return Trial(
@@ -136,7 +136,7 @@ class TrialFollower:
         """Return the candidate, every byte of it proven; `CorruptObjectError` if its pointer names another release."""
         key = candidate_key(self.target)
         stored = self.store.get(key, max_bytes=self.limits.pointer_bytes)
-        current = parse_pointer(self.store.root_uri, self.target, stored.data, etag=stored.etag)
+        current = parse_pointer(self.store.uri_roots, self.target, stored.data, etag=stored.etag)
         if current.release_id != rollout.release:
             raise CorruptObjectError(f"{key} names {current.release_id[:12]}, the rollout {rollout.release[:12]}")
         pointer = PointerRead(current, stored.data)

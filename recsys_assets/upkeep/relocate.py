@@ -14,6 +14,7 @@ from recsys_assets.release.layout import POINTERS, blob_key, target_of_pointer
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import find_release, refs_of
+from recsys_assets.release.rollout import end_rollout
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
@@ -93,6 +94,7 @@ def _relocate(
             return Stay(journal.UNCHANGED, "the pointer is gone, or names this root already")
         return Move(found.versions, refs if found.release_id == current.release_id else (), message)
 
+    end_rollout(store, target, why="the store was relocated", by=by, now=now)  # its pointer names the former root
     change = Change(store, target, RELOCATE, by, now)
     with announced(change, release_id=current.release_id, refs=refs) as announcement:
         entry = change_pointer(announcement, judge)

@@ -13,6 +13,7 @@ from recsys_assets.identity import Target
 from recsys_assets.messages import name_known, plural
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
+from recsys_assets.release.rollout import Plan
 from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets_tests.api.conftest import settings_in
@@ -32,9 +33,10 @@ def shop(tmp_path_factory):
     return folder
 
 
-def call(folder, name, *words, **environment):
-    config = str(folder / "recsys.toml")
-    return CliRunner(env=environment).invoke(recsys_assets, [name, "--config", config, *words]).output
+def call(folder, *words, **environment):
+    config = ("--config", str(folder / "recsys.toml"))
+    name = 2 if words[0] == "rollout" else 1
+    return CliRunner(env=environment).invoke(recsys_assets, [*words[:name], *config, *words[name:]]).output
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
@@ -156,3 +158,17 @@ def test_an_error_is_spelled_too(capsys, monkeypatch):
     said = capsys.readouterr().err
     assert "nowhere\\u001b[2J" in said
     assert "\x1b" not in said
+
+
+def test_a_rollout_is_shown_advanced_and_aborted_by_command(answering):
+    shop = Shop(FilesystemStore(answering / "store"), clock=clock)
+    why = ("--reason", "a test")
+    assert "no rollout yet" in call(answering, "rollout", "status")
+    shop.ship(1, plan=Plan(steps=(5, 25, 100), bake_minutes=60))
+    shown = call(answering, "rollout", "status")
+    assert "running" in shown
+    assert "at 5 %" in shown
+    assert "wait: at 5 %" in call(answering, "rollout", "decide", *why)
+    assert "shown to 25 % of requests" in call(answering, "rollout", "advance", *why)
+    assert "is shown to nobody any more" in call(answering, "rollout", "abort", *why)
+    assert "aborted" in call(answering, "rollout", "status")

@@ -70,7 +70,7 @@ def test_a_rollout_goes_step_by_step_and_ends_with_the_swap(shop):
     outcome = begin(shop)
     assert (outcome.how, outcome.live, outcome.exit_code) == (Ruling.ROLLOUT, first, 0)
     key = candidate_key(TARGET)
-    candidate = parse_pointer(shop.store.root_uri, TARGET, shop.store.objects[key][0], etag="")
+    candidate = parse_pointer(shop.store.uri_roots, TARGET, shop.store.objects[key][0], etag="")
     assert candidate.release_id == outcome.release.id
     assert begin(shop).how is Ruling.UNCHANGED
     assert find_rollout(shop.store, TARGET).share == 5
