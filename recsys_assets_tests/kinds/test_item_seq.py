@@ -5,8 +5,6 @@ from datetime import date
 import pytest
 
 from recsys_assets.encoding.codec import encode
-from recsys_assets.engines.definitions import find_definition
-from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.inputs import LimitSettings
@@ -65,8 +63,3 @@ def test_a_small_day_has_the_bytes_that_it_always_had():
     blob = encode(rows, kind="item_seq", target=Target("shop", "home"), window=Window(day, day), max_bytes=10_000)
     assert blob.ref.version == GOLDEN
     assert b'"neighbors":[{"item_id":"a","items":[{"item_id":"b","count":2}]},' in blob.data
-
-
-def test_no_engine_but_the_native_one_builds_it_and_the_refusal_says_so():
-    with pytest.raises(ConfigurationError, match="item_seq has no relational definition, so only the native engine"):
-        find_definition(KIND, KIND.params())

@@ -61,6 +61,6 @@ def test_tallies_of_two_days_give_the_rules_of_both():
     assert merged.rows.frame().equals(built([*first, *second], self_entry=True).rows.frame())
 
 
-def test_no_engine_but_the_native_one_builds_it_and_the_refusal_says_so():
-    with pytest.raises(ConfigurationError, match="sequential_rules has no relational definition, so only the native"):
-        find_definition(KIND, KIND.params())
+def test_no_engine_but_the_native_one_divides_by_support():
+    with pytest.raises(ConfigurationError, match="only the native engine knows by_support of sequential_rules"):
+        find_definition(KIND, KIND.params(by_support=True))
