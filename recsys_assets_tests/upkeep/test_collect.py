@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.document_encoding import create_document
-from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.document_encoding import create_document, encode
+from recsys_assets.release.documents import Intent, Sweep, Taken
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
@@ -17,6 +17,7 @@ from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import (
     blob_key,
     blob_prefix,
+    intent_key,
     intent_prefix,
     journal_key,
     pointer_key,
@@ -30,7 +31,7 @@ from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY as PROOF
 from recsys_assets.upkeep.collect import collect, explain, restore
-from recsys_assets.upkeep.roots import HORIZON, Retention
+from recsys_assets.upkeep.roots import HORIZON, Retention, read_roots
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Shop, no_pause
 
@@ -468,6 +469,40 @@ def test_a_publish_that_slept_past_its_own_announcement_never_ships_what_was_tak
         assert read_current(shop.store, TARGET).release_id == live
     shop.store.on_call = None
     assert sound(shop)
+
+
+def test_what_a_hold_keeps_from_shipping_is_kept_whatever_is_staged(shop):
+    shop.ship(0)
+    place_hold(shop.store, TARGET, by=Actor("ann", "a test"), now=shop.clock)
+    held = shop.ship(1)
+    assert held.how is Ruling.HELD
+    for item in list(shop.store.list("staging/")):
+        shop.store.delete(item.key)
+    days_later(shop)
+    collect(shop.store, TARGET, by=Actor("ann", "a test"), now=shop.clock, retention=Retention(keep=1), apply=True)
+    assert all(shop.store.stat(blob_key(TARGET, ref.kind, ref.version)) for ref in held.release.refs.values())
+
+
+def test_an_announcement_protects_until_it_is_older_than_the_grace(shop):
+    shop.ship(0)
+    now, grace = shop.clock(), timedelta(days=1)
+    announced = Intent(
+        id="a" * 32,
+        action="ship",
+        release="b" * 64,
+        at=rfc3339(now - grace),
+        actor="ann",
+        reason="x",
+        run_id=None,
+        refs=(),
+    )
+    shop.store.put(intent_key(TARGET, announced.id), encode(announced))
+
+    def stale(at):
+        return read_roots(shop.store, TARGET, Retention(keep=1, grace=grace), now=at).stale_intents
+
+    assert stale(now) == ()
+    assert stale(now + timedelta(microseconds=1)) == (intent_key(TARGET, announced.id),)
 
 
 def test_a_dead_publish_stops_protecting_after_the_grace(shop):
