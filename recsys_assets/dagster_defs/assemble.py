@@ -7,7 +7,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.arrivals import arrivals_sensor
 from recsys_assets.dagster_defs.checks import gate_check
-from recsys_assets.dagster_defs.freshness import freshness_check, freshness_sensor
+from recsys_assets.dagster_defs.freshness import freshness_check, freshness_sensor, live_asset
 from recsys_assets.dagster_defs.import_arrivals import import_sensor
 from recsys_assets.dagster_defs.jobs import BUILD_ALL, all_targets_job, target_job
 from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
@@ -52,6 +52,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[
             *external_assets(settings, rows, signals=SIGNALS, name=name),
+            *(live_asset(settings, row) for row in rows),
             raw_asset(settings, store, rows, exposures=exposures_source(name), key=raw),
             *(part for part in parts if not isinstance(part, dg.AssetChecksDefinition)),
         ],

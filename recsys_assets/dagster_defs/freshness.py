@@ -1,14 +1,20 @@
-"""Freshness: a check on data time per manifest, evaluated without a run, so that it turns red when nothing runs."""
+"""Freshness: live data as an asset of its own, whose badge and check count from one instant and turn red by themselves.
+
+Dagster's freshness policy counts from the last materialization of an asset, so any build of an old day would look
+fresh. So live data is an external asset: nothing but the sensor reports it, only when it moved, and as of the end of
+the last day in it. From there badge and check both allow `freshness.max_age_hours`.
+"""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from logging import Logger
 
 import dagster as dg
 import msgspec
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
-from recsys_assets.dagster_defs.naming import asset_key, slug
+from recsys_assets.dagster_defs.naming import LIVE, asset_key, asset_tags, group_name, owner, slug
+from recsys_assets.dagster_defs.private_api import report_of
 from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, is_wanted, post
@@ -22,6 +28,7 @@ from recsys_assets.upkeep.staleness import Freshness
 CHECK = "fresh"
 SENSOR = "freshness"
 SECONDS = 30
+_LEAST_WINDOW = timedelta(minutes=1)  # of a freshness policy
 REPEAT_AFTER = timedelta(hours=1)  # of an unchanged verdict: the event log must not grow by the minute
 
 
@@ -38,18 +45,30 @@ class Cursor(RotatingCursor, frozen=True):
 
     recorded: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
     alerted: Mapping[str, str | None] = msgspec.field(default_factory=dict)  # the cause; None: that it is fresh
+    live: Mapping[str, str] = msgspec.field(default_factory=dict)  # what was reported last of the asset of live data
 
 
-def freshness_policy(settings: Settings, row: TargetSettings) -> dg.FreshnessPolicy:
-    """Return the badge of a manifest asset: it sees whether anything was built lately, never how old the data is."""
-    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=settings.freshness_for(row).max_silence_hours))
+def live_asset(settings: Settings, row: TargetSettings) -> dg.AssetSpec:
+    """Return what is live of a target, with the badge of its age: reported by the sensor, built by nobody."""
+    window = max(timedelta(hours=settings.freshness_for(row).max_age_hours), _LEAST_WINDOW)
+    return dg.AssetSpec(
+        asset_key(row, LIVE),
+        deps=[asset_key(row, MANIFEST)],
+        group_name=group_name(row),
+        owners=list(settings.owners),
+        kinds={"json"},
+        tags=asset_tags(row),
+        metadata=owner(row),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=window),
+        description=f"Data that services of {row.target} read now, as of the end of the last day in it.",
+    )
 
 
 def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetChecksDefinition:
     """Return the check on the age of live data, as the store has it; it stops nothing."""
 
     @dg.asset_check(
-        asset=asset_key(row, MANIFEST),
+        asset=asset_key(row, LIVE),
         name=CHECK,
         description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours:g} hours old.",
     )
@@ -86,14 +105,46 @@ def freshness_sensor(
         before = tick.cursor.recorded
         news = {name: one for name, one in found.items() if _is_news(before.get(name), one[1], now=now)}
         recorded = {**before, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
+        for name, (row, one) in found.items():
+            _report_live(context.instance, row, one, before=tick.cursor.live.get(name), now=now)
+        live = {**tick.cursor.live, **{name: _moved(one) for name, (_, one) in found.items()}}
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
             skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])} {fault}".strip(),
-            cursor=write_cursor(Cursor(tick.next, recorded, alerted)),
+            cursor=write_cursor(Cursor(tick.next, recorded, alerted, live)),
         )
 
     return watch_freshness
+
+
+def _moved(found: Freshness) -> str:
+    """Return what changes whenever live data moves, or turns unusable while it is young."""
+    return f"{found.data_through} {_counts_from_its_data(found)}"
+
+
+def _counts_from_its_data(found: Freshness) -> bool:
+    """Return whether the age of the data says all: else it is young, and yet not what services can or do read."""
+    is_young = found.age_hours is not None and found.age_hours < found.max_age_hours
+    return found.data_through is not None and found.fresh is is_young
+
+
+def _report_live(
+    instance: dg.DagsterInstance, row: TargetSettings, found: Freshness, *, before: str | None, now: datetime
+) -> None:
+    """Report the asset of live data if it moved: as of the end of its last day, or as too old if nobody can read it."""
+    if _moved(found) == before or (found.data_through is None and before is None):
+        return
+    at = now - timedelta(hours=found.max_age_hours)
+    if found.data_through is not None and _counts_from_its_data(found):
+        at = datetime.combine(found.data_through, time(), UTC) + timedelta(days=1)
+    event = dg.AssetMaterialization(
+        asset_key(row, LIVE),
+        description=found.why,
+        metadata=freshness_metadata(found),
+        tags={"dagster/data_version": str(found.data_through)},
+    )
+    report_of(instance, event, at=at)
 
 
 def freshness_metadata(found: Freshness) -> Metadata:
@@ -140,7 +191,7 @@ def _alert_of(row: TargetSettings, cause: str | None, why: str) -> dict[str, obj
 
 def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=asset_key(row, MANIFEST),
+        asset_key=asset_key(row, LIVE),
         check_name=CHECK,
         passed=found.fresh,
         severity=dg.AssetCheckSeverity.ERROR,

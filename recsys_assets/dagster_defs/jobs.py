@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from recsys_assets.dagster_defs.freshness import CHECK
-from recsys_assets.dagster_defs.naming import asset_key, group_name, job_name, run_tags
+from recsys_assets.dagster_defs.naming import LIVE, asset_key, group_name, job_name, run_tags
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
-from recsys_assets.pipeline.steps import MANIFEST
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -18,7 +17,7 @@ def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> 
     """Return the job that builds, gates and ships one day of one target."""
     return dg.define_asset_job(
         job_name(row),
-        selection=(dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(group_name(row))) - freshness_checks([row]),
+        selection=(dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(group_name(row))) - live_data([row]),
         description=f"Build, gate and ship one day of {row.target}.",
         tags=run_tags(row, priority=settings.automation_for(row).priority),
         executor_def=dg.in_process_executor,
@@ -30,12 +29,13 @@ def all_targets_job(rows: Sequence[TargetSettings], *, raw: dg.AssetKey, name: s
     assets = dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(*map(group_name, rows))
     return dg.define_asset_job(
         name,
-        selection=assets - freshness_checks(rows),
+        selection=assets - live_data(rows),
         description="Build, gate and ship one day of every target.",
         executor_def=dg.in_process_executor,
     )
 
 
-def freshness_checks(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
-    """Return the checks on the age of live data: they judge the present, so the build of a day must not run them."""
-    return dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(row, MANIFEST), CHECK) for row in rows))
+def live_data(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
+    """Return live data and the checks on its age: they are of the present, so the build of a day must not run them."""
+    keys = [asset_key(row, LIVE) for row in rows]
+    return dg.AssetSelection.assets(*keys) | dg.AssetSelection.checks(*(dg.AssetCheckKey(key, CHECK) for key in keys))

@@ -4,6 +4,7 @@ import dagster as dg
 
 from recsys_assets.settings.target import TargetSettings
 
+LIVE = "live"  # what services read now; built by nobody
 TARGET_TAG = "recsys/target"
 TENANT_TAG = "recsys/tenant"
 OPERATION_TAG = "recsys/operation"  # of runs that change what is served: no queue holds them

@@ -1,4 +1,4 @@
-"""Private names of Dagster that have no public ones: the class of an unresolved job, and the ticks of a cron.
+"""Private names of Dagster that have no public ones: an unresolved job, ticks of a cron, events of another time.
 
 Checked with Dagster 1.13; a test names the version, so that a newer one is looked at before it is allowed.
 """
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TypeAlias
 
+import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 CHECKED_VERSION = "1.13"
@@ -20,3 +23,16 @@ def ticks_before(instant: datetime, *, cron: str, timezone: str) -> Iterator[dat
     """Yield the ticks of a schedule before an instant, newest first, as the daemon finds them."""
     ticks = schedule_execution_time_iterator(instant.timestamp(), cron, timezone, ascending=False)
     return (tick for tick in ticks if tick < instant)
+
+
+def report_of(instance: dg.DagsterInstance, found: dg.AssetMaterialization, *, at: datetime) -> None:
+    """Report a materialization, outside any run, as of an instant: a freshness policy counts from there.
+
+    `report_runless_asset_event`, the public way, knows only the present.
+    """
+    event = DagsterEvent(
+        event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+        event_specific_data=StepMaterializationData(found),
+        job_name=RUNLESS_JOB_NAME,
+    )
+    instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID, timestamp=at.timestamp())

@@ -9,7 +9,6 @@ import polars as pl
 
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.checks import check_result, whole_check_specs
-from recsys_assets.dagster_defs.freshness import freshness_policy
 from recsys_assets.dagster_defs.lineage import (
     about_asset,
     import_source,
@@ -189,7 +188,6 @@ def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> 
         pool=publish_pool(row),
         code_version=code_version(release_of, make_pointer, params={"kinds": kinds}),
         about=about_asset(settings, release_of, key=pointer_key(row.target), page=page_of_target(row)),
-        freshness_policy=freshness_policy(settings, row),
         description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
     )
     def manifest(context: dg.AssetExecutionContext) -> Iterator[Shown]:

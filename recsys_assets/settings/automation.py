@@ -80,7 +80,7 @@ class FreshnessSettings(ClosedModel):
         default=30,
         ge=1 / 60,
         le=MAX_HOURS,
-        description="time without a build after which the badge in the UI turns red",
+        description="without effect since the badge in the UI shows the age of live data: max_age_hours is its limit",
     )
 
 

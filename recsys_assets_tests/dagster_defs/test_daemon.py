@@ -70,6 +70,10 @@ def manifest(target):
     return {"path": [target.tenant, target.surface, "manifest"]}
 
 
+def live(target):
+    return {"path": [target.tenant, target.surface, "live"]}
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """Two days of two targets, shipped before anything runs by itself; the third target waits for its schedule."""
@@ -100,7 +104,7 @@ def dev(shop):
 
 def configure(shop, *, more=""):
     shop.configure(
-        f'[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[freshness]\nmax_silence_hours = {1 / 60}\n',
+        '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n',
         targets=TARGETS + more,
     )
     file = shop.folder / "recsys.toml"
@@ -124,7 +128,7 @@ def runs(dev, **tags):
 
 
 def verdict(dev, target):
-    found = dev.ask(CHECK, key=manifest(target))["assetCheckExecutions"]
+    found = dev.ask(CHECK, key=live(target))["assetCheckExecutions"]
     return found[0]["evaluation"] if found else None
 
 
@@ -175,12 +179,12 @@ def test_live_data_turns_red_when_the_clock_passes_its_age_and_nothing_runs(dev)
     dev.until(lambda: verdict(dev, SMALL)["success"], seconds=60, what="what the schedule ships is fresh")
 
 
-def test_the_badge_turns_red_after_a_silence_and_stays_green_where_the_schedule_runs(dev):
+def test_the_badge_turns_red_with_the_check_and_stays_green_where_the_schedule_runs(dev):
     def badge(target):
-        return dev.ask(BADGE, key=manifest(target))["assetNodes"][0]["freshnessStatusInfo"]["freshnessStatus"]
+        return dev.ask(BADGE, key=live(target))["assetNodes"][0]["freshnessStatusInfo"]["freshnessStatus"]
 
-    dev.until(lambda: badge(CART) == "DEGRADED", seconds=90, what="the badge of a silent target is red")
-    dev.until(lambda: badge(SMALL) == "HEALTHY", seconds=90, what="the badge of a running target is green")
+    dev.until(lambda: badge(CART) == "DEGRADED", seconds=90, what="the badge of stale data is red")
+    dev.until(lambda: badge(SMALL) == "HEALTHY", seconds=90, what="the badge of fresh data is green")
 
 
 def test_a_new_row_is_a_new_group_after_a_reload(dev, shop):
