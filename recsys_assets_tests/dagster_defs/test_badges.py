@@ -70,11 +70,19 @@ def shop(tmp_path_factory):
         assert not build(opened, "refused", 1, bad=True)
         for name in ("older", "older_beside_fresh"):
             build(opened, name, 5)
-        cursor = tick_sensor(opened, "freshness").cursor
+        cursor = look(opened)
         roll_back(opened.store, Target("shop", "rolled_back"), to="previous", by=ANN, now=now)
         opened.store.delete(pointer_key(Target("shop", "gone")))
-        tick_sensor(opened, "freshness", cursor=cursor)
+        look(opened, cursor)
         yield opened
+
+
+def look(shop, cursor=None):
+    """Tick the sensor, and record what it found as the daemon does."""
+    tick = tick_sensor(shop, "freshness", cursor)
+    for event in tick.asset_events:
+        shop.instance.report_runless_asset_event(event)
+    return tick.cursor
 
 
 def build(shop, name, back, *, bad=False):
