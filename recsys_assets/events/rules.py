@@ -1,5 +1,6 @@
 """A contract as named rules over a frame, checked by pandera: every finding at once, exact counts, a capped sample."""
 
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +25,18 @@ class Rule:
     message: str
 
 
+def import_pandera() -> None:
+    """Import pandera, half a second that only a build has to pay, without what PySpark says to its import of it."""
+    warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas", category=FutureWarning)
+    import pandera.polars  # noqa: F401, PLC0415
+
+
 def schema_of(
     dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
 ) -> "pa.DataFrameSchema":
     """Return the pandera schema of a contract: these columns and no others, of these dtypes, and a check per rule."""
-    import pandera.polars as pa  # noqa: PLC0415 - half a second that only a build has to pay
+    import_pandera()
+    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
 
     columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
     return pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True)
@@ -42,7 +50,8 @@ def broken_rules(
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
     otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here.
     """
-    import pandera.polars as pa  # noqa: PLC0415 - see `schema_of`
+    import_pandera()
+    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
 
     try:
         with judging_by_pandera():
@@ -57,7 +66,7 @@ def broken_rules(
 @contextmanager
 def judging_by_pandera() -> Generator[None]:
     """Judge schema and data, also where the environment asks pandera for less: a gate is never off by accident."""
-    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `schema_of`
+    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `import_pandera`
 
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         yield
@@ -68,7 +77,7 @@ def _check(rule: Rule) -> "pa.Check":
 
     Where all rows pass it says so at once: pandera looks at marks of single rows three times.
     """
-    import pandera.polars as pa  # noqa: PLC0415 - see `schema_of`
+    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
 
     def holds(data: "pa.PolarsData") -> pl.LazyFrame | bool:
         marks = data.lazyframe.select(rule.holds)

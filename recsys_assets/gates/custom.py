@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.events.rules import SAMPLE_ROWS, judging_by_pandera, scalars
+from recsys_assets.events.rules import SAMPLE_ROWS, import_pandera, judging_by_pandera, scalars
 from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, passes
 from recsys_assets.settings.gates import CUSTOM_GATE, CustomGate, GateSettings
@@ -137,7 +137,8 @@ def _guarded(rule: Callable[[], Result]) -> Result:
 
 
 def _validated(schema: Any, frame: pl.DataFrame) -> Result:
-    import pandera.polars as pa  # noqa: PLC0415 - half a second that only a build has to pay
+    import_pandera()
+    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
 
     if not (
         isinstance(schema, pa.DataFrameSchema) or (isinstance(schema, type) and issubclass(schema, pa.DataFrameModel))
