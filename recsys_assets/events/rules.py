@@ -1,9 +1,11 @@
 """A contract as named rules over a frame, checked by pandera: every finding at once, exact counts, a capped sample."""
 
-import warnings
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -25,18 +27,39 @@ class Rule:
     message: str
 
 
-def import_pandera() -> None:
-    """Import pandera, half a second that only a build has to pay, without what PySpark says to its import of it."""
-    warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas", category=FutureWarning)
-    import pandera.polars  # noqa: F401, PLC0415
+@contextmanager
+def polars_alone() -> Generator[None]:
+    """Let pandera import and run for Polars alone, which only a build has to pay.
+
+    Where pandas, PySpark and Hypothesis are installed pandera imports all three, although it is handed none of their
+    objects: half a second of processor and 550 modules. For this thread they are not there meanwhile.
+    """
+    finder = _NotHere(get_ident())
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+@dataclass(frozen=True, slots=True)
+class _NotHere(MetaPathFinder):
+    """A finder to which optional packages of pandera are not installed, for one thread."""
+
+    thread: int
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - the protocol's
+        """Raise as the import system does for what is not installed; all else is left to the finders behind it."""
+        if get_ident() == self.thread and fullname.partition(".")[0] in {"pandas", "pyspark", "hypothesis"}:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
 def schema_of(
     dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
 ) -> "pa.DataFrameSchema":
     """Return the pandera schema of a contract: these columns and no others, of these dtypes, and a check per rule."""
-    import_pandera()
-    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
+    with polars_alone():
+        import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
 
     columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
     return pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True)
@@ -50,11 +73,11 @@ def broken_rules(
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
     otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here.
     """
-    import_pandera()
-    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
+    with polars_alone():
+        import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
 
     try:
-        with judging_by_pandera():
+        with polars_alone(), judging_by_pandera():
             schema_of(dtypes, rules, nullable=nullable).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         named = {rule.name: rule for rule in rules}
@@ -66,7 +89,7 @@ def broken_rules(
 @contextmanager
 def judging_by_pandera() -> Generator[None]:
     """Judge schema and data, also where the environment asks pandera for less: a gate is never off by accident."""
-    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `import_pandera`
+    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `polars_alone`
 
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         yield
@@ -77,7 +100,7 @@ def _check(rule: Rule) -> "pa.Check":
 
     Where all rows pass it says so at once: pandera looks at marks of single rows three times.
     """
-    import pandera.polars as pa  # noqa: PLC0415 - see `import_pandera`
+    import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
 
     def holds(data: "pa.PolarsData") -> pl.LazyFrame | bool:
         marks = data.lazyframe.select(rule.holds)
