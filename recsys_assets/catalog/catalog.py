@@ -110,7 +110,7 @@ def _pieces(stream: RawStream, name: str, form: CatalogForm) -> Iterator[bytes]:
     buffer = fresh_bytes(CHUNK_BYTES + 1)
     is_other = codecs.lookup(form.encoding).name != "utf-8"
     unpacked = 0
-    for piece in read_chunks(stream, take=lambda: buffer):
+    for piece in read_chunks(stream, take=lambda: buffer, give_back=lambda _: None):
         unpacked += piece.size
         if unpacked > MAX_CATALOG_BYTES:
             raise LimitExceededError(f"catalog {name} unpacks to over {MAX_CATALOG_BYTES:,} bytes: write a smaller one")

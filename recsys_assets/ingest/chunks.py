@@ -31,27 +31,37 @@ class LongLine:
 
 
 def read_chunks(
-    stream: RawStream, *, take: Callable[[], Buffer], chunk_bytes: int = CHUNK_BYTES
+    stream: RawStream,
+    *,
+    take: Callable[[], Buffer],
+    give_back: Callable[[Buffer], object],
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[Chunk | LongLine]:
     """Yield the lines of `stream` in order; a missing last newline is added, nothing else is changed.
 
-    `take` hands out buffers of more than `chunk_bytes` bytes; each belongs to the chunk that is yielded with it.
+    `take` hands out buffers of more than `chunk_bytes` bytes; each belongs to the chunk that is yielded with it. One
+    that no chunk has in the end, of a stream without lines or one that broke off, goes to `give_back`.
     """
     rest, ended = b"", False
-    buffer = take()
-    while not ended:
-        size, ended = _fill(stream, buffer, rest, limit=chunk_bytes)
-        cut = buffer.rfind(b"\n", 0, size) + 1
-        if ended and cut < size:
-            buffer[size] = ord("\n")
-            size = cut = size + 1
-        if cut == 0 < size:
-            head, size, rest, ended = _skip_line(stream, buffer, size)
-            yield LongLine(head, size)
-        elif cut:
-            rest = bytes(buffer[cut:size])
-            yield Chunk(buffer, cut)
-            buffer = bytearray() if ended else take()
+    buffer: Buffer | None = None
+    try:
+        while not ended:
+            buffer = take() if buffer is None else buffer
+            size, ended = _fill(stream, buffer, rest, limit=chunk_bytes)
+            cut = buffer.rfind(b"\n", 0, size) + 1
+            if ended and cut < size:
+                buffer[size] = ord("\n")
+                size = cut = size + 1
+            if cut == 0 < size:
+                head, size, rest, ended = _skip_line(stream, buffer, size)
+                yield LongLine(head, size)
+            elif cut:
+                rest = bytes(buffer[cut:size])
+                chunk, buffer = Chunk(buffer, cut), None
+                yield chunk
+    finally:
+        if buffer is not None:
+            give_back(buffer)
 
 
 def _fill(stream: RawStream, buffer: Buffer, rest: bytes, *, limit: int) -> tuple[int, bool]:

@@ -153,7 +153,8 @@ def _tasks(files: Iterable[RawInput], tally: Tally, memory: _Memory, chunk_bytes
         tally.files.append(file)
         try:
             with source.open() as stream:
-                for piece in read_chunks(stream, take=memory.buffers.get, chunk_bytes=chunk_bytes):
+                buffers = memory.buffers
+                for piece in read_chunks(stream, take=buffers.get, give_back=buffers.put, chunk_bytes=chunk_bytes):
                     yield file, piece
                 file.size, file.digest = stream.size, stream.digest
         except InputError as error:

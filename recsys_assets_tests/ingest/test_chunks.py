@@ -12,7 +12,16 @@ from recsys_assets_tests.ingest.memory_input import MemoryInput
 
 def chunks(text, chunk_bytes):
     stream = MemoryInput("file", text, (Target("shop", "home"),)).open()
-    return list(read_chunks(stream, take=lambda: bytearray(chunk_bytes + 1), chunk_bytes=chunk_bytes))
+    taken, back = [], []
+
+    def take():
+        taken.append(bytearray(chunk_bytes + 1))
+        return taken[-1]
+
+    found = list(read_chunks(stream, take=take, give_back=back.append, chunk_bytes=chunk_bytes))
+    given_on = [piece.buffer for piece in found if isinstance(piece, Chunk)]
+    assert sorted(map(id, taken)) == sorted(map(id, given_on + back)), "each buffer ends with a chunk, or comes back"
+    return found
 
 
 def lines(pieces):

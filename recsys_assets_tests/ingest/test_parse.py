@@ -193,6 +193,22 @@ def test_each_kind_of_input_has_its_own_counts(files, counts):  # F27
     assert (len(found.files), lines, found.events, found.bad, broken) == counts
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "useless",
+    [
+        pytest.param(MemoryInput("empty", b"", BOTH), id="empty"),
+        pytest.param(MemoryInput("broken", line() * 9, BOTH, breaks_at=5), id="breaks off"),
+        pytest.param(MemoryInput("long", line(x="y" * 3 * SMALL_CHUNK), BOTH), id="one long line"),
+    ],
+)
+def test_any_number_of_files_without_a_good_line_holds_up_nothing(useless, threads):
+    day = Day(*[useless] * 20, file(line()), threads=threads, chunk_bytes=SMALL_CHUNK)
+    assert day.items(HOME) == ["i1"]
+    assert len(day.report.files) == 21
+
+
 def test_a_file_that_breaks_off_stops_neither_the_others_nor_other_targets():
     broken = MemoryInput("broken", line() * 100, (HOME,), breaks_at=50)
     day = Day(
