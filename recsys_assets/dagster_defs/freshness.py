@@ -13,7 +13,7 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
-from recsys_assets.dagster_defs.naming import LIVE, asset_key, asset_tags, group_name, owner, slug
+from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, live_key, owner, slug
 from recsys_assets.dagster_defs.private_api import report_of
 from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.run_store import RunStore
@@ -52,7 +52,7 @@ def live_asset(settings: Settings, row: TargetSettings) -> dg.AssetSpec:
     """Return what is live of a target, with the badge of its age: reported by the sensor, built by nobody."""
     window = max(timedelta(hours=settings.freshness_for(row).max_age_hours), _LEAST_WINDOW)
     return dg.AssetSpec(
-        asset_key(row, LIVE),
+        live_key(row),
         deps=[asset_key(row, MANIFEST)],
         group_name=group_name(row),
         owners=list(settings.owners),
@@ -68,7 +68,7 @@ def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) ->
     """Return the check on the age of live data, as the store has it; it stops nothing."""
 
     @dg.asset_check(
-        asset=asset_key(row, LIVE),
+        asset=live_key(row),
         name=CHECK,
         description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours:g} hours old.",
     )
@@ -139,7 +139,7 @@ def _report_live(
     if found.data_through is not None and _counts_from_its_data(found):
         at = datetime.combine(found.data_through, time(), UTC) + timedelta(days=1)
     event = dg.AssetMaterialization(
-        asset_key(row, LIVE),
+        live_key(row),
         description=found.why,
         metadata=freshness_metadata(found),
         tags={"dagster/data_version": str(found.data_through)},
@@ -191,7 +191,7 @@ def _alert_of(row: TargetSettings, cause: str | None, why: str) -> dict[str, obj
 
 def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=asset_key(row, LIVE),
+        asset_key=live_key(row),
         check_name=CHECK,
         passed=found.fresh,
         severity=dg.AssetCheckSeverity.ERROR,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from recsys_assets.dagster_defs.freshness import CHECK
-from recsys_assets.dagster_defs.naming import LIVE, asset_key, group_name, job_name, run_tags
+from recsys_assets.dagster_defs.naming import group_name, job_name, live_key, run_tags
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -37,5 +37,5 @@ def all_targets_job(rows: Sequence[TargetSettings], *, raw: dg.AssetKey, name: s
 
 def live_data(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
     """Return live data and the checks on its age: they are of the present, so the build of a day must not run them."""
-    keys = [asset_key(row, LIVE) for row in rows]
+    keys = [live_key(row) for row in rows]
     return dg.AssetSelection.assets(*keys) | dg.AssetSelection.checks(*(dg.AssetCheckKey(key, CHECK) for key in keys))

@@ -4,7 +4,7 @@ import dagster as dg
 
 from recsys_assets.settings.target import TargetSettings
 
-LIVE = "live"  # what services read now; built by nobody
+_LIVE = "live"
 TARGET_TAG = "recsys/target"
 TENANT_TAG = "recsys/tenant"
 OPERATION_TAG = "recsys/operation"  # of runs that change what is served: no queue holds them
@@ -13,6 +13,11 @@ OPERATION_TAG = "recsys/operation"  # of runs that change what is served: no que
 def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:
     """Return `[tenant, surface, name]`, or `[slug, name]` for a target that Dagster cannot carry by name."""
     return dg.AssetKey([*row.slug_parts, name])
+
+
+def live_key(row: TargetSettings) -> dg.AssetKey:
+    """Return the key of what services read now: not among the target's own, for commands that build all of those."""
+    return dg.AssetKey([_LIVE, *row.slug_parts])
 
 
 def group_name(row: TargetSettings) -> str:

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
+from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.webhook import WEBHOOK
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.gauges import BUILD_HELP
@@ -62,7 +63,8 @@ def address(inbox):
 
 def sensor(shop, name):
     rows = shop.settings.targets
-    known = [*alert_sensors(shop.settings, rows), freshness_sensor(shop.settings, rows)]
+    store = RunStore(shop.settings)
+    known = [*alert_sensors(shop.settings, store, rows), freshness_sensor(shop.settings, store, rows)]
     return next(one for one in known if one.name == name)
 
 
@@ -165,7 +167,7 @@ def test_the_sensors_run_only_where_there_is_a_receiver(shop, monkeypatch):
     def running():
         return {
             one.name
-            for one in alert_sensors(shop.settings, shop.settings.targets)
+            for one in alert_sensors(shop.settings, RunStore(shop.settings), shop.settings.targets)
             if one.default_status.value == "RUNNING"
         }
 

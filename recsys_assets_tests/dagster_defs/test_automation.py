@@ -13,7 +13,7 @@ from recsys_assets_tests.small_shop import FIRST, HOME, TARGETS, after, day_line
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'
 WATCHED = QUICK + "[automation]\nwatch = true\nsettled_minutes = 0\nlook_back_days = 3\n"
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
-LIVE = dg.AssetKey(["shop", "home", "live"])
+LIVE = dg.AssetKey(["live", "shop", "home"])
 
 
 def ago(days):
@@ -147,8 +147,8 @@ def test_freshness_is_recorded_without_a_run_and_again_only_when_it_changes(shop
     red = tick_sensor(shop, "freshness")
     assert red.run_requests == []
     assert {(e.asset_key, e.check_name, e.passed) for e in red.asset_events} == {
-        (dg.AssetKey(["shop", "home", "live"]), "fresh", False),
-        (dg.AssetKey(["shop", "cart", "live"]), "fresh", False),
+        (dg.AssetKey(["live", "shop", "home"]), "fresh", False),
+        (dg.AssetKey(["live", "shop", "cart"]), "fresh", False),
     }
     assert red.asset_events[0].metadata["cause"].value == "input_missing"
     assert tick_sensor(shop, "freshness", red.cursor).asset_events == []
@@ -190,10 +190,10 @@ def test_a_new_tenant_is_a_row_and_a_removed_one_keeps_what_it_serves(shop):
 def test_the_badge_of_live_data_has_the_limit_of_the_check(shop):
     shop.configure(QUICK, targets=TARGETS + "[targets.freshness]\nmax_age_hours = 2\n")
     graph = build_definitions(shop.settings).resolve_asset_graph()
-    policy = graph.get(dg.AssetKey(["shop", "cart", "live"])).freshness_policy
+    policy = graph.get(dg.AssetKey(["live", "shop", "cart"])).freshness_policy
     assert policy.fail_window.to_timedelta() == timedelta(hours=2)
     assert [
-        key for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy and key.path[-1] != "live"
+        key for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy and key.path[0] != "live"
     ] == []
 
 

@@ -103,7 +103,7 @@ def ask(shop):
             context = process.create_request_context()
 
             def answer(name):
-                key = {"path": ["shop", name, "live"]}
+                key = {"path": ["live", "shop", name]}
                 found = execute_dagster_graphql(context, HEALTH, {"key": key})
                 assert not found.errors, found.errors
                 return found.data
@@ -129,7 +129,7 @@ def test_badge_and_check_agree(ask, name):
 @pytest.mark.slow
 def test_live_data_is_reported_only_when_it_moved(shop):
     def events(name):
-        key = dg.AssetKey(["shop", name, "live"])
+        key = dg.AssetKey(["live", "shop", name])
         found = shop.instance.fetch_materializations(key, limit=10).records
         return [(one.asset_materialization.metadata["data_through"].value, one.timestamp) for one in found]
 

@@ -71,7 +71,7 @@ def manifest(target):
 
 
 def live(target):
-    return {"path": [target.tenant, target.surface, "live"]}
+    return {"path": ["live", target.tenant, target.surface]}
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def test_without_the_setting_they_are_bad_lines_and_parts_of_before_are_refused(
     night.sessions(30)
     with pytest.raises(InputError, match="run raw of this day again"):
         night.canonical(None)
-    with pytest.raises(InputError, match=r"18 line\(s\), and none is an event \(first: missing_field\)"):
+    with pytest.raises(InputError, match=r"18 lines, and none is an event \(first: missing_field\)"):
         night.sessions(None)
 
 
