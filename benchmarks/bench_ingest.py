@@ -32,7 +32,7 @@ from recsys_assets.events.part_file import decode_part, encode_part
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import RawReport
 from recsys_assets.ingest.parse import parse_day
-from recsys_assets.ingest.part import Part
+from recsys_assets.ingest.part_merge import Part
 from recsys_assets.ingest.sources.files import RawFile
 
 TARGET = Target(TENANT, SURFACE)

@@ -27,8 +27,7 @@ from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.tune import Tuning, tune
-from recsys_assets.quality.comparison import paired_interval
-from recsys_assets.quality.scoring import Scores
+from recsys_assets.quality.comparison import Scores, paired_interval
 from recsys_assets.quality.tasks import next_item_tasks
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore

@@ -15,10 +15,9 @@ from scipy.sparse import csr_matrix
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.events.events import Events
 from recsys_assets.identity import Target, Window
-from recsys_assets.kinds.decay import with_ages
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.kinds.tallies import merge_tallies, tally_day
-from recsys_assets.quality.scoring import Scores, score
+from recsys_assets.kinds.tallies import merge_tallies, tally_day, with_ages
+from recsys_assets.quality.comparison import Scores, score
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.serving.recommending import BLEND, Recommender, recommenders
 from recsys_assets.serving.row_index import Lookup

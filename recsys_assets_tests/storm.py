@@ -37,8 +37,7 @@ from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep import sweep
 from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.repair import repair_journal
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import repair_journal, restore_pointer
 from recsys_assets.upkeep.retire import retire
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from recsys_assets.api.metrics import HELP as API_HELP
-from recsys_assets.observability.gauges import BUILD_HELP
+from recsys_assets.observability.build_metrics import BUILD_HELP
 
 ROOT = Path(__file__).parents[1]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]

@@ -13,8 +13,8 @@ from pydantic_core import PydanticUndefined
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.kinds.registry import KINDS
+from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.gates import CustomGate
-from recsys_assets.settings.imports import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys_assets.api import metrics, problems
 from recsys_assets.api.access import TokenCheck
 from recsys_assets.api.artifacts import MEDIA
-from recsys_assets.api.budgets import Budgets, RequestClass
+from recsys_assets.api.connections import Budgets, RequestClass
 from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes

@@ -8,10 +8,18 @@ from typing import Any
 
 import msgspec
 
+from recsys_assets.api.content import media_type
 from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
-from recsys_assets.api.media import media_type
-from recsys_assets.api.paging import Page, Recorded, recorded_releases
-from recsys_assets.api.queries import ArtifactPageQuery, ArtifactQuery, ArtifactTreeQuery, DayQuery, RowsQuery
+from recsys_assets.api.queries import (
+    ArtifactPageQuery,
+    ArtifactQuery,
+    ArtifactTreeQuery,
+    DayQuery,
+    Page,
+    Recorded,
+    RowsQuery,
+    recorded_releases,
+)
 from recsys_assets.api.release_view import ArtifactEvidence, view_member
 from recsys_assets.api.site import Site
 from recsys_assets.api.stored_artifacts import Located, load, locate

@@ -1,10 +1,17 @@
-"""Connections of the API's server: each sends its request's head in time, and those that wait are few."""
+"""Limits of the API's server: time for a request's head, waiting connections, and threads by class of request."""
 
 import asyncio
-from typing import Any, Final, cast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+import anyio
+from anyio import CapacityLimiter, to_thread
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from recsys_assets.errors import StoreUnavailableError
 
 HEAD_SECONDS: Final = 10.0  # from the connection, or the answer before, to the last byte of the request's head
 MAX_WAITING: Final = 100  # connections without a request under way; beyond, the one that waits longest is closed
@@ -78,3 +85,44 @@ class BoundedConnection(H11Protocol):
 
 # By server, whose connections share one state; it ends with the server.
 _WAITING: "WeakKeyDictionary[Any, dict[BoundedConnection, None]]" = WeakKeyDictionary()
+
+
+Result = TypeVar("Result")
+
+
+class RequestClass(StrEnum):
+    """How much one request may cost."""
+
+    HEALTH = "health"  # answered whatever else runs
+    LIGHT = "light"  # documents, lists
+    HEAVY = "heavy"  # reads and compares whole artifacts
+
+
+THREADS: Final = {RequestClass.HEALTH: 4, RequestClass.LIGHT: 24, RequestClass.HEAVY: 8}
+_PATIENCE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """A pool of threads for each class; a request that finds none free in time is asked to come back."""
+
+    patience_seconds: float = _PATIENCE_SECONDS
+    _limiters: dict[RequestClass, CapacityLimiter] = field(
+        default_factory=lambda: {one: CapacityLimiter(threads) for one, threads in THREADS.items()}
+    )
+
+    async def run(self, chosen: RequestClass, call: Callable[[], Result]) -> Result:
+        """Return the result of a blocking call, run in a thread of its class.
+
+        Raises `StoreUnavailableError` if no thread of the class came free within `patience_seconds`.
+        """
+        limiter, borrower = self._limiters[chosen], object()
+        try:
+            with anyio.fail_after(self.patience_seconds):
+                await limiter.acquire_on_behalf_of(borrower)
+        except TimeoutError:
+            raise StoreUnavailableError(f"too many {chosen.value} requests at this moment: try again") from None
+        try:
+            return await to_thread.run_sync(call, limiter=CapacityLimiter(1))
+        finally:
+            limiter.release_on_behalf_of(borrower)

@@ -1,4 +1,4 @@
-"""The bytes of an artifact over HTTP: marked by their version, cut by ranges, and cacheable for ever."""
+"""The bytes of an artifact over HTTP: their media type, marked by their version, cut by ranges, cacheable for ever."""
 
 import re
 from typing import Final
@@ -6,11 +6,32 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys_assets.api.media import media_type
 from recsys_assets.api.queries import ArtifactQuery
 from recsys_assets.api.site import Site
 from recsys_assets.api.stored_artifacts import Located, load, locate
+from recsys_assets.identity import JSON_FORM, form_of
 from recsys_assets.release.layout import blob_name
+from recsys_assets.settings.artifacts import ImportFormat
+from recsys_assets.settings.settings import Settings
+from recsys_assets.sharding import SHARDS_FORM
+
+OPAQUE: Final = "application/octet-stream"
+_BY_FORM: Final = {
+    JSON_FORM: "application/json",
+    "jsonl": "application/jsonl",
+    "parquet": "application/vnd.apache.parquet",
+    "npz": "application/zip",
+    SHARDS_FORM: "application/json",
+}
+
+
+def media_type(settings: Settings, kind: str, version: str) -> str:
+    """Return the content type of a version's bytes; a form without one of its own, or a declared one, is opaque."""
+    declared = settings.imports.get(kind)
+    if declared and declared.format is ImportFormat.BYTES and declared.form == form_of(version):
+        return declared.content_type
+    return _BY_FORM.get(form_of(version), OPAQUE)
+
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from recsys_assets.api.redaction import base_name
+from recsys_assets.api.problems import base_name
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import CanonicalDay, Input, Member, Release

@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import generate_latest
 
 from recsys_assets.api.site import Site
-from recsys_assets.observability.gauges import Gauges, Sample, registry_of
+from recsys_assets.observability.build_metrics import Gauges, Sample, registry_of
 from recsys_assets.upkeep.status import TargetStatus, status
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"

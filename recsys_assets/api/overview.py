@@ -9,15 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from recsys_assets.api.paging import Page, page_of
-from recsys_assets.api.queries import OverviewQuery
-from recsys_assets.api.redaction import redact
+from recsys_assets.api.problems import redact
+from recsys_assets.api.queries import OverviewQuery, Page, page_of
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.answers import live_empty_share
+from recsys_assets.upkeep.heartbeats import live_empty_share
 from recsys_assets.upkeep.staleness import Cause, Freshness
 from recsys_assets.upkeep.status import TargetStatus
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from recsys_assets.api import artifacts, history, queries, releases, reports, targets
-from recsys_assets.api.budgets import RequestClass
+from recsys_assets.api import artifacts, queries, releases, targets
+from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import LEVELS
 from recsys_assets.api.overview import look_at_all, select_targets
 from recsys_assets.api.problems import Problem
@@ -79,7 +79,7 @@ def _target_page(site: Site, query: queries.TargetPageQuery) -> dict[str, Any]:
     target = site.find(query.tenant, query.surface)
     view = targets.show_target(site, one)
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=_IN_PICTURE)
-    journal = history.list_journal(site, recent).items
+    journal = releases.list_journal(site, recent).items
     freshness = targets.show_freshness(site, one)
     live = _live_page_part(site, query) if view.release else None
     return {
@@ -142,7 +142,7 @@ def _release_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
 
 
 def _report_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
-    report = reports.show_report(site, query)
+    report = releases.show_report(site, query)
     return {
         "report": report,
         "release": dict(report.facts)["release"],

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from recsys_assets.api.lineage import input_name
-from recsys_assets.api.redaction import redact
+from recsys_assets.api.problems import redact
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target

@@ -1,22 +1,39 @@
-"""Answers about releases: which there are, one with all evidence, its tree, what two differ in, what was live when."""
+"""Answers about releases and the past: which there are, with all evidence; what was live when, and who did what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 
 from recsys_assets.api.lineage import Node, target_tree
-from recsys_assets.api.paging import MAX_LISTED, Page, page_of, recorded_releases
-from recsys_assets.api.queries import DiffQuery, ReleaseQuery, TargetPageQuery, TreeQuery
+from recsys_assets.api.problems import redact, redact_entry
+from recsys_assets.api.queries import (
+    MAX_LISTED,
+    AtQuery,
+    DiffQuery,
+    JournalQuery,
+    Page,
+    ReleaseQuery,
+    TargetPageQuery,
+    TreeQuery,
+    page_of,
+    recorded_releases,
+)
 from recsys_assets.api.release_view import ReleaseView, view_release
 from recsys_assets.api.site import Site
 from recsys_assets.errors import UnknownAddressError
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.release.destination import resolve_id
-from recsys_assets.release.documents import Release
+from recsys_assets.release.documents import JournalEntry, Release
+from recsys_assets.release.history import effective, live_at
+from recsys_assets.release.journal import read_entry, tail
 from recsys_assets.release.labels import Labelled, labelled
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_readable_release, read_release, versions_of
 from recsys_assets.upkeep.diff import LIVE, KindDiff, diff
+from recsys_assets.upkeep.report import report_release
+from recsys_assets.upkeep.report_document import Report, Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +125,61 @@ def _row(
         versions=versions_of(record) if record else {},
         problem=problem,
     )
+
+
+def show_report(site: Site, query: ReleaseQuery) -> Report:
+    """Return what a release changed, in words, what its gates found, and its inputs."""
+    target = site.find(query.tenant, query.surface)
+    release = find_named(site, target, query.release)
+    with site.heavy.pass_through():
+        report = report_release(site.store, target, release, live=release.id == live_id(site, target))
+    return replace(report, sections=tuple(_redact(section) for section in report.sections))
+
+
+def _redact(section: Section) -> Section:
+    rows = tuple(tuple(_hidden(cell) for cell in row) for row in section.rows)
+    return replace(section, message=tuple(redact(line) for line in section.message), rows=rows)
+
+
+def _hidden(cell: Scalar) -> Scalar:
+    return redact(cell) if isinstance(cell, str) else cell
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """What was live at an instant, since when, and which of its artifacts are no longer stored."""
+
+    release: str
+    since: datetime | None
+    entry: JournalEntry
+    data_through: str | None
+    collected: tuple[str, ...]
+
+
+def show_at(site: Site, query: AtQuery) -> LiveView:
+    """Return what was live at an instant, by the journal."""
+    target = site.find(query.tenant, query.surface)
+    then = live_at(site.store, target, query.time)
+    if then is None:
+        raise UnknownAddressError(f"nothing of {target} was live at {query.time.isoformat()}: ask for a later time")
+    return LiveView(
+        release=then.release_id,
+        since=effective(then.entry),
+        entry=redact_entry(then.entry),
+        data_through=then.record.data_through if then.record else None,
+        collected=then.collected,
+    )
+
+
+def list_journal(site: Site, query: JournalQuery) -> Page[JournalEntry]:
+    """Return who did what to a target's pointer, when and why, the newest first; refusals too."""
+    target = site.find(query.tenant, query.surface)
+    before = None if query.cursor is None else int(query.cursor)
+    newest = tail(site.store, target)
+    first = newest.sequence if newest else 0
+    if before is not None:
+        first = min(first, before - 1)
+    numbers = list(range(first, max(first - query.limit, 0) - 1, -1))[: query.limit + 1]
+    numbers = [number for number in numbers if number > 0]
+    page = page_of(numbers, [str(number) for number in numbers], limit=query.limit)
+    return Page(tuple(redact_entry(read_entry(site.store, target, n)) for n in page.items), page.next)

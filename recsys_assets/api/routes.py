@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from recsys_assets.api import artifacts, health, history, queries, releases, reports, targets
-from recsys_assets.api.budgets import RequestClass
+from recsys_assets.api import artifacts, health, queries, releases, targets
+from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import Node
-from recsys_assets.api.paging import Page
+from recsys_assets.api.queries import Page
 from recsys_assets.api.site import Site
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.upkeep.report_document import Report
@@ -48,12 +48,12 @@ ROUTES: Final = (
     Route(f"{_TARGET}/releases", queries.TargetPageQuery, Page[releases.ReleaseRow], releases.list_releases),
     Route(f"{_TARGET}/releases/{{release}}", queries.ReleaseQuery, releases.ReleaseView, releases.show_release),
     Route(
-        f"{_TARGET}/releases/{{release}}/report", queries.ReleaseQuery, Report, reports.show_report, RequestClass.HEAVY
+        f"{_TARGET}/releases/{{release}}/report", queries.ReleaseQuery, Report, releases.show_report, RequestClass.HEAVY
     ),
     Route(f"{_TARGET}/tree", queries.TreeQuery, Node, releases.show_tree),
     Route(f"{_TARGET}/diff", queries.DiffQuery, releases.DiffView, releases.show_diff, RequestClass.HEAVY),
-    Route(f"{_TARGET}/at", queries.AtQuery, history.LiveView, history.show_at),
-    Route(f"{_TARGET}/journal", queries.JournalQuery, Page[JournalEntry], history.list_journal),
+    Route(f"{_TARGET}/at", queries.AtQuery, releases.LiveView, releases.show_at),
+    Route(f"{_TARGET}/journal", queries.JournalQuery, Page[JournalEntry], releases.list_journal),
     Route(f"{_TARGET}/days/{{day}}/usedby", queries.DayQuery, Page[artifacts.Holder], artifacts.list_day_users),
     Route(
         f"{_ARTIFACT}/metadata", queries.ArtifactQuery, artifacts.Metadata, artifacts.show_metadata, RequestClass.HEAVY

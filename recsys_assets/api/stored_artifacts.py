@@ -10,8 +10,7 @@ from recsys_assets.identity import Target, form_of
 from recsys_assets.release.layout import blob_key
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import ServedArtifact, prove
-from recsys_assets.serving.shard_cache import ShardCache
-from recsys_assets.serving.sharded_rows import with_shards
+from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.sharding import SHARDS_FORM, index_kind
 from recsys_assets.storage.store import Listed
 

@@ -7,9 +7,8 @@ from itertools import islice
 
 import msgspec
 
-from recsys_assets.api.paging import MAX_LISTED, Page, page_of
-from recsys_assets.api.queries import PageQuery, TargetQuery
-from recsys_assets.api.redaction import redact, redact_entry
+from recsys_assets.api.problems import redact, redact_entry
+from recsys_assets.api.queries import MAX_LISTED, Page, PageQuery, TargetQuery, page_of
 from recsys_assets.api.site import Site
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.freshness import freshness
@@ -17,7 +16,7 @@ from recsys_assets.release.blocking import BlockedItem
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
-from recsys_assets.upkeep.answers import Answers
+from recsys_assets.upkeep.heartbeats import Answers
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 

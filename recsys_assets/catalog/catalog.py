@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys_assets.catalog.csv_rows import read_csv_rows
-from recsys_assets.catalog.plain_lines import list_series, read_plain_lines
+from recsys_assets.catalog.csv_rows import list_series, read_csv_rows, read_plain_lines
 from recsys_assets.catalog.rows import CatalogRow, Found, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError

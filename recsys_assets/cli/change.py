@@ -1,4 +1,4 @@
-"""Commands that change what one target serves: ship, rollback, hold, release-hold, restore-pointer."""
+"""Commands that change what one target serves: ship, rollback, hold, release-hold, restore-pointer, retire."""
 
 import time
 from dataclasses import dataclass
@@ -8,11 +8,26 @@ import click
 
 from recsys_assets.cli.change_commands import Call, Change, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import clock, day_type, instant_type
+from recsys_assets.cli.options import (
+    acting,
+    actor_options,
+    clock,
+    config_option,
+    day_type,
+    dry_run_option,
+    instant_type,
+    json_option,
+)
+from recsys_assets.cli.output import echo, print_json
+from recsys_assets.errors import RefusedError
+from recsys_assets.identity import Target
+from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.release.rollback import RolledBack, roll_back
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.upkeep.heartbeats import Convergence, wait_until_converged
-from recsys_assets.upkeep.restore import Restored, restore_pointer
+from recsys_assets.upkeep.repair import Restored, restore_pointer
+from recsys_assets.upkeep.retire import retire
 
 _WAIT_SECONDS = 180  # three polls of a consumer that polls once a minute
 
@@ -120,3 +135,30 @@ def run_release_hold(call: Call) -> HoldOutcome:
 def run_restore_pointer(call: Call) -> Restored:
     """Put a lost or damaged pointer back to what the journal last recorded as live, below the root of now."""
     return restore_pointer(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
+
+
+@click.command("retire")
+@config_option
+@click.option("--tenant", required=True)
+@click.option("--surface", required=True)
+@actor_options
+@dry_run_option
+@json_option
+def run_retire(
+    *,
+    config: str | None,
+    tenant: str,
+    surface: str,
+    reason: str,
+    actor: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Stop serving a target that is in the configuration no more; until then it serves what it served."""
+    settings, target = load_settings(config), Target(tenant, surface)
+    if (tenant, surface) in {(row.tenant, row.surface) for row in settings.targets}:
+        raise RefusedError(f"{target} is still configured: take its [[targets]] table out first, then retire it")
+    store = open_configured_store(settings)
+    done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
+    print_json(done) if as_json else echo(f"{target}: {done.message}")
+    return 0

@@ -23,8 +23,7 @@ from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.imported import find_staged, judge_import, judge_received, receive, register
-from recsys_assets.pipeline.journal_import import journal_import
+from recsys_assets.pipeline.imported import find_staged, journal_import, judge_import, judge_received, receive, register
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "relocate": Subcommand(
         "repair:run_relocate", "Let the pointers of a store that was moved or copied name the root that it has now"
     ),
-    "retire": Subcommand("retire:run_retire", "Stop serving a target that is in the configuration no more"),
+    "retire": Subcommand("change:run_retire", "Stop serving a target that is in the configuration no more"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
     "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
@@ -67,7 +67,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "workspace": Subcommand(
         "workspace:write_workspace", "Write the workspace file that splits the configured targets over code locations"
     ),
-    "prune-runs": Subcommand("prune:prune_runs", "Remove runs that ended and are old, with their events"),
+    "prune-runs": Subcommand("repair:prune_runs", "Remove runs that ended and are old, with their events"),
     "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store; nothing that is live is touched"),
 }
 

@@ -13,8 +13,7 @@ from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.messages import name_known
 from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.pipeline.retention import age_limits, retention
-from recsys_assets.release.account import this_account
-from recsys_assets.release.journal import Actor
+from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import journal_key
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings

@@ -1,8 +1,4 @@
-"""Memory straight from the system: all zero, and taken up page by page as it is written to, however large it is.
-
-`bytearray` and, for what the allocator holds already, `numpy.zeros` write every byte first: for a small day that was
-more work than reading its lines.
-"""
+"""Arrays in memory straight from the system, all zero until written to, and arrays that grow at their end."""
 
 import math
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
@@ -23,3 +19,26 @@ def fresh_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]
     """Return an array of zeros."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     return np.zeros(shape, dtype) if size < _SMALL else np.frombuffer(fresh_bytes(size), dtype).reshape(shape)
+
+
+class Growing:
+    """Numbers of one dtype in one piece of memory, so that letting go of what came in gives memory back."""
+
+    def __init__(self, dtype: type[np.generic], *, room: int = 0) -> None:
+        self._room: NDArray[Any] = np.empty(room, dtype)
+        self._size = 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Put `values` behind what is there."""
+        end = self._size + len(values)
+        if end > len(self._room):
+            # Room that is not written yet takes address space only.
+            room = np.empty(end + end // 2, self._room.dtype)
+            room[: self._size] = self._room[: self._size]
+            self._room = room
+        self._room[self._size : end] = values
+        self._size = end
+
+    def array(self) -> NDArray[Any]:
+        """Return all that was put in; it shares memory with this, which must not grow any more."""
+        return self._room[: self._size]

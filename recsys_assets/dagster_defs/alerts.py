@@ -1,17 +1,52 @@
 """Alerts of runs: a webhook takes those that fail, Prometheus the metrics of every run that ends."""
 
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import dagster as dg
 
 from recsys_assets.dagster_defs.outcomes import reason_of
 from recsys_assets.dagster_defs.run_store import RunStore
-from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, WEBHOOK, is_wanted, post
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
+
+WEBHOOK = "RECSYS_WEBHOOK_URL"
+MAX_CHARACTERS = 2000  # characters of an error
+_SECONDS = 10
+
+
+def is_wanted() -> bool:
+    """Return whether a webhook is configured."""
+    return bool(os.environ.get(WEBHOOK))
+
+
+def post(document: Mapping[str, object]) -> None:
+    """Send one JSON document to the webhook that $RECSYS_WEBHOOK_URL names; `text` in it is what chats show.
+
+    Raises `dg.Failure` when nobody takes it, so that the tick is red and says why.
+    """
+    url = os.environ.get(WEBHOOK, "")
+    if not url.startswith(("http://", "https://")):
+        raise dg.Failure(f"{WEBHOOK} must begin with http:// or https://")
+    try:
+        request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
+        with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
+            return
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the answer, too, and holds the connection
+        # The address is a secret of many services; an answer that is no HTTP, and an address that is no URL, are
+        # reported by quoting them, so the cause is left out as well.
+        message = type(error).__name__ if isinstance(error, HTTPException | ValueError) else error
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {message}") from None
+
 
 _TARGET, _PARTITION = "recsys/target", "dagster/partition"
 

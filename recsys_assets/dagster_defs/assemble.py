@@ -9,13 +9,18 @@ from recsys_assets.dagster_defs.arrivals import arrivals_sensor
 from recsys_assets.dagster_defs.checks import gate_check
 from recsys_assets.dagster_defs.freshness import freshness_check, freshness_sensor, live_asset
 from recsys_assets.dagster_defs.import_arrivals import import_sensor
-from recsys_assets.dagster_defs.jobs import BUILD_ALL, all_targets_job, target_job
+from recsys_assets.dagster_defs.jobs import (
+    BUILD_ALL,
+    all_targets_job,
+    collection_schedule,
+    nightly_schedule,
+    target_job,
+)
 from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
 from recsys_assets.dagster_defs.operation_jobs import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
 from recsys_assets.dagster_defs.rollouts import rollout_sensor
 from recsys_assets.dagster_defs.run_store import RunStore
-from recsys_assets.dagster_defs.schedules import collection_schedule, nightly_schedule
 from recsys_assets.dagster_defs.target_assets import (
     artifact_asset,
     canonical_asset,

@@ -7,8 +7,7 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
-from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, owner
-from recsys_assets.dagster_defs.partitions import daily_partitions
+from recsys_assets.dagster_defs.naming import asset_key, asset_tags, daily_partitions, group_name, owner
 from recsys_assets.evidence import Scalar
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -12,12 +12,12 @@ from logging import Logger
 import dagster as dg
 import msgspec
 
+from recsys_assets.dagster_defs.alerts import MAX_CHARACTERS, is_wanted, post
+from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, live_key, owner, slug
 from recsys_assets.dagster_defs.private_api import report_of
-from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.run_store import RunStore
-from recsys_assets.dagster_defs.webhook import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.pipeline.steps import MANIFEST

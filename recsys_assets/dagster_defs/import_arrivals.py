@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.arrivals import Cursor
+from recsys_assets.dagster_defs.arrivals import Cursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.naming import asset_key, job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
-from recsys_assets.dagster_defs.rotation import begin_tick, write_cursor
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.arrivals import DueImport, due_imports

@@ -1,12 +1,15 @@
-"""Jobs that people and schedules start: one day of one target, or one day of all."""
+"""Jobs that people start, one day of one target or of all, and the nightly schedule of each target."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from recsys_assets.dagster_defs.freshness import CHECK
-from recsys_assets.dagster_defs.naming import group_name, job_name, live_key, run_tags
-from recsys_assets.dagster_defs.private_api import UnresolvedJob
+from recsys_assets.dagster_defs.naming import group_name, job_name, live_key, run_tags, schedule_name, slug
+from recsys_assets.dagster_defs.operation_jobs import COLLECT_JOB
+from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -39,3 +42,71 @@ def live_data(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
     """Return live data and the checks on its age: they are of the present, so the build of a day must not run them."""
     keys = [live_key(row) for row in rows]
     return dg.AssetSelection.assets(*keys) | dg.AssetSelection.checks(*(dg.AssetCheckKey(key, CHECK) for key in keys))
+
+
+def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob) -> dg.ScheduleDefinition:
+    """Return the schedule of one target; it runs from the first load on only where `automation.nightly` says so."""
+    automation = settings.automation_for(row)
+
+    @dg.schedule(
+        name=schedule_name(row),
+        job=job,
+        cron_schedule=automation.cron,
+        execution_timezone=automation.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if automation.nightly else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Build, gate and ship the newest ended day of {row.target}: {automation.cron} in "
+        f"{automation.timezone}; also a day that ended since the tick before and was its newest at none.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        days = days_of_tick(context.scheduled_execution_time, cron=automation.cron, timezone=automation.timezone)
+        if not days:
+            return dg.SkipReason("no UTC day has ended since the tick of the local day before: it named the newest one")
+        first, last = settings.partitions.start, settings.partitions.end
+        wanted = [day for day in days if first <= day and (last is None or day <= last)]
+        if not wanted:
+            return dg.SkipReason(f"{days[-1]} is no day of [partitions]: they go from {first} to {last or 'yesterday'}")
+        tick = context.scheduled_execution_time.astimezone(UTC).isoformat()
+        return [
+            dg.RunRequest(partition_key=day.isoformat(), run_key=f"{slug(row)}|{day}|{tick}")
+            for day in wanted[-settings.limits.max_days :]
+        ]
+
+    return nightly
+
+
+def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefinition:
+    """Return the schedule of the collection: a report of what would go, or, where that is set, the collection.
+
+    It runs from the first load on unless `retention.collect` is off: nobody should find a full disk to remember it.
+    """
+    mode = settings.retention.collect
+    return dg.ScheduleDefinition(
+        name=f"{prefix}weekly_collection",
+        job_name=f"{prefix}{COLLECT_JOB}",
+        cron_schedule=settings.retention.collect_cron,
+        execution_timezone="UTC",
+        run_config={"ops": {f"{prefix}collect_targets": {"config": {"dry_run": mode != "apply"}}}},
+        default_status=dg.DefaultScheduleStatus.STOPPED if mode == "off" else dg.DefaultScheduleStatus.RUNNING,
+        description="Collect what nothing needs." if mode == "apply" else "Report what a collection would take.",
+    )
+
+
+def days_of_tick(tick: datetime, *, cron: str, timezone: str) -> list[date]:
+    """Return the UTC days to build at a tick, oldest first.
+
+    Those that ended after the tick before; none if no day did. A tick that is not the first of its local date builds
+    the newest day once more, as its cron asks for: files may have come since.
+    """
+    before = next(ticks_before(tick, cron=cron, timezone=timezone), None)
+    newest = _newest_ended(tick)
+    if before is None:
+        return [newest]
+    count = (newest - _newest_ended(before)).days
+    zone = ZoneInfo(timezone)
+    if count == 0 and before.astimezone(zone).date() == tick.astimezone(zone).date():
+        return [newest]
+    return [newest - timedelta(days=back) for back in reversed(range(count))]
+
+
+def _newest_ended(instant: datetime) -> date:
+    return instant.astimezone(UTC).date() - timedelta(days=1)

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from recsys_assets.dagster_defs.metadata import Metadata, markdown_table
-from recsys_assets.dagster_defs.partitions import daily_partitions
+from recsys_assets.dagster_defs.naming import daily_partitions
 from recsys_assets.evidence import Scalar
 from recsys_assets.pipeline.code_version import source_of
 from recsys_assets.release.documents import Input

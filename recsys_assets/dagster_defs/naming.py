@@ -1,7 +1,10 @@
-"""Names in Dagster of a target's assets, group, tags and jobs."""
+"""Names in Dagster of a target's assets, group, tags and jobs, and its partitions: one a UTC day."""
+
+from datetime import date, timedelta
 
 import dagster as dg
 
+from recsys_assets.settings.inputs import PartitionSettings
 from recsys_assets.settings.target import TargetSettings
 
 _LIVE = "live"
@@ -58,3 +61,21 @@ def owner(row: TargetSettings) -> dict[str, str]:
 def asset_tags(row: TargetSettings) -> dict[str, str]:
     """Return the tags that select a target's assets in the UI and in selections."""
     return {TARGET_TAG: slug(row)[:63]}
+
+
+def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinition:
+    """Return the days as Dagster partitions; today becomes one when it has ended."""
+    after = settings.end + timedelta(days=1) if settings.end else None
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.start.isoformat(), end_date=after and after.isoformat(), timezone="UTC"
+    )
+
+
+def rolling_window(days: int) -> dg.TimeWindowPartitionMapping:
+    """Return the mapping from a day to the `days` days that end with it, as far as there are partitions."""
+    return dg.TimeWindowPartitionMapping(start_offset=1 - days)
+
+
+def day_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> date:
+    """Return the day of the run's partition."""
+    return date.fromisoformat(context.partition_key)

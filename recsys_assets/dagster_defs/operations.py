@@ -14,8 +14,7 @@ from recsys_assets.identity import parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.imported import judge_import, judge_received, receive, register
-from recsys_assets.pipeline.journal_import import journal_import
+from recsys_assets.pipeline.imported import journal_import, judge_import, judge_received, receive, register
 from recsys_assets.pipeline.retention import guards
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
@@ -31,7 +30,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import restore_pointer
 
 
 class OperationConfig(dg.Config):

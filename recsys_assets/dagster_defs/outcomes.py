@@ -5,12 +5,11 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.partitions import day_of
+from recsys_assets.dagster_defs.naming import day_of
 from recsys_assets.errors import NoInputError, RecsysAssetsError
 from recsys_assets.pipeline.steps import RETRIES, RETRY_SECONDS, RETRYABLE_ERRORS, journal_error
 from recsys_assets.pipeline.stopping import is_stopping
-from recsys_assets.release.account import this_account
-from recsys_assets.release.journal import Actor
+from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.naming import slug
 from recsys_assets.dagster_defs.operations import utc_now
-from recsys_assets.dagster_defs.rotation import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.retention import guards

@@ -18,12 +18,11 @@ from recsys_assets.dagster_defs.lineage import (
     stored,
 )
 from recsys_assets.dagster_defs.metadata import markdown_table
-from recsys_assets.dagster_defs.naming import asset_key, publish_pool
+from recsys_assets.dagster_defs.naming import asset_key, publish_pool, rolling_window
 from recsys_assets.dagster_defs.outcomes import attempt, skipped, translate_errors
-from recsys_assets.dagster_defs.partitions import rolling_window
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.encoding.codec import encode_content
-from recsys_assets.encoding.embeddings import VectorShape
+from recsys_assets.encoding.safetensors_codec import VectorShape
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import NoInputError, RefusedError
 from recsys_assets.events.canonicalize import canonicalize

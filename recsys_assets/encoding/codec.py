@@ -11,10 +11,9 @@ import numpy as np
 
 from recsys_assets.artifact_format import ZEROED_BUILD, Blob, head_of, tail_of, tail_size, too_large
 from recsys_assets.compiled.strings import PADDING
-from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.encoder import Body, body_size, prepare, write_body
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.encoding.safetensors_codec import encode_vectors
+from recsys_assets.encoding.safetensors_codec import Vectors, encode_vectors
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.kind_descriptions import Shape
 

@@ -12,8 +12,7 @@ from recsys_assets.compiled.interning import Tables, intern, new_tables
 from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.strings import PADDING, Codes, Numbers
 from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
-from recsys_assets.encoding.encoder import fixed_texts
-from recsys_assets.encoding.escaping import Pieces, needs_escape
+from recsys_assets.encoding.encoder import Pieces, fixed_texts, needs_escape
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.kind_descriptions import Shape

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.encoding.embeddings import Vectors
+from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.evidence import Scalar
 from recsys_assets.kind_descriptions import Shape
 

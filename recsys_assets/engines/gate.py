@@ -1,4 +1,9 @@
-"""The engine gate: a canary on the chosen engine before it builds anything; other rows than the kernel's refuse it."""
+"""The engine gate: a canary of two made-up days on the chosen engine before it builds anything."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from functools import cache
+from typing import Any
 
 import polars as pl
 
@@ -7,22 +12,105 @@ from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Built
 from recsys_assets.engines.building import Made, make_on_engine, scan_source
-from recsys_assets.engines.canary import (
-    TARGET,
-    canary_catalog,
-    canary_days,
-    canary_params,
-    canary_source,
-    canary_window,
-)
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.engine import Engine
 from recsys_assets.engines.output import attempt
 from recsys_assets.engines.parts import write_file
 from recsys_assets.errors import CorruptObjectError, EngineRefusedError
+from recsys_assets.events.dictionaries import merge_days
+from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.events.parquet import encode_events
-from recsys_assets.kinds.registry import Kind
+from recsys_assets.identity import Target, Window
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.registry import KINDS, Kind
 from recsys_assets.settings.inputs import LimitSettings
+
+TARGET = Target("canary", "engine", "\u00e9<&>")
+DAYS = 2
+EVENTS_A_DAY = 240
+
+# Spelled so that another order (UTF-16, locale), a trim, a type guessed from text or a terminator would show.
+IDS = (
+    *("a", "A", "b", "i1", "i10", "i2", "\U0001d4b3", "\uff21", 'q"\\<&\u2028>', "\x7f\x01", "e\u0301", "\u00e9"),
+    *("x", "x\x00", "x\x00y", "\x1cx\x1f", "in side", "\u200b", "\u202ertl", "%s{0}[]*?'`$;--", "a,b", "'", '"', "\\N"),
+    *("NULL", "null", "nan", "1e5", "007", "7", "true", "2026-01-01", "-0", "\U0001f600", "l" * 300, "\ufffd"),
+)
+EVENT_KINDS = (None, "click", "purchase", "default", "\u00e9")
+_NANOSECONDS_A_DAY = 86_400 * 10**9
+_ROBOT, _CRAWLED, _ONCE = "robot", "crawled", "once"
+
+# Cuts and limits that bite in so few events.
+PARAMS: Mapping[str, Mapping[str, object]] = {
+    "popularity": {"max_items": 30},
+    "cooc": {"min_support": 2, "max_neighbors": 7, "max_items": 20, "max_items_per_session": 12},
+    "implicit": {
+        "max_items_per_user": 9,
+        "max_events_per_user": 60,
+        "weights": {"default": 0.1, "click": 2.5, "purchase": 1000.000001},
+    },
+    "session_seq": {"max_items_per_user": 9, "max_events_per_user": 60},
+    "item_seq": {"min_support": 2, "max_next": 3, "max_items": 12, "max_items_per_session": 12},
+    "sequential_rules": {"max_neighbors": 7, "max_items": 20, "max_items_per_session": 12, "self_entry": True},
+    "content_sim": {"max_items": 25},
+}
+
+
+def canary_window() -> Window:
+    """Return the days of the canary's events."""
+    return Window.ending(date(2026, 1, DAYS), days=DAYS)
+
+
+def canary_params(kind: str) -> KindParams:
+    """Return parameters with which every cut and limit of the kind is met; the defaults where none is given."""
+    return KINDS[kind].params.model_validate(PARAMS.get(kind, {}))
+
+
+def canary_source(kind: str) -> Events | pl.DataFrame:
+    """Return what the native kernel of a kind reads: both days as one, or the catalog."""
+    return canary_catalog() if KINDS[kind].from_catalog else merge_days(canary_days())
+
+
+@cache
+def canary_days() -> Sequence[Events]:
+    """Return the days, in canonical order, each with dictionaries of its own."""
+    return [_coded([(ts + day * _NANOSECONDS_A_DAY, *rest) for ts, *rest in _events(day)]) for day in range(DAYS)]
+
+
+@cache
+def canary_catalog() -> pl.DataFrame:
+    """Return catalog rows: ids that come again, rows without tags, tags that differ by case, space and form only."""
+    tags = ("Red", " red\u2003", "", " ", "\u0130x", "\u03a3", "b&w", "\x00", "red", "z" * 200)
+    rows = [(IDS[n * 7 % len(IDS)], [tags[(n * k) % len(tags)] for k in range(n % 5)]) for n in range(60)]
+    return pl.DataFrame(rows, schema={"item_id": pl.String, "tags": pl.List(pl.String)}, orient="row")
+
+
+def _events(day: int) -> Iterator[tuple[Any, ...]]:
+    """Yield events: many at one instant, so that their order hangs on every column of the sort."""
+    for n in range(EVENTS_A_DAY):
+        user = None if n % 5 == 0 else IDS[n * n % 17]
+        session = f"s{n * 7 % 23}" if n % 3 else IDS[n % 11]
+        yield (n // 20, user, session, n % 3, IDS[(n * n + day) % len(IDS)], IDS[n % 4], EVENT_KINDS[n % 5])
+    for n in range(61 if day else 3):
+        yield (13, _ROBOT, f"r{n}", 0, IDS[n % len(IDS)], None, None)
+    for n in range(20):
+        yield (14, None, _CRAWLED, n, IDS[n], None, None)
+    yield (15, f"{_ONCE}{day}", "s1", 2**62, "a", None, "click")
+    yield (15, f"{_ONCE}{day}", "s1", 0, "b", None, None)
+    yield (16, f"single{day}", "s2", 0, "a", None, None)
+
+
+def _coded(rows: Sequence[tuple[object, ...]]) -> Events:
+    """Return distinct events in canonical order, what is absent first."""
+    texts = {name: pl.String if name in ID_COLUMNS else pl.Int64 for name in SCHEMA}
+    frame = pl.DataFrame(rows, schema=texts, orient="row").unique().sort(list(SCHEMA), nulls_last=False)
+    ids = {name: frame[name].drop_nulls().unique().sort() for name in ID_COLUMNS}
+    codes = {name: _codes(frame[name], ids[name]) if name in ids else frame[name] for name in SCHEMA}
+    return Events(pl.DataFrame({name: codes[name].cast(dtype) for name, dtype in SCHEMA.items()}), ids)
+
+
+def _codes(texts: pl.Series, ids: pl.Series) -> pl.Series:
+    known = {text: code for code, text in enumerate(ids)}
+    return pl.Series(texts.name, [known.get(text) for text in texts])
 
 
 def prove_engine(engine: Engine, kind: Kind, *, work: str, proven: set[tuple[str, str]]) -> None:

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.growable import Growing
+from recsys_assets.compiled.fresh_memory import Growing
 from recsys_assets.compiled.strings import Strings
 from recsys_assets.errors import InputError
 from recsys_assets.events.columns import Coded, arrow_strings, events_of, give_back_memory, strings_of
 from recsys_assets.events.dictionaries import CodedColumn, merge_coded
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.events.ordering import distinct_rows, sort_rows
-from recsys_assets.ingest.part import ABSENT, Part
+from recsys_assets.ingest.part_merge import ABSENT, Part
 
 _NANOSECONDS_A_MINUTE = 60_000_000_000
 _NAME = "%Y-%m-%dT%H:%M:%S%.9fZ"  # of one length, so that two users never share a session

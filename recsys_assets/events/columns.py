@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recsys_assets.compiled.strings import PADDING, Strings
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
-from recsys_assets.ingest.part import ABSENT
+from recsys_assets.ingest.part_merge import ABSENT
 
 _INSTANT = pa.timestamp("ns", tz="UTC")
 

@@ -1,17 +1,19 @@
-"""Dictionaries made one: the ids of many parts or days, once each in code-point order, and the codes that follow."""
+"""Dictionaries made one: the ids of many parts or days in code-point order; and several days as one window."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.growable import Growing
+from recsys_assets.compiled.fresh_memory import Growing
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.string_sort import sort_strings
 from recsys_assets.compiled.strings import Strings
-from recsys_assets.events.columns import Coded
-from recsys_assets.ingest.part import ABSENT
-from recsys_assets.ingest.part_merge import Union, gather, translate
+from recsys_assets.errors import InputError
+from recsys_assets.events.columns import Coded, codes_of, events_of, strings_of
+from recsys_assets.events.events import ID_COLUMNS, Events
+from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate
 
 
 class CodedColumn:
@@ -64,3 +66,23 @@ def _apply(codes: NDArray[np.uint32], new: NDArray[np.uint32]) -> None:
     for row in range(len(codes)):
         if codes[row] != ABSENT:
             codes[row] = new[codes[row]]
+
+
+def merge_days(days: Sequence[Events]) -> Events:
+    """Return the events of days, oldest first, as one: rows one behind the other, codes of one common dictionary.
+
+    Days are disjoint in time, so that canonical order holds across them. All must hold the same columns, which the
+    result holds too. Raises `InputError` for no day at all.
+    """
+    if not days:
+        raise InputError("no day to merge: a window needs at least one")
+    if len(days) == 1:
+        return days[0]
+    frame = pl.concat([day.codes for day in days], rechunk=True)
+    columns = {name: frame[name].to_physical().to_numpy() for name in frame.columns if name not in ID_COLUMNS}
+    ids = {}
+    for name in (name for name in ID_COLUMNS if name in frame.columns):
+        codes = [codes_of(day.codes[name]) for day in days]
+        coded = merge_coded(codes, [strings_of(day.ids[name].to_arrow()) for day in days])
+        columns[name], ids[name] = coded.codes, coded.ids
+    return events_of(columns, ids)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys_assets.compiled.strings import Strings
 from recsys_assets.events.columns import codes_of
 from recsys_assets.events.events import ID_COLUMNS, Events
-from recsys_assets.ingest.part import ABSENT, Part
+from recsys_assets.ingest.part_merge import ABSENT, Part
 
 IsHidden: TypeAlias = Callable[[str], bool]
 

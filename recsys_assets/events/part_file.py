@@ -15,7 +15,7 @@ from pyarrow import ipc
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.columns import arrow_column, arrow_strings, codes_in, numbers_of, strings_of
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
-from recsys_assets.ingest.part import Part
+from recsys_assets.ingest.part_merge import Part
 
 SUFFIX = ".arrow"
 _CODES = {pa.dictionary(index, pa.large_string()) for index in (pa.uint16(), pa.uint32())}

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.evidence import LEFT_OUT, Finding, Scalar, Verdict
 from recsys_assets.gates.catalog import CatalogChange
 from recsys_assets.gates.drift import NoBaseline

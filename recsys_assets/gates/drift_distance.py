@@ -7,8 +7,8 @@ import polars as pl
 
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers
-from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.safetensors_codec import Vectors
 
 _STATES = 2  # of a member in a list: named by the first side, and by the second too
 

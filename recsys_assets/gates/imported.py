@@ -12,12 +12,11 @@ from recsys_assets.gates.drift import NoBaseline, drift_gates
 from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.gate import Gate, Policy, Result, at_least, at_most, in_force, passes, same
 from recsys_assets.identity import form_of
-from recsys_assets.imports.content import Content
-from recsys_assets.imports.contract import breaking_changes, check_contract, contract_faults
-from recsys_assets.imports.tables import read_table
+from recsys_assets.imports.contract import Content, breaking_changes, check_contract, contract_faults
+from recsys_assets.imports.inspecting import read_table
 from recsys_assets.messages import name_known
+from recsys_assets.settings.artifacts import ImportFormat, ImportSettings
 from recsys_assets.settings.gates import DriftGate
-from recsys_assets.settings.imports import ImportFormat, ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 

@@ -1,12 +1,27 @@
-"""Contract and compatibility faults of an imported file, by field."""
+"""Content of an imported file by field, and its faults of contract and compatibility."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.imports.content import NON_FINITE
-from recsys_assets.settings.imports import ImportFormat
+from recsys_assets.settings.artifacts import ImportFormat
+
+MAX_FIELDS = 1000  # columns or arrays of one file
+NON_FINITE = " with NaN or infinity"  # ends the type of a field that holds such numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Type by field, and the rows; of bytes that nobody looks into there are neither.
+
+    A column's type is like `string`, `float64?` (some value is null) or `list[float32]`; an array's is its dtype and
+    shape, like `float32[1200,64]`. A type ends with `NON_FINITE` where some number is NaN or infinite.
+    """
+
+    fields: Mapping[str, str]
+    rows: int | None
+
 
 _ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
 _AXIS = re.compile(r"[a-z][a-z0-9_]*|[0-9]{1,15}")

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from recsys_assets.errors import InputError
-from recsys_assets.imports.content import MAX_FIELDS, Content
+from recsys_assets.imports.contract import MAX_FIELDS, Content
 
 MAX_LINE_BYTES: Final = 4_194_304
 _MIXED: Final = "mixed"

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.content import MAX_FIELDS
+from recsys_assets.imports.contract import MAX_FIELDS
 
 _ENDING: Final = ".npy"
 _MAX_HEADER: Final = 10_000

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyarrow.compute import call_function
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.content import MAX_FIELDS, NON_FINITE, Content
+from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, Content
 from recsys_assets.ingest.sources.parquet_pages import plan_read
 
 _BATCH_ROWS: Final = 1000

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import InputError
-from recsys_assets.imports.content import MAX_FIELDS
+from recsys_assets.imports.contract import MAX_FIELDS
 
 _MAX_HEADER: Final = 10_000_000
 _LENGTH: Final = 8

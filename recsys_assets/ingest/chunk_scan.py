@@ -22,7 +22,7 @@ from recsys_assets.ingest.line_scan import (
     new_line,
     scan_line,
 )
-from recsys_assets.ingest.part import ABSENT, CODED_COLUMNS
+from recsys_assets.ingest.part_merge import ABSENT, CODED_COLUMNS
 from recsys_assets.ingest.text_scan import read_instant
 
 TABLES = (*CODED_COLUMNS, "tenant", "surface", "unknown")

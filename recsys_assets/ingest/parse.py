@@ -15,8 +15,7 @@ from recsys_assets.ingest.chunk_scan import Scanner, buffer_bytes, new_scanner
 from recsys_assets.ingest.chunks import CHUNK_BYTES, Buffer, Chunk, LongLine, read_chunks
 from recsys_assets.ingest.counts import FileTally, RawReport, Tally
 from recsys_assets.ingest.line_judge import Judged, Rules, judge_chunk, judge_long_line
-from recsys_assets.ingest.part import Part
-from recsys_assets.ingest.part_merge import merge_parts
+from recsys_assets.ingest.part_merge import Part, merge_parts
 from recsys_assets.ingest.quarantine import Reject
 from recsys_assets.ingest.reference import PLAIN, Reading
 from recsys_assets.ingest.sources.source import RawInput

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.strings import Codes, offsets_of
-from recsys_assets.encoding.embeddings import Floats, Table, Vectors
 from recsys_assets.encoding.rows import Built, Rows
+from recsys_assets.encoding.safetensors_codec import Floats, Table, Vectors
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.strings import Codes, Numbers
-from recsys_assets.encoding.embeddings import Table, Vectors
 from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.safetensors_codec import Table, Vectors
 from recsys_assets.events.rules import Rule, broken_rules
 from recsys_assets.evidence import Finding, Scalar
 from recsys_assets.ingest.white_space import WHITE_SPACE

@@ -22,10 +22,9 @@ from recsys_assets.kinds.cooc_scan import (
     new_thread_scratch,
     scoring_of,
 )
-from recsys_assets.kinds.decay import TODAY, ages_of, weights_by_age
-from recsys_assets.kinds.event_choice import EventParams
-from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.params import EventParams, Promise
 from recsys_assets.kinds.similarity import CODES, Score
+from recsys_assets.kinds.tallies import TODAY, ages_of, weights_by_age
 
 BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one
 MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out for `max_neighbors` each

@@ -11,8 +11,7 @@ from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import ITEM_SEQ_SHAPE
 from recsys_assets.kinds.contracts import Marks
-from recsys_assets.kinds.event_choice import EventParams
-from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.params import EventParams, Promise
 from recsys_assets.kinds.paths import Paths, fill_paths
 
 _Pairs = tuple[Codes, Codes, Numbers]  # items, what came next, in how many sessions; by item, then by what came next

@@ -6,13 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from recsys_assets.encoding.embeddings import COLUMNS as EMBEDDING_COLUMNS
 from recsys_assets.encoding.rows import Built, columns_of_rows
+from recsys_assets.encoding.safetensors_codec import COLUMNS as EMBEDDING_COLUMNS
 from recsys_assets.errors import ConfigurationError, LimitExceededError
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import KindDescription, Shape, VectorShape
-from recsys_assets.kinds.event_choice import EventParams, choose_events
-from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.params import EventParams, KindParams, choose_events
 from recsys_assets.settings.inputs import LimitSettings
 
 

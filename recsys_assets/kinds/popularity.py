@@ -12,10 +12,8 @@ from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.rows import Built, LeftOut, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import POPULARITY_SHAPE
-from recsys_assets.kinds.decay import row_weights
-from recsys_assets.kinds.event_choice import EVENT, EventParams
-from recsys_assets.kinds.params import Promise
-from recsys_assets.kinds.tallies import repeats_of
+from recsys_assets.kinds.params import EVENT, EventParams, Promise
+from recsys_assets.kinds.tallies import repeats_of, row_weights
 
 MAX_WEIGHT = 10_000  # so that no sum of the most events that fit into memory leaves the integers that JSON can hold
 

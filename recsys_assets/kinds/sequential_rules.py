@@ -14,8 +14,7 @@ from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import SEQUENTIAL_RULES_SHAPE
-from recsys_assets.kinds.event_choice import EventParams
-from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.params import EventParams, Promise
 from recsys_assets.kinds.paths import Paths, fill_paths
 
 REACH: Final = 10  # distinct instants that a rule spans at most

@@ -16,8 +16,7 @@ from recsys_assets.encoding.rows import Built, LeftOut, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
 from recsys_assets.kind_descriptions import Shape
-from recsys_assets.kinds.event_choice import EventParams
-from recsys_assets.kinds.params import Promise
+from recsys_assets.kinds.params import EventParams, Promise
 from recsys_assets.kinds.tallies import repeats_of
 
 _THREADS = 2  # users are split among them; each thread has a scratch of its own

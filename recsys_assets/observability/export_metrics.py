@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textf
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError, StoreUnavailableError
-from recsys_assets.observability.build_metrics import RunEnd, measure_run, measure_target
-from recsys_assets.observability.gauges import Gauges, Sample, registry_of
+from recsys_assets.observability.build_metrics import Gauges, RunEnd, Sample, measure_run, measure_target, registry_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore

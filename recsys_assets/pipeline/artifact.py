@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 import polars as pl
 
-from recsys_assets.encoding.embeddings import Vectors
 from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts

@@ -1,24 +1,154 @@
-"""Gates of a candidate as a whole: what only all its artifacts together can show, judged before the swap."""
+"""Gates of a candidate as a whole, and its rehearsal: loaded as readers load it, asked what its last day asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from time import perf_counter
 from typing import Any, Final
 
+import numpy as np
+import polars as pl
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.backtest import BACKTEST
 from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.policy import backtest_policy, rehearsal_policy
-from recsys_assets.gates.rehearsal import REHEARSAL
+from recsys_assets.gates.rehearsal import REHEARSAL, Answers, NotLoaded, Rehearsed
+from recsys_assets.identity import Target, Window
+from recsys_assets.kind_descriptions import VectorShape
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.backtest import backtest_day
+from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.rehearsal import rehearse_day
 from recsys_assets.release.candidate import is_left_out
-from recsys_assets.release.document_encoding import encode, find_readable
-from recsys_assets.release.documents import StagedArtifact
-from recsys_assets.release.layout import staged_gates_key, staged_key
+from recsys_assets.release.document_encoding import encode, find_document, find_readable
+from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
+from recsys_assets.release.layout import canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.release.pointer import release_id_of
+from recsys_assets.serving.factors import Ids
+from recsys_assets.serving.loading import Limits, load_trial
+from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
+from recsys_assets.serving.row_index import Lookup
+from recsys_assets.settings.gates import RehearsalSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+
+_MOST_BYTES = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a day asked: the items and the users of single events, each as often as it came up."""
+
+    items: Sequence[str]
+    users: Sequence[str]
+
+
+def rehearse_day(context: DayContext, versions: Mapping[str, str]) -> GateReport:
+    """Return the rehearsal's gate report of the release of `versions` (by kind), asked what the day asked.
+
+    The questions are events at even distances in the day's canonical order, so the same day asks the same.
+    """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
+    limits = settings.gates_for(row).rehearsal
+    policy = rehearsal_policy(settings, row)
+    questions = read_questions(store, row.target, day, limit=limits.questions)
+    found = rehearse(store, row.target, versions, questions=questions, settings=limits, at=Window(day, day).end)
+    numbers = found.numbers if isinstance(found, Rehearsed) else {}
+    return policy.judge(release_id_of(row.target, versions), found, numbers=numbers)
+
+
+def read_questions(store: ObjectStore, target: Target, day: date, *, limit: int) -> Questions:
+    """Return at most `limit` items and as many users of a canonical day; none if there is no such day."""
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    if record is None:
+        return Questions((), ())
+    events = read_events(store, target, day, record, columns=("item_id", "user_id"))
+    return Questions(*(_spread(events.codes[name], events.ids[name], limit) for name in ("item_id", "user_id")))
+
+
+def rehearse(
+    store: ObjectStore,
+    target: Target,
+    versions: Mapping[str, str],
+    *,
+    questions: Questions,
+    settings: RehearsalSettings,
+    at: datetime,
+) -> Rehearsed | NotLoaded:
+    """Load a release as a reader would, and count what each kind answers; `NotLoaded` where a reader would refuse."""
+    limits = Limits(blob_bytes=settings.max_blob_bytes, release_bytes=_MOST_BYTES)  # memory has a gate of its own
+    started = perf_counter()
+    try:
+        snapshot = load_trial(store, target, versions, at=at, limits=limits)
+        seconds = perf_counter() - started
+        answers = {
+            kind: _ask(artifact.rows, questions, settings.full_list)
+            for kind, artifact in snapshot.artifacts.items()
+            if artifact.rows is not None
+        }
+        answers |= {kind: _ask_vectors(snapshot.arrays(kind), shape, questions) for kind, shape in _vectors(versions)}
+    except (CorruptObjectError, NotFoundError) as error:  # of a kind in shards, when one is asked for
+        return NotLoaded(str(error))
+    return Rehearsed(seconds, snapshot.size, snapshot.held_bytes, answers)
+
+
+def _spread(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
+    """Return the ids of at most `limit` rows at even distances; rows without an id do not count."""
+    known = codes.drop_nulls()
+    count = min(limit, len(known))
+    places = np.arange(count, dtype=np.int64) * len(known) // max(count, 1)
+    return ids.gather(known.gather(places)).to_list()
+
+
+def _ask(rows: Lookup[Any], questions: Questions, full_list: int) -> Answers:
+    """Ask a kind for every item or user; a kind that is one list is asked once."""
+    if rows.form.close == b"}":
+        return _count([len(rows)], full_list)
+    asked = questions.users if rows.form.key == "user_id" else questions.items
+    return _count([_length(rows.find(one), full_list) for one in asked], full_list)
+
+
+def _vectors(kinds: Iterable[str]) -> Iterator[tuple[str, VectorShape]]:
+    """Yield the kinds of vectors among some; what other teams' arrays are asked is not known."""
+    for kind in kinds:
+        shape = KINDS[kind].shape if kind in KINDS else None
+        if isinstance(shape, VectorShape):
+            yield kind, shape
+
+
+def _ask_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> Answers:
+    """Ask for the vector of every item and user that the kind is of; one that is there is a full answer."""
+    asked = {"item_id": questions.items, "user_id": questions.users}
+    found = [
+        ids.find(one) is not None
+        for column in shape.tables.keys() & asked.keys()
+        for ids in [Ids.of(arrays, column)]
+        for one in asked[column]
+    ]
+    return Answers(asked=len(found), empty=found.count(False), short=0)
+
+
+def _length(row: object, full_list: int) -> int:
+    """Return how many items a row answers with; tags are no items, so that any number of them is a full list."""
+    match row:
+        case Neighbors() | UserItems():
+            return len(row.items)
+        case TaggedItem():
+            return full_list if row.tags else 0
+        case _:
+            return 0
+
+
+def _count(lengths: Sequence[int], full_list: int) -> Answers:
+    return Answers(
+        asked=len(lengths),
+        empty=sum(1 for length in lengths if length == 0),
+        short=sum(1 for length in lengths if 0 < length < full_list),
+    )
+
 
 Judge = Callable[[DayContext, Mapping[str, str]], GateReport]
 

@@ -28,7 +28,7 @@ from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.canonical import CanonicalFacts
 from recsys_assets.gates.policy import canonical_policy
 from recsys_assets.identity import Target, Window
-from recsys_assets.ingest.part import Part
+from recsys_assets.ingest.part_merge import Part
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
 from recsys_assets.pipeline.canonical_reads import RECENT, read_columns

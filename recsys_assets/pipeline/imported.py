@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,20 +13,23 @@ from recsys_assets.artifact_format import Blob
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, import_policy
-from recsys_assets.identity import ArtifactRef
-from recsys_assets.imports.content import Content
+from recsys_assets.identity import ArtifactRef, Target
+from recsys_assets.imports.contract import Content
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.ingest.sources.drop_folder import find_dropped, read_whole
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
+from recsys_assets.release import journal
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
-from recsys_assets.release.documents import Input, StagedArtifact
+from recsys_assets.release.documents import Input, JournalEntry, StagedArtifact
+from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import staged_gates_key, staged_key
 from recsys_assets.release.pointer import read_current
+from recsys_assets.release.recovery import recover
 from recsys_assets.release.releases import read_release
-from recsys_assets.settings.imports import ImportSettings
+from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -180,3 +183,43 @@ def _preview(content: Content) -> pl.DataFrame:
         {"field": list(content.fields), "type": list(content.fields.values())},
         schema={"field": pl.String, "type": pl.String},
     )
+
+
+IMPORT = "import"
+
+
+def journal_import(
+    store: ObjectStore,
+    target: Target,
+    ref: ArtifactRef,
+    day: date,
+    *,
+    by: Actor,
+    now: datetime,
+    report: GateReport | None = None,
+) -> JournalEntry:
+    """Write down that a file was registered for a day and, where it was tested at once, how that ended.
+
+    What is live is not touched: pointing at it is the ship's entry. Raises what the store raises.
+    """
+    current = read_current(store, target)
+    head = recover(store, target, current, by=by, now=now)
+    details: dict[str, Scalar] = {"day": day.isoformat(), "kind": ref.kind, "version": ref.version, "bytes": ref.size}
+    entry = journal.entry_of(
+        action=IMPORT,
+        outcome=journal.DONE if report is None or report.passed else journal.REFUSED,
+        by=by,
+        now=now,
+        live=current,
+        message=f"{ref.kind} of {day}: {ref.version[:12]}, {ref.size:,} bytes, {_tested(report)}",
+        details=details,
+    )
+    return journal.append(store, target, entry, after=head.last)
+
+
+def _tested(report: GateReport | None) -> str:
+    if report is None:
+        return "registered"
+    if report.passed:
+        return "registered, and its gates passed"
+    return "registered, and refused: " + "; ".join(f"{one.gate}: {one.message}" for one in report.refusals)

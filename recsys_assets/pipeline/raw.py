@@ -16,11 +16,10 @@ from recsys_assets.events.part_file import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import FileRecord, RawReport, TargetReport
-from recsys_assets.ingest.mentions import mentioned_ids
 from recsys_assets.ingest.parse import parse_day
-from recsys_assets.ingest.part import Part, rename_users
+from recsys_assets.ingest.part_merge import Part, rename_users
 from recsys_assets.ingest.pseudonyms import UserKey
-from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects
+from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects, mentioned_ids
 from recsys_assets.ingest.reference import Reading
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput

@@ -65,8 +65,8 @@ def _write(
     rows: Mapping[str, tuple[Signals, Iterator[Row]]],
 ) -> SignalsWritten:
     # Imported only here: who writes no signals need not install psycopg.
+    from recsys_assets.postgres.client import create_tenant, tenant_id  # noqa: PLC0415
     from recsys_assets.postgres.replacing import Table, replace_rows  # noqa: PLC0415
-    from recsys_assets.postgres.tenants import create_tenant, tenant_id  # noqa: PLC0415
 
     chosen = settings.signals
     begin_transaction(connection, statement_timeout_seconds=chosen.statement_timeout_seconds)

@@ -21,7 +21,6 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.quarantine import encode_rejects
 from recsys_assets.ingest.sources.finding import open_stream
 from recsys_assets.kinds.content_sim import rows_of_surface
-from recsys_assets.kinds.decay import with_ages
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.kinds.tallies import (
     MAX_TALLY_BYTES,
@@ -30,6 +29,7 @@ from recsys_assets.kinds.tallies import (
     merge_tallies,
     tally_address,
     tally_day,
+    with_ages,
 )
 from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext

@@ -17,14 +17,12 @@ from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, judge
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.imported import find_staged, import_day, judge_import
-from recsys_assets.pipeline.journal_import import journal_import
+from recsys_assets.pipeline.imported import find_staged, import_day, journal_import, judge_import
 from recsys_assets.pipeline.overrides import way_out
 from recsys_assets.pipeline.ship import ShippedDay, ship_day
-from recsys_assets.release.account import this_account
 from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.documents import Input
-from recsys_assets.release.journal import Actor
+from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import blob_key, canonical_key, pointer_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -10,9 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from recsys_assets.artifact_format import Blob, Envelope
 from recsys_assets.encoding.decoder import decode
-from recsys_assets.encoding.embeddings import FORM, Vectors
 from recsys_assets.encoding.rows import LeftOut, Rows
-from recsys_assets.encoding.safetensors_codec import decode_vectors
+from recsys_assets.encoding.safetensors_codec import FORM, Vectors, decode_vectors
 from recsys_assets.encoding.shards import check_places, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import Scalar

@@ -19,9 +19,8 @@ from recsys_assets.encoding.codec import encode_content
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.events.events import Events
 from recsys_assets.identity import Window
-from recsys_assets.kinds.decay import with_ages
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.kinds.tallies import merge_tallies, tally_day
+from recsys_assets.kinds.tallies import merge_tallies, tally_day, with_ages
 from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import WindowDays, find_days, is_refused
@@ -35,9 +34,8 @@ from recsys_assets.pipeline.tune_options import (
     scores,
     windows,
 )
-from recsys_assets.quality import scoring, tasks
-from recsys_assets.quality.comparison import paired_interval
-from recsys_assets.quality.scoring import Floats, score
+from recsys_assets.quality import comparison, tasks
+from recsys_assets.quality.comparison import Floats, paired_interval, score
 from recsys_assets.quality.tasks import TASK_COLUMNS, Tasks, next_item_tasks
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
@@ -294,5 +292,5 @@ class _Bench:
 @cache
 def _code(kind: str) -> str:
     """Return a digest of the code that makes and scores neighbours: results of other code are not read."""
-    files = [inspect.getsourcefile(one) for one in (KINDS[kind].kernel, scoring, tasks, recommending)]
+    files = [inspect.getsourcefile(one) for one in (KINDS[kind].kernel, comparison, tasks, recommending)]
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files if file)).hexdigest()

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what its errors mean for the person who meets them."""
+"""Connections to PostgreSQL: what their errors mean, and how tables and tenants are named."""
 
 import os
 import re
@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+
+from psycopg import sql
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError, StoreUnavailableError
 
@@ -125,3 +127,29 @@ def _is_refused(error: Exception) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def table_name(place: str) -> sql.Identifier:
+    """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
+    parts = place.split(".")
+    if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
+        raise ConfigurationError(f"{place!r} names no table: expected table or schema.table")
+    return sql.Identifier(*parts)
+
+
+def tenant_id(connection: Any, table: str, tenant: str) -> Any:
+    """Return the `id` of the one row whose external_id or id is `tenant`; `InputError` if there is none, or several."""
+    query = sql.SQL("SELECT id FROM {} WHERE external_id::text = {} OR id::text = {}")
+    ids = [row[0] for row in connection.execute(query.format(table_name(table), tenant, tenant)).fetchall()]
+    if len(ids) != 1:
+        raise InputError(f"table {table} has {len(ids) or 'no'} tenants {tenant!r} by external_id or id: expected one")
+    return ids[0]
+
+
+def create_tenant(connection: Any, table: str, tenant: str) -> None:
+    """Add a row with this external_id, its id by the table's default, unless the tenant is there by either."""
+    query = sql.SQL(
+        "INSERT INTO {table} (external_id) SELECT {tenant} WHERE NOT EXISTS "
+        "(SELECT 1 FROM {table} WHERE external_id::text = {tenant} OR id::text = {tenant}) ON CONFLICT DO NOTHING"
+    )
+    connection.execute(query.format(table=table_name(table), tenant=tenant))

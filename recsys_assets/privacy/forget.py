@@ -23,8 +23,7 @@ from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.privacy.erase import ErasedFromRaw, canonical_days, erase_from_raw, raw_days
-from recsys_assets.privacy.holding import names_user, releases_that_hold, under_other_key
-from recsys_assets.privacy.search import places_that_hold
+from recsys_assets.privacy.search import names_user, places_that_hold, releases_that_hold, under_other_key
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change
 from recsys_assets.release.document_encoding import find_document

@@ -1,6 +1,8 @@
 """The journal: append-only numbered entries of what happened to a pointer, in the order in which it happened."""
 
+import getpass
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -208,3 +210,12 @@ def _last_change(entry: JournalEntry | None) -> int:
     if entry is None:
         return 0
     return entry.sequence if entry.changed else entry.last_change
+
+
+def this_account() -> str:
+    """Return `account@host`; a container that runs under a number without a name is `unknown`."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"

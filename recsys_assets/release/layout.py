@@ -6,7 +6,7 @@ from typing import Final
 
 from recsys_assets.errors import CorruptObjectError, UnsafeNameError
 from recsys_assets.identity import JSON_FORM, Target, check_segment, form_of
-from recsys_assets.storage.keys import check_key
+from recsys_assets.storage.store import check_key
 
 POINTERS: Final = "registry/current/"
 

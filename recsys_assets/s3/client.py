@@ -1,11 +1,13 @@
-"""The client through which buckets are reached when nobody hands one in."""
+"""The client through which buckets are reached when nobody hands one in, and listings that are whole or an error."""
 
 import os
 import threading
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from recsys_assets.errors import ConfigurationError
+from recsys_assets.errors import ConfigurationError, StoreUnavailableError
+from recsys_assets.s3.answers import translate_s3_errors
 
 _making = threading.Lock()  # boto3's own session may not be used by two threads at once; its clients may
 
@@ -36,3 +38,25 @@ def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> Any:
     retries: Any = {"mode": "standard", "max_attempts": 4}
     # A session of its own: the common one keeps the credentials that it found first.
     return boto3.session.Session().client("s3", config=Config(connect_timeout=5, read_timeout=30, retries=retries))
+
+
+def list_objects(client: Any, *, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the entries (`Key`, `Size`, `ETag`, `LastModified`) of all objects whose keys begin with `prefix`.
+
+    Raises `StoreUnavailableError` if a page is missing, `ConfigurationError` for a wrong bucket or missing rights.
+    """
+    more: dict[str, str] = {}
+    with translate_s3_errors(f"s3://{bucket}/{prefix}"):
+        while True:
+            page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+            yield from page.get("Contents", ())
+            if not page.get("IsTruncated"):
+                return
+            more = _next_page(page, prefix, before=more)
+
+
+def _next_page(page: Mapping[str, Any], prefix: str, *, before: Mapping[str, str]) -> dict[str, str]:
+    token = {"ContinuationToken": str(page.get("NextContinuationToken", ""))}
+    if token in ({"ContinuationToken": ""}, before):
+        raise StoreUnavailableError(f"{prefix}: the listing says that it is cut and not how to go on: try again")
+    return token

@@ -17,19 +17,22 @@ from recsys_assets.serving.loading import (
     Limits,
     PointerRead,
     Proven,
+    load_previous,
     load_release,
     look_at_record,
     read_pointer,
     read_pointer_unless,
 )
-from recsys_assets.serving.logs import Listener, log_copy_fault, log_problem, log_switch
-from recsys_assets.serving.past import load_previous
-from recsys_assets.serving.shard_cache import ShardCache
+from recsys_assets.serving.sharded_rows import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import (
+    Listener,
     Problem,
     Refresh,
     RefreshOutcome,
+    log_copy_fault,
+    log_problem,
+    log_switch,
     problem_of_blobs,
     problem_of_pointer,
 )

@@ -14,11 +14,9 @@ from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import HeartbeatWriter
 from recsys_assets.serving.last_known_good import LastKnownGood
-from recsys_assets.serving.loading import Limits
-from recsys_assets.serving.logs import Listener
-from recsys_assets.serving.past import load_at
+from recsys_assets.serving.loading import Limits, load_at
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.state import Problem, Refresh, RefreshOutcome, Status
+from recsys_assets.serving.state import Listener, Problem, Refresh, RefreshOutcome, Status
 from recsys_assets.serving.threads import Poller, SingleFlight
 from recsys_assets.serving.trial import Arm, Trial
 from recsys_assets.storage.store import ObjectStore

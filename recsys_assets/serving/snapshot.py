@@ -191,7 +191,7 @@ class Snapshot:
 
         Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are no table.
         """
-        from recsys_assets.imports.tables import read_table  # noqa: PLC0415 - most services look up JSON alone
+        from recsys_assets.imports.inspecting import read_table  # noqa: PLC0415 - most services look up JSON alone
 
         return read_table(self.content(kind), form_of(self.artifacts[kind].version), name=kind)
 

@@ -13,7 +13,7 @@ from recsys_assets.release.pointer import parse_pointer
 from recsys_assets.release.rollout import Rollout, parse_rollout
 from recsys_assets.serving.counting import Tally
 from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
-from recsys_assets.serving.shard_cache import ShardCache
+from recsys_assets.serving.sharded_rows import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.store import ObjectStore
 

@@ -9,7 +9,13 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import check_distinct, is_slug
 from recsys_assets.messages import name_known
 from recsys_assets.settings.api import ApiSettings
-from recsys_assets.settings.artifacts import DEFAULT_KINDS, ArtifactSettings, EngineSettings
+from recsys_assets.settings.artifacts import (
+    DEFAULT_KINDS,
+    ArtifactSettings,
+    EngineSettings,
+    ImportFormat,
+    ImportSettings,
+)
 from recsys_assets.settings.automation import (
     AutomationSettings,
     FreshnessSettings,
@@ -19,7 +25,6 @@ from recsys_assets.settings.automation import (
     SignalSettings,
 )
 from recsys_assets.settings.gates import GateSettings
-from recsys_assets.settings.imports import ImportFormat, ImportSettings
 from recsys_assets.settings.inputs import (
     LimitSettings,
     PartitionSettings,

@@ -21,8 +21,7 @@ from recsys_assets.storage.folders import (
     translate_read_errors,
     walk,
 )
-from recsys_assets.storage.keys import KEY_FILE, check_key, check_prefix, check_root, is_key
-from recsys_assets.storage.store import Listed, Stored
+from recsys_assets.storage.store import KEY_FILE, Listed, Stored, check_key, check_prefix, check_root, is_key
 
 LOCKS: Final = ".locks"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 _PAUSE_SECONDS: Final = 0.002

@@ -16,8 +16,7 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.storage.keys import check_key, check_prefix
-from recsys_assets.storage.store import Listed, Stored
+from recsys_assets.storage.store import Listed, Stored, check_key, check_prefix
 
 
 class FaultMode(StrEnum):

@@ -5,9 +5,8 @@ from typing import Any
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.keys import check_s3_prefix
 from recsys_assets.storage.proof import require_begun
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, check_s3_prefix
 
 
 def open_store(

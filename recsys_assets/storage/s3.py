@@ -18,9 +18,8 @@ from recsys_assets.errors import (
 )
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for, translate_s3_errors
-from recsys_assets.s3.listing import list_objects
-from recsys_assets.storage.keys import check_key, check_prefix, check_root, check_s3_prefix, is_key
-from recsys_assets.storage.store import Listed, Stored
+from recsys_assets.s3.client import list_objects
+from recsys_assets.storage.store import Listed, Stored, check_key, check_prefix, check_root, check_s3_prefix, is_key
 
 Answer = TypeVar("Answer", bound=Stored | None)
 

@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.api import metrics
 from recsys_assets.api.metrics import Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
-from recsys_assets.api.redaction import HIDDEN, base_name, redact
+from recsys_assets.api.problems import HIDDEN, base_name, redact
 from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat

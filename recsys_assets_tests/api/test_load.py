@@ -13,8 +13,7 @@ import uvicorn
 
 from recsys_assets.api.access import allowed_hosts, check_transport
 from recsys_assets.api.application import make_application
-from recsys_assets.api.budgets import THREADS, Budgets, RequestClass
-from recsys_assets.api.connections import BoundedConnection
+from recsys_assets.api.connections import THREADS, BoundedConnection, Budgets, RequestClass
 from recsys_assets.api.site import ConcurrencyLimit, Site
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.settings.api import ApiSettings, TokenSettings

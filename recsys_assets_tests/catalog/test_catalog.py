@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.catalog import catalog as catalog_module
 from recsys_assets.catalog.catalog import MAX_KEPT, SCHEMA, CatalogForm, read_catalog
-from recsys_assets.catalog.plain_lines import read_plain_lines
+from recsys_assets.catalog.csv_rows import read_plain_lines
 from recsys_assets.catalog.rows import FIELDS, _read_plain, make_row
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.json_object import find_repeated, read_object

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from recsys_assets.cli.retire import run_retire
+from recsys_assets.cli.change import run_retire
 from recsys_assets.errors import RefusedError
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, day_lines, open_shop
 

@@ -8,12 +8,11 @@ import dagster as dg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from recsys_assets.dagster_defs.alerts import alert_sensors
+from recsys_assets.dagster_defs.alerts import WEBHOOK, alert_sensors
 from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
 from recsys_assets.dagster_defs.run_store import RunStore
-from recsys_assets.dagster_defs.webhook import WEBHOOK
+from recsys_assets.observability.build_metrics import BUILD_HELP
 from recsys_assets.observability.export_metrics import export_metrics
-from recsys_assets.observability.gauges import BUILD_HELP
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
 
 ENDS = {dg.DagsterEventType.RUN_SUCCESS.value, dg.DagsterEventType.RUN_FAILURE.value}

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from recsys_assets.dagster_defs.arrivals import rotate
 from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.rotation import rotate
 from recsys_assets.identity import Target
 from recsys_assets_tests.small_shop import FIRST, HOME, TARGETS, after, day_lines, open_shop
 

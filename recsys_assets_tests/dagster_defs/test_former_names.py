@@ -14,8 +14,8 @@ import pytest
 from recsys_assets.dagster_defs import queue as queue_now
 from recsys_assets.dagster_defs import slices as slices_now
 from recsys_assets.dagster_defs.arrivals import Cursor as ArrivalsCursor
+from recsys_assets.dagster_defs.arrivals import read_cursor, write_cursor
 from recsys_assets.dagster_defs.freshness import Cursor, Verdict
-from recsys_assets.dagster_defs.rotation import read_cursor, write_cursor
 from recsys_assets.defs import queue, slices
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.dagster_defs.jobs import days_of_tick
 from recsys_assets.dagster_defs.private_api import CHECKED_VERSION
-from recsys_assets.dagster_defs.schedules import days_of_tick
 from recsys_assets_tests.dagster_defs.test_automation import tick_schedule
 from recsys_assets_tests.small_shop import open_shop
 

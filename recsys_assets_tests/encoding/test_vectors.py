@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from recsys_assets.encoding.embeddings import Table, Vectors
-from recsys_assets.encoding.safetensors_codec import decode_vectors, encode_vectors
+from recsys_assets.encoding.safetensors_codec import Table, Vectors, decode_vectors, encode_vectors
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import Target, Window
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.polars_engine import PolarsEngine
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.events.windows import merge_days
+from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets_tests.engines.made import by_kernel, on_engine, window_of
 from recsys_assets_tests.kinds.event_rows import ITEMS, event_rows, events_of, row

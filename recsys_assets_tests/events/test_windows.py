@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError
+from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import Events
-from recsys_assets.events.windows import merge_days
 from recsys_assets_tests.events.rows import ROWS, events, in_order, rows_of
 
 DAY = 86_400_000_000_000

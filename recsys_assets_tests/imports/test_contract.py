@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.imports.contract import breaking_changes, check_contract, contract_faults
-from recsys_assets.settings.imports import ImportFormat
+from recsys_assets.settings.artifacts import ImportFormat
 
 JSONL, PARQUET, NPZ = ImportFormat.JSONL, ImportFormat.PARQUET, ImportFormat.NPZ
 

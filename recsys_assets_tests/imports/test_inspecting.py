@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.content import Content
-from recsys_assets.imports.contract import breaking_changes, contract_faults
-from recsys_assets.imports.inspecting import inspect, read_arrays
-from recsys_assets.imports.tables import read_table
-from recsys_assets.settings.imports import ImportFormat
+from recsys_assets.imports.contract import Content, breaking_changes, contract_faults
+from recsys_assets.imports.inspecting import inspect, read_arrays, read_table
+from recsys_assets.settings.artifacts import ImportFormat
 
 BOUND = 1_000_000
 

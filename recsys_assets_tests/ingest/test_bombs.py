@@ -20,7 +20,7 @@ from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.ingest.sources.parquet import ParquetStream
 from recsys_assets.ingest.sources.streams import FileStream, SeekableFile
-from recsys_assets.settings.imports import ImportFormat
+from recsys_assets.settings.artifacts import ImportFormat
 from recsys_assets.settings.inputs import RawSettings
 
 ALLOWED = 700_000_000  # bytes of memory beside what the libraries take

@@ -11,7 +11,7 @@ from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import OTHER
 from recsys_assets.ingest.parse import PART_ROWS, parse_day
-from recsys_assets.ingest.part import ABSENT, CODED_COLUMNS
+from recsys_assets.ingest.part_merge import ABSENT, CODED_COLUMNS
 from recsys_assets.ingest.quarantine import Reason
 from recsys_assets_tests.ingest.lines import LEFT_OUT, line
 from recsys_assets_tests.ingest.memory_input import MemoryInput

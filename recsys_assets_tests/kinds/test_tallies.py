@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.events.windows import merge_days
+from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import decode_tally, encode_tally, merge_tallies, tally_day
 from recsys_assets.settings.inputs import LimitSettings

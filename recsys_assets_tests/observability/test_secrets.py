@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.dagster_defs.webhook import WEBHOOK, post
+from recsys_assets.dagster_defs.alerts import WEBHOOK, post
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 from recsys_assets.ingest.pseudonyms import UserKey
 from recsys_assets.observability.export_metrics import export_metrics

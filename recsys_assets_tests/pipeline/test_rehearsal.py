@@ -9,9 +9,8 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.candidate_gates import judge_whole
+from recsys_assets.pipeline.candidate_gates import Questions, judge_whole, read_questions, rehearse
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.rehearsal import Questions, read_questions, rehearse
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets.release.document_encoding import encode, read_document

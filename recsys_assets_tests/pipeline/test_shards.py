@@ -21,7 +21,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets.privacy.forget import Forgetting, forget_user
-from recsys_assets.quality.scoring import score
+from recsys_assets.quality.comparison import score
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import StagedArtifact

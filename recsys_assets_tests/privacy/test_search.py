@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from recsys_assets.ingest.mentions import mentions
+from recsys_assets.ingest.quarantine import mentions
 from recsys_assets.kinds.tallies import encode_tally, tally_day
 from recsys_assets.privacy.search import holds, places_that_hold
 from recsys_assets.storage.memory import MemoryStore

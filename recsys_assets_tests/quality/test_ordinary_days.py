@@ -9,8 +9,7 @@ from recsys_assets.encoding.codec import encode
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.quality.comparison import Protocol, Standing, compare
-from recsys_assets.quality.splitting import before, cut_day
-from recsys_assets.quality.tasks import next_item_tasks
+from recsys_assets.quality.tasks import before, cut_day, next_item_tasks
 from recsys_assets.release.layout import blob_key
 from recsys_assets.serving.loading import load_trial
 from recsys_assets.settings.inputs import LimitSettings

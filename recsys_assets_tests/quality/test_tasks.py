@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.events.events import Events
-from recsys_assets.quality.splitting import before, cut_day
-from recsys_assets.quality.tasks import MAX_ITEMS, next_item_tasks
+from recsys_assets.quality.tasks import MAX_ITEMS, before, cut_day, next_item_tasks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 rows = st.lists(

@@ -17,7 +17,7 @@ from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan
 from recsys_assets.storage.open import open_store
 from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import restore_pointer
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets_tests.release.staging import KINDS, SHARDED, TARGET, WITH_SHARDS, Shop
 

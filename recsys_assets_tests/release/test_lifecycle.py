@@ -23,8 +23,7 @@ from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan, rolling_release
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.repair import repair_journal
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import repair_journal, restore_pointer
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Shop

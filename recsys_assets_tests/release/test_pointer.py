@@ -26,7 +26,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import LATEST, make_pointer, parse_pointer, release_id_of
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.keys import check_key
+from recsys_assets.storage.store import check_key
 from recsys_assets_tests.hostile_names import ODD, PAIRS, REFUSED
 from recsys_assets_tests.release.staging import TARGET, day
 

@@ -36,7 +36,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import restore_pointer
 from recsys_assets_tests.release.staging import GATES, POLICY, TARGET, Shop, day
 
 ANN = Actor("ann", "a bad night")

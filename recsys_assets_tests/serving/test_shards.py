@@ -13,8 +13,7 @@ from recsys_assets.release.layout import blob_key
 from recsys_assets.release.shards import Shard, make_index
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.served import prove
-from recsys_assets.serving.shard_cache import ShardCache
-from recsys_assets.serving.sharded_rows import with_shards
+from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.serving.state import RefreshOutcome, State
 from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.sharding import shard_of

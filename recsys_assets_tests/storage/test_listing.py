@@ -9,7 +9,7 @@ import pytest
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.storage import folders
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.keys import check_key, is_key
+from recsys_assets.storage.store import check_key, is_key
 
 
 @pytest.fixture

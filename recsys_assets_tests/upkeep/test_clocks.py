@@ -15,7 +15,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import restore_pointer
 from recsys_assets.upkeep.status import status_of
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Clock, Shop

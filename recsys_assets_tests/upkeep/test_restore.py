@@ -13,7 +13,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import restore_pointer
 from recsys_assets.upkeep.retire import retire, retired_at
 from recsys_assets.upkeep.roots import HORIZON
 from recsys_assets.upkeep.verify import verify

@@ -15,7 +15,7 @@ from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.restore import restore_pointer
+from recsys_assets.upkeep.repair import restore_pointer
 from recsys_assets.upkeep.retire import retire
 from recsys_assets.upkeep.roots import GRACE
 from recsys_assets.upkeep.status import served_targets, status

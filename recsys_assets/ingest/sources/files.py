@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.broken import BrokenInput
+from recsys_assets.ingest.sources.source import BrokenInput
 from recsys_assets.ingest.sources.streams import FileStream, SeekableFile
 from recsys_assets.ingest.sources.templates import check_template, expand
 from recsys_assets.ingest.sources.walk import Entry, walk

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_assets.ingest.sources.broken import BrokenInput
+from recsys_assets.ingest.sources.source import BrokenInput
 from recsys_assets.settings.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ from typing import Any
 
 from recsys_assets.errors import ConfigurationError, InputError, MissingInputError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.committed import is_uncommitted
 from recsys_assets.ingest.sources.streams import DecodedStream
-from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, takes
+from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, is_uncommitted, takes
 from recsys_assets.retry import attempts
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for
-from recsys_assets.s3.listing import list_objects
+from recsys_assets.s3.client import list_objects
 from recsys_assets.settings.settings import Settings
 
 _TRIES = 4  # without a single byte between them; the client waits between its own

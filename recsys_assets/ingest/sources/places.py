@@ -28,8 +28,7 @@ def list_places(place: str) -> list[str]:
     """
     if not place.startswith(_S3):
         return sorted(file.as_posix() for file in Path(place).rglob("*") if file.is_file())
-    from recsys_assets.s3.client import make_client  # noqa: PLC0415 - folders need no boto3
-    from recsys_assets.s3.listing import list_objects  # noqa: PLC0415
+    from recsys_assets.s3.client import list_objects, make_client  # noqa: PLC0415 - boto3 only where a bucket is asked
 
     bucket, _, key = place.removeprefix(_S3).partition("/")
     listed = list_objects(make_client(), bucket=bucket, prefix=f"{key}/")

@@ -1,10 +1,12 @@
-"""Interface of a raw input, wherever it is stored: a name, the targets it was named for, and one stream of bytes."""
+"""Interface of a raw input, wherever it is stored, and the inputs that were found and cannot be read."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NoReturn, Protocol, Self
 
+from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 
 
@@ -71,3 +73,32 @@ class FoundInput(RawInput, Protocol):
     def touched_at(self) -> datetime:
         """Return when the input last changed, by the clock of what holds it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenInput:
+    """A file, folder or link that cannot be read; `message` names it, what was found and the next step."""
+
+    name: str
+    targets: tuple[Target, ...]
+    message: str
+
+    def open(self) -> NoReturn:
+        """Raise `InputError` with the message."""
+        raise InputError(self.message)
+
+    def open_seekable(self) -> NoReturn:
+        """Raise `InputError` with the message."""
+        raise InputError(self.message)
+
+    def digest(self) -> str:
+        """Return nothing: what cannot be read equals nothing that was read before."""
+        return ""
+
+    def appearance(self) -> str:
+        """Return name and message."""
+        return f"{self.name} {self.message}"
+
+    def touched_at(self) -> datetime:
+        """Return the epoch: waiting does not change it."""
+        return datetime.fromtimestamp(0, tz=UTC)

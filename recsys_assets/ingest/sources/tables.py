@@ -15,9 +15,7 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
 from recsys_assets.ingest.sources.streams import Pieces
 from recsys_assets.ingest.white_space import WHITE_SPACE
-from recsys_assets.postgres.client import begin_transaction, connected, find_bad_json
-from recsys_assets.postgres.names import table_name
-from recsys_assets.postgres.tenants import tenant_id
+from recsys_assets.postgres.client import begin_transaction, connected, find_bad_json, table_name, tenant_id
 from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.settings import Settings
 

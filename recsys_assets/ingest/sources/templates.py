@@ -1,4 +1,4 @@
-"""The path template of the configuration: what it means for a day and a target, and which names its glob takes."""
+"""The path template of the configuration, and the names that its glob passes over as no data yet or not any more."""
 
 import glob
 import re
@@ -8,6 +8,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.ingest.sources.forms import bare_name
 
 _FIELDS = ("day", "tenant", "surface")
 # Days that differ in the day, the month and the year: a template that maps two of them to one pattern mixes days.
@@ -68,3 +69,44 @@ def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
     if first == "**":
         return any(_match(rest, parts[n:]) for n in range(len(parts) + 1))
     return bool(parts) and fnmatchcase(parts[0], first) and _match(rest, parts[1:])
+
+
+_ENDINGS = re.compile(
+    r"(~|#|\.(tmp|temp|part|partial|filepart|crdownload|opdownload|download|aria2|bak|backup|old|orig|save|sw[opx]|swap|"
+    r"inprogress|in-progress|uploading|upload|copying|writing|incomplete|lock|lck|crc|md5|sha1|sha256|sha512|sum|ok|done|"
+    r"success|ctl|rsync|_copying_|!ut)([-._]?\d+)?|\._copying_)$"
+)
+
+
+def is_uncommitted(pattern: str, name: str) -> bool:
+    """Return whether a file or folder that a glob takes is passed over all the same, by the convention of every lake.
+
+    Passed over are files and folders that begin with `.` or `_` (but folders of a partition, `_column=value`), and
+    files that end as backups, unfinished uploads, checksums and marks do, whatever their case and compression. What
+    the pattern itself spells, as a whole segment or as its beginning or ending, is asked for and taken.
+    """
+    asked = [segment if has_wildcard(segment) else unescape(segment) for segment in pattern.split("/")]
+    *folders, last = name.rstrip("/").split("/")
+    if name.endswith("/"):
+        return any(_is_hidden(folder, asked) for folder in (*folders, last))
+    return any(_is_hidden(folder, asked) for folder in folders) or _is_unfinished(last, asked)
+
+
+def _is_hidden(folder: str, asked: Sequence[str]) -> bool:
+    if folder in asked or folder in {".", ".."} or (folder.startswith(".") and _spelt(".", asked)):
+        return False
+    return folder.startswith(".") or (folder.startswith("_") and "=" not in folder and not _spelt("_", asked))
+
+
+def _is_unfinished(name: str, asked: Sequence[str]) -> bool:
+    if not has_wildcard(asked[-1]):
+        return False
+    if name[0] in "._#" and not asked[-1].startswith(name[0]):
+        return True
+    ending = _ENDINGS.search(bare_name(name))
+    return ending is not None and not bare_name(asked[-1]).endswith(ending[0])
+
+
+def _spelt(first: str, asked: Sequence[str]) -> bool:
+    """Return whether a segment with wildcards begins with this very character."""
+    return any(segment.startswith(first) and has_wildcard(segment) for segment in asked[:-1])

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from recsys_assets.ingest.sources.committed import is_uncommitted
-from recsys_assets.ingest.sources.templates import has_wildcard, unescape
+from recsys_assets.ingest.sources.templates import has_wildcard, is_uncommitted, unescape
 
 
 @dataclass(frozen=True, slots=True)
