@@ -17,7 +17,7 @@ from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
 from recsys_assets_tests.small_shop import FIRST, after, day_lines, open_shop
 
 PROGRAM = Path(sys.executable).with_name("recsys-assets")
-DAYS = 8
+DAYS = 30
 
 
 def test_a_signal_lets_the_work_end_its_step_and_begins_no_other():
