@@ -19,14 +19,30 @@ FATES = {  # share of requests, by method: the rest is answered
 }
 
 
-class Hop(socketserver.StreamRequestHandler):
+class Relay(socketserver.StreamRequestHandler):
+    """One connection of a client, whose request is read to be sent on."""
+
+    def head(self):
+        """Read the header lines that go on, and the size of the body; the client is asked to go on with that."""
+        head, size = [], 0
+        while (line := self.rfile.readline().decode("latin-1")) not in {"\r\n", ""}:
+            name, _, value = line.partition(":")
+            size = int(value) if name.lower() == "content-length" else size
+            if name.lower() == "expect":
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            elif name.lower() != "connection":
+                head.append(line)
+        return head, size
+
+
+class Hop(Relay):
     """One connection: one request and its fate."""
 
     def handle(self):
         line = self.rfile.readline().decode("latin-1")
         if not line:
             return
-        head, size = self._head()
+        head, size = self.head()
         request = "".join([line, *head, "Connection: close\r\n\r\n"]).encode("latin-1") + self.rfile.read(size)
         fate = self.server.fate(line.partition(" ")[0])
         if fate == "busy":
@@ -48,18 +64,6 @@ class Hop(socketserver.StreamRequestHandler):
             reply = reply[: max(len(reply) - 20, 0)]
         if fate != "drop":
             self.wfile.write(reply)
-
-    def _head(self):
-        """Read the header lines that go on, and the size of the body; the client is asked to go on with that."""
-        head, size = [], 0
-        while (line := self.rfile.readline().decode("latin-1")) not in {"\r\n", ""}:
-            name, _, value = line.partition(":")
-            size = int(value) if name.lower() == "content-length" else size
-            if name.lower() == "expect":
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            elif name.lower() != "connection":
-                head.append(line)
-        return head, size
 
 
 class LyingProxy(socketserver.ThreadingTCPServer):

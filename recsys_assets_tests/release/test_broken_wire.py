@@ -16,6 +16,7 @@ from recsys_assets.release.layout import blob_prefix, intent_prefix, pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests.lying_proxy import Relay
 from recsys_assets_tests.release.acting import ROOT, command
 from recsys_assets_tests.release.staging import TARGET, Shop
 
@@ -47,14 +48,14 @@ class Plan:
         return fault
 
 
-class Hop(socketserver.StreamRequestHandler):
+class Hop(Relay):
     """One connection: one request forwarded, and its reply, unless the plan says otherwise."""
 
     def handle(self):
         line = self.rfile.readline().decode("latin-1")
         if not line:
             return
-        head, size = self._head()
+        head, size = self.head()
         fault = self.server.plan.take(line)
         body = self.rfile.read(size)
         request = "".join([line, *head, "Connection: close\r\n\r\n"]).encode("latin-1")
@@ -69,18 +70,6 @@ class Hop(socketserver.StreamRequestHandler):
         if fault == DROPS:
             return
         self.wfile.write(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" if fault else reply)
-
-    def _head(self):
-        """Read the header lines that go on, and the size of the body; the client is asked to go on with that."""
-        head, size = [], 0
-        while (line := self.rfile.readline().decode("latin-1")) not in {"\r\n", ""}:
-            name, _, value = line.partition(":")
-            size = int(value) if name.lower() == "content-length" else size
-            if name.lower() == "expect":
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            elif name.lower() != "connection":
-                head.append(line)
-        return head, size
 
 
 class Proxy(socketserver.ThreadingTCPServer):

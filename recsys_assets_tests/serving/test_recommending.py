@@ -2,26 +2,8 @@
 
 import pytest
 
-from recsys_assets.identity import Target
-from recsys_assets.release.releases import versions_of
-from recsys_assets.serving.loading import load_trial
 from recsys_assets.serving.recommending import recommenders
-from recsys_assets.serving.testing import publish_fixture
-from recsys_assets.storage.memory import MemoryStore
-from recsys_assets_tests.quality.test_tasks import START
-
-ROWS = {
-    "popularity": {"tea": 7, "cup": 5, "pot": 3},
-    "cooc": {"tea": {"cup": 4, "pot": 2}, "cup": {"tea": 4, "pot": 3}, "pot": {"cup": 3, "tea": 2}},
-    "implicit": {"ann": {"pot": 2, "tea": 1}},
-    "content_sim": {"tea": ["hot"]},
-}
-
-
-def snapshot(rows):
-    store = MemoryStore()
-    release = publish_fixture(store, "shop", "home", rows).release
-    return load_trial(store, Target("shop", "home"), versions_of(release), at=START)
+from recsys_assets_tests.quality.test_comparison import ROWS, snapshot
 
 
 @pytest.fixture(scope="module")
