@@ -5,7 +5,7 @@ from typing import Final
 import narwhals as nw
 
 from recsys_assets.encoding.rows import LeftOut
-from recsys_assets.engines.cooc import of_best_items
+from recsys_assets.engines.cooc import EVENTS, ITEMS, left_out_sessions, of_best_items, session_counts, short_sessions
 from recsys_assets.engines.relation import (
     INSTANT,
     ITEM,
@@ -20,7 +20,6 @@ from recsys_assets.engines.relation import (
     Keep,
     as_entries,
     best_of_each_key,
-    if_true,
     number_of_rows,
     side_by_side,
     total,
@@ -30,7 +29,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.kinds.item_seq import ItemSeqParams
 from recsys_assets.kinds.sequential_rules import REACH, UNIT, SequentialRulesParams
 
-_OTHER, _ITEMS, _EVENTS, _TIMES, _FIRST, _WEIGHT = "other_id", "items", "events", "times", "first", "weight"
+_OTHER, _TIMES, _FIRST, _WEIGHT = "other_id", "times", "first", "weight"
 _STEP, _LATER, _BLOCK, _DISTANCE = "step", "later", "block", "distance"
 
 
@@ -41,9 +40,9 @@ def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -
     visit meets those of its own block of `REACH` steps and of the next one alone, so that what is joined grows with the
     length of a session, and not with its square.
     """
-    visited = keep(events.group_by(SESSION, INSTANT, ITEM).agg(number_of_rows().alias(_EVENTS)))
-    seen = visited.group_by(SESSION, ITEM).agg(number_of_rows().alias(_TIMES), total(_EVENTS).alias(_EVENTS))
-    sessions, kept = _short_sessions(seen, longest=params.max_items_per_session)
+    visited = keep(events.group_by(SESSION, INSTANT, ITEM).agg(number_of_rows().alias(EVENTS)))
+    seen = visited.group_by(SESSION, ITEM).agg(number_of_rows().alias(_TIMES), total(EVENTS).alias(EVENTS))
+    sessions, kept = short_sessions(seen, longest=params.max_items_per_session)
     at = visited.join(kept.select(SESSION).unique(), on=SESSION)
     steps = _numbered(at.select(SESSION, INSTANT).unique(), by=INSTANT)
     visits = keep(at.join(steps, on=[SESSION, INSTANT]).select(SESSION, ITEM, _STEP))
@@ -53,10 +52,10 @@ def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -
         met.append(again.select(nw.col(ITEM), nw.col(ITEM).alias(_OTHER), whole(UNIT).alias(_WEIGHT)))
     sums = nw.concat(met).group_by(ITEM, _OTHER).agg(total(_WEIGHT).alias(_WEIGHT))
     entries = keep(as_entries(sums, key=ITEM, member=_OTHER, value=_WEIGHT))
-    support = kept.group_by(ITEM).agg(number_of_rows().alias(_ITEMS))
+    support = kept.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
     rows = best_of_each_key(of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
     counts = side_by_side(
-        _session_counts(sessions, longest=params.max_items_per_session),
+        session_counts(sessions, longest=params.max_items_per_session),
         support.select(number_of_rows().alias("distinct_items")),
         visits.select(number_of_rows().alias("visits")),
     )
@@ -70,17 +69,17 @@ def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> Answer:
     of their sessions.
     """
     first = nw.col(INSTANT).min().alias(_FIRST)
-    seen = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(_EVENTS), first))
-    sessions, kept = _short_sessions(seen, longest=params.max_items_per_session)
+    seen = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(EVENTS), first))
+    sessions, kept = short_sessions(seen, longest=params.max_items_per_session)
     steps = _numbered(kept.select(SESSION, _FIRST).unique(), by=_FIRST)
     visits = keep(kept.join(steps, on=[SESSION, _FIRST]).select(SESSION, ITEM, _STEP))
     after = visits.select(SESSION, nw.col(ITEM).alias(_OTHER), (nw.col(_STEP) - 1).alias(_STEP))
     pairs = keep(visits.join(after, on=[SESSION, _STEP]).group_by(ITEM, _OTHER).agg(number_of_rows().alias(_TIMES)))
     entries = as_entries(pairs.filter(nw.col(_TIMES) >= params.min_support), key=ITEM, member=_OTHER, value=_TIMES)
-    support = kept.group_by(ITEM).agg(number_of_rows().alias(_ITEMS))
+    support = kept.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
     rows = best_of_each_key(of_best_items(keep(entries), support, most=params.max_items), most=params.max_next)
     counts = side_by_side(
-        _session_counts(sessions, longest=params.max_items_per_session),
+        session_counts(sessions, longest=params.max_items_per_session),
         support.select(number_of_rows().alias("distinct_items")),
         pairs.select(number_of_rows().alias("pairs_met")),
     )
@@ -90,17 +89,9 @@ def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> Answer:
 def report_sequences(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernels."""
     del rows
-    groups = counts["left_out"]
-    left_out = LeftOut(
-        "sessions", groups=groups, of_groups=counts["sessions"] + groups, events=counts["left_out_events"]
-    )
-    return left_out, {name: number for name, number in counts.items() if not name.startswith("left_out")}
-
-
-def _short_sessions(seen: Frame, *, longest: int) -> tuple[Frame, Frame]:
-    """Return all sessions with their distinct items and events, and what was seen in those that are short enough."""
-    sessions = seen.group_by(SESSION).agg(number_of_rows().alias(_ITEMS), total(_EVENTS).alias(_EVENTS))
-    return sessions, seen.join(sessions.filter(nw.col(_ITEMS) <= longest).select(SESSION), on=SESSION)
+    return left_out_sessions(counts), {
+        name: number for name, number in counts.items() if not name.startswith("left_out")
+    }
 
 
 def _numbered(instants: Frame, *, by: str) -> Frame:
@@ -135,16 +126,6 @@ def _by_distance(divisor: int) -> nw.Expr:
     for distance in range(2, REACH + 1):
         weight = nw.when(nw.col(_DISTANCE) == distance).then(whole(UNIT // (divisor * distance))).otherwise(weight)
     return weight
-
-
-def _session_counts(sessions: Frame, *, longest: int) -> Frame:
-    long = nw.col(_ITEMS) > longest
-    message = sessions.select(
-        if_true(~long, whole(1)).alias("sessions"),
-        if_true(long, whole(1)).alias("left_out"),
-        if_true(long, nw.col(_EVENTS)).alias("left_out_events"),
-    )
-    return message.select(total(name).alias(name) for name in ("sessions", "left_out", "left_out_events"))
 
 
 SEQUENTIAL_RULES: Final = Definition((SESSION, ITEM, INSTANT), sequential_rules, report_sequences)
