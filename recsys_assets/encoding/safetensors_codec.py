@@ -72,7 +72,6 @@ class Vectors:
 
 _ALIGNED: Final = 8
 _CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
-_SEGMENT: Final = "segment"
 
 
 def encode_vectors(vectors: Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:

@@ -54,12 +54,11 @@ class _NotHere(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
-def schema_of(
+def _schema_of(
     dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
 ) -> "pa.DataFrameSchema":
     """Return the pandera schema of a contract: these columns and no others, of these dtypes, and a check per rule."""
-    with polars_alone():
-        import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
+    import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
 
     columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
     return pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True)
@@ -73,16 +72,15 @@ def broken_rules(
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
     otherwise. Counts are taken from the rule itself, since pandera's failure cases are capped here.
     """
-    with polars_alone():
+    with polars_alone(), judging_by_pandera():
         import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
 
-    try:
-        with polars_alone(), judging_by_pandera():
-            schema_of(dtypes, rules, nullable=nullable).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        named = {rule.name: rule for rule in rules}
-        failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
-        return tuple(_finding(name, named.get(name), frame, errors) for name in failed)
+        try:
+            _schema_of(dtypes, rules, nullable=nullable).validate(frame, lazy=True)
+        except pa.errors.SchemaErrors as errors:
+            named = {rule.name: rule for rule in rules}
+            failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
+            return tuple(_finding(name, named.get(name), frame, errors) for name in failed)
     return ()
 
 

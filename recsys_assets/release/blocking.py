@@ -10,13 +10,12 @@ from recsys_assets.errors import (
     ConflictError,
     CorruptObjectError,
     LimitExceededError,
-    NotFoundError,
     OutcomeUnknownError,
 )
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.document_encoding import decode, encode
+from recsys_assets.release.document_encoding import decode, encode, find_stored
 from recsys_assets.release.documents import FORMAT, JournalEntry, Record
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
@@ -25,7 +24,7 @@ from recsys_assets.release.pointer import Current, read_pointer
 from recsys_assets.release.recovery import read_journal_head, recover
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore
 
 MAX_ITEMS: Final = 1000  # every reader holds all of them, and checks each answer against them
 MAX_BLOCKED_BYTES: Final = 4_000_000
@@ -92,7 +91,7 @@ def parse_blocked(target: Target, data: bytes) -> BlockedItems:
 
 def find_blocked(store: ObjectStore, target: Target) -> BlockedItems | None:
     """Return the list of a target, None if there is none; `CorruptObjectError` if it cannot be read."""
-    stored = _stored(store, target)
+    stored = find_stored(store, blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
     return None if stored is None else parse_blocked(target, stored.data)
 
 
@@ -197,7 +196,7 @@ def _write(
     """
     key, sent = blocked_key(target), dict[bytes, tuple[BlockedItem, ...]]()
     for _ in attempts(_TRIES):
-        stored = _stored(store, target)
+        stored = find_stored(store, blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
         found = None if stored is None else parse_blocked(target, stored.data)
         if stored is not None and stored.data in sent:
             return _Written(sent[stored.data], found, changed=True)
@@ -255,13 +254,6 @@ def _details(before: BlockedItem | None) -> dict[str, Scalar]:
     if before is None:
         return {}
     return {"blocked_at": before.at, "blocked_by": before.actor, "blocked_because": before.reason}
-
-
-def _stored(store: ObjectStore, target: Target) -> Stored | None:
-    try:
-        return store.get(blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
-    except NotFoundError:
-        return None
 
 
 def _check_id(item: str) -> None:

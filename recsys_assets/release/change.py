@@ -10,7 +10,6 @@ import msgspec
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
-    NotFoundError,
     OutcomeUnknownError,
     RecsysAssetsError,
     RefusedError,
@@ -19,7 +18,7 @@ from recsys_assets.errors import (
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
 from recsys_assets.release.blob import missing_blobs
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, decode, encode
+from recsys_assets.release.document_encoding import create_document, decode, encode, find_stored
 from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, changed, entry_of
@@ -215,9 +214,8 @@ def look_for_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
 def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
     """Strike these blobs off what a collection may take, while it has not decided: no matter if it is alive or dead."""
     key = sweep_key(change.target)
-    try:
-        stored = change.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-    except NotFoundError:
+    stored = find_stored(change.store, key)
+    if stored is None:
         return
     sweep = decode(stored.data, Sweep, name=key)
     left = tuple(taken for taken in sweep.taken if (taken.kind, taken.version) not in wanted)

@@ -17,7 +17,7 @@ from recsys_assets.evidence import GateReport
 from recsys_assets.release.documents import FORMAT, JOURNAL_FORMAT, RELEASE_FORMAT, JournalEntry, Record, Release
 from recsys_assets.release.older_formats import upgrade_entry
 from recsys_assets.retry import attempts
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, Stored
 
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
@@ -54,12 +54,18 @@ def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
     return decode(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, kind, name=key)
 
 
-def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
-    """Read and decode one document, or return None if there is none."""
+def find_stored(store: ObjectStore, key: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Stored | None:
+    """Read the bytes at a key, with the mark that a swap of them names, or return None if there are none."""
     try:
-        return read_document(store, key, kind)
+        return store.get(key, max_bytes=max_bytes)
     except NotFoundError:
         return None
+
+
+def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
+    """Read and decode one document, or return None if there is none."""
+    stored = find_stored(store, key)
+    return None if stored is None else decode(stored.data, kind, name=key)
 
 
 def find_readable(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError, RefusedError
+from recsys_assets.errors import ConflictError, CorruptObjectError, OutcomeUnknownError, RefusedError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change, Move, change_pointer
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document
+from recsys_assets.release.document_encoding import decode, encode, find_document, find_stored
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
@@ -101,17 +101,10 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
             else:
                 store.swap(key, encode(hold), expected=stored.etag)
         except (ConflictError, OutcomeUnknownError):
-            stored = _stored(store, key)  # it shows which
+            stored = find_stored(store, key)  # it shows which
             continue
         return hold
     raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
-
-
-def _stored(store: ObjectStore, key: str) -> Stored | None:
-    try:
-        return store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-    except NotFoundError:
-        return None
 
 
 def swap_to_itself(change: Change, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:

@@ -17,7 +17,7 @@ from recsys_assets.errors import (
     StoreUnavailableError,
 )
 from recsys_assets.identity import Target, check_segment, is_version, parse_rfc3339, rfc3339
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_stored
 from recsys_assets.release.documents import Pointer
 from recsys_assets.release.layout import blob_key, key_of_uri, pointer_key, uri_of_key, version_of_name
 from recsys_assets.storage.proof import written_roots
@@ -62,9 +62,8 @@ def release_id_of(target: Target, versions: Mapping[str, str]) -> str:
 
 def read_current(store: ObjectStore, target: Target) -> Current | None:
     """Return the live pointer, or None if nothing was ever shipped; `CorruptObjectError` if it cannot be trusted."""
-    try:
-        stored = store.get(pointer_key(target), max_bytes=MAX_DOCUMENT_BYTES)
-    except NotFoundError:
+    stored = find_stored(store, pointer_key(target))
+    if stored is None:
         return None
     return parse_stored_pointer(store, target, stored.data, etag=stored.etag)
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
+from recsys_assets.errors import ConflictError, CorruptObjectError, OutcomeUnknownError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode
+from recsys_assets.release.document_encoding import decode, encode, find_stored
 from recsys_assets.release.documents import FORMAT, JournalEntry, Record
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import rollout_key
@@ -104,7 +104,7 @@ def parse_rollout(target: Target, data: bytes) -> Rollout:
 
 def find_rollout(store: ObjectStore, target: Target) -> Rollout | None:
     """Return the last rollout of a target, over or not; None if there never was one."""
-    stored = _stored(store, target)
+    stored = find_stored(store, rollout_key(target))
     return None if stored is None else parse_rollout(target, stored.data)
 
 
@@ -187,7 +187,7 @@ def write_rollout(
     except (ConflictError, OutcomeUnknownError) as error:
         for _ in attempts(_TRIES):
             try:
-                stored = _stored(store, target)
+                stored = find_stored(store, rollout_key(target))
             except OutcomeUnknownError:
                 continue
             if stored is not None and stored.data == data:
@@ -228,12 +228,5 @@ def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now:
 
 def read_rollout(store: ObjectStore, target: Target) -> tuple[Rollout, Stored] | None:
     """Return the last rollout, and the bytes that a step replaces; None if there never was one."""
-    stored = _stored(store, target)
+    stored = find_stored(store, rollout_key(target))
     return None if stored is None else (parse_rollout(target, stored.data), stored)
-
-
-def _stored(store: ObjectStore, target: Target) -> Stored | None:
-    try:
-        return store.get(rollout_key(target), max_bytes=MAX_DOCUMENT_BYTES)
-    except NotFoundError:
-        return None

@@ -7,7 +7,7 @@ from typing import Final
 
 from recsys_assets.errors import ConfigurationError, NotFoundError, StoreUnavailableError, UntrustedError
 from recsys_assets.identity import Target, parse_rfc3339
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_stored
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import POINTERS, pointer_key, release_key, signature_prefix, target_of_pointer
 from recsys_assets.release.signatures import Signer, Statement, Trust, sha256, version_of
@@ -21,7 +21,7 @@ def renew(store: ObjectStore, signer: Signer, target: Target, *, unsigned: bool 
     Only a pointer that one of the signer's keys signed before: whoever can write to the store could else have theirs
     signed. `unsigned` signs what nobody did, or somebody else. Raises `UntrustedError` without it.
     """
-    current = _live(store, target)
+    current = find_stored(store, pointer_key(target))
     if current is None:
         return None
     with suppress(UntrustedError) if unsigned else nullcontext():
@@ -36,7 +36,7 @@ def keep_signed(store: ObjectStore, target: Target) -> None:
 
     A pointer that nobody signed stays so: what signed it first must have been a ship, or a person.
     """
-    current = _live(store, target) if isinstance(store, SigningStore) else None
+    current = find_stored(store, pointer_key(target)) if isinstance(store, SigningStore) else None
     if isinstance(store, SigningStore) and current is not None:
         with suppress(UntrustedError):
             statement = store.signer.trust.prove(store, target, current.data)
@@ -46,7 +46,7 @@ def keep_signed(store: ObjectStore, target: Target) -> None:
 
 def signature_faults(store: ObjectStore, target: Target, trust: Trust, *, now: datetime) -> tuple[str, ...]:
     """Return what the signature of the live pointer does not prove: its bytes, its end, its release's record."""
-    current = _live(store, target)
+    current = find_stored(store, pointer_key(target))
     if current is None:
         return ()
     try:
@@ -57,12 +57,6 @@ def signature_faults(store: ObjectStore, target: Target, trust: Trust, *, now: d
     if statement.record is None or statement.record == sha256(record):
         return ()
     return (f"{release_key(target, statement.release)} is not the record that was signed: restore it from a backup",)
-
-
-def _live(store: ObjectStore, target: Target) -> Stored | None:
-    with suppress(NotFoundError):
-        return store.get(pointer_key(target), max_bytes=MAX_DOCUMENT_BYTES)
-    return None
 
 
 class _Delegating:

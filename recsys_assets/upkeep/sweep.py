@@ -12,7 +12,14 @@ from recsys_assets.errors import ConflictError, NotFoundError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_document, decode, encode, find_document
+from recsys_assets.release.document_encoding import (
+    MAX_DOCUMENT_BYTES,
+    create_document,
+    decode,
+    encode,
+    find_document,
+    find_stored,
+)
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import swap_to_itself
@@ -161,9 +168,8 @@ def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:
     for intent in roots.stale_intents:  # its writer, should it wake, has lost its condition
         change.store.delete(intent)
     for _ in attempts(FENCES, pause=change.pause):
-        try:
-            stored = change.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-        except NotFoundError:
+        stored = find_stored(change.store, key)
+        if stored is None:
             break  # another finished it
         found = decode(stored.data, Sweep, name=key)
         if found.id != sweep.id:
