@@ -104,5 +104,9 @@ class BadRequestError(RecsysAssetsError):
     """What was asked of the read API cannot be understood; the message names parameter, allowed and found."""
 
 
+class AccessDeniedError(RecsysAssetsError):
+    """Whoever asked the API may not do this; the message names the scope that is missing."""
+
+
 class UnknownAddressError(NotFoundError):
     """What was asked of the read API is not there; unlike others' messages, this one may be shown to anybody."""

@@ -1,45 +1,69 @@
-"""Access to the API: tokens by their hash, each with scopes, and where they may be sent."""
+"""Access to the API: tokens by their hash, each with scopes, where they may be sent, and what a request may do."""
 
 import hashlib
 import hmac
 import ipaddress
+import secrets
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
 
 from recsys_assets.api import problems
 from recsys_assets.api.problems import of_status
-from recsys_assets.errors import ConfigurationError
-from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.errors import AccessDeniedError, ConfigurationError
+from recsys_assets.settings.api import ApiSettings, Scope, TokenSettings
 
 _OPEN: Final = frozenset({"/health", "/health/live"})  # probes of orchestrators bring no token
 _READS: Final = frozenset({"GET", "HEAD"})
+_STATE: Final = "recsys_assets.access"  # of the request's state
 
 
 class TokenCheck:
-    """Lets a request pass that brings a token with the scope of its method; with no token configured, every one."""
+    """Passes on a request that brings a known token, and remembers it for `require`; with none configured, every one.
+
+    To read, a token needs the scope `read`. Whatever else a request does, its route asks for a scope by `require`.
+    """
 
     def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings]) -> None:
         self._app = app
         self._tokens = tuple(tokens)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 (no token that is known) or 403 (one without the scope)."""
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401 (no token that is known) or 403 (one that may not read)."""
         if scope["type"] != "http" or not self._tokens or scope["path"] in _OPEN:
             await self._app(scope, receive, send)
             return
         token = find_token(self._tokens, Headers(scope=scope).get("authorization", ""))
-        wanted = "read" if scope["method"] in _READS else "write"
         if token is None:
             await _refusal(401, "send a token: Authorization: Bearer TOKEN")(scope, receive, send)
-        elif wanted not in token.scopes:
-            await _refusal(403, f"this token lacks the scope {wanted}")(scope, receive, send)
+        elif scope["method"] in _READS and "read" not in token.scopes:
+            await _refusal(403, _lacks("read"))(scope, receive, send)
         else:
+            scope.setdefault("state", {})[_STATE] = token
             await self._app(scope, receive, send)
+
+
+def require(request: Request, scope: Scope) -> TokenSettings | None:
+    """Return the token of a request that may act in a scope; None: none is configured, and it only reads.
+
+    Raises `AccessDeniedError` for a token without the scope, and, where none is configured, for all but reading:
+    whoever reaches the port must not be able to write.
+    """
+    token: TokenSettings | None = request.scope.get("state", {}).get(_STATE)
+    if token is None and scope != "read":
+        raise AccessDeniedError(
+            f"this needs a token with the scope {scope}, and the API has none: make one by `recsys-assets token`, and "
+            "put its hash into [api] tokens"
+        )
+    if token is not None and scope not in token.scopes:
+        raise AccessDeniedError(_lacks(scope))
+    return token
 
 
 def find_token(tokens: Sequence[TokenSettings], authorization: str) -> TokenSettings | None:
@@ -48,6 +72,12 @@ def find_token(tokens: Sequence[TokenSettings], authorization: str) -> TokenSett
     digest = hashlib.sha256(secret.strip().encode()).hexdigest()
     matches = [token for token in tokens if hmac.compare_digest(token.sha256, digest)]
     return matches[0] if matches and kind.lower() == "bearer" else None
+
+
+def make_token() -> tuple[str, str]:
+    """Return a new token, and its SHA-256, which is all that the configuration holds of it."""
+    token = f"recsys_{secrets.token_urlsafe(32)}"
+    return token, hashlib.sha256(token.encode()).hexdigest()
 
 
 def is_loopback(host: str) -> bool:
@@ -75,6 +105,10 @@ def check_transport(settings: ApiSettings, *, host: str, has_tls: bool) -> None:
             f"[api] tokens would cross the network in the clear on {host}: give --ssl-certfile and --ssl-keyfile, "
             "listen on a loopback address, or set api.plain_http = true behind a proxy with TLS"
         )
+
+
+def _lacks(scope: Scope) -> str:
+    return f"this token lacks the scope {scope}: send one that has it, or add it in [api] tokens"
 
 
 def _refusal(status: int, detail: str) -> Response:

@@ -1,7 +1,8 @@
-"""The read API as an ASGI application: routes, headers on every answer, and errors that reveal no internals."""
+"""The API as an ASGI application: routes, headers on every answer, and errors that reveal no internals."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys_assets.api import metrics, problems
 from recsys_assets.api.access import TokenCheck
+from recsys_assets.api.actions import Action, Asked, allow, answer_of, read_body
 from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.connections import Budgets, RequestClass
 from recsys_assets.api.content import send_content
@@ -26,13 +28,14 @@ from recsys_assets.api.openapi import describe
 from recsys_assets.api.pages import PAGES, PageOf, answer_page, page_of_problem, style_sheet
 from recsys_assets.api.problems import Problem, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
-from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
+from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
 from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
 
 _log = logging.getLogger(__name__)
 
 Answering: TypeAlias = Callable[[Request], Response]
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -46,14 +49,14 @@ HEADERS: Final = {
 _MACHINES: Final = ("/v1/", "/health", "/metrics", "/openapi.json")
 
 
-def make_application(site: Site, *, hosts: Sequence[str] = ("*",)) -> Starlette:
-    """Return the application that answers from a site; only GET and HEAD are known to it.
+def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS) -> Starlette:
+    """Return the application that answers from a site; all but the actions know GET and HEAD alone.
 
     `hosts` are the names in the Host header that are answered. With `[api] tokens` every request but those for health
-    must bring one.
+    must bring one; without, no action that changes something is taken.
     """
     return Starlette(
-        routes=[*_addresses(site)],
+        routes=_addresses(site, actions),
         middleware=[
             Middleware(_Headers),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
@@ -63,8 +66,8 @@ def make_application(site: Site, *, hosts: Sequence[str] = ("*",)) -> Starlette:
     )
 
 
-def _addresses(site: Site) -> list[Address]:
-    description = msgspec.json.encode(describe())
+def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
+    description = msgspec.json.encode(describe(actions))
     scrapes, budgets = Scrapes(), Budgets()
     bare: dict[str, Callable[[Request], Response]] = {
         "/openapi.json": lambda _: Response(description, media_type=MEDIA),
@@ -72,17 +75,42 @@ def _addresses(site: Site) -> list[Address]:
         "/style.css": lambda _: Response(style_sheet(), media_type="text/css"),
     }
 
-    def address(path: str, cost: RequestClass, answer: Answering) -> Address:
+    by_path: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
+
+    def read(path: str, cost: RequestClass, answer: Answering) -> None:
         async def endpoint(request: Request) -> Response:
             return await budgets.run(cost, lambda: answer(request))
 
-        return Address(path, endpoint, methods=["GET"])
+        by_path[path]["GET"] = endpoint
 
-    found = [address(route.path, route.cost, _json_answer(site, route)) for route in ROUTES]
-    found.append(address(CONTENT_PATH, RequestClass.HEAVY, _content_answer(site)))
-    found += [address(path, RequestClass.LIGHT, _bare_answer(answer)) for path, answer in bare.items()]
-    found += [address(page.path, page.cost, _page_answer(site, page)) for page in PAGES]
-    return found
+    for route in ROUTES:
+        read(route.path, route.cost, _json_answer(site, route))
+    read(CONTENT_PATH, RequestClass.HEAVY, _content_answer(site))
+    for path, answer in bare.items():
+        read(path, RequestClass.LIGHT, _bare_answer(answer))
+    for page in PAGES:
+        read(page.path, page.cost, _page_answer(site, page))
+    for action in actions:
+        by_path[action.path][action.method] = _acting(site, budgets, action)
+    return [Address(path, _dispatch(methods), methods=[*methods]) for path, methods in by_path.items()]
+
+
+def _dispatch(methods: dict[str, Endpoint]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
+
+
+def _acting(site: Site, budgets: Budgets, action: Action) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        by = allow(request, action)  # before a byte of the body is read
+        query = _query(request, action.query)
+        body = await read_body(request, max_bytes=action.max_bytes if action.body else 0)
+        asked = Asked(query, body, request.headers, by)
+        return answer_of(action, await budgets.run(action.cost, lambda: action.handle(site, asked)))
+
+    return endpoint
 
 
 def _json_answer(site: Site, route: Route) -> Answering:

@@ -1,13 +1,15 @@
 """The description of the API in OpenAPI 3.1, made from the very types that are read and written."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 
 from recsys_assets.api import metrics, problems
+from recsys_assets.api.actions import Action
 from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.health import Health
 from recsys_assets.api.problems import Problem
@@ -16,6 +18,8 @@ from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _FAILURES: Final = {
+    401: "No token that is known.",
+    403: "No token with the scope that this needs.",
     404: "There is no such thing.",
     409: "The answer is not certain.",
     410: "What is stored is not what its name says.",
@@ -25,24 +29,36 @@ _FAILURES: Final = {
 _HEADER: Final = {"in": "header", "required": False, "schema": {"type": "string"}}
 
 
-def describe() -> dict[str, Any]:
+def describe(actions: Sequence[Action]) -> dict[str, Any]:
     """Return the document that `/openapi.json` answers with."""
-    types = [*(route.answer for route in ROUTES), *(route.query for route in ROUTES), ArtifactQuery, Problem]
+    known = (*ROUTES, *actions)
+    bodies = [action.body for action in actions if action.body and action.body is not bytes]
+    types = [*(one.answer for one in known), *(one.query for one in known), ArtifactQuery, Problem, *bodies]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
-    answers = dict(zip((route.path for route in ROUTES), schemas, strict=False))
-    paths = {route.path: {"get": _operation(route, answers[route.path], components)} for route in ROUTES}
-    paths[CONTENT_PATH] = {"get": _content(components)}
-    paths["/metrics"] = {"get": _metrics()}
-    queries = {route.query.__name__ for route in ROUTES} | {ArtifactQuery.__name__}
+    answers = dict(zip(known, schemas, strict=False))
+    of_bodies = dict(zip(map(id, bodies), schemas[len(schemas) - len(bodies) :], strict=True))
+    paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for one in known:
+        if isinstance(one, Route):
+            paths[one.path]["get"] = _operation(one, answers[one], components)
+        else:
+            described = _action(one, answers[one], of_bodies.get(id(one.body)), components)
+            paths[one.path][one.method.lower()] = described
+    paths[CONTENT_PATH]["get"] = _content(components)
+    paths["/metrics"]["get"] = _metrics()
+    queries = {one.query.__name__ for one in known} | {ArtifactQuery.__name__}
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "recsys-assets read API",
+            "title": "recsys-assets API",
             "version": version("recsys-assets"),
-            "description": "What is live, what was, its inputs, and the artifacts themselves. Read only.",
+            "description": "What is live, what was, its inputs, and the artifacts themselves; with a token, changes.",
         },
-        "paths": paths,
-        "components": {"schemas": {name: schema for name, schema in components.items() if name not in queries}},
+        "paths": dict(paths),
+        "components": {
+            "schemas": {name: schema for name, schema in components.items() if name not in queries},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -56,6 +72,22 @@ def _operation(route: Route, answer: Mapping[str, Any], components: Mapping[str,
         "parameters": list(_parameters(route.query, route.path, components)),
         "responses": {"200": _response("The answer.", answer), **failures},
     }
+
+
+def _action(
+    action: Action, answer: Mapping[str, Any], body: Mapping[str, Any] | None, components: Mapping[str, Any]
+) -> dict[str, Any]:
+    described = {
+        "operationId": action.name,
+        "summary": action.message,
+        "parameters": list(_parameters(action.query, action.path, components)),
+        "responses": {str(action.status): _response("The answer.", answer), **_failures(_FAILURES)},
+        "security": [{"token": []}] if action.scope != "read" else [{}, {"token": []}],
+    }
+    if action.body is not None:
+        media = MEDIA if body is not None else "*/*"
+        described["requestBody"] = {"required": True, "content": {media: {"schema": body or {"type": "string"}}}}
+    return described
 
 
 def _content(components: Mapping[str, Any]) -> dict[str, Any]:

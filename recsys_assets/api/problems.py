@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from recsys_assets.errors import (
+    AccessDeniedError,
     BadRequestError,
     ConfigurationError,
     ConflictError,
@@ -25,8 +26,14 @@ from recsys_assets.release.documents import JournalEntry
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
-_OURS: Final = (BadRequestError, UnknownAddressError, UnsafeNameError)  # their messages speak of the question alone
+_OURS: Final = (
+    AccessDeniedError,
+    BadRequestError,
+    UnknownAddressError,
+    UnsafeNameError,
+)  # their messages speak of the question alone
 _PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (
+    (AccessDeniedError, HTTPStatus.FORBIDDEN, ""),
     (BadRequestError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (UnsafeNameError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (UnknownAddressError, HTTPStatus.NOT_FOUND, ""),

@@ -1,10 +1,11 @@
-"""The table of routes: which address is answered by which function, from which question, by which value."""
+"""The tables of routes and of actions: which address is answered by which function, from what, by which value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from recsys_assets.api import artifacts, health, queries, releases, targets
+from recsys_assets.api.actions import Action
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.queries import Page
@@ -66,3 +67,4 @@ ROUTES: Final = (
     Route(f"{_ARTIFACT}/rows", queries.RowsQuery, artifacts.RowsPage, artifacts.list_rows, RequestClass.HEAVY),
 )
 CONTENT_PATH: Final = f"{_ARTIFACT}/content"
+ACTIONS: Final[tuple[Action, ...]] = ()

@@ -80,7 +80,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Everything that an answer is made from; nothing in it can write."""
+    """Everything that an answer is made from."""
 
     store: ObjectStore
     settings: Settings

@@ -1,11 +1,16 @@
-"""Command that serves the read API and its web page; it needs the store alone, neither Dagster nor a database."""
+"""Commands of the API: serve it and its pages, from the store alone; make a token for it."""
+
+from typing import get_args
 
 import click
+import tomlkit
 
-from recsys_assets.api.access import allowed_hosts, check_transport
+from recsys_assets.api.access import allowed_hosts, check_transport, make_token
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
-from recsys_assets.cli.options import config_option, open_context
+from recsys_assets.cli.options import config_option, json_option, open_context, said_type
+from recsys_assets.cli.output import echo, print_json
+from recsys_assets.settings.api import Scope
 
 MAX_HEAD_BYTES = 32_768  # of a request: names and ids in addresses are short
 BACKLOG = 200  # requests under way; more are answered 503
@@ -46,4 +51,32 @@ def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | Non
         ssl_keyfile=ssl_keyfile,
         timeout_graceful_shutdown=5,
     )
+    return 0
+
+
+@click.command("token")
+@click.option("--name", type=said_type, required=True, help="whose token it is, as logs and journals name it")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=("read",),
+    show_default=True,
+    type=click.Choice(get_args(Scope)),
+    help="what it may do; can be given several times",
+)
+@json_option
+def print_token(*, name: str, scopes: tuple[Scope, ...], as_json: bool) -> int:
+    """Make a token for the API, and print it with the table for recsys.toml that accepts it.
+
+    The table holds the hash alone: keep the token where its user finds it, for it cannot be shown again.
+    """
+    token, digest = make_token()
+    granted = tuple(dict.fromkeys(scopes))
+    if as_json:
+        print_json({"token": token, "name": name, "sha256": digest, "scopes": granted})
+        return 0
+    table = tomlkit.aot()
+    table.append(tomlkit.item({"name": name, "sha256": digest, "scopes": list(granted)}))
+    echo(f"{token}\n\n{tomlkit.dumps({'api': {'tokens': table}})}")
     return 0

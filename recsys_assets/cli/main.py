@@ -59,6 +59,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not end"),
     "reindex": Subcommand("repair:run_reindex", "Repair gaps in the journal, and report to Dagster"),
     "api": Subcommand("api:run_api", "Serve what is live, what was, and every artifact, to read"),
+    "token": Subcommand("api:print_token", "Make a token for the API, and print it with the table for recsys.toml"),
     "new": Subcommand("new:new_project", "Write a project to start from into FOLDER"),
     "init": Subcommand("repair:run_init", "Begin a store: prove that it keeps its conditions, and mark it"),
     "probe": Subcommand(

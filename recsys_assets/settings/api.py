@@ -14,9 +14,13 @@ class TokenSettings(ClosedModel):
 
     name: str = Field(min_length=1, max_length=100, description="whose token it is, as logs name it")
     sha256: str = Field(
-        pattern="^[0-9a-f]{64}$", description="SHA-256 of the token in hexadecimal: `printf %s TOKEN | sha256sum`"
+        pattern="^[0-9a-f]{64}$", description="SHA-256 of the token in hexadecimal: see `recsys-assets token`"
     )
-    scopes: tuple[Scope, ...] = Field(default=("read",), min_length=1, description="what it may do")
+    scopes: tuple[Scope, ...] = Field(
+        default=("read",),
+        min_length=1,
+        description="what it may do: `read`; `write`, which keeps artifact trees; `operate`, which moves what is live",
+    )
 
 
 class ApiSettings(ClosedModel):
@@ -33,7 +37,9 @@ class ApiSettings(ClosedModel):
         "loopback address localhost alone, elsewhere any",
     )
     tokens: tuple[TokenSettings, ...] = Field(
-        default=(), description="tokens, one of which every request but those for health must bring; none: no token"
+        default=(),
+        description="tokens, one of which every request but those for health must bring; none: all "
+        "may read, nobody may write",
     )
     plain_http: bool = Field(
         default=False,
