@@ -1,8 +1,10 @@
 """The API as an ASGI application: routes, headers on every answer, and errors that reveal no internals."""
 
 import logging
+import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -25,7 +27,7 @@ from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
 from recsys_assets.api.openapi import describe
-from recsys_assets.api.pages import PAGES, PageOf, answer_page, page_of_problem, style_sheet
+from recsys_assets.api.pages import PAGES, PageOf, answer_page, keep_overview_warm, page_of_problem, style_sheet
 from recsys_assets.api.problems import Problem, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
@@ -62,8 +64,22 @@ def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequ
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(TokenCheck, tokens=site.settings.api.tokens),
         ],
+        lifespan=_warm(site),
         exception_handlers={RecsysAssetsError: _answer_error, HTTPException: _answer_status, Exception: _answer_bug},
     )
+
+
+def _warm(site: Site) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Return what runs while the application does: a thread that keeps the overview of all targets warm."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        stop = threading.Event()
+        threading.Thread(target=keep_overview_warm, args=(site, stop), daemon=True).start()
+        yield
+        stop.set()
+
+    return lifespan
 
 
 def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:

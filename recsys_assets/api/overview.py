@@ -1,5 +1,6 @@
 """Overview of every target: its health at a glance, the worst first, searched, filtered, sorted and cut to a page."""
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from recsys_assets.api.problems import redact
 from recsys_assets.api.queries import OverviewQuery, Page, page_of
+from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
@@ -20,9 +22,12 @@ from recsys_assets.upkeep.heartbeats import live_empty_share
 from recsys_assets.upkeep.staleness import Cause, Freshness
 from recsys_assets.upkeep.status import TargetStatus
 
+_log = logging.getLogger(__name__)
+
 _TIMES_KEPT: Final = 10  # a look is kept for so many times its own duration: it takes at most a tenth of the machine
 _SHORT_SECONDS: Final = 0.5  # a look that takes longer is renewed while the one before is shown
 _MAX_AGE_SECONDS: Final = 120.0
+_IDLE_SECONDS: Final = 60.0  # between looks that nobody asked for
 
 
 class TargetHealth(StrEnum):
@@ -93,15 +98,33 @@ class Overview:
 
     def look(self, take: Callable[[], Look]) -> Look:
         """Return what `take` returns; a long look is renewed in the background while the one before is shown."""
-        age = time.monotonic() - self._taken
-        if self._last is not None and age < self.spent_seconds * _TIMES_KEPT:
+        asked = time.monotonic()
+        age = asked - self._taken
+        kept = self.spent_seconds * _TIMES_KEPT
+        if self._last is not None and age < kept:
             return self._last
-        if self._last is not None and self.spent_seconds > _SHORT_SECONDS and age < _MAX_AGE_SECONDS:
+        if self._last is not None and self.spent_seconds > _SHORT_SECONDS and age < max(_MAX_AGE_SECONDS, 2 * kept):
             if self._lock.acquire(blocking=False):
                 threading.Thread(target=self._renew_and_unlock, args=(take,), daemon=True).start()
             return self._last
         with self._lock:
+            if self._last is not None and self._taken > asked:  # another thread looked while this one waited
+                return self._last
             return self._renew(take)
+
+    def keep_warm(self, take: Callable[[], Look], after: Callable[[Look], None], stop: threading.Event) -> None:
+        """Look again and again until `stop`, so that no request waits for a look at many targets.
+
+        `after` is called with each look. An error of the store is met by the requests too, which answer it.
+        """
+        while not stop.is_set():
+            try:
+                with self._lock:
+                    look = self._renew(take)
+                after(look)
+            except RecsysAssetsError as error:
+                _log.warning("the overview could not be renewed, which is tried again: %s", error)
+            stop.wait(max(self.spent_seconds * _TIMES_KEPT, _IDLE_SECONDS))
 
     def _renew_and_unlock(self, take: Callable[[], Look]) -> None:
         try:

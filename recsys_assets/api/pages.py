@@ -1,33 +1,39 @@
 """The web page over the API: the same answers, put into templates; no script, no build step, nothing from elsewhere."""
 
+import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from datetime import date
+from functools import cache, partial
 from importlib.resources import files
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from recsys_assets.api import artifacts, queries, releases, targets
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import LEVELS
-from recsys_assets.api.overview import look_at_all, select_targets
+from recsys_assets.api.overview import Look, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.recommendations import find_answers, find_examples
-from recsys_assets.api.release_view import ReleaseView, cover_days
+from recsys_assets.api.release_view import cover_days, days_to_cover
 from recsys_assets.api.site import Site
-from recsys_assets.api.timeline import draw_sparkline, draw_timeline
+from recsys_assets.api.timeline import draw_timeline
+from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_report
 from recsys_assets.api.wording import filters
-from recsys_assets.errors import CorruptObjectError, NotFoundError, UnknownAddressError
+from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Release
 from recsys_assets.release.history import earlier_releases, known_releases
-from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.layout import pointer_key, staged_gates_key
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.upkeep.diff import LIVE
 
+_RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPLATES: Final = "templates"
 _RECENT: Final = 12  # journal entries in the table of a target
 _IN_PICTURE: Final = 60  # in its timeline
@@ -47,7 +53,16 @@ class PageOf:
 
 def answer_page(site: Site, page: PageOf, query: queries.NoQuery) -> Response:
     """Answer with a page."""
-    return HTMLResponse(_environment().get_template(page.template).render(page.gather(site, query), now=site.now()))
+    shown = page.gather(site, query)
+    text = _environment().get_template(page.template).render(shown, now=site.now(), run_url=partial(_run_url, site))
+    refresh = query.refresh if isinstance(query, queries.OverviewQuery) else None
+    return HTMLResponse(text, headers={"Refresh": str(refresh)} if refresh else None)
+
+
+def _run_url(site: Site, run_id: str | None) -> str | None:
+    """Return where a run is shown in Dagster; None if nobody said where Dagster is, or it is no run of Dagster's."""
+    base = site.settings.api.dagster_url
+    return f"{base.rstrip('/')}/runs/{run_id}" if base and run_id and _RUN.fullmatch(run_id) else None
 
 
 def page_of_problem(problem: Problem) -> str:
@@ -64,14 +79,29 @@ def style_sheet() -> bytes:
 def _targets_page(site: Site, query: queries.OverviewQuery) -> dict[str, Any]:
     if site.targets:
         site.store.stat(pointer_key(site.targets[0]))  # a store that is down fails the answer
-    look = site.overview.look(lambda: look_at_all(site.store, site.settings, now=site.now()))
+    look = site.overview.look(lambda: _look(site))
     view = select_targets(look, query)
-    targets_of = [Target(row.tenant, row.surface) for row in view.page.items]
-    lines = fan_out(
-        lambda pair: draw_sparkline(site.store, site.points, *pair),
-        [(target, row.release) for target, row in zip(targets_of, view.page.items, strict=True)],
-    )
-    return {"view": view, "rows": [*zip(view.page.items, lines, strict=True)], "query": query}
+    trends = fan_out(lambda row: _trends(site, row), view.page.items)
+    return {"view": view, "rows": [*zip(view.page.items, trends, strict=True)], "query": query}
+
+
+def keep_overview_warm(site: Site, stop: threading.Event) -> None:
+    """Keep the look at all targets, and the trends that the pages of the overview show, ready until `stop`."""
+
+    def draw(look: Look) -> None:
+        for row in select_targets(look, queries.OverviewQuery(limit=queries.MAX_PAGE)).page.items:
+            if not stop.is_set():
+                _trends(site, row)
+
+    site.overview.keep_warm(lambda: _look(site), draw, stop)
+
+
+def _look(site: Site) -> Look:
+    return look_at_all(site.store, site.settings, now=site.now())
+
+
+def _trends(site: Site, row: TargetSummary) -> Trends:
+    return draw_trends(site.points.walk(site.store, Target(row.tenant, row.surface), row.release))
 
 
 def _target_page(site: Site, query: queries.TargetPageQuery) -> dict[str, Any]:
@@ -81,26 +111,35 @@ def _target_page(site: Site, query: queries.TargetPageQuery) -> dict[str, Any]:
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=_IN_PICTURE)
     journal = releases.list_journal(site, recent).items
     freshness = targets.show_freshness(site, one)
-    live = _live_page_part(site, query) if view.release else None
     return {
         "target": view,
         "freshness": freshness,
+        "steps": targets.next_steps(site, target, view, freshness),
         "page": releases.list_releases(site, query),
         "journal": journal[:_RECENT],
         "timeline": draw_timeline(site.store, site.points, target, journal[::-1], view.hold),
-        "live": live,
-        "coverage": cover_days(live, wanted=freshness.wanted_through) if live else (),
+        **_live_page_part(site, target, view.release, wanted=freshness.wanted_through),
         **_earlier(site, target, view.release),
     }
 
 
-def _live_page_part(site: Site, query: queries.TargetPageQuery) -> ReleaseView | None:
-    """Return the live release with its gates, or None if its record cannot be read: the page names that problem."""
-    named = queries.ReleaseQuery(tenant=query.tenant, surface=query.surface, release=LIVE)
+def _live_page_part(site: Site, target: Target, live: str | None, *, wanted: date | None) -> dict[str, Any]:
+    """Return the live release, its days, and its gates over time; none if its record cannot be read: a problem is."""
+    named = queries.ReleaseQuery(tenant=target.tenant, surface=target.surface, release=LIVE)
     try:
-        return releases.show_release(site, named)
+        release = releases.show_release(site, named) if live else None
     except (NotFoundError, CorruptObjectError, UnknownAddressError):
-        return None
+        release = None
+    if release is None:
+        return {"live": None, "coverage": (), "lines": {}, "newest": None}
+    days = days_to_cover(release, wanted=wanted)
+    reports = read_day_reports(site.store, target, days)
+    return {
+        "live": release,
+        "coverage": cover_days(release, reports, wanted=wanted),
+        "lines": draw_gates(site.store, target, site.points.walk(site.store, target, live), reports),
+        "newest": max(reports.items(), default=None),
+    }
 
 
 def _earlier(site: Site, target: Target, live: str | None) -> dict[str, Any]:
@@ -139,6 +178,34 @@ def _release_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
     release = releases.show_release(site, query)
     in_full = queries.TreeQuery(tenant=query.tenant, surface=query.surface, release=release.id, depth=queries.MAX_DEPTH)
     return {"release": release, "tree": releases.show_tree(site, in_full), "levels": LEVELS}
+
+
+def _day_page(site: Site, query: queries.OneDayQuery) -> dict[str, Any]:
+    target, day = site.find(query.tenant, query.surface), _day(query.day)
+    row = site.settings.find(target.tenant, target.surface)
+    found = read_day_reports(site.store, target, [day])
+    staged = {
+        kind: report
+        for kind in site.settings.kinds_for(row)
+        if (report := read_report(site.store, staged_gates_key(target, day, kind))) is not None
+    }
+    recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=queries.MAX_PAGE)
+    return {
+        "day": day,
+        "report": found.get(day),
+        "staged": staged,
+        "journal": [one for one in releases.list_journal(site, recent).items if one.details.get("day") == query.day],
+        "users": artifacts.list_day_users(site, queries.DayQuery(**msgspec.structs.asdict(query))),
+        "tenant": query.tenant,
+        "surface": query.surface,
+    }
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadRequestError(f"{text} is no day of the calendar: write it like 2026-01-31") from None
 
 
 def _report_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
@@ -191,6 +258,7 @@ def _environment() -> Environment:
 PAGES: Final = (
     PageOf("/", queries.OverviewQuery, "targets.html", _targets_page),
     PageOf("/targets/{tenant}/{surface}", queries.TargetPageQuery, "target.html", _target_page),
+    PageOf("/targets/{tenant}/{surface}/days/{day}", queries.OneDayQuery, "day.html", _day_page),
     PageOf("/targets/{tenant}/{surface}/releases/{release}", queries.ReleaseQuery, "release.html", _release_page),
     PageOf(
         "/targets/{tenant}/{surface}/releases/{release}/report",

@@ -58,6 +58,7 @@ class OverviewQuery(NoQuery, frozen=True, kw_only=True):
     sort: Literal["worst", "name", "age", "empty"] = "worst"
     limit: PageSize = 50
     cursor: Number | None = None
+    refresh: Annotated[int, msgspec.Meta(ge=10, le=3600)] | None = None  # seconds after which the page loads again
 
 
 class TargetQuery(NoQuery, frozen=True, kw_only=True):
@@ -117,6 +118,12 @@ class AtQuery(TargetQuery, frozen=True, kw_only=True):
 
 class DayQuery(TargetPageQuery, frozen=True, kw_only=True):
     """One day of input of a target."""
+
+    day: Day
+
+
+class OneDayQuery(TargetQuery, frozen=True, kw_only=True):
+    """One day of a target, and what is known of it."""
 
     day: Day
 

@@ -80,21 +80,40 @@ class ReleaseView:
 
 @dataclass(frozen=True, slots=True)
 class CoveredDay:
-    """One day of the windows of a release: in it, missing from it, or not yet live though it is wanted."""
+    """One day of the windows of a release: in it, missing, refused by gates, or not yet live though it is wanted."""
 
     day: date
-    state: str  # in | missing | wanted
+    state: str  # in | missing | refused | wanted
 
 
-def cover_days(release: ReleaseView, *, wanted: date | None) -> tuple[CoveredDay, ...]:
-    """Return the days of all windows, at most the last `MAX_DAYS`, and as many that are due after them."""
+def cover_days(
+    release: ReleaseView, reports: Mapping[date, GateReport], *, wanted: date | None
+) -> tuple[CoveredDay, ...]:
+    """Return the days of all windows, at most the last `MAX_DAYS`, and as many that are due after them.
+
+    `reports` say of days what their gates found: those that the release is without may have been refused.
+    """
     inside = {date.fromisoformat(one.day) for one in release.days}
-    windows = [date.fromisoformat(one.window_first) for one in release.artifacts]
     end = date.fromisoformat(release.data_through)
-    first = max(min([*windows, *inside, end]), end - timedelta(days=MAX_DAYS - 1))
+
+    def state(day: date) -> str:
+        if day in inside:
+            return "in"
+        if day in reports and not reports[day].passed:
+            return "refused"
+        return "missing" if day <= end else "wanted"
+
+    return tuple(CoveredDay(day, state(day)) for day in days_to_cover(release, wanted=wanted))
+
+
+def days_to_cover(release: ReleaseView, *, wanted: date | None) -> tuple[date, ...]:
+    """Return the days that `cover_days` is about."""
+    end = date.fromisoformat(release.data_through)
+    known = [date.fromisoformat(one.window_first) for one in release.artifacts]
+    known += [date.fromisoformat(one.day) for one in release.days]
+    first = max(min([*known, end]), end - timedelta(days=MAX_DAYS - 1))
     due = min((wanted - end).days, MAX_DAYS) if wanted and wanted > end else 0
-    days = (first + timedelta(days=n) for n in range((end - first).days + 1 + due))
-    return tuple(CoveredDay(day, "in" if day in inside else "missing" if day <= end else "wanted") for day in days)
+    return tuple(first + timedelta(days=n) for n in range((end - first).days + 1 + due))
 
 
 def view_release(site: Site, target: Target, release: Release, *, live: bool) -> ReleaseView:

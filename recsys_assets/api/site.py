@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from cachetools import LRUCache
 
 from recsys_assets.api.overview import Overview
-from recsys_assets.api.timeline import ReleasePoints
+from recsys_assets.api.trends import ReleasePoints
 from recsys_assets.errors import StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
 from recsys_assets.serving.lookups import FORMS

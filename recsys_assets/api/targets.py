@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 import msgspec
@@ -16,6 +16,7 @@ from recsys_assets.release.blocking import BlockedItem
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
+from recsys_assets.settings.automation import next_tick
 from recsys_assets.upkeep.heartbeats import Answers
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
@@ -84,6 +85,42 @@ def show_freshness(site: Site, query: TargetQuery) -> Freshness:
     row = site.settings.find(target.tenant, target.surface)
     found = freshness(site.store, site.settings, row, now=site.now())
     return replace(found, why=redact(found.why))
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """One thing that is to happen to a target: when (None: it waits for something else), and what."""
+
+    at: datetime | None
+    message: str
+
+
+def next_steps(site: Site, target: Target, view: TargetView, fresh: Freshness) -> tuple[NextStep, ...]:
+    """Return what runs next, as far as store and configuration say; who starts and stops schedules is Dagster."""
+    row, now = site.settings.find(target.tenant, target.surface), site.now()
+    automation = site.settings.automation_for(row)
+    steps: list[NextStep] = []
+    if fresh.wanted_through and (fresh.data_through is None or fresh.data_through < fresh.wanted_through):
+        steps.append(NextStep(None, f"data through {fresh.wanted_through} is due and not live"))
+    elif fresh.data_through is not None:
+        stale = _end_of(fresh.data_through) + timedelta(hours=fresh.max_age_hours)
+        steps.append(NextStep(stale, f"goes stale unless a day after {fresh.data_through} is live by then"))
+    if view.hold:
+        steps.append(NextStep(None, f"no build ships by itself: held by {view.hold.actor}"))
+    tick = next_tick(automation.cron, automation.timezone, now)
+    if tick is not None:
+        newest = tick.date() - timedelta(days=1)
+        name = f"nightly schedule ({automation.cron} in {automation.timezone})"
+        state = "" if automation.nightly else ", if somebody turned it on in Dagster: it is off by configuration"
+        steps.append(NextStep(tick, f"{name} builds {newest}{state}"))
+    if automation.watch:
+        settled = f"{automation.settled_minutes:g} min"
+        steps.append(NextStep(None, f"files that arrive or change start their day when they have rested for {settled}"))
+    return tuple(steps)
+
+
+def _end_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def show_stats(site: Site, query: TargetQuery) -> Stats:

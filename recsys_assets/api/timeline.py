@@ -1,72 +1,21 @@
-"""Pictures of a target's past: the rows of its releases as a line, and its journal as steps; as numbers to be drawn."""
+"""Picture of a target's journal as steps: numbers to be drawn."""
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
-from cachetools import LRUCache
-
-from recsys_assets.errors import CorruptObjectError
+from recsys_assets.api.trends import ReleasePoints
 from recsys_assets.identity import Target
-from recsys_assets.release.documents import Hold, JournalEntry, Release
+from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
-from recsys_assets.release.releases import find_release
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
-SPARKLINE_DAYS: Final = 30
-_POINTS: Final = 40  # releases walked for one sparkline
-_CACHED: Final = 50_000
 _STEP: Final = 26.0  # of the timeline, from event to event
 _LEFT: Final = 92.0
 _TOP: Final = 30.0
 _TALL: Final = 120.0
 _LABEL_EVERY: Final = 3  # events, at least, between two dates below the timeline
-
-
-@dataclass(frozen=True, slots=True)
-class ReleasePoint:
-    """A release as a point of a picture: the end of its data, its rows (None: unknown), and the one before it."""
-
-    data_through: date
-    rows: int | None
-    parent: str | None
-
-
-class ReleasePoints:
-    """Points of releases by id; a record never changes, so each is read once."""
-
-    def __init__(self) -> None:
-        self._known: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
-        self._lock = threading.Lock()
-
-    def find(self, store: ObjectStore, target: Target, release: str) -> ReleasePoint | None:
-        """Return the point of a release, or None if its record cannot be read."""
-        with self._lock:
-            known = self._known.get((target, release))
-        if known is not None:
-            return known
-        try:
-            record = find_release(store, target, release)
-        except CorruptObjectError:
-            return None
-        if record is None:
-            return None
-        point = ReleasePoint(date.fromisoformat(record.data_through), _rows(record), record.parent)
-        with self._lock:
-            self._known[target, release] = point
-        return point
-
-
-@dataclass(frozen=True, slots=True)
-class Sparkline:
-    """A line of rows per release, as SVG `points`, and in words."""
-
-    points: str
-    last: tuple[float, float]
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +48,6 @@ class Timeline:
     holds: tuple[Band, ...]
     days: tuple[tuple[float, str], ...]  # height and name of days of data
     dates: tuple[tuple[float, str], ...]  # place and date of events
-
-
-def draw_sparkline(store: ObjectStore, points: ReleasePoints, target: Target, live: str | None) -> Sparkline | None:
-    """Return the rows of the live release and those before it, of the last 30 days of data; None if that is no line."""
-    found = [point for point in _walk(store, points, target, live) if point.rows is not None]
-    if len(found) < 2:  # noqa: PLR2004 - one point is no line
-        return None
-    found.reverse()
-    first = found[0].data_through
-    span = max((found[-1].data_through - first).days, 1)  # the picture is 120 wide and 24 high
-    rows = [point.rows or 0 for point in found]
-    top = max(rows) or 1
-    places = [
-        (round(2 + 116 * (point.data_through - first).days / span, 1), round(22 - 20 * count / top, 1))
-        for point, count in zip(found, rows, strict=True)
-    ]
-    message = f"{len(rows)} releases, {min(rows):,} to {max(rows):,} rows, last {rows[-1]:,}"
-    return Sparkline(" ".join(f"{x},{y}" for x, y in places), places[-1], message)
 
 
 def draw_timeline(
@@ -156,30 +87,6 @@ class _Step:
     day: date | None
     at: str
     message: str
-
-
-def _rows(record: Release) -> int | None:
-    """Return the rows of all kinds together; a kind that is stored twice, whole and in shards, counts once."""
-    rows = {
-        sharded_kind(member.ref.kind): count
-        for member in record.members
-        if isinstance(count := member.facts.get("rows"), int)
-    }
-    return sum(rows.values()) if rows else None
-
-
-def _walk(store: ObjectStore, points: ReleasePoints, target: Target, live: str | None) -> Iterator[ReleasePoint]:
-    """Yield the live release and those before it, back to 30 days before its data ends."""
-    first: date | None = None
-    for _ in range(_POINTS):
-        point = points.find(store, target, live) if live else None
-        if point is None:
-            return
-        first = first or point.data_through - timedelta(days=SPARKLINE_DAYS)
-        if point.data_through < first:
-            return
-        yield point
-        live = point.parent
 
 
 def _kind_of(entry: JournalEntry) -> str | None:

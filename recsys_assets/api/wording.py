@@ -70,6 +70,14 @@ def grouped(count: int) -> str:
     return f"{count:,}"
 
 
+def brief(number: float) -> str:
+    """Return a number in three digits, with k and M for thousands and millions."""
+    for size, letter in ((1e6, "M"), (1e4, "k")):
+        if abs(number) >= size:
+            return f"{number / (1e6 if letter == 'M' else 1e3):.3g} {letter}"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:.2g}"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage with one digit."""
     return f"{share:.1%}"
@@ -93,6 +101,7 @@ def filters() -> dict[str, Any]:
         "ago": ago,
         "day_end": day_end,
         "limits": limits,
+        "brief": brief,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import product
+from math import isfinite
 from time import monotonic
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
@@ -166,6 +167,11 @@ def _numbers(one: Compared) -> dict[str, Scalar]:
         f"coverage/{one.name}": one.candidate.coverage,
         f"live_ndcg/{one.name}": one.live.ndcg,
         f"difference/{one.name}": one.difference,
+        **{
+            f"difference_{side}/{one.name}": bound
+            for side, bound in (("low", one.low), ("high", one.high))
+            if isfinite(bound)
+        },
     }
 
 

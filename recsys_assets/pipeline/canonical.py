@@ -161,7 +161,8 @@ def judge_canonical(context: DayContext) -> GateReport:
         past=past,
         content=events,
     )
-    report = policy.judge(record.digest, facts)
+    numbers = {"sessions": profile.sessions, "users": profile.users}
+    report = policy.judge(record.digest, facts, numbers=numbers)
     if canonical_gates_key(row.target, day) in stored:
         report = without_overridden(report, _answered_before(store, row.target, day, record))
     store.put(canonical_gates_key(row.target, day), encode(report))

@@ -1,10 +1,13 @@
 """Settings of the read API: `[api]`, with the hosts that it answers for and the tokens that it asks for."""
 
-from typing import Literal, TypeAlias
+import re
+from typing import Final, Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
 from recsys_assets.settings.model import ClosedModel
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 
 Scope: TypeAlias = Literal["read", "write", "operate"]
 
@@ -31,6 +34,16 @@ class ApiSettings(ClosedModel):
         pattern=r"^https?://[^\s?#]+$",
         description="where people reach it, like https://recsys.example: assets in Dagster link to their pages",
     )
+    dagster_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="where people reach Dagster's UI, like https://dagster.example: pages link to the runs in it",
+    )
+    images: tuple[str, ...] = Field(
+        default=(),
+        description='origins of which pages show the pictures that the catalog names, like "https://images.example"; '
+        "none: no picture",
+    )
     hosts: tuple[str, ...] = Field(
         default=(),
         description='names in the Host header that are answered, like "recsys.example" or "*.example"; none: on a '
@@ -52,6 +65,14 @@ class ApiSettings(ClosedModel):
         for host in value:
             if not host or "*" in host.removeprefix("*.") or "/" in host or ":" in host:
                 raise ValueError('expected names without scheme and port, like "recsys.example" or "*.example"')
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError('expected origins without a path, like "https://images.example"')
         return value
 
     @field_validator("tokens")

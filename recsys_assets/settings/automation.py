@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
 from functools import cache
+from itertools import product
 from typing import Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -94,6 +96,45 @@ def _check_cron_field(text: str, name: str, least: int, largest: int, names: Map
         ends = [names.get(end, int(end) if end.isdecimal() else -1) for end in (match["first"], match["last"]) if end]
         if not all(least <= end <= largest for end in ends) or ends != sorted(ends):
             raise ValueError(allowed)
+
+
+def next_tick(cron: str, timezone: str, now: datetime) -> datetime | None:
+    """Return when five checked fields come next after an instant, in their zone; None if not within four years.
+
+    Where both days are named, either counts, as cron has it. A local time that a change of clocks leaves out is passed
+    over.
+    """
+    zone = ZoneInfo(timezone)
+    minutes, hours, days, months, weekdays = map(_cron_values, cron.split(" "), _FIELDS)
+    either = "*" not in (cron.split(" ")[2], cron.split(" ")[4])
+    local = now.astimezone(zone)
+    for back in range(366 * 4):
+        day = local.date() + timedelta(days=back)
+        fits = (day.day in days, day.isoweekday() % 7 in {number % 7 for number in weekdays})
+        if day.month not in months or not (any(fits) if either else all(fits)):
+            continue
+        for hour, minute in product(sorted(hours), sorted(minutes)):
+            tick = datetime.combine(day, time(hour, minute), zone)
+            if tick > local and tick.astimezone(UTC).astimezone(zone).hour == hour:
+                return tick.astimezone(UTC)
+    return None
+
+
+def _cron_values(text: str, field: tuple[str, int, int, Mapping[str, int]]) -> set[int]:
+    """Return the numbers that a checked field stands for."""
+    _, least, largest, names = field
+    found: set[int] = set()
+    for part in text.lower().split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        start = least if first == "*" else _cron_number(first, names)
+        end = largest if first == "*" or step else start
+        found.update(range(start, (_cron_number(last, names) if last else end) + 1, int(step or 1)))
+    return found
+
+
+def _cron_number(text: str, names: Mapping[str, int]) -> int:
+    return names[text] if text in names else int(text)
 
 
 @cache

@@ -1,15 +1,19 @@
 """The console: states of targets, order and search, pictures of the past, and answers of releases side by side."""
 
 import re
+import threading
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from recsys_assets.api.overview import Look, Overview
-from recsys_assets.api.wording import ago, distance, limits
+from recsys_assets.api.wording import ago, brief, distance, limits
+from recsys_assets.errors import StoreUnavailableError
+from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
-from recsys_assets.release.layout import blob_key, release_key
+from recsys_assets.release.layout import blob_key, canonical_gates_key, release_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
@@ -137,6 +141,31 @@ def test_a_page_of_the_overview_stays_small(tmp_path, open_client):
     assert len(answer.content) < 100_000
 
 
+def test_a_page_for_a_wall_loads_itself_again(client):
+    assert "refresh" not in client.get("/").headers
+    assert client.get("/", params={"refresh": 60}).headers["refresh"] == "60"
+    assert client.get("/", params={"refresh": 1}).status_code == 422
+
+
+def test_the_overview_is_kept_warm_and_looks_again_after_a_store_that_did_not_answer():
+    stop, looks = threading.Event(), []
+
+    def take():
+        looks.append(1)
+        if len(looks) == 1:
+            stop.set()
+            raise StoreUnavailableError("down")
+        return Look((), NOW)
+
+    overview = Overview()
+    overview.keep_warm(take, looks.append, stop)
+    stop.clear()
+    overview.keep_warm(take, lambda look: (looks.append(look), stop.set()), stop)
+    assert looks[:2] == [1, 1]
+    overview.spent_seconds = 60.0
+    assert overview.look(lambda: pytest.fail("it was warm")) is looks[2]
+
+
 def test_a_look_that_cost_nothing_is_taken_again_and_a_long_one_is_kept():
     taken = []
 
@@ -156,7 +185,7 @@ def test_a_look_that_cost_nothing_is_taken_again_and_a_long_one_is_kept():
 
 def test_the_rows_of_releases_are_a_line(young):
     text = young.get("/").text
-    assert 'aria-label="3 releases, 7 to 7 rows, last 7"' in text
+    assert 'aria-label="rows, 3 days to 2026-01-03: 7 to 7, last 7"' in text
     assert len(re.search(r'<polyline points="([^"]+)"', text)[1].split()) == 3
 
 
@@ -185,8 +214,41 @@ def test_a_release_that_cannot_be_read_leaves_the_timeline(store, releases, youn
 def test_gates_are_shown_with_value_limit_and_verdict(young):
     text = young.get(HOME).text
     gates = text[text.index("Gates of the live release") :]
-    assert re.search(r'>fixture</th><td data-label="Verdict"><span class="mark good">passed</span>', gates)
+    assert re.search(
+        r'>fixture</th><td data-label="Verdict" class="fixed"><span class="mark good">passed</span>', gates
+    )
     assert 'data-label="Value">1<' in gates
+
+
+def judge(store, day, *, value, most, sessions=3):
+    """Put what the gates found of a day, as the pipeline does; a value above the most is a refusal."""
+    verdict = Verdict.PASSED if value <= most else Verdict.REFUSED
+    message = f"share of bad lines is {value}, raw.max_bad_share allows at most {most}"
+    finding = Finding("bad_share", verdict, value, {"max_bad_share": most}, f"{message}: see /srv/raw/day.jsonl")
+    report = GateReport("canonical", "0" * 64, (finding,), facts={"sessions": sessions})
+    store.put(canonical_gates_key(TARGET, day), encode(report))
+
+
+def test_a_refused_day_is_in_no_window_and_leads_to_its_finding(store, shop, open_client):
+    shop.ship(2)
+    judge(store, date(2026, 1, 3), value=0.004, most=0.01)
+    judge(store, date(2026, 1, 4), value=0.2, most=0.01)
+    client = open_client(store, now=lambda: NOW + timedelta(days=2))
+    text = client.get(HOME).text
+    assert re.findall(r'<li class="(in|missing|wanted|refused)"', text) == ["in", "refused"]
+    line = re.search(r'aria-label="(bad_share, [^"]*)">(.*?)</svg>', text)
+    assert line[1] == "bad_share, 2 days to 2026-01-04: 0.004 to 0.2, last 0.2, 1 refused"
+    assert (line[2].count('class="limit"'), line[2].count('class="over"')) == (1, 1)
+    day = client.get(re.search(rf'href="({HOME}/days/2026-01-04)"', text)[1]).text
+    assert '<span class="mark bad">refused</span>' in day
+    assert "--day 2026-01-04" in day
+    assert "--override bad_share" in day
+    assert "/srv/raw" not in day
+
+
+def test_a_day_that_nothing_judged_says_so_and_one_that_is_none_is_refused(client):
+    assert "No gate has judged this day" in client.get(f"{HOME}/days/2020-01-01").text
+    assert client.get(f"{HOME}/days/2026-02-30").status_code == 422
 
 
 def test_days_of_the_window_are_in_missing_or_due(store, shop, open_client):
@@ -194,6 +256,15 @@ def test_days_of_the_window_are_in_missing_or_due(store, shop, open_client):
     text = open_client(store, now=lambda: NOW + timedelta(days=2)).get(HOME).text
     days = re.findall(r'<li class="(in|missing|wanted)" title="(2026-\d\d-\d\d)', text)
     assert days == [("in", "2026-01-03"), ("wanted", "2026-01-04")]
+
+
+def test_the_target_says_what_comes_next(store, shop, young):
+    place(store, shop)
+    text = young.get(HOME).text
+    steps = re.sub("<[^>]+>", "", text[text.index("What comes next") :].partition("</ul>")[0])
+    assert "in 26 h: goes stale unless a day after 2026-01-03 is live by then" in steps
+    assert "held by ada" in steps
+    assert "in 21 h: nightly schedule (0 1 * * * in UTC) builds 2026-01-04, if somebody turned it on" in steps
 
 
 def test_the_base_of_a_comparison_was_live(store, shop, releases, young):
@@ -261,3 +332,8 @@ def test_a_time_that_is_none_stays_text():
 
 def test_limits_are_the_numbers_among_the_parameters():
     assert limits({"kind": "cooc", "gates.min_rows": 1.0, "events": "", "half_life_days": None}) == "gates.min_rows 1"
+
+
+@pytest.mark.parametrize(("number", "words"), [(0.9812, "0.98"), (812, "812"), (23_400, "23.4 k"), (5.1e6, "5.1 M")])
+def test_numbers_beside_lines_are_short(number, words):
+    assert brief(number) == words

@@ -1,0 +1,282 @@
+"""Trends of a target over the last 30 days: rows, sessions and quality of its releases, and its gates, as lines."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import chain
+from typing import Final, TypeAlias
+
+from cachetools import LRUCache
+
+from recsys_assets.api.problems import redact
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.evidence import Finding, GateReport
+from recsys_assets.identity import Target
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.documents import Release
+from recsys_assets.release.layout import canonical_gates_key
+from recsys_assets.release.releases import find_release
+from recsys_assets.sharding import sharded_kind
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.store import ObjectStore
+
+DAYS: Final = 30
+_POINTS: Final = 40  # releases walked for one trend: one of a day may follow another of it
+_CACHED: Final = 50_000
+_WIDTH: Final = 90.0
+_HEIGHT: Final = 24.0
+_MARGIN: Final = 3.0
+_BACKTEST: Final = "ndcg/blend"
+_NUMBER: Final = r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)"
+_BOUNDS: Final = re.compile(rf"\bat (least|most) {_NUMBER}(?: and at most {_NUMBER})?")
+_PARAMS: Final = {"min_overlap", "min_rank_correlation", "max_churn", "max_unknown_share"}  # in the unit of the value
+
+Place: TypeAlias = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePoint:
+    """A release as a point of a trend: the end of its data, its numbers (None: unknown), and the one before it.
+
+    `sessions` are those of its last day. `quality` is the nDCG of its back-test, or, without one, what the release
+    before it was worth on its last day beside what is usual; `quality_name` says which.
+    """
+
+    id: str
+    data_through: date
+    rows: int | None
+    sessions: int | None
+    quality: float | None
+    quality_name: str
+    parent: str | None
+
+
+class ReleasePoints:
+    """Points of releases by id; a record never changes, so each is read once."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
+        self._lock = threading.Lock()
+
+    def find(self, store: ObjectStore, target: Target, release: str) -> ReleasePoint | None:
+        """Return the point of a release, or None if its record cannot be read."""
+        with self._lock:
+            known = self._known.get((target, release))
+        if known is not None:
+            return known
+        record = _read(store, target, release)
+        if record is None:
+            return None
+        point = _point(record)
+        with self._lock:
+            self._known[target, release] = point
+        return point
+
+    def walk(self, store: ObjectStore, target: Target, live: str | None) -> tuple[ReleasePoint, ...]:
+        """Return the live release and those before it, back to 30 days before its data ends, the oldest first."""
+        return tuple(self._walk(store, target, live))[::-1]
+
+    def _walk(self, store: ObjectStore, target: Target, live: str | None) -> Iterator[ReleasePoint]:
+        first: date | None = None
+        for _ in range(_POINTS):
+            point = self.find(store, target, live) if live else None
+            if point is None:
+                return
+            first = first or point.data_through - timedelta(days=DAYS)
+            if point.data_through < first:
+                return
+            yield point
+            live = point.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line over days, as SVG `points`, with the limits as lines of their own, its last place, and its words."""
+
+    points: str
+    limits: tuple[str, ...]
+    refused: tuple[Place, ...]
+    last: Place
+    value: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """The three lines of a target in the overview; None where there is no number."""
+
+    rows: Line | None
+    sessions: Line | None
+    quality: Line | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One day of a line: its value, the limits it was compared with, and whether it was refused."""
+
+    day: date
+    value: float
+    least: float | None = None
+    most: float | None = None
+    refused: bool = False
+
+
+def draw_trends(points: Sequence[ReleasePoint]) -> Trends:
+    """Return rows, sessions and quality of releases as lines; quality of one kind only, that of the newest."""
+    name = next((point.quality_name for point in reversed(points) if point.quality is not None), "")
+    rated = [point for point in points if point.quality_name == name]
+    return Trends(
+        rows=draw_line("rows", [Sample(p.data_through, p.rows) for p in points if p.rows is not None]),
+        sessions=draw_line("sessions", [Sample(p.data_through, p.sessions) for p in points if p.sessions is not None]),
+        quality=draw_line(name, [Sample(p.data_through, p.quality) for p in rated if p.quality is not None]),
+    )
+
+
+def draw_line(name: str, samples: Sequence[Sample], *, from_zero: bool = True) -> Line | None:
+    """Return samples as a line 90 wide and 24 high, the oldest first; None of none."""
+    if not samples:
+        return None
+    last = {sample.day: sample for sample in samples}  # of a day that was built twice, the later one
+    samples = [last[day] for day in sorted(last)]
+    days = (samples[-1].day - samples[0].day).days or 1
+    numbers = [sample.value for sample in samples]
+    seen = [*numbers, *(n for one in samples for n in (one.least, one.most) if n is not None), *([0.0] * from_zero)]
+    low, high = min(seen), max(seen)
+
+    def place(day: date, number: float) -> Place:
+        x = _MARGIN + (_WIDTH - 2 * _MARGIN) * ((day - samples[0].day).days / days if len(samples) > 1 else 0.5)
+        share = (number - low) / (high - low) if high > low else 0.5
+        return round(x, 1), round(_HEIGHT - _MARGIN - (_HEIGHT - 2 * _MARGIN) * share, 1)
+
+    def path(of: Sequence[tuple[date, float | None]]) -> str:
+        return " ".join("{},{}".format(*place(day, number)) for day, number in of if number is not None)
+
+    bounds = (path([(one.day, getattr(one, side)) for one in samples]) for side in ("least", "most"))
+    return Line(
+        points=path([(one.day, one.value) for one in samples]),
+        limits=tuple(filter(None, bounds)),
+        refused=tuple(place(one.day, one.value) for one in samples if one.refused),
+        last=place(samples[-1].day, samples[-1].value),
+        value=samples[-1].value,
+        message=_words(name, samples),
+    )
+
+
+def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -> dict[date, GateReport]:
+    """Return what the gates said of days, also of such as were refused; a day that has no report is left out."""
+    found = fan_out(lambda day: read_report(store, canonical_gates_key(target, day)), days)
+    return {day: report for day, report in zip(days, found, strict=True) if report is not None}
+
+
+def read_report(store: ObjectStore, key: str) -> GateReport | None:
+    """Return a stored gate report with the places that it names taken out, or None if there is none to be read."""
+    try:
+        report = find_document(store, key, GateReport)
+    except CorruptObjectError:
+        return None  # made again when its subject is judged again
+    return replace(report, findings=tuple(map(_redact, report.findings))) if report else None
+
+
+def _redact(finding: Finding) -> Finding:
+    sample = tuple({key: redact(v) if isinstance(v, str) else v for key, v in row.items()} for row in finding.sample)
+    return replace(finding, message=redact(finding.message), sample=sample)
+
+
+def draw_gates(
+    store: ObjectStore, target: Target, points: Sequence[ReleasePoint], days: Mapping[date, GateReport]
+) -> dict[str, Line]:
+    """Return a line for each gate that judged by a number, by `subject/gate`: of days, and of kinds by release."""
+    records = fan_out(lambda point: _read(store, target, point.id), points)
+    judged = chain(
+        ((day, report) for day, report in days.items()),
+        (
+            (date.fromisoformat(record.data_through), member.gates)
+            for record in records
+            if record
+            for member in record.members
+        ),
+    )
+    found: dict[str, list[Sample]] = {}
+    for day, report in judged:
+        for finding in report.findings:
+            sample = _sample(day, finding)
+            if sample is not None:
+                found.setdefault(f"{report.subject}/{finding.gate}", []).append(sample)
+    lines = {name: draw_line(name.partition("/")[2], samples, from_zero=False) for name, samples in found.items()}
+    return {name: line for name, line in lines.items() if line is not None}
+
+
+def _sample(day: date, finding: Finding) -> Sample | None:
+    if not isinstance(finding.value, int | float) or isinstance(finding.value, bool):
+        return None
+    least, most = _limits(finding)
+    return Sample(day, finding.value, least, most, refused=not finding.ok)
+
+
+def _limits(finding: Finding) -> tuple[float | None, float | None]:
+    """Return the limits in the unit of the value: as the sentence has them, for those of settings may be shares."""
+    found = _BOUNDS.search(finding.message)
+    if found is not None:
+        first, second = (float(n.replace(",", "")) if n else None for n in found.group(2, 3))
+        return (first, second) if found[1] == "least" else (None, first)
+    named = {
+        name: value for name, value in finding.params.items() if name in _PARAMS and isinstance(value, int | float)
+    }
+    least, most = ([v for n, v in named.items() if n.startswith(begin)] for begin in ("min_", "max_"))
+    return least[0] if least else None, most[0] if most else None
+
+
+def _words(name: str, samples: Sequence[Sample]) -> str:
+    numbers = [sample.value for sample in samples]
+    refused = sum(sample.refused for sample in samples)
+    text = f"{name}, {len(samples)} day{'s' if len(samples) > 1 else ''} to {samples[-1].day}: "
+    text += f"{_shown(min(numbers))} to {_shown(max(numbers))}, last {_shown(numbers[-1])}"
+    return text + (f", {refused} refused" if refused else "")
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:.3g}"
+
+
+def _read(store: ObjectStore, target: Target, release: str) -> Release | None:
+    try:
+        return find_release(store, target, release)
+    except CorruptObjectError:
+        return None  # `verify` names it
+
+
+def _point(record: Release) -> ReleasePoint:
+    last = max(record.canonical, key=lambda day: day.day, default=None)
+    sessions = last.gates.facts.get("sessions") if last else None
+    quality, name = _quality(record, last.gates if last else None)
+    return ReleasePoint(
+        id=record.id,
+        data_through=date.fromisoformat(record.data_through),
+        rows=_rows(record),
+        sessions=sessions if isinstance(sessions, int) else None,
+        quality=quality,
+        quality_name=name,
+        parent=record.parent,
+    )
+
+
+def _quality(record: Release, day: GateReport | None) -> tuple[float | None, str]:
+    scored = (report.facts.get(_BACKTEST) for report in record.gates)
+    found = next((value for value in scored if isinstance(value, int | float)), None)
+    if found is not None:
+        return found, "nDCG in the back-test"
+    worth = (finding.value for finding in (day.findings if day else ()) if finding.gate == "day_live")
+    found = next((value for value in worth if isinstance(value, int | float)), None)
+    return found, "worth of live on the day (1: as usual)" if found is not None else ""
+
+
+def _rows(record: Release) -> int | None:
+    """Return the rows of all kinds together; a kind that is stored twice, whole and in shards, counts once."""
+    rows = {
+        sharded_kind(member.ref.kind): count
+        for member in record.members
+        if isinstance(count := member.facts.get("rows"), int)
+    }
+    return sum(rows.values()) if rows else None
