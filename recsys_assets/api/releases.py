@@ -67,7 +67,8 @@ def list_releases(site: Site, query: TargetPageQuery) -> Page[ReleaseRow]:
     found = list(islice(recorded_releases(site.store, target, cursor=query.cursor), query.limit + 1))
     page = page_of(found, [item.cursor for item in found], limit=query.limit)
     live = live_id(site, target)
-    marked = {label: set(islice(labelled(site.store, target, label), MAX_LISTED)) for label in Labelled}
+    now = site.now()
+    marked = {label: set(islice(labelled(site.store, target, label, now=now), MAX_LISTED)) for label in Labelled}
     rows = (_row(site, target, item.id, live=live, marked=marked) for item in page.items)
     return Page(tuple(rows), page.next)
 

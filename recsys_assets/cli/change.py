@@ -94,7 +94,7 @@ def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, overrid
 
 @changes_one_target("rollback")
 @click.option(
-    "--to", required=True, help="previous | a release id (8 digits or more) | a time like 2026-01-31T04:00:00Z"
+    "--to", required=True, help="previous | a release id (8 digits or more) or name | a time like 2026-01-31T04:00:00Z"
 )
 @click.option("--no-hold", is_flag=True, help="let the next night ship at once")
 @click.option("--hold-until", type=instant_type, help="hold until this time instead of until newer good data")

@@ -46,6 +46,13 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "block-item": Subcommand("block:run_block_item", "Keep readers from showing one item of one target"),
     "unblock-item": Subcommand("block:run_unblock_item", "Let readers show a blocked item of one target again"),
     "blocked-items": Subcommand("block:show_blocked_items", "List the items that are blocked"),
+    "pin": Subcommand("marking:run_pin", "Keep a release from garbage collection"),
+    "unpin": Subcommand("marking:run_unpin", "Let garbage collection take a release again"),
+    "mark-bad": Subcommand("marking:run_mark_bad", "Keep a release from shipping"),
+    "unmark-bad": Subcommand("marking:run_unmark_bad", "Let a release ship again that was marked bad"),
+    "tag": Subcommand("marking:run_tag", "Give a release a NAME, like champion"),
+    "untag": Subcommand("marking:run_untag", "Take a NAME off the release that has it"),
+    "marks": Subcommand("marking:show_marks", "List which releases have a name, are pinned or marked bad"),
     "restore-pointer": Subcommand(
         "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last recorded as live"
     ),

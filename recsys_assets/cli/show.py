@@ -116,7 +116,13 @@ def run_verify(
     context = open_context(config=config, tenant=tenant, surface=surface)
     unproven = _unproven(context, keys) if signatures or keys else {}
     found = [
-        verify(context.store, target, keep=context.retention(target).keep, more_problems=unproven.get(str(target), ()))
+        verify(
+            context.store,
+            target,
+            keep=context.retention(target).keep,
+            more_problems=unproven.get(str(target), ()),
+            now=clock(),
+        )
         for target in context.targets
     ]
     if as_json:

@@ -9,7 +9,8 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
-from recsys_assets.dagster_defs.operations import OPERATIONS, Operating, Operation, OperationConfig, Outcome, utc_now
+from recsys_assets.dagster_defs.operation_configs import OperationConfig
+from recsys_assets.dagster_defs.operations import OPERATIONS, Operating, Operation, Outcome, utc_now
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.reindex import materialization_of, observation_of, report_to_dagster
 from recsys_assets.dagster_defs.run_store import RunStore

@@ -3,11 +3,25 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, Final
 
 import dagster as dg
-from pydantic import Field
 
+from recsys_assets.dagster_defs.operation_configs import (
+    BlockConfig,
+    ForgetConfig,
+    HoldConfig,
+    ImportConfig,
+    MarkConfig,
+    OperationConfig,
+    PinConfig,
+    RollbackConfig,
+    ShipConfig,
+    TagConfig,
+    TuneConfig,
+    UnblockConfig,
+)
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import parse_rfc3339
@@ -21,9 +35,9 @@ from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.hold import place_hold, release_hold
-from recsys_assets.release.journal import Actor, message_of
+from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled
-from recsys_assets.release.marking import mark
+from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.settings.settings import Settings
@@ -31,77 +45,6 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
 from recsys_assets.upkeep.repair import restore_pointer
-
-
-class OperationConfig(dg.Config):
-    """Who does it, why, and whether it is only to say what would happen; the target is a menu, added for each graph."""
-
-    dry_run: bool = Field(default=False, description="say what would happen, and change nothing")
-    actor: str = Field(description="your name; kept in the journal, as the daemon starts runs for all")
-    reason: str = Field(description="why; kept in the journal and on the manifest asset")
-
-
-class RollbackConfig(OperationConfig):
-    """Move one target back to an earlier release."""
-
-    to: str = Field(default="previous", description="previous | a release id | a time like 2026-01-31T04:00:00Z")
-    hold: bool = Field(default=True, description="keep automation from shipping until newer good data is there")
-    hold_until: str | None = Field(default=None, description="hold until this time instead")
-
-
-class HoldConfig(OperationConfig):
-    """Keep automation from shipping to one target."""
-
-    until: str | None = Field(default=None, description="the hold ends by itself at this time")
-
-
-class UnblockConfig(OperationConfig):
-    """Let readers show a blocked item again."""
-
-    item: str = Field(description="the item's id, as events and catalog name it")
-
-
-class BlockConfig(UnblockConfig):
-    """Keep readers from showing one item of one target."""
-
-    until: str | None = Field(default=None, description="the block ends by itself at this time")
-
-
-class ShipConfig(OperationConfig):
-    """Ship what is staged for a day, proven against every gate."""
-
-    day: str = Field(description="the UTC day, like 2026-01-31")
-    override: list[str] = Field(default=[], description="gates of quality whose refusal does not count")
-    allow_older: bool = Field(default=False, description="even if what is live holds newer data")
-
-
-class MarkConfig(OperationConfig):
-    """Put a mark on a release, or take it off."""
-
-    release: str = Field(description="a release id, 8 digits or more")
-    on: bool = Field(default=True, description="false takes the mark off")
-
-
-class ImportConfig(OperationConfig):
-    """Register a file of another team for a day."""
-
-    file: str = Field(description="a path, or s3://bucket/key, that the code location can read")
-    kind: str = Field(description="which [imports.<kind>] it is")
-    day: str = Field(description="the UTC day that it is built for, like 2026-01-31")
-
-
-class TuneConfig(OperationConfig):
-    """Try ways to score neighbours on a target's last days; nothing is changed, so nobody has to say why."""
-
-    actor: str = Field(default="-", description="not kept")
-    reason: str = Field(default="-", description="not kept")
-    days: int = Field(default=7, ge=1, le=60, description="days that are held out, the last ones with events")
-
-
-class ForgetConfig(OperationConfig):
-    """Remove a user from stored days and live artifacts, and from every later build."""
-
-    user: str = Field(description="the user's id, as events carry it; it shows in the configuration of this run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +132,19 @@ def _unblock(o: Operating) -> Outcome:
 
 def _mark(label: Labelled) -> Callable[[Operating], Outcome]:
     def act(o: Operating) -> Outcome:
-        word = f"{'' if o.config.on else 'not '}{label.value}"
-        if o.config.dry_run:
-            return Outcome(f"dry run: release {o.config.release} would be marked {word}")
-        entry = mark(o.store, o.row.target, label, o.config.release, by=o.by, now=utc_now, on=o.config.on)
-        return Outcome(f"{message_of(entry)}: {entry.action} {entry.outcome}", entry)
+        config = o.config
+        change = partial(mark, until=_instant(config.until)) if isinstance(config, PinConfig) else mark
+        change = change if config.on else unmark
+        done = change(o.store, o.row.target, label, config.release, by=o.by, now=utc_now, dry_run=config.dry_run)
+        return Outcome(done.message, done.entry)
 
     return act
+
+
+def _tag(o: Operating) -> Outcome:
+    config = o.config
+    done = tag(o.store, o.row.target, config.name, config.release or None, by=o.by, now=utc_now, dry_run=config.dry_run)
+    return Outcome(done.message, done.entry)
 
 
 def _import(o: Operating) -> Outcome:
@@ -290,8 +239,9 @@ OPERATIONS: Final = (
         _simply(restore_pointer),
         "Put a lost or damaged pointer back to what the journal last recorded as live.",
     ),
-    Operation("pin", MarkConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),
+    Operation("pin", PinConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),
     Operation("mark_bad", MarkConfig, _mark(Labelled.BAD), "Keep a release from shipping again."),
+    Operation("tag", TagConfig, _tag, "Give a release a name, like champion, or move it there from another one."),
     Operation(
         "import_file",
         ImportConfig,

@@ -282,7 +282,7 @@ def _releases(task: Forgetting, live: Current | None) -> list[Release]:
     if live is None:
         return []
     keep = max(KEEP, task.settings.retention_for(task.row).keep)
-    kept = retained_releases(task.store, task.target, live, keep=keep)
+    kept = retained_releases(task.store, task.target, live, keep=keep, now=task.now())
     return [read_release(task.store, task.target, release_id) for release_id in kept]
 
 

@@ -1,4 +1,4 @@
-"""Destinations of a rollback: `previous`, a release id or a time, resolved against the journal, with alternatives."""
+"""Destinations of a rollback: `previous`, a release id, name or time, found in the journal, with alternatives."""
 
 import re
 from collections.abc import Iterator
@@ -10,13 +10,12 @@ from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.history import earlier_releases, known_releases, live_at
-from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.labels import PREVIOUS, Labelled, find_label, find_tag, is_tag
 from recsys_assets.release.layout import release_prefix
 from recsys_assets.release.pointer import Current
 from recsys_assets.release.releases import find_readable_release, find_release, refs_of
 from recsys_assets.storage.store import ObjectStore
 
-PREVIOUS = "previous"
 SHORTEST_ID = 8
 _LOOKED_AT = 50  # releases, in search of alternatives
 _SHOWN = 5
@@ -37,12 +36,20 @@ def choose_destination(
         return _record(store, target, found, asked="a release before this one that is not marked bad")
     if _ID.fullmatch(to):
         return _record(store, target, resolve_id(store, target, to), asked=f"release {to}")
+    tag = find_tag(store, target, to) if is_tag(to) else None
+    if tag is not None:
+        if _is_bad(store, target, tag.release):
+            raise RefusedError(
+                f"{target}: {to}, release {tag.release[:12]}, is marked bad: name it by its id if you mean it; else: "
+                f"{alternatives(store, target, besides=tag.release)}"
+            )
+        return _record(store, target, tag.release, asked=f"release {to}")
     try:
         instant = parse_rfc3339(to)
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"{to!r} is no destination: expected {PREVIOUS!r}, a release id of {SHORTEST_ID} to 64 hex digits, or a "
-            "time like 2026-01-31T04:00:00Z"
+            f"{to!r} is no destination: expected {PREVIOUS!r}, a release id of {SHORTEST_ID} to 64 hex digits, "
+            "the name of a release (`recsys-assets tag`), or a time like 2026-01-31T04:00:00Z"
         ) from error
     if instant > now:
         raise ConfigurationError(f"{to} is yet to come (it is {rfc3339(now)}): name a time at which something was live")
@@ -56,9 +63,12 @@ def choose_destination(
 
 
 def resolve_id(store: ObjectStore, target: Target, short: str) -> str | None:
-    """Return the one recorded release whose id begins so, or None; `RefusedError` if there are several."""
+    """Return the one recorded release that has this name or whose id begins so; `RefusedError` if there are several."""
     if len(short) == 64:  # noqa: PLR2004 - a whole SHA-256
         return short
+    tag = find_tag(store, target, short) if is_tag(short) else None
+    if tag is not None:
+        return tag.release
     prefix = release_prefix(target)
     found = [
         item.key[len(prefix) : -len(".json")] for item in store.list(prefix) if item.key.startswith(prefix + short)

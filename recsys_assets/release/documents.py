@@ -212,6 +212,18 @@ class Label(Record, frozen=True):
     actor: str
     reason: str
     v: int = FORMAT
+    until: str | msgspec.UnsetType = msgspec.UNSET  # an instant at which it ends by itself; not written if none
+
+
+class Tag(Record, frozen=True):
+    """A name that somebody gave to a release; the next one who gives it to another moves it."""
+
+    name: str
+    release: str
+    at: str
+    actor: str
+    reason: str
+    v: int = FORMAT
 
 
 class Intent(Record, frozen=True):

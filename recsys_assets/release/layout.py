@@ -188,6 +188,16 @@ def label_prefix(target: Target, label: str) -> str:
     return f"registry/{label}/{target.tenant}/{target.surface}/"
 
 
+def tag_key(target: Target, name: str) -> str:
+    """Return the key of a name that a release of a target has."""
+    return f"{tag_prefix(target)}{name}.json"
+
+
+def tag_prefix(target: Target) -> str:
+    """Return where the names of a target's releases lie."""
+    return f"registry/tags/{target.tenant}/{target.surface}/"
+
+
 def forgotten_key(target: Target, name: str) -> str:
     """Return the key of the note that a user is to be forgotten, by the hash that names the user."""
     return f"{FORGOTTEN}{target.tenant}/{target.surface}/{name}.json"

@@ -1,15 +1,32 @@
-"""Mark a release as bad or pinned by hand, or take the mark off, and record that in the journal."""
+"""Mark a release as bad or pinned by hand, give it a name, or take that off again, and record it in the journal."""
 
-from recsys_assets.errors import NotFoundError
-from recsys_assets.identity import Target
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from recsys_assets.errors import ConfigurationError, NotFoundError, RefusedError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
+from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.destination import resolve_id
-from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.documents import JournalEntry, Tag
 from recsys_assets.release.journal import Actor, Clock
-from recsys_assets.release.labels import Labelled, find_label, lift_label, put_label
+from recsys_assets.release.labels import (
+    LIVE,
+    Labelled,
+    check_tag,
+    find_label,
+    find_tag,
+    is_over,
+    lift_label,
+    put_label,
+    put_tag,
+    remove_tag,
+)
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
-from recsys_assets.release.releases import read_release
+from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
@@ -20,36 +37,167 @@ _ACTIONS = {
     (Labelled.PINNED, True): "pin",
     (Labelled.PINNED, False): "unpin",
 }
+_STATES = {Labelled.BAD: "is marked bad", Labelled.PINNED: "is pinned"}
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What marking or naming a release came to: in words, and the journal's entry (None: dry run)."""
+
+    message: str
+    release: str | None
+    entry: JournalEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One change of a mark or name, as the journal keeps it."""
+
+    action: str
+    message: str
+    details: Mapping[str, Scalar]
+    changed: bool
 
 
 def mark(
-    store: ObjectStore, target: Target, label: Labelled, release: str, *, by: Actor, now: Clock, on: bool = True
-) -> JournalEntry:
-    """Put a mark on a release (its id, or 8 digits of it), or take it off; the outcome is `unchanged` if it was so.
+    store: ObjectStore,
+    target: Target,
+    label: Labelled,
+    release: str,
+    *,
+    by: Actor,
+    now: Clock,
+    until: datetime | None = None,
+    dry_run: bool = False,
+) -> Marked:
+    """Put a mark on a release (its id, 8 digits of it, its name, or `live`); with `until` it ends by itself.
 
-    Raises `NotFoundError` if no such release is recorded.
+    The outcome is `unchanged` if it stands already: the first reason and end stand. Raises `NotFoundError` if no such
+    release is recorded, `RefusedError` for a pin on one that is collected already.
     """
-    release_id = resolve_id(store, target, release)
+    release_id, at = _find(store, target, release), now()
+    if until is not None and until <= at:
+        raise ConfigurationError(f"{rfc3339(until)} is over (it is {rfc3339(at)}): name an end that is yet to come")
+    if label is Labelled.PINNED:
+        _check_kept(store, target, release_id)
+    standing = find_label(store, target, label, release_id)
+    is_new = standing is None or is_over(standing, at)
+    end = f" until {rfc3339(until)}" if until else ""
+    message = f"release {release_id[:12]} {_STATES[label]}{end if is_new else ' already'}"
+    if dry_run:
+        return Marked(f"dry run: {message}", release_id, None)
+    ensure_proven(store)
+    changed = put_label(store, target, label, release_id, by=by, now=at, until=until)
+    if label is Labelled.BAD:
+        end_rollout(store, target, why="it is marked bad", by=by, now=now, of=release_id)
+    elif changed:
+        _keep_or_lift(store, target, release_id)
+    details = {"release": release_id} | ({"until": rfc3339(until)} if until else {})
+    change = _Change(_ACTIONS[label, True], message, details, changed=changed)
+    return Marked(message, release_id, _record(store, target, change, by=by, now=now))
+
+
+def unmark(
+    store: ObjectStore,
+    target: Target,
+    label: Labelled,
+    release: str,
+    *,
+    by: Actor,
+    now: Clock,
+    dry_run: bool = False,
+) -> Marked:
+    """Take a mark off a release; the outcome is `unchanged` if it has none. Raises as `mark` does."""
+    release_id = _find(store, target, release)
+    was_on = find_label(store, target, label, release_id) is not None
+    state = f"{_STATES[label]} no more" if was_on else _STATES[label].replace("is ", "is not ", 1)
+    message = f"release {release_id[:12]} {state}"
+    if dry_run:
+        return Marked(f"dry run: {message}", release_id, None)
+    ensure_proven(store)
+    lift_label(store, target, label, release_id)
+    change = _Change(_ACTIONS[label, False], message, {"release": release_id}, changed=was_on)
+    return Marked(message, release_id, _record(store, target, change, by=by, now=now))
+
+
+def tag(
+    store: ObjectStore, target: Target, name: str, release: str | None, *, by: Actor, now: Clock, dry_run: bool = False
+) -> Marked:
+    """Give a release (as `mark` takes it) a name that a rollback can go to, or take the name off (None).
+
+    The release that has a name is kept from collection. Raises as `mark` does.
+    """
+    standing, release_id = find_tag(store, target, check_tag(name)), None
+    had = standing.release if standing else None
+    if release is not None:
+        release_id = _find(store, target, release)
+        _check_kept(store, target, release_id)
+    message = _renaming(name, had, release_id)
+    if dry_run:
+        return Marked(f"dry run: {message}", release_id, None)
+    ensure_proven(store)
+    if release_id is None:
+        remove_tag(store, target, name)
+    elif had != release_id:
+        document = Tag(name=name, release=release_id, at=rfc3339(now()), actor=by.name, reason=by.reason)
+        had = put_tag(store, target, document)
+        message = _renaming(name, had, release_id)
+    details: dict[str, Scalar] = {"tag": name, "release": release_id, "release_before": had}
+    change = _Change("tag" if release_id else "untag", message, details, changed=had != release_id)
+    return Marked(message, release_id, _record(store, target, change, by=by, now=now))
+
+
+def _find(store: ObjectStore, target: Target, release: str) -> str:
+    """Return the id of a recorded release whose record can be read."""
+    if release == LIVE:
+        current = read_current(store, target)
+        release_id = current.release_id if current else None
+    else:
+        release_id = resolve_id(store, target, release)
     if release_id is None:
         raise NotFoundError(f"{target}: no release {release} is recorded: see `recsys-assets log`")
     read_release(store, target, release_id)
-    ensure_proven(store)
-    if on:
-        changed = put_label(store, target, label, release_id, by=by, now=now())
-        if label is Labelled.BAD:
-            end_rollout(store, target, why="it is marked bad", by=by, now=now, of=release_id)
-    else:
-        changed = find_label(store, target, label, release_id) is not None
-        lift_label(store, target, label, release_id)
+    return release_id
+
+
+def _check_kept(store: ObjectStore, target: Target, release_id: str) -> None:
+    """Raise `RefusedError` if a blob of a release is gone: nothing can keep it any more."""
+    gone = missing_blobs(store, target, refs_of(read_release(store, target, release_id)))
+    if gone:
+        kinds = ", ".join(sorted({ref.kind for ref in gone}))
+        raise RefusedError(
+            f"{target}: release {release_id[:12]} cannot be kept: its {kinds} was collected; choose one of "
+            "`recsys-assets verify`, or build its day again"
+        )
+
+
+def _keep_or_lift(store: ObjectStore, target: Target, release_id: str) -> None:
+    """Look again behind a new pin: a collection under way may have decided before it stood."""
+    try:
+        _check_kept(store, target, release_id)
+    except RefusedError:
+        lift_label(store, target, Labelled.PINNED, release_id)
+        raise
+
+
+def _renaming(name: str, had: str | None, release_id: str | None) -> str:
+    if release_id is None:
+        return f"{name} was release {had[:12]}, and is none now" if had else f"{name} is no release's name"
+    if had == release_id:
+        return f"{name} is release {release_id[:12]} already"
+    return f"{name} is release {release_id[:12]}" + (f", and was {had[:12]}" if had else "")
+
+
+def _record(store: ObjectStore, target: Target, change: _Change, *, by: Actor, now: Clock) -> JournalEntry:
     current = read_current(store, target)
     last = recover(store, target, current, by=by, now=now()).last
     entry = journal.entry_of(
-        action=_ACTIONS[label, on],
-        outcome=journal.DONE if changed else journal.UNCHANGED,
+        action=change.action,
+        outcome=journal.DONE if change.changed else journal.UNCHANGED,
         by=by,
         now=now(),
         live=current,
-        message=f"release {release_id[:12]}",
-        details={"release": release_id},
+        message=change.message,
+        details=change.details,
     )
     return journal.append(store, target, entry, after=last)

@@ -11,7 +11,7 @@ from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact
 from recsys_assets.release.history import effective
 from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_first
-from recsys_assets.release.labels import Labelled, labelled
+from recsys_assets.release.labels import Labelled, labelled, list_tags
 from recsys_assets.release.layout import (
     intent_prefix,
     is_intent_key,
@@ -63,7 +63,7 @@ def read_roots(
     live = read_current(store, target)
     if live is None:
         return _roots_of_retired(store, target, intents, retention, now=now)
-    releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace)
+    releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace, now=now)
     rolling = rolling_release(store, target, live=live.release_id)  # after the announcements, as the pointer is
     if rolling is not None:
         releases.setdefault(rolling, "being rolled out")
@@ -108,7 +108,7 @@ def _roots_of_retired(
             f"{target} was retired at {retired}: what it served can be put back until {retired + retention.grace}, and "
             "is collected from then on; nothing is collected"
         )
-    releases = dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
+    releases = _kept_by_name(store, target, now=now)
     named, refs = _named(store, target, releases)
     blobs = dict(named)
     for key, intent in intents.items():
@@ -130,16 +130,23 @@ def _named(
 
 
 def retained_releases(
-    store: ObjectStore, target: Target, live: Current, *, keep: int, left_since: datetime | None = None
+    store: ObjectStore,
+    target: Target,
+    live: Current,
+    *,
+    keep: int,
+    left_since: datetime | None = None,
+    now: datetime | None = None,
 ) -> dict[str, str]:
-    """Return the releases whose blobs are kept, and why: live, pinned, held, or among the last `keep` good ones.
+    """Return the releases whose blobs are kept, and why: live, pinned, named, held, or among the last `keep` good ones.
 
-    With `left_since`, also those that were live until later than that: caches of consumers name them still.
+    With `left_since`, also those that were live until later than that: caches of consumers name them still. Without
+    `now` a pin that has ended keeps its release, too.
     Raises `RefusedError` if a journal entry that must be read is lost.
     """
     bad = set(labelled(store, target, Labelled.BAD))
     retained = {live.release_id: "live"}
-    retained |= dict.fromkeys(labelled(store, target, Labelled.PINNED), "pinned")
+    retained |= _kept_by_name(store, target, now=now)
     retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded and held back")
     good = 0
     lost: list[int] = []
@@ -152,6 +159,12 @@ def retained_releases(
         for release in islice((one for one in _recorded(store, target) if one not in bad), keep):
             retained.setdefault(release, why)
     return retained
+
+
+def _kept_by_name(store: ObjectStore, target: Target, *, now: datetime | None) -> dict[str, str]:
+    """Return the releases that people asked to keep: pinned ones, and those that have a name."""
+    tagged = {tag.release: f"tagged {tag.name}" for tag in list_tags(store, target)}
+    return tagged | dict.fromkeys(labelled(store, target, Labelled.PINNED, now=now), "pinned")
 
 
 def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:

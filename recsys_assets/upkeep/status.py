@@ -36,7 +36,9 @@ from recsys_assets.upkeep.heartbeats import (
 )
 from recsys_assets.upkeep.retire import retired_at
 
-_HOUSEKEEPING = frozenset({"collect", "repair", "pin", "unpin", "block_item", "unblock_item"})
+_HOUSEKEEPING = frozenset(
+    {"collect", "repair", "pin", "unpin", "unmark_bad", "tag", "untag", "test", "block_item", "unblock_item"}
+)
 _LOOKED_AT = 100  # entries
 
 Value = TypeVar("Value")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
@@ -36,6 +37,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "registry/journal": _ENTRY.pattern,
     "registry/bad": rf"{_ID}\.json",
     "registry/pinned": rf"{_ID}\.json",
+    "registry/tags": r"[a-z][a-z0-9_-]{0,62}\.json",
     "registry/forgotten": rf"(?:{_ID}|key)\.json",
     "heartbeats": r"[^/]+\.json",
     "tallies": rf"[^/]+/{_DAY}/{_ID}\.arrow",
@@ -68,10 +70,18 @@ class Verification:
         return not self.problems and not any(proof.faults for proof in self.releases)
 
 
-def verify(store: ObjectStore, target: Target, *, keep: int = KEEP, more_problems: Sequence[str] = ()) -> Verification:
+def verify(
+    store: ObjectStore,
+    target: Target,
+    *,
+    keep: int = KEEP,
+    more_problems: Sequence[str] = (),
+    now: datetime | None = None,
+) -> Verification:
     """Return what proves itself and what does not; every byte of every retained release is read.
 
-    `more_problems` are what signatures do not prove, which only some stores have.
+    `more_problems` are what signatures do not prove, which only some stores have. Without `now` a pin that has ended
+    counts as one that has not.
     """
     notes, unreadable = _announcements(store, target)
     notes = (
@@ -92,7 +102,7 @@ def verify(store: ObjectStore, target: Target, *, keep: int = KEEP, more_problem
     elif is_unrecorded(head, current):
         problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, records it")
     try:
-        retained = retained_releases(store, target, current, keep=keep)
+        retained = retained_releases(store, target, current, keep=keep, now=now)
     except RecsysAssetsError as error:
         problems.append(str(error))
         retained = {current.release_id: "live"}

@@ -33,6 +33,26 @@ def shop(tmp_path_factory):
     return folder
 
 
+def test_marks_are_listed_with_who_and_why(tmp_path):
+    settings_in(tmp_path, targets=[("shop", "home")])
+    shop = Shop(FilesystemStore(tmp_path / "store"))
+    release = shop.ship(0).id
+    on = ("--tenant", "shop", "--surface", "home", "--reason", "for the audit", "--actor", "ann")
+    pinned = call(tmp_path, "pin", *on, "--release", release[:8], "--until", "2100-01-01T00:00:00Z")
+    assert "is pinned until 2100-01-01T00:00:00" in pinned
+    for words in (("mark-bad", "--release", release), ("tag", "champion", "--release", release)):
+        assert call(tmp_path, words[0], *on, *words[1:]).startswith("shop/home: ")
+    found = json.loads(call(tmp_path, "marks", "--json"))
+    assert [(one["mark"], one["release"], one["actor"]) for one in found] == [
+        (name, release, "ann") for name in ("champion", "bad", "pinned")
+    ]
+    printed = " ".join(call(tmp_path, "marks", COLUMNS="80").split())
+    assert "for the audit" in printed
+    for words in (("unpin", "--release", release), ("unmark-bad", "--release", release), ("untag", "champion")):
+        call(tmp_path, words[0], *on, *words[1:])
+    assert json.loads(call(tmp_path, "marks", "--json")) == []
+
+
 def call(folder, *words, **environment):
     config = ("--config", str(folder / "recsys.toml"))
     name = 2 if words[0] == "rollout" else 1

@@ -10,7 +10,7 @@ from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.history import earlier_releases
 from recsys_assets.release.journal import newest_first
-from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.labels import Labelled, find_label, find_tag
 from recsys_assets.release.layout import pointer_key, staged_key
 from recsys_assets.release.releases import read_release
 from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
@@ -177,6 +177,8 @@ def test_pinning_marking_and_restoring_by_jobs(shop):
     assert find_label(shop.store, HOME, Labelled.BAD, other) is not None
     assert shop.operate("mark_bad", "mark_bad_target", ask(release=other, on=False)).success
     assert find_label(shop.store, HOME, Labelled.BAD, other) is None
+    assert shop.operate("tag", "tag_target", ask(name="champion", release=other)).success
+    assert find_tag(shop.store, HOME, "champion").release == other
     shop.store.delete(pointer_key(HOME))
     assert shop.operate("restore_pointer", "restore_pointer_target", ask()).success
     assert shop.live().release_id == live

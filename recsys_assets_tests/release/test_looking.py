@@ -12,9 +12,9 @@ from recsys_assets.release.document_encoding import decode, encode, read_documen
 from recsys_assets.release.documents import JOURNAL_FORMAT, JournalEntry, Release
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.labels import Labelled
+from recsys_assets.release.labels import Labelled, find_tag
 from recsys_assets.release.layout import blob_key, hold_key, journal_key, pointer_key, release_key
-from recsys_assets.release.marking import mark
+from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY
@@ -174,10 +174,64 @@ def test_a_mark_is_reported_once_and_taken_off(shop):
     release = shop.ship(0).release
     for on, outcomes in ((True, ["done", "unchanged"]), (False, ["done", "unchanged"])):
         for outcome in outcomes:
-            entry = mark(shop.store, TARGET, Labelled.PINNED, release.id[:8], by=ANN, now=shop.clock, on=on)
+            change = mark if on else unmark
+            entry = change(shop.store, TARGET, Labelled.PINNED, release.id[:8], by=ANN, now=shop.clock).entry
             assert (entry.action, entry.outcome) == ("pin" if on else "unpin", outcome)
     with pytest.raises(NotFoundError, match="no release"):
         mark(shop.store, TARGET, Labelled.BAD, "0" * 8, by=ANN, now=shop.clock)
+
+
+def test_a_pin_that_has_ended_can_be_put_again_and_one_that_stands_cannot(shop):
+    release = shop.ship(0).release.id
+    for end, outcome in ((timedelta(hours=1), "done"), (timedelta(days=9), "unchanged"), (timedelta(days=9), "done")):
+        until = shop.clock() + end
+        done = mark(shop.store, TARGET, Labelled.PINNED, release, by=ANN, now=shop.clock, until=until)
+        assert done.entry.outcome == outcome
+        shop.clock.at += timedelta(minutes=40)
+    with pytest.raises(ConfigurationError, match="is over"):
+        mark(shop.store, TARGET, Labelled.PINNED, release, by=ANN, now=shop.clock, until=shop.clock())
+
+
+def test_a_release_is_called_by_its_name_wherever_an_id_is_taken(shop):
+    first, second = shop.ship(0).release.id, shop.ship(1).release.id
+    assert tag(shop.store, TARGET, "champion", first[:8], by=ANN, now=shop.clock).entry.outcome == "done"
+    assert tag(shop.store, TARGET, "champion", first, by=ANN, now=shop.clock).entry.outcome == "unchanged"
+    assert mark(shop.store, TARGET, Labelled.PINNED, "champion", by=ANN, now=shop.clock).release == first
+    assert roll_back(shop.store, TARGET, to="champion", by=ANN, now=shop.clock).live == first
+    moved = tag(shop.store, TARGET, "champion", second, by=ANN, now=shop.clock)
+    assert (moved.entry.details["release_before"], find_tag(shop.store, TARGET, "champion").release) == (first, second)
+    with pytest.raises(RefusedError, match=r"champion, release .* is marked bad"):
+        roll_back(shop.store, TARGET, to="champion", by=ANN, now=shop.clock)
+    assert tag(shop.store, TARGET, "champion", None, by=ANN, now=shop.clock).entry.action == "untag"
+    with pytest.raises(ConfigurationError, match="no destination"):
+        roll_back(shop.store, TARGET, to="champion", by=ANN, now=shop.clock)
+
+
+@pytest.mark.parametrize("name", ["previous", "live", "deadbeef", "Champion", "a/b", "", "1st"])
+def test_a_name_that_could_be_taken_for_something_else_is_refused(shop, name):
+    with pytest.raises(ConfigurationError, match="cannot name a release"):
+        tag(shop.store, TARGET, name, shop.ship(0).release.id, by=ANN, now=shop.clock)
+
+
+def test_a_dry_run_of_marking_writes_nothing(shop):
+    release = shop.ship(0).release.id
+    before = sorted(item.key for item in shop.store.list(""))
+    for label in Labelled:
+        assert "dry run" in mark(shop.store, TARGET, label, release, by=ANN, now=shop.clock, dry_run=True).message
+    assert (
+        "champion is release"
+        in tag(shop.store, TARGET, "champion", release, by=ANN, now=shop.clock, dry_run=True).message
+    )
+    assert before == sorted(item.key for item in shop.store.list(""))
+
+
+def test_housekeeping_of_marks_hides_no_refused_ship(shop):
+    release = shop.ship(0).release.id
+    with pytest.raises(RefusedError):
+        shop.publish(1)
+    mark(shop.store, TARGET, Labelled.PINNED, release, by=ANN, now=shop.clock)
+    tag(shop.store, TARGET, "champion", release, by=ANN, now=shop.clock)
+    assert one(shop).last.action == "ship"
 
 
 # --- diff ---

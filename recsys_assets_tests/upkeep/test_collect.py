@@ -25,7 +25,7 @@ from recsys_assets.release.layout import (
     sweep_key,
     trash_prefix,
 )
-from recsys_assets.release.marking import mark
+from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
@@ -122,10 +122,35 @@ def test_a_pinned_release_is_kept(shop, pin):
     releases = [shop.ship(n).release for n in range(4)]
     mark(shop.store, TARGET, Labelled.PINNED, releases[0].id[:9], by=ANN, now=shop.clock)
     if not pin:
-        mark(shop.store, TARGET, Labelled.PINNED, releases[0].id, by=ANN, now=shop.clock, on=False)
+        unmark(shop.store, TARGET, Labelled.PINNED, releases[0].id, by=ANN, now=shop.clock)
     days_later(shop)
     gather(shop)
     assert (blobs_of(releases[0]) <= blobs(shop)) is pin
+
+
+@pytest.mark.parametrize(("days", "kept"), [(100, True), (2, False)], ids=["it stands", "it has ended"])
+def test_a_pin_keeps_a_release_until_its_end(shop, days, kept):
+    releases = [shop.ship(n).release for n in range(4)]
+    end = shop.clock() + timedelta(days=days)
+    mark(shop.store, TARGET, Labelled.PINNED, releases[0].id, by=ANN, now=shop.clock, until=end)
+    days_later(shop)
+    gather(shop)
+    assert (blobs_of(releases[0]) <= blobs(shop)) is kept
+    assert verify(shop.store, TARGET, keep=2, now=shop.clock()).ok
+    if not kept:
+        with pytest.raises(RefusedError, match="was collected"):
+            mark(shop.store, TARGET, Labelled.PINNED, releases[0].id, by=ANN, now=shop.clock)
+
+
+def test_a_release_with_a_name_is_kept_until_the_name_moves(shop):
+    releases = [shop.ship(n).release for n in range(5)]
+    tag(shop.store, TARGET, "champion", releases[0].id, by=ANN, now=shop.clock)
+    days_later(shop)
+    gather(shop)
+    assert blobs_of(releases[0]) <= blobs(shop)
+    tag(shop.store, TARGET, "champion", releases[4].id, by=ANN, now=shop.clock)
+    gather(shop)
+    assert not blobs_of(releases[0]) & blobs(shop)
 
 
 def test_bad_nights_do_not_push_the_last_good_release_out(shop):
