@@ -32,6 +32,10 @@ exposures = "raw/{{day}}*.jsonl"
 catalog = "catalog.jsonl"
 [partitions]
 start = {first_day}
+[artifacts]
+window_days = {window_days}
+[rollback]
+automatic = "act"
 [[targets]]
 tenant = "{target.tenant}"
 surface = "{target.surface}"
@@ -54,23 +58,24 @@ class ScratchShop:
         """The root of the store."""
         return self.folder / "store"
 
-    def send(self, day: date, *, is_bad: bool = False) -> None:
+    def send(self, day: date, *, is_bad: bool = False, ids: str = "item") -> None:
         """Write the events of a day, in place of what was sent before; a bad day's items have lost their ids."""
-        lines = (json.dumps(event) + "\n" for event in _events(day, is_bad=is_bad))
+        lines = (json.dumps(event) + "\n" for event in _events(day, is_bad=is_bad, ids=ids))
         (self.folder / "raw" / f"{day}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def open_scratch_shop(folder: Path, *, first_day: date) -> ScratchShop:
+def open_scratch_shop(folder: Path, *, first_day: date, window_days: int = 28) -> ScratchShop:
     """Return a new shop in an empty folder, with a catalog and no day yet."""
     (folder / "raw").mkdir(parents=True)
     shop = ScratchShop(folder)
-    shop.config.write_text(_CONFIG.format(first_day=first_day, target=TARGET), encoding="utf-8")
+    text = _CONFIG.format(first_day=first_day, target=TARGET, window_days=window_days)
+    shop.config.write_text(text, encoding="utf-8")
     rows = ({"item_id": f"item-{n}", "tags": [f"group-{n % 3}", f"colour-{n % 4}"]} for n in range(_ITEMS))
     (folder / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return shop
 
 
-def _events(day: date, *, is_bad: bool) -> Iterator[dict[str, object]]:
+def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]:
     """Yield events that every gate lets pass, the bad ones too: nothing in them is malformed."""
     for session in range(_SESSIONS):
         for place in range(_ITEMS_SEEN):
@@ -82,12 +87,13 @@ def _events(day: date, *, is_bad: bool) -> Iterator[dict[str, object]]:
                 "surface": TARGET.surface,
                 "session_id": f"session-{session}",
                 "user_id": f"user-{session % 10}",
-                "item_id": BAD_ITEM if is_bad and place % 2 else f"item-{number}",
+                "item_id": BAD_ITEM if is_bad and place % 2 else f"{ids}-{number}",
                 "rank": place,
             }
 
 
 _SHOWN_ITEMS = 5
+_ASKED = 2000
 _WHY = ("--reason", "drill: items without ids")
 
 
@@ -96,13 +102,17 @@ def drill() -> None:
     """Practise a runbook on a scratch store; nothing that is live is touched."""
 
 
-@drill.command("bad-release")
-@click.option(
+_folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     help="keep the scratch store here (an empty or new folder) to go on by hand; else it is removed at the end",
 )
-@click.option("--pause", is_flag=True, help="wait for Enter before each command")
+_pause_option = click.option("--pause", is_flag=True, help="wait for Enter before each command")
+
+
+@drill.command("bad-release")
+@_folder_option
+@_pause_option
 def run_bad_release(*, folder: Path | None, pause: bool) -> int:
     """Ship a bad release that passes every gate, see it, roll it back, and let the next good day ship.
 
@@ -113,6 +123,58 @@ def run_bad_release(*, folder: Path | None, pause: bool) -> int:
         _walk(drilled)
         drilled.say(f"Done. The store is in {place}: try --config {drilled.shop.config}." if folder else "Done.")
     return 0
+
+
+@drill.command("bad-answers")
+@_folder_option
+@_pause_option
+def run_bad_answers(*, folder: Path | None, pause: bool) -> int:
+    """Ship a release that a service finds nothing in, and see it undone by what the service counted, once.
+
+    Follows docs/runbooks/empty-recommendations.md. Ends with 1 if a step does not end as it should.
+    """
+    with _scratch_folder(folder) as place, _without_dagster_home():
+        shop = open_scratch_shop(place, first_day=clock().date() - timedelta(days=2), window_days=1)
+        _walk_bad_answers(_Drill(shop, pause))
+    return 0
+
+
+def _walk_bad_answers(drilled: "_Drill") -> None:
+    today = clock().date()
+    before, bad = (today - timedelta(days=days) for days in (2, 1))
+    drilled.say(f"{before} is a good day, and ships. A service counts what it answers.")
+    drilled.shop.send(before)
+    drilled.build("--start", str(before))
+    service = Reader(FilesystemStore(drilled.shop.store), TARGET.tenant, TARGET.surface, heartbeat="web-1")
+    _ask(service, is_known=True)
+
+    drilled.say(f"{bad}: the events call every item by another id. Every gate passes, it ships, and nothing is found.")
+    drilled.shop.send(bad, ids="sku")
+    drilled.build("--start", str(bad))
+    _ask(service, is_known=False)
+
+    drilled.say("The store alone knows the rates by now. This is what the sensor `answers` looks at every minute.")
+    drilled.command("answers status")
+    drilled.say("It goes back by itself, marks the release bad and holds. By cron it is this command:")
+    drilled.command("answers decide", "--reason", "drill: cron")
+    _ask(service, is_known=True)
+
+    drilled.say("Once: whatever ships next stays until a person has looked, and says so by lifting the hold.")
+    drilled.command("answers decide", "--reason", "drill: cron")
+    drilled.command("log", "--limit", "1")
+    drilled.command("release-hold", "--reason", "drill: the ids are fixed")
+    drilled.say("Done.")
+
+
+def _ask(service: Reader, *, is_known: bool) -> None:
+    """Let a service follow what is live, ask as often as a guard wants, and say what it counted."""
+    service.refresh()
+    with service.snapshot() as live:
+        found = [live.neighbors(f"item-{n % _ITEMS}") for n in range(_ASKED)]
+    service.beat()
+    echo(f"a service found recommendations for {sum(map(bool, found))} of {len(found)} questions")
+    if all(found) is not is_known:
+        raise click.ClickException("the drill failed: that is not what should be live now")
 
 
 def _walk(drilled: "_Drill") -> None:
@@ -168,7 +230,15 @@ class _Drill:
 
     def command(self, name: str, *arguments: str, code: int = 0) -> float:
         """Show a command, run it, hold it to its exit code, and return its seconds."""
-        line = [name, "--config", str(self.shop.config), "--tenant", TARGET.tenant, "--surface", TARGET.surface]
+        line = [
+            *name.split(),
+            "--config",
+            str(self.shop.config),
+            "--tenant",
+            TARGET.tenant,
+            "--surface",
+            TARGET.surface,
+        ]
         line += arguments
         click.secho(f"$ recsys-assets {shlex.join(line)}", fg="cyan")
         if self.pause:

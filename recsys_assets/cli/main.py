@@ -41,6 +41,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "rollout": Subcommand(
         "rollout:rollout", "Look at, advance or abort a release that is shown to a share of requests"
     ),
+    "answers": Subcommand(
+        "rollout:answers", "Look at what consumers answered from what is live, and undo it where that is far worse"
+    ),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
     "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
     "block-item": Subcommand("block:run_block_item", "Keep readers from showing one item of one target"),

@@ -1,4 +1,4 @@
-"""Commands of a staged rollout: rollout status, decide, advance, abort."""
+"""Commands about what consumers answer: rollout status, decide, advance, abort; answers status, decide."""
 
 import click
 
@@ -6,9 +6,11 @@ from recsys_assets.cli.change_commands import Call, Change, changes_one_target
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.retention import guards
+from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.release.rolling_out import RolledOut, abort, advance
+from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.guard import Decision, Guards, carry_out, decide, look_at_rollout
+from recsys_assets.upkeep.live_guard import LiveDecision, LiveVerdict, carry_out_on_live, look_at_live
 
 
 @click.group("rollout")
@@ -64,8 +66,11 @@ def _look(context: CommandContext, target: Target) -> Decision:
 
 def _guards(context: CommandContext, target: Target) -> Guards:
     """Return the guards of a target; of one that is not configured any more, as of all."""
-    rows = context.settings.targets
-    return guards(context.settings, next((row for row in rows if row.target == target), None))
+    return guards(context.settings, _row(context, target))
+
+
+def _row(context: CommandContext, target: Target) -> TargetSettings | None:
+    return next((row for row in context.settings.targets if row.target == target), None)
 
 
 def _standing(target: Target, decision: Decision) -> Stacked:
@@ -79,3 +84,54 @@ def _standing(target: Target, decision: Decision) -> Stacked:
     notes.append((decision.verdict.value, decision.why))
     notes += (("", rate.message) for rate in decision.rates)
     return Stacked(str(target), of.state.value, facts, notes)
+
+
+@click.group("answers")
+def answers() -> None:
+    """Look at what consumers answered from what is live, and undo it where that is far worse than before."""
+
+
+@answers.command("status")
+@target_options
+@json_option
+def show_answers(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
+    """Show by kind how often live and the release before answered without items, and what would be decided.
+
+    It ends with 1 where a person is to decide.
+    """
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    found = [(target, _look_at_live(context, target)) for target in context.targets]
+    if as_json:
+        print_json([{"tenant": t.tenant, "surface": t.surface, "decision": one} for t, one in found])
+    else:
+        print_stacked("", [_answered(target, one) for target, one in found])
+    return max((one.exit_code for _, one in found), default=0)
+
+
+@changes_one_target("decide")
+def run_decide_live(call: Call) -> Change:
+    """Roll back, mark bad and hold where live is far worse than before and rollback.automatic is act; once.
+
+    The sensor does the same. It ends with 1 where a person is to decide.
+    """
+    context = call.context
+    found = _look_at_live(context, context.target)
+    if call.dry_run:
+        return found
+    return carry_out_on_live(context.store, context.target, found, by=call.by, now=clock) or found
+
+
+answers.add_command(run_decide_live)
+
+
+def _look_at_live(context: CommandContext, target: Target) -> LiveDecision:
+    return look_at_live(context.store, target, watch(context.settings, _row(context, target)), now=clock())
+
+
+def _answered(target: Target, decision: LiveDecision) -> Stacked:
+    """Return what is decided of a live release, and the rates of it and of the one before."""
+    facts = [f"release {decision.live}"] if decision.live else []
+    notes = [("", one.message) for one in decision.compared]
+    if decision.verdict is not LiveVerdict.ROLL_BACK:
+        notes.insert(0, ("", decision.why))
+    return Stacked(str(target), decision.verdict.value, facts, notes)

@@ -19,7 +19,7 @@ from recsys_assets.dagster_defs.jobs import (
 from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
 from recsys_assets.dagster_defs.operation_jobs import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
-from recsys_assets.dagster_defs.rollouts import rollout_sensor
+from recsys_assets.dagster_defs.rollouts import live_sensor, rollout_sensor
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.dagster_defs.target_assets import (
     artifact_asset,
@@ -76,6 +76,7 @@ def build_definitions(
             import_sensor(settings, store, rows, jobs, prefix=prefix),
             freshness_sensor(settings, store, rows, prefix=prefix),
             rollout_sensor(settings, store, rows, prefix=prefix),
+            live_sensor(settings, store, rows, prefix=prefix),
             *alert_sensors(settings, store, rows, prefix=prefix),
         ],
         executor=None if prefix else dg.in_process_executor,

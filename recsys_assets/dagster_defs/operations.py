@@ -29,7 +29,7 @@ from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import journal_import, judge_import, judge_received, receive, register
-from recsys_assets.pipeline.retention import guards
+from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.blocking import block_item, unblock_item
@@ -44,6 +44,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
+from recsys_assets.upkeep.live_guard import carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import restore_pointer
 
 
@@ -88,7 +89,6 @@ class Operation:
 
 
 def _roll_back(o: Operating) -> Outcome:
-    hold_until = _instant(o.config.hold_until)
     done = roll_back(
         o.store,
         o.row.target,
@@ -96,7 +96,7 @@ def _roll_back(o: Operating) -> Outcome:
         by=o.by,
         now=utc_now,
         hold=o.config.hold,
-        until=hold_until,
+        until=_instant(o.config.hold_until),
         dry_run=o.config.dry_run,
     )
     return Outcome(done.message, done.entry)
@@ -110,23 +110,6 @@ def _ship(o: Operating) -> Outcome:
         dry_run=o.config.dry_run,
         override=o.config.override,
     ).outcome
-    return Outcome(done.message, done.entry)
-
-
-def _hold(o: Operating) -> Outcome:
-    until = _instant(o.config.until)
-    done = place_hold(o.store, o.row.target, by=o.by, now=utc_now, until=until, dry_run=o.config.dry_run)
-    return Outcome(done.message, done.entry)
-
-
-def _block(o: Operating) -> Outcome:
-    until = _instant(o.config.until)
-    done = block_item(o.store, o.row.target, o.config.item, by=o.by, now=utc_now, until=until, dry_run=o.config.dry_run)
-    return Outcome(done.message, done.entry)
-
-
-def _unblock(o: Operating) -> Outcome:
-    done = unblock_item(o.store, o.row.target, o.config.item, by=o.by, now=utc_now, dry_run=o.config.dry_run)
     return Outcome(done.message, done.entry)
 
 
@@ -168,10 +151,9 @@ def _forget(o: Operating) -> Outcome:
         Forgetting(o.store, o.settings, o.row, o.config.user, o.by, utc_now, is_configured=True),
         dry_run=o.config.dry_run,
     )
-    left = len(done.places)
     message = f"{plural(done.events, 'event')} of {plural(len(done.days), 'day')}; {done.message}"
-    if left:
-        message += f"; the user is still in {plural(left, 'object')}: `recsys-assets forget` lists them"
+    if done.places:
+        message += f"; the user is still in {plural(len(done.places), 'object')}: `recsys-assets forget` lists them"
     return Outcome(message, done.entry, failed=bool(done.exit_code) and not o.config.dry_run)
 
 
@@ -195,11 +177,21 @@ def _decide_rollout(o: Operating) -> Outcome:
     return Outcome(done.message if done else decision.message, done.entry if done else None)
 
 
-def _simply(change: Callable[..., Any]) -> Callable[[Operating], Outcome]:
-    """Return the operation that is a change of one target without a choice."""
+def _decide_rollback(o: Operating) -> Outcome:
+    found = look_at_live(o.store, o.row.target, watch(o.settings, o.row), now=utc_now())
+    if o.config.dry_run:
+        return Outcome(f"dry run: {found.message}")
+    done = carry_out_on_live(o.store, o.row.target, found, by=o.by, now=utc_now)
+    return Outcome(done.message if done else found.message, done.entry if done else None, failed=bool(found.exit_code))
+
+
+def _simply(change: Callable[..., Any], *fields: str) -> Callable[[Operating], Outcome]:
+    """Return the operation that is a change of one target, given these fields of its configuration."""
 
     def act(o: Operating) -> Outcome:
-        done = change(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run)
+        given = {name: getattr(o.config, name) for name in fields}
+        given |= {name: _instant(given[name]) for name in given if name == "until"}
+        done = change(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run, **given)
         return Outcome(done.message, done.entry)
 
     return act
@@ -219,17 +211,31 @@ OPERATIONS: Final = (
         _ship,
         "Ship what is staged for a day; builds what an overridden gate kept from being built.",
     ),
-    Operation("hold", HoldConfig, _hold, "Keep automation from shipping to one target."),
+    Operation("hold", HoldConfig, _simply(place_hold, "until"), "Keep automation from shipping to one target."),
     Operation("release_hold", OperationConfig, _simply(release_hold), "Let automation ship to one target again."),
     Operation(
-        "block_item", BlockConfig, _block, "Keep readers from showing one item of one target, from their next poll on."
+        "block_item",
+        BlockConfig,
+        _simply(block_item, "item", "until"),
+        "Keep readers from showing one item of one target, from their next poll on.",
     ),
-    Operation("unblock_item", UnblockConfig, _unblock, "Let readers show a blocked item of one target again."),
+    Operation(
+        "unblock_item",
+        UnblockConfig,
+        _simply(unblock_item, "item"),
+        "Let readers show a blocked item of one target again.",
+    ),
     Operation(
         "decide_rollout",
         OperationConfig,
         _decide_rollout,
         "Let what is shown to a share of requests wait, advance or end, by what consumers answered.",
+    ),
+    Operation(
+        "decide_rollback",
+        OperationConfig,
+        _decide_rollback,
+        "Undo what is live where it answers without items far more often than the release before it, as configured.",
     ),
     Operation("advance_rollout", OperationConfig, _simply(advance), "Show a candidate to the next share of requests."),
     Operation("abort_rollout", OperationConfig, _simply(abort), "Show a candidate to nobody, and mark it bad."),

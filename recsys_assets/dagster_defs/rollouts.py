@@ -1,22 +1,30 @@
-"""Sensor of staged rollouts: it looks at what consumers answered, and starts a run where the guard has decided."""
+"""Sensors of what consumers answer: they start a run where a guard has decided, of a rollout or of what is live."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from logging import Logger
 
 import dagster as dg
+import msgspec
 
+from recsys_assets.dagster_defs.alerts import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.naming import slug
 from recsys_assets.dagster_defs.operations import utc_now
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.pipeline.retention import guards
+from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.guard import Decision, Verdict, look_at_rollout
+from recsys_assets.upkeep.live_guard import LiveDecision, LiveVerdict, look_at_live
 
 JOB = "decide_rollout"
 SENSOR = "rollouts"
 SECONDS = 60
+_AGAIN_SECONDS = 600  # after so long a run that failed is asked for again
+LIVE_JOB = "decide_rollback"
+LIVE_SENSOR = "answers"
 
 
 def rollout_sensor(
@@ -45,7 +53,7 @@ def rollout_sensor(
                 reasons.append(f"{row.target}: {type(error).__name__}: {error}")
                 continue
             reasons.append(f"{row.target}: {found.message}")
-            requests += _requests(row, found, op=f"{prefix}{JOB}_target")
+            requests += _requests(row, found, op=f"{prefix}{JOB}_target", now=utc_now())
         skip = None if requests else dg.SkipReason("; ".join(reasons)[:1000])
         cursor = write_cursor(RotatingCursor(tick.next))
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=cursor)
@@ -53,15 +61,83 @@ def rollout_sensor(
     return rollouts
 
 
-def _requests(row: TargetSettings, found: Decision, *, op: str) -> list[dg.RunRequest]:
-    """Return the run of a decision, if one is due: its key names the step, so that each is decided once."""
+def _requests(row: TargetSettings, found: Decision, *, op: str, now: datetime) -> list[dg.RunRequest]:
+    """Return the run of a decision, if one is due: its key names the step, so that each is decided once at a time."""
     if found.rollout is None or found.verdict in {Verdict.WAIT, Verdict.NOTHING}:
         return []
-    config = {"target": str(row.target), "actor": "rollouts (sensor)", "reason": "the guard of the rollout"}
-    return [
-        dg.RunRequest(
-            run_key=f"{slug(row)}|{found.rollout.updated_at}|{found.verdict.value}",
-            run_config={"ops": {op: {"config": {**config, "dry_run": False}}}},
-            tags={"recsys/why": found.verdict.value},
+    key = f"{found.rollout.updated_at}|{found.verdict.value}"
+    return [_request(row, SENSOR, "the guard of the rollout", key, found.verdict.value, op=op, now=now)]
+
+
+def _request(
+    row: TargetSettings, sensor: str, reason: str, key: str, why: str, *, op: str, now: datetime
+) -> dg.RunRequest:
+    config = {"target": str(row.target), "actor": f"{sensor} (sensor)", "reason": reason}
+    return dg.RunRequest(
+        run_key=f"{slug(row)}|{key}|{int(now.timestamp()) // _AGAIN_SECONDS}",
+        run_config={"ops": {op: {"config": {**config, "dry_run": False}}}},
+        tags={"recsys/why": why},
+    )
+
+
+class LiveCursor(RotatingCursor, frozen=True):
+    """The next target, and which release of each the webhook has taken as one that answers worse."""
+
+    alerted: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+def live_sensor(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
+) -> dg.SensorDefinition:
+    """Return the sensor over the targets whose live release is watched; it runs from the first load on if any is."""
+    watched = [row for row in rows if settings.rollback_for(row).automatic != "off"]
+
+    @dg.sensor(
+        name=f"{prefix}{LIVE_SENSOR}",
+        job_name=f"{prefix}{LIVE_JOB}",
+        minimum_interval_seconds=SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
+        description="Roll back, or alert, where live answers without items far more often than the release before.",
+    )
+    def answers(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if not watched:
+            return dg.SkipReason("nothing live is watched: set rollback.automatic in the configuration")
+        tick, now = begin_tick(context, watched, LiveCursor), utc_now()
+        requests: list[dg.RunRequest] = []
+        reasons: list[str] = []
+        alerted = dict(tick.cursor.alerted)
+        for row in tick.chosen:
+            try:
+                found = look_at_live(store.store, row.target, watch(settings, row), now=now)
+            except (RecsysAssetsError, OSError) as error:
+                reasons.append(f"{row.target}: {type(error).__name__}: {error}")
+                continue
+            reasons.append(f"{row.target}: {found.message}")
+            if found.verdict in {LiveVerdict.ADVISE, LiveVerdict.ROLL_BACK}:
+                _alert(row, found, alerted, context.log)
+            if found.verdict is LiveVerdict.ROLL_BACK:
+                op, key = f"{prefix}{LIVE_JOB}_target", f"{found.live}|{found.verdict.value}"
+                requests.append(
+                    _request(row, LIVE_SENSOR, "the guard of live", key, found.verdict.value, op=op, now=now)
+                )
+        skip = None if requests else dg.SkipReason("; ".join(reasons)[:1000])
+        return dg.SensorResult(
+            run_requests=requests, skip_reason=skip, cursor=write_cursor(LiveCursor(tick.next, alerted))
         )
-    ]
+
+    return answers
+
+
+def _alert(row: TargetSettings, found: LiveDecision, alerted: dict[str, str], log: Logger) -> None:
+    """Post once to the webhook that live is far worse; one that does not take it is asked again at the next tick."""
+    if not is_wanted() or alerted.get(slug(row)) == found.live:
+        return
+    does = "is rolled back" if found.verdict is LiveVerdict.ROLL_BACK else "needs a person"
+    text = f"{row.target} {does}: {found.why}"[:MAX_CHARACTERS]
+    document = {"event": "answers_worse", "text": text, "target": str(row.target), "release": found.live}
+    try:
+        post({**document, "decision": found.verdict.value, "why": found.why[:MAX_CHARACTERS]})
+    except dg.Failure:
+        log.exception("the webhook does not answer")
+        return
+    alerted[slug(row)] = found.live or ""

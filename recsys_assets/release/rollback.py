@@ -1,6 +1,7 @@
 """Roll back: move the pointer to an earlier release that still proves itself, mark the one it left, and hold."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -27,6 +28,8 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
 ROLL_BACK = "roll_back"
+Unless = Callable[[], str]
+"""Why a rollback that nobody watches may not go on; empty: it may."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -51,6 +54,7 @@ class _Wish:
     hold: bool
     until: datetime | None
     mark_bad: bool
+    unless: "Unless"
     head: JournalHead | None = None  # None: nothing is written, so the journal was not looked at
 
 
@@ -63,6 +67,7 @@ class _Asked:
     to: Release
     hold: Hold | None
     mark_bad: bool
+    unless: "Unless"
     taken_back: bool  # the destination was marked bad itself
 
 
@@ -76,6 +81,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     hold: bool = True,
     until: datetime | None = None,
     mark_bad: bool = True,
+    unless: Unless = str,
     dry_run: bool = False,
 ) -> RolledBack:
     """Move a target to an earlier release; nothing is computed, and nothing but the store is needed.
@@ -93,7 +99,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     left = read_current(store, target)
     if left is None:
         raise RefusedError(f"{target}: nothing is live: put the pointer back by `recsys-assets restore-pointer`")
-    wish = _Wish(change, left, to, hold, until, mark_bad)
+    wish = _Wish(change, left, to, hold, until, mark_bad, unless)
     if dry_run:
         asked = _resolve(wish)
         _prove(asked)
@@ -135,11 +141,18 @@ def _was_interrupted(change: Change, last: JournalEntry) -> bool:
 def _resolve(wish: _Wish) -> _Asked:
     """Return the rollback with its destination found, and its hold."""
     store, target = wish.change.store, wish.change.target
+    _check(target, wish.unless)
     newest = wish.head.last if wish.head else None
     release = choose_destination(store, target, wish.left, to=wish.to, now=wish.change.now(), newest=newest)
     taken_back = wish.to != PREVIOUS and find_label(store, target, Labelled.BAD, release.id) is not None
     hold = _hold(wish) if wish.hold else None
-    return _Asked(wish.change, wish.left, release, hold, wish.mark_bad, taken_back)
+    return _Asked(wish.change, wish.left, release, hold, wish.mark_bad, wish.unless, taken_back)
+
+
+def _check(target: Target, unless: Unless) -> None:
+    why = unless()
+    if why:
+        raise RefusedError(f"{target}: {why}")
 
 
 def _prove(asked: _Asked) -> None:
@@ -220,6 +233,7 @@ def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
             f"{asked.change.target}: {asked.left.release_id[:12]} was live when this rollback began, and is no more: "
             "see `recsys-assets status`, then decide again"
         )
+    _check(asked.change.target, asked.unless)
     return Move(versions_of(asked.to), refs_of(asked.to), _message(asked), {"data_through": asked.to.data_through})
 
 

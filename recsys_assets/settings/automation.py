@@ -1,4 +1,4 @@
-"""Settings of what runs and is kept: `[automation]`, `[freshness]`, `[retention]`, `[metrics]`, `[signals]`."""
+"""Settings of what runs, what is kept, and what is undone by itself: `[automation]` to `[rollout]` of the file."""
 
 import re
 from collections.abc import Mapping
@@ -187,6 +187,17 @@ class MetricsSettings(ClosedModel):
     )
     max_targets: int = Field(
         default=500, ge=1, description="targets with numbers, the first of the file: each costs about 40 time series"
+    )
+
+
+class RollbackSettings(ClosedModel):
+    """What happens when live answers without items far more often than the release before it did."""
+
+    automatic: Literal["off", "advise", "act"] = Field(
+        default="off", description="`advise` says so and alerts, `act` rolls back, holds and alerts, once"
+    )
+    watch_hours: float = Field(
+        default=24, gt=0, le=MAX_HOURS, description="how long after a release became live it is watched"
     )
 
 

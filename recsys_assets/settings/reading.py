@@ -161,4 +161,5 @@ _OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
     "automation": Settings.automation_for,
     "freshness": Settings.freshness_for,
     "rollout": Settings.rollout_for,
+    "rollback": Settings.rollback_for,
 }

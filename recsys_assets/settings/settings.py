@@ -21,6 +21,7 @@ from recsys_assets.settings.automation import (
     FreshnessSettings,
     MetricsSettings,
     RetentionSettings,
+    RollbackSettings,
     RolloutSettings,
     SignalSettings,
 )
@@ -55,6 +56,7 @@ class Settings(ClosedModel):
     automation: AutomationSettings = AutomationSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     rollout: RolloutSettings = RolloutSettings()
+    rollback: RollbackSettings = RollbackSettings()
     metrics: MetricsSettings = MetricsSettings()
     signals: SignalSettings = SignalSettings()
     api: ApiSettings = ApiSettings()
@@ -158,6 +160,10 @@ class Settings(ClosedModel):
     def rollout_for(self, row: TargetSettings) -> RolloutSettings:
         """Return how one target's releases are rolled out, its overrides applied."""
         return RolloutSettings.model_validate({**self.rollout.model_dump(), **row.rollout})
+
+    def rollback_for(self, row: TargetSettings) -> RollbackSettings:
+        """Return what is undone by itself of one target, its overrides applied."""
+        return RollbackSettings.model_validate({**self.rollback.model_dump(), **row.rollback})
 
     @property
     def resolved_engines(self) -> EngineSettings:

@@ -33,6 +33,7 @@ class TargetSettings(ClosedModel):
     automation: Table = Field(default_factory=dict[str, Any], description="[targets.automation] overrides per key")
     freshness: Table = Field(default_factory=dict[str, Any], description="[targets.freshness] overrides per key")
     rollout: Table = Field(default_factory=dict[str, Any], description="[targets.rollout] overrides per key")
+    rollback: Table = Field(default_factory=dict[str, Any], description="[targets.rollback] overrides per key")
 
     @property
     def target(self) -> Target:

@@ -38,6 +38,16 @@ class KindAnswers(Record, frozen=True):
     unknown: Count = 0  # an id that the artifact does not have
     failed: Count = 0  # a shard that could not be read
 
+    def __post_init__(self) -> None:
+        """Refuse results that are more than there were questions."""
+        if self.empty + self.unknown + self.failed > self.asked or self.short > self.asked:
+            raise ValueError(f"asked is {self.asked}: expected no fewer than empty, unknown and failed, or short")
+
+    @property
+    def without_items(self) -> int:
+        """Questions that a release had nothing for: empty, or an id that it does not know."""
+        return self.empty + self.unknown
+
 
 class ReleaseAnswers(Record, frozen=True):
     """What one consumer answered from one release, by kind."""
@@ -300,7 +310,9 @@ def worse_kinds(answers: Iterable[Answers]) -> tuple[tuple[Answers, Answers], ..
         one.kind: one for one in sorted(known, key=lambda one: one.asked) if not one.live
     }  # of several earlier ones the most asked
     pairs = ((one, before[one.kind]) for one in known if one.live and one.kind in before)
-    return tuple((one, other) for one, other in pairs if _is_worse(one, other))
+    return tuple(
+        (one, other) for one, other in pairs if is_far_more(one.without_items_share, other.without_items_share)
+    )
 
 
 def message_of(now: Answers, before: Answers) -> str:
@@ -312,9 +324,9 @@ def message_of(now: Answers, before: Answers) -> str:
     )
 
 
-def _is_worse(now: Answers, before: Answers) -> bool:
-    share, least = now.without_items_share, before.without_items_share
-    return share > _TIMES_WORSE * least and share > least + _LEAST_WORSE
+def is_far_more(share: float, before: float) -> bool:
+    """Return whether a share of questions without items is twice the one before, and one in a hundred more."""
+    return share > _TIMES_WORSE * before and share > before + _LEAST_WORSE
 
 
 def _plus(sums: Answers, counts: KindAnswers) -> Answers:

@@ -33,6 +33,13 @@ def test_a_drill_ships_a_bad_release_rolls_it_back_and_ships_the_next_good_day(t
     assert list(home.iterdir()) == [], "a drill leaves no run in anybody's history"
 
 
+@pytest.mark.slow
+def test_a_drill_of_bad_answers_undoes_them_by_what_a_service_counted(tmp_path, capsys):
+    assert recsys_assets.main(["drill", "bad-answers", "--folder", str(tmp_path / "shop")], standalone_mode=False) == 0
+    found = [line.split()[5] for line in capsys.readouterr().out.splitlines() if line.startswith("a service found")]
+    assert found == ["2000", "0", "2000"]
+
+
 def test_a_drill_never_works_in_a_folder_that_holds_something(tmp_path):
     (tmp_path / "precious").write_text("x")
     with pytest.raises(ConfigurationError, match="is not empty"):
