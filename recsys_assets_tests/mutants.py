@@ -2,23 +2,35 @@
 
     python -m recsys_assets_tests.mutants [--sample 40] [--seed 1] [--only WORD]
 
-First the mutants that once survived, by name; then a sample of all that operators make of the modules below. Works on a
-copy. Prints each survivor; ends 1 if a named one survives, or more than a tenth of the sample.
+First the mutants that once survived, by name; then a sample of all that operators make of the modules below. Tests are
+collected once; each mutant is a fork whose functions get other code, and meets the tests that run its line, quickest
+first. Prints each survivor; ends 1 if a named one survives, or more than a tenth of the sample.
+docs/explanation/mutants.md says why some survive.
 """
 
 import argparse
 import ast
+import importlib
+import inspect
+import json
 import os
 import random
-import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FunctionType
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 300  # a mutant whose tests take longer counts as killed: it does not end
+OUTPUT = os.dup(1)
 
 STORAGE = ("storage/test_filesystem.py", "storage/test_contract.py", "storage/test_temporaries.py")
 COMMIT = (
@@ -31,12 +43,18 @@ COMMIT = (
     "release/test_whole_candidate.py",
     "upkeep/test_clocks.py",
 )
+FORGET = ("privacy/test_fencing.py", "privacy/test_forgetting.py", "privacy/test_search.py")
+GATES = ("gates/test_rules.py", "gates/test_modes.py", "gates/test_day.py", "gates/test_drift.py")
 COLLECTION = ("upkeep/test_collect.py", "upkeep/test_late_deletes.py", "upkeep/test_lost_entries.py")
 MODULES = {  # and the tests that are to notice
     "storage/filesystem.py": STORAGE,
     "storage/folders.py": STORAGE,
     "storage/proof.py": ("storage/test_proof.py",),
     "release/pointer.py": COMMIT,
+    "release/journal.py": (*COMMIT, "upkeep/test_lost_entries.py"),
+    "release/hold.py": COMMIT,
+    "release/releases.py": COMMIT,
+    "release/rollback.py": COMMIT,
     "release/change.py": COMMIT,
     "release/publish.py": COMMIT,
     "release/judgement.py": COMMIT,
@@ -46,8 +64,16 @@ MODULES = {  # and the tests that are to notice
     "upkeep/sweep.py": COLLECTION,
     "upkeep/roots.py": COLLECTION,
     "upkeep/collect.py": COLLECTION,
-    "gates/gate.py": ("gates/test_rules.py", "gates/test_modes.py"),
-    "release/forgotten_users.py": ("privacy/test_fencing.py", "release/test_publish.py"),
+    "gates/gate.py": GATES,
+    "gates/artifact.py": GATES,
+    "gates/canonical.py": GATES,
+    "gates/day.py": GATES,
+    "gates/day_items.py": GATES,
+    "gates/policy.py": GATES,
+    "release/forgotten_users.py": (*FORGET, "release/test_publish.py"),
+    "privacy/forget.py": FORGET,
+    "privacy/erase.py": FORGET,
+    "privacy/search.py": FORGET,
 }
 
 
@@ -57,6 +83,7 @@ class Mutant:
 
     name: str
     module: str
+    line: int
     source: str  # the whole module, changed
     tests: tuple[str, ...]
 
@@ -110,6 +137,27 @@ NAMED = (
         "upkeep/roots.py",
         "parse_rfc3339(intent.at) > retention.grace",
         "parse_rfc3339(intent.at) >= retention.grace",
+        COLLECTION,
+    ),
+    (
+        "what is as old as the grace is young",
+        "upkeep/collect.py",
+        "item.modified < retention.grace.total_seconds()",
+        "item.modified <= retention.grace.total_seconds()",
+        COLLECTION,
+    ),
+    (
+        "the trash is emptied after more than a grace",
+        "upkeep/collect.py",
+        "parse_rfc3339(s.at) >= retention.grace",
+        "parse_rfc3339(s.at) > retention.grace",
+        COLLECTION,
+    ),
+    (
+        "what was left a grace ago is kept",
+        "upkeep/roots.py",
+        "(left_at or left_since) <= left_since",
+        "(left_at or left_since) < left_since",
         COLLECTION,
     ),
     (
@@ -168,17 +216,21 @@ def named():
         source = (ROOT / "recsys_assets" / module).read_text()
         if source.count(old) != 1:
             raise ValueError(f"{module}: {old!r} stands {source.count(old)} times: correct the mutant {name!r}")
-        yield Mutant(name, module, source.replace(old, new), tests)
+        changed = next(n for n, (one, other) in enumerate(zip(old, f"{new}\0", strict=False)) if one != other)
+        line = source.count("\n", 0, source.index(old) + changed) + 1
+        yield Mutant(name, module, line, source.replace(old, new), tests)
 
 
 def operators():
-    """Yield what operators make of each module: comparisons, conditions and calls, one at a time."""
+    """Yield what operators make of each module: comparisons, conditions, calls, answers, refusals; one at a time."""
     for module, tests in MODULES.items():
         tree = ast.parse((ROOT / "recsys_assets" / module).read_text())
-        for node in ast.walk(tree):
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        inner = {node: None for function in functions for line in function.body for node in ast.walk(line)}
+        for node in inner:  # code of functions can be changed in a process that has imported it
             for what, change, undo in changes_of(node):
                 change()
-                yield Mutant(f"{module}:{node.lineno} {what}", module, ast.unparse(tree), tests)
+                yield Mutant(f"{module}:{node.lineno} {what}", module, node.lineno, ast.unparse(tree), tests)
                 undo()
 
 
@@ -198,29 +250,134 @@ def changes_of(node):
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         old, new = node.value, ast.Constant(None)
         yield "call dropped", lambda: setattr(node, "value", new), lambda: setattr(node, "value", old)
+    elif isinstance(node, ast.Return) and node.value is not None and not is_none(node.value):
+        old, new = node.value, ast.Constant(None)
+        yield "None returned", lambda: setattr(node, "value", new), lambda: setattr(node, "value", old)
+    elif isinstance(node, ast.If) and any(isinstance(one, ast.Raise) for one in node.body):
+        old, new = node.body, [ast.Pass()]
+        yield "nothing raised", lambda: setattr(node, "body", new), lambda: setattr(node, "body", old)
 
 
-def is_killed(mutant, folder):
-    """Return whether a test fails in a copy of the code that has the mutant."""
-    place = folder / "recsys_assets" / mutant.module
-    before = place.read_text()
-    place.write_text(mutant.source)
-    try:
-        return fails(mutant.tests, folder)
-    finally:
-        place.write_text(before)
+def is_none(node):
+    """Return whether an expression is None, as it stands."""
+    return isinstance(node, ast.Constant) and node.value is None
 
 
-def fails(tests, folder):
-    """Return whether one of these tests fails, or none ends in time."""
-    files = [f"recsys_assets_tests/{name}" for name in tests]
-    line = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", *files]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
+class Session:
+    """A plugin: collects tests once, finds which of them run which line, then tries each mutant in a fork."""
+
+    def __init__(self, mutants):
+        self.mutants, self.alive = mutants, []
+        self.seconds: dict[str, float] = {}
+        self.tests: dict[str, set[str]] = {}  # by `module:line`
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        """Run the tests as they are, then, for each mutant, those that run its line, quickest first."""
+        with tempfile.TemporaryDirectory() as folder:
+            answer = Path(folder) / "lines.json"
+            if forked(lambda: self._watch(session, answer)) != 0:
+                sys.exit("the tests fail without a mutant: nothing can be learned from them")
+            self.seconds, self.tests = json.loads(answer.read_text())
+        everything = session.items
+        for mutant in self.mutants:
+            chosen = self.tests.get(f"{mutant.module}:{mutant.line}", ())
+            session.items = [item for item in everything if item.nodeid in chosen]
+            session.items.sort(key=lambda item: self.seconds[item.nodeid])
+            begin = time.monotonic()
+            killed = bool(chosen) and forked(lambda mutant=mutant: self._try(session, mutant)) != 0
+            self.alive += [] if killed else [mutant]
+            word = "killed" if killed else "SURVIVED" if chosen else "SURVIVED, for no test runs its line"
+            say(f"{word} in {time.monotonic() - begin:.0f} s: {mutant.name}")
         return True
-    return done.returncode != 0
+
+    def _watch(self, session, answer):
+        seconds, tests, place = {}, defaultdict(set), f"{ROOT}/recsys_assets/"
+        for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+            watched = set()
+
+            def step(frame, event, _, watched=watched):
+                if event == "line":
+                    watched.add(f"{frame.f_code.co_filename.removeprefix(place)}:{frame.f_lineno}")
+                return step
+
+            def call(frame, *_, step=step):
+                return step if frame.f_code.co_filename.removeprefix(place) in MODULES else None
+
+            begin = time.perf_counter()
+            threading.settrace(call)
+            sys.settrace(call)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            sys.settrace(None)
+            seconds[item.nodeid] = time.perf_counter() - begin
+            for line in watched:
+                tests[line].add(item.nodeid)
+        answer.write_text(json.dumps([seconds, {line: sorted(names) for line, names in tests.items()}]))
+        return session.testsfailed
+
+    def _try(self, session, mutant):
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        mutate(mutant)
+        for item in session.items:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            if session.testsfailed:
+                return 1
+        return 0
+
+
+def mutate(mutant):
+    """Give the functions of an imported module the code that its changed source has."""
+    module = importlib.import_module(f"recsys_assets.{mutant.module.removesuffix('.py').replace('/', '.')}")
+    changed = {}
+    waiting = [compile(mutant.source, module.__file__, "exec")]
+    while waiting:
+        code = waiting.pop()
+        changed[code.co_qualname] = code
+        waiting += [one for one in code.co_consts if isinstance(one, CodeType)]
+    owners = [module, *(one for one in vars(module).values() if isinstance(one, type))]
+    for found in [one for owner in owners for one in vars(owner).values()]:
+        function = inspect.unwrap(getattr(found, "fget", None) or getattr(found, "__func__", found))
+        if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+            function.__code__ = changed.get(function.__code__.co_qualname, function.__code__)
+
+
+def forked(work):
+    """Return how a function ended that runs in a process of its own; a failure if it takes too long."""
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.setsid()
+            code = int(work())
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            with suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # servers that it started
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 1
+
+
+def say(line):
+    """Print where pytest captures nothing."""
+    os.write(OUTPUT, f"{line}\n".encode())
+
+
+def survivors(mutants):
+    """Return which of these mutants no test kills."""
+    session = Session(mutants)
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--show-capture=no"]
+    files = {str(ROOT / "recsys_assets_tests" / name) for mutant in mutants for name in mutant.tests}
+    pytest.main([*options, *sorted(files)], plugins=[session])
+    return session.alive
 
 
 def main():
@@ -232,26 +389,12 @@ def main():
     every = [mutant for mutant in operators() if asked.only in mutant.name]
     chosen = random.Random(asked.seed).sample(every, min(asked.sample, len(every)))  # noqa: S311 - no secret
     known = [mutant for mutant in named() if asked.only in mutant.name]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in ("recsys_assets", "recsys_assets_tests"):
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        for part in ("pyproject.toml", "docs", "recsys.toml"):
-            (folder / part).symlink_to(ROOT / part)
-        for tests in {mutant.tests for mutant in (*known, *chosen)}:
-            if fails(tests, folder):
-                sys.exit(f"{', '.join(tests)} fail without a mutant: nothing can be learned from them")
-        alive: list[Mutant] = []
-        for mutant in (*known, *chosen):
-            killed = is_killed(mutant, folder)
-            alive += [] if killed else [mutant]
-            sys.stdout.write(f"{'killed' if killed else 'SURVIVED'}: {mutant.name}\n")
-            sys.stdout.flush()
+    alive = survivors([*known, *chosen])
     lost = [mutant for mutant in alive if mutant in known]
     sampled = [mutant for mutant in alive if mutant not in known]
-    sys.stdout.write(
+    say(
         f"{len(known) - len(lost)} of {len(known)} named, {len(chosen) - len(sampled)} of {len(chosen)} sampled of "
-        f"{len(every)} were killed\n"
+        f"{len(every)} were killed"
     )
     sys.exit(1 if lost or len(sampled) * 10 > len(chosen) else 0)
 

@@ -10,6 +10,7 @@ import msgspec
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
+    CorruptObjectError,
     OutcomeUnknownError,
     RecsysAssetsError,
     RefusedError,
@@ -217,7 +218,11 @@ def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
     stored = find_stored(change.store, key)
     if stored is None:
         return
-    sweep = decode(stored.data, Sweep, name=key)
+    try:
+        sweep = decode(stored.data, Sweep, name=key)
+    except CorruptObjectError:
+        replace_damaged_sweep(change, expected=stored.etag)
+        return
     left = tuple(taken for taken in sweep.taken if (taken.kind, taken.version) not in wanted)
     if len(left) == len(sweep.taken):
         return
@@ -227,6 +232,24 @@ def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
             "finish it by `recsys-assets collect --apply`, then run again"
         )
     change.store.swap(key, encode(msgspec.structs.replace(sweep, taken=left)), expected=stored.etag)
+
+
+def replace_damaged_sweep(change: Change, *, expected: str) -> Sweep:
+    """Put a collection of nothing in the place of an announcement that cannot be read, and return it.
+
+    Its collector, if it is alive, looks before each move whether the announcement is its own, and ends. What it has
+    taken is in the trash, by whose times a change waits as ever.
+    """
+    sweep = Sweep(
+        id=token_hex(16),
+        at=rfc3339(change.now()),
+        actor=change.by.name,
+        reason="in the place of an announcement that could not be read",
+        decided=False,
+        taken=(),
+    )
+    change.store.swap(sweep_key(change.target), encode(sweep), expected=expected)
+    return sweep
 
 
 def is_clear_of_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> bool:

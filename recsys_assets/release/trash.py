@@ -4,19 +4,28 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
-from recsys_assets.identity import ArtifactRef, Target
-from recsys_assets.release.document_encoding import read_document
+import msgspec
+
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    UnsafeStoreError,
+)
+from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339, rfc3339
+from recsys_assets.release.document_encoding import encode, find_stored, read_document
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import reach
-from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key, version_of_name
+from recsys_assets.storage.store import Listed, ObjectStore
 
 LEASE = timedelta(minutes=5)  # how long a collection may delete after it wrote, or renewed, its record in the trash
-_RECORD = re.compile(r"[0-9a-f]{32}/sweep\.json")
+_SWEEP_ID = re.compile(r"[0-9a-f]{32}")
+_COPY = re.compile(r"([^/]+)/([0-9a-f]{64}(?:\.[a-z0-9]{1,20})?)")
 DELETE_LIFETIME = timedelta(minutes=15)  # how long after that a delete that was held or repeated may still take effect
 
 
@@ -73,15 +82,17 @@ def lately_taken(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]
 
 
 def may_still_delete(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
-    """Return True if a delete that a collection sent may still take effect, by the store's own times."""
+    """Return True if a delete that a collection sent may still take effect, by the store's own times.
+
+    Where the record is gone, its copies say since when.
+    """
     record = store.stat(trash_record_key(target, sweep.id))
-    if record is None:
-        return False
+    since = record.modified if record is not None else parse_rfc3339(sweep.at).timestamp()
     clock = f"{trash_prefix(target)}clock-{token_hex(8)}.json"
     store.put(clock, b"{}")
     now = store.stat(clock)
     store.delete(clock)
-    return now is None or now.modified - record.modified < DELETE_LIFETIME.total_seconds()
+    return now is None or now.modified - since < DELETE_LIFETIME.total_seconds()
 
 
 def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
@@ -114,10 +125,84 @@ def trashed(store: ObjectStore, target: Target) -> Iterator[Sweep]:
 
 
 def _sweeps(store: ObjectStore, target: Target) -> Iterator[Sweep]:
+    """Yield each sweep as its record and its copies have it: a record that cannot be read never stops a ship.
+
+    A copy is written before its blob is deleted, so what stands in the trash is all that a delete may hit.
+    """
+    for sweep_id, items in _listed(store, target).items():
+        try:
+            record = _read_record(store, target, sweep_id)
+        except NotFoundError:
+            if any(item.key == trash_record_key(target, sweep_id) for item in items):
+                continue  # emptied since it was listed
+            record = None
+        except CorruptObjectError:
+            record = None
+        copies = [one for item in items if (one := _taken_of(target, sweep_id, item))]
+        known = {(one.kind, one.version): one for one in (*(record.taken if record else ()), *copies)}
+        yield msgspec.structs.replace(record or _unreadable(sweep_id, items), taken=tuple(known.values()))
+
+
+def damaged_records(store: ObjectStore, target: Target) -> Iterator[tuple[str, str]]:
+    """Yield the id of each sweep in the trash whose record is gone or cannot be read, and what is wrong with it."""
+    for sweep_id, items in _listed(store, target).items():
+        try:
+            _read_record(store, target, sweep_id)
+        except NotFoundError as error:
+            if not any(item.key == trash_record_key(target, sweep_id) for item in items):
+                yield sweep_id, str(error)
+        except CorruptObjectError as error:
+            yield sweep_id, str(error)
+
+
+def repair_records(store: ObjectStore, target: Target) -> None:
+    """Write each record again that is gone or cannot be read, by what its copies say."""
+    damaged = {sweep_id for sweep_id, _ in damaged_records(store, target)}
+    for sweep in [sweep for sweep in _sweeps(store, target) if sweep.id in damaged] if damaged else ():
+        key = trash_record_key(target, sweep.id)
+        stored = find_stored(store, key)
+        with suppress(ConflictError):  # another repairs it too
+            if stored is None:
+                store.create(key, encode(sweep))
+            else:
+                store.swap(key, encode(sweep), expected=stored.etag)
+
+
+def _listed(store: ObjectStore, target: Target) -> dict[str, list[Listed]]:
+    """Return what the trash holds, by the sweep that took it."""
+    found: dict[str, list[Listed]] = {}
     for item in store.list(trash_prefix(target)):
-        if _RECORD.fullmatch(item.key.removeprefix(trash_prefix(target))):
-            with suppress(NotFoundError):  # emptied since it was listed
-                yield read_document(store, item.key, Sweep)
+        sweep_id, _, name = item.key.removeprefix(trash_prefix(target)).partition("/")
+        if name and _SWEEP_ID.fullmatch(sweep_id):
+            found.setdefault(sweep_id, []).append(item)
+    return found
+
+
+def _read_record(store: ObjectStore, target: Target, sweep_id: str) -> Sweep:
+    key = trash_record_key(target, sweep_id)
+    record = read_document(store, key, Sweep)
+    try:
+        parse_rfc3339(record.at)
+    except ConfigurationError as error:
+        raise CorruptObjectError(f"{key}: {error}") from error
+    if record.id != sweep_id:
+        raise CorruptObjectError(f"{key} names another collection, {record.id}")
+    strange = [one for one in record.taken if not _COPY.fullmatch(f"{one.kind}/{one.version}")]
+    if strange:
+        raise CorruptObjectError(f"{key} names no artifact: {strange[0]}")
+    return record
+
+
+def _unreadable(sweep_id: str, items: list[Listed]) -> Sweep:
+    newest = max(item.modified for item in items)
+    at = rfc3339(datetime.fromtimestamp(newest, UTC))
+    return Sweep(id=sweep_id, at=at, actor="unknown", reason="its record cannot be read", decided=True, taken=())
+
+
+def _taken_of(target: Target, sweep_id: str, item: Listed) -> Taken | None:
+    """Return what a copy in the trash is of."""
+    name = _COPY.fullmatch(item.key.removeprefix(f"{trash_prefix(target)}{sweep_id}/"))
+    return Taken(kind=name[1], version=version_of_name(name[2]), size=item.size) if name else None
 
 
 def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep, *, needed: Collection[tuple[str, str]] = ()) -> None:

@@ -8,7 +8,6 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import Change
-from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import JournalEntry, Sweep, Taken
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
@@ -17,19 +16,26 @@ from recsys_assets.release.layout import (
     blob_prefix,
     canonical_prefix,
     staged_prefix,
-    sweep_key,
     trashed_key,
     version_of_name,
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
-from recsys_assets.release.trash import empty_sweep, is_trashed, may_still_delete, rescue, take_back, trashed
+from recsys_assets.release.trash import (
+    empty_sweep,
+    is_trashed,
+    may_still_delete,
+    repair_records,
+    rescue,
+    take_back,
+    trashed,
+)
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import Listed, ObjectStore
 from recsys_assets.upkeep.heartbeats import dead_heartbeats, delete_heartbeats
 from recsys_assets.upkeep.roots import Retention, Roots, read_roots
-from recsys_assets.upkeep.sweep import COLLECT, announce_sweep, carry_out
+from recsys_assets.upkeep.sweep import COLLECT, announce_sweep, carry_out, find_sweep
 
 _BLOB = re.compile(r"([^/]+)/([0-9a-f]{64}\.[a-z0-9]{1,20})")
 
@@ -132,8 +138,9 @@ def restore(
 
 
 def _finish_earlier(change: Change, retention: Retention) -> None:
-    """Go on with a collection that was interrupted, before a new one is planned."""
-    sweep = find_document(change.store, sweep_key(change.target), Sweep)
+    """Repair what the trash says of itself, and go on with a collection that was interrupted, before one is planned."""
+    repair_records(change.store, change.target)
+    sweep = find_sweep(change)
     if sweep is not None:
         carry_out(change, sweep, retention)
 

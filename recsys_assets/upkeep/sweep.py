@@ -8,10 +8,10 @@ from secrets import token_hex
 
 import msgspec
 
-from recsys_assets.errors import ConflictError, NotFoundError
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change
+from recsys_assets.release.change import Change, replace_damaged_sweep
 from recsys_assets.release.document_encoding import (
     MAX_DOCUMENT_BYTES,
     create_document,
@@ -51,9 +51,21 @@ def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
     try:
         create_document(change.store, sweep_key(change.target), sweep)
     except ConflictError:
-        return find_document(change.store, sweep_key(change.target), Sweep) or announce_sweep(change, taken)
+        return find_sweep(change) or announce_sweep(change, taken)
     reach(f"{COLLECT}.after_announcement")
     return sweep
+
+
+def find_sweep(change: Change) -> Sweep | None:
+    """Return the collection that is announced; one of nothing in the place of an announcement that cannot be read."""
+    key = sweep_key(change.target)
+    stored = find_stored(change.store, key)
+    if stored is None:
+        return None
+    try:
+        return decode(stored.data, Sweep, name=key)
+    except CorruptObjectError:
+        return replace_damaged_sweep(change, expected=stored.etag)
 
 
 def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken, ...]:

@@ -9,7 +9,7 @@ from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssets
 from recsys_assets.identity import Target
 from recsys_assets.release.blocking import blocked_faults
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.documents import Intent, Release
+from recsys_assets.release.documents import Intent, Release, Sweep
 from recsys_assets.release.forgotten_users import note_faults
 from recsys_assets.release.journal import LOST, newest_first
 from recsys_assets.release.layout import intent_prefix, journal_key, journal_prefix, sweep_key
@@ -17,9 +17,11 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import member_faults
+from recsys_assets.release.trash import damaged_records
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import KEEP, retained_releases
 
+_COLLECT = "`recsys-assets collect --apply`"
 _ENTRY = re.compile(r"\d{12}\.json")
 _ID = r"[0-9a-f]{64}"
 _DAY = r"\d{4}-\d{2}-\d{2}"
@@ -89,7 +91,8 @@ def verify(
         *(f"{key} is a stray: nothing here wrote it, and nothing reads it" for key in strays(store, target)),
     )
     damaged = (*note_faults(store, target), *blocked_faults(store, target))
-    problems = [*_journal_problems(store, target), *unreadable, *damaged, *more_problems]
+    trash = [f"{error}; {_COLLECT} writes it again by its copies" for _, error in damaged_records(store, target)]
+    problems = [*_journal_problems(store, target), *unreadable, *trash, *damaged, *more_problems]
     try:
         current = read_current(store, target)
     except CorruptObjectError as error:
@@ -145,10 +148,11 @@ def _announcements(store: ObjectStore, target: Target) -> tuple[tuple[str, ...],
     for item in store.list(intent_prefix(target)):
         if not re.fullmatch(_KNOWN["intents"], item.key.removeprefix(intent_prefix(target))):
             continue  # a stray, listed as such
-        if item.key == sweep_key(target):
-            notes.append("a collection is under way, or was interrupted: `recsys-assets collect --apply` finishes it")
-            continue
         try:
+            if item.key == sweep_key(target):
+                read_document(store, item.key, Sweep)
+                notes.append(f"a collection is under way, or was interrupted: {_COLLECT} finishes it")
+                continue
             intent = read_document(store, item.key, Intent)
         except NotFoundError:
             continue

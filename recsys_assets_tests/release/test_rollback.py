@@ -254,6 +254,13 @@ def test_a_rollback_holds_until_newer_good_data(shop):
     assert live(shop) == outcome.release.id
 
 
+def test_a_hold_until_newer_data_is_over_once_newer_data_is_live_whatever_ships_then(shop):
+    shipped(shop, 3)
+    back(shop)  # holds until there is data after the third day
+    shop.ship(3)
+    assert shop.ship(0, content=7, allow_older=True).how is Ruling.SHIP
+
+
 def test_a_bad_release_does_not_ship_again_even_when_the_hold_is_lifted(shop):
     first, second = shipped(shop, 2)
     back(shop)

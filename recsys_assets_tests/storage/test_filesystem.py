@@ -173,6 +173,65 @@ def test_a_name_that_may_not_last_is_an_unknown_outcome(store, monkeypatch):  # 
         store.swap("a", b"second", expected=etag)
 
 
+def test_other_bytes_in_a_file_of_the_same_number_size_and_time_are_another_object(store, root):  # F59
+    etag = store.create("a", b"first")
+    before = (root / "a").stat()
+    with (root / "a").open("r+b") as file:
+        file.write(b"other")
+    os.utime(root / "a", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (root / "a").stat().st_ino == before.st_ino
+    assert store.get("a", max_bytes=9).etag != etag
+    with pytest.raises(ConflictError):
+        store.swap("a", b"third", expected=etag)
+
+
+@pytest.mark.parametrize(
+    ("call", "changed"),
+    [
+        pytest.param(lambda store, _: store.create("new/deep/b", b"1"), {"", "new", "new/deep"}, id="create"),
+        pytest.param(lambda store, _: store.put("new/deep/b", b"1"), {"", "new", "new/deep"}, id="put"),
+        pytest.param(lambda store, etag: store.swap("old/a", b"2", expected=etag), {"old"}, id="swap"),
+        pytest.param(lambda store, _: store.delete("old/a"), {"old"}, id="delete"),
+        pytest.param(
+            lambda store, etag: store.delete_unchanged("old/a", expected=etag), {"old"}, id="delete_unchanged"
+        ),
+    ],
+)
+def test_every_folder_whose_names_changed_is_synced_before_the_call_returns(store, root, monkeypatch, call, changed):
+    etag = store.create("old/a", b"1")
+    waiting = set()  # folders with a change that a power loss would undo
+
+    def path_of(fd):
+        return str(Path(f"/proc/self/fd/{fd}").resolve())
+
+    def noting(name, folder):
+        before = getattr(os, name)
+
+        def change(*words, **named):
+            answer = before(*words, **named)
+            waiting.add(path_of(named[folder]))
+            return answer
+
+        monkeypatch.setattr(os, name, change)
+
+    for name, folder in (("link", "dst_dir_fd"), ("rename", "dst_dir_fd"), ("mkdir", "dir_fd"), ("unlink", "dir_fd")):
+        noting(name, folder)
+    sync, synced = os.fsync, set()
+
+    def note_sync(fd):
+        sync(fd)
+        if path_of(fd) in waiting:
+            waiting.remove(path_of(fd))
+            synced.add(path_of(fd))
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    call(store, etag)
+    monkeypatch.undo()
+    inside = {str((root / name).resolve()) for name in changed}
+    assert inside <= synced
+    assert not inside & waiting
+
+
 @pytest.mark.parametrize(
     ("umask", "file", "folder"),
     [pytest.param(0o027, 0o640, 0o750, id="F50 group reads"), pytest.param(0o077, 0o600, 0o700, id="F50 nobody else")],

@@ -1,12 +1,12 @@
 """Collection takes only what nothing needs, by references and never by age alone, whatever runs beside it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
-from recsys_assets.identity import Target, rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.document_encoding import create_document, encode
 from recsys_assets.release.documents import Intent, Sweep, Taken
@@ -631,6 +631,57 @@ def test_a_trashed_artifact_that_is_needed_again_is_not_emptied(shop):
     gather(shop)
     assert blobs_of(old) <= blobs(shop)
     assert sound(shop)
+
+
+def test_what_is_staged_again_for_a_day_that_may_ship_is_taken_back_before_the_trash_is_emptied(shop):
+    for n in range(5):
+        shop.ship(n)
+    staged = shop.stage(3, content=5)
+    keys = {blob_key(TARGET, ref.kind, ref.version) for ref in staged.values()}
+    days_later(shop)
+    gather(shop)  # live data has passed the day that it was staged for
+    assert not keys & blobs(shop)
+    roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
+    days_later(shop)
+    gather(shop)
+    assert keys <= blobs(shop)
+
+
+def test_the_grace_ends_for_artifacts_trash_and_former_releases_to_the_second(shop):  # F16
+    releases = [shop.ship(n).release for n in range(4)]
+    shop.clock.step = timedelta()
+    written = {key: shop.store.objects[key][1] for key in blobs(shop)}
+    left = journal.tail(shop.store, TARGET).pointer_at
+
+    def taken_at(moment):
+        plan = collect(shop.store, TARGET, by=ANN, now=lambda: moment, retention=Retention(keep=1))
+        return {item.key for item in plan.taken}
+
+    grace, tick = KEEP_TWO.grace, timedelta(microseconds=1)
+    second = max(datetime.fromtimestamp(written[key], UTC) for key in blobs_of(releases[1])) + grace
+    end = parse_rfc3339(left) + grace
+    assert blobs_of(releases[2]) <= taken_at(end)
+    assert not blobs_of(releases[2]) & taken_at(end - tick)
+    assert second < end
+    shop.clock.at = end
+    gather(shop, retention=Retention(keep=1))
+    emptied = len(trash(shop))
+    assert emptied
+    shop.clock.at = end + grace - tick
+    assert gather(shop, retention=Retention(keep=1)).emptied == ()
+    shop.clock.at = end + grace
+    assert len(gather(shop, retention=Retention(keep=1)).emptied) == emptied
+
+
+def test_an_artifact_that_nothing_names_is_taken_when_it_is_as_old_as_the_grace(shop):  # F16
+    for n in range(2):
+        shop.ship(n)
+    unnamed = blob_key(TARGET, "cooc", "0" * 64)
+    shop.store.put(unnamed, b"{}")
+    end = datetime.fromtimestamp(shop.store.objects[unnamed][1], UTC) + KEEP_TWO.grace
+    for moment, expected in ((end - timedelta(microseconds=1), set()), (end, {unnamed})):
+        plan = collect(shop.store, TARGET, by=ANN, now=lambda moment=moment: moment, retention=KEEP_TWO)
+        assert {item.key for item in plan.taken} == expected
 
 
 def test_wrong_bytes_in_the_trash_are_not_taken_back(shop):  # F13

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableError
+from recsys_assets.release.document_encoding import create_document, find_document
+from recsys_assets.release.documents import Sweep
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import blob_key, blob_prefix, sweep_key, trash_prefix
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.trash import DELETE_LIFETIME
+from recsys_assets.release.trash import DELETE_LIFETIME, lately_taken
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
@@ -72,6 +74,84 @@ def test_a_ship_waits_while_a_held_delete_could_hit_what_it_rebuilt(shop):  # F5
     assert shop.store.stat(hit) is None
     shop.clock.at += DELETE_LIFETIME
     assert rebuild_and_ship(shop) == shop.old.id
+    assert is_sound(shop)
+
+
+def test_a_release_waits_if_only_one_of_its_artifacts_was_taken_lately(shop):  # F55
+    held_delete(shop)
+    taken, kept = shop.old.refs["cooc"], shop.ship(9).release.refs["popularity"]
+    assert lately_taken(shop.store, TARGET, (kept,)) is None
+    assert lately_taken(shop.store, TARGET, (kept, taken)) is not None
+
+
+def flip_a_digit(data):
+    at = data.index(b'"version":"') + len(b'"version":"')
+    return data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(lambda _: b"{", "is no Sweep", id="F57 torn"),
+        pytest.param(lambda _: b"\0" * 300, "is no Sweep", id="F57 zeros"),
+        pytest.param(lambda data: data.replace(b'"version":"', b'"version":"../'), "names no artifact", id="F57 path"),
+        pytest.param(lambda data: data.replace(b'"at":"2', b'"at":"x'), "is no RFC 3339 time", id="F57 time"),
+        pytest.param(lambda data: data.replace(b'"id":"', b'"id":"0'), "names another collection", id="F57 other id"),
+        pytest.param(lambda _: None, "is not in the store", id="F57 gone"),
+        pytest.param(flip_a_digit, None, id="F57 another version"),
+    ],
+)
+def test_a_damaged_record_in_the_trash_stops_no_ship_and_still_warns_by_its_copies(shop, damage, message):  # F55
+    held_delete(shop)
+    for item in list(shop.store.list(trash_prefix(TARGET))):
+        if item.key.endswith("/sweep.json"):
+            data = damage(shop.store.objects.pop(item.key)[0])
+            if data is not None:
+                shop.store.put(item.key, data)
+    with pytest.raises(ConflictError, match="a delete may still be under way"):
+        rebuild_and_ship(shop)
+    assert shop.ship(9).live  # of other artifacts
+    found = verify(shop.store, TARGET, keep=2)
+    assert [message in problem and "collect --apply" in problem for problem in found.problems] == [True] * bool(message)
+    shop.store.deliver()
+    shop.clock.at += DELETE_LIFETIME
+    assert rebuild_and_ship(shop) == shop.old.id
+    gather(shop)
+    assert is_sound(shop)
+    later(shop, days=9)
+    shop.ship(10)
+    shop.ship(11)
+    for _ in range(3):
+        gather(shop)
+        later(shop, days=9)
+    assert list(shop.store.list(trash_prefix(TARGET))) == []
+
+
+def test_an_announcement_that_cannot_be_read_stops_neither_ship_nor_collection(shop):  # F57
+    shop.store.put(sweep_key(TARGET), b"{")
+    assert "is no Sweep" in verify(shop.store, TARGET, keep=2).problems[0]
+    assert shop.ship(9).live
+    assert is_sound(shop)
+    shop.store.put(sweep_key(TARGET), b"{")
+    assert gather(shop).taken
+    assert shop.store.stat(sweep_key(TARGET)) is None
+    assert is_sound(shop)
+
+
+def test_a_collector_ends_whose_announcement_was_damaged_and_replaced(shop):  # F57
+    done = []
+
+    def damage(verb, key):
+        if verb == "delete_unchanged" and key.startswith(ARTIFACTS) and not done:
+            done.append(key)
+            shop.store.put(sweep_key(TARGET), b"{")
+            assert shop.ship(9).live
+
+    shop.store.on_call = damage
+    gather(shop)
+    shop.store.on_call = None
+    missing = {blob_key(TARGET, one.ref.kind, one.ref.version) for one in shop.old.members} - shop.store.objects.keys()
+    assert missing == set(done)  # it deleted what it was about to, and nothing more
     assert is_sound(shop)
 
 
@@ -150,6 +230,33 @@ def test_a_collector_that_sleeps_anywhere_in_a_move_leaves_live_whole(shop, at, 
     shop.store.on_call = None
     assert slept
     assert read_current(shop.store, TARGET).release_id == shop.old.id
+    assert is_sound(shop)
+
+
+def test_a_collector_that_wakes_beside_the_next_collection_leaves_it_alone(shop):  # F55 F6
+    """It slept after its first move; another finished it, its day shipped again, and a third collection began."""
+    following = Sweep(id="6" * 32, at="2026-03-13T00:00:00Z", actor="cy", reason="", decided=False, taken=())
+    slept = []
+
+    def sleep(verb, key):
+        if verb != "delete_unchanged" or not key.startswith(ARTIFACTS) or slept:
+            return
+        slept.append(key)
+        gather(shop, by=BOB)
+        later(shop, minutes=20)
+        rebuild_and_ship(shop)
+        create_document(shop.store, sweep_key(TARGET), following)
+        shop.store.on_call = watch
+
+    def watch(*_):
+        missing = needed - shop.store.objects.keys()
+        assert missing <= set(slept)  # the one delete that was under way
+
+    needed = {blob_key(TARGET, one.ref.kind, one.ref.version) for one in shop.old.members}
+    shop.store.on_call = sleep
+    gather(shop)
+    shop.store.on_call = None
+    assert find_document(shop.store, sweep_key(TARGET), Sweep) == following
     assert is_sound(shop)
 
 
