@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.serving.threads import renew_after_fork
+from recsys_assets.upkeep.heartbeats import LATENCY_BOUNDS as BUCKETS
 
-BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1, 1.0)  # seconds; beyond: one more
 SAMPLED: Final = 63  # one question of 64 is timed: a clock costs more than a count
 
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Clock
@@ -238,7 +240,12 @@ class Reader:
 
 
 def _arm_answers(arm: Arm) -> ArmAnswers:
-    return ArmAnswers(requests=arm.requests.value, keys=arm.keys, kinds=_most_asked(arm.snapshot.counter.counts()))
+    counter = arm.snapshot.counter
+    kinds = {
+        kind: msgspec.structs.replace(counts, times=counter.kinds[kind].latencies())
+        for kind, counts in _most_asked(counter.counts()).items()
+    }
+    return ArmAnswers(requests=arm.requests.value, keys=arm.keys, kinds=kinds)
 
 
 def _most_asked(kinds: Mapping[str, AnswerCounts]) -> dict[str, KindAnswers]:

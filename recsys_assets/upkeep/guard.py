@@ -1,11 +1,13 @@
 """Guard of a rollout: candidate and live compared by what consumers answered, by a test for any number of looks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from math import lgamma, log
 from typing import Final
+
+from msgspec import UNSET
 
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Actor, Clock
@@ -13,11 +15,20 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rolling_out import RolledOut, abort, advance, settle
 from recsys_assets.release.rollout import Rollout, RolloutState, find_rollout
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.heartbeats import ArmAnswers, Heartbeat, KindAnswers, is_live, read_heartbeats
+from recsys_assets.upkeep.heartbeats import (
+    LATENCY_BOUNDS,
+    ArmAnswers,
+    Heartbeat,
+    KindAnswers,
+    is_live,
+    read_heartbeats,
+)
 
 FALSE_ABORTS: Final = 0.01  # of rollouts whose candidate is no worse, however often they are looked at
 _LEAST_WORSE: Final = 0.005  # a share that is worse by less is no reason to abort
 _RATES: Final = ("empty", "short", "unknown", "failed")
+_SLOW: Final = tuple(n for n, seconds in enumerate(LATENCY_BOUNDS) if seconds >= 0.001)  # noqa: PLR2004 - faster is fast
+_TAIL: Final = 0.01  # of the lookups: what is slower than the 99th percentile
 
 
 class Verdict(StrEnum):
@@ -49,6 +60,7 @@ class Rate:
     live: tuple[int, int]
     candidate: tuple[int, int]
     evidence: float  # log of an e-value: over log(1 / level) the candidate is worse
+    matters: bool = True  # of times: whether the candidate's 99th percentile lies beyond, and that of live well before
 
     @property
     def worse_by(self) -> float:
@@ -116,15 +128,37 @@ def compare(beats: Iterable[Heartbeat], rollout: Rollout) -> tuple[int, tuple[Ra
     trials = [one.trial for one in beats if one.trial and one.trial.release == rollout.release]
     live, candidate = _sum(one.control for one in trials), _sum(one.candidate for one in trials)
     kinds = sorted(live.kinds.keys() & candidate.kinds.keys())
-    rates = tuple(
+    rates = [
         Rate(kind, rate, of_live, of_candidate, log_evidence(of_live, of_candidate))
         for kind in kinds
         for rate in _RATES
         for of_live in [_scaled(live, kind, rate)]
         for of_candidate in [_scaled(candidate, kind, rate)]
         if of_live[1] and of_candidate[1]
-    )
-    return candidate.requests, rates
+    ]
+    times = [rate for kind in kinds for rate in _latencies(live, candidate, kind)]
+    return candidate.requests, (*rates, *times)
+
+
+def _latencies(live: ArmAnswers, candidate: ArmAnswers, kind: str) -> Iterator[Rate]:
+    """Yield, for each bound from a millisecond on, how many timed lookups took longer on either side.
+
+    The 99th percentile is worse if it lies beyond a bound and that of live within the bound before: by at least one
+    whole step, as what was just loaded is asked cold.
+    """
+    for bound in _SLOW:
+        of_live, of_candidate = (_slower(arm, kind, bound) for arm in (live, candidate))
+        if of_live[1] and of_candidate[1]:
+            slow, timed = _slower(live, kind, bound - 1)
+            matters = of_candidate[0] > _TAIL * of_candidate[1] and slow <= _TAIL * timed
+            name = f"slower than {LATENCY_BOUNDS[bound] * 1000:g} ms"
+            yield Rate(kind, name, of_live, of_candidate, log_evidence(of_live, of_candidate), matters)
+
+
+def _slower(arm: ArmAnswers, kind: str, bound: int) -> tuple[int, int]:
+    times = arm.kinds[kind].times or ()
+    scale = _scale(arm, kind)
+    return round(sum(times[bound + 1 :]) * scale), round(sum(times) * scale)
 
 
 def _sum(arms: Iterable[ArmAnswers]) -> ArmAnswers:
@@ -134,16 +168,23 @@ def _sum(arms: Iterable[ArmAnswers]) -> ArmAnswers:
         requests, keys = requests + arm.requests, keys + arm.keys
         for kind, one in arm.kinds.items():
             before = kinds.get(kind, KindAnswers(asked=0))
+            times = [of.times for of in (before, one) if of.times]
             kinds[kind] = KindAnswers(
-                asked=before.asked + one.asked, **{rate: getattr(before, rate) + getattr(one, rate) for rate in _RATES}
+                asked=before.asked + one.asked,
+                **{rate: getattr(before, rate) + getattr(one, rate) for rate in _RATES},
+                times=tuple(map(sum, zip(*times, strict=True))) if times else UNSET,
             )
     return ArmAnswers(requests=requests, keys=keys, kinds=kinds)
 
 
 def _scaled(arm: ArmAnswers, kind: str, rate: str) -> tuple[int, int]:
-    counts = arm.kinds[kind]
-    scale = min(1.0, arm.keys / counts.asked) if counts.asked else 0.0
+    counts, scale = arm.kinds[kind], _scale(arm, kind)
     return round(getattr(counts, rate) * scale), round(counts.asked * scale)
+
+
+def _scale(arm: ArmAnswers, kind: str) -> float:
+    asked = arm.kinds[kind].asked
+    return min(1.0, arm.keys / asked) if asked else 0.0
 
 
 def decide(store: ObjectStore, target: Target, guards: Guards, *, by: Actor, now: Clock) -> Decision:
@@ -189,7 +230,7 @@ def _after_baking(rollout: Rollout, guards: Guards, requests: int, *, now: datet
 def _worse(rates: tuple[Rate, ...]) -> list[Rate]:
     """Return the rates that are worse beyond doubt, each held to its part of the false aborts that are allowed."""
     limit = log(max(len(rates), 1) / FALSE_ABORTS)
-    found = [rate for rate in rates if rate.evidence >= limit and rate.worse_by >= _LEAST_WORSE]
+    found = [rate for rate in rates if rate.evidence >= limit and rate.matters and rate.worse_by >= _LEAST_WORSE]
     return sorted(found, key=lambda rate: -rate.evidence)[:3]
 
 

@@ -25,7 +25,10 @@ MAX_RELEASES: Final = 2  # that a heartbeat counts answers of: the one that serv
 MAX_KINDS: Final = 30  # of each, the most asked
 _TRIES = 3
 
+LATENCY_BOUNDS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1, 1.0)  # seconds; beyond: one more
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Times = Annotated[tuple[Count, ...], msgspec.Meta(min_length=11, max_length=11)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
 
 
@@ -37,6 +40,7 @@ class KindAnswers(Record, frozen=True):
     short: Count = 0  # a list with less than the consumer wants
     unknown: Count = 0  # an id that the artifact does not have
     failed: Count = 0  # a shard that could not be read
+    times: Times | msgspec.UnsetType = msgspec.UNSET  # of those that were timed: how many took up to each bound
 
     def __post_init__(self) -> None:
         """Refuse results that are more than there were questions."""

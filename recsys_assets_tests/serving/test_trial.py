@@ -129,6 +129,7 @@ def test_both_sides_are_counted_by_themselves_and_the_heartbeat_carries_them(sto
     assert trial.release == release.id
     assert (trial.candidate.requests, trial.control.requests) == (len(few), len(KEYS) - len(few))
     assert trial.candidate.kinds["cooc"].asked == len(few)
+    assert sum(trial.candidate.kinds["cooc"].times) == -(-len(few) // 64), "one lookup of 64 is timed"
     assert trial.candidate.keys == pytest.approx(len(few), rel=0.05)
     assert trial.control.keys == pytest.approx(len(KEYS) - len(few), rel=0.05)
     (live,) = beat.answers

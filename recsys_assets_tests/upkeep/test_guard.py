@@ -112,6 +112,30 @@ def test_one_user_who_asks_a_thousand_times_is_one(shop):
     assert decision(shop).verdict is Verdict.ABORT
 
 
+def timed(asked, **slower):
+    """An arm of which every lookup was timed: within 50 us, but for those that took up to 10 or 100 ms."""
+    ms = {f"up_to_{n}": slower.get(f"up_to_{n}", 0) for n in (10, 100)}
+    times = (0, 0, 0, asked - sum(ms.values()), 0, 0, 0, ms["up_to_10"], ms["up_to_100"], 0, 0)
+    return arm(asked, times=times)
+
+
+@pytest.mark.parametrize(
+    ("live", "candidate", "verdict"),
+    [
+        pytest.param({}, {"up_to_100": 60}, Verdict.ABORT, id="p99 from 50 us to 100 ms"),
+        pytest.param({}, {"up_to_10": 60}, Verdict.ABORT, id="p99 from 50 us to 10 ms"),
+        pytest.param({"up_to_10": 40}, {"up_to_100": 60}, Verdict.WAIT, id="p99 worse by less than a whole step"),
+        pytest.param({}, {"up_to_100": 8}, Verdict.WAIT, id="p99 within a hundredth"),
+        pytest.param({"up_to_100": 60}, {"up_to_100": 60}, Verdict.WAIT, id="as slow as live"),
+    ],
+)
+def test_a_candidate_whose_slowest_answers_are_slower_ends(shop, live, candidate, verdict):
+    beat(shop, timed(2000, **live), timed(1000, **candidate))
+    assert decision(shop).verdict is verdict
+    if verdict is Verdict.ABORT:
+        assert "answers slower than" in decision(shop).why
+
+
 def test_a_difference_that_is_real_and_tiny_ends_nothing(shop):
     beat(shop, arm(10**8, 10**5), arm(10**8, 3 * 10**5))
     assert decision(shop).rates[0].evidence > 1000
