@@ -67,4 +67,16 @@ ROUTES: Final = (
     Route(f"{_ARTIFACT}/rows", queries.RowsQuery, artifacts.RowsPage, artifacts.list_rows, RequestClass.HEAVY),
 )
 CONTENT_PATH: Final = f"{_ARTIFACT}/content"
-ACTIONS: Final[tuple[Action, ...]] = ()
+ACTIONS: Final[tuple[Action, ...]] = (
+    Action(
+        "POST",
+        f"{_TARGET}/heartbeats",
+        "write",
+        queries.TargetQuery,
+        targets.Beat,
+        None,
+        targets.receive_heartbeat,
+        status=204,
+        max_bytes=targets.MAX_HEARTBEAT_BYTES,
+    ),
+)

@@ -4,20 +4,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from secrets import token_hex
+from typing import Annotated, Final
 
 import msgspec
 
+from recsys_assets.api.actions import Asked
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import MAX_LISTED, Page, PageQuery, TargetQuery, page_of
 from recsys_assets.api.site import Site
-from recsys_assets.identity import Target
+from recsys_assets.errors import BadRequestError, UnsafeNameError
+from recsys_assets.identity import Target, rfc3339
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.release.blocking import BlockedItem
-from recsys_assets.release.documents import Hold, JournalEntry
+from recsys_assets.release.documents import Hold, JournalEntry, Record
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
 from recsys_assets.settings.automation import next_tick
-from recsys_assets.upkeep.heartbeats import Answers
+from recsys_assets.upkeep.heartbeats import (
+    MAX_RELEASES,
+    Answers,
+    Heartbeat,
+    ReleaseAnswers,
+    Seconds,
+    TrialAnswers,
+    write_heartbeat,
+)
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 
@@ -62,6 +74,34 @@ class Stats:
     journal_entries: int
     artifacts: tuple[Stored, ...]
     complete: bool
+
+
+MAX_HEARTBEAT_BYTES: Final = 31_000  # as sent; as stored it has a time and a nonce more
+
+
+class Beat(Record, frozen=True):
+    """What one consumer serves and has answered, as a heartbeat has it, without the time, the nonce and the format."""
+
+    consumer: str
+    release: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None
+    state: Annotated[str, msgspec.Meta(max_length=50)] = "fresh"
+    every_seconds: Seconds = 60.0
+    left: bool = False
+    answers: Annotated[tuple[ReleaseAnswers, ...], msgspec.Meta(max_length=MAX_RELEASES)] = ()
+    blocked: str | msgspec.UnsetType = msgspec.UNSET
+    trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET
+
+
+def receive_heartbeat(site: Site, asked: Asked) -> None:
+    """Store what a consumer serves and has answered, as of now, in place of what it said before."""
+    target, beat = site.find(asked.query.tenant, asked.query.surface), asked.read(Beat)
+    said = {name: getattr(beat, name) for name in beat.__struct_fields__}
+    nonce, seen_at = token_hex(8), rfc3339(site.now())
+    heartbeat = Heartbeat(**said, seen_at=seen_at, nonce=nonce, v=Heartbeat.newest_format)
+    try:
+        write_heartbeat(site.store, target, heartbeat, expected=None)
+    except UnsafeNameError as error:
+        raise BadRequestError(str(error)) from error
 
 
 def list_targets(site: Site, query: PageQuery) -> Page[TargetView]:

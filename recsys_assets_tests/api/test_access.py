@@ -12,7 +12,9 @@ from recsys_assets.api.application import make_application
 from recsys_assets.api.queries import NoQuery, TargetQuery
 from recsys_assets.api.site import Site
 from recsys_assets.cli.api import print_token
+from recsys_assets.identity import Target
 from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.upkeep.heartbeats import read_heartbeats
 from recsys_assets_tests.api.conftest import Client
 
 
@@ -101,6 +103,38 @@ def test_a_token_that_the_command_makes_is_accepted_with_the_table_that_it_print
     assert made.sha256 == hashlib.sha256(secret.encode()).hexdigest()
     assert secret not in table
     assert CliRunner().invoke(print_token, ["--name", "x"]).output.partition("\n")[0] != secret
+
+
+BEAT = {
+    "consumer": "go-7",
+    "release": "0a" * 32,
+    "answers": [{"release": "0a" * 32, "kinds": {"cooc": {"asked": 1200, "empty": 3, "unknown": 44}}}],
+}
+
+
+def test_a_service_in_another_language_sends_its_counts_with_a_token(store, settings):
+    guarded = settings.model_copy(update={"api": ApiSettings(tokens=(token("go", "write"), token("anna", "read")))})
+    client = Client(make_application(Site(store, guarded)))
+
+    def send(secret, **changed):
+        headers = {"Authorization": f"Bearer {secret}"}
+        return client.request("POST", "/v1/targets/shop/home/heartbeats", json=BEAT | changed, headers=headers)
+
+    for _ in range(2):  # what it says now stands in place of what it said before
+        assert send("go").status_code == 204
+    (beat,) = read_heartbeats(store, Target("shop", "home")).beats
+    assert (beat.consumer, beat.release, beat.v) == ("go-7", BEAT["release"], 2)
+    assert beat.answers[0].kinds["cooc"].without_items == 47
+    assert send("anna").status_code == 403
+    wrong = (
+        {"consumer": "../x"},
+        {"release": "x"},
+        {"seen_at": "2026-01-01T00:00:00Z"},
+        {"every_seconds": 1e9},
+        {"answers": [{"release": "0a" * 32, "kinds": {"cooc": {"asked": 1, "empty": 2}}}]},
+        {"state": "x" * 40_000},
+    )
+    assert [send("go", **one).status_code for one in wrong] == [422] * len(wrong)
 
 
 def test_the_description_says_what_an_action_takes(opened):
