@@ -74,7 +74,7 @@ def test_every_metric_is_looked_at_by_a_rule_or_a_panel():
         for expression in [*(rule["expr"] for rule in RULES), *QUERIES]
         for metric, _ in SELECTOR.findall(expression)
     }
-    for_people = {"recsys_build_last_attempt_timestamp_seconds", "recsys_build_run_timestamp_seconds"}
+    for_people = {f"recsys_build_{what}_timestamp_seconds" for what in ("last_attempt", "last_test", "run")}
     assert set(BUILD_HELP) - used == for_people
 
 

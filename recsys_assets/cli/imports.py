@@ -1,12 +1,12 @@
-"""Command that registers a file which another team built, tested before anything points at it."""
+"""Commands on a file that another team built: test it, or register it for a day, before anything points at it."""
 
-from dataclasses import dataclass
 from datetime import date
 
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
+    CommandContext,
     acting,
     actor_option,
     clock,
@@ -18,29 +18,20 @@ from recsys_assets.cli.options import (
     target_options,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
-from recsys_assets.evidence import GateReport
-from recsys_assets.gates.imported import find_rules
-from recsys_assets.identity import ArtifactRef
+from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.observability.export_metrics import export_tests
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.imported import find_staged, journal_import, judge_import, judge_received, receive, register
+from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
+from recsys_assets.settings.target import TargetSettings
 
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What became of a file: its reference, whether it is registered, and what the gates say."""
-
-    ref: ArtifactRef
-    day: date
-    registered: bool
-    passed: bool
-    gates: GateReport
+_kind_option = click.option("--kind", required=True, help="which [imports.<kind>] it is")
 
 
 @click.command("import")
 @click.argument("file")
 @target_options
-@click.option("--kind", required=True, help="which [imports.<kind>] it is")
+@_kind_option
 @click.option("--day", type=day_type, required=True, help="the UTC day that it is built for")
 @click.option("--reason", type=said_type, help="why, for the journal  [default: import of FILE]")
 @actor_option
@@ -65,32 +56,68 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     journal keeps who registered it and what its gates said; the same file for the same day once more is no news.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
-    row = context.settings.find(context.target.tenant, context.target.surface)
-    received = receive(named_file(file), find_rules(context.settings, row, kind), kind=kind)
-    if dry_run:
-        report = judge_received(context.store, context.settings, row, received)
-    else:
-        stood = find_staged(context.store, row, kind, day)
-        of_day = DayContext(context.store, context.settings, row, day)
-        register(of_day, received, dropped_on=day)
-        report = judge_import(of_day, kind)
-        if stood != received.blob.ref or not report.passed:
-            by = acting(actor, reason or f"import of {file}")
-            journal_import(context.store, row.target, received.blob.ref, day, by=by, now=clock(), report=report)
-    done = Imported(received.blob.ref, day, not dry_run, report.passed, report)
+    row = _row(context)
+    of_day = DayContext(context.store, context.settings, row, day)
+    by = acting(actor, reason or f"import of {file}")
+    try:
+        done = import_file(of_day, kind, named_file(file), by=by, now=clock(), dry_run=dry_run)
+    except (InputError, LimitExceededError):
+        _export(context, row)
+        raise
+    _export(context, row)
+    return _report(done, as_json=as_json)
+
+
+@click.command("test")
+@click.argument("file")
+@target_options
+@_kind_option
+@click.option("--reason", type=said_type, help="why, for the journal  [default: test of FILE]")
+@actor_option
+@json_option
+def run_test(
+    *,
+    file: str,
+    config: str | None,
+    tenant: str | None,
+    surface: str | None,
+    kind: str,
+    reason: str | None,
+    actor: str | None,
+    as_json: bool,
+) -> int:
+    """Test FILE (a path, or s3://) against contract, live version, limits and custom gates, and register nothing.
+
+    The journal keeps who tested what and how it ended. It ends with 1 if a gate refuses the file.
+    """
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    row = _row(context)
+    by = acting(actor, reason or f"test of {file}")
+    try:
+        done = try_file(context.store, context.settings, row, kind, named_file(file), by=by, now=clock())
+    except (InputError, LimitExceededError):
+        _export(context, row)
+        raise
+    _export(context, row)
+    return _report(done, as_json=as_json)
+
+
+def _row(context: CommandContext) -> TargetSettings:
+    return context.settings.find(context.target.tenant, context.target.surface)
+
+
+def _export(context: CommandContext, row: TargetSettings) -> None:
+    """Let Prometheus know how the test ended; a place that takes no metrics fails nothing."""
+    for fault in export_tests(context.store, context.settings, row, now=clock()):
+        echo(f"warning: {fault}", err=True)
+
+
+def _report(done: TriedFile, *, as_json: bool) -> int:
     if as_json:
         print_json(done)
     else:
-        _print(done)
+        rows = [(finding.gate, finding.verdict.value, finding.message) for finding in done.gates.findings]
+        of_day = f" of {done.day}" if done.day else ""
+        print_table(f"{done.ref.kind}{of_day}: {short(done.ref.version)}", ("gate", "verdict", "found"), rows)
+        echo(done.message, err=not done.passed)
     return 0 if done.passed else EXIT_REFUSED
-
-
-def _print(done: Imported) -> None:
-    rows = [(finding.gate, finding.verdict.value, finding.message) for finding in done.gates.findings]
-    print_table(f"{done.ref.kind} of {done.day}: {short(done.ref.version)}", ("gate", "verdict", "found"), rows)
-    did = "registered" if done.registered else "dry run: would be registered"
-    message = f"{did} as {done.ref.kind} {short(done.ref.version)}"
-    if done.passed:
-        echo(f"{message}; live when the day ships")
-    else:
-        echo(f"{message}, and refused: it cannot ship; what is live stays live", err=True)

@@ -70,11 +70,18 @@ class TagConfig(OperationConfig):
     )
 
 
-class ImportConfig(OperationConfig):
-    """Register a file of another team for a day."""
+class TestConfig(OperationConfig):
+    """Test a file of another team; nothing but the journal is written."""
+
+    __test__ = False  # no test of this project
 
     file: str = Field(description="a path, or s3://bucket/key, that the code location can read")
     kind: str = Field(description="which [imports.<kind>] it is")
+
+
+class ImportConfig(TestConfig):
+    """Register a file of another team for a day."""
+
     day: str = Field(description="the UTC day that it is built for, like 2026-01-31")
 
 

@@ -97,6 +97,8 @@ def _target_job(
         _report(context, store.store, row, done)
         if done.numbers:
             context.add_output_metadata({"lines": dg.MetadataValue.md(done.lines), **done.numbers})
+        elif done.shown:
+            context.add_output_metadata(done.shown)
         return dict(done.numbers)
 
     return _job(name, act, operation.description, _prefilled(model, next(iter(targets)).name), waits=operation.waits)
@@ -119,7 +121,7 @@ def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSetti
         event = materialization_of(row, done.entry, release) if release else observation_of(row, done.entry)
         context.log_event(event)
     if done.failed:
-        raise dg.Failure(done.message, allow_retries=False)
+        raise dg.Failure(done.message, metadata=done.shown, allow_retries=False)
     context.log.info(done.message)
 
 

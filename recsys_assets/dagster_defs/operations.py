@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.metadata import Metadata, gate_metadata
 from recsys_assets.dagster_defs.operation_configs import (
     BlockConfig,
     ForgetConfig,
@@ -19,16 +20,16 @@ from recsys_assets.dagster_defs.operation_configs import (
     RollbackConfig,
     ShipConfig,
     TagConfig,
+    TestConfig,
     TuneConfig,
     UnblockConfig,
 )
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.imported import journal_import, judge_import, judge_received, receive, register
+from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
 from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
@@ -75,6 +76,7 @@ class Outcome:
     failed: bool = False
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     lines: str = ""  # of the configuration, that the operation found best
+    shown: Metadata = field(default_factory=dict[str, Any])  # on the operation's output
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +133,19 @@ def _tag(o: Operating) -> Outcome:
 
 
 def _import(o: Operating) -> Outcome:
-    rules = find_rules(o.settings, o.row, o.config.kind)
-    received = receive(named_file(o.config.file), rules, kind=o.config.kind)
+    place, dry_run = named_file(o.config.file), o.config.dry_run
+    return _tried(import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run))
+
+
+def _test(o: Operating) -> Outcome:
     if o.config.dry_run:
-        report, entry = judge_received(o.store, o.settings, o.row, received), None
-    else:
-        day = o.day_context
-        register(day, received, dropped_on=day.day)
-        report = judge_import(day, o.config.kind)
-        entry = journal_import(o.store, o.row.target, received.blob.ref, day.day, by=o.by, now=utc_now(), report=report)
-    did = "would be registered" if o.config.dry_run else "is registered"
-    message = f"{o.config.kind} {received.blob.ref.version[:12]} {did}"
-    refused = "; ".join(report.refused_because)
-    return Outcome(f"{message}, and refused: {refused}" if refused else message, entry, failed=not report.passed)
+        return Outcome("dry run: the file would be tested, and the journal would keep how it ended")
+    place = named_file(o.config.file)
+    return _tried(try_file(o.store, o.settings, o.row, o.config.kind, place, by=o.by, now=utc_now()))
+
+
+def _tried(done: TriedFile) -> Outcome:
+    return Outcome(done.message, done.entry, failed=not done.passed, shown=gate_metadata(done.gates))
 
 
 def _forget(o: Operating) -> Outcome:
@@ -248,6 +250,13 @@ OPERATIONS: Final = (
     Operation("pin", PinConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),
     Operation("mark_bad", MarkConfig, _mark(Labelled.BAD), "Keep a release from shipping again."),
     Operation("tag", TagConfig, _tag, "Give a release a name, like champion, or move it there from another one."),
+    Operation(
+        "test_file",
+        TestConfig,
+        _test,
+        "Test a file of another team against contract, live version, limits and custom gates; nothing is registered.",
+        waits=True,
+    ),
     Operation(
         "import_file",
         ImportConfig,

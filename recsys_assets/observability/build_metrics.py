@@ -4,21 +4,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from itertools import islice, takewhile
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from recsys_assets.evidence import GateReport, Verdict
-from recsys_assets.identity import parse_rfc3339
+from recsys_assets.evidence import GateReport, Scalar, Verdict
+from recsys_assets.identity import parse_rfc3339, rfc3339
 from recsys_assets.release.document_encoding import find_document
-from recsys_assets.release.journal import DONE, HELD, REFUSED, UNCHANGED
+from recsys_assets.release.journal import DONE, HELD, IMPORT, LOST, REFUSED, TEST, UNCHANGED, newest_first
 from recsys_assets.release.layout import canonical_gates_key, staged_gates_key
 from recsys_assets.release.releases import find_readable_release
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.upkeep.failed_builds import BUILD, GATE
 from recsys_assets.upkeep.status import TargetStatus, status
 
 BUILD_HELP: Final[Mapping[str, str]] = {
@@ -33,6 +35,9 @@ BUILD_HELP: Final[Mapping[str, str]] = {
     "recsys_build_artifact_bytes": "Bytes of the live artifact.",
     "recsys_build_gates": "Verdicts of the gates on the newest day that was judged, by subject.",
     "recsys_build_measured_timestamp_seconds": "When the numbers of this target were taken from the store.",
+    "recsys_build_last_test": "How the last test of a file of another team ended: 1 for that outcome.",
+    "recsys_build_last_test_timestamp_seconds": "When a file of the kind was tested last.",
+    "recsys_build_tests": "Tests of files of the kind in the last 7 days, by outcome.",
     "recsys_build_run_success": "Whether the last run of the target ended well.",
     "recsys_build_run_seconds": "How long the last run of the target took.",
     "recsys_build_run_timestamp_seconds": "When the last run of the target ended.",
@@ -80,6 +85,9 @@ def registry_of(collector: Collector) -> CollectorRegistry:
     return registry
 
 
+TESTS_SINCE = timedelta(days=7)
+PASSED = "passed"
+_LOOKED_AT = 1000  # journal entries
 OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
 
 
@@ -122,6 +130,40 @@ def measure_run(row: TargetSettings, run: RunEnd) -> Iterator[Sample]:
     yield Sample("recsys_build_run_success", labels, run.success)
     yield Sample("recsys_build_run_seconds", labels, run.seconds)
     yield Sample("recsys_build_run_timestamp_seconds", labels, run.at.timestamp())
+
+
+def measure_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> Iterator[Sample]:
+    """Yield how the tests of files that other teams built have ended, nightly ones and those by hand, by kind."""
+    found = list(_tests(store, row, set(settings.imports_for(row)), since=rfc3339(now - TESTS_SINCE)))
+    for kind in dict.fromkeys(kind for kind, _, _ in found):
+        labels = {**_labels(row), "kind": kind}
+        outcomes = [(outcome, at) for of, outcome, at in found if of == kind]
+        last, at = outcomes[0]
+        yield Sample("recsys_build_last_test_timestamp_seconds", labels, parse_rfc3339(at).timestamp())
+        for outcome in (PASSED, REFUSED):
+            yield Sample("recsys_build_last_test", {**labels, "outcome": outcome}, outcome == last)
+            count = sum(one == outcome for one, _ in outcomes)
+            yield Sample("recsys_build_tests", {**labels, "outcome": outcome}, count)
+
+
+def _tests(store: ObjectStore, row: TargetSettings, kinds: set[str], *, since: str) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, outcome and instant of each test, newest first.
+
+    A build registers a file before its gates judge it, and journals only a refusal of theirs: both are one test.
+    """
+    refused: set[tuple[str, Scalar]] = set()
+    newest = takewhile(lambda entry: entry.action == LOST or entry.at >= since, newest_first(store, row.target))
+    for entry in islice(newest, _LOOKED_AT):
+        kind, day = str(entry.details.get("kind") or entry.details.get("step")), entry.details.get("day")
+        if kind not in kinds:
+            continue
+        if entry.action == BUILD and entry.details.get("error") == GATE:
+            refused.add((kind, day))
+            yield kind, REFUSED, entry.at
+        elif entry.action == TEST or (entry.action == IMPORT and (kind, day) not in refused):
+            yield kind, PASSED if entry.outcome == DONE else REFUSED, entry.at
+        elif entry.action == IMPORT:
+            refused.discard((kind, day))
 
 
 def _last_attempt(row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:

@@ -11,7 +11,15 @@ from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textf
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError, StoreUnavailableError
-from recsys_assets.observability.build_metrics import Gauges, RunEnd, Sample, measure_run, measure_target, registry_of
+from recsys_assets.observability.build_metrics import (
+    Gauges,
+    RunEnd,
+    Sample,
+    measure_run,
+    measure_target,
+    measure_tests,
+    registry_of,
+)
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -41,6 +49,18 @@ def export_metrics(
     return tuple(fault for row in chosen for fault in _export(store, settings, row, day=day, run=run, now=now))
 
 
+def export_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> tuple[str, ...]:
+    """Write and push how tests of a target's files ended, after one by hand, and return what went wrong."""
+    has_place = settings.metrics.folder is not None or settings.metrics.push is not None
+    if not has_place or row not in settings.targets[: settings.metrics.max_targets]:
+        return ()
+    try:
+        _send(settings, row, "tests", measure_tests(store, settings, row, now=now))
+    except RecsysAssetsError as error:
+        return (f"{row.target}: the metrics were not exported: {error}",)
+    return ()
+
+
 def _export(
     store: ObjectStore,
     settings: Settings,
@@ -52,6 +72,8 @@ def _export(
 ) -> Iterator[str]:
     try:
         _send(settings, row, "store", measure_target(store, settings, row, day=day, now=now))
+        if settings.imports_for(row):
+            _send(settings, row, "tests", measure_tests(store, settings, row, now=now))
         if run is not None:
             _send(settings, row, "run", measure_run(row, run))
     except RecsysAssetsError as error:

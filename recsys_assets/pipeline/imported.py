@@ -185,9 +185,6 @@ def _preview(content: Content) -> pl.DataFrame:
     )
 
 
-IMPORT = "import"
-
-
 def journal_import(
     store: ObjectStore,
     target: Target,
@@ -206,20 +203,21 @@ def journal_import(
     head = recover(store, target, current, by=by, now=now)
     details: dict[str, Scalar] = {"day": day.isoformat(), "kind": ref.kind, "version": ref.version, "bytes": ref.size}
     entry = journal.entry_of(
-        action=IMPORT,
+        action=journal.IMPORT,
         outcome=journal.DONE if report is None or report.passed else journal.REFUSED,
         by=by,
         now=now,
         live=current,
-        message=f"{ref.kind} of {day}: {ref.version[:12]}, {ref.size:,} bytes, {_tested(report)}",
+        message=f"{ref.kind} of {day}: {ref.version[:12]}, {ref.size:,} bytes, {describe_test(report)}",
         details=details,
     )
     return journal.append(store, target, entry, after=head.last)
 
 
-def _tested(report: GateReport | None) -> str:
+def describe_test(report: GateReport | None, *, did: str = "registered") -> str:
+    """Return in words what was done with a file, and how its gates ended (None: they have not judged it yet)."""
     if report is None:
-        return "registered"
+        return did
     if report.passed:
-        return "registered, and its gates passed"
-    return "registered, and refused: " + "; ".join(f"{one.gate}: {one.message}" for one in report.refusals)
+        return f"{did}, and its gates passed"
+    return f"{did}, and refused: " + "; ".join(f"{one.gate}: {one.message}" for one in report.refusals)

@@ -27,6 +27,7 @@ from recsys_assets.storage.store import ObjectStore
 
 Clock: TypeAlias = Callable[[], datetime]
 
+IMPORT, TEST = "import", "test"  # actions on a file of another team: registered for a day; only judged
 DONE = "done"
 UNCHANGED = "unchanged"
 REFUSED = "refused"

@@ -140,6 +140,7 @@ def test_a_target_that_is_not_configured_is_refused(shop):
         pytest.param("ship", {"day": "the 3rd"}, "'the 3rd' is no day: write it like", id="no day"),
         pytest.param("pin", {"release": "abcdef01"}, "no release abcdef01 is recorded", id="no release"),
         pytest.param("import_file", {"file": "x", "kind": "tags", "day": "2026-01-01"}, "[imports.tags]", id="no kind"),
+        pytest.param("test_file", {"file": "x", "kind": "tags"}, "[imports.tags]", id="no kind to test"),
         pytest.param("retire", {"target": "shop/home"}, "is still configured", id="configured"),
         pytest.param("retire", {"target": "shop"}, "write it like tenant/surface", id="no target"),
     ],

@@ -1,21 +1,25 @@
 """A file that another team built ships, is refused, replaced, rolled back and collected like what we build."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, RefusedError
 from recsys_assets.evidence import Verdict
 from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.observability.build_metrics import measure_tests
 from recsys_assets.pipeline.arrivals import due_imports
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import find_staged, import_day, judge_import, receive, register
 from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.pipeline.steps import import_step, journal_refusals
 from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.journal import Actor, newest_first
@@ -26,6 +30,7 @@ from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.reader import Reader
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.roots import Retention
+from recsys_assets.upkeep.status import status
 from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 
 BY = Actor("tester", "a test")
@@ -263,6 +268,66 @@ def import_by_command(shop, n, data, *more):
 def message(shop):
     """The journal as `log` shows it, oldest first."""
     return [(entry.action, entry.outcome) for entry in newest_first(shop.store, HOME)][::-1]
+
+
+def judge_by_command(shop, data, *more):
+    place = shop.folder / "candidate.npz"
+    place.write_bytes(data)
+    call = ["test", str(place), "--config", str(shop.folder / "recsys.toml"), "--kind", "vectors", "--actor", "ada"]
+    return CliRunner().invoke(recsys_assets, [*call, "--tenant", "shop", "--surface", "home", *more])
+
+
+def samples(shop):
+    """What Prometheus reads of tests, by metric and outcome."""
+    text = "".join(path.read_text() for path in (shop.folder / "metrics").glob("*.tests.prom"))
+    found = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    return {(one.name, one.labels.get("outcome")): one.value for one in found}
+
+
+def test_a_test_registers_nothing_and_is_kept_with_who_and_how_it_ended(shop):
+    shop.configure(KINDS + VECTORS + '[metrics]\nfolder = "metrics"\n', targets=ONE)
+    assert judge_by_command(shop, npz(3)).exit_code == 0
+    refused = json.loads(judge_by_command(shop, npz(3, axis=5), "--json", "--reason", "axis").output)
+    assert (refused["passed"], refused["registered"], refused["entry"]["actor"]) == (False, False, "ada")
+    assert "contract" in refused["message"]
+    unreadable = judge_by_command(shop, b"no npz")
+    assert isinstance(unreadable.exception, InputError)
+    assert message(shop) == [("test", "done"), ("test", "refused"), ("test", "refused")]
+    assert [item.key.partition("/")[0] for item in shop.store.list("") if "/shop/" in item.key] == ["registry"] * 3
+    assert samples(shop)["recsys_build_tests", "passed"] == 1
+    assert samples(shop)["recsys_build_tests", "refused"] == 2
+    assert samples(shop)["recsys_build_last_test", "refused"] == 1
+    (found,) = status(shop.store, [HOME], now=now())
+    assert (found.last, found.failed) == (None, ()), "a test is no attempt at what is live"
+
+
+def test_a_refused_import_by_hand_reaches_the_metrics(shop):
+    shop.configure(KINDS + VECTORS + '[metrics]\nfolder = "metrics"\n', targets=ONE)
+    assert import_by_command(shop, 0, npz(3, axis=5)) == 1
+    assert samples(shop)["recsys_build_last_test", "refused"] == 1
+    assert import_by_command(shop, 0, npz(3)) == 0
+    assert samples(shop)["recsys_build_last_test", "passed"] == 1
+    drop(shop, after(1), npz(3, axis=5))
+    of_day = DayContext(shop.store, shop.settings, row(shop), after(1), run_id="test")
+    list(import_step("vectors").build(of_day))
+    assert journal_refusals(of_day, judge_import(of_day, "vectors")) == []
+    nightly = {
+        (one.name, one.labels.get("outcome")): one.value
+        for one in measure_tests(shop.store, shop.settings, row(shop), now=now())
+    }
+    assert nightly["recsys_build_tests", "refused"] == 2, "a build's registration and its gates are one test"
+    assert nightly["recsys_build_tests", "passed"] == 1
+
+
+def test_the_job_shows_what_each_gate_found_and_fails_for_a_refused_file(shop):
+    (shop.folder / "candidate.npz").write_bytes(npz(3, axis=5))
+    asked = {"target": "shop/home", "actor": "ada", "reason": "new model", "kind": "vectors"}
+    result = shop.operate("test_file", "test_file_target", {**asked, "file": str(shop.folder / "candidate.npz")})
+    failure = result.failure_data_for_node("test_file_target").user_failure_data
+    assert "contract" in failure.description
+    assert failure.metadata["refused"].value == 1
+    (entry,) = newest_first(shop.store, HOME)
+    assert (entry.action, entry.outcome, entry.actor, entry.run_id) == ("test", "refused", "ada", result.run_id)
 
 
 @pytest.mark.slow

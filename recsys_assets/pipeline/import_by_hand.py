@@ -1,0 +1,133 @@
+"""Test and import of a file by a person: judged by every gate, registered if asked to, recorded with who did it."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from recsys_assets.errors import InputError, LimitExceededError
+from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.gates.imported import find_rules
+from recsys_assets.identity import ArtifactRef, Target
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.imported import (
+    describe_test,
+    find_staged,
+    journal_import,
+    judge_import,
+    judge_received,
+    receive,
+    register,
+)
+from recsys_assets.release import journal
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.recovery import recover
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from recsys_assets.ingest.sources.parquet import Seekable
+
+
+@dataclass(frozen=True, slots=True)
+class TriedFile:
+    """What became of a file: its reference, the day it is registered for, what the gates say, the journal's entry."""
+
+    ref: ArtifactRef
+    day: date | None
+    registered: bool
+    passed: bool
+    gates: GateReport
+    message: str
+    entry: JournalEntry | None = None  # None: a dry run, or no news
+
+
+def try_file(
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    kind: str,
+    place: "Seekable",
+    *,
+    by: Actor,
+    now: datetime,
+) -> TriedFile:
+    """Judge a file as its import would, and record that; nothing else is written.
+
+    Raises `InputError` or `LimitExceededError` for one that is not of its format or too large, recorded likewise.
+    """
+    rules = find_rules(settings, row, kind)
+    try:
+        received = receive(place, rules, kind=kind)
+    except (InputError, LimitExceededError) as error:
+        _record(store, row.target, kind, f"{place.name} was refused: {error}", passed=False, by=by, now=now)
+        raise
+    report, ref = judge_received(store, settings, row, received), received.blob.ref
+    message = f"{place.name}, {ref.size:,} bytes, {describe_test(report, did='tested')}"
+    entry = _record(store, row.target, kind, message, passed=report.passed, by=by, now=now, version=ref.version)
+    return TriedFile(ref, None, registered=False, passed=report.passed, gates=report, message=message, entry=entry)
+
+
+def import_file(
+    context: DayContext, kind: str, place: "Seekable", *, by: Actor, now: datetime, dry_run: bool = False
+) -> TriedFile:
+    """Register a file as the artifact of its kind and day, judge what is stored, and record both.
+
+    The same file for the same day once more is no news. What is live stays live. A dry run judges and writes nothing.
+    Raises as `try_file` does.
+    """
+    store, settings, row, day = context.store, context.settings, context.row, context.day
+    try:
+        received = receive(place, find_rules(settings, row, kind), kind=kind)
+    except (InputError, LimitExceededError) as error:
+        if not dry_run:
+            _record(store, row.target, kind, f"{place.name} was refused: {error}", passed=False, by=by, now=now)
+        raise
+    ref = received.blob.ref
+    if dry_run:
+        report = judge_received(store, settings, row, received)
+        return _tried(day, ref, report, registered=False)
+    stood = find_staged(store, row, kind, day)
+    register(context, received, dropped_on=day)
+    report, entry = judge_import(context, kind), None
+    if stood != ref or not report.passed:
+        entry = journal_import(store, row.target, ref, day, by=by, now=now, report=report)
+    return _tried(day, ref, report, registered=True, entry=entry)
+
+
+def _tried(
+    day: date, ref: ArtifactRef, report: GateReport, *, registered: bool, entry: JournalEntry | None = None
+) -> TriedFile:
+    did = "registered" if registered else "dry run: would be registered"
+    after = "live when the day ships" if report.passed else "and refused: it cannot ship; what is live stays live"
+    message = f"{did} as {ref.kind} {ref.version[:12]}{'; ' if report.passed else ', '}{after}"
+    return TriedFile(ref, day, registered, report.passed, report, message, entry)
+
+
+def _record(
+    store: ObjectStore,
+    target: Target,
+    kind: str,
+    message: str,
+    *,
+    passed: bool,
+    by: Actor,
+    now: datetime,
+    version: str | None = None,
+) -> JournalEntry:
+    """Write to the journal how a test ended. It names no day: nothing of a day was tried."""
+    current = read_current(store, target)
+    head = recover(store, target, current, by=by, now=now)
+    details: dict[str, Scalar] = {"kind": kind, "version": version}
+    entry = journal.entry_of(
+        action=journal.TEST,
+        outcome=journal.DONE if passed else journal.REFUSED,
+        by=by,
+        now=now,
+        live=current,
+        message=f"{kind}: {message}",
+        details=details,
+    )
+    return journal.append(store, target, entry, after=head.last)
