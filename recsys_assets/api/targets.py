@@ -23,13 +23,13 @@ from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefi
 from recsys_assets.settings.automation import next_tick
 from recsys_assets.upkeep.heartbeats import (
     MAX_RELEASES,
-    Answers,
     Heartbeat,
     ReleaseAnswers,
     Seconds,
     TrialAnswers,
     write_heartbeat,
 )
+from recsys_assets.upkeep.live_guard import Answers
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 

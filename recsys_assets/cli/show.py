@@ -26,7 +26,7 @@ from recsys_assets.release.history import LiveAt, live_at
 from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
 from recsys_assets.upkeep.diff import KindDiff, diff
-from recsys_assets.upkeep.heartbeats import live_empty_share
+from recsys_assets.upkeep.live_guard import live_empty_share
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, served_targets
 from recsys_assets.upkeep.verify import verify

@@ -24,16 +24,8 @@ from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.run_reads import ReadOnce
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.failed_builds import failed_days
-from recsys_assets.upkeep.heartbeats import (
-    Answers,
-    Convergence,
-    answers_of,
-    convergence,
-    honouring_message,
-    message_of,
-    read_heartbeats,
-    worse_kinds,
-)
+from recsys_assets.upkeep.heartbeats import Convergence, convergence, honouring_message, read_heartbeats
+from recsys_assets.upkeep.live_guard import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.retire import retired_at
 
 _HOUSEKEEPING = frozenset(

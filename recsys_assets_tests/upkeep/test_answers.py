@@ -6,15 +6,8 @@ import msgspec
 import pytest
 
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.upkeep.heartbeats import (
-    Answers,
-    Heartbeat,
-    KindAnswers,
-    ReleaseAnswers,
-    answers_of,
-    worse_kinds,
-    write_heartbeat,
-)
+from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
+from recsys_assets.upkeep.live_guard import Answers, answers_of, worse_kinds
 from recsys_assets.upkeep.status import status
 from recsys_assets_tests.release.staging import TARGET, Shop
 
