@@ -40,11 +40,19 @@ class UntrustedError(CorruptObjectError):
     """A pointer is not signed by a key that this reader believes, or no longer; the message says which of them."""
 
 
+class InvalidNodeError(InputError):
+    """A node's data, content or place is not what its hierarchy takes; the message names what, and what it takes."""
+
+
 # --- read again and retry --------------------------------------------------------------------------------------------
 
 
 class ConflictError(RecsysAssetsError):
     """Somebody else changed what was read; read again and judge again."""
+
+
+class StaleRevisionError(ConflictError):
+    """A node is of another revision than the one that was read, or is there already; read it again."""
 
 
 class StoreUnavailableError(RecsysAssetsError):
@@ -76,6 +84,14 @@ class RefusedError(RecsysAssetsError):
 
 class NotFoundError(RecsysAssetsError):
     """The named thing is not in the store; the message lists what is."""
+
+
+class NodeInUseError(RefusedError):
+    """A node has children: delete them first."""
+
+
+class NoSuchNodeError(NotFoundError):
+    """No node of this id is in the tree; the message says whether it was deleted."""
 
 
 # --- fix the configuration -------------------------------------------------------------------------------------------

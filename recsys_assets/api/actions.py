@@ -1,4 +1,4 @@
-"""Addresses that change something: which token scope each needs, and the request that its function is given."""
+"""Actions: addresses that change something, or read headers: the scope of each, and what its function is given."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from recsys_assets.settings.api import Scope
 
 MAX_JSON_BYTES: Final = 1_000_000
 
-Method: TypeAlias = Literal["POST", "PUT", "DELETE"]
+Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE"]
 Form = TypeVar("Form")
 
 

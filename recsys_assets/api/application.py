@@ -48,7 +48,7 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_MACHINES: Final = ("/v1/", "/health", "/metrics", "/openapi.json")
+_MACHINES: Final = ("/v1/", "/api/", "/health", "/metrics", "/openapi.json")
 
 
 def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS) -> Starlette:

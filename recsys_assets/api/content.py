@@ -34,7 +34,7 @@ def media_type(settings: Settings, kind: str, version: str) -> str:
 
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
-_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
+TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
 
 
 def send_content(site: Site, query: ArtifactQuery, request: Request) -> Response:
@@ -72,7 +72,7 @@ def _headers(site: Site, found: Located) -> dict[str, str]:
 
 def _has_it(tags: str | None, version: str) -> bool:
     """Return whether `If-None-Match` names the version, or anything at all."""
-    return tags is not None and (tags.strip() == "*" or version in _TAG.findall(tags))
+    return tags is not None and (tags.strip() == "*" or version in TAG.findall(tags))
 
 
 def _may_be_cut(tag: str | None, version: str) -> bool:

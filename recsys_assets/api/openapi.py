@@ -26,6 +26,11 @@ _FAILURES: Final = {
     422: "The question cannot be understood.",
     503: "The store does not answer: ask again later.",
 }
+_CONDITIONS: Final = {
+    304: "The client has it.",
+    409: "What is stored forbids it.",
+    412: "It is not as `If-Match` or `If-None-Match` demands.",
+}
 _HEADER: Final = {"in": "header", "required": False, "schema": {"type": "string"}}
 
 
@@ -81,13 +86,20 @@ def _action(
         "operationId": action.name,
         "summary": action.message,
         "parameters": list(_parameters(action.query, action.path, components)),
-        "responses": {str(action.status): _response("The answer.", answer), **_failures(_FAILURES)},
+        "responses": {str(action.status): _success(action, answer), **_failures(_FAILURES | _CONDITIONS)},
         "security": [{"token": []}] if action.scope != "read" else [{}, {"token": []}],
     }
     if action.body is not None:
         media = MEDIA if body is not None else "*/*"
         described["requestBody"] = {"required": True, "content": {media: {"schema": body or {"type": "string"}}}}
     return described
+
+
+def _success(action: Action, answer: Mapping[str, Any]) -> dict[str, Any]:
+    if action.answer is None:
+        return {"description": "It is done."}
+    is_file = action.answer is bytes
+    return _response("The answer.", {"type": "string"} if is_file else answer, media="*/*" if is_file else MEDIA)
 
 
 def _content(components: Mapping[str, Any]) -> dict[str, Any]:

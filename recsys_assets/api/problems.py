@@ -14,9 +14,13 @@ from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
     CorruptObjectError,
+    InvalidNodeError,
+    NodeInUseError,
+    NoSuchNodeError,
     NotFoundError,
     RecsysAssetsError,
     RefusedError,
+    StaleRevisionError,
     StoreUnavailableError,
     UnknownAddressError,
     UnsafeNameError,
@@ -26,17 +30,15 @@ from recsys_assets.release.documents import JournalEntry
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
-_OURS: Final = (
-    AccessDeniedError,
-    BadRequestError,
-    UnknownAddressError,
-    UnsafeNameError,
-)  # their messages speak of the question alone
-_PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (
+_PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (  # "": the error's own message
     (AccessDeniedError, HTTPStatus.FORBIDDEN, ""),
     (BadRequestError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (UnsafeNameError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (UnknownAddressError, HTTPStatus.NOT_FOUND, ""),
+    (InvalidNodeError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
+    (NoSuchNodeError, HTTPStatus.NOT_FOUND, ""),
+    (NodeInUseError, HTTPStatus.CONFLICT, ""),
+    (StaleRevisionError, HTTPStatus.PRECONDITION_FAILED, ""),
     (NotFoundError, HTTPStatus.NOT_FOUND, "it is not in the store: it never was, or it was collected"),
     (
         CorruptObjectError,
@@ -76,7 +78,7 @@ def problem_of(error: RecsysAssetsError) -> Problem:
     """Return what may be shown of an error; the rest is for the log."""
     for kind, status, message in _PROBLEMS:
         if isinstance(error, kind):
-            return of_status(status, str(error) if isinstance(error, _OURS) else message)
+            return of_status(status, message or str(error))
     return of_status(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
@@ -88,7 +90,8 @@ def of_status(status: int, detail: str | None = None) -> Problem:
 
 _PLACE: Final = re.compile(
     r"\b[a-z0-9]+://[^\s'\",;)]*"  # addresses, endpoints, buckets
-    r"|\b(?:registry|releases|artifacts|staging|canonical|raw|quarantine|intents|trash|tallies)/[^\s'\",;)]+"  # keys
+    # keys
+    r"|\b(?:registry|releases|artifacts|staging|canonical|raw|quarantine|intents|trash|tallies|trees)/[^\s'\",;)]+"
     r"|\barn:[^\s'\",;)]+"
     r"|(?<![\w.~-])(?:/[\w.@+~-]+){2,}/?"  # absolute paths
     r"|\b[A-Za-z]:\\[^\s'\",;)]*"

@@ -17,6 +17,7 @@ from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.settings.settings import Settings
 from recsys_assets.sharding import is_index_kind
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.trees.tree import ArtifactTree, open_trees
 
 MAX_BYTES = 128_000_000
 
@@ -89,6 +90,10 @@ class Site:
     heavy: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     overview: Overview = field(default_factory=Overview)
     points: ReleasePoints = field(default_factory=ReleasePoints)
+    trees: dict[str, ArtifactTree] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trees", open_trees(self.store, self.settings, now=self.now))
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -258,6 +258,34 @@ def trash_record_key(target: Target, sweep_id: str) -> str:
     return f"{trash_prefix(target)}{sweep_id}/sweep.json"
 
 
+TREES: Final = "trees/"  # below it, by hierarchy, what users keep in artifact trees
+
+
+def tree_log_key(hierarchy: str, sequence: int) -> str:
+    """Return the key of one create-only entry of a hierarchy's log."""
+    return f"{TREES}{hierarchy}/log/{sequence:012d}.json"
+
+
+def tree_segment_key(hierarchy: str, level: int, number: int) -> str:
+    """Return the key of a segment: 16 to the power of `level` entries of the log, one after the other."""
+    return f"{TREES}{hierarchy}/log/segments/{level}/{number:012d}.jsonl.zst"
+
+
+def node_prefix(hierarchy: str, node: str = "") -> str:
+    """Return where the revisions and contents of a node lie, or those of all nodes of a hierarchy."""
+    return f"{TREES}{hierarchy}/nodes/{node}/" if node else f"{TREES}{hierarchy}/nodes/"
+
+
+def node_key(hierarchy: str, node: str, digest: str) -> str:
+    """Return the key of one revision of a node, by the SHA-256 of its document."""
+    return f"{node_prefix(hierarchy, node)}{digest}.json"
+
+
+def node_content_key(hierarchy: str, node: str, digest: str) -> str:
+    """Return the key of content of a node, by its SHA-256."""
+    return f"{node_prefix(hierarchy, node)}{digest}.content"
+
+
 def uri_of_key(root_uri: str, key: str) -> str:
     """Return the URI that services resolve."""
     return f"{root_uri}/{check_key(key)}"

@@ -1,10 +1,10 @@
-"""Kinds to build, engines to build them with, and kinds that others build: `[artifacts]`, `[engines]`, `[imports]`."""
+"""Kinds to build, engines, kinds that others build, and artifact trees: their tables of recsys.toml."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recsys_assets.settings.model import MAX_MINUTES, ClosedModel, Table
 
@@ -149,3 +149,23 @@ class ImportSettings(ClosedModel):
         if self.format is ImportFormat.BYTES and self.contract:
             raise ValueError("a contract needs a format that can be looked into: jsonl, parquet, npz or safetensors")
         return self
+
+
+class HierarchySettings(ClosedModel):
+    """One artifact tree: experiments with their models and predictions, documents with their versions, or the like."""
+
+    levels: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=20,
+        description='labels from the root down, like ["experiment", "model", "predictions"]',
+    )
+    max_bytes: int = Field(
+        default=100_000_000, ge=1, le=2_000_000_000, description="largest content of a node; it is read into memory"
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value) or not all(label.strip() == label and label for label in value):
+            raise ValueError("expected labels that are not blank, no two alike")
+        return value

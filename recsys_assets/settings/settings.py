@@ -13,6 +13,7 @@ from recsys_assets.settings.artifacts import (
     DEFAULT_KINDS,
     ArtifactSettings,
     EngineSettings,
+    HierarchySettings,
     ImportFormat,
     ImportSettings,
 )
@@ -63,6 +64,9 @@ class Settings(ClosedModel):
     imports: Mapping[str, ImportSettings] = Field(
         default_factory=dict[str, ImportSettings], description="[imports.<kind>]: what other teams build"
     )
+    hierarchies: Mapping[str, HierarchySettings] = Field(
+        default_factory=dict[str, HierarchySettings], description="[hierarchies.<name>]: artifact trees"
+    )
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     owners: tuple[str, ...] = Field(
         default=("team:recommendations",), description='who is asked about the assets: "team:name" or e-mail'
@@ -98,6 +102,13 @@ class Settings(ClosedModel):
                 raise ValueError(
                     f"imports.{kind}.targets names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _plain_hierarchies(self) -> "Settings":
+        for name in self.hierarchies:
+            if not is_slug(name) or name != name.lower():
+                raise ValueError(f"hierarchies.{name}: choose a name of small letters, digits and _")
         return self
 
     @model_validator(mode="after")

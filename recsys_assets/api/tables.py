@@ -1,0 +1,113 @@
+"""Rows as JSON records, CSV or Parquet: by the parameter `format`, or by what the client accepts."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from starlette.responses import Response
+
+from recsys_assets.errors import InputError, InvalidNodeError
+from recsys_assets.imports.inspecting import read_table
+from recsys_assets.imports.parquet import inspect_parquet
+from recsys_assets.settings.artifacts import ImportFormat
+from recsys_assets.trees.content import ARROW, CSV, JSON, JSON_LINES, PARQUET
+
+Format: TypeAlias = Literal["json", "csv", "parquet"]
+MEDIA: Final[Mapping[Format, str]] = {"json": JSON, "csv": f"{CSV}; charset=utf-8", "parquet": PARQUET}
+MAX_UNPACKED_BYTES: Final = 1_000_000_000
+_BY_MEDIA: Final[Mapping[str, Format]] = {JSON: "json", CSV: "csv", PARQUET: "parquet"}
+_TABLES: Final = (PARQUET, ARROW, CSV, JSON_LINES)
+
+
+def choose_format(asked: Format | None, accept: str) -> Format:
+    """Return the format that is asked for, else the one that `Accept` likes best, else JSON."""
+    if asked is not None:
+        return asked
+    liked: list[tuple[float, Format]] = []
+    for part in accept.split(","):
+        media, _, parameters = part.partition(";")
+        known = _BY_MEDIA.get(media.strip().lower())
+        if known is not None:
+            liked.append((_quality(parameters), known))
+    best = max(liked, key=lambda one: one[0], default=(0.0, "json"))
+    return best[1] if best[0] > 0 else "json"
+
+
+def _quality(parameters: str) -> float:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def is_table(content_type: str) -> bool:
+    """Return whether bytes of a content type have rows."""
+    return content_type.partition(";")[0].strip().lower() in _TABLES
+
+
+def open_table(data: bytes, content_type: str, *, name: str) -> Any:
+    """Return stored bytes as an Arrow table, unpacked within a bound; `InvalidNodeError` if they are none."""
+    import pyarrow as pa  # noqa: PLC0415 - only who asks for rows pays for it
+    from pyarrow import csv as arrow_csv  # noqa: PLC0415
+    from pyarrow import ipc  # noqa: PLC0415
+
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == PARQUET:
+            inspect_parquet(data, name=name, max_unpacked_bytes=MAX_UNPACKED_BYTES)
+            return read_table(data, ImportFormat.PARQUET, name=name)
+        if kind == JSON_LINES:
+            return read_table(data, ImportFormat.JSONL, name=name)
+        if kind == ARROW:
+            return ipc.open_file(pa.BufferReader(data)).read_all()
+        return arrow_csv.read_csv(pa.BufferReader(data))
+    except (InputError, pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidNodeError(f"{name} cannot be read as rows: {str(error)[:300]}") from error
+
+
+def send_rows(rows: Any, chosen: Format, *, name: str) -> Response:
+    """Answer with rows (an Arrow table, or records) as a file of the chosen format."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{chosen}"', "Vary": "Accept"}
+    return Response(write_rows(rows, chosen), headers={**headers, "Content-Type": MEDIA[chosen]})
+
+
+def write_rows(rows: Any, chosen: Format) -> bytes:
+    """Return rows (an Arrow table, or records) as bytes of a format.
+
+    In CSV what is no text or number (a list, an object, a time) is its JSON; a missing value is an empty cell.
+    """
+    if chosen == "parquet":
+        import pyarrow as pa  # noqa: PLC0415 - as above
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        stream = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(rows)) if isinstance(rows, Sequence) else rows, stream)
+        return stream.getvalue()
+    records: list[Mapping[str, Any]] = list(rows) if isinstance(rows, Sequence) else rows.to_pylist()
+    names = list(dict.fromkeys(name for record in records for name in record)) if records else _columns(rows)
+    return msgspec.json.encode(records) if chosen == "json" else _csv(records, names)
+
+
+def _columns(rows: Any) -> list[str]:
+    return [] if isinstance(rows, Sequence) else list(rows.column_names)
+
+
+def _csv(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(names)
+    writer.writerows([_cell(record.get(name)) for name in names] for record in records)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str | int | float | None:
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool)):
+        return value
+    text = msgspec.json.encode(value).decode()
+    return msgspec.json.decode(text) if text.startswith('"') else text

@@ -1,0 +1,299 @@
+"""Artifact trees over HTTP: create, find, list, expand, revise, download, delete and restore nodes."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+from starlette.responses import Response
+
+from recsys_assets.api.actions import Action, Asked, Reply
+from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.content import TAG
+from recsys_assets.api.node_forms import (
+    BranchView,
+    ChangeView,
+    DownloadQuery,
+    LogQuery,
+    NewNode,
+    NodePage,
+    NodeQuery,
+    NodesQuery,
+    NodeTreeQuery,
+    NodeView,
+    RevisionQuery,
+    RevisionView,
+    TreeBody,
+    split_data,
+    view_branch,
+    view_content,
+    view_node,
+)
+from recsys_assets.api.queries import NoQuery
+from recsys_assets.api.site import Site
+from recsys_assets.api.tables import choose_format, is_table, open_table, send_rows, write_rows
+from recsys_assets.errors import BadRequestError, InvalidNodeError, NoSuchNodeError, StaleRevisionError
+from recsys_assets.messages import name_known
+from recsys_assets.release.journal import Actor
+from recsys_assets.trees.content import JSON, Content, metadata_of
+from recsys_assets.trees.reading import Node
+from recsys_assets.trees.state import Filter
+from recsys_assets.trees.tree import ArtifactTree
+
+ROOT: Final = "/api/v1/artifacts"
+MAX_BODY_BYTES: Final = 100_000_000
+_ONE: Final = f"{ROOT}/{{id}}"
+_ENDINGS: Final[Mapping[str, str]] = {
+    "application/json": "json",
+    "application/zip": "zip",
+    "application/x-ndjson": "jsonl",
+    "application/vnd.apache.arrow.file": "arrow",
+    "application/pdf": "pdf",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "text/plain": "txt",
+    "text/csv": "csv",
+    "application/vnd.apache.parquet": "parquet",
+}
+
+
+def create_node(site: Site, asked: Asked) -> Reply:
+    """Create a node, as a root or below a parent; its level is computed."""
+    body = asked.read(NewNode)
+    return _create(site, asked, body, node=body.id)
+
+
+def list_nodes(site: Site, asked: Asked) -> NodePage:
+    """Return a page of the nodes that fit the filters, oldest first, of one hierarchy or of all."""
+    query: NodesQuery = asked.query
+    name, _, value = (query.metadata or "").partition(":")
+    wanted = Filter(
+        level=query.level,
+        parent="" if query.parent_id == "root" else query.parent_id,
+        created_from=query.created_from,
+        created_before=query.created_before,
+        metadata=(name, value) if query.metadata else None,
+        deleted=query.deleted,
+    )
+    trees = site.trees.values() if query.hierarchy is None else [_tree(site, query.hierarchy)]
+    start, left, total = (query.page - 1) * query.size, query.size, 0
+    items: list[NodeView] = []
+    for tree in trees:
+        found, count = tree.page(wanted, start=max(start - total, 0), size=left)
+        items += map(view_node, found)
+        left, total = query.size - len(items), total + count
+    return NodePage(tuple(items), total, query.page, query.size, -(-total // query.size))
+
+
+def show_node(site: Site, asked: Asked) -> Reply:
+    """Return a node in its newest revision, or in an older one."""
+    tree, query = _tree_of(site, asked.query.id), asked.query
+    node = tree.find(query.id, revision=query.revision)
+    if node.etag in TAG.findall(asked.headers.get("if-none-match", "")):
+        return Reply(None, status=304, headers=_tag(node))
+    return Reply(view_node(node), headers=_tag(node))
+
+
+def replace_node(site: Site, asked: Asked) -> Reply:
+    """Make a new revision of a node; with `If-None-Match: *` create the node under this id."""
+    body, node = asked.read(NewNode), asked.query.id
+    if body.id not in {None, node}:
+        raise BadRequestError(f"the body names the id {body.id}, the address {node}: leave it out of the body")
+    if asked.headers.get("if-none-match", "").strip() == "*":
+        return _create(site, asked, body, node=node)
+    tree = _tree_of(site, node)
+    before = tree.find(node)
+    if body.parent_id not in {None, before.document.parent} or body.hierarchy not in {None, tree.hierarchy.name}:
+        raise InvalidNodeError(f"node {node} is below {before.document.parent}, and stays there: create another node")
+    data, content = split_data(body.data)
+    expected = _expected(asked, before)
+    made = tree.revise(node, data, content=content, expected=expected, by=_actor(asked))
+    return Reply(view_node(made), headers=_tag(made))
+
+
+def replace_content(site: Site, asked: Asked) -> Reply:
+    """Make a new revision of a node with the body as its content, and the header Content-Type as its type."""
+    tree, node = _tree_of(site, asked.query.id), asked.query.id
+    before = tree.find(node)
+    content = Content(asked.body, asked.headers.get("content-type", "application/octet-stream"))
+    if is_table(content.content_type):
+        open_table(content.data, content.content_type, name="the body")
+    made = tree.revise(node, content=content, expected=_expected(asked, before), by=_actor(asked))
+    return Reply(view_node(made), headers=_tag(made))
+
+
+def delete_node(site: Site, asked: Asked) -> Reply:
+    """Move a node into the trash; refused while it has children."""
+    tree, node = _tree_of(site, asked.query.id), asked.query.id
+    expected = _expected(asked, tree.find(node)) if "if-match" in asked.headers else None
+    tree.delete(node, expected=expected, by=_actor(asked))
+    return Reply(None, status=204)
+
+
+def restore_node(site: Site, asked: Asked) -> Reply:
+    """Take a node back out of the trash, as long as its grace lasts."""
+    made = _tree_of(site, asked.query.id, deleted=True).restore(asked.query.id, by=_actor(asked))
+    return Reply(view_node(made), headers=_tag(made))
+
+
+def show_subtree(site: Site, asked: Asked) -> BranchView:
+    """Return a node with what is below it: at most 1,000 nodes, level by level."""
+    body = asked.read(TreeBody)
+    return view_branch(_tree_of(site, body.root_id).tree(body.root_id, max_depth=body.max_depth))
+
+
+def show_node_tree(site: Site, asked: Asked) -> BranchView:
+    """Return a node with what is below it, as `$tree` does."""
+    query = asked.query
+    return view_branch(_tree_of(site, query.id).tree(query.id, max_depth=query.max_depth))
+
+
+def expand_node(site: Site, asked: Asked) -> NodeView:
+    """Return a node with its hierarchy and the label of its level, without its children."""
+    return view_node(_tree_of(site, asked.query.id).find(asked.query.id, revision=asked.query.revision))
+
+
+def show_node_metadata(site: Site, asked: Asked) -> Mapping[str, object]:
+    """Return the metadata of a node alone: of typed data its metadata, of any other all of it."""
+    node = _tree_of(site, asked.query.id).find(asked.query.id, revision=asked.query.revision)
+    return metadata_of(node.document.data)
+
+
+def list_revisions(site: Site, asked: Asked) -> tuple[RevisionView, ...]:
+    """Return the revisions of a node, oldest first."""
+    return tuple(
+        RevisionView(one.revision, one.updated_at, one.document, one.fields, view_content(one.content))
+        for one in _tree_of(site, asked.query.id).revisions(asked.query.id)
+    )
+
+
+def list_changes(site: Site, asked: Asked) -> tuple[ChangeView, ...]:
+    """Return the newest changes of a hierarchy, newest first: who did what, when and why."""
+    tree = _tree(site, asked.query.hierarchy)
+    return tuple(
+        ChangeView(one.sequence, one.at, one.actor, one.reason, one.change, one.ids)
+        for one in tree.history(limit=asked.query.limit)
+    )
+
+
+def download_node(site: Site, asked: Asked) -> Response:
+    """Send the content of a node as a file; a table as JSON records, CSV or Parquet; data alone as JSON."""
+    query: DownloadQuery = asked.query
+    tree = _tree_of(site, query.id)
+    node = tree.find(query.id, revision=query.revision)
+    name = f"artifact_{query.id}"
+    if node.document.content is None:
+        return _file(write_rows_of_data(node), JSON, name)
+    with site.heavy.pass_through():
+        data, kind = tree.read_content(node), node.document.content.content_type
+        if is_table(kind):
+            chosen = choose_format(query.format, asked.headers.get("accept", ""))
+            return send_rows(open_table(data, kind, name=f"the content of {query.id}"), chosen, name=name)
+    if query.format not in {None, _ENDINGS.get(_bare(kind))}:
+        raise BadRequestError(f"format={query.format}: the content is {kind}, which has no rows; leave format out")
+    return _file(data, kind, name)
+
+
+def write_rows_of_data(node: Node) -> bytes:
+    """Return a node's data as one JSON document."""
+    return write_rows([node.document.data], "json")[1:-1]
+
+
+def _create(site: Site, asked: Asked, body: NewNode, *, node: str | None) -> Reply:
+    data, content = split_data(body.data)
+    tree = _tree(site, body.hierarchy) if body.parent_id is None else _tree_of_parent(site, body)
+    made = tree.save(data, parent=body.parent_id, content=content, node=node, by=_actor(asked))
+    return Reply(view_node(made), status=201, headers={**_tag(made), "Location": f"{ROOT}/{made.id}"})
+
+
+def _tree(site: Site, name: str | None) -> ArtifactTree:
+    """Return the tree of a name, or the only one there is."""
+    if name is None and len(site.trees) == 1:
+        return next(iter(site.trees.values()))
+    if name in site.trees:
+        return site.trees[name]
+    if not site.trees:
+        raise BadRequestError("no artifact tree is configured: add a table [hierarchies.<name>]")
+    raise BadRequestError(f"hierarchy {name!r}: {name_known(name or '', site.trees)}")
+
+
+def _tree_of(site: Site, node: str, *, deleted: bool = False) -> ArtifactTree:
+    """Return the tree that has a node; `NoSuchNodeError` says whether one had it."""
+    why = f"node {node} is in no tree"
+    for tree in site.trees.values():
+        found = tree.look(lambda state: (node in state.revisions, node in state.deleted, node in state.purged))
+        if found[0] and (deleted or not found[1]):
+            return tree
+        if any(found):
+            why = f"node {node} was deleted{'; it can be restored for a while' if found[1] else ' for good'}"
+    raise NoSuchNodeError(why)
+
+
+def _tree_of_parent(site: Site, body: NewNode) -> ArtifactTree:
+    try:
+        tree = _tree_of(site, body.parent_id or "")
+    except NoSuchNodeError as error:
+        raise InvalidNodeError(f"parent_id: {error}") from error
+    if body.hierarchy not in {None, tree.hierarchy.name}:
+        raise InvalidNodeError(f"parent_id: node {body.parent_id} is in the hierarchy {tree.hierarchy.name}")
+    return tree
+
+
+def _expected(asked: Asked, newest: Node) -> str | None:
+    """Return the etag that the node must still have, by `If-Match`; None: none is asked for, or any will do."""
+    wanted = asked.headers.get("if-match", "*").strip()
+    if wanted == "*":
+        return None
+    tags = [tag for tag in TAG.findall(wanted) if not wanted.startswith("W/")]
+    if not tags:
+        _refuse_tag(wanted)
+    return newest.etag if newest.etag in tags else tags[0]
+
+
+def _refuse_tag(wanted: str) -> NoReturn:
+    raise StaleRevisionError(f'If-Match: {wanted[:100]}: expected etags as they were answered, like "...", or *')
+
+
+def _actor(asked: Asked) -> Actor:
+    return Actor(asked.by or "api", asked.headers.get("x-reason", "")[:1000])
+
+
+def _tag(node: Node) -> dict[str, str]:
+    return {"ETag": f'"{node.etag}"', "Cache-Control": "no-cache"}
+
+
+def _bare(kind: str) -> str:
+    return kind.partition(";")[0].strip().lower()
+
+
+def _file(data: bytes, kind: str, name: str) -> Response:
+    ending = _ENDINGS.get(_bare(kind), "bin")
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{ending}"', "Content-Type": kind}
+    return Response(data, headers=headers)
+
+
+_HEAVY: Final = RequestClass.HEAVY
+ACTIONS: Final = (
+    Action("POST", ROOT, "write", NoQuery, NewNode, NodeView, create_node, status=201),
+    Action("GET", ROOT, "read", NodesQuery, None, NodePage, list_nodes),
+    Action("POST", f"{ROOT}/$tree", "read", NoQuery, TreeBody, BranchView, show_subtree),
+    Action("GET", f"{ROOT}/$log", "read", LogQuery, None, tuple[ChangeView, ...], list_changes),
+    Action("GET", _ONE, "read", RevisionQuery, None, NodeView, show_node),
+    Action("PUT", _ONE, "write", NodeQuery, NewNode, NodeView, replace_node),
+    Action("DELETE", _ONE, "write", NodeQuery, None, None, delete_node, status=204),
+    Action("GET", f"{_ONE}/$tree", "read", NodeTreeQuery, None, BranchView, show_node_tree),
+    Action("GET", f"{_ONE}/$expand", "read", RevisionQuery, None, NodeView, expand_node),
+    Action("GET", f"{_ONE}/$metadata", "read", RevisionQuery, None, dict[str, Any], show_node_metadata),
+    Action("GET", f"{_ONE}/$revisions", "read", NodeQuery, None, tuple[RevisionView, ...], list_revisions),
+    Action("GET", f"{_ONE}/$download", "read", DownloadQuery, None, bytes, download_node, cost=_HEAVY),
+    Action(
+        "PUT",
+        f"{_ONE}/$content",
+        "write",
+        NodeQuery,
+        bytes,
+        NodeView,
+        replace_content,
+        cost=_HEAVY,
+        max_bytes=MAX_BODY_BYTES,
+    ),
+    Action("POST", f"{_ONE}/$restore", "write", NodeQuery, None, NodeView, restore_node),
+)

@@ -1,0 +1,179 @@
+"""Content and data of nodes: what is taken, checked, and what is refused; what of the metadata can be searched."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from recsys_assets.errors import ConfigurationError, InvalidNodeError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import parse_rfc3339
+from recsys_assets.trees.documents import StoredContent
+
+JSON: Final = "application/json"
+PARQUET: Final = "application/vnd.apache.parquet"
+ARROW: Final = "application/vnd.apache.arrow.file"
+CSV: Final = "text/csv"
+JSON_LINES: Final = "application/x-ndjson"
+TYPES: Final = frozenset({"generic", "ml_training", "ml_prediction"})
+MAX_DATA_BYTES: Final = 1_000_000
+_MAX_FIELDS, _MAX_NAME, _MAX_VALUE = 32, 64, 200
+_PICKLE_WORDS: Final = ("pickle", "joblib", "dill")
+_PICKLE_ENDINGS: Final = (".pkl", ".pickle", ".joblib", ".dill")
+_PROTOCOLS: Final = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
+_MEDIA_CHARACTERS: Final = frozenset('abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-/;= "')
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes to be kept beside a node's data, with their content type."""
+
+    data: bytes
+    content_type: str
+
+    def __post_init__(self) -> None:
+        kind = self.content_type.lower()
+        if kind.count("/") != 1 or not set(kind) <= _MEDIA_CHARACTERS or len(kind) > 200:  # noqa: PLR2004
+            raise InvalidNodeError(f"content type {self.content_type[:200]!r}: expected like application/json")
+        refuse_pickles(self.data, kind)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 that names the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def stored(self) -> StoredContent:
+        """What a node says of it."""
+        return StoredContent(self.digest, len(self.data), self.content_type)
+
+
+def json_content(value: Any) -> Content:
+    """Return a JSON document as content."""
+    try:
+        return Content(msgspec.json.encode(value), JSON)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidNodeError(f"content is no JSON document: {error}; give a table, or bytes") from error
+
+
+def table_content(table: Any) -> Content:
+    """Return a table (Arrow, Polars, or whatever hands itself over as Arrow) as Parquet."""
+    import pyarrow as pa  # noqa: PLC0415 - only who keeps tables pays for it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        stream = io.BytesIO()
+        pq.write_table(pa.table(table), stream, compression="zstd")
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise InvalidNodeError(f"content is no table: {error}; give an Arrow table or a Polars frame") from error
+    return Content(stream.getvalue(), PARQUET)
+
+
+def refuse_pickles(data: bytes, content_type: str) -> None:
+    """Raise `InvalidNodeError` for what is declared a pickle, is one, or holds one in an archive."""
+    found = ""
+    if any(word in content_type for word in _PICKLE_WORDS):
+        found = f"its content type is {content_type[:100]}"
+    elif data.startswith(_PROTOCOLS) and data.endswith(b"."):
+        found = "its bytes are one"
+    elif data.startswith(b"PK\x03\x04"):
+        names = _archived(data)
+        pickled = [name for name in names if name.lower().endswith(_PICKLE_ENDINGS)]
+        found = f"the archive holds {pickled[0][:100]}" if pickled else ""
+    if found:
+        raise InvalidNodeError(
+            f"a pickle is never kept ({found}): it runs code where it is read. Keep a model as safetensors, ONNX or "
+            "npz, and a table as Parquet"
+        )
+
+
+def _archived(data: bytes) -> list[str]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return []  # no archive after all
+
+
+class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a run that trained or predicted went."""
+
+    status: str
+    config_id: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    duration_seconds: float | None = None
+
+
+class TypedData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Data with a type: metadata of a known form, unless it is generic."""
+
+    type: Literal["generic", "ml_training", "ml_prediction"]
+    metadata: dict[str, Any]
+
+
+def check_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data as it is kept; typed data is checked, and its duration is added where both ends are known.
+
+    Any JSON object is data. One whose `type` is generic, ml_training or ml_prediction has `metadata` beside it and
+    nothing else. Raises `InvalidNodeError`.
+    """
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data, order="deterministic"), type=dict)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise InvalidNodeError(f"data is no JSON object: {error}; keep tables and bytes as content") from error
+    if len(msgspec.json.encode(plain)) > MAX_DATA_BYTES:
+        raise InvalidNodeError(f"data is over {MAX_DATA_BYTES:,} bytes as JSON: keep it as content")
+    if plain.get("type") not in TYPES:
+        return plain
+    try:
+        typed = msgspec.convert(plain, TypedData)
+        if typed.type == "generic":
+            return plain
+        return {"type": typed.type, "metadata": _checked(msgspec.convert(typed.metadata, Metadata))}
+    except msgspec.ValidationError as error:
+        raise InvalidNodeError(f"data of the type {plain['type']}: {error}") from error
+
+
+def _checked(found: Metadata) -> dict[str, Any]:
+    start, end = _instant("started_at", found.started_at), _instant("completed_at", found.completed_at)
+    seconds = found.duration_seconds
+    if start is not None and end is not None:
+        if end < start:
+            raise InvalidNodeError(f"metadata.completed_at {found.completed_at} is before started_at: swap them")
+        seconds = (end - start).total_seconds() if seconds is None else seconds
+    if seconds is not None and not 0 <= seconds < float("inf"):
+        raise InvalidNodeError(f"metadata.duration_seconds is {seconds}: expected a number from 0 on")
+    if not found.status.strip():
+        raise InvalidNodeError("metadata.status is blank: write like success or failed")
+    kept = msgspec.structs.replace(found, duration_seconds=seconds)
+    return {name: value for name, value in msgspec.to_builtins(kept).items() if value is not None}
+
+
+def _instant(name: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else parse_rfc3339(text)
+    except ConfigurationError as error:
+        raise InvalidNodeError(f"metadata.{name}: {error}") from error
+
+
+def metadata_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the metadata: of typed data its own, of any other all of it."""
+    metadata = data.get("metadata")
+    return metadata if "type" in data and isinstance(metadata, dict) else data
+
+
+def searchable(data: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Return the fields of the metadata that nodes can be found by: plain values of at most 200 characters."""
+    found: dict[str, Scalar] = {"type": data["type"]} if isinstance(data.get("type"), str) else {}
+    for name, value in metadata_of(data).items():
+        if len(found) == _MAX_FIELDS:
+            break
+        if len(name) <= _MAX_NAME and isinstance(value, str | int | float | bool) and len(str(value)) <= _MAX_VALUE:
+            found[name] = value
+    return found

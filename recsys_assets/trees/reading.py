@@ -1,0 +1,163 @@
+"""Reading of artifact trees: nodes with data and content, their children, revisions, pages and subtrees."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from recsys_assets.errors import CorruptObjectError, NoSuchNodeError, NotFoundError
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode
+from recsys_assets.release.layout import node_content_key, node_key
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.trees.documents import Hierarchy, NodeDocument, NodeRecord, TreeEntry
+from recsys_assets.trees.log import TreeLog
+from recsys_assets.trees.state import Filter, TreeState
+
+MAX_TREE_NODES: Final = 1_000  # of one answer: each is read
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One revision of a node: its document, the label of its level, and the SHA-256 that `expected` names."""
+
+    document: NodeDocument
+    label: str
+    etag: str
+
+    @property
+    def id(self) -> str:
+        """The node's ULID."""
+        return self.document.id
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A node with its children, as deep as was asked; where fewer are shown than there are, `total` is larger."""
+
+    node: Node
+    total: int
+    children: tuple["Branch", ...] = ()
+
+
+class TreeReader:
+    """One hierarchy in a store, to read; it remembers what its log says, and asks for what is new each time."""
+
+    def __init__(self, store: ObjectStore, hierarchy: Hierarchy) -> None:
+        self.store, self.hierarchy = store, hierarchy
+        self._lock = threading.RLock()
+        self._log, self._state = TreeLog(store, hierarchy.name), TreeState()
+
+    def find(self, node: str, *, revision: int | None = None) -> Node:
+        """Return a node in its newest revision, or in an older one; `NoSuchNodeError` if there is none."""
+        if revision is None:
+            return self._node(self.look(lambda state: state.find(node)))
+        found = self.revisions(node)
+        if not 1 <= revision <= len(found):
+            raise NoSuchNodeError(f"node {node} has the revisions 1 to {len(found)}, and no {revision}")
+        return self._node(found[revision - 1])
+
+    def revisions(self, node: str) -> tuple[NodeRecord, ...]:
+        """Return the revisions of a node, oldest first, without their data."""
+        return self.look(lambda state: (state.find(node), tuple(state.revisions[node]))[1])
+
+    def children(self, node: str | None = None) -> tuple[Node, ...]:
+        """Return the children of a node, or the roots, oldest first."""
+        if node is not None:
+            self.look(lambda state: state.find(node))
+        return self.read_all(self.look(lambda state: state.children(node)))
+
+    def page(self, wanted: Filter | None = None, *, start: int = 0, size: int = 50) -> tuple[tuple[Node, ...], int]:
+        """Return so many of the nodes that are asked for, oldest first, and how many there are in all."""
+        found, total = self.look(lambda state: state.select(wanted or Filter(), start=start, size=size))
+        return self.read_all(found), total
+
+    def tree(self, node: str, *, max_depth: int | None = None, max_nodes: int = MAX_TREE_NODES) -> Branch:
+        """Return a node with what is below it, level by level, until depth or number of nodes are reached."""
+        levels = self.look(lambda state: _levels(state, node, max_depth, max_nodes))
+        records = [record for level in levels for record, _ in level]
+        nodes = dict(zip((record.id for record in records), self.read_all(records), strict=True))
+        below: dict[str | None, list[Branch]] = {}
+        for level in reversed(levels):
+            above: dict[str | None, list[Branch]] = {}
+            for record, total in level:
+                branch = Branch(nodes[record.id], total, tuple(below.get(record.id, ())))
+                above.setdefault(record.parent, []).append(branch)
+            below = above
+        return next(iter(below.values()))[0]
+
+    def history(self, *, limit: int = 100) -> tuple[TreeEntry, ...]:
+        """Return the newest entries of the log, newest first: who changed what, when and why."""
+        with self._lock:
+            self._refresh()
+            last = self._log.sequence
+        return fan_out(self._log.read, range(last, max(last - limit, 0), -1))
+
+    def read_content(self, node: Node) -> bytes:
+        """Return the bytes of a node's content, proven; `NotFoundError` if it has none, or its artifact is gone."""
+        content = node.document.content
+        if content is None:
+            raise NoSuchNodeError(f"node {node.id} has no content: its data is all of it")
+        key = content.artifact or node_content_key(self.hierarchy.name, node.id, content.digest)
+        try:
+            data = self.store.get(key, max_bytes=content.size).data
+        except NotFoundError as error:
+            gone = "was collected, as no release needs it" if content.artifact else "is lost: restore it from a backup"
+            raise NoSuchNodeError(f"the content of node {node.id} {gone}") from error
+        return _proven(data, content.digest, name=key)
+
+    def look(self, at: Callable[[TreeState], Found]) -> Found:
+        """Return what a function says of the state as the log has it now."""
+        with self._lock:
+            self._refresh()
+            return at(self._state)
+
+    def read_all(self, records: Sequence[NodeRecord]) -> tuple[Node, ...]:
+        """Return nodes by their records, several read at once."""
+        return fan_out(self._node, records)
+
+    def _node(self, record: NodeRecord) -> Node:
+        return Node(self._read(record), self.hierarchy.label(record.level), record.document)
+
+    def _read(self, record: NodeRecord) -> NodeDocument:
+        key = node_key(self.hierarchy.name, record.id, record.document)
+        try:
+            data = self.store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data
+        except NotFoundError as error:
+            raise CorruptObjectError(f"{key} is lost: restore it from a backup") from error
+        return decode(_proven(data, record.document, name=key), NodeDocument, name=key)
+
+    def _refresh(self) -> None:
+        try:
+            for entry in self._log.new_entries():
+                self._state.apply(entry)
+        except CorruptObjectError:  # a store that was restored from a backup has another past: read it from the start
+            log, state = TreeLog(self.store, self.hierarchy.name), TreeState()
+            for entry in log.new_entries():
+                state.apply(entry)
+            self._log, self._state = log, state
+
+
+def _levels(state: TreeState, node: str, max_depth: int | None, max_nodes: int) -> list[list[tuple[NodeRecord, int]]]:
+    """Return the nodes of a subtree by depth, each with how many children it has."""
+    root = state.find(node)
+    levels = [[(root, len(state.below.get(node, ())))]]
+    shown = 1
+    while levels[-1] and (max_depth is None or len(levels) <= max_depth) and shown < max_nodes:
+        found = (child for parent, _ in levels[-1] for child in state.children(parent.id))
+        level = [
+            (child, len(state.below.get(child.id, ())))
+            for child, _ in zip(found, range(max_nodes - shown), strict=False)
+        ]
+        shown += len(level)
+        levels.append(level)
+    return [level for level in levels if level]
+
+
+def _proven(data: bytes, digest: str, *, name: str) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise CorruptObjectError(f"{name} is not what its name says: restore it from a backup")
+    return data

@@ -1,0 +1,134 @@
+"""State of a hierarchy as its log says it: nodes by id and by parent, the trash, and pages of what is asked for."""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from recsys_assets.errors import NodeInUseError, NoSuchNodeError
+from recsys_assets.evidence import Scalar
+from recsys_assets.identity import parse_rfc3339
+from recsys_assets.trees.documents import Change, NodeRecord, TreeEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which nodes are asked for; None: no matter. `parent` "" means roots, `deleted` those in the trash."""
+
+    level: int | None = None
+    parent: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    metadata: tuple[str, Scalar] | None = None
+    deleted: bool = False
+
+    def takes(self, node: NodeRecord) -> bool:
+        """Return whether a node is asked for, whatever its parent."""
+        if self.level is not None and node.level != self.level:
+            return False
+        if self.metadata is not None and not _holds(node, *self.metadata):
+            return False
+        if self.created_from is None and self.created_before is None:
+            return True
+        at = parse_rfc3339(node.created_at)
+        return not (
+            (self.created_from is not None and at < self.created_from)
+            or (self.created_before is not None and at >= self.created_before)
+        )
+
+
+def _holds(node: NodeRecord, name: str, value: Scalar) -> bool:
+    """Return whether a searchable field has a value, as itself or as it is written in an address."""
+    found = node.fields.get(name)
+    if isinstance(found, bool):
+        return str(found).lower() == str(value).lower()
+    if isinstance(found, int | float) and isinstance(value, str):
+        try:
+            return found == float(value)
+        except ValueError:
+            return False
+    return found is not None and found == value
+
+
+@dataclass(slots=True)
+class TreeState:
+    """Every node of a hierarchy, in memory: what its log says, entry by entry."""
+
+    revisions: dict[str, list[NodeRecord]] = field(default_factory=dict[str, list[NodeRecord]])  # living and deleted
+    deleted: dict[str, TreeEntry] = field(default_factory=dict[str, TreeEntry])  # by id: the entry that deleted it
+    purged: set[str] = field(default_factory=set[str])
+    origins: dict[str, str] = field(default_factory=dict[str, str])
+    living: list[str] = field(default_factory=list[str])  # ids in order, which is that of their time
+    below: defaultdict[str | None, list[str]] = field(default_factory=lambda: defaultdict[str | None, list[str]](list))
+
+    def apply(self, entry: TreeEntry) -> None:
+        """Take in one entry; that it was allowed was judged before it was written."""
+        if entry.node is not None:
+            if entry.change == Change.CREATE:
+                self.revisions[entry.node.id] = []
+                self._add(entry.node)
+            self.revisions[entry.node.id].append(entry.node)
+            return
+        for node in entry.ids:
+            if entry.change == Change.DELETE:
+                self._remove(self.revisions[node][-1])
+                self.deleted[node] = entry
+            elif entry.change == Change.RESTORE:
+                self.deleted.pop(node)
+                self._add(self.revisions[node][-1])
+            else:
+                self.purged.add(node)
+                self.deleted.pop(node, None)
+                self.revisions.pop(node, None)
+
+    def find(self, node: str) -> NodeRecord:
+        """Return the newest revision of a node; `NoSuchNodeError` says whether there was one."""
+        if node in self.deleted:
+            raise NoSuchNodeError(f"node {node} was deleted at {self.deleted[node].at}; it can be restored for a while")
+        if node not in self.revisions:
+            gone = "was deleted for good" if node in self.purged else "is not in this tree"
+            raise NoSuchNodeError(f"node {node[:100]} {gone}")
+        return self.revisions[node][-1]
+
+    def children(self, node: str | None) -> list[NodeRecord]:
+        """Return the children of a node, or the roots, oldest first."""
+        return [self.revisions[child][-1] for child in self.below.get(node, ())]
+
+    def refuse_children(self, node: str) -> None:
+        """Raise `NodeInUseError` if a node has children."""
+        children = self.below.get(node, ())
+        if children:
+            more = f" and {len(children) - 3:,} more" if len(children) > 3 else ""  # noqa: PLR2004 - names enough
+            raise NodeInUseError(f"node {node} has children: {', '.join(children[:3])}{more}; delete them first")
+
+    def select(self, wanted: Filter, *, start: int, size: int) -> tuple[list[NodeRecord], int]:
+        """Return so many of the nodes that are asked for, oldest first, and how many there are in all."""
+        if wanted == Filter():
+            return [self.revisions[node][-1] for node in islice(self.living, start, start + size)], len(self.living)
+        found = [node for node in self._candidates(wanted) if wanted.takes(node)]
+        return found[start : start + size], len(found)
+
+    def _candidates(self, wanted: Filter) -> Iterator[NodeRecord]:
+        if wanted.deleted:
+            ids = sorted(self.deleted)
+            return (
+                self.revisions[node][-1]
+                for node in ids
+                if wanted.parent is None or self.revisions[node][-1].parent == (wanted.parent or None)
+            )
+        ids = self.living if wanted.parent is None else self.below.get(wanted.parent or None, [])
+        return (self.revisions[node][-1] for node in ids)
+
+    def _add(self, node: NodeRecord) -> None:
+        insort(self.living, node.id)
+        insort(self.below[node.parent], node.id)
+        if node.origin is not None:
+            self.origins[node.origin] = node.id
+
+    def _remove(self, node: NodeRecord) -> None:
+        for ids in (self.living, self.below[node.parent]):
+            del ids[bisect_left(ids, node.id)]
+        if node.origin is not None:
+            self.origins.pop(node.origin, None)

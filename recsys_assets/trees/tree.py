@@ -1,0 +1,293 @@
+"""Changes to artifact trees: nodes saved, revised, deleted into the trash, restored, purged; each judged and logged."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any, Final
+
+from recsys_assets.errors import (
+    ConflictError,
+    InvalidNodeError,
+    NoSuchNodeError,
+    StaleRevisionError,
+)
+from recsys_assets.identity import rfc3339
+from recsys_assets.release.document_encoding import encode
+from recsys_assets.release.fault_points import reach
+from recsys_assets.release.journal import Actor, Clock, this_account
+from recsys_assets.release.layout import node_content_key, node_key
+from recsys_assets.retry import Pause, attempts, wait
+from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.store import ObjectStore
+from recsys_assets.trees.content import Content, check_data, searchable
+from recsys_assets.trees.documents import (
+    Change,
+    Hierarchy,
+    NodeDocument,
+    NodeRecord,
+    StoredContent,
+    TreeEntry,
+    is_ulid,
+    new_ulid,
+)
+from recsys_assets.trees.reading import Node, TreeReader
+from recsys_assets.trees.state import TreeState
+
+_TRIES: Final = 100  # of other writers that come first
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A change that was judged: its entry, and the objects that must be stored before it."""
+
+    entry: TreeEntry
+    objects: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+class ArtifactTree(TreeReader):
+    """One hierarchy in a store, for any number of threads and processes.
+
+    A change is committed by the creation of the next entry of the hierarchy's log, after the bytes that it names: so a
+    change is judged by exactly what was there, and one that was interrupted did not happen.
+    """
+
+    def __init__(self, store: ObjectStore, hierarchy: Hierarchy, *, now: Clock = _utc_now, pause: Pause = wait) -> None:
+        super().__init__(store, hierarchy)
+        self._now, self._pause = now, pause
+
+    def save(
+        self,
+        data: Mapping[str, Any],
+        *,
+        parent: str | None = None,
+        content: Content | StoredContent | None = None,
+        node: str | None = None,
+        origin: str | None = None,
+        by: Actor | None = None,
+    ) -> Node:
+        """Save a new node below a parent, or as a root, and return it; its id is a new ULID unless one is given.
+
+        A node that was registered from the same `origin` is returned instead of a second one. Raises
+        `InvalidNodeError` (data, content, parent or level), `StaleRevisionError` if the id is taken.
+        """
+        checked, at = self._check(data, content), self._now()
+        if node is not None and not is_ulid(node):
+            raise InvalidNodeError(f"id {node[:100]!r} is no ULID: 26 capitals and digits, without I, L, O and U")
+        name = node or new_ulid(at)
+
+        def judge(state: TreeState) -> Planned | None:
+            if origin in state.origins:
+                return None
+            if name in state.revisions or name in state.purged:
+                raise StaleRevisionError(f"node {name} is there already, or was once: choose another id")
+            document = NodeDocument(
+                id=name,
+                hierarchy=self.hierarchy.name,
+                parent=parent,
+                level=self.hierarchy.below(self._parent(state, parent)),
+                revision=1,
+                created_at=rfc3339(at),
+                updated_at=rfc3339(at),
+                data=checked,
+                content=_stored(content),
+                origin=origin,
+            )
+            return self._plan(Change.CREATE, document, content, at, by)
+
+        self._commit(judge)
+        with self._lock:
+            known = self._state.origins.get(origin) if origin else None
+        return self.find(known or name)
+
+    def revise(
+        self,
+        node: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        content: Content | None = None,
+        expected: str | None = None,
+        by: Actor | None = None,
+    ) -> Node:
+        """Make a new revision of a node and return it; what is not given stays, and older revisions stay readable.
+
+        Raises `StaleRevisionError` if `expected`, an etag, is given and not the newest revision's.
+        """
+        checked, at = None if data is None else self._check(data, content), self._now()
+        if data is None:
+            self._check({}, content)
+        made: list[str] = []
+
+        def judge(state: TreeState) -> Planned:
+            newest = self._newest(state, node, expected)
+            before = self._read(newest)
+            document = NodeDocument(
+                id=node,
+                hierarchy=self.hierarchy.name,
+                parent=before.parent,
+                level=before.level,
+                revision=before.revision + 1,
+                created_at=before.created_at,
+                updated_at=rfc3339(at),
+                data=before.data if checked is None else checked,
+                content=before.content if content is None else content.stored,
+                origin=before.origin,
+            )
+            made[:] = [hashlib.sha256(encode(document)).hexdigest()]
+            return self._plan(Change.REVISE, document, content, at, by)
+
+        self._commit(judge)
+        return self._node(next(one for one in self.revisions(node) if one.document == made[0]))
+
+    def delete(self, node: str, *, expected: str | None = None, by: Actor | None = None) -> None:
+        """Move a node into the trash, from which `restore` takes it back until the grace of a collection ends.
+
+        Raises `NodeInUseError` while it has children, `StaleRevisionError` if it is not as `expected`.
+        """
+        at = self._now()
+
+        def judge(state: TreeState) -> Planned:
+            self._newest(state, node, expected)
+            state.refuse_children(node)
+            return Planned(self._entry(Change.DELETE, (node,), at, by))
+
+        self._commit(judge)
+
+    def restore(self, node: str, *, by: Actor | None = None) -> Node:
+        """Take a node back out of the trash, below the parent that it had, and return it."""
+        at = self._now()
+
+        def judge(state: TreeState) -> Planned:
+            if node not in state.deleted:
+                state.find(node)
+                raise InvalidNodeError(f"node {node} is not in the trash")
+            newest = state.revisions[node][-1]
+            self._parent(state, newest.parent)
+            if newest.origin in state.origins:
+                raise InvalidNodeError(f"node {node}: {newest.origin} is registered again, as another node")
+            return Planned(self._entry(Change.RESTORE, (node,), at, by))
+
+        self._commit(judge)
+        return self.find(node)
+
+    def purge(self, nodes: Sequence[str], *, by: Actor | None = None) -> None:
+        """Write down that nodes are gone for good, unless one of them is there: then `ConflictError`."""
+        at = self._now()
+
+        def judge(state: TreeState) -> Planned:
+            living = [node for node in nodes if node in state.revisions and node not in state.deleted]
+            if living:
+                raise ConflictError(f"node {living[0]} is there: it was restored, or saved, meanwhile")
+            return Planned(self._entry(Change.PURGE, tuple(nodes), at, by))
+
+        self._commit(judge)
+
+    def _check(self, data: Mapping[str, Any], content: Content | StoredContent | None) -> dict[str, Any]:
+        if isinstance(content, Content) and len(content.data) > self.hierarchy.max_bytes:
+            raise InvalidNodeError(
+                f"content has {len(content.data):,} bytes: at most {self.hierarchy.max_bytes:,} are kept in "
+                f"{self.hierarchy.name}; raise hierarchies.{self.hierarchy.name}.max_bytes"
+            )
+        return check_data(data)
+
+    def _parent(self, state: TreeState, parent: str | None) -> NodeRecord | None:
+        try:
+            return None if parent is None else state.find(parent)
+        except NoSuchNodeError as error:
+            raise InvalidNodeError(f"parent: {error}") from error
+
+    def _newest(self, state: TreeState, node: str, expected: str | None) -> NodeRecord:
+        newest = state.find(node)
+        if expected is not None and expected != newest.document:
+            raise StaleRevisionError(
+                f"node {node} has revision {newest.revision} with the etag {newest.document}, expected {expected[:100]}"
+            )
+        return newest
+
+    def _plan(
+        self,
+        change: Change,
+        document: NodeDocument,
+        content: Content | StoredContent | None,
+        at: datetime,
+        by: Actor | None,
+    ) -> Planned:
+        data = encode(document)
+        digest = hashlib.sha256(data).hexdigest()
+        record = NodeRecord(
+            id=document.id,
+            parent=document.parent,
+            level=document.level,
+            revision=document.revision,
+            created_at=document.created_at,
+            updated_at=document.updated_at,
+            document=digest,
+            content=document.content,
+            fields=searchable(document.data),
+            origin=document.origin,
+        )
+        objects = {node_key(self.hierarchy.name, document.id, digest): data}
+        if isinstance(content, Content):  # its bytes first: what names them must not be there alone
+            key = node_content_key(self.hierarchy.name, document.id, content.digest)
+            objects = {key: content.data, **objects}
+        return Planned(self._entry(change, (document.id,), at, by, node=record), objects)
+
+    def _entry(
+        self, change: Change, ids: tuple[str, ...], at: datetime, by: Actor | None, *, node: NodeRecord | None = None
+    ) -> TreeEntry:
+        actor = by or Actor(this_account(), "")
+        return TreeEntry(
+            sequence=0,
+            previous="",
+            nonce=token_hex(8),
+            at=rfc3339(at),
+            actor=actor.name,
+            reason=actor.reason,
+            run_id=actor.run_id,
+            change=change.value,
+            ids=ids,
+            node=node,
+        )
+
+    def _commit(self, judge: Callable[[TreeState], Planned | None]) -> None:
+        """Write what a change names, then its entry; judged again whenever another change came first."""
+        written: set[str] = set()
+        for _ in attempts(_TRIES, pause=self._pause):
+            while True:
+                with self._lock:
+                    self._refresh()
+                    planned = judge(self._state)
+                    if planned is None:
+                        return
+                    missing = planned.objects.keys() - written
+                    if not missing:
+                        won = self._log.append(planned.entry)
+                        self._refresh()
+                        if won:
+                            self._log.seal()
+                            return
+                        break
+                for key, data in planned.objects.items():
+                    with suppress(ConflictError):  # the same bytes: their name is their hash
+                        self.store.create(key, data)
+                    written.add(key)
+                    reach("tree.after_object")
+        raise ConflictError(f"{self.hierarchy.name}: {_TRIES} changes of others came first: try again")
+
+
+def _stored(content: Content | StoredContent | None) -> StoredContent | None:
+    return content.stored if isinstance(content, Content) else content
+
+
+def open_trees(store: ObjectStore, settings: Settings, *, now: Clock = _utc_now) -> dict[str, ArtifactTree]:
+    """Return the tree of every configured hierarchy, by name, in the configuration's order; nothing is read yet."""
+    return {
+        name: ArtifactTree(store, Hierarchy(name, row.levels, row.max_bytes), now=now)
+        for name, row in settings.hierarchies.items()
+    }
