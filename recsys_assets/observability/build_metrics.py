@@ -15,8 +15,9 @@ from recsys_assets.evidence import GateReport, Scalar, Verdict
 from recsys_assets.identity import parse_rfc3339, rfc3339
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.journal import DONE, HELD, IMPORT, LOST, REFUSED, TEST, UNCHANGED, newest_first
-from recsys_assets.release.layout import canonical_gates_key, staged_gates_key
+from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import find_readable_release
+from recsys_assets.release.staged import find_report_of_kind
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -187,10 +188,10 @@ def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus
 
 
 def _verdicts(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> Iterator[Sample]:
-    keys = {"canonical": canonical_gates_key(row.target, day)}
-    keys |= {kind: staged_gates_key(row.target, day, kind) for kind in settings.kinds_for(row)}
-    for subject, key in keys.items():
-        report = find_document(store, key, GateReport)
+    canonical = find_document(store, canonical_gates_key(row.target, day), GateReport)
+    reports = {"canonical": canonical}
+    reports |= {kind: find_report_of_kind(store, row.target, day, kind) for kind in settings.kinds_for(row)}
+    for subject, report in reports.items():
         for verdict in Verdict if report else ():
             labels = {**_labels(row), "subject": subject, "verdict": verdict.value}
             count = sum(finding.verdict is verdict for finding in report.findings) if report else 0

@@ -1,13 +1,15 @@
 """Artifact stage: a window of days, or the catalog, to one immutable blob, its reference and its gate report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.metadata import version
 
+import msgspec
 import polars as pl
+from msgspec import UNSET
 
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
@@ -30,18 +32,18 @@ from recsys_assets.pipeline.stored_artifact import BuildResult, read_content, re
 from recsys_assets.pipeline.user_key import fact_of_key
 from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.document_encoding import encode as encode_document
-from recsys_assets.release.document_encoding import find_document, read_document
+from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
-from recsys_assets.release.forgotten_users import read_forgotten_of
+from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
     TALLIES,
     canonical_key,
     canonical_record_key,
-    staged_gates_key,
     staged_key,
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.staged import keep_report, read_with_etag
 from recsys_assets.settings.gates import DriftGate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -109,12 +111,27 @@ class ArtifactBuilt:
         return {"version": staged.ref.version, "bytes": size, "window": window, "reused": self.reused, **staged.facts}
 
 
-def build_artifact(context: DayContext, kind_name: str) -> ArtifactBuilt:
+def build_artifact(context: DayContext, kind_name: str, *, judged: bool = False) -> ArtifactBuilt:
     """Build one kind for the window that ends with the day; equal content is the same blob, written once.
 
-    Raises `InputError` when the day itself has no canonical events, `LimitExceededError` before work that cannot fit,
-    and what `make_artifact` raises.
+    With `judged` its gates judge the stored blob at once, so that reference and report are written together:
+    `find_own_report` returns it to the run. Raises `InputError` when the day itself has no canonical events,
+    `LimitExceededError` before work that cannot fit, and what `make_artifact` raises.
     """
+    built = _build(context, kind_name)
+    if judged:
+        report = _judge(context, kind_name, built.staged)
+        built = replace(built, staged=msgspec.structs.replace(built.staged, gates=report))
+    context.store.put(staged_key(context.target, context.day, kind_name), encode_document(built.staged))
+    if not (context.is_whole_run or KINDS[kind_name].from_catalog):
+        forgotten = read_forgotten_of(context.origin, context.target)
+        if withdraw_forgotten(context, [kind_name], forgotten):
+            raise ConflictError(f"{context.target}: {kind_name} was built while a user was forgotten: build it again")
+    return built
+
+
+def _build(context: DayContext, kind_name: str) -> ArtifactBuilt:
+    """Write the objects of an artifact, and return what refers to them."""
     row, day = context.row, context.day
     kind, params = KINDS[kind_name], read_params(context.settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
@@ -132,37 +149,66 @@ def build_artifact(context: DayContext, kind_name: str) -> ArtifactBuilt:
         build=build_info(context.settings, context.run_id),
         shards=made.kept.shards,
     )
-    context.store.put(staged_key(row.target, day, kind.name), encode_document(staged))
-    if not kind.from_catalog:
-        _check_forgotten(context, staged, window)
     preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
     return ArtifactBuilt(staged, preview, made.kept.reused)
 
 
-def _check_forgotten(context: DayContext, staged: StagedArtifact, window: Window) -> None:
-    """Withdraw what was staged, and tallies, if a day that it was built from lost a user meanwhile.
+def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: Forgotten) -> list[str]:
+    """Withdraw what is staged of these kinds, and tallies, where a day that it was built from lost a user meanwhile.
 
-    A forget that ended while this build was under way saw none of it. Raises `ConflictError`: build again.
+    A forget that ended while they were built saw none of it; `forgotten` is read after they were staged. Returns the
+    kinds that are to be built again.
     """
     store, target = context.origin, context.target
-    if not read_forgotten_of(store, target):
-        return
-    used = {item.name: item.digest for item in staged.inputs}
-    for day in window.days:
-        record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
-        digest = used.get(canonical_key(target, day))
-        if digest is not None and record is not None and record.digest != digest:
-            context.store.delete(staged_key(target, window.last, staged.kind))
-            for item in store.list(f"{TALLIES}{target.tenant}/{target.surface}/"):
-                store.delete(item.key)
-            raise ConflictError(f"{target}: {staged.kind} was built while {day} lost a forgotten user: build it again")
+    digests: dict[str, str] = {}
+
+    def is_stale(staged: StagedArtifact) -> bool:
+        used = {item.name: item.digest for item in staged.inputs}
+        window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
+        for day in window.days:
+            key = canonical_key(target, day)
+            if key in used and key not in digests:
+                record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+                digests[key] = used[key] if record is None else record.digest
+        return any(digests.get(key, digest) != digest for key, digest in used.items())
+
+    withdrawn: list[str] = []
+    for kind in kinds if forgotten else ():
+        key = staged_key(target, context.day, kind)
+        staged = find_document(context.store, key, StagedArtifact)
+        if staged is not None and is_stale(staged):
+            context.store.delete(key)
+            withdrawn.append(kind)
+    if withdrawn:
+        for item in store.list(f"{TALLIES}{target.tenant}/{target.surface}/"):
+            store.delete(item.key)
+    return withdrawn
 
 
 def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
-    """Judge the stored blob, keep the report beside the staged reference, and return it."""
+    """Judge the stored blob, keep the report with the staged reference, and return it.
+
+    Raises `ConflictError` if the artifact was built again meanwhile.
+    """
+    staged, etag = read_with_etag(context.store, context.target, context.day, kind_name)
+    report = _judge(context, kind_name, staged)
+    keep_report(context.store, context.target, context.day, staged, report, over=etag)
+    return report
+
+
+def find_own_report(context: DayContext, kind_name: str) -> GateReport | None:
+    """Return the report of an artifact that this very run built and judged by today's limits, or None."""
+    staged = find_document(context.store, staged_key(context.target, context.day, kind_name), StagedArtifact)
+    if staged is None or staged.gates is UNSET or staged.build.run_id != context.run_id:
+        return None
+    params = read_params(context.settings, context.row, kind_name)
+    policy = artifact_policy(context.settings, context.row, kind_name, params)
+    return staged.gates if staged.gates.policy == policy.digest else None
+
+
+def _judge(context: DayContext, kind_name: str, staged: StagedArtifact) -> GateReport:
     store, settings, row, day = context.store, context.settings, context.row, context.day
     kind, params = KINDS[kind_name], read_params(settings, row, kind_name)
-    staged = read_document(store, staged_key(row.target, day, kind.name), StagedArtifact)
     window = Window.ending(day, days=params.window_days)
     envelope, rows = read_staged(store, row.target, staged, kind.shape)
     policy = artifact_policy(settings, row, kind.name, params)
@@ -189,9 +235,7 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
         is_live=len(rows) == 0 and _is_live(store, row.target, kind.name),
         content=rows,
     )
-    report = policy.judge(facts.version, facts)
-    store.put(staged_gates_key(row.target, day, kind.name), encode_document(report))
-    return report
+    return policy.judge(facts.version, facts)
 
 
 def _is_live(store: ObjectStore, target: Target, kind: str) -> bool:

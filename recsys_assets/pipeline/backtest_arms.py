@@ -15,12 +15,12 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import find_days, read_tallies
 from recsys_assets.pipeline.user_key import FACT, key_of_record
 from recsys_assets.quality.tasks import TASK_COLUMNS, before, cut_day
-from recsys_assets.release.candidate import is_left_out
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input, StagedArtifact
 from recsys_assets.release.layout import blob_key, canonical_key, canonical_record_key, staged_key
 from recsys_assets.release.pointer import read_current, release_id_of
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.staged import is_left_out
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot

@@ -21,11 +21,11 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.backtest import backtest_day
 from recsys_assets.pipeline.canonical_reads import read_events
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.release.candidate import is_left_out
 from recsys_assets.release.document_encoding import encode, find_document, find_readable
 from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.layout import canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.release.pointer import release_id_of
+from recsys_assets.release.staged import is_left_out
 from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems

@@ -256,7 +256,8 @@ def erase_forgotten(context: DayContext) -> list[date]:
     A build beside a `forget`, or one that was killed, leaves a day whose record does not name everybody who is
     forgotten by now. Artifacts that were built from such a day do not ship; its next build is without the user.
     """
-    return _erase(context, read_forgotten_of(context.origin, context.target))
+    known = context.forgotten
+    return _erase(context, read_forgotten_of(context.origin, context.target) if known is None else known)
 
 
 def _erase(context: DayContext, forgotten: Forgotten) -> list[date]:

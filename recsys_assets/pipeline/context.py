@@ -39,7 +39,8 @@ class DayContext:
     run_id: str = COMMAND
     now: Callable[[], datetime] = utc_now
     engines: "EngineRegistry | None" = None  # opens engines; None: they are where the configuration says
-    forgotten: Forgotten | None = None  # users to forget, as the run saw them first; None: they are read
+    forgotten: Forgotten | None = None  # users to forget, as the run saw them last; None: they are read
+    is_whole_run: bool = False  # the run goes on to the ship, and itself withdraws what holds a forgotten user
 
     @property
     def target(self) -> Target:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
+from msgspec import UNSET
 
 from recsys_assets.artifact_format import Blob
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
@@ -22,13 +23,14 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release import journal
 from recsys_assets.release.blob import read_blob
-from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
-from recsys_assets.release.documents import Input, JournalEntry, StagedArtifact
+from recsys_assets.release.document_encoding import encode, find_document, find_readable
+from recsys_assets.release.documents import STAGED_FORMAT, Input, JournalEntry, StagedArtifact
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.layout import staged_gates_key, staged_key
+from recsys_assets.release.layout import staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.staged import keep_report, read_with_etag
 from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -101,7 +103,7 @@ def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
             return register(context, received, dropped_on=dropped_on)
         staged = find_document(store, staged_key(row.target, dropped_on, kind), StagedArtifact)
         if staged is not None and staged.window_first == dropped_on.isoformat():
-            staged = msgspec.structs.replace(staged, window_last=day.isoformat())
+            staged = msgspec.structs.replace(staged, window_last=day.isoformat(), gates=UNSET, v=STAGED_FORMAT)
             store.put(staged_key(row.target, day, kind), encode(staged))
             return ArtifactBuilt(staged, _preview(_content(staged.facts)), reused=True)
     allowed = f", nor of the {rules.max_age_days} days before" if rules.max_age_days else ""
@@ -120,15 +122,15 @@ def judge_received(
 
 
 def judge_import(context: DayContext, kind: str) -> GateReport:
-    """Read the stored file back, judge it, keep the report beside the staged reference, and return it."""
+    """Read the stored file back, judge it, keep the report with the staged reference, and return it."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
-    staged = read_document(store, staged_key(row.target, day, kind), StagedArtifact)
+    staged, etag = read_with_etag(store, row.target, day, kind)
     data = read_blob(store, row.target, staged.ref)
     content = inspect(data, rules.format, name=staged.inputs[0].name, max_unpacked_bytes=rules.max_unpacked_bytes)
     age = (day - date.fromisoformat(staged.window_first)).days
     report = _judge(store, settings, row, staged.ref, data=data, content=content, age_days=age)
-    store.put(staged_gates_key(row.target, day, kind), encode(report))
+    keep_report(store, row.target, day, staged, report, over=etag)
     return report
 
 

@@ -1,7 +1,7 @@
 """Overrides: gates that somebody may answer for, refusals answered for already, and the way out of a refusal."""
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -24,6 +24,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
+from recsys_assets.release.staged import find_report_of_kind
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -127,13 +128,22 @@ def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:
     return f'{shlex.join(words)} --reason "..."'
 
 
-def _is_anything_refused(context: DayContext, subjects: Iterable[str]) -> bool:
+def _is_anything_refused(context: DayContext, required: Mapping[str, Requirement]) -> bool:
     """Return whether a gate refused anything that the day ships: else nobody answered for anything."""
-    target, day = context.target, context.day
-    keys = [staged_gates_key(target, day, subject) for subject in subjects if subject != CANONICAL]
-    keys += [canonical_gates_key(target, one) for one in (*days_before(context), day)]
-    reports = (find_readable(context.store, key, GateReport) for key in keys)
-    return any(report.refusals for report in reports if report is not None)
+    return any(report.refusals for report in _reports(context, required) if report is not None)
+
+
+def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterator[GateReport | None]:
+    """Yield the reports of what the day ships; one that is damaged is named where the day is proven."""
+    store, target, day = context.store, context.target, context.day
+    for subject, one in required.items():
+        if one.whole:
+            yield find_readable(store, staged_gates_key(target, day, subject), GateReport)
+        elif subject != CANONICAL:
+            with suppress(CorruptObjectError):
+                yield find_report_of_kind(store, target, day, subject)
+    for earlier in (*days_before(context), day):
+        yield find_readable(store, canonical_gates_key(target, earlier), GateReport)
 
 
 def _staged_release(context: DayContext) -> Release | None:

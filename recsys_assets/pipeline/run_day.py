@@ -1,7 +1,7 @@
 """A day of some targets in this process, step by step, and a line about each asset: `run` without Dagster."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TypeAlias
@@ -10,10 +10,13 @@ from uuid import uuid4
 from recsys_assets.errors import NoInputError
 from recsys_assets.evidence import LEFT_OUT
 from recsys_assets.identity import Target, is_version
+from recsys_assets.kinds.registry import KINDS
+from recsys_assets.pipeline.artifact import withdraw_forgotten
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import RawDay, build_raw
 from recsys_assets.pipeline.steps import (
     GATES,
+    MANIFEST,
     RAW,
     RETRIES,
     RETRY_SECONDS,
@@ -29,7 +32,8 @@ from recsys_assets.pipeline.steps import (
     target_steps,
 )
 from recsys_assets.pipeline.stopping import is_stopping
-from recsys_assets.release.forgotten_users import Forgotten
+from recsys_assets.release.candidate import CANONICAL
+from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
 from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -100,13 +104,27 @@ def run_day(
         context = reading.run.context  # of one target, raw is part of its run
         if len(rows) > 1:
             context = replace(context, store=RunReads(store), row=row, run_id=str(uuid4()))
-        context = replace(context, forgotten=_forgotten(reading.raw, row.target))
+        context = replace(context, forgotten=_forgotten(reading.raw, row.target), is_whole_run=True)
         yield from _target_lines(_Run(context, pause), read=reading.raw is not None)
 
 
 def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
+    """Build every artifact, then once more what was built while a user was forgotten, then ship."""
     stopped = set[str]() if read else {RAW}
-    for step in target_steps(run.context.settings, run.context.row):
+    steps = target_steps(run.context.settings, run.context.row)
+    first = next(number for number, step in enumerate(steps) if step.name == MANIFEST)
+    yield from _steps(run, steps[:first], stopped)
+    if not stopped & {RAW, CANONICAL}:
+        if not (yield from run.withdraw()):
+            return
+        stopped.difference_update(run.withdrawn)
+        yield from _steps(run, [step for step in steps[:first] if step.name in run.withdrawn], stopped)
+    yield from _steps(run, steps[first:], stopped)
+
+
+def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[AssetLine]:
+    """Do these steps in order; add to `stopped` those that are not done, or of which a gate refused what they built."""
+    for step in steps:
         if stopped & step.after:
             stopped.add(step.name)
         elif step.is_follow_up or not is_stopping():
@@ -130,6 +148,21 @@ class _Run:
 
     context: DayContext
     pause: Pause
+    withdrawn: Collection[str] = ()  # kinds that were built while a user was forgotten
+
+    def withdraw(self) -> Lines:
+        """Withdraw what was built while a user was forgotten, by one look for all kinds; it is built again."""
+        context = self.context
+        kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
+
+        def work(context: DayContext) -> Iterator[Built]:
+            forgotten = read_forgotten_of(context.origin, context.target)
+            self.withdrawn = withdraw_forgotten(context, kinds, forgotten)
+            self.context = replace(context, forgotten=forgotten, is_whole_run=False)
+            yield from ()
+
+        asset = "/".join((*context.row.slug_parts, MANIFEST))
+        return (yield from self.attempt(asset, "withdrawal of forgotten users", [context.target], work))
 
     def step(self, step: Step) -> Lines:
         """Build a step's asset and judge it; yield its lines, and return whether what comes after may go on."""
@@ -165,7 +198,7 @@ class _Run:
                     self.pause(RETRY_SECONDS)
                     if is_stopping():
                         return False
-                    self.context = replace(self.context, store=RunReads(self.context.origin))
+                    self.context = replace(self.context, store=RunReads(self.context.origin), forgotten=None)
                     continue
                 yield self._failed(asset, name, targets, error)
             except Exception as error:  # noqa: BLE001 - a defect of one step must not stop other targets

@@ -13,7 +13,7 @@ from recsys_assets.errors import ConflictError, EngineUnavailableError, RecsysAs
 from recsys_assets.evidence import GateReport, Scalar, Verdict, group_by_message
 from recsys_assets.gates.gate import undecided
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, judge_artifact
+from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, find_own_report, judge_artifact
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
@@ -118,9 +118,12 @@ def artifact_step(kind: str) -> Step:
     """Return the step that builds one kind from canonical days."""
 
     def build(context: DayContext) -> Iterator[Built]:
-        yield _artifact(context.target, build_artifact(context, kind), "top rows")
+        yield _artifact(context.target, build_artifact(context, kind, judged=True), "top rows")
 
-    return Step(kind, frozenset({CANONICAL}), build, lambda context: judge_artifact(context, kind))
+    def judge(context: DayContext) -> GateReport:
+        return find_own_report(context, kind) or judge_artifact(context, kind)
+
+    return Step(kind, frozenset({CANONICAL}), build, judge)
 
 
 def import_step(kind: str) -> Step:

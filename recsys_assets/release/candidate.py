@@ -1,16 +1,16 @@
 """A release candidate: what a day staged, read back from the store and proven against the gates it must have passed."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.release.document_encoding import find_document, find_readable, read_document
+from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
@@ -21,6 +21,7 @@ from recsys_assets.release.layout import (
     staged_key,
 )
 from recsys_assets.release.pointer import release_id_of
+from recsys_assets.release.staged import find_report
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
@@ -126,14 +127,6 @@ def kinds_left_out(reports: Iterable[GateReport]) -> dict[str, str]:
     return {report.subject: why for report in reports if (why := report.left_out_because) is not None}
 
 
-def is_left_out(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> bool:
-    """Return whether the gates left an artifact of a day out of its release; a damaged report says nothing."""
-    if staged.facts.get("rows") != 0:
-        return False
-    report = find_readable(store, staged_gates_key(target, day, staged.kind), GateReport)
-    return report is not None and report.version == staged.ref.version and report.left_out_because is not None
-
-
 def check_forgotten(store: ObjectStore, target: Target, candidate: Candidate) -> None:
     """Raise `ConflictError` if a user was forgotten whom a canonical day of the candidate may hold.
 
@@ -186,7 +179,8 @@ class _Reading:
             self.faults.append(f"{kind}: staged is {staged.ref.kind} of {window.last}: build it again")
             return None
         self._check_inputs(kind, staged, window)
-        report = self._report(staged_gates_key(self.target, self.day, kind), kind, (kind, staged.ref.version))
+        read = partial(find_report, self.store, self.target, self.day, staged)
+        report = self._report(read, kind, (kind, staged.ref.version))
         if report is None:
             return None
         if report.left_out_because is not None:
@@ -199,7 +193,8 @@ class _Reading:
         record = self.records.of(day)
         if not isinstance(record, CanonicalRecord):
             return None  # noted where the artifact that names it was read
-        report = self._report(canonical_gates_key(self.target, day), f"{CANONICAL} {day}", (CANONICAL, record.digest))
+        read = partial(find_document, self.store, canonical_gates_key(self.target, day), GateReport)
+        report = self._report(read, f"{CANONICAL} {day}", (CANONICAL, record.digest))
         if report is None:
             if self._is_refused(day, record):
                 self.faults.append(f"the artifacts hold events of {day}: build them again, which leaves that day out")
@@ -210,7 +205,8 @@ class _Reading:
     def whole(self, subject: str, members: Sequence[Member]) -> GateReport | None:
         """Return what gates said of these very artifacts together, or note why that proves nothing."""
         release_id = release_id_of(self.target, {member.ref.kind: member.ref.version for member in members})
-        return self._report(staged_gates_key(self.target, self.day, subject), subject, (subject, release_id))
+        read = partial(find_document, self.store, staged_gates_key(self.target, self.day, subject), GateReport)
+        return self._report(read, subject, (subject, release_id))
 
     def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:
         """Note every day of the window whose events are not the ones that the artifact was made from."""
@@ -246,17 +242,19 @@ class _Reading:
             and bool(report.refusals)
         )
 
-    def _report(self, key: str, subject: str, judged: tuple[str, str]) -> GateReport | None:
-        """Return the report at `key` if it proves (subject, version) `judged`; else note why not, by gate."""
+    def _report(
+        self, read: Callable[[], GateReport | None], subject: str, judged: tuple[str, str]
+    ) -> GateReport | None:
+        """Return the report that is read if it proves (subject, version) `judged`; else note why not, by gate."""
         requirement = self.requirements[judged[0]]
         try:
-            report = read_document(self.store, key, GateReport)
-        except NotFoundError:
-            gates = ", ".join(sorted(requirement.gates))
-            self.faults.append(f"{subject}: gates {gates} did not run, or crashed: run the check")
-            return None
+            report = read()
         except CorruptObjectError as error:
             self.faults.append(f"{subject}: {error}")
+            return None
+        if report is None:
+            gates = ", ".join(sorted(requirement.gates))
+            self.faults.append(f"{subject}: gates {gates} did not run, or crashed: run the check")
             return None
         report = without_overridden(report, {**requirement.answered.get(judged[1], {}), **requirement.overridden})
         faults = _shortcomings(report, requirement, judged)

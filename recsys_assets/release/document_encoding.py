@@ -14,7 +14,16 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
 )
 from recsys_assets.evidence import GateReport
-from recsys_assets.release.documents import FORMAT, JOURNAL_FORMAT, RELEASE_FORMAT, JournalEntry, Record, Release
+from recsys_assets.release.documents import (
+    FORMAT,
+    JOURNAL_FORMAT,
+    RELEASE_FORMAT,
+    STAGED_FORMAT,
+    JournalEntry,
+    Record,
+    Release,
+    StagedArtifact,
+)
 from recsys_assets.release.older_formats import upgrade_entry
 from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore, Stored
@@ -22,7 +31,11 @@ from recsys_assets.storage.store import ObjectStore, Stored
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
 
-_NEWEST: Final[Mapping[type, int]] = {JournalEntry: JOURNAL_FORMAT, Release: RELEASE_FORMAT}  # of the others: FORMAT
+_NEWEST: Final[Mapping[type, int]] = {  # of the others: FORMAT
+    JournalEntry: JOURNAL_FORMAT,
+    Release: RELEASE_FORMAT,
+    StagedArtifact: STAGED_FORMAT,
+}
 
 Document = TypeVar("Document", bound=Record | GateReport)
 

@@ -10,6 +10,7 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
+STAGED_FORMAT: Final = 2  # 2: the report of its gates is in the document; 1: beside it
 RELEASE_FORMAT: Final = 2  # 2: a record carries its own digest
 JOURNAL_FORMAT: Final = 2  # 2: the message of an entry is `message` in its details
 
@@ -59,7 +60,7 @@ class Shards(Record, frozen=True):
 
 
 class StagedArtifact(Record, frozen=True):
-    """One artifact that a day built: its reference, its window, its inputs by hash, and the numbers of its build.
+    """One artifact that a day built: its reference, window and inputs by hash, the numbers of its build, and its gates.
 
     The reference of a kind in shards is that of its index.
     """
@@ -70,8 +71,9 @@ class StagedArtifact(Record, frozen=True):
     inputs: tuple[Input, ...]
     facts: Mapping[str, Scalar]
     build: Build
-    v: int = FORMAT
+    v: int = STAGED_FORMAT
     shards: Shards | msgspec.UnsetType = msgspec.UNSET  # where there are none, no key that older readers do not know
+    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # not written before they ran
 
     @property
     def kind(self) -> str:

@@ -106,14 +106,22 @@ def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: Jo
             return numbered
 
 
-def tail(store: ObjectStore, target: Target, *, since: JournalEntry | None = None) -> JournalEntry | None:
+def tail(
+    store: ObjectStore, target: Target, *, since: JournalEntry | None = None, live_at: str | None = None
+) -> JournalEntry | None:
     """Return the newest entry, or None; that an older one is gone hides none of the newer ones.
 
     The numbers are listed, then those behind the last one are looked for one by one, as a listing may end early. With
     `since`, the newest entry that is known already, nothing is listed: who looks again looks at what is new. Without
-    an answer to the listing all numbers are looked for, as a ship must not depend on it.
+    an answer to the listing all numbers are looked for, as a ship must not depend on it. With `live_at`, the time of
+    the live pointer, nothing is looked for behind a listed entry of that very pointer: entries behind it would have
+    changed nothing, and `append` reads them.
     """
     low, step = since.sequence if since else _listed_newest(store, target), 1
+    if live_at is not None and since is None and low:
+        listed = read_entry(store, target, low)
+        if listed.pointer_at == live_at:
+            return listed
     high = low + step
     while store.stat(journal_key(target, high)) is not None:
         low, step = high, step * 2

@@ -118,7 +118,7 @@ def staged_key(target: Target, day: date, kind: str) -> str:
 
 
 def staged_gates_key(target: Target, day: date, kind: str) -> str:
-    """Return the key of what the gates said about that artifact."""
+    """Return the key of what the gates said of a day's artifacts together; in format 1, of one artifact."""
     return f"{staged_prefix(target)}{day}/{kind}.gates.json"
 
 

@@ -65,6 +65,7 @@ class _Publish:
     candidate: Candidate
     build: Build
     allow_older: bool
+    evidence: ObjectStore
     plan: Plan | None = None
 
 
@@ -86,8 +87,8 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
 ) -> PublishOutcome:
     """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
 
-    `evidence` holds staged references and gate reports, the store itself if left out; blobs, records of canonical days,
-    pointer, hold, labels and journal are read from the store whatever it holds.
+    `evidence` holds staged artifacts, canonical records, gate reports and the record of the live release, the store
+    itself if left out; blobs, pointer, hold, labels and journal are read from the store whatever it holds.
 
     With a `plan` a release that would replace a live one is shown to a share of requests first (`rollout.start`).
 
@@ -95,13 +96,14 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
     """
     change = Change(store, target, SHIP, by, now, pause=pause)
+    evidence = evidence or store
     if dry_run:
-        candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
-        return _rehearse(_Publish(change, candidate, build, allow_older))
+        candidate = read_candidate(evidence, target, day, kinds=kinds, requirements=requirements)
+        return _rehearse(_Publish(change, candidate, build, allow_older, evidence))
     ensure_proven(store)
     try:
-        candidate = read_candidate(evidence or store, target, day, kinds=kinds, requirements=requirements)
-        return _publish(_Publish(change, candidate, build, allow_older, plan))
+        candidate = read_candidate(evidence, target, day, kinds=kinds, requirements=requirements)
+        return _publish(_Publish(change, candidate, build, allow_older, evidence, plan))
     except (RefusedError, CorruptObjectError, ConflictError) as error:
         _record_refusal(change, day, error)
         error.journaled = True
@@ -200,7 +202,7 @@ def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live |
         release = find_release(store, target, last) if last else None
         return Live(None, release.data_through) if release else None
     try:
-        release = find_release(store, target, current.release_id)
+        release = find_release(asked.evidence, target, current.release_id)
     except CorruptObjectError as error:
         return _live_by_artifacts(asked, current, error)
     if release is not None:

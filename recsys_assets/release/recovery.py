@@ -48,9 +48,12 @@ class JournalHead:
         return None if found is None or found >= LATEST else found
 
 
-def read_journal_head(store: ObjectStore, target: Target, *, since: JournalHead | None = None) -> JournalHead:
-    """Return the journal's head; only what came after `since` is looked for."""
-    last = tail(store, target, since=since.last if since else None)
+def read_journal_head(
+    store: ObjectStore, target: Target, *, since: JournalHead | None = None, live: Current | None = None
+) -> JournalHead:
+    """Return the journal's head; only what came after `since` is looked for, and nothing behind an entry of `live`."""
+    live_at = live.pointer.updated_at if live else None
+    last = tail(store, target, since=since.last if since else None, live_at=live_at)
     return JournalHead(last, change_at_or_before(store, target, last))
 
 
@@ -80,7 +83,7 @@ def recover(
     recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
     that the journal knows: somebody put old bytes back.
     """
-    head = read_journal_head(store, target, since=since)
+    head = read_journal_head(store, target, since=since, live=current)
     if current is None or not is_unrecorded(head, current):
         return head
     if read_current(store, target) != current:

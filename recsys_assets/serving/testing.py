@@ -23,7 +23,6 @@ from recsys_assets.release.layout import (
     canonical_gates_key,
     canonical_key,
     canonical_record_key,
-    staged_gates_key,
     staged_key,
 )
 from recsys_assets.release.publish import PublishOutcome, publish
@@ -68,9 +67,8 @@ def publish_fixture(
         count = (shards or {}).get(kind)
         put = _put_artifact if count is None else partial(_put_shards, count=count)
         staged = put(store, target, Window(day, day), kind, rows)
-        staged = structs.replace(staged, inputs=(used,))
+        staged = structs.replace(staged, inputs=(used,), gates=_report(kind, staged.ref.version))
         store.put(staged_key(target, day, kind), encode(staged))
-        store.put(staged_gates_key(target, day, kind), encode(_report(kind, staged.ref.version)))
     return publish(
         store,
         target,

@@ -10,7 +10,8 @@ from recsys_assets.storage.store import Listed, ObjectStore, Stored
 MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is read again each time
 MAX_OBJECT_BYTES: Final = 16_000_000
 _BLOCKED: Final = "registry/blocked/"
-_CACHED: Final = ("artifacts/", "canonical/", "raw/", "releases/", "staging/", "registry/current/", _BLOCKED)
+_STAGING: Final = "staging/"
+_CACHED: Final = ("artifacts/", "canonical/", "raw/", "releases/", _STAGING, "registry/current/", _BLOCKED)
 
 
 class RunReads:
@@ -73,7 +74,10 @@ class RunReads:
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object that was read with etag `expected`."""
         self.drop(key)
-        return self.origin.swap(key, data, expected=expected)
+        etag = self.origin.swap(key, data, expected=expected)
+        if key.startswith(_STAGING):  # a swapped pointer or record is read again: others swap it, too
+            self._keep(key, Stored(data, etag))
+        return etag
 
     def put(self, key: str, data: bytes) -> str:
         """Write the object whatever was there."""

@@ -14,9 +14,10 @@ from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Stage
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import LOST, REFUSED, message_of, newest_first
 from recsys_assets.release.judgement import ending, is_in_force
-from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
+from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
+from recsys_assets.release.staged import find_report, find_report_of_kind
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
@@ -169,7 +170,7 @@ def _causes(
     if failed is not None and failed.action != BUILD:
         conflict = failed.details.get("error") == ConflictError.__name__
         yield Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {failed.at}: {message_of(failed)}"
-    if all(find_document(store, staged_gates_key(target, day, kind), GateReport) for kind in kinds):
+    if all(find_report_of_kind(store, target, day, kind) for kind in kinds):
         yield Cause.NOT_SHIPPED, f"{day} is built and gated and was not shipped: run its manifest, or `ship` it"
     if failed is not None:
         yield Cause.BUILD_FAILED, f"the build of {day} failed at {failed.at}: {message_of(failed)}"
@@ -205,9 +206,7 @@ def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str
     for kind in kinds:
         staged = find_document(store, staged_key(target, day, kind), StagedArtifact)
         if staged is not None:
-            yield from _refused(
-                find_document(store, staged_gates_key(target, day, kind), GateReport), staged.ref.version
-            )
+            yield from _refused(find_report(store, target, day, staged), staged.ref.version)
 
 
 def _refused(report: GateReport | None, version: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from msgspec import UNSET
 
 from recsys_assets.cli.recorded_run import read_result
 from recsys_assets.dagster_defs.assemble import build_definitions
@@ -11,8 +12,9 @@ from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor, newest_first
-from recsys_assets.release.layout import canonical_gates_key, staged_gates_key
+from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import read_release
+from recsys_assets_tests.release.staging import change_staged
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, TARGETS, after, day_lines, open_shop
 
 KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
@@ -243,8 +245,10 @@ def test_f32_the_manifest_refuses_when_a_gate_did_not_run(shop, subject):
     shop.write(FIRST, day_lines(FIRST, shift=1))
     shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))])
     before = shop.live()
-    gates = canonical_gates_key(HOME, FIRST) if subject == "canonical" else staged_gates_key(HOME, FIRST, subject)
-    shop.store.delete(gates)
+    if subject == "canonical":
+        shop.store.delete(canonical_gates_key(HOME, FIRST))
+    else:
+        change_staged(shop.store, HOME, FIRST, subject, gates=UNSET)
     result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])
     assert not result.success
     assert subject in failure_of(result, "shop__home__manifest")

@@ -13,9 +13,11 @@ from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
+from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.document_encoding import read_document
+from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.layout import canonical_key, raw_record_key, staged_key
 from recsys_assets_tests.privacy.erasing import (
@@ -131,6 +133,21 @@ def build_all_but_ship(shop, day, ship):
         build_artifact(context, kind)
         judge_artifact(context, kind)
     return ship()
+
+
+def test_a_run_builds_again_what_it_built_beside_a_forget_and_ships(shop):
+    shop.write(after(2), day_lines(after(2), shift=2))
+    store = Beside(shop.store, "put", f"staging/shop/home/{after(2)}/implicit.json", lambda: forget(shop))
+    row = shop.settings.find(HOME.tenant, HOME.surface)
+    lines = list(run_day(store, shop.settings, [row], after(2)))
+    assert store.done
+    assert [line.text for line in lines if line.state != "ok"] == []
+    assert [line.asset for line in lines].count("shop/home/implicit") == 2
+    users = live_users(shop)["implicit"]
+    assert GONE not in users
+    assert STAYS in users
+    staged = read_document(shop.store, staged_key(HOME, after(2), "implicit"), StagedArtifact)
+    assert staged.ref.version == shop.live().versions["implicit"]
 
 
 def test_two_forgets_at_once_do_not_undo_each_other(shop):  # F54

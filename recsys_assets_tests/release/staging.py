@@ -6,13 +6,14 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 from msgspec import UNSET
 
 from recsys_assets.artifact_format import ZEROED_BUILD
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.release.candidate import Requirement
-from recsys_assets.release.document_encoding import encode
+from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
 from recsys_assets.release.forgotten_users import is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.journal import Actor
@@ -21,7 +22,6 @@ from recsys_assets.release.layout import (
     canonical_gates_key,
     canonical_key,
     canonical_record_key,
-    staged_gates_key,
     staged_key,
 )
 from recsys_assets.release.publish import publish
@@ -134,10 +134,21 @@ def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=()):
         facts={"rows": 3},
         build=BUILD,
         shards=shards,
+        gates=report_of(kind, ref.version),
     )
     store.put(staged_key(target, on, kind), encode(staged))
-    store.put(staged_gates_key(target, on, kind), encode(report_of(kind, ref.version)))
     return ref
+
+
+def change_staged(store, target, on, kind, **change):
+    """Change fields of what a day staged of a kind; `gates=UNSET` are gates that did not run."""
+    key = staged_key(target, on, kind)
+    store.put(key, encode(msgspec.structs.replace(read_document(store, key, StagedArtifact), **change)))
+
+
+def stored_report(store, target, on, kind):
+    """The report of what a day staged of a kind."""
+    return read_document(store, staged_key(target, on, kind), StagedArtifact).gates
 
 
 def put_object(store, target, kind, data, version):

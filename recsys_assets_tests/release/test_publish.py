@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from recsys_assets.artifact_format import version_of
 from recsys_assets.errors import (
@@ -48,10 +49,12 @@ from recsys_assets_tests.release.staging import (
     TARGET,
     Shop,
     artifact,
+    change_staged,
     day,
     report_of,
     stage_blob,
     stage_canonical,
+    stored_report,
 )
 
 ANN = Actor("ann", "by hand")
@@ -157,9 +160,8 @@ def test_a_dry_run_says_the_same_and_changes_no_byte(shop, store):
     assert shop.store.objects == before
 
 
-def change_report(store, key, **change):
-    report = read_document(store, key, GateReport)
-    store.put(key, encode(replace(report, **change)))
+def change_report(store, **change):
+    change_staged(store, TARGET, day(1), "cooc", gates=replace(stored_report(store, TARGET, day(1), "cooc"), **change))
 
 
 def refuse(report):
@@ -168,37 +170,52 @@ def refuse(report):
 
 
 def gate_skipped(store):
-    store.delete(staged_gates_key(TARGET, day(1), "cooc"))
+    change_staged(store, TARGET, day(1), "cooc", gates=UNSET)
 
 
 def gate_crashed(store):
-    report = report_of("cooc", staged_version(store, "cooc"))
-    store.put(staged_gates_key(TARGET, day(1), "cooc"), encode(replace(report, findings=report.findings[:1])))
+    change_report(store, findings=stored_report(store, TARGET, day(1), "cooc").findings[:1])
 
 
 def gate_refused(store):
-    key = staged_gates_key(TARGET, day(1), "cooc")
-    store.put(key, encode(refuse(read_document(store, key, GateReport))))
+    change_staged(store, TARGET, day(1), "cooc", gates=refuse(stored_report(store, TARGET, day(1), "cooc")))
 
 
 def gate_of_other_bytes(store):
-    change_report(store, staged_gates_key(TARGET, day(1), "cooc"), version="0" * 64)
+    change_report(store, version="0" * 64)
 
 
 def gate_of_other_subject(store):
-    change_report(store, staged_gates_key(TARGET, day(1), "cooc"), subject="popularity")
+    change_report(store, subject="popularity")
 
 
 def gate_of_other_limits(store):
-    change_report(store, staged_gates_key(TARGET, day(1), "cooc"), policy="q" * 64)
+    change_report(store, policy="q" * 64)
 
 
 def gate_that_found_nothing(store):
-    change_report(store, staged_gates_key(TARGET, day(1), "cooc"), findings=())
+    change_report(store, findings=())
 
 
-def gate_report_corrupt(store):
+def in_format_1(store):
+    """Write what is staged of `cooc` as format 1 did: the report in a document beside."""
+    store.put(staged_gates_key(TARGET, day(1), "cooc"), encode(stored_report(store, TARGET, day(1), "cooc")))
+    change_staged(store, TARGET, day(1), "cooc", gates=UNSET, v=1)
+
+
+def former_report_corrupt(store):
+    in_format_1(store)
     store.put(staged_gates_key(TARGET, day(1), "cooc"), b"{")
+
+
+def former_report_refused(store):
+    gate_refused(store)
+    in_format_1(store)
+
+
+def former_report_beside_an_artifact_that_was_not_judged(store):
+    in_format_1(store)
+    change_staged(store, TARGET, day(1), "cooc", v=2)
 
 
 def canonical_gate_skipped(store):
@@ -262,9 +279,7 @@ def blob_of_other_tenant(store):
     source = MemoryStore()
     stage_blob(source, other, day(1), "cooc")
     store.create(blob_key(TARGET, "cooc", ref.version), source.objects[blob_key(other, "cooc", ref.version)][0])
-    staged = read_document(store, staged_key(TARGET, day(1), "cooc"), StagedArtifact)
-    store.put(staged_key(TARGET, day(1), "cooc"), encode(msgspec.structs.replace(staged, ref=ref)))
-    store.put(staged_gates_key(TARGET, day(1), "cooc"), encode(report_of("cooc", ref.version)))
+    change_staged(store, TARGET, day(1), "cooc", ref=ref, gates=report_of("cooc", ref.version))
 
 
 REFUSALS = [
@@ -275,7 +290,11 @@ REFUSALS = [
     pytest.param(gate_of_other_subject, "its gates judged popularity", id="F32 gate of another subject"),
     pytest.param(gate_of_other_limits, "cooc: its gates judged by other limits", id="F32 F48 gate of other limits"),
     pytest.param(gate_that_found_nothing, "cooc: gate contract did not run", id="F32 empty report"),
-    pytest.param(gate_report_corrupt, "cooc: .*is no GateReport", id="F14 report corrupt"),
+    pytest.param(former_report_corrupt, "cooc: .*is no GateReport", id="F14 report corrupt"),
+    pytest.param(former_report_refused, "cooc: gate contract refused: too big", id="F32 refused, in format 1"),
+    pytest.param(
+        former_report_beside_an_artifact_that_was_not_judged, "cooc: gates contract, size did", id="F32 former report"
+    ),
     pytest.param(canonical_gate_skipped, "canonical 2026-03-02: gates contract, size did not", id="F32 canonical gate"),
     pytest.param(canonical_gate_refused, "canonical 2026-03-02: gate contract refused", id="F32 canonical refused"),
     pytest.param(canonical_rebuilt, "cooc: canonical 2026-03-02 was rebuilt", id="F29 F31 canonical rebuilt since"),
@@ -320,10 +339,14 @@ def test_every_fault_is_named_at_once(shop, store):
 
 def test_an_advice_does_not_stop_a_day(shop, store):  # F32
     shop.stage(1)
-    key = staged_gates_key(TARGET, day(1), "cooc")
-    report = read_document(store, key, GateReport)
-    advised = tuple(replace(finding, verdict=Verdict.ADVISED) for finding in report.findings)
-    store.put(key, encode(replace(report, findings=advised)))
+    findings = stored_report(store, TARGET, day(1), "cooc").findings
+    change_report(store, findings=tuple(replace(finding, verdict=Verdict.ADVISED) for finding in findings))
+    assert shop.publish(1).how is Ruling.SHIP
+
+
+def test_a_day_that_was_staged_in_format_1_ships(shop, store):
+    shop.stage(1)
+    in_format_1(store)
     assert shop.publish(1).how is Ruling.SHIP
 
 
@@ -358,8 +381,7 @@ def test_one_target_never_touches_another(shop, store):
     other = Shop(store, Target("shop", "search"))
     shipped = other.ship(0).release.id
     shop.stage(0)
-    gate_refused_at = staged_gates_key(TARGET, day(0), "cooc")
-    store.delete(gate_refused_at)
+    change_staged(store, TARGET, day(0), "cooc", gates=UNSET)
     with pytest.raises(RefusedError):
         shop.publish(0)
     assert live(store, other.target) == shipped

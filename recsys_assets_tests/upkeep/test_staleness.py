@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import UNSET
 
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.evidence import Finding, Verdict
@@ -12,13 +13,13 @@ from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, tail
 from recsys_assets.release.labels import Labelled
-from recsys_assets.release.layout import canonical_gates_key, journal_key, pointer_key, staged_gates_key
+from recsys_assets.release.layout import canonical_gates_key, journal_key, pointer_key
 from recsys_assets.release.marking import mark
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.failed_builds import Failure, journal_failure
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.upkeep.staleness import Cause, RawInput, explain_freshness, wanted_at
-from recsys_assets_tests.release.staging import KINDS, TARGET, Clock, Shop, day, report_of
+from recsys_assets_tests.release.staging import KINDS, TARGET, Clock, Shop, change_staged, day, report_of
 
 AGE = timedelta(hours=30)
 DUE = datetime(2026, 3, 3, 6, tzinfo=UTC)  # when data through day(1), 2 March, must be live
@@ -88,7 +89,7 @@ def test_a_day_without_events_is_explained_by_its_raw_files(shop, raw, cause, me
 
 def test_events_without_artifacts_mean_that_the_run_ended_early(shop):
     shop.stage(1)
-    shop.store.delete(staged_gates_key(TARGET, day(1), "cooc"))
+    change_staged(shop.store, TARGET, day(1), "cooc", gates=UNSET)
     assert explain(shop).cause is Cause.NOT_BUILT
 
 
@@ -101,8 +102,11 @@ def test_what_was_gated_and_never_shipped_says_so(shop):
 def test_a_refused_gate_is_named_with_its_numbers_though_no_ship_was_tried(shop, subject):
     refs = shop.stage(1)
     version = refs["cooc"].version if subject == "cooc" else _canonical_digest(shop)
-    key = staged_gates_key(TARGET, day(1), "cooc") if subject == "cooc" else canonical_gates_key(TARGET, day(1))
-    shop.store.put(key, encode(report_of(subject, version, findings=(REFUSED,))))
+    report = report_of(subject, version, findings=(REFUSED,))
+    if subject == "cooc":
+        change_staged(shop.store, TARGET, day(1), "cooc", gates=report)
+    else:
+        shop.store.put(canonical_gates_key(TARGET, day(1)), encode(report))
     found = explain(shop)
     assert found.cause is Cause.GATE_REFUSED
     assert f"{subject}: gate volume refused: 0 events, at least 1" in found.why
@@ -110,7 +114,7 @@ def test_a_refused_gate_is_named_with_its_numbers_though_no_ship_was_tried(shop,
 
 def test_a_refusal_of_bytes_that_were_rebuilt_since_is_not_the_cause(shop):
     shop.stage(1)
-    shop.store.put(staged_gates_key(TARGET, day(1), "cooc"), encode(report_of("cooc", "f" * 64, findings=(REFUSED,))))
+    change_staged(shop.store, TARGET, day(1), "cooc", gates=report_of("cooc", "f" * 64, findings=(REFUSED,)))
     assert explain(shop).cause is not Cause.GATE_REFUSED
 
 
@@ -252,5 +256,5 @@ def test_what_a_gate_says_of_the_day_as_it_is_comes_before_how_its_build_failed(
     journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
     refs = shop.stage(1)
     report = replace(report_of("popularity", refs["popularity"].version), findings=(REFUSED,))
-    shop.store.put(staged_gates_key(TARGET, day(1), "popularity"), encode(report))
+    change_staged(shop.store, TARGET, day(1), "popularity", gates=report)
     assert explain(shop).cause is Cause.GATE_REFUSED
