@@ -23,13 +23,13 @@ from recsys_assets.api.recommendations import find_answers, find_examples
 from recsys_assets.api.release_view import cover_days, days_to_cover
 from recsys_assets.api.site import Site
 from recsys_assets.api.timeline import draw_timeline
-from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_report
+from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_staged_reports
 from recsys_assets.api.wording import filters
 from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Release
 from recsys_assets.release.history import earlier_releases, known_releases
-from recsys_assets.release.layout import pointer_key, staged_gates_key
+from recsys_assets.release.layout import pointer_key
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.upkeep.diff import LIVE
 
@@ -184,11 +184,7 @@ def _day_page(site: Site, query: queries.OneDayQuery) -> dict[str, Any]:
     target, day = site.find(query.tenant, query.surface), _day(query.day)
     row = site.settings.find(target.tenant, target.surface)
     found = read_day_reports(site.store, target, [day])
-    staged = {
-        kind: report
-        for kind in site.settings.kinds_for(row)
-        if (report := read_report(site.store, staged_gates_key(target, day, kind))) is not None
-    }
+    staged = read_staged_reports(site.store, target, day, site.settings.kinds_for(row))
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=queries.MAX_PAGE)
     return {
         "day": day,

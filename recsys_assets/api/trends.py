@@ -2,9 +2,10 @@
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias
 
@@ -18,6 +19,7 @@ from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import Release
 from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import find_release
+from recsys_assets.release.staged import find_report_of_kind
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.store import ObjectStore
@@ -166,14 +168,24 @@ def draw_line(name: str, samples: Sequence[Sample], *, from_zero: bool = True) -
 
 def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -> dict[date, GateReport]:
     """Return what the gates said of days, also of such as were refused; a day that has no report is left out."""
-    found = fan_out(lambda day: read_report(store, canonical_gates_key(target, day)), days)
+
+    def read(day: date) -> GateReport | None:
+        return _redacted(lambda: find_document(store, canonical_gates_key(target, day), GateReport))
+
+    found = fan_out(read, days)
     return {day: report for day, report in zip(days, found, strict=True) if report is not None}
 
 
-def read_report(store: ObjectStore, key: str) -> GateReport | None:
+def read_staged_reports(store: ObjectStore, target: Target, day: date, kinds: Iterable[str]) -> dict[str, GateReport]:
+    """Return, by kind, the gate reports of what a day staged; nothing of those that cannot be read."""
+    found = {kind: _redacted(partial(find_report_of_kind, store, target, day, kind)) for kind in kinds}
+    return {kind: report for kind, report in found.items() if report is not None}
+
+
+def _redacted(read: Callable[[], GateReport | None]) -> GateReport | None:
     """Return a stored gate report with the places that it names taken out, or None if there is none to be read."""
     try:
-        report = find_document(store, key, GateReport)
+        report = read()
     except CorruptObjectError:
         return None  # made again when its subject is judged again
     return replace(report, findings=tuple(map(_redact, report.findings))) if report else None
