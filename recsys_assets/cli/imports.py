@@ -18,7 +18,7 @@ from recsys_assets.cli.options import (
     target_options,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
-from recsys_assets.errors import InputError, LimitExceededError
+from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.observability.export_metrics import export_tests
 from recsys_assets.pipeline.context import DayContext
@@ -61,10 +61,9 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     by = acting(actor, reason or f"import of {file}")
     try:
         done = import_file(of_day, kind, named_file(file), by=by, now=clock(), dry_run=dry_run)
-    except (InputError, LimitExceededError):
-        _export(context, row)
-        raise
-    _export(context, row)
+    finally:
+        if not dry_run:
+            _report_outside(context, row)
     return _report(done, as_json=as_json)
 
 
@@ -95,10 +94,8 @@ def run_test(
     by = acting(actor, reason or f"test of {file}")
     try:
         done = try_file(context.store, context.settings, row, kind, named_file(file), by=by, now=clock())
-    except (InputError, LimitExceededError):
-        _export(context, row)
-        raise
-    _export(context, row)
+    finally:
+        _report_outside(context, row)
     return _report(done, as_json=as_json)
 
 
@@ -106,8 +103,9 @@ def _row(context: CommandContext) -> TargetSettings:
     return context.settings.find(context.target.tenant, context.target.surface)
 
 
-def _export(context: CommandContext, row: TargetSettings) -> None:
-    """Let Prometheus know how the test ended; a place that takes no metrics fails nothing."""
+def _report_outside(context: CommandContext, row: TargetSettings) -> None:
+    """Let Prometheus and webhooks know how the test ended; who takes nothing fails nothing."""
+    deliver_after(context)
     for fault in export_tests(context.store, context.settings, row, now=clock()):
         echo(f"warning: {fault}", err=True)
 

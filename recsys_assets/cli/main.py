@@ -65,6 +65,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     ),
     "retire": Subcommand("change:run_retire", "Stop serving a target that is in the configuration no more"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
+    "deliver": Subcommand("webhooks:run_deliver", "Send to [[webhooks]] what they have not taken yet"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
     "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
     "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not end"),

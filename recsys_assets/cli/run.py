@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from recsys_assets.cli.instance import VARIABLE
 from recsys_assets.cli.main import EXIT_REFUSED
-from recsys_assets.cli.options import choose_targets, config_option, day_type
+from recsys_assets.cli.options import CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
+from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.context import DayContext
@@ -93,6 +94,7 @@ def run(
             err=True,
         )
         return EXIT_SIGNAL + stopped_by
+    deliver_after(CommandContext(settings, store, tuple(row.target for row in rows)))
     _export_metrics(settings, rows, day=days[-1], failed=[line.asset for line in failures], started=started)
     return _summary(days, done, failures)
 

@@ -1,29 +1,28 @@
-"""Alerts of runs: a webhook takes those that fail, Prometheus the metrics of every run that ends."""
+"""Alerts: webhooks take what happened to targets and runs that fail, Prometheus the metrics of every run that ends."""
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.outcomes import reason_of
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
+from recsys_assets.observability.webhooks import MAX_CHARACTERS, URL_VARIABLE, deliver, receivers, send
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
-WEBHOOK = "RECSYS_WEBHOOK_URL"
-MAX_CHARACTERS = 2000  # characters of an error
-_SECONDS = 10
+WEBHOOK = URL_VARIABLE
+WEBHOOK_SENSOR = "webhooks"
+WEBHOOK_SECONDS = 30
 
 
 def is_wanted() -> bool:
-    """Return whether a webhook is configured."""
+    """Return whether a webhook is configured in the environment."""
     return bool(os.environ.get(WEBHOOK))
 
 
@@ -32,20 +31,9 @@ def post(document: Mapping[str, object]) -> None:
 
     Raises `dg.Failure` when nobody takes it, so that the tick is red and says why.
     """
-    url = os.environ.get(WEBHOOK, "")
-    if not url.startswith(("http://", "https://")):
-        raise dg.Failure(f"{WEBHOOK} must begin with http:// or https://")
-    try:
-        request = Request(url, data=json.dumps(document).encode(), headers={"Content-Type": "application/json"})  # noqa: S310
-        with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the scheme is checked above
-            return
-    except (OSError, HTTPException, ValueError) as error:
-        if isinstance(error, HTTPError):
-            error.close()  # it is the answer, too, and holds the connection
-        # The address is a secret of many services; an answer that is no HTTP, and an address that is no URL, are
-        # reported by quoting them, so the cause is left out as well.
-        message = type(error).__name__ if isinstance(error, HTTPException | ValueError) else error
-        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {message}") from None
+    fault = send(os.environ.get(WEBHOOK, ""), json.dumps(document).encode(), {})
+    if fault:
+        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {fault}")
 
 
 _TARGET, _PARTITION = "recsys/target", "dagster/partition"
@@ -55,7 +43,33 @@ def alert_sensors(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> list[dg.SensorDefinition]:
     """Return the sensors; each runs from the first load on where a receiver is configured."""
-    return [_run_failure_sensor(rows, prefix=prefix), *_metrics_sensors(settings, store, rows, prefix=prefix)]
+    return [
+        _run_failure_sensor(rows, prefix=prefix),
+        _webhook_sensor(settings, store, rows, prefix=prefix),
+        *_metrics_sensors(settings, store, rows, prefix=prefix),
+    ]
+
+
+def _webhook_sensor(
+    settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
+) -> dg.SensorDefinition:
+    """Return the sensor that sends what receivers have not taken yet: how far each is stands in the store."""
+
+    @dg.sensor(
+        name=f"{prefix}{WEBHOOK_SENSOR}",
+        minimum_interval_seconds=WEBHOOK_SECONDS,
+        default_status=_running(bool(receivers(settings))),
+        description="Send to [[webhooks]] what happened to targets, and which turned stale or fresh again.",
+    )
+    def send_webhooks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        tick = begin_tick(context, rows, RotatingCursor)
+        faults = deliver(store.store, settings, tick.chosen, now=lambda: datetime.now(UTC))
+        for fault in faults:
+            context.log.error(fault)
+        cursor = write_cursor(RotatingCursor(tick.next))
+        return dg.SensorResult(skip_reason="; ".join(faults) or "all is sent", cursor=cursor)
+
+    return send_webhooks
 
 
 def _run_failure_sensor(rows: Sequence[TargetSettings], *, prefix: str) -> dg.SensorDefinition:

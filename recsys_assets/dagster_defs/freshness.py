@@ -7,12 +7,10 @@ the last day in it. From there badge and check both allow `freshness.max_age_hou
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
-from logging import Logger
 
 import dagster as dg
 import msgspec
 
-from recsys_assets.dagster_defs.alerts import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, live_key, owner, slug
@@ -41,10 +39,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Cursor(RotatingCursor, frozen=True):
-    """The next target, what was recorded last of each, and what the webhook took last."""
+    """The next target, and what was recorded last of each."""
 
     recorded: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
-    alerted: Mapping[str, str | None] = msgspec.field(default_factory=dict)  # the cause; None: that it is fresh
     live: Mapping[str, str] = msgspec.field(default_factory=dict)  # what was reported last of the asset of live data
 
 
@@ -87,10 +84,7 @@ def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) ->
 def freshness_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor that evaluates the checks of all targets; it runs from the first load on.
-
-    Where there is a webhook the same look reports to it: a target that turns stale, and one that is fresh again.
-    """
+    """Return the sensor that evaluates the checks of all targets; it runs from the first load on."""
 
     @dg.sensor(
         name=f"{prefix}{SENSOR}",
@@ -101,7 +95,6 @@ def freshness_sensor(
     def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick, now = begin_tick(context, rows, Cursor), datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
-        alerted, fault = _alert(found, tick.cursor.alerted, context.log)
         before = tick.cursor.recorded
         news = {name: one for name, one in found.items() if _is_news(before.get(name), one[1], now=now)}
         recorded = {**before, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
@@ -111,8 +104,8 @@ def freshness_sensor(
         stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
-            skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])} {fault}".strip(),
-            cursor=write_cursor(Cursor(tick.next, recorded, alerted, live)),
+            skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])}".strip(),
+            cursor=write_cursor(Cursor(tick.next, recorded, live)),
         )
 
     return watch_freshness
@@ -159,34 +152,6 @@ def freshness_metadata(found: Freshness) -> Metadata:
             "max_age_hours": found.max_age_hours,
         }
     )
-
-
-def _alert(
-    found: Mapping[str, tuple[TargetSettings, Freshness]], alerted: Mapping[str, str | None], log: Logger
-) -> tuple[dict[str, str | None], str]:
-    """Post to the webhook what changed; return what it has taken by now, and why it did not take the rest.
-
-    It fails no tick: the cursor would be lost, and the same alerts would be posted again.
-    """
-    taken = dict(alerted)
-    for name, (row, one) in found.items() if is_wanted() else ():
-        cause = None if one.fresh else one.cause.value
-        if cause == taken.get(name):
-            continue
-        try:
-            post(_alert_of(row, cause, one.why))
-        except dg.Failure as error:
-            log.exception("the webhook does not answer")
-            return taken, str(error.description)
-        taken[name] = cause
-    return taken, ""
-
-
-def _alert_of(row: TargetSettings, cause: str | None, why: str) -> dict[str, object]:
-    word = "is stale" if cause else "is fresh again"
-    event = "target_stale" if cause else "target_fresh"
-    text = f"{row.target} {word}: {why}"[:MAX_CHARACTERS]
-    return {"event": event, "text": text, "target": str(row.target), "cause": cause, "why": why[:MAX_CHARACTERS]}
 
 
 def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluation:

@@ -198,6 +198,11 @@ def tag_prefix(target: Target) -> str:
     return f"registry/tags/{target.tenant}/{target.surface}/"
 
 
+def webhook_key(target: Target, name: str) -> str:
+    """Return the key of how much of a target's journal one receiver of webhooks took."""
+    return f"registry/webhooks/{target.tenant}/{target.surface}/{name}.json"
+
+
 def forgotten_key(target: Target, name: str) -> str:
     """Return the key of the note that a user is to be forgotten, by the hash that names the user."""
     return f"{FORGOTTEN}{target.tenant}/{target.surface}/{name}.json"

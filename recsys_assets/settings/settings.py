@@ -25,6 +25,7 @@ from recsys_assets.settings.automation import (
     RollbackSettings,
     RolloutSettings,
     SignalSettings,
+    WebhookSettings,
 )
 from recsys_assets.settings.gates import GateSettings
 from recsys_assets.settings.inputs import (
@@ -59,6 +60,7 @@ class Settings(ClosedModel):
     rollout: RolloutSettings = RolloutSettings()
     rollback: RollbackSettings = RollbackSettings()
     metrics: MetricsSettings = MetricsSettings()
+    webhooks: tuple[WebhookSettings, ...] = Field(default=(), description="who is sent what happens")
     signals: SignalSettings = SignalSettings()
     api: ApiSettings = ApiSettings()
     imports: Mapping[str, ImportSettings] = Field(
@@ -109,6 +111,18 @@ class Settings(ClosedModel):
         for name in self.hierarchies:
             if not is_slug(name) or name != name.lower():
                 raise ValueError(f"hierarchies.{name}: choose a name of small letters, digits and _")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_webhooks(self) -> "Settings":
+        known = {str(row.target) for row in self.targets}
+        if len({one.name for one in self.webhooks}) < len(self.webhooks):
+            raise ValueError("webhooks: two have the same name: give each its own")
+        for one in self.webhooks:
+            if unknown := sorted(set(one.targets) - known):
+                raise ValueError(
+                    f"webhooks.{one.name}.targets names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "registry/journal": _ENTRY.pattern,
     "registry/bad": rf"{_ID}\.json",
     "registry/pinned": rf"{_ID}\.json",
+    "registry/webhooks": r"[a-z0-9_-]{1,50}\.json",
     "registry/tags": r"[a-z][a-z0-9_-]{0,62}\.json",
     "registry/forgotten": rf"(?:{_ID}|key)\.json",
     "heartbeats": r"[^/]+\.json",

@@ -6,11 +6,13 @@ import dagster as dg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from recsys_assets.dagster_defs.alerts import WEBHOOK, alert_sensors
+from recsys_assets.dagster_defs.alerts import WEBHOOK, WEBHOOK_SENSOR, alert_sensors
 from recsys_assets.dagster_defs.freshness import SENSOR, freshness_sensor
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.observability.build_metrics import BUILD_HELP
 from recsys_assets.observability.export_metrics import export_metrics
+from recsys_assets.release.layout import webhook_key
+from recsys_assets_tests.inbox import address
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
 
 ENDS = {dg.DagsterEventType.RUN_SUCCESS.value, dg.DagsterEventType.RUN_FAILURE.value}
@@ -22,10 +24,6 @@ def shop(tmp_path):
         opened = open_shop(tmp_path, instance)
         opened.configure('[metrics]\nfolder = "metrics"\n')
         yield opened
-
-
-def address(inbox):
-    return f"http://127.0.0.1:{inbox.server_port}/hook"
 
 
 def sensor(shop, name):
@@ -85,49 +83,29 @@ def test_a_webhook_that_refuses_makes_the_tick_red_and_keeps_its_address_secret(
     assert "/hook" not in str(error.value)
 
 
-def test_a_target_that_turns_stale_is_reported_once_and_again_when_its_cause_changes(shop, inbox, monkeypatch):
+def test_the_sensor_sends_which_targets_turned_stale_once(shop, inbox, monkeypatch):
     monkeypatch.setenv(WEBHOOK, address(inbox))
-    chosen = sensor(shop, SENSOR)
-
-    def tick(cursor):
-        context = dg.build_sensor_context(instance=shop.instance, cursor=cursor)
-        return chosen.evaluate_tick(context).cursor
-
-    cursor = tick(None)
+    chosen = sensor(shop, WEBHOOK_SENSOR)
+    inbox.refuses = True
+    context = dg.build_sensor_context(instance=shop.instance)
+    assert "503" in chosen.evaluate_tick(context).skip_message
+    inbox.received.clear()
+    inbox.refuses = False
+    for target in (HOME, CART):
+        shop.store.delete(webhook_key(target, "environment"))  # it would be left alone for a while
+    for _ in range(2):
+        chosen.evaluate_tick(context)
     message = [json.loads(body) for _, body in inbox.received]
-    assert [(one["event"], one["target"], one["cause"]) for one in message] == [
-        ("target_stale", "shop/home", "input_missing"),
+    assert sorted((one["event"], one["target"], one["cause"]) for one in message) == [
         ("target_stale", "shop/cart", "input_missing"),
+        ("target_stale", "shop/home", "input_missing"),
     ]
-    assert tick(cursor) == cursor
-    assert len(inbox.received) == 2
-    shop.store.put("registry/hold/shop/home/hold.json", b"{")
-    tick(cursor)
-    assert [json.loads(body)["cause"] for _, body in inbox.received[2:]] == ["damaged"]
 
 
-def test_without_a_webhook_the_check_is_evaluated_and_nobody_is_alerted(shop, monkeypatch):
+def test_the_check_of_freshness_is_evaluated_without_a_webhook(shop, monkeypatch):
     monkeypatch.delenv(WEBHOOK, raising=False)
     context = dg.build_sensor_context(instance=shop.instance)
-    found = sensor(shop, SENSOR).evaluate_tick(context)
-    assert len(found.asset_events) == 2
-    assert json.loads(found.cursor)["alerted"] == {}
-
-
-def test_what_the_webhook_did_not_take_is_reported_at_the_next_tick(shop, inbox, monkeypatch):
-    monkeypatch.setenv(WEBHOOK, address(inbox))
-    inbox.refuses = True
-    chosen = sensor(shop, SENSOR)
-    context = dg.build_sensor_context(instance=shop.instance)
-    found = chosen.evaluate_tick(context)
-    assert "503" in found.skip_message
-    assert json.loads(found.cursor)["alerted"] == {}
-    assert len(json.loads(found.cursor)["recorded"]) == len(found.asset_events) == 2, (
-        "what the UI shows needs no webhook"
-    )
-    inbox.refuses = False
-    chosen.evaluate_tick(dg.build_sensor_context(instance=shop.instance, cursor=found.cursor))
-    assert len(inbox.received) == 1 + 2
+    assert len(sensor(shop, SENSOR).evaluate_tick(context).asset_events) == 2
 
 
 def test_the_sensors_run_only_where_there_is_a_receiver(shop, monkeypatch):
@@ -142,7 +120,7 @@ def test_the_sensors_run_only_where_there_is_a_receiver(shop, monkeypatch):
     assert running() == {"metrics_of_success", "metrics_of_failure"}
     shop.configure()
     monkeypatch.setenv(WEBHOOK, "http://127.0.0.1:1/")
-    assert running() == {"run_failure_webhook"}
+    assert running() == {"run_failure_webhook", "webhooks"}
 
 
 def test_a_run_that_ships_is_reported_with_age_rows_bytes_seconds_and_verdicts(shop):
