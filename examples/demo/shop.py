@@ -44,10 +44,17 @@ def open_shops() -> tuple[Shop, ...]:
 
 
 def catalog_rows(shop: Shop) -> Iterator[dict[str, object]]:
-    """Yield one catalog row per item and surface, as the catalog file holds them."""
+    """Yield one catalog row per item and surface, as the catalog file holds them; pages show the title."""
     for surface in shop.surfaces:
         for item in shop.items:
-            yield {"item_id": item.item_id, "tags": list(item.tags), "namespace": surface, "price": item.price}
+            title = item.item_id.replace("-", " ").capitalize()
+            yield {
+                "item_id": item.item_id,
+                "title": title,
+                "tags": list(item.tags),
+                "namespace": surface,
+                "price": item.price,
+            }
 
 
 def _stock(

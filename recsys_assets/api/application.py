@@ -60,7 +60,7 @@ def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequ
     return Starlette(
         routes=_addresses(site, actions),
         middleware=[
-            Middleware(_Headers),
+            Middleware(_Headers, images=site.settings.api.images),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(TokenCheck, tokens=site.settings.api.tokens),
         ],
@@ -192,8 +192,10 @@ def _problem(request: Request, problem: Problem) -> Response:
 class _Headers:
     """Puts the headers that make a browser careful on every answer, errors included."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, images: Sequence[str]) -> None:
         self._app = app
+        policy = HEADERS["Content-Security-Policy"].replace("img-src 'self'", " ".join(("img-src 'self'", *images)))
+        self._headers = {**HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and the answer back with the headers."""
@@ -201,7 +203,7 @@ class _Headers:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

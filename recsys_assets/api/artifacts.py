@@ -1,6 +1,6 @@
 """Answers about artifacts by version: what one is, its rows, its inputs, and the releases that hold it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -71,7 +71,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class RowsPage:
-    """A part of an artifact's rows, decoded, in its own order; or the one row of an id, or none."""
+    """A part of an artifact's rows, decoded, in its own order or by support; or the one row of an id, or none.
+
+    `total` counts the rows that the prefix leaves.
+    """
 
     version: str
     kind: str
@@ -134,10 +137,14 @@ def list_rows(site: Site, query: RowsQuery) -> RowsPage:
         row = served.rows.find(query.id)
         rows = () if row is None else (msgspec.to_builtins(row),)
         return RowsPage(found.version, found.kind, len(served.rows), 0, rows, None)
-    stop = min(query.start + query.limit, len(served.rows))
-    rows = tuple(msgspec.to_builtins(served.rows.row(n)) for n in range(query.start, stop))
-    following = stop if stop < len(served.rows) and rows else None
-    return RowsPage(found.version, found.kind, len(served.rows), query.start, rows, following)
+    places: Sequence[int] = range(len(served.rows))
+    if query.prefix or query.sort == "support":
+        ranking = site.rankings.of(found.version, served.rows)
+        places = ranking.places(prefix=query.prefix or "", by_support=query.sort == "support")
+    stop = min(query.start + query.limit, len(places))
+    rows = tuple(msgspec.to_builtins(served.rows.row(n)) for n in places[query.start : stop])
+    following = stop if stop < len(places) and rows else None
+    return RowsPage(found.version, found.kind, len(places), query.start, rows, following)
 
 
 def _metadata(site: Site, found: Located) -> Metadata:

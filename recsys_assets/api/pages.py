@@ -15,11 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from recsys_assets.api import artifacts, queries, releases, targets
+from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import LEVELS
 from recsys_assets.api.overview import Look, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import Problem
-from recsys_assets.api.recommendations import find_answers, find_examples
+from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
 from recsys_assets.api.release_view import cover_days, days_to_cover
 from recsys_assets.api.site import Site
 from recsys_assets.api.timeline import draw_timeline
@@ -54,7 +55,11 @@ class PageOf:
 def answer_page(site: Site, page: PageOf, query: queries.NoQuery) -> Response:
     """Answer with a page."""
     shown = page.gather(site, query)
-    text = _environment().get_template(page.template).render(shown, now=site.now(), run_url=partial(_run_url, site))
+    text = (
+        _environment()
+        .get_template(page.template)
+        .render(shown, now=site.now(), run_url=partial(_run_url, site), pictured=partial(_pictured, site))
+    )
     refresh = query.refresh if isinstance(query, queries.OverviewQuery) else None
     return HTMLResponse(text, headers={"Refresh": str(refresh)} if refresh else None)
 
@@ -63,6 +68,11 @@ def _run_url(site: Site, run_id: str | None) -> str | None:
     """Return where a run is shown in Dagster; None if nobody said where Dagster is, or it is no run of Dagster's."""
     base = site.settings.api.dagster_url
     return f"{base.rstrip('/')}/runs/{run_id}" if base and run_id and _RUN.fullmatch(run_id) else None
+
+
+def _pictured(site: Site, url: str | None) -> bool:
+    """Return whether a page may show a picture: of the configured origins alone, and by the browser itself."""
+    return url is not None and any(url.startswith(f"{origin}/") for origin in site.settings.api.images)
 
 
 def page_of_problem(problem: Problem) -> str:
@@ -155,12 +165,18 @@ def _recommendations_page(site: Site, query: queries.RecommendationsQuery) -> di
     earlier = next(earlier_releases(site.store, target, second.id), None)
     first = releases.find_named(site, target, query.before or earlier or second.id)
     listed = queries.TargetPageQuery(tenant=query.tenant, surface=query.surface)
+    displays = site.displays.of(site.settings, target.surface)
+    sampled = () if query.sample is None else sample_questions(site, target, query.sample, first, second)
     return {
         "first": first,
         "second": second,
         "live": releases.live_id(site, target),
-        "answers": find_answers(site, target, query, first, second),
+        "answers": () if sampled else find_answers(site, target, query, first, second),
+        "sampled": sampled,
+        "matches": find_matches(displays, query.id) if query.id else (),
+        "displays": displays,
         "examples": find_examples(site, target, second),
+        "shipped": set(islice(known_releases(site.store, target), _SHIPPED)),
         "choices": _choices(releases.list_releases(site, listed).items, first, second),
         "query": query,
         "tenant": query.tenant,
@@ -220,15 +236,21 @@ def _diff_page(site: Site, query: queries.DiffQuery) -> dict[str, Any]:
     sides = [
         releases.show_release(site, queries.ReleaseQuery(**one, release=name)) for name in (found.before, found.after)
     ]
-    return {"diff": found, "sides": sides, **one}
+    return {"diff": found, "sides": sides, "displays": site.displays.of(site.settings, query.surface), **one}
 
 
 def _artifact_page(site: Site, query: queries.RowsQuery) -> dict[str, Any]:
     plain = queries.ArtifactQuery(version=query.version, tenant=query.tenant, surface=query.surface, kind=query.kind)
+    artifact = artifacts.show_metadata(site, plain)
+    ranks = (artifact.rows or 0) <= MAX_RANKED
+    if query.sort is None and ranks:
+        query = msgspec.structs.replace(query, sort="support")
     return {
-        "artifact": artifacts.show_metadata(site, plain),
+        "artifact": artifact,
         "page": artifacts.list_rows(site, query),
         "query": query,
+        "ranks": ranks,
+        "displays": site.displays.of(site.settings, artifact.surface),
         "users": artifacts.list_users(
             site,
             queries.ArtifactPageQuery(

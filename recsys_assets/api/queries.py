@@ -108,6 +108,7 @@ class RecommendationsQuery(TargetQuery, frozen=True, kw_only=True):
     id: Search | None = None
     before: ReleaseName | None = None  # None: the release that was live before `after`
     after: ReleaseName = "live"
+    sample: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None  # seed of a random sample of questions
 
 
 class AtQuery(TargetQuery, frozen=True, kw_only=True):
@@ -151,11 +152,13 @@ class ArtifactTreeQuery(ArtifactQuery, frozen=True, kw_only=True):
 
 
 class RowsQuery(ArtifactQuery, frozen=True, kw_only=True):
-    """A page of an artifact's rows, or the one row of an id."""
+    """A page of an artifact's rows, of all or of those whose id begins with a prefix, or the one row of an id."""
 
     limit: RowsSize = 50
     start: Place = 0
     id: Search | None = None
+    prefix: Annotated[str, msgspec.Meta(max_length=1000, description="how the rows' ids begin")] | None = None
+    sort: Literal["stored", "support"] | None = None  # None: as they are stored
 
 
 def read_query(

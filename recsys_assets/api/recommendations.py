@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
+from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -9,13 +11,17 @@ import msgspec
 from recsys_assets.api.artifacts import list_rows
 from recsys_assets.api.queries import RecommendationsQuery, RowsQuery
 from recsys_assets.api.site import Site
+from recsys_assets.catalog.display import Display
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.kind_descriptions import Shape, describe
 from recsys_assets.release.documents import Release
 from recsys_assets.sharding import SHARDS_FORM
 
 SHOWN: Final = 20  # entries of one list
+SAMPLED: Final = 20  # questions of a sample
+SAMPLED_SHOWN: Final = 6  # entries of each of its lists
 _EXAMPLES: Final = 6
+_MATCHES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +55,67 @@ def find_answers(
     found: list[KindAnswers] = []
     for kind in sorted(first.artifacts.keys() | second.artifacts.keys()):
         shape = _shape_of(kind, first, second)
-        if shape is None or (shape.key is not None and query.id is None):
-            continue
-        lists = [_entries(site, target, one.artifacts.get(kind), shape, query.id) for one in (first, second)]
-        description = describe(kind)
-        found.append(
-            KindAnswers(
-                kind,
-                description.summary if description else "",
-                shape.key is not None,
-                _marked(lists[0], lists[1], shape, absent="gone"),
-                _marked(lists[1], lists[0], shape, absent="new"),
-            )
-        )
+        if shape is not None and (shape.key is None or query.id is not None):
+            found.append(_ask(site, target, kind, shape, query.id, (first, second), shown=SHOWN))
     return tuple(found)
+
+
+def _ask(
+    site: Site,
+    target: Target,
+    kind: str,
+    shape: Shape,
+    asked: str | None,
+    sides: tuple[Release, Release],
+    *,
+    shown: int,
+) -> KindAnswers:
+    """Return what one kind of both releases answers."""
+    first, second = (_entries(site, target, one.artifacts.get(kind), shape, asked, shown=shown) for one in sides)
+    description = describe(kind)
+    return KindAnswers(
+        kind,
+        description.summary if description else "",
+        shape.key is not None,
+        _marked(first, second, shape, absent="gone"),
+        _marked(second, first, shape, absent="new"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SampledQuestion:
+    """One question of a random sample: an item or a user that the second release knows, and both answers."""
+
+    asked: str
+    is_item: bool
+    answers: KindAnswers
+
+
+def sample_questions(
+    site: Site, target: Target, seed: int, first: Release, second: Release
+) -> tuple[SampledQuestion, ...]:
+    """Return both releases' answers to random questions, the kinds that answer to an id taking turns.
+
+    The same seed asks the same of the same release. Kinds whose members are no items, like tags, are not asked.
+    """
+    kinds: dict[str, tuple[Shape, int]] = {}
+    for kind, ref in sorted(second.artifacts.items()):
+        shape = _shape_of(kind, first, second)
+        if shape is not None and shape.key is not None and shape.value is not None:
+            total = list_rows(site, _rows_query(target, ref, limit=1)).total
+            if total:
+                kinds[kind] = shape, total
+    random = Random(seed)  # noqa: S311 - a draw for eyes
+    found: dict[tuple[str, str], SampledQuestion] = {}
+    for kind in islice(cycle(kinds), SAMPLED):
+        shape, total = kinds[kind]
+        one = msgspec.structs.replace(
+            _rows_query(target, second.artifacts[kind], limit=1), start=random.randrange(total)
+        )
+        asked = str(list_rows(site, one).rows[0][shape.row_id])
+        answers = _ask(site, target, kind, shape, asked, (first, second), shown=SAMPLED_SHOWN)
+        found[kind, asked] = SampledQuestion(asked, shape.key == "item_id", answers)
+    return tuple(found.values())
 
 
 def find_examples(site: Site, target: Target, release: Release) -> dict[str, tuple[str, ...]]:
@@ -78,6 +131,17 @@ def find_examples(site: Site, target: Target, release: Release) -> dict[str, tup
     return found
 
 
+def find_matches(displays: Mapping[str, Display], text: str) -> tuple[str, ...]:
+    """Return some items whose id begins with a text, or whose title has it in it."""
+    wanted = text.casefold()
+    fits = (
+        item
+        for item, display in displays.items()
+        if item.startswith(text) or (display.title and wanted in display.title.casefold())
+    )
+    return tuple(islice(fits, _MATCHES))
+
+
 def _shape_of(kind: str, *releases: Release) -> Shape | None:
     """Return the shape of a kind whose rows can be looked up in every release that has it, else None."""
     description = describe(kind)
@@ -87,14 +151,14 @@ def _shape_of(kind: str, *releases: Release) -> Shape | None:
 
 
 def _entries(
-    site: Site, target: Target, ref: ArtifactRef | None, shape: Shape, asked: str | None
+    site: Site, target: Target, ref: ArtifactRef | None, shape: Shape, asked: str | None, *, shown: int
 ) -> Sequence[Any] | None:
     if ref is None:
         return None
     if shape.key is None:
-        return list_rows(site, _rows_query(target, ref, limit=SHOWN)).rows
+        return list_rows(site, _rows_query(target, ref, limit=shown)).rows
     rows = list_rows(site, msgspec.structs.replace(_rows_query(target, ref, limit=1), id=asked)).rows
-    return rows[0][shape.entries or ""][:SHOWN] if rows else None
+    return rows[0][shape.entries or ""][:shown] if rows else None
 
 
 def _rows_query(target: Target, ref: ArtifactRef, *, limit: int) -> RowsQuery:

@@ -1,17 +1,23 @@
 """Context of the read API: store, settings, clock, artifact cache, concurrency limit."""
 
+import logging
 import threading
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cachetools import LRUCache
 
+from recsys_assets.api.browsing import Rankings
 from recsys_assets.api.overview import Overview
 from recsys_assets.api.trends import ReleasePoints
-from recsys_assets.errors import StoreUnavailableError, UnknownAddressError
+from recsys_assets.catalog.display import Display, displays_of, read_displays
+from recsys_assets.errors import RecsysAssetsError, StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
+from recsys_assets.ingest.sources.finding import open_stream
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.settings.settings import Settings
@@ -19,7 +25,10 @@ from recsys_assets.sharding import is_index_kind
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.trees.tree import ArtifactTree, open_trees
 
+_log = logging.getLogger(__name__)
+
 MAX_BYTES = 128_000_000
+_CATALOG_SECONDS = 600.0
 
 
 class ArtifactCache:
@@ -47,6 +56,52 @@ def _held_bytes(kept: ServedArtifact) -> int:
     """Return the bytes of an artifact; of an index, also those of the shards that were asked for so far."""
     shards = kept.rows.held_bytes if kept.rows is not None and is_index_kind(kept.kind) else 0
     return len(kept.data) + shards
+
+
+class Displays:
+    """How items look to people, from the catalog; read again when its file changed, or after ten minutes.
+
+    A catalog that cannot be read leaves items without a title: its gates say what is wrong with it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Display]] = {}
+        self._mark: object = None
+        self._lock = threading.Lock()
+
+    def of(self, settings: Settings, surface: str) -> Mapping[str, Display]:
+        """Return what is shown of the items of a surface, by id."""
+        if settings.raw.catalog is None:
+            return {}
+        place = settings.resolve(settings.raw.catalog)
+        with self._lock:
+            mark = _mark_of(place)
+            if mark != self._mark:
+                found = _read_displays(settings, place)
+                surfaces = {row.surface for row in settings.targets}
+                self._known = {one: displays_of(found, one) for one in surfaces}
+                self._mark = mark
+            return self._known.get(surface, {})
+
+
+def _mark_of(place: str) -> object:
+    """Return what changes when a catalog may have changed."""
+    if "://" not in place:
+        with suppress(OSError):
+            stat = Path(place).stat()
+            return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return int(time.monotonic() // _CATALOG_SECONDS)
+
+
+def _read_displays(settings: Settings, place: str) -> dict[str | None, dict[str, Display]]:
+    raw = settings.raw
+    try:
+        return read_displays(
+            place, open_stream=open_stream, encoding=raw.catalog_encoding, delimiter=raw.catalog_delimiter
+        )
+    except RecsysAssetsError as error:
+        _log.warning("pages show no titles: %s", error)
+        return {}
 
 
 AT_ONCE = 2
@@ -90,6 +145,8 @@ class Site:
     heavy: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     overview: Overview = field(default_factory=Overview)
     points: ReleasePoints = field(default_factory=ReleasePoints)
+    rankings: Rankings = field(default_factory=Rankings)
+    displays: Displays = field(default_factory=Displays)
     trees: dict[str, ArtifactTree] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from recsys_assets.release.layout import blob_key, canonical_gates_key, release_
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.api.conftest import settings_in
 from recsys_assets_tests.serving.releases import TARGET, rows_of
@@ -286,6 +287,84 @@ def test_recommendations_of_two_releases_stand_side_by_side(store, shop, open_cl
     assert shown[:3] == [("", "1", "a"), ("", "2", "b"), ("gone", "3", "c")]
     assert shown[3:] == [("up", "1", "b"), ("down", "2", "a"), ("new", "3", "d")]
     assert cooc.index(last.parent[:12]) < cooc.index(last.id[:12])
+
+
+def with_catalog(folder, *lines, images=""):
+    (folder / "catalog.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    settings = settings_in(folder)
+    config = folder / "recsys.toml"
+    config.write_text(f"{config.read_text()}[api]\nimages = [{images}]\n")
+    return settings if not images else load_settings(str(config))
+
+
+TITLED = '{"item_id":"a","title":"<b>Apple","image_url":"https://i.example/a.jpg","url":"https://s.example/a"}'
+
+
+@pytest.mark.parametrize(
+    ("images", "shown"), [("", False), ('"https://i.example"', True), ('"https://x.example"', False)]
+)
+def test_items_have_titles_and_pictures_of_configured_origins_alone(tmp_path, store, shop, open_client, images, shown):
+    shop.ship(3, popularity={"a": 9})
+    settings = with_catalog(tmp_path, TITLED, images=images)
+    answer = open_client(store, settings=settings).get(f"{HOME}/recommendations")
+    assert '<a href="https://s.example/a" rel="noreferrer noopener">&lt;b&gt;Apple</a>' in answer.text
+    assert ('<img src="https://i.example/a.jpg"' in answer.text) == shown
+    policy = f"img-src 'self'{' ' + images.strip(chr(34)) if images else ''};"
+    assert policy in answer.headers["content-security-policy"]
+
+
+def test_a_title_finds_the_item_and_a_changed_catalog_is_read_again(tmp_path, store, shop, open_client):
+    shop.ship(3)
+    client = open_client(store, settings=with_catalog(tmp_path, TITLED))
+    assert "Did you mean" in client.get(f"{HOME}/recommendations", params={"id": "apple"}).text
+    with_catalog(tmp_path, TITLED.replace("Apple", "Pear, a new one"))
+    assert "Did you mean" not in client.get(f"{HOME}/recommendations", params={"id": "apple"}).text
+    (tmp_path / "catalog.jsonl").unlink()
+    assert client.get(f"{HOME}/recommendations", params={"id": "apple"}).status_code == 200
+
+
+def test_a_sample_asks_both_releases_the_same_random_questions(store, shop, open_client):
+    for n in (3, 4):
+        shop.ship(n, cooc={f"item {m}": {"a": m + n, "b": 1} for m in range(50)}, implicit={"user": {"a": 1.0}})
+    client = open_client(store)
+    one, again, other = (client.get(f"{HOME}/recommendations", params={"sample": n}).text for n in (1, 1, 2))
+    asked = re.findall(r'<th scope="row">.*?<span class="quiet">(\w+)</span> <a href="[^"]*[?]id=([^&]*)&', one)
+    assert ("implicit", "user") in asked
+    assert 5 < len({asked for _, asked in asked}) <= 20
+    assert one == again != other
+
+
+ROWS = {f"{letter}{n}": {"x": n + 1, "y": 1} for n in range(30) for letter in "ab"}
+
+
+def ids_in(text):
+    return re.findall(r'<th scope="row"><span class="id">(\w+)</span></th>', text)
+
+
+def test_rows_are_browsed_by_support_and_prefix_page_by_page(store, shop, open_client):
+    version = shop.ship(3, cooc=ROWS).refs["cooc"].version
+    client = open_client(store)
+    first = client.get(f"/artifacts/{version}")
+    assert ids_in(first.text)[:3] == ["a29", "b29", "a28"]
+    found = client.get(f"/artifacts/{version}", params={"prefix": "b2", "limit": 5})
+    assert ids_in(found.text) == ["b29", "b28", "b27", "b26", "b25"]
+    assert "1 to 5 of 11, the most support first" in found.text
+    further = re.search(r'href="([^"]*start=5[^"]*)">Further rows', found.text)[1].replace("&amp;", "&")
+    assert ids_in(client.get(further).text) == ["b24", "b23", "b22", "b21", "b20"]
+    assert ids_in(client.get(f"/artifacts/{version}", params={"sort": "stored"}).text)[:2] == ["a0", "a1"]
+    assert "No row's id begins with z" in client.get(f"/artifacts/{version}", params={"prefix": "z"}).text
+
+
+def test_an_artifact_of_too_many_rows_to_rank_is_shown_as_it_is_stored(store, shop, open_client, monkeypatch):
+    for module in ("browsing", "pages"):
+        monkeypatch.setattr(f"recsys_assets.api.{module}.MAX_RANKED", 10)
+    version = shop.ship(3, cooc=ROWS).refs["cooc"].version
+    client = open_client(store)
+    text = client.get(f"/artifacts/{version}").text
+    assert ids_in(text)[:2] == ["a0", "a1"]
+    assert 'name="prefix"' not in text
+    answer = client.get(f"/v1/artifacts/{version}/rows", params={"prefix": "b"})
+    assert (answer.status_code, "at most 10 are ranked" in answer.text) == (422, True)
 
 
 def test_an_id_that_no_kind_knows_is_said_to_be_none(client):

@@ -1,0 +1,118 @@
+"""Display of items for people: title, picture and page, from optional columns of the catalog."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from recsys_assets.ingest.json_object import MAX_LINE_BYTES
+from recsys_assets.ingest.sources.source import RawStream
+
+MAX_ITEMS: Final = 300_000  # more are left without a title: they would fill the memory of whoever shows them
+_MAX_TITLE: Final = 200  # characters
+_MAX_URL: Final = 2000
+_IDS: Final = ("item_id", "itemid", "id")
+_NAMESPACES: Final = ("namespace", "surface")
+_WEB: Final = ("https://", "http://")
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What is shown of an item beside its id; None where the catalog does not say."""
+
+    title: str | None
+    image_url: str | None
+    url: str | None
+
+
+class _Row(msgspec.Struct, gc=False):
+    item_id: str
+    namespace: str | None = None
+    title: str | None = None
+    image_url: str | None = None
+    url: str | None = None
+
+
+def read_displays(
+    path: str, *, open_stream: Callable[[str], RawStream], encoding: str = "utf-8", delimiter: str = ","
+) -> dict[str | None, dict[str, Display]]:
+    """Return the displays in a catalog by surface (None: of every surface) and item, the last row of an item winning.
+
+    `title`, `image_url` and `url` are optional columns; a row that cannot be read is passed over, for gates judge the
+    catalog. Raises `InputError` if it cannot be opened, or read to its end.
+    """
+    found: dict[str | None, dict[str, Display]] = {}
+    count = 0
+    with open_stream(path) as stream:
+        text = io.TextIOWrapper(io.BufferedReader(_Reader(stream)), encoding, errors="replace", newline="")
+        rows = _csv_rows(text, delimiter) if ".csv" in path.lower() else _json_rows(text)
+        for row in rows:
+            display = Display(_text(row.title), _web(row.image_url), _web(row.url))
+            if display != _NOTHING and count < MAX_ITEMS:
+                found.setdefault((row.namespace or "").strip() or None, {})[row.item_id.strip()] = display
+                count += 1
+    return found
+
+
+class _Reader(io.RawIOBase):
+    """A raw stream as a file of Python's."""
+
+    def __init__(self, stream: RawStream) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object, /) -> int:
+        return self._stream.readinto(memoryview(buffer))  # type: ignore[arg-type] - whatever io hands in
+
+
+def _json_rows(text: io.TextIOWrapper) -> Iterator[_Row]:
+    decoder = msgspec.json.Decoder(_Row)
+    for line in text:
+        try:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+
+
+def _csv_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[_Row]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    rows = csv.reader(text, delimiter=delimiter)
+    header = [cell.strip().lower().lstrip("\ufeff") for cell in next(rows, [])]
+    places = [
+        next((header.index(name) for name in names if name in header), None)
+        for names in (_IDS, _NAMESPACES, ("title",), ("image_url",), ("url",))
+    ]
+    while places[0] is not None:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            continue
+        if len(cells) == len(header):
+            item, *others = (None if place is None else cells[place] for place in places)
+            yield _Row(item or "", *others)
+
+
+_NOTHING: Final = Display(None, None, None)
+
+
+def _text(value: str | None) -> str | None:
+    shown = " ".join((value or "").split())
+    return (shown if len(shown) <= _MAX_TITLE else f"{shown[: _MAX_TITLE - 1]}…") or None
+
+
+def _web(value: str | None) -> str | None:
+    """Return an address that a browser may be sent to, or None: no script, no file."""
+    url = (value or "").strip()
+    return url if url.startswith(_WEB) and len(url) <= _MAX_URL and url.isprintable() else None
+
+
+def displays_of(found: Mapping[str | None, Mapping[str, Display]], surface: str) -> dict[str, Display]:
+    """Return the displays of one surface: those of every surface, and its own before them."""
+    return {**found.get(None, {}), **found.get(surface, {})}
