@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route as Address
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,7 +27,15 @@ from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
 from recsys_assets.api.openapi import describe
-from recsys_assets.api.pages import PAGES, PageOf, answer_page, keep_overview_warm, page_of_problem, style_sheet
+from recsys_assets.api.pages import (
+    PAGES,
+    PageOf,
+    answer_page,
+    keep_overview_warm,
+    page_of_api,
+    page_of_problem,
+    style_sheet,
+)
 from recsys_assets.api.problems import Problem, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
@@ -83,11 +91,13 @@ def _warm(site: Site) -> Callable[[Starlette], AbstractAsyncContextManager[None]
 
 
 def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
-    description = msgspec.json.encode(describe(actions))
+    document = describe(actions)
+    description = msgspec.json.encode(document)
     scrapes, budgets = Scrapes(), Budgets()
     bare: dict[str, Callable[[Request], Response]] = {
         "/openapi.json": lambda _: Response(description, media_type=MEDIA),
         "/metrics": lambda _: Response(scrapes.text(site), headers={"Content-Type": metrics.MEDIA}),
+        "/api": lambda request: HTMLResponse(page_of_api(document, base=str(request.base_url).rstrip("/"))),
         "/style.css": lambda _: Response(style_sheet(), media_type="text/css"),
     }
 
@@ -178,8 +188,13 @@ def _answer_status(request: Request, error: Exception) -> Response:
 
 
 def _answer_bug(request: Request, _: Exception) -> Response:
-    """Answer that something is wrong here; the server logs the traceback, nobody outside sees it."""
-    return _problem(request, of_status(500))
+    """Answer that something is wrong here; the server logs the traceback, nobody outside sees it.
+
+    This answer is made outside of all middleware, so that it brings its own headers.
+    """
+    answer = _problem(request, of_status(500))
+    answer.headers.update(HEADERS)
+    return answer
 
 
 def _problem(request: Request, problem: Problem) -> Response:

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from recsys_assets.api import artifacts, queries, releases, targets
 from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
-from recsys_assets.api.lineage import LEVELS
+from recsys_assets.api.drawings import draw_lineage, draw_report
 from recsys_assets.api.overview import Look, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
@@ -78,6 +78,11 @@ def _pictured(site: Site, url: str | None) -> bool:
 def page_of_problem(problem: Problem) -> str:
     """Return the page that says why there is no other."""
     return _environment().get_template("problem.html").render(problem=problem)
+
+
+def page_of_api(document: Mapping[str, Any], *, base: str) -> str:
+    """Return the description of the API for people; `base` is the address that they asked, for examples."""
+    return _environment().get_template("api.html").render(document=document, base=base)
 
 
 @cache
@@ -193,7 +198,8 @@ def _choices(rows: tuple[releases.ReleaseRow, ...], *chosen: Release) -> dict[st
 def _release_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
     release = releases.show_release(site, query)
     in_full = queries.TreeQuery(tenant=query.tenant, surface=query.surface, release=release.id, depth=queries.MAX_DEPTH)
-    return {"release": release, "tree": releases.show_tree(site, in_full), "levels": LEVELS}
+    record = releases.find_named(site, site.find(query.tenant, query.surface), release.id)
+    return {"release": release, "tree": releases.show_tree(site, in_full), "graph": draw_lineage(record)}
 
 
 def _day_page(site: Site, query: queries.OneDayQuery) -> dict[str, Any]:
@@ -222,8 +228,10 @@ def _day(text: str) -> date:
 
 def _report_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
     report = releases.show_report(site, query)
+    record = releases.find_named(site, site.find(query.tenant, query.surface), query.release)
     return {
         "report": report,
+        "plots": draw_report(record),
         "release": dict(report.facts)["release"],
         "tenant": query.tenant,
         "surface": query.surface,

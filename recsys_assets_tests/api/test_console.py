@@ -4,8 +4,10 @@ import re
 import threading
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import pytest
 
+from recsys_assets.api.drawings import draw_report
 from recsys_assets.api.overview import Look, Overview
 from recsys_assets.api.wording import ago, brief, distance, limits
 from recsys_assets.errors import StoreUnavailableError
@@ -387,6 +389,68 @@ def test_the_diff_reports_ranks_of_rankings_alone(store, shop, open_client):
     assert "2 → 1" in ranking
     assert "1 changed" in lists
     assert "→" not in lists[lists.index("1 changed") :]
+
+
+def test_a_release_is_a_graph_from_its_days_to_itself(client, releases):
+    text = client.get(f"{HOME}/releases/live").text
+    graph = text[text.index('<svg class="graph"') :].partition("</svg>")[0]
+    names = re.findall(r'class="name">([^<]+)<', graph)
+    assert names[:2] == ["2026-01-03", "2026-01-03"]  # the day, and the window that is this day
+    assert names[-1] == f"release {releases[2].id[:12]}"
+    assert set(names[2:-1]) == set(releases[2].refs)
+    assert graph.count("<path") == 1 + 2 * len(releases[2].refs)
+    assert f'href="{HOME}/days/2026-01-03"' in graph
+
+
+def scored(**facts):
+    """Return the report of a back-test with these numbers."""
+    finding = Finding("backtest_blend", Verdict.PASSED, 0.0, {}, "not worse than live")
+    return GateReport("backtest", "0" * 64, (finding,), facts={key.replace("__", "/"): n for key, n in facts.items()})
+
+
+def test_a_report_draws_the_back_test_with_its_interval(releases):
+    report = scored(ndcg__blend=0.3, live_ndcg__blend=0.2, difference_low__blend=0.05, difference_high__blend=0.2)
+    (plot,) = draw_report(msgspec.structs.replace(releases[2], gates=(report,)))
+    (bar,) = plot.bars
+    assert (plot.low, plot.high) == (0.0, 0.4)
+    assert (bar.value, bar.live, bar.interval) == (75.0, 50.0, (62.5, 100.0))
+    assert bar.message == "blend: 0.3, live 0.2, interval 0.25 to 0.4"
+
+
+def test_churn_and_coverage_of_kinds_are_bars_with_their_limit(releases):
+    churn = Finding("drift_churn", Verdict.PASSED, 0.25, {"max_churn": 1.0}, "")
+    members = [
+        msgspec.structs.replace(one, gates=GateReport(one.ref.kind, one.ref.version, (churn,)))
+        for one in releases[2].members
+    ]
+    (plot,) = draw_report(msgspec.structs.replace(releases[2], members=tuple(members)))
+    assert [bar.name for bar in plot.bars] == [one.ref.kind for one in releases[2].members]
+    assert {(bar.value, bar.limit) for bar in plot.bars} == {(25.0, 100.0)}
+
+
+def test_runs_lead_to_dagster_where_its_address_is_configured(tmp_path, store, shop, open_client):
+    run = "491b4080-8a2f-4c14-b910-58ea3485253d"
+    release = shop.ship(2)
+    build = msgspec.structs.replace(release.build, run_id=run)
+    key = release_key(TARGET, release.id)
+    record = msgspec.structs.replace(release, build=build, digest=msgspec.UNSET, v=1)
+    store.delete(key)
+    store.put(key, encode(record))
+    settings_in(tmp_path)
+    config = tmp_path / "recsys.toml"
+    assert f"/runs/{run}" not in open_client(store).get(f"{HOME}/releases/live").text
+    config.write_text(f'{config.read_text()}[api]\ndagster_url = "https://dagster.example/"\n')
+    text = open_client(store, settings=load_settings(str(config))).get(f"{HOME}/releases/live").text
+    assert f'<a href="https://dagster.example/runs/{run}">' in text
+
+
+def test_the_api_is_described_for_people(client):
+    text = client.get("/api").text
+    assert "<code>/v1/artifacts/{version}/rows</code>" in text
+    assert "curl http://api/v1/targets" in text
+    assert re.search(r'200</strong>[^<]*<code>application/json</code> <a href="#(\w+)">', text)
+    linked, there = set(re.findall(r'href="#(\w+)"', text)), set(re.findall(r'id="(\w+)"', text))
+    assert linked <= there
 
 
 def test_a_page_that_is_not_there_says_so_in_words(client):

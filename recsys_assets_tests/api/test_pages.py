@@ -22,6 +22,11 @@ def addresses(releases):
         f"/artifacts/{version}",
         f"/artifacts/{version}?id=item",
         f"/artifacts/{version}?id=",
+        f"/artifacts/{version}?prefix=i&sort=stored",
+        f"{HOME}/recommendations",
+        f"{HOME}/recommendations?sample=3",
+        f"{HOME}/days/2026-01-03",
+        "/api",
         "/targets/nobody/home",
     ]
 
