@@ -9,6 +9,7 @@ from recsys_assets.api import metrics
 from recsys_assets.api.metrics import Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.problems import HIDDEN, base_name, redact
+from recsys_assets.api.routes import ACTIONS, ROUTES
 from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
@@ -166,10 +167,11 @@ def test_files_are_called_without_their_folder(name, last):
     assert base_name(name) == last
 
 
-def test_the_description_names_every_route_with_get_alone(client):
+def test_the_description_names_every_route_and_action(client):
     message = client.get("/openapi.json").json()
-    assert message == json.loads(msgspec.json.encode(describe()))
-    assert {method for path in message["paths"].values() for method in path} == {"get"}
-    assert len(message["paths"]) == 21
-    ids = [path["get"]["operationId"] for path in message["paths"].values()]
+    assert message == json.loads(msgspec.json.encode(describe(ACTIONS)))
+    described = {(method, path) for path, methods in message["paths"].items() for method in methods}
+    assert {("get", route.path) for route in ROUTES} < described
+    assert {(action.method.lower(), action.path) for action in ACTIONS} < described
+    ids = [one["operationId"] for methods in message["paths"].values() for one in methods.values()]
     assert len(set(ids)) == len(ids)
