@@ -160,3 +160,14 @@ def parse_rfc3339(text: str) -> datetime:
     if instant.tzinfo is None:
         raise ConfigurationError(f"{text!r} has no zone: write 2026-01-31T04:00:00Z, or an offset")
     return instant.astimezone(UTC)
+
+
+REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
+"""How a request's id begins that says which release answered, and by which kind."""
+
+
+def tag_request(release_id: str, kind: str, own: str) -> str:
+    """Return a request's id that says which release answered it, and by which kind: `r1.<16 digits>.<kind>.<own>`."""
+    if kind and _SLUG.fullmatch(kind) is None:
+        raise UnsafeNameError(f"kind {kind!r} is no name of letters, digits and _")
+    return f"r1.{release_id[:16]}.{kind}.{own}"

@@ -36,6 +36,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
         "release_report:show_report", "Report on one page what a release changed, what its gates found"
     ),
     "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the day after it"),
+    "outcomes": Subcommand(
+        "outcomes:run_outcomes", "Report clicks and purchases of what was shown, by release, kind and visitors"
+    ),
     "tune": Subcommand("tune:run_tune", "Try ways to score neighbours on the last days, and show the best one's lines"),
     "verify": Subcommand("show:run_verify", "Read and prove every retained release, byte by byte"),
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),

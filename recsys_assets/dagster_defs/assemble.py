@@ -26,6 +26,7 @@ from recsys_assets.dagster_defs.target_assets import (
     canonical_asset,
     import_asset,
     manifest_asset,
+    outcomes_asset,
     signals_asset,
 )
 from recsys_assets.kinds.registry import find_kind, read_params
@@ -100,6 +101,7 @@ def target_parts(
         *_checks(settings, store, row),
         manifest_asset(settings, store, row),
         *([signals_asset(settings, store, row)] if settings.signals.write else []),
+        *([outcomes_asset(settings, store, row)] if settings.outcomes.enabled else []),
         freshness_check(settings, store, row),
     ]
 

@@ -39,6 +39,7 @@ from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.signals import write_signals
 from recsys_assets.pipeline.steps import (
     MANIFEST,
+    OUTCOMES,
     SIGNALS,
     Built,
     Judged,
@@ -47,9 +48,11 @@ from recsys_assets.pipeline.steps import (
     canonical_step,
     import_step,
     manifest_step,
+    outcomes_step,
     signals_step,
 )
 from recsys_assets.postgres.replacing import replace_rows
+from recsys_assets.quality.outcomes import rates
 from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
@@ -218,6 +221,27 @@ def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> d
                     yield dg.MaterializeResult(metadata=timer.numbers(built.numbers))
 
     return signals
+
+
+def outcomes_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
+    """Return the asset that reports what a day's exposures led to, by release and kind."""
+    step = outcomes_step()
+
+    @target_asset(
+        settings,
+        row,
+        OUTCOMES,
+        kinds={"polars", "json"},
+        deps=[asset_key(row, CANONICAL)],
+        code_version=code_version(rates, params=settings.outcomes.model_dump(mode="json")),
+        about=about_asset(settings, rates, key=f"outcomes/{row.tenant}/{row.surface}", page=page_of_target(row)),
+        output_required=False,
+        description=f"Clicks and purchases of what {row.target} showed, by release, and what its rollouts say.",
+    )
+    def outcomes(context: dg.AssetExecutionContext) -> Iterator[Shown]:
+        yield from _build(context, step, store.day_context(context, settings, row))
+
+    return outcomes
 
 
 def _build(

@@ -23,7 +23,7 @@ from recsys_assets.pipeline.ship import ShippedDay, ship_day
 from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.documents import Input
 from recsys_assets.release.journal import Actor, this_account
-from recsys_assets.release.layout import blob_key, canonical_key, pointer_key
+from recsys_assets.release.layout import blob_key, canonical_key, outcomes_key, pointer_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.fan_out import fan_out
@@ -33,6 +33,7 @@ from recsys_assets.upkeep.failed_builds import GATE, Failure, journal_failure
 RAW: Final = "raw"
 MANIFEST: Final = "manifest"
 SIGNALS: Final = "signals"
+OUTCOMES: Final = "outcomes"
 GATES: Final = "gates"  # the check of an asset by its own gates
 
 RETRYABLE_ERRORS: Final = (StoreUnavailableError, ConflictError, EngineUnavailableError)
@@ -99,7 +100,9 @@ def target_steps(settings: Settings, row: TargetSettings) -> tuple[Step, ...]:
     kinds, imports = sorted(settings.artifacts.kinds), sorted(settings.imports_for(row))
     steps = [canonical_step(), *map(artifact_step, kinds), *map(import_step, imports)]
     steps.append(manifest_step(settings.kinds_for(row)))
-    return (*steps, signals_step()) if settings.signals.write else tuple(steps)
+    if settings.signals.write:
+        steps.append(signals_step())
+    return (*steps, outcomes_step()) if settings.outcomes.enabled else tuple(steps)
 
 
 def canonical_step() -> Step:
@@ -171,6 +174,17 @@ def signals_step() -> Step:
         yield Built(None, written.numbers)
 
     return Step(SIGNALS, frozenset({MANIFEST}), build, is_follow_up=True)
+
+
+def outcomes_step() -> Step:
+    """Return the step that reports what the day's exposures led to, by release."""
+
+    def build(context: DayContext) -> Iterator[Built]:
+        from recsys_assets.pipeline.outcomes import keep_outcomes, numbers_of  # noqa: PLC0415 - off by default
+
+        yield Built(None, numbers_of(keep_outcomes(context)), {}, outcomes_key(context.target, context.day))
+
+    return Step(OUTCOMES, frozenset({CANONICAL}), build, is_follow_up=True)
 
 
 def judge_step(step: Step, context: DayContext) -> Judged:

@@ -87,6 +87,16 @@ def tuning_key(target: Target, address: str) -> str:
     return f"{tuning_prefix(target)}{address}.json"
 
 
+def outcomes_prefix(target: Target) -> str:
+    """Return where reports of what a target's days led to are stored; all of it can be made again."""
+    return f"outcomes/{target.tenant}/{target.surface}/"
+
+
+def outcomes_key(target: Target, day: date) -> str:
+    """Return the key of the report of what one day's exposures led to."""
+    return f"{outcomes_prefix(target)}{day}.json"
+
+
 def blob_prefix(target: Target) -> str:
     """Return where a target's artifacts lie."""
     return f"artifacts/{target.tenant}/{target.surface}/"

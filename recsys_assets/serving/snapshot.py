@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
-from recsys_assets.identity import Target, form_of
+from recsys_assets.identity import Target, form_of, tag_request
 from recsys_assets.serving.blocking import NOTHING, without_blocked
 from recsys_assets.serving.counting import SAMPLED, KindCounter, ReleaseCounter
 from recsys_assets.serving.lookups import POPULARITY, CountedItem, ScoredItem
@@ -55,6 +55,10 @@ class Snapshot:
 
     def __exit__(self, *_: object) -> None:
         """Let go of it; the memory is freed with its last holder."""
+
+    def request_id(self, own: str, *, kind: str = "") -> str:
+        """Return the id to log with the events of an answer: what it led to is then reported by release and kind."""
+        return tag_request(self.release_id, kind, own)
 
     def without(self, blocked: frozenset[str]) -> Self:
         """Return the same release, counted by the same counter, whose lookups name none of the blocked items.

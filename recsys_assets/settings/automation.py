@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 
-from recsys_assets.settings.model import MAX_HOURS, MAX_MINUTES, MAX_SECONDS, ClosedModel
+from recsys_assets.settings.model import MAX_HOURS, MAX_MINUTES, MAX_SECONDS, ClosedModel, Share
 
 _CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -245,6 +245,25 @@ class WebhookSettings(ClosedModel):
     targets: tuple[str, ...] = Field(default=(), description='like ["shop/home"]; none: every target')
     give_up_hours: float = Field(
         default=72, ge=0, le=MAX_HOURS, description="an event that is older and not taken keeps later ones back no more"
+    )
+
+
+class OutcomeSettings(ClosedModel):
+    """What is reported of clicks and purchases, by release: what they are called, and how sure a decision is."""
+
+    enabled: bool = Field(default=False, description="whether each day's report is made and kept for the console")
+    exposure: str = Field(
+        default="impression", description="the event of an item that was shown; one without `event` is, too"
+    )
+    click: str = Field(default="click", description="the event of an item that was clicked")
+    purchase: str = Field(default="purchase", description="the event of an item that was bought")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="how often an interval is to hold the truth")
+    margin: Share = Field(default=0.02, description="loss of click rate, of the live one, that a rollout may bring")
+    min_keys: int = Field(
+        default=100, ge=2, description="users or sessions on each side, with fewer nothing is decided"
+    )
+    history_days: int = Field(
+        default=7, ge=0, le=100, description="a user who was seen so many days before, or later, is a returning one"
     )
 
 

@@ -21,6 +21,7 @@ from recsys_assets.settings.automation import (
     AutomationSettings,
     FreshnessSettings,
     MetricsSettings,
+    OutcomeSettings,
     RetentionSettings,
     RollbackSettings,
     RolloutSettings,
@@ -40,7 +41,9 @@ from recsys_assets.settings.target import TargetSettings
 
 BLEND = "blend"  # of all kinds together, as the back-test calls it
 CANONICAL = "canonical"  # of the events themselves, beside the kinds
-_RESERVED = frozenset({"raw", "canonical", "manifest", "signals"})  # names of other assets and documents of a target
+_RESERVED = frozenset(
+    {"raw", "canonical", "manifest", "signals", "outcomes"}
+)  # names of other assets and documents of a target
 
 
 class Settings(ClosedModel):
@@ -59,6 +62,7 @@ class Settings(ClosedModel):
     freshness: FreshnessSettings = FreshnessSettings()
     rollout: RolloutSettings = RolloutSettings()
     rollback: RollbackSettings = RollbackSettings()
+    outcomes: OutcomeSettings = OutcomeSettings()
     metrics: MetricsSettings = MetricsSettings()
     webhooks: tuple[WebhookSettings, ...] = Field(default=(), description="who is sent what happens")
     signals: SignalSettings = SignalSettings()

@@ -43,6 +43,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "registry/tags": r"[a-z][a-z0-9_-]{0,62}\.json",
     "registry/forgotten": rf"(?:{_ID}|key)\.json",
     "heartbeats": r"[^/]+\.json",
+    "outcomes": rf"{_DAY}\.json",
     "tallies": rf"[^/]+/{_DAY}/{_ID}\.arrow",
     "registry/signatures": rf"\d{{20}}-{_ID}\.json",
 }
