@@ -99,26 +99,29 @@ class Known:
         return max((by * max(scale, least_scale) for by, scale in zip(deviations, scales, strict=True)), default=0.0)
 
 
-def most_share(known: Known, sessions: int, rise: float, *, independent: float) -> float:
+def most_share(known: Known, sessions: int, rise: float, *, independent: float, sure: float = _SURE) -> float:
     """Return the largest share that is ordinary: the past's most, scaled, and `rise` of what is left above it.
 
     Deviations are of the angle whose squared sine is the share, so that they mean the same for small and for large
-    shares. `independent` is how many independent draws the day's share rests on.
+    shares. `independent` is how many independent draws the day's share rests on, `sure` how many standard errors of
+    them are still chance.
     """
     centre = _angle(median(known.values))
     largest = known.deviation([max(_angle(one) - centre, 0.0) for one in known.values], sessions)
-    chance = _SURE / (2 * sqrt(max(independent, 1.0)))
+    chance = sure / (2 * sqrt(max(independent, 1.0)))
     usual = _share(centre + largest)
     limit = max(_share(centre + max(_BEYOND * largest, chance)), usual + rise * (1 - usual))
     return min(limit, max(_CERTAIN, *known.values))
 
 
-def check_share(name: str, share: Number, day: DayProfile, past: Past, rise: float, *, weight: float = 1.0) -> Checked:
+def check_share(
+    name: str, share: Number, day: DayProfile, past: Past, rise: float, *, weight: float = 1.0, sure: float = _SURE
+) -> Checked:
     """Return a share of the day beside the most that is ordinary; `weight` is that of a session as a draw."""
     known, own = Known.of(past, share), share(day)
     if own is None or not known.values:
         return Checked(f"share of {name}", 0.0)
-    limit = most_share(known, day.sessions, rise, independent=day.sessions * weight)
+    limit = most_share(known, day.sessions, rise, independent=day.sessions * weight, sure=sure)
     return Checked(f"share of {name}", own, most=limit)
 
 

@@ -14,7 +14,8 @@ from recsys_assets.gates.gate import Result
 DAYS: Final = 14  # ordinary days whose median is the usual
 _FEWEST_ANSWERED: Final = 5
 _SURE: Final = 3.3  # standard errors
-_LEAST_LIMIT: Final = 0.1  # a lower limit at which chance is no refusal either, shows nothing
+_LEAST_LIMIT: Final = 0.0  # below it even chance keeps the limit more often than not: such a limit shows nothing,
+_LEAST_FADED: Final = 0.1  # nor does a lower one for a release that has not seen days before
 _SIMILAR: Final = 1.3  # times the error of the day: of a day of the past that says what such a day may be worth
 _FADES: Final = 0.75  # of the least worth, by each day that live has not seen: so a refusal never keeps later days out
 
@@ -85,7 +86,7 @@ class LiveOnDay:
         lowest = like[1] if len(like) > 1 else float("inf")  # one odd day of the past does not decide
         highest = like[-1] if like else 1.0
         least = min(self.min_live_ratio, 1 - _SURE * own.error, 0.8 * lowest) * _FADES ** max(stale, 0)
-        if least < _LEAST_LIMIT:
+        if least < (_LEAST_FADED if stale > 0 else _LEAST_LIMIT):
             return None
         most = float("inf") if one_list else max(self.max_live_ratio, 1 + 2 * _SURE * own.error, 1.5 * highest)
         name = f"worth {what} on the day beside chance (1: as usual; 0: ids shuffled, renamed or foreign)"

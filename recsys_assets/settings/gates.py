@@ -52,7 +52,7 @@ class DaySettings(ClosedModel):
     mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required: for all gates of a day")
     history_days: int = Field(default=28, ge=1, le=366, description="most ordinary days before it that count")
     warm_up_days: int = Field(default=5, ge=2, description="fewest ordinary days to judge by, but for replays")
-    min_volume: Share = Field(default=0.7, description="least events and sessions, as a share of the weekday's median")
+    min_volume: Share = Field(default=0.7, description="least events and sessions, as a share of those expected")
     max_silent_share: Share = Field(default=0.2, description="largest share of usual activity in hours without events")
     max_hours_distance: Share = Field(default=0.4, description="largest share of events at other hours than usual")
     max_duplicate_rise: Share = Field(default=0.12, description="rise of the shares of duplicates over the past's most")
@@ -63,7 +63,7 @@ class DaySettings(ClosedModel):
     min_correlation_ratio: Share = Field(default=0.5, description="least correlation of item counts, to the median's")
     max_surge_rise: Share = Field(default=0.3, description="rise of the share of events that surge on few items")
     max_replayed_share: Share = Field(default=0.5, description="largest share of events that an earlier day had too")
-    min_live_ratio: Share = Field(default=0.5, description="least that live is worth on the day, to the usual median")
+    min_live_ratio: Share = Field(default=0.4, description="least that live is worth on the day, to the usual median")
     max_live_ratio: float = Field(default=1.4, ge=1, description="most that live is worth on the day, to that median")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events
-from recsys_assets.evidence import Verdict
+from recsys_assets.evidence import Finding, Verdict
 from recsys_assets.gates.day import day_gates
 from recsys_assets.gates.day_comparison import Past
 from recsys_assets.settings.gates import DaySettings, Mode
@@ -149,15 +149,63 @@ def test_a_refusal_says_how_many_days_in_a_row_were_refused():
     assert "3 days in a row were refused before this one" in found["day_item_mix"]
 
 
+def resized(one: DayProfile, factor: float) -> DayProfile:
+    return replace(one, events=round(one.events * factor), sessions=round(one.sessions * factor))
+
+
+def volume_of(day: DayProfile, days: list[DayProfile], *, warm_up_days: int = 5) -> Finding:
+    gates = day_gates(DaySettings(mode=Mode.REQUIRED, warm_up_days=warm_up_days))
+    return gates[0].judge(Facts(day, Past(tuple(reversed(days)))))
+
+
+def week_of(number: int, *, weekend: float = 0.3, level: float = 1.0) -> DayProfile:
+    """Return a profile of a day whose weekends are small; day 0 is a Monday."""
+    return resized(past().days[number % DAYS], level * (weekend if number % 7 >= 5 else 1.0))
+
+
+def dated(days: list[DayProfile]) -> list[DayProfile]:
+    return [replace(one, day=(FIRST + timedelta(days=n)).isoformat()) for n, one in enumerate(days)]
+
+
 def test_a_target_whose_days_vary_is_advised_and_not_refused_for_a_quiet_day():
-    days = [
-        replace(one, events=one.events // (1 + n % 5), sessions=one.sessions // (1 + n % 5))
-        for n, one in enumerate(past().days)
-    ]
-    facts = Facts(profile(DAY.head(len(DAY) // 40), DAYS), Past(tuple(days)))
-    volume = day_gates(REQUIRED)[0].judge(facts)
+    *days, day = dated([resized(one, 1 / (1 + n % 3)) for n, one in enumerate([*past().days, past().days[0]])])
+    volume = volume_of(resized(day, 0.075), days)
     assert volume.verdict is Verdict.ADVISED
     assert "a quiet day looks like one with lost events" in volume.message
+    assert volume_of(resized(day, 0.01), days).verdict is Verdict.REFUSED
+
+
+@pytest.mark.parametrize(("day", "share", "ok"), [(21, 1, True), (21, 0.45, False), (26, 1, True), (26, 0.45, False)])
+def test_volume_is_compared_with_what_the_weekday_is_expected_to_have(day, share, ok):
+    *days, new = dated([week_of(n) for n in range(day + 1)])
+    assert volume_of(resized(new, share), days).ok is ok
+
+
+def test_volume_follows_the_level_of_the_last_days():
+    *days, new = dated([week_of(n, weekend=1, level=1.0 + (n > 7)) for n in range(26)])
+    assert not volume_of(resized(new, 0.45), days).ok
+    assert volume_of(resized(new, 0.45), days[:8]).ok
+
+
+def test_volume_is_judged_after_two_days_if_asked_so():
+    *days, new = dated([week_of(n) for n in range(3)])
+    assert volume_of(resized(new, 0.6), days, warm_up_days=2).ok
+    assert not volume_of(resized(new, 0.01), days, warm_up_days=2).ok
+
+
+def test_a_quiet_day_passes_where_one_that_lost_as_many_events_at_random_does_not():
+    days = dated([resized(one, 1 / (1 + n % 3)) for n, one in enumerate(past().days)])
+    sessions = DAY["session_id"].unique(maintain_order=True)
+    quiet = DAY.filter(pl.col("session_id").is_in(sessions.head(len(sessions) // 4).implode()))
+    assert volume_of(profile(quiet, DAYS), days).ok
+    found = volume_of(profile(DAY.sample(fraction=0.25, seed=1), DAYS), days)
+    assert not found.ok
+    assert "events alone in their session" in found.message
+
+
+def test_hours_are_compared_with_those_of_a_shifted_day():
+    found = refusals(moved(DAY.filter(pl.col("ts").dt.hour() < 20), hours=3))
+    assert "all were moved by -3 h" in found["day_hours"]
 
 
 def test_a_profile_names_no_user():
@@ -181,9 +229,9 @@ def judged_by_live(scores, *, known=None, days=DAYS, refused=0):
 
 @pytest.mark.parametrize(
     ("lift", "ok"),
-    [(0.1, True), (0.06, True), (0.04, False), (0.0, False), (-0.02, False), (0.13, True), (0.2, False)],
+    [(0.1, True), (0.06, True), (0.035, False), (0.0, False), (-0.02, False), (0.13, True), (0.2, False)],
 )
-def test_live_is_worth_half_to_one_and_a_half_of_the_usual_on_an_ordinary_day(lift, ok):  # F63
+def test_live_is_worth_two_fifths_to_one_and_a_half_of_the_usual_on_an_ordinary_day(lift, ok):  # F63
     assert judged_by_live({"cooc": score(lift)}).ok is ok
 
 
@@ -193,7 +241,17 @@ def test_what_live_is_worth_is_refused_by_name_and_number():
         "worth of live's cooc on the day beside chance (1: as usual; 0: ids shuffled, renamed or foreign) is 0"
         in message
     )
-    assert "at least 0.5" in message
+    assert "at least 0.4" in message
+
+
+def test_what_is_surely_not_chance_is_ordinary_though_live_was_worth_half():
+    assert judged_by_live({"cooc": score(0.045, error=0.005)}).ok
+    assert not judged_by_live({"cooc": score(0.015, error=0.005)}).ok
+
+
+def test_a_small_day_is_refused_where_live_is_worth_less_than_chance():
+    assert judged_by_live({"cooc": score(0.01, error=0.028)}).ok
+    assert not judged_by_live({"cooc": score(-0.02, error=0.028)}).ok
 
 
 def test_a_day_with_few_answers_is_not_judged_by_live_and_says_what_it_would_take():
@@ -220,7 +278,7 @@ def test_other_windows_of_live_are_no_measure_and_the_warm_up_says_so():
 
 
 def test_an_older_live_release_may_be_worth_less():
-    lifts = {"cooc": 0.045}
+    lifts = {"cooc": 0.035}
     assert not judged_by_live({kind: score(lift) for kind, lift in lifts.items()}).ok
     assert judged_by_live({kind: score(lift, age_days=4) for kind, lift in lifts.items()}).ok
 
