@@ -3,8 +3,8 @@
     python -m recsys_assets_tests.mutants [--sample 40] [--seed 1] [--only WORD]
 
 First the mutants that once survived, by name; then a sample of all that operators make of the modules below. Tests are
-collected once; each mutant is a fork whose functions get other code, and meets the tests that run its line, quickest
-first. Prints each survivor; ends 1 if a named one survives, or more than a tenth of the sample.
+collected once; functions get the code of a mutant for a while, and meet the tests that run its line, quickest first; in
+the end all run once more as they are. Ends 1 if a named one survives, or more than a tenth of the sample.
 docs/explanation/mutants.md says why some survive.
 """
 
@@ -12,16 +12,13 @@ import argparse
 import ast
 import importlib
 import inspect
-import json
 import os
 import random
-import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -29,7 +26,7 @@ from types import CodeType, FunctionType
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 300  # a mutant whose tests take longer counts as killed: it does not end
+SECONDS = 120  # a test that takes longer fails: the mutant does not end
 OUTPUT = os.dup(1)
 
 STORAGE = ("storage/test_filesystem.py", "storage/test_contract.py", "storage/test_temporaries.py")
@@ -264,36 +261,56 @@ def is_none(node):
 
 
 class Session:
-    """A plugin: collects tests once, finds which of them run which line, then tries each mutant in a fork."""
+    """A plugin: collects tests once, finds which of them run which line, then runs those for each mutant."""
 
     def __init__(self, mutants):
         self.mutants, self.alive = mutants, []
+        self.failed: list[str] = []
         self.seconds: dict[str, float] = {}
-        self.tests: dict[str, set[str]] = {}  # by `module:line`
+        self.tests: dict[str, set[str]] = defaultdict(set)  # by `module:line`
+
+    def pytest_runtest_logreport(self, report):
+        """Note what fails."""
+        self.failed += [report.nodeid] if report.failed else []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        """Run the tests as they are, then, for each mutant, those that run its line, quickest first."""
-        with tempfile.TemporaryDirectory() as folder:
-            answer = Path(folder) / "lines.json"
-            if forked(lambda: self._watch(session, answer)) != 0:
-                sys.exit("the tests fail without a mutant: nothing can be learned from them")
-            self.seconds, self.tests = json.loads(answer.read_text())
-        everything = session.items
+        """Run the tests as they are; then, for each mutant, those that run its line; then all once more as they are."""
+        self._watch(session.items)
+        self._check_control()
         for mutant in self.mutants:
             chosen = self.tests.get(f"{mutant.module}:{mutant.line}", ())
-            session.items = [item for item in everything if item.nodeid in chosen]
-            session.items.sort(key=lambda item: self.seconds[item.nodeid])
+            items = sorted(
+                (one for one in session.items if one.nodeid in chosen), key=lambda one: self.seconds[one.nodeid]
+            )
             begin = time.monotonic()
-            killed = bool(chosen) and forked(lambda mutant=mutant: self._try(session, mutant)) != 0
-            self.alive += [] if killed else [mutant]
-            word = "killed" if killed else "SURVIVED" if chosen else "SURVIVED, for no test runs its line"
-            say(f"{word} in {time.monotonic() - begin:.0f} s: {mutant.name}")
+            with mutated(mutant):
+                self._run(items)
+            self.alive += [] if self.failed else [mutant]
+            word = f"killed by {self.failed[0]}" if self.failed else "SURVIVED"
+            say(f"{time.monotonic() - begin:.0f} s, {len(items)} tests: {mutant.name}: {word}")
+            self.failed.clear()
+        self._run(session.items)
+        self._check_control()
         return True
 
-    def _watch(self, session, answer):
-        seconds, tests, place = {}, defaultdict(set), f"{ROOT}/recsys_assets/"
-        for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+    def _check_control(self):
+        if self.failed:
+            say(f"{', '.join(self.failed[:5])} fail without a mutant: nothing can be learned from them")
+            os._exit(2)
+
+    def _run(self, items):
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item._initrequest()  # each runs more than once
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self.failed:
+                if following is not None:
+                    item.session._setupstate.teardown_exact(None)
+                return
+
+    def _watch(self, items):
+        place = f"{ROOT}/recsys_assets/"
+        for item, following in zip(items, [*items[1:], None], strict=True):
             watched = set()
 
             def step(frame, event, _, watched=watched):
@@ -302,32 +319,25 @@ class Session:
                 return step
 
             def call(frame, *_, step=step):
-                return step if frame.f_code.co_filename.removeprefix(place) in MODULES else None
+                return step if frame.f_code.co_filename.removeprefix(place) in self._modules else None
 
             begin = time.perf_counter()
             threading.settrace(call)
             sys.settrace(call)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             sys.settrace(None)
-            seconds[item.nodeid] = time.perf_counter() - begin
+            self.seconds[item.nodeid] = time.perf_counter() - begin
             for line in watched:
-                tests[line].add(item.nodeid)
-        answer.write_text(json.dumps([seconds, {line: sorted(names) for line, names in tests.items()}]))
-        return session.testsfailed
+                self.tests[line].add(item.nodeid)
 
-    def _try(self, session, mutant):
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        mutate(mutant)
-        for item in session.items:
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-            if session.testsfailed:
-                return 1
-        return 0
+    @property
+    def _modules(self):
+        return {mutant.module for mutant in self.mutants}
 
 
-def mutate(mutant):
-    """Give the functions of an imported module the code that its changed source has."""
+@contextmanager
+def mutated(mutant):
+    """Give the functions of an imported module the code that its changed source has, for a while."""
     module = importlib.import_module(f"recsys_assets.{mutant.module.removesuffix('.py').replace('/', '.')}")
     changed = {}
     waiting = [compile(mutant.source, module.__file__, "exec")]
@@ -336,45 +346,29 @@ def mutate(mutant):
         changed[code.co_qualname] = code
         waiting += [one for one in code.co_consts if isinstance(one, CodeType)]
     owners = [module, *(one for one in vars(module).values() if isinstance(one, type))]
+    before = {}
     for found in [one for owner in owners for one in vars(owner).values()]:
         function = inspect.unwrap(getattr(found, "fget", None) or getattr(found, "__func__", found))
         if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+            before[function] = function.__code__
             function.__code__ = changed.get(function.__code__.co_qualname, function.__code__)
-
-
-def forked(work):
-    """Return how a function ended that runs in a process of its own; a failure if it takes too long."""
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            os.setsid()
-            code = int(work())
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            with suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)  # servers that it started
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 1
+    try:
+        yield
+    finally:
+        for function, code in before.items():
+            function.__code__ = code
 
 
 def say(line):
-    """Print where pytest captures nothing."""
+    """Print where pytest does not."""
     os.write(OUTPUT, f"{line}\n".encode())
 
 
 def survivors(mutants):
     """Return which of these mutants no test kills."""
     session = Session(mutants)
-    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--show-capture=no"]
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:schemathesis", f"--timeout={SECONDS}"]
     files = {str(ROOT / "recsys_assets_tests" / name) for mutant in mutants for name in mutant.tests}
     pytest.main([*options, *sorted(files)], plugins=[session])
     return session.alive
