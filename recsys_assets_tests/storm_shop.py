@@ -31,12 +31,13 @@ from recsys_assets_tests.small_shop import SmallShop, after, day_lines, open_sho
 BUILT = Target("shop", "cart")
 BUILDER = Actor("builder", "a storm")
 KEEP_LIVE = Retention(keep=1, grace=timedelta(0))  # a release that is kept holds whoever is forgotten
-DAYS, VISITORS = 4, 3
+DAYS, FORGETTABLE = 4, 2  # of three visitors: no gate lets a kind ship without rows
 COMMANDS = ("build",) * 4 + ("drop", "late", "forget", "forget", "collect", "collect")
 SETTINGS = """
 [artifacts]
-window_days = 2
 kinds = ["popularity", "implicit"]
+[artifacts.implicit]
+window_days = 2
 [imports.vectors]
 path = "drop/{day}.npz"
 format = "npz"
@@ -120,7 +121,7 @@ def act(shop: SmallShop, store, dice: random.Random, now, forgotten: int) -> Non
     elif command == "late":
         add_late(shop, dice.randrange(DAYS), dice.randrange(3))
     elif command == "forget":
-        user = visitor(dice.randrange(VISITORS))
+        user = visitor(dice.randrange(FORGETTABLE))
         if forget(shop, store, user, now).exit_code == 0:
             os.write(forgotten, f"{user}\n".encode())
     else:

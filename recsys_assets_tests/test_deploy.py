@@ -154,6 +154,23 @@ def test_containers_write_nothing_into_their_image_and_gain_no_privileges():
             assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
 
 
+def test_every_image_can_be_named_by_digest_in_one_place():
+    kustomization = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
+    files = {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+    objects = [one for name in files for one in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())]
+    pods = [pod for _, pod in pods_of(objects)]
+    images = {one["image"] for pod in pods for one in [*pod["containers"], *pod.get("initContainers", ())]}
+    assert images == {f"{one['name']}:{one['newTag']}" for one in kustomization["images"]}
+    services = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())["services"]
+    known = (DEPLOY / "example.env").read_text()
+    for one in services.values():
+        assert one["image"].startswith("${")
+        assert f"{one['image'][2:].partition(':')[0]}=" in known
+    assert "FROM ${PYTHON_IMAGE}" in (DEPLOY / "Dockerfile").read_text()
+    assert "PYTHON_IMAGE=" in known
+
+
 def test_the_network_lets_in_only_whom_a_policy_names():
     objects = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text()))
     policies = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "NetworkPolicy"}

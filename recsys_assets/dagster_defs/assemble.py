@@ -14,6 +14,7 @@ from recsys_assets.dagster_defs.jobs import (
     all_targets_job,
     collection_schedule,
     nightly_schedule,
+    signing_schedule,
     target_job,
 )
 from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
@@ -71,6 +72,7 @@ def build_definitions(
         schedules=[
             *(nightly_schedule(settings, row, job) for row, job in zip(rows, jobs, strict=True)),
             collection_schedule(settings, prefix=prefix),
+            *([signing_schedule(settings, prefix=prefix)] if settings.signing_keys else []),
         ],
         sensors=[
             arrivals_sensor(settings, store, rows, jobs, prefix=prefix),

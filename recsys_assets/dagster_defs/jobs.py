@@ -8,12 +8,13 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.freshness import CHECK
 from recsys_assets.dagster_defs.naming import group_name, job_name, live_key, run_tags, schedule_name, slug
-from recsys_assets.dagster_defs.operation_jobs import COLLECT_JOB
+from recsys_assets.dagster_defs.operation_jobs import COLLECT_JOB, SIGN_JOB
 from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 BUILD_ALL = "build_all"
+LEAST_DAYS_FOR_DAILY = 3  # that signatures hold: two daily runs may fail
 
 
 def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> UnresolvedJob:
@@ -88,6 +89,19 @@ def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleD
         run_config={"ops": {f"{prefix}collect_targets": {"config": {"dry_run": mode != "apply"}}}},
         default_status=dg.DefaultScheduleStatus.STOPPED if mode == "off" else dg.DefaultScheduleStatus.RUNNING,
         description="Collect what nothing needs." if mode == "apply" else "Report what a collection would take.",
+    )
+
+
+def signing_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefinition:
+    """Return the schedule that renews signatures, so that none ends while nothing ships; on from the first load."""
+    return dg.ScheduleDefinition(
+        name=f"{prefix}renew_signatures",
+        job_name=f"{prefix}{SIGN_JOB}",
+        cron_schedule="23 3 * * *" if settings.signing.valid_days >= LEAST_DAYS_FOR_DAILY else "23 * * * *",
+        execution_timezone="UTC",
+        run_config={"ops": {f"{prefix}sign_targets": {"config": {"dry_run": False}}}},
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Sign live pointers again, so that their signatures do not end where nothing ships.",
     )
 
 

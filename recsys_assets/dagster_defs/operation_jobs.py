@@ -29,6 +29,7 @@ from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.retire import retire
 
 COLLECT_JOB: Final = "collect_garbage"
+SIGN_JOB: Final = "sign"
 PRIORITY: Final = 100  # above every build, for queues that do not start operations at once
 
 
@@ -59,6 +60,7 @@ def operation_jobs(
         _all_job(COLLECT_JOB, _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
         _job(f"{prefix}retire", _retire(settings, store, prefix=prefix), _RETIRE, _prefilled(RetireConfig, "")),
         _all_job("reindex", _reindex_all(settings, store, rows, prefix=prefix), prefix=prefix),
+        *([_all_job(SIGN_JOB, _sign_all(store, rows, prefix=prefix), prefix=prefix)] if settings.signing_keys else []),
     ]
 
 
@@ -160,6 +162,31 @@ def _collect(
         context.log.info("%s: %s past age limits: %s", row.target, word, plural(len(old), "object"))
     if found.entry is not None:
         context.log_event(observation_of(row, found.entry))
+    return None
+
+
+def _sign_all(store: RunStore, rows: Sequence[TargetSettings], *, prefix: str) -> dg.OpDefinition:
+    @dg.op(name=f"{prefix}sign_targets", description="Sign live pointers again, so that their signatures do not end.")
+    def sign_targets(context: dg.OpExecutionContext, config: AllTargetsConfig) -> None:
+        refusals = [refusal for row in rows if (refusal := _sign(context, store.store, row, dry_run=config.dry_run))]
+        if refusals:
+            raise dg.Failure("; ".join(refusals), allow_retries=False)
+
+    return sign_targets
+
+
+def _sign(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, *, dry_run: bool) -> str | None:
+    """Sign one target's pointer again, and return why that was refused: it keeps no other from being signed."""
+    from recsys_assets.release.signed_stores import SigningStore, renew  # noqa: PLC0415 - an extra
+
+    try:
+        with translate_errors():
+            signed = (
+                renew(store, store.signer, row.target, dry_run=dry_run) if isinstance(store, SigningStore) else None
+            )
+    except dg.Failure as refusal:
+        return str(refusal.description)
+    context.log.info("%s: %s", row.target, f"signed until {signed.expires}" if signed else "nothing is live")
     return None
 
 

@@ -15,8 +15,10 @@ from recsys_assets.storage.proof import KnowsLifecycleRules
 from recsys_assets.storage.store import Listed, ObjectStore, Stored
 
 
-def renew(store: ObjectStore, signer: Signer, target: Target, *, unsigned: bool = False) -> Statement | None:
-    """Sign the live pointer again, and return what was signed; None where nothing is live.
+def renew(
+    store: ObjectStore, signer: Signer, target: Target, *, unsigned: bool = False, dry_run: bool = False
+) -> Statement | None:
+    """Sign the live pointer again, and return what was signed, or is so far; None where nothing is live.
 
     Only a pointer that one of the signer's keys signed before: whoever can write to the store could else have theirs
     signed. `unsigned` signs what nobody did, or somebody else. Raises `UntrustedError` without it.
@@ -26,8 +28,9 @@ def renew(store: ObjectStore, signer: Signer, target: Target, *, unsigned: bool 
         return None
     with suppress(UntrustedError) if unsigned else nullcontext():
         signer.trust.prove(store, target, current.data)
-    key, data = signer.sign(store, target, current.data)
-    store.put(key, data)
+    if not dry_run:
+        key, data = signer.sign(store, target, current.data)
+        store.put(key, data)
     return signer.trust.prove(store, target, current.data)
 
 

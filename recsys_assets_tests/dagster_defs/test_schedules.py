@@ -6,15 +6,20 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import dagster as dg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from dagster._utils.schedules import schedule_execution_time_iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.jobs import days_of_tick
+from recsys_assets.dagster_defs.jobs import days_of_tick, signing_schedule
 from recsys_assets.dagster_defs.private_api import CHECKED_VERSION
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.release.layout import signature_prefix
+from recsys_assets.serving.testing import publish_fixture
 from recsys_assets_tests.dagster_defs.test_automation import tick_schedule
-from recsys_assets_tests.small_shop import open_shop
+from recsys_assets_tests.small_shop import HOME, open_shop
 
 ZONES = sorted(available_timezones())
 CRONS = ("0 1 * * *", "30 2 * * *", "0 0 * * *", "59 23 * * *", "15 12 * * *", "0 3 * * 1", "0 4 1 * *", "@daily")
@@ -102,3 +107,33 @@ def test_the_weekly_collection_reports_unless_it_is_to_collect(tmp_path, mode, s
             instance=instance, raise_on_error=False, run_config=request.run_config
         )
         assert not done.success, "nothing is live here, so that nothing is collected"
+
+
+def test_signatures_are_renewed_each_day_where_a_key_signs_and_a_pointer_of_others_is_not(tmp_path):
+    secret = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "signing.pem").write_bytes(secret)
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop = open_shop(tmp_path, instance)
+        shop.configure()
+        assert "renew_signatures" not in {one.name for one in build_definitions(shop.settings).schedules}
+        shop.configure('[signing]\nkey = "file:signing.pem"\nvalid_days = 2\n')
+        assert signing_schedule(shop.settings).cron_schedule == "23 * * * *"
+        shop.configure('[signing]\nkey = "file:signing.pem"\n')
+        graph = build_definitions(shop.settings)
+        found = graph.resolve_schedule_def("renew_signatures")
+        assert (found.default_status.value, found.cron_schedule) == ("RUNNING", "23 3 * * *")
+        tick = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 1, 4, 4, tzinfo=UTC))
+        (request,) = found.evaluate_tick(tick).run_requests
+        store = open_configured_store(shop.settings)
+        publish_fixture(store, "shop", "home", {"popularity": {"i1": 2}})
+        (signature,) = store.list(signature_prefix(HOME))
+        before = store.get(signature.key, max_bytes=signature.size).data
+
+        def renew():
+            job = graph.resolve_job_def(found.job_name)
+            return job.execute_in_process(instance=instance, raise_on_error=False, run_config=request.run_config)
+
+        assert renew().success
+        assert store.get(signature.key, max_bytes=10_000).data != before, "it holds until later"
+        store.delete(signature.key)
+        assert not renew().success, "whoever can write to the store could have theirs signed"
