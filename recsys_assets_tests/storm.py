@@ -24,7 +24,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from recsys_assets.errors import OutcomeUnknownError, RecsysAssetsError, StoreUnavailableError
+from recsys_assets.errors import OutcomeUnknownError, RecsysAssetsError, RefusedError, StoreUnavailableError
 from recsys_assets.release import change, journal, trash
 from recsys_assets.release.change import Change
 from recsys_assets.release.forgotten_users import remember
@@ -42,7 +42,7 @@ from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.collect import restore as restore_from_trash
 from recsys_assets.upkeep.relocate import relocate
 from recsys_assets.upkeep.repair import repair_journal, restore_pointer
-from recsys_assets.upkeep.retire import retire
+from recsys_assets.upkeep.retire import retire, retired_at
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests import storm_shop
@@ -331,8 +331,14 @@ def settle(place):
     for target, keep in ((TARGET, KEEP), (BUILT, storm_shop.KEEP_LIVE)):
         if target == BUILT and next(journal.changes(shop.store, target), None) is None:
             continue  # there were no builders, or nothing of theirs was ever live
-        restore_pointer(shop.store, target, **common)
+        try:
+            restore_pointer(shop.store, target, **common)
+        except RefusedError as error:  # retired and, where the grace is nothing, collected since: it begins anew
+            if retired_at(shop.store, target) is None:
+                problems.append(str(error))
         release_hold(shop.store, target, **common)
+        if read_current(shop.store, target) is None:
+            begin_anew(place, shop, target)
         repair_journal(shop.store, target, **common)
         for _ in range(2):
             collect(shop.store, target, retention=keep, apply=True, **common)
@@ -347,6 +353,14 @@ def settle(place):
         problems.append("nothing is live")
     shop.ship(DAYS, 0)
     return problems
+
+
+def begin_anew(place, shop, target):
+    """Ship to a target of which nothing is left."""
+    if target == TARGET:
+        shop.ship(0, allow_older=True)
+    else:
+        storm_shop.build(SmallShop(place.logs / "shop", None), shop.store, 0, shop.clock, allow_older=True)
 
 
 def settle_erasure(place, shop):
