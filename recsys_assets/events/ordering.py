@@ -3,6 +3,7 @@
 from typing import Any, TypeAlias
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from recsys_assets.compiled.runtime import compiled, inlined
@@ -13,7 +14,7 @@ Codes: TypeAlias = NDArray[np.uint32]
 Ties: TypeAlias = tuple[Codes, Codes, Rows, Codes, Codes, Codes]
 TIE_COLUMNS = ("user_id", "session_id", "rank", "item_id", "request_id", "event")
 
-_SMALL_RUN = 16
+_ABSENT_FIRST = {"user_id", "request_id", "event"}
 
 
 def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
@@ -21,16 +22,15 @@ def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
 
     Codes must compare as the ids do; `part.ABSENT` comes first.
     """
-    order = np.argsort(columns["ts"])
+    keys = pl.DataFrame({name: _sort_key(columns, name) for name in ("ts", *TIE_COLUMNS)})
+    order = keys.select(pl.arg_sort_by(keys.columns)).to_series().to_numpy()
+    del keys
     for name in columns:
         columns[name] = columns[name][order]
-    spare = np.empty(_longest_run(columns["ts"]), np.int64)
-    _sort_equal_instants(columns["ts"], _ties(columns), order, spare)
-    moved = np.flatnonzero(order != np.arange(len(order)))  # few or none: most instants are like no other
-    source = order[moved]
-    del order
-    for name in TIE_COLUMNS:
-        columns[name][moved] = columns[name][source]
+
+
+def _sort_key(columns: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    return columns[name] + np.uint32(1) if name in _ABSENT_FIRST else columns[name]  # absent, the highest, becomes 0
 
 
 def ascending_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
@@ -50,69 +50,6 @@ def distinct_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
 def _ties(columns: dict[str, NDArray[Any]]) -> Ties:
     user, session, rank, item, request, event = (columns[name] for name in TIE_COLUMNS)
     return user, session, rank, item, request, event
-
-
-@compiled
-def _longest_run(ts: Rows) -> int:
-    longest = run = 1
-    for row in range(1, len(ts)):
-        run = run + 1 if ts[row] == ts[row - 1] else 1
-        longest = max(longest, run)
-    return longest
-
-
-@compiled
-def _sort_equal_instants(ts: Rows, ties: Ties, order: Rows, spare: Rows) -> None:
-    """Write to `order` where the row for each place stands, for rows that are sorted by instant alone."""
-    first = 0
-    while first < len(ts):
-        end = first + 1
-        while end < len(ts) and ts[end] == ts[first]:
-            end += 1
-        for row in range(first, end):
-            order[row] = row
-        if end - first > 1:
-            _sort_run(ties, order, spare, first, end)
-        first = end
-
-
-@inlined
-def _sort_run(ties: Ties, order: Rows, spare: Rows, first: int, end: int) -> None:
-    for low in range(first, end, _SMALL_RUN):
-        _insert(ties, order, low, min(low + _SMALL_RUN, end))
-    width = _SMALL_RUN
-    while width < end - first:
-        for low in range(first, end - width, 2 * width):
-            _merge(ties, order, spare, low, low + width, min(low + 2 * width, end))
-        width *= 2
-
-
-@inlined
-def _insert(ties: Ties, order: Rows, low: int, high: int) -> None:
-    for index in range(low + 1, high):
-        row = order[index]
-        place = index
-        while place > low and _comes_before(ties, row, order[place - 1]):
-            order[place] = order[place - 1]
-            place -= 1
-        order[place] = row
-
-
-@inlined
-def _merge(ties: Ties, order: Rows, spare: Rows, low: int, middle: int, high: int) -> None:
-    """Merge two sorted neighbours, `order[low:middle]` and `order[middle:high]`."""
-    size = middle - low
-    for index in range(size):
-        spare[index] = order[low + index]
-    left, right, place = 0, middle, low
-    while left < size:
-        if right < high and _comes_before(ties, order[right], spare[left]):
-            order[place] = order[right]
-            right += 1
-        else:
-            order[place] = spare[left]
-            left += 1
-        place += 1
 
 
 @inlined
