@@ -124,5 +124,9 @@ class AccessDeniedError(RecsysAssetsError):
     """Whoever asked the API may not do this; the message names the scope that is missing."""
 
 
+class OperationRefusedError(RefusedError):
+    """An operation that was asked of the API is refused; the message, which may be shown to anybody, says why."""
+
+
 class UnknownAddressError(NotFoundError):
     """What was asked of the read API is not there; unlike others' messages, this one may be shown to anybody."""

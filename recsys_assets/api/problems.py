@@ -18,6 +18,7 @@ from recsys_assets.errors import (
     NodeInUseError,
     NoSuchNodeError,
     NotFoundError,
+    OperationRefusedError,
     RecsysAssetsError,
     RefusedError,
     StaleRevisionError,
@@ -38,6 +39,7 @@ _PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = 
     (InvalidNodeError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     (NoSuchNodeError, HTTPStatus.NOT_FOUND, ""),
     (NodeInUseError, HTTPStatus.CONFLICT, ""),
+    (OperationRefusedError, HTTPStatus.CONFLICT, ""),
     (StaleRevisionError, HTTPStatus.PRECONDITION_FAILED, ""),
     (NotFoundError, HTTPStatus.NOT_FOUND, "it is not in the store: it never was, or it was collected"),
     (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from recsys_assets.api import artifacts, health, queries, releases, targets, trees
+from recsys_assets.api import artifacts, health, operations, queries, releases, targets, trees
 from recsys_assets.api.actions import Action
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import Node
@@ -80,4 +80,5 @@ ACTIONS: Final[tuple[Action, ...]] = (
         max_bytes=targets.MAX_HEARTBEAT_BYTES,
     ),
     *trees.ACTIONS,
+    *operations.ACTIONS,
 )
