@@ -13,8 +13,6 @@ from recsys_assets.errors import (
     ConflictError,
     CorruptObjectError,
     InputError,
-    LimitExceededError,
-    NoInputError,
     NotFoundError,
     OutcomeUnknownError,
 )
@@ -34,8 +32,8 @@ from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, 
 from recsys_assets.pipeline.canonical_reads import RECENT, read_columns
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past, score_live
+from recsys_assets.pipeline.day_refusals import check_input, refuse_lost_events, refuse_missing_files
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
-from recsys_assets.pipeline.smaller_days import refuse_lost_events, refuse_missing_files
 from recsys_assets.release.candidate import without_overridden
 from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input
@@ -48,7 +46,6 @@ from recsys_assets.release.layout import (
     raw_record_key,
 )
 from recsys_assets.settings.gates import DayGate
-from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
@@ -109,7 +106,7 @@ def _build_once(context: DayContext, forgotten: Forgotten) -> CanonicalDayBuilt:
     over = read_stored_day(store, row.target, day)
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
-    _check_input(raw, share, settings, row.target)
+    check_input(store, raw, share, settings, row.target)
     if not settings.raw.rebuild_without_missing_files:
         refuse_missing_files(context, raw, share, over.record)
     gap = settings.raw.session_gap_minutes
@@ -184,47 +181,6 @@ def _share(raw: RawRecord, target: Target) -> RawTargetRecord:
         if (share.tenant, share.surface) == (target.tenant, target.surface):
             return share
     raise InputError(f"{raw.day} was read before {target} was configured: run raw of this day again")
-
-
-def _check_input(raw: RawRecord, share: RawTargetRecord, settings: Settings, target: Target) -> None:
-    """Raise the named outcome if the day has nothing to build for this target, or cannot be trusted."""
-    files = [file for file in raw.files if file.name in share.files]
-    unreadable = [file.error for file in files if file.error]  # each names its file
-    if unreadable:
-        raise InputError(f"{target} {raw.day}: unreadable input: " + "; ".join(unreadable))
-    if not files:
-        raise NoInputError(f"{target} {raw.day}: no file is named for this target", outcome="no_input")
-    if not any(file.lines for file in files):
-        raise NoInputError(f"{target} {raw.day}: its files are empty", outcome="empty_input")
-    if not share.events and share.bad:
-        raise InputError(f"{target} {raw.day}: all {share.bad} lines are bad: see quarantine/{raw.day}/")
-    _refuse_events_of_others(raw, share, target)
-    if not share.events:
-        raise NoInputError(f"{target} {raw.day}: no event of this target in its files", outcome="no_events")
-    limit = settings.limits.max_events
-    if share.events > limit:
-        raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
-
-
-def _refuse_events_of_others(raw: RawRecord, share: RawTargetRecord, target: Target) -> None:
-    """Raise `InputError` if events came, and all of them are of other days, or of targets that nobody configured."""
-    if share.events:
-        return
-    shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
-    if share.late and not shared:  # else it is a straggler in a file of this very day
-        days = ", ".join(f"{day} ({count:,})" for day, count in share.late.items())
-        raise InputError(
-            f"{target} {raw.day}: all {sum(share.late.values()):,} events belong to other days: {days}; the file has "
-            f"the name of another day, its clock is shifted by hours, or it is cut by a local day: for that, set "
-            f"raw.spill_days = 1"
-        )
-    lines = sum(file.lines for file in raw.files if file.name in share.files)
-    if raw.foreign and not shared and lines and not share.spilled:
-        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(raw.foreign.items())[:5])
-        raise InputError(
-            f"{target} {raw.day}: its files name only others, who are not configured or not theirs: {names}; check "
-            f"tenant and surface of the target, and raw.exposures"
-        )
 
 
 def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterator[Part]:

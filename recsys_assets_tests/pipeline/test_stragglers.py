@@ -1,6 +1,7 @@
 """Targets whose only events of a file belong to another day: late beside others' events, wrong when all do."""
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -32,3 +33,12 @@ def test_a_file_all_of_another_day_names_the_day_and_how_many(tmp_path):
     with pytest.raises(InputError, match=f"all {len(lines)} events belong to other days: {FIRST}") as refused:
         build_cart(tmp_path, lines)
     assert "its clock is shifted by hours" in str(refused.value)
+
+
+@pytest.mark.parametrize("hours", [24, 27, -30])
+def test_a_file_whose_events_are_shifted_says_by_how_many_hours(tmp_path, hours):
+    line = json.loads(day_lines(NEXT, targets=(CART,))[0])
+    moved = [datetime.fromisoformat(f"{NEXT}T{at}+00:00") + timedelta(hours=hours) for at in ("00:00:30", "23:59:30")]
+    with pytest.raises(InputError, match="all 2 events belong to other days") as refused:
+        build_cart(tmp_path, [json.dumps({**line, "ts": instant.isoformat()}) for instant in moved])
+    assert f"look shifted by {hours:+d} h: moved by {-hours:+d} h they would lie in {NEXT}" in str(refused.value)

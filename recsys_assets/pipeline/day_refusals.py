@@ -1,0 +1,142 @@
+"""Refusals of a day before it is built: nothing of the target in it, and rebuilds that would make it smaller."""
+
+from datetime import UTC, date, datetime, time
+from math import ceil, floor
+
+import msgspec
+from msgspec import UNSET
+
+from recsys_assets.errors import InputError, LimitExceededError, NoInputError, NotFoundError
+from recsys_assets.events.erase_users import erase_from_events
+from recsys_assets.events.parquet import decode_events
+from recsys_assets.identity import Target
+from recsys_assets.ingest.quarantine import Reason
+from recsys_assets.ingest.reference import RawEvent, read_line
+from recsys_assets.pipeline.canonical_commit import StoredDay
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.forgotten_users import Forgotten
+from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.store import ObjectStore
+
+MAX_QUARANTINE_BYTES = 64_000_000  # of one object
+_HOUR, _DAY = 3600, 86_400  # seconds
+
+
+def check_input(store: ObjectStore, raw: RawRecord, share: RawTargetRecord, settings: Settings, target: Target) -> None:
+    """Raise the named outcome if the day has nothing to build for this target, or cannot be trusted."""
+    files = [file for file in raw.files if file.name in share.files]
+    unreadable = [file.error for file in files if file.error]  # each names its file
+    if unreadable:
+        raise InputError(f"{target} {raw.day}: unreadable input: " + "; ".join(unreadable))
+    if not files:
+        raise NoInputError(f"{target} {raw.day}: no file is named for this target", outcome="no_input")
+    if not any(file.lines for file in files):
+        raise NoInputError(f"{target} {raw.day}: its files are empty", outcome="empty_input")
+    if not share.events and share.bad:
+        raise InputError(f"{target} {raw.day}: all {share.bad} lines are bad: see quarantine/{raw.day}/")
+    _refuse_events_of_others(store, raw, share, target)
+    if not share.events:
+        raise NoInputError(f"{target} {raw.day}: no event of this target in its files", outcome="no_events")
+    limit = settings.limits.max_events
+    if share.events > limit:
+        raise LimitExceededError(f"{target} {raw.day}: {share.events:,} events, limits.max_events allows {limit:,}")
+
+
+def _refuse_events_of_others(store: ObjectStore, raw: RawRecord, share: RawTargetRecord, target: Target) -> None:
+    """Raise `InputError` if events came, and all of them are of other days, or of targets that nobody configured."""
+    if share.events:
+        return
+    shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
+    if share.late and not shared:  # else it is a straggler in a file of this very day
+        days = ", ".join(f"{day} ({count:,})" for day, count in share.late.items())
+        raise InputError(
+            f"{target} {raw.day}: all {sum(share.late.values()):,} events belong to other days: {days}"
+            f"{_shift(store, raw, target)}; the file has the name of another day, its clock is shifted by hours, or it "
+            f"is cut by a local day: for that, set raw.spill_days = 1"
+        )
+    lines = sum(file.lines for file in raw.files if file.name in share.files)
+    if raw.foreign and not shared and lines and not share.spilled:
+        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(raw.foreign.items())[:5])
+        raise InputError(
+            f"{target} {raw.day}: its files name only others, who are not configured or not theirs: {names}; check "
+            f"tenant and surface of the target, and raw.exposures"
+        )
+
+
+def _shift(store: ObjectStore, raw: RawRecord, target: Target) -> str:
+    """Say by how many hours events of other days look shifted, by their lines in quarantine; "" if none says so."""
+    instants: list[int] = []
+    for kept in raw.quarantine:
+        try:
+            lines = store.get(kept.name, max_bytes=MAX_QUARANTINE_BYTES).data.splitlines()
+        except NotFoundError:
+            continue  # aged out since
+        rejects = (msgspec.json.decode(line) for line in lines)
+        ours = (one for one in rejects if (one.get("tenant"), one.get("surface")) == (target.tenant, target.surface))
+        events = (read_line(one["text"].encode()) for one in ours if one["reason"] == Reason.OUT_OF_WINDOW)
+        instants += [event.ts for event in events if isinstance(event, RawEvent)]
+    if not instants:
+        return ""
+    midnight = datetime.combine(date.fromisoformat(raw.day), time(), UTC)
+    since = [instant / 1e9 - midnight.timestamp() for instant in (min(instants), max(instants))]
+    most, least = floor(since[0] / _HOUR), ceil((since[1] - _DAY + 1) / _HOUR)
+    if most < least:
+        return ""  # longer than a day: moved or not, they are of several
+    by = min(least, most, key=abs)
+    return f", and look shifted by {by:+d} h: moved by {-by:+d} h they would lie in {raw.day}"
+
+
+def refuse_missing_files(
+    context: DayContext, raw: RawRecord, share: RawTargetRecord, stored: CanonicalRecord | None
+) -> None:
+    """Raise `InputError` if files are gone that the day was read or built from: what is left would make it smaller."""
+    absent = raw.missing or ()
+    there = [(file.name, file.digest) for file in raw.files if file.name in share.files and file.name not in absent]
+    built = {(used.name, used.digest) for used in stored.inputs} if stored else set[tuple[str, str]]()
+    built |= {(file.name, file.digest) for file in raw.files if file.name in share.files and file.name in absent}
+    gone = missing_files(built, there)
+    if gone:
+        raise InputError(
+            f"{context.target} {raw.day}: {len(gone)} of the {len(built)} files that the stored day was built from are "
+            f"gone ({', '.join(gone[:3])}): restore them, or accept a smaller day by "
+            "`recsys-assets run --rebuild-without-missing-files`, or raw.rebuild_without_missing_files"
+        )
+
+
+def refuse_lost_events(context: DayContext, over: StoredDay, record: CanonicalRecord, forgotten: Forgotten) -> None:
+    """Raise `InputError` if more than `raw.max_lost_share` of the stored day's distinct events would be lost.
+
+    Events of forgotten users are lost to nobody: those that are stored still do not count. Files that are gone, and
+    that somebody accepted, are no reason to ask twice.
+    """
+    stored = over.record
+    if stored is None or record.rows >= stored.rows:
+        return
+    if missing_files(*([(used.name, used.digest) for used in one.inputs] for one in (stored, record))):
+        return
+    hidden = _hidden_rows(over, record, forgotten, context.day)
+    if hidden is None:
+        return
+    lost, limit = stored.rows - hidden - record.rows, context.settings.raw.max_lost_share
+    if lost > limit * stored.rows:
+        raise InputError(
+            f"{context.target} {context.day}: rebuilt, the day would have {record.rows:,} distinct events, "
+            f"{stored.rows:,} are stored: {lost / stored.rows:.1%} would be lost, raw.max_lost_share allows "
+            f"{limit:.1%}; what is stored stays. Restore the files, or accept a smaller day by "
+            "`recsys-assets run --accept-smaller-days`"
+        )
+
+
+def _hidden_rows(over: StoredDay, record: CanonicalRecord, forgotten: Forgotten, day: date) -> int | None:
+    """Count the stored events of forgotten users; None: another key hashed them, so that nobody can be found there.
+
+    A `forget` beside a build, or one that was killed, took them out of the raw parts and not yet out of the day.
+    """
+    if over.record is None or over.data is None or forgotten.mark(day) is None:
+        return 0
+    if over.record.user_key not in (UNSET, record.user_key):
+        return None
+    users = decode_events(over.data, ("user_id",))
+    return len(users.codes) - len(erase_from_events(users, lambda user: forgotten.hides(user, day)).codes)
