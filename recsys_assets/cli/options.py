@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -23,6 +23,7 @@ from recsys_assets.upkeep.age_limits import AgeLimits
 from recsys_assets.upkeep.roots import Retention
 
 F = TypeVar("F", bound=Callable[..., Any])
+OpenStore: TypeAlias = Callable[[Settings], ObjectStore]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def open_context(*, config: str | None, tenant: str | None, surface: str | None)
     A target that was taken out of the configuration can still be named: the store knows it by its journal.
     """
     settings = load_settings(config)
-    store = open_configured_store(settings)
+    store = open_command_store(settings)
     try:
         rows = choose_targets(settings, tenant=tenant, surface=surface)
     except ConfigurationError:
@@ -138,6 +139,13 @@ def open_context(*, config: str | None, tenant: str | None, surface: str | None)
             raise
         return CommandContext(settings, store, (former,))
     return CommandContext(settings, store, tuple(row.target for row in rows))
+
+
+def open_command_store(settings: Settings, *, default: OpenStore = open_configured_store) -> ObjectStore:
+    """Return the store that a command works on: what its context's `obj` opens if it has one, else as configured."""
+    context = click.get_current_context(silent=True)
+    given: OpenStore | None = context.obj if context is not None else None
+    return (given or default)(settings)
 
 
 def choose_targets(settings: Settings, *, tenant: str | None, surface: str | None) -> tuple[TargetSettings, ...]:

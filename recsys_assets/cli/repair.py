@@ -16,6 +16,7 @@ from recsys_assets.cli.options import (
     config_option,
     dry_run_option,
     json_option,
+    open_command_store,
     open_context,
     said_type,
     target_options,
@@ -24,8 +25,10 @@ from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
+from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
+from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.relocate import Relocated, live_targets, relocate
 from recsys_assets.upkeep.repair import repair_journal
 
@@ -54,7 +57,7 @@ def run_probe(*, config: str | None, as_json: bool) -> int:
 def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
     """Begin a store: prove that it keeps its conditions, and mark it; needed once where storage.must_exist is true."""
     settings = load_settings(config)
-    store = open_store(settings.resolve(settings.storage.root), public_root=settings.storage.public_root)
+    store = open_command_store(settings, default=_open_new)
     is_new = not check_format(store)
     if not dry_run:
         ensure_proven(store)
@@ -62,6 +65,11 @@ def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
     document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
     print_json(document) if as_json else echo(f"{store.root_uri} {message}")
     return 0
+
+
+def _open_new(settings: Settings) -> ObjectStore:
+    """Open the configured place, also where no store was begun."""
+    return open_store(settings.resolve(settings.storage.root), public_root=settings.storage.public_root)
 
 
 @click.command("relocate")

@@ -81,9 +81,12 @@ def repeats_of(events: Events) -> Codes:
     return events.codes[COUNT].to_numpy() if COUNT in events.codes.columns else np.empty(0, np.uint32)
 
 
-def tally_address(digest: str, columns: Sequence[str]) -> str:
-    """Return what names the tally of a canonical day (by its digest) in these columns, as this code makes it."""
-    return hashlib.sha256("\n".join((digest, *columns, _code())).encode()).hexdigest()
+def tally_address(digest: str, columns: Sequence[str], *, code: str | None = None) -> str:
+    """Return what names the tally of a canonical day (by its digest) in these columns, as this code makes it.
+
+    `code` is the digest of other code that made it.
+    """
+    return hashlib.sha256("\n".join((digest, *columns, code or _code())).encode()).hexdigest()
 
 
 @cache

@@ -37,8 +37,8 @@ def place(tmp_path, monkeypatch):
     return store
 
 
-def call(*words):
-    return recsys_assets.main(words, standalone_mode=False)
+def call(*words, **options):
+    return recsys_assets.main(words, standalone_mode=False, **options)
 
 
 def test_status_shows_it_as_not_configured_beside_the_others(place, capsys):
@@ -60,13 +60,12 @@ def test_status_of_a_named_target_shows_no_other(place, capsys):
         assert [row["surface"] for row in json.loads(capsys.readouterr().out)] == [surface]
 
 
-def test_status_of_the_configured_ones_stands_when_pointers_cannot_be_listed(place, capsys, monkeypatch):
+def test_status_of_the_configured_ones_stands_when_pointers_cannot_be_listed(place, capsys):
     store = MemoryStore()
     Shop(store, HOME).ship(0)
     store.inject(Fault("list", FaultMode.DENY, prefix="registry/"))
-    monkeypatch.setattr("recsys_assets.cli.options.open_configured_store", lambda _: store)
     assert place is not store
-    assert call("status", "--json") == 0
+    assert call("status", "--json", obj=lambda _: store) == 0
     message = capsys.readouterr()
     assert [row["surface"] for row in json.loads(message.out)] == ["home"]
     assert "cannot be listed" in message.err

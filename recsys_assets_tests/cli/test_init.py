@@ -38,8 +38,8 @@ def unmount(mount):
     mount.mkdir()
 
 
-def call(*words):
-    return recsys_assets.main(words, standalone_mode=False)
+def call(*words, **options):
+    return recsys_assets.main(words, standalone_mode=False, **options)
 
 
 def written(mount):
@@ -115,13 +115,12 @@ def test_a_store_that_was_copied_to_another_root_is_not_the_one_that_must_exist(
         open_store(str(tmp_path / "two"), must_exist=True)
 
 
-def test_a_store_that_ignores_conditions_is_not_begun(mount, monkeypatch):  # F10
+def test_a_store_that_ignores_conditions_is_not_begun(mount):  # F10
     store = MemoryStore()
     store.inject(Fault("swap", FaultMode.IGNORE, times=100))
-    monkeypatch.setattr("recsys_assets.cli.repair.open_store", lambda *_, **__: store)
     assert mount.exists()
     with pytest.raises(UnsafeStoreError):
-        call("init")
+        call("init", obj=lambda _: store)
     assert store.objects == {}
 
 

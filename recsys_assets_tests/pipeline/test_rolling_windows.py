@@ -13,13 +13,13 @@ from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
 from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target, Window
-from recsys_assets.kinds.tallies import COUNT, decode_tally
+from recsys_assets.kinds.tallies import COUNT, decode_tally, tally_address
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import read_source
-from recsys_assets.release.document_encoding import encode
+from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.layout import canonical_key, canonical_record_key, tally_prefix
+from recsys_assets.release.layout import canonical_key, canonical_record_key, tally_key, tally_prefix
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
@@ -140,16 +140,32 @@ def test_a_day_delivered_again_is_counted_as_it_is_now_and_its_old_tally_goes(st
     assert (len(before), len(after), len(set(before) & set(after))) == (2, 2, 1)
 
 
-def test_code_that_changed_does_not_read_what_older_code_stored(store, monkeypatch):
+def test_code_that_changed_does_not_read_what_older_code_stored(store):
     """F51: what an older version of this package kept is made again, not trusted."""
     kind, config = ROW_KINDS["popularity"], settings_of(2)
     for number in range(2):
         put_day(store, number, day_of(number, ORDINARY))
-    read(store, config, kind, 1)
-    before = tallies(store, kind)
-    monkeypatch.setattr("recsys_assets.kinds.tallies._code", lambda: "another")
-    read(store, config, kind, 1)
-    assert set(before).isdisjoint(tallies(store, kind))
+    expected = built(kind, read(store, config, kind, 1))
+    keys = tallies(store, kind)
+    older = [older_tally(store, number, kind) for number in range(2)]
+    put_day(store, 5, day_of(5, ORDINARY[:2]))
+    put_day(store, 6, day_of(6, ORDINARY[:2]))
+    read(store, config, kind, 6)
+    other = store.get(tallies(store, kind)[-1], max_bytes=10**9).data  # whole, and of other events
+    for key in tallies(store, kind):
+        store.delete(key)
+    for former in older:
+        store.put(former, other)
+    assert built(kind, read(store, config, kind, 1)) == expected
+    assert tallies(store, kind) == keys
+    assert not set(older) & set(keys)
+
+
+def older_tally(store, number, kind):
+    """The key of a day's tally as another version of the code would have stored it."""
+    day = FIRST + timedelta(days=number)
+    digest = read_document(store, canonical_record_key(TARGET, day), CanonicalRecord).digest
+    return tally_key(TARGET, kind.name, day, tally_address(digest, kind.event_columns, code="another"))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-40] + b"\0" * 40, lambda _: b"", lambda data: data[1:]])

@@ -119,13 +119,14 @@ def report_of(subject, version, **change):
     return replace(GateReport(subject, version, findings, policy=POLICY), **change)
 
 
-def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=()):
-    """Put one artifact of a day and its reference."""
+def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=(), rows=None):
+    """Put one artifact of a day and its reference; of these rows, or of some that differ by `content`."""
     window = Window.ending(on, days=window_days)
     if kind == SHARDED:
         ref, shards = put_shards(store, target, kind, window, content)
     else:
-        ref, shards = put_object(store, target, kind, *artifact(target, kind, window, rows_of(kind, content))), UNSET
+        rows = rows_of(kind, content) if rows is None else rows
+        ref, shards = put_object(store, target, kind, *artifact(target, kind, window, rows)), UNSET
     staged = StagedArtifact(
         ref=ref,
         window_first=window.first.isoformat(),
@@ -189,11 +190,23 @@ def stage_canonical(store, target, on, *, content=0):
     return Input(name=canonical_key(target, on), digest=digest, size=7)
 
 
-def stage_day(store, target, on, *, kinds=KINDS, content=0, window_days=1):
-    """Put everything that a day's build leaves behind when all is well; return the references by kind."""
+def stage_day(store, target, on, *, kinds=KINDS, content=0, window_days=1, rows=None):
+    """Put everything that a day's build leaves behind when all is well; return the references by kind.
+
+    `rows` are those of each kind; else some that differ by `content`.
+    """
     inputs = [stage_canonical(store, target, one, content=content) for one in Window.ending(on, days=window_days).days]
     return {
-        kind: stage_blob(store, target, on, kind, content=content, window_days=window_days, inputs=inputs)
+        kind: stage_blob(
+            store,
+            target,
+            on,
+            kind,
+            content=content,
+            window_days=window_days,
+            inputs=inputs,
+            rows=(rows or {}).get(kind),
+        )
         for kind in kinds
     }
 

@@ -22,7 +22,6 @@ from recsys_assets.upkeep.diff import diff, read_rows
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.status import status
 from recsys_assets.upkeep.verify import verify
-from recsys_assets_tests.release import staging
 from recsys_assets_tests.release.staging import TARGET, Shop, day
 
 ANN = Actor("ann", "to see")
@@ -237,7 +236,7 @@ def test_housekeeping_of_marks_hides_no_refused_ship(shop):
 # --- diff ---
 
 
-def test_diff_shows_what_entered_left_and_moved(shop, monkeypatch):
+def test_diff_shows_what_entered_left_and_moved(shop):
     def ranked(*items):
         return [{"item_id": item, "count": 9 - n} for n, item in enumerate(items)]
 
@@ -251,8 +250,9 @@ def test_diff_shows_what_entered_left_and_moved(shop, monkeypatch):
         0: {"popularity": ranked("a", "b", "c"), "cooc": neighbours(a="b", b="a", c="a")},
         1: {"popularity": ranked("b", "a", "d"), "cooc": neighbours(a="bd", b="a", d="a")},
     }
-    monkeypatch.setattr(staging, "rows_of", lambda kind, content: days[content][kind])
-    before, after = shop.ship(0, content=0).release, shop.ship(1, content=1).release
+    for n in (0, 1):
+        shop.stage(n, content=n, rows=days[n])
+    before, after = shop.publish(0).release, shop.publish(1).release
     found = diff(shop.store, TARGET, before.id[:10], "live")
     assert (found.before, found.after) == (before, after)
     cooc, popularity = found.kinds

@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
-from recsys_assets.storage import folders
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import check_key, is_key
 
@@ -25,29 +24,30 @@ def store(root):
     return store
 
 
+def at_folder_2(act, monkeypatch):
+    """Do something right before the system opens the folder `2`: its entry was read, and it is not open yet."""
+    opened = os.open
+
+    def open_it(path, *arguments, **options):
+        if path == "2":
+            act()
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_it)
+
+
 def test_a_folder_removed_while_it_is_listed_takes_no_other_with_it(store, root, monkeypatch):  # F38
-    step = folders._step
-
-    def remove_first(segment, *, parent):
-        if segment == "2":
-            shutil.rmtree(root / "staging" / "2", ignore_errors=True)
-        return step(segment, parent=parent)
-
-    monkeypatch.setattr(folders, "_step", remove_first)
+    at_folder_2(lambda: shutil.rmtree(root / "staging" / "2"), monkeypatch)
     assert [item.key for item in store.list("staging/")] == [
         f"staging/{day}/{kind}" for day, kind in itertools.product("13", "ab")
     ]
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_and_not_a_gap(store, monkeypatch):  # F38 F50
-    step = folders._step
+    def deny():
+        raise PermissionError(13, "Permission denied", "2")  # root may read everything
 
-    def deny(segment, *, parent):
-        if segment == "2":
-            raise PermissionError(13, "Permission denied", segment)
-        return step(segment, parent=parent)
-
-    monkeypatch.setattr(folders, "_step", deny)
+    at_folder_2(deny, monkeypatch)
     with pytest.raises(ConfigurationError, match="right"):
         list(store.list("staging/"))
 
