@@ -18,6 +18,7 @@ from recsys_assets.api import artifacts, queries, releases, targets
 from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.drawings import draw_lineage, draw_report
+from recsys_assets.api.outcome_view import gather_outcomes, show_rollout
 from recsys_assets.api.overview import Look, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import Problem
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
@@ -130,6 +131,7 @@ def _target_page(site: Site, query: queries.TargetPageQuery) -> dict[str, Any]:
         "target": view,
         "freshness": freshness,
         "steps": targets.next_steps(site, target, view, freshness),
+        "rollout": show_rollout(site, target),
         "page": releases.list_releases(site, query),
         "journal": journal[:_RECENT],
         "timeline": draw_timeline(site.store, site.points, target, journal[::-1], view.hold),
@@ -293,6 +295,7 @@ PAGES: Final = (
         _report_page,
         RequestClass.HEAVY,
     ),
+    PageOf("/targets/{tenant}/{surface}/outcomes", queries.TargetQuery, "outcomes.html", gather_outcomes),
     PageOf("/targets/{tenant}/{surface}/diff", queries.DiffQuery, "diff.html", _diff_page, RequestClass.HEAVY),
     PageOf(
         "/targets/{tenant}/{surface}/recommendations",

@@ -11,15 +11,8 @@ from recsys_assets.identity import REQUEST_TAG, Target, parse_rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.canonical_reads import read_columns
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.quality.outcomes import (
-    ALL,
-    Names,
-    OutcomeReport,
-    RolloutStep,
-    Rules,
-    find_exposures,
-    rates,
-)
+from recsys_assets.quality.outcome_report import ALL, OutcomeReport
+from recsys_assets.quality.outcomes import Names, RolloutStep, Rules, find_exposures, rates
 from recsys_assets.quality.rollout_outcomes import judge_rollouts
 from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry

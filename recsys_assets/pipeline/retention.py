@@ -41,8 +41,7 @@ def _needed_days(settings: Settings, row: TargetSettings) -> int:
 
 def guards(settings: Settings, row: TargetSettings | None) -> Guards:
     """Return the guards of the rollouts of one target, or of one without a row."""
-    wanted = settings.rollout_for(row) if row else settings.rollout
-    return Guards(wanted.min_requests, wanted.advance_unasked)
+    return Guards.of(settings.rollout_for(row) if row else settings.rollout)
 
 
 def watch(settings: Settings, row: TargetSettings | None) -> Watch:

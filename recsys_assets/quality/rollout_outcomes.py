@@ -11,18 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.quality.outcomes import (
-    METRICS,
-    Difference,
-    Exposures,
-    RolloutOutcome,
-    RolloutStep,
-    Rules,
-    StepKeys,
-    Verdict,
-    sum_by_key,
-    worth_of,
-)
+from recsys_assets.quality.outcome_report import METRICS, Difference, RolloutOutcome, StepKeys, Verdict
+from recsys_assets.quality.outcomes import Exposures, RolloutStep, Rules, sum_by_key, worth_of
 
 SETTLING: Final = timedelta(minutes=5)  # of each step: readers still follow the one before
 _MISMATCH: Final = 0.001  # a ratio of keys that is less probable than this is no chance

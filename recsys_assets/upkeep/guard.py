@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from math import lgamma, log
-from typing import Final
+from typing import Final, Self
 
 from msgspec import UNSET
 
@@ -14,6 +14,7 @@ from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rolling_out import RolledOut, abort, advance, settle
 from recsys_assets.release.rollout import Rollout, RolloutState, find_rollout
+from recsys_assets.settings.automation import RolloutSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import (
     LATENCY_BOUNDS,
@@ -49,6 +50,11 @@ class Guards:
 
     min_requests: int = 1000
     advance_unasked: bool = False
+
+    @classmethod
+    def of(cls, wanted: RolloutSettings) -> Self:
+        """Return the guards that settings ask for."""
+        return cls(wanted.min_requests, wanted.advance_unasked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def addresses(releases):
         f"{HOME}/recommendations",
         f"{HOME}/recommendations?sample=3",
         f"{HOME}/days/2026-01-03",
+        f"{HOME}/outcomes",
         "/api",
         "/targets/nobody/home",
     ]

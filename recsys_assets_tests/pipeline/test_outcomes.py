@@ -13,7 +13,7 @@ from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.outcomes import report_outcomes, rollout_steps
 from recsys_assets.pipeline.raw import build_raw
-from recsys_assets.quality.outcomes import ALL, OutcomeReport
+from recsys_assets.quality.outcome_report import ALL, OutcomeReport
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor

@@ -1,0 +1,100 @@
+"""View of rollouts and their users: the rollout beside live, and outcomes by day as a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from recsys_assets.api.problems import redact
+from recsys_assets.api.queries import TargetQuery
+from recsys_assets.api.site import Site
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.quality.outcome_report import ALL, METRICS, OutcomeReport, OutcomeRow
+from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.layout import outcomes_key
+from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.upkeep.guard import Decision, Guards, look_at_rollout
+
+DAYS: Final = 30
+_STEP, _HEIGHT, _LEFT, _MARGIN = 22.0, 140.0, 60.0, 16.0
+_COLOURS: Final = 4  # releases of one picture, in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The rate of one release on one day: where it stands, from where to where it may lie, and the words."""
+
+    x: float
+    y: float
+    high: float
+    low: float
+    colour: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One metric over days, a mark for each release."""
+
+    metric: str
+    width: float
+    height: float
+    top: str  # the rate at its upper edge
+    marks: tuple[Mark, ...]
+    days: tuple[tuple[float, str], ...]
+
+
+def show_rollout(site: Site, target: Target) -> Decision | str | None:
+    """Return what the guard makes of a rollout that is under way, or why that cannot be said; None without one."""
+    row = site.settings.find(target.tenant, target.surface)
+    try:
+        found = look_at_rollout(site.store, target, Guards.of(site.settings.rollout_for(row)), now=site.now())
+    except RecsysAssetsError as error:
+        return redact(str(error))
+    return found if found.rollout is not None and found.rollout.is_under_way else None
+
+
+def gather_outcomes(site: Site, query: TargetQuery) -> dict[str, Any]:
+    """Return the reports of the last 30 days that were kept, drawn, and the newest of them whole."""
+    target = site.find(query.tenant, query.surface)
+    today = site.now().date()
+    days = [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
+    found = fan_out(lambda day: find_document(site.store, outcomes_key(target, day), OutcomeReport), days)
+    reports = [report for report in found if report is not None]
+    return {
+        "tenant": target.tenant,
+        "surface": target.surface,
+        "pictures": [draw_outcomes(reports, metric) for metric in METRICS] if reports else [],
+        "newest": reports[-1] if reports else None,
+        "rollouts": [(report.end, one) for report in reversed(reports) for one in report.rollouts],
+        "enabled": site.settings.outcomes.enabled,
+    }
+
+
+def draw_outcomes(reports: Sequence[OutcomeReport], metric: str) -> Picture:
+    """Return a metric of all kinds and visitors by day and release, the oldest day first, each with its interval."""
+    days = [(report.end, _whole(report)) for report in reports]
+    colours: dict[str, int] = {}
+    for _, rows in days:
+        for row in rows:
+            colours.setdefault(row.release, len(colours) % _COLOURS)
+    top = max((getattr(row, metric).high for _, rows in days for row in rows), default=0.0) or 1.0
+    marks: list[Mark] = []
+    x, names = _LEFT, []
+    for day, rows in days:
+        names.append((x + _STEP * max(len(rows), 1) / 2, day[5:]))
+        for row in rows or ():
+            share = getattr(row, metric)
+            y, low, high = (_HEIGHT * (1 - value / top) + _MARGIN for value in (share.rate, share.low, share.high))
+            message = (
+                f"{day} {row.release[:12]}: {share.rate:.2%} ({share.low:.2%} to {share.high:.2%}) of {share.of:,}"
+            )
+            marks.append(Mark(x + _STEP / 2, y, high, low, colours[row.release], message))
+            x += _STEP
+        x += _STEP if not rows else _STEP / 2
+    return Picture(metric, x + _MARGIN, _HEIGHT + 3 * _MARGIN, f"{top:.1%}", tuple(marks), tuple(names))
+
+
+def _whole(report: OutcomeReport) -> list[OutcomeRow]:
+    return [row for row in report.rows if (row.kind, row.visitor) == ("", ALL)]
