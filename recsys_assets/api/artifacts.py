@@ -7,7 +7,9 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
+from recsys_assets.api.actions import Asked
 from recsys_assets.api.content import media_type
 from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
 from recsys_assets.api.queries import (
@@ -17,16 +19,19 @@ from recsys_assets.api.queries import (
     DayQuery,
     Page,
     Recorded,
+    RowsFileQuery,
     RowsQuery,
     recorded_releases,
 )
 from recsys_assets.api.release_view import ArtifactEvidence, view_member
 from recsys_assets.api.site import Site
 from recsys_assets.api.stored_artifacts import Located, load, locate
+from recsys_assets.api.tables import choose_format, is_table, open_table, send_rows
 from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Member, Release
 from recsys_assets.release.releases import find_readable_release
+from recsys_assets.serving.served import ServedArtifact
 
 MEDIA = "application/json"
 MAX_HOLDERS = 100  # releases looked at on one request
@@ -128,23 +133,66 @@ def list_day_users(site: Site, query: DayQuery) -> Page[Holder]:
 
 
 def list_rows(site: Site, query: RowsQuery) -> RowsPage:
-    """Return a page of an artifact's rows, or the one row of an id."""
+    """Return a page of an artifact's rows, or the one row of an id; a file of rows has no ids to look up."""
     found = locate(site, query)
+    rows = _rows(site, found, query)
+    if query.id is not None:
+        return RowsPage(found.version, found.kind, rows.total, 0, rows.read(0, 1), None)
+    stop = min(query.start + query.limit, rows.total)
+    page = rows.read(query.start, stop)
+    following = stop if stop < rows.total and page else None
+    return RowsPage(found.version, found.kind, rows.total, query.start, page, following)
+
+
+def send_rows_of(site: Site, asked: Asked) -> RowsPage | Response:
+    """Return a page of an artifact's rows as JSON, or its rows as a CSV or Parquet file."""
+    given: RowsFileQuery = asked.query
+    chosen = choose_format(given.format, asked.headers.get("accept", ""))
+    plain = {name: value for name, value in msgspec.structs.asdict(given).items() if name != "format"}
+    query = RowsQuery(**{name: value for name, value in plain.items() if value is not None})
+    if chosen == "json":
+        return list_rows(site, query)
+    found = locate(site, query)
+    rows = _rows(site, found, query)
+    stop = rows.total if given.limit is None else min(query.start + given.limit, rows.total)
+    with site.heavy.pass_through():
+        part = rows.read(0, 1) if query.id is not None else rows.read(query.start, stop)
+        return send_rows(part, chosen, name=f"{found.kind}_{found.version[:12]}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows that were asked for: how many there are, and a function that returns those from one place to another."""
+
+    total: int
+    read: Callable[[int, int], tuple[Mapping[str, Any], ...]]
+
+
+def _rows(site: Site, found: Located, query: RowsQuery) -> _Rows:
     served = load(site, found)
     if served.rows is None:
-        raise BadRequestError(f"rows of {served.kind} cannot be looked up: read its content")
+        return _file_rows(site, found, served, query)
+    known = served.rows
     if query.id is not None:
-        row = served.rows.find(query.id)
-        rows = () if row is None else (msgspec.to_builtins(row),)
-        return RowsPage(found.version, found.kind, len(served.rows), 0, rows, None)
-    places: Sequence[int] = range(len(served.rows))
+        row = known.find(query.id)
+        one = () if row is None else (msgspec.to_builtins(row),)
+        return _Rows(len(known), lambda start, stop: one[start:stop])
+    places: Sequence[int] = range(len(known))
     if query.prefix or query.sort == "support":
-        ranking = site.rankings.of(found.version, served.rows)
+        ranking = site.rankings.of(found.version, known)
         places = ranking.places(prefix=query.prefix or "", by_support=query.sort == "support")
-    stop = min(query.start + query.limit, len(places))
-    rows = tuple(msgspec.to_builtins(served.rows.row(n)) for n in places[query.start : stop])
-    following = stop if stop < len(places) and rows else None
-    return RowsPage(found.version, found.kind, len(places), query.start, rows, following)
+    return _Rows(len(places), lambda start, stop: tuple(msgspec.to_builtins(known.row(n)) for n in places[start:stop]))
+
+
+def _file_rows(site: Site, found: Located, served: ServedArtifact, query: RowsQuery) -> _Rows:
+    kind = media_type(site.settings, found.kind, found.version)
+    if not is_table(kind):
+        raise BadRequestError(f"rows of {served.kind} cannot be looked up: read its content")
+    if query.id is not None or query.prefix or query.sort == "support":
+        raise BadRequestError(f"{served.kind} is a file of rows, which are not looked up by id: read pages of it")
+    with site.heavy.pass_through():
+        table = open_table(served.data, kind, name=f"{served.kind} {found.version[:12]}")
+    return _Rows(table.num_rows, lambda start, stop: tuple(table.slice(start, max(stop - start, 0)).to_pylist()))
 
 
 def _metadata(site: Site, found: Located) -> Metadata:

@@ -161,6 +161,17 @@ class RowsQuery(ArtifactQuery, frozen=True, kw_only=True):
     sort: Literal["stored", "support"] | None = None  # None: as they are stored
 
 
+class RowsFileQuery(ArtifactQuery, frozen=True, kw_only=True):
+    """A page of an artifact's rows as JSON, or its rows as a file."""
+
+    limit: RowsSize | None = None  # None: a page of 50, or all rows of a file
+    start: Place = 0
+    id: Search | None = None
+    prefix: Annotated[str, msgspec.Meta(max_length=1000, description="how the rows' ids begin")] | None = None
+    sort: Literal["stored", "support"] | None = None
+    format: Literal["json", "csv", "parquet"] | None = None
+
+
 def read_query(
     form: type[Query], path: dict[str, str], query: Iterable[tuple[str, str]], *, lenient: bool = False
 ) -> Query:

@@ -64,7 +64,6 @@ ROUTES: Final = (
     ),
     Route(f"{_ARTIFACT}/tree", queries.ArtifactTreeQuery, Node, artifacts.show_artifact_tree),
     Route(f"{_ARTIFACT}/usedby", queries.ArtifactPageQuery, Page[artifacts.Holder], artifacts.list_users),
-    Route(f"{_ARTIFACT}/rows", queries.RowsQuery, artifacts.RowsPage, artifacts.list_rows, RequestClass.HEAVY),
 )
 CONTENT_PATH: Final = f"{_ARTIFACT}/content"
 ACTIONS: Final[tuple[Action, ...]] = (
@@ -78,6 +77,16 @@ ACTIONS: Final[tuple[Action, ...]] = (
         targets.receive_heartbeat,
         status=204,
         max_bytes=targets.MAX_HEARTBEAT_BYTES,
+    ),
+    Action(
+        "GET",
+        f"{_ARTIFACT}/rows",
+        "read",
+        queries.RowsFileQuery,
+        None,
+        artifacts.RowsPage,
+        artifacts.send_rows_of,
+        cost=RequestClass.HEAVY,
     ),
     *trees.ACTIONS,
     *operations.ACTIONS,

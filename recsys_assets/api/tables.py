@@ -18,7 +18,8 @@ Format: TypeAlias = Literal["json", "csv", "parquet"]
 MEDIA: Final[Mapping[Format, str]] = {"json": JSON, "csv": f"{CSV}; charset=utf-8", "parquet": PARQUET}
 MAX_UNPACKED_BYTES: Final = 1_000_000_000
 _BY_MEDIA: Final[Mapping[str, Format]] = {JSON: "json", CSV: "csv", PARQUET: "parquet"}
-_TABLES: Final = (PARQUET, ARROW, CSV, JSON_LINES)
+_LINES: Final = (JSON_LINES, "application/jsonl")
+_TABLES: Final = (PARQUET, ARROW, CSV, *_LINES)
 
 
 def choose_format(asked: Format | None, accept: str) -> Format:
@@ -62,7 +63,7 @@ def open_table(data: bytes, content_type: str, *, name: str) -> Any:
         if kind == PARQUET:
             inspect_parquet(data, name=name, max_unpacked_bytes=MAX_UNPACKED_BYTES)
             return read_table(data, ImportFormat.PARQUET, name=name)
-        if kind == JSON_LINES:
+        if kind in _LINES:
             return read_table(data, ImportFormat.JSONL, name=name)
         if kind == ARROW:
             return ipc.open_file(pa.BufferReader(data)).read_all()

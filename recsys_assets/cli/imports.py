@@ -23,6 +23,7 @@ from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.observability.export_metrics import export_tests
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
+from recsys_assets.pipeline.imported import NodePlace
 from recsys_assets.settings.target import TargetSettings
 
 _kind_option = click.option("--kind", required=True, help="which [imports.<kind>] it is")
@@ -33,6 +34,8 @@ _kind_option = click.option("--kind", required=True, help="which [imports.<kind>
 @target_options
 @_kind_option
 @click.option("--day", type=day_type, required=True, help="the UTC day that it is built for")
+@click.option("--parent", help="id of the node below which the tree shows the file, where its kind has a hierarchy")
+@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="what its node says; can be given several times")
 @click.option("--reason", type=said_type, help="why, for the journal  [default: import of FILE]")
 @actor_option
 @dry_run_option
@@ -45,6 +48,8 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     surface: str | None,
     kind: str,
     day: date,
+    parent: str | None,
+    metadata: tuple[str, ...],
     reason: str | None,
     actor: str | None,
     dry_run: bool,
@@ -59,8 +64,9 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     row = _row(context)
     of_day = DayContext(context.store, context.settings, row, day)
     by = acting(actor, reason or f"import of {file}")
+    node = NodePlace(parent, dict(map(_pair, metadata)))
     try:
-        done = import_file(of_day, kind, named_file(file), by=by, now=clock(), dry_run=dry_run)
+        done = import_file(of_day, kind, named_file(file), by=by, now=clock(), dry_run=dry_run, node=node)
     finally:
         if not dry_run:
             _report_outside(context, row)
@@ -97,6 +103,13 @@ def run_test(
     finally:
         _report_outside(context, row)
     return _report(done, as_json=as_json)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise click.BadParameter(f"{text!r}: expected like model=v3", param_hint="--metadata")
+    return name, value
 
 
 def _row(context: CommandContext) -> TargetSettings:

@@ -10,6 +10,7 @@ from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import (
+    NodePlace,
     describe_test,
     find_staged,
     journal_import,
@@ -71,11 +72,19 @@ def try_file(
 
 
 def import_file(
-    context: DayContext, kind: str, place: "Seekable", *, by: Actor, now: datetime, dry_run: bool = False
+    context: DayContext,
+    kind: str,
+    place: "Seekable",
+    *,
+    by: Actor,
+    now: datetime,
+    dry_run: bool = False,
+    node: NodePlace | None = None,
 ) -> TriedFile:
     """Register a file as the artifact of its kind and day, judge what is stored, and record both.
 
-    The same file for the same day once more is no news. What is live stays live. A dry run judges and writes nothing.
+    `node` says where in its tree the file is shown. The same file for the same day once more is no news. What is live
+    stays live. A dry run judges and writes nothing.
     Raises as `try_file` does.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
@@ -90,7 +99,7 @@ def import_file(
         report = judge_received(store, settings, row, received)
         return _tried(day, ref, report, registered=False)
     stood = find_staged(store, row, kind, day)
-    register(context, received, dropped_on=day)
+    register(context, received, dropped_on=day, node=node, by=by)
     report, entry = judge_import(context, kind), None
     if stood != ref or not report.passed:
         entry = journal_import(store, row.target, ref, day, by=by, now=now, report=report)

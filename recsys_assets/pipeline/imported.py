@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import polars as pl
 from msgspec import UNSET
 
 from recsys_assets.artifact_format import Blob
-from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
+from recsys_assets.errors import CorruptObjectError, InputError, InvalidNodeError, NotFoundError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, import_policy
 from recsys_assets.identity import ArtifactRef, Target
@@ -25,8 +25,8 @@ from recsys_assets.release import journal
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode, find_document, find_readable
 from recsys_assets.release.documents import STAGED_FORMAT, Input, JournalEntry, StagedArtifact
-from recsys_assets.release.journal import Actor
-from recsys_assets.release.layout import staged_key
+from recsys_assets.release.journal import Actor, this_account
+from recsys_assets.release.layout import blob_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
 from recsys_assets.release.releases import read_release
@@ -35,6 +35,8 @@ from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.trees.documents import StoredContent
+from recsys_assets.trees.tree import open_trees
 
 if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
@@ -65,11 +67,25 @@ def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> Received:
     return Received(Blob(ref, data), content, Input(name=place.name, digest=digest, size=len(data)))
 
 
-def register(context: DayContext, received: Received, *, dropped_on: date) -> ArtifactBuilt:
-    """Keep a file as the artifact of its kind and the day; equal bytes are the same blob, written once."""
+@dataclass(frozen=True, slots=True)
+class NodePlace:
+    """Where in its tree a registered file is shown, and what its node says, beside what the settings say."""
+
+    parent: str | None = None
+    metadata: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+
+
+def register(
+    context: DayContext, received: Received, *, dropped_on: date, node: NodePlace | None = None, by: Actor | None = None
+) -> ArtifactBuilt:
+    """Keep a file as the artifact of its kind and the day; equal bytes are the same blob, written once.
+
+    Where its kind has a hierarchy, a node of the tree shows it. Raises `InvalidNodeError` for a parent that is none.
+    """
     store, row, day = context.store, context.row, context.day
     ref = received.blob.ref
     reused = keep_blob(store, row.target, received.blob)
+    _show_in_tree(context, received, dropped_on=dropped_on, node=node or NodePlace(), by=by)
     staged = StagedArtifact(
         ref=ref,
         window_first=dropped_on.isoformat(),
@@ -80,6 +96,38 @@ def register(context: DayContext, received: Received, *, dropped_on: date) -> Ar
     )
     store.put(staged_key(row.target, day, ref.kind), encode(staged))
     return ArtifactBuilt(staged, _preview(received.content), reused)
+
+
+def _show_in_tree(
+    context: DayContext, received: Received, *, dropped_on: date, node: NodePlace, by: Actor | None
+) -> None:
+    """Save a node that names the blob, once for each version: a tree keeps no second copy of the bytes."""
+    ref, target = received.blob.ref, context.row.target
+    rules = context.settings.imports[ref.kind]
+    if rules.hierarchy is None:
+        if node != NodePlace():
+            raise InvalidNodeError(
+                f"imports.{ref.kind} has no hierarchy, so its files have neither parents nor metadata"
+            )
+        return
+    tree = open_trees(context.store, context.settings)[rules.hierarchy]
+    tree.save(
+        {
+            "kind": ref.kind,
+            "tenant": target.tenant,
+            "surface": target.surface,
+            "day": dropped_on.isoformat(),
+            "version": ref.version,
+            "source": received.source.name,
+            "rows": received.content.rows,
+            **rules.metadata,
+            **node.metadata,
+        },
+        parent=node.parent or rules.parent,
+        content=StoredContent(ref.digest, ref.size, rules.media_type, blob_key(target, ref.kind, ref.version)),
+        origin=f"import:{target}/{ref.kind}/{ref.version}",
+        by=by or Actor(this_account(), f"import of {received.source.name}", context.run_id),
+    )
 
 
 def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:

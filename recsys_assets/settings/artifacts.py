@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -111,6 +111,14 @@ class ImportFormat(StrEnum):
     BYTES = "bytes"
 
 
+MEDIA_TYPES: Final = {
+    ImportFormat.JSONL: "application/x-ndjson",
+    ImportFormat.PARQUET: "application/vnd.apache.parquet",
+    ImportFormat.NPZ: "application/zip",
+    ImportFormat.SAFETENSORS: "application/octet-stream",
+}
+
+
 class ImportSettings(ClosedModel):
     """One kind of artifact that somebody else builds: where its file of a day is dropped, and what it promises."""
 
@@ -135,6 +143,14 @@ class ImportSettings(ClosedModel):
     max_unpacked_bytes: int = Field(
         default=1_000_000_000, ge=1, description="largest content once it is unpacked: what a zip bomb runs into"
     )
+    hierarchy: str | None = Field(
+        default=None, description="[hierarchies.<name>] in which each registered file is a node; none: in no tree"
+    )
+    parent: str | None = Field(default=None, description="id of the node below which it is; none: a root")
+    metadata: Mapping[str, str | int | float | bool] = Field(
+        default_factory=dict[str, str | int | float | bool],
+        description="what the node says beside kind, target and day",
+    )
     allow_breaking: bool = Field(
         default=False, description="ship a file that readers of the live one cannot read; for the day of the change"
     )
@@ -143,6 +159,17 @@ class ImportSettings(ClosedModel):
     def form(self) -> str:
         """How the stored files end."""
         return self.extension if self.format is ImportFormat.BYTES else self.format.value
+
+    @property
+    def media_type(self) -> str:
+        """What the stored files are called over HTTP."""
+        return self.content_type if self.format is ImportFormat.BYTES else MEDIA_TYPES[self.format]
+
+    @model_validator(mode="after")
+    def _parents_are_in_a_tree(self) -> "ImportSettings":
+        if self.hierarchy is None and (self.parent is not None or self.metadata):
+            raise ValueError("parent and metadata are a node's: name its hierarchy too")
+        return self
 
     @model_validator(mode="after")
     def _bytes_promise_nothing(self) -> "ImportSettings":

@@ -115,6 +115,9 @@ class Settings(ClosedModel):
         for name in self.hierarchies:
             if not is_slug(name) or name != name.lower():
                 raise ValueError(f"hierarchies.{name}: choose a name of small letters, digits and _")
+        for kind, one in self.imports.items():
+            if one.hierarchy is not None and one.hierarchy not in self.hierarchies:
+                raise ValueError(f"imports.{kind}.hierarchy: {name_known(one.hierarchy, self.hierarchies)}")
         return self
 
     @model_validator(mode="after")

@@ -1,12 +1,15 @@
 """Imported artifacts over the API: answered as what they are, and asked for by nothing but a version."""
 
+import polars as pl
 import pytest
 
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
+from recsys_assets.errors import InvalidNodeError
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.imported import receive, register
+from recsys_assets.pipeline.imported import NodePlace, receive, register
+from recsys_assets.release.layout import blob_key
 from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.api.conftest import CONFIG, Client
 from recsys_assets_tests.small_shop import FIRST
@@ -59,7 +62,49 @@ def test_an_imported_artifact_is_answered_as_what_it_is(imported, kind, data, me
     assert f'filename="{version}"' in found.headers["content-disposition"]
     message = client.get(f"/v1/artifacts/{version}/metadata").json()
     assert (message["kind"], message["media_type"], message["rows"]) == (kind, media, None)
-    assert client.get(f"/v1/artifacts/{version}/rows").status_code == 422
+    assert client.get(f"/v1/artifacts/{version}/rows").status_code == (200 if kind == "scores" else 422)
+
+
+def test_rows_of_an_imported_table_come_in_pages_and_as_files(imported):
+    client, bring = imported
+    version = bring("scores", b"".join(b'{"item_id":"i%d","v":[%d]}\n' % (n, n) for n in range(3)))
+    path = f"/v1/artifacts/{version}/rows"
+    page = client.get(path, params={"start": 1, "limit": 1}).json()
+    assert (page["rows"], page["total"], page["next"]) == ([{"item_id": "i1", "v": [1]}], 3, 2)
+    whole = client.get(path, params={"format": "csv"})
+    assert whole.text == "item_id,v\r\ni0,[0]\r\ni1,[1]\r\ni2,[2]\r\n"
+    assert whole.headers["content-disposition"] == f'attachment; filename="scores_{version[:12]}.csv"'
+    parquet = client.get(path, headers={"Accept": "application/vnd.apache.parquet"}, params={"start": 2})
+    assert pl.read_parquet(parquet.content).to_dicts() == [{"item_id": "i2", "v": [2]}]
+    asked = client.get(path, params={"id": "i1"})
+    assert (asked.status_code, "not looked up by id" in asked.json()["detail"]) == (422, True)
+
+
+def test_a_registered_file_is_a_node_of_its_tree_below_its_parent_with_its_metadata(tmp_path, store):
+    tree = '[hierarchies.ml_pipeline]\nlevels = ["experiment", "model"]\n'
+    shown = 'hierarchy = "ml_pipeline"\nmetadata = { team = "ranking" }\n'
+    config = IMPORTS.replace('format = "jsonl"\n', f'format = "jsonl"\n{shown}')
+    (tmp_path / "recsys.toml").write_text(CONFIG + tree + config)
+    settings = load_settings(tmp_path / "recsys.toml")
+    site = Site(store, settings)
+    parent = site.trees["ml_pipeline"].save({"name": "nightly"}).id
+    (tmp_path / "file").write_bytes(b'{"item_id":"i1"}\n')
+    received = receive(named_file(str(tmp_path / "file")), settings.imports["scores"], kind="scores")
+    context = DayContext(store, settings, settings.targets[0], FIRST, run_id="test")
+    for _ in range(2):  # a rerun makes no second node
+        register(context, received, dropped_on=FIRST, node=NodePlace(parent, {"model": "v3"}))
+    client = Client(make_application(site))
+    for search in ("model:v3", "team:ranking", "kind:scores", f"version:{received.blob.ref.version}"):
+        (node,) = client.get("/api/v1/artifacts", params={"metadata": search}).json()["items"]
+        assert (node["parent_id"], node["level_label"]) == (parent, "model")
+    assert client.get(f"/api/v1/artifacts/{node['id']}/$download").json() == [{"item_id": "i1"}]
+    site.trees["ml_pipeline"].delete(node["id"])
+    with pytest.raises(InvalidNodeError, match="parent: node"):
+        register(context, received, dropped_on=FIRST, node=NodePlace("0" * 26))
+    store.delete(blob_key(settings.targets[0].target, "scores", received.blob.ref.version))
+    site.trees["ml_pipeline"].restore(node["id"])
+    gone = client.get(f"/api/v1/artifacts/{node['id']}/$download")
+    assert (gone.status_code, "was collected" in gone.json()["detail"]) == (404, True)
 
 
 @pytest.mark.parametrize(
