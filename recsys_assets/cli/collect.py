@@ -1,5 +1,7 @@
 """Command that collects what nothing needs, takes it back out of the trash, or says why an object stays."""
 
+from datetime import timedelta
+
 import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
@@ -17,6 +19,8 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
 from recsys_assets.release.journal import Actor
+from recsys_assets.trees.collecting import TreeCollection, collect_tree
+from recsys_assets.trees.tree import open_trees
 from recsys_assets.upkeep.age_limits import (
     QUARANTINE,
     AgeLimits,
@@ -70,13 +74,17 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
         for target, outcome in found.items()
     }
     quarantine = _age_out_quarantine(context, apply=apply)
+    trees = _collect_trees(context, by=by, apply=apply)
     if as_json:
-        print_json([{**_document(target, outcome), "old": old[target]} for target, outcome in found.items()])
+        rows = [{**_document(target, outcome), "old": old[target]} for target, outcome in found.items()]
+        print_json([*rows, *trees])
     else:
         for target, outcome in found.items():
             _print_outcome(str(target), outcome)
             _print_old(str(target), old[target], applied=apply)
         _print_old("quarantine", quarantine, applied=apply)
+        for tree in trees:
+            echo(f"{tree.hierarchy}: {tree.message}")
     return EXIT_REFUSED if any(isinstance(outcome, RefusedError) for outcome in found.values()) else 0
 
 
@@ -103,6 +111,15 @@ def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[Old, .
     for one in old if apply else ():
         context.store.delete(one.item.key)
     return old
+
+
+def _collect_trees(context: CommandContext, *, by: Actor, apply: bool) -> list[TreeCollection]:
+    """Return what of the artifact trees is collected, where every target is; one that is named has no tree."""
+    if len(context.targets) < len(context.settings.targets):
+        return []
+    grace = timedelta(hours=context.settings.retention.grace_hours)
+    trees = open_trees(context.store, context.settings).values()
+    return [collect_tree(tree, grace=grace, now=clock(), by=by, apply=apply) for tree in trees]
 
 
 def _print_old(title: str, old: tuple[Old, ...], *, applied: bool) -> None:

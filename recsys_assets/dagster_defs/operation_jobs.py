@@ -1,6 +1,7 @@
 """Operation jobs for on-call people: a launchpad for each operation, with the targets as a menu and a dry run first."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
@@ -23,6 +24,8 @@ from recsys_assets.release.releases import find_release
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+from recsys_assets.trees.collecting import collect_tree
+from recsys_assets.trees.tree import open_trees
 from recsys_assets.upkeep.age_limits import delete_old, find_old
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
@@ -137,6 +140,11 @@ def _collect_all(
             for row in rows
             if (message := _collect(context, store.store, settings, row, apply=not config.dry_run))
         ]
+        by, grace = _by(context, "collection by job", this_account()), timedelta(hours=settings.retention.grace_hours)
+        with translate_errors():
+            for tree in open_trees(store.store, settings).values():
+                done = collect_tree(tree, grace=grace, now=utc_now(), by=by, apply=not config.dry_run)
+                context.log.info("%s: %s", tree.hierarchy.name, done.message)
         if refusals:
             raise dg.Failure("; ".join(refusals), allow_retries=False)
 

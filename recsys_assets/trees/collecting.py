@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from recsys_assets.identity import parse_rfc3339
+from recsys_assets.messages import plural
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import node_prefix
 from recsys_assets.storage.store import Listed
@@ -26,6 +27,16 @@ class TreeCollection:
     objects: tuple[Listed, ...]
     waiting: tuple[str, ...]  # nodes in the trash, within their grace
     nodes: int  # that are kept
+
+    @property
+    def message(self) -> str:
+        """What happened, or would happen."""
+        word = "deleted for good" if self.applied else "would be deleted for good"
+        size = sum(item.size for item in self.objects)
+        return (
+            f"{plural(len(self.purged), 'node')} and {plural(len(self.unfinished), 'unfinished save')} {word}, "
+            f"{size:,} bytes; {len(self.waiting)} wait in the trash, {self.nodes:,} are kept"
+        )
 
 
 def collect_tree(

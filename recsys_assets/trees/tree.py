@@ -21,6 +21,7 @@ from recsys_assets.release.journal import Actor, Clock, this_account
 from recsys_assets.release.layout import node_content_key, node_key
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.trees.content import Content, check_data, searchable
 from recsys_assets.trees.documents import (
@@ -61,6 +62,7 @@ class ArtifactTree(TreeReader):
     def __init__(self, store: ObjectStore, hierarchy: Hierarchy, *, now: Clock = _utc_now, pause: Pause = wait) -> None:
         super().__init__(store, hierarchy)
         self._now, self._pause = now, pause
+        self._is_proven = False
 
     def save(
         self,
@@ -257,6 +259,9 @@ class ArtifactTree(TreeReader):
 
     def _commit(self, judge: Callable[[TreeState], Planned | None]) -> None:
         """Write what a change names, then its entry; judged again whenever another change came first."""
+        if not self._is_proven:
+            ensure_proven(self.store)
+            self._is_proven = True
         written: set[str] = set()
         for _ in attempts(_TRIES, pause=self._pause):
             while True:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
+from recsys_assets.errors import NoSuchNodeError
 from recsys_assets.identity import Target
 from recsys_assets.release.layout import blob_prefix, pointer_key
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests.release.staging import Shop
 from recsys_assets_tests.small_shop import CONFIG, HOME
 
@@ -58,3 +61,21 @@ def test_people_see_the_refusal_beside_what_was_done(store, capsys):
 def test_a_target_alone_ends_with_0_when_it_was_collected(store):
     assert call("--apply", "--tenant", "shop", "--surface", "home") == 0
     assert len(list(store.list(blob_prefix(HOME)))) == 2
+
+
+def test_what_was_in_the_trash_of_a_tree_for_the_grace_goes_for_good(store, capsys, tmp_path):
+    config = tmp_path / "recsys.toml"
+    config.write_text(f'{config.read_text()}[hierarchies.documents]\nlevels = ["project"]\n')
+    tree = open_trees(store, load_settings(str(config)))["documents"]
+    kept, gone = tree.save({}), tree.save({})
+    tree.delete(gone.id)
+    call("--apply", "--tenant", "shop", "--surface", "home")  # one target: not the trees
+    assert tree.restore(gone.id)
+    tree.delete(gone.id)
+    capsys.readouterr()
+    call()
+    assert "documents: 1 node and 0 unfinished saves would be deleted for good" in capsys.readouterr().out
+    call("--apply")
+    assert [node.id for node in tree.children()] == [kept.id]
+    with pytest.raises(NoSuchNodeError, match="for good"):
+        tree.restore(gone.id)

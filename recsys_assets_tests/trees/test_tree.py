@@ -417,5 +417,9 @@ def test_a_segment_that_is_damaged_is_named(tree, store):
 
 def test_documents_of_the_tree_are_json_with_a_version(tree, store):
     tree.save({}, content=json_content("x"))
-    documents = [json.loads(data) for key, (data, _) in store.objects.items() if key.endswith(".json")]
+    documents = [
+        json.loads(data)
+        for key, (data, _) in store.objects.items()
+        if key.startswith("trees/") and key.endswith(".json")
+    ]
     assert [document["v"] for document in documents] == [1, 1]

@@ -1,0 +1,73 @@
+"""Nodes of artifact trees from assets: saved in the body, without an I/O manager, and shown as metadata."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.outcomes import translate_errors
+from recsys_assets.dagster_defs.run_store import RunStore
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.messages import name_known
+from recsys_assets.release.journal import Actor, this_account
+from recsys_assets.settings.reading import load_settings
+from recsys_assets.settings.settings import Settings
+from recsys_assets.trees.content import Content
+from recsys_assets.trees.reading import Node
+from recsys_assets.trees.tree import open_trees
+
+NODE: Final = "recsys/node"  # the metadata that holds the id
+
+
+def save_node(
+    context: dg.AssetExecutionContext,
+    data: Mapping[str, Any],
+    *,
+    hierarchy: str,
+    parent: str | dg.AssetKey | None = None,
+    content: Content | None = None,
+    settings: Settings | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Save what an asset made as a node of a configured hierarchy, and return the result with its id as metadata.
+
+    `parent` is an id, or the key of an asset whose newest node it is. A step that is retried saves no second node.
+    `settings` are those of $RECSYS_CONFIG unless given. Fails where a rerun would fail too (data, parent, hierarchy).
+    """
+    settings = settings or load_settings(None)
+    with translate_errors():
+        trees = open_trees(RunStore(settings).store, settings)
+        if hierarchy not in trees:
+            raise ConfigurationError(f"hierarchies: {name_known(hierarchy, trees)}")
+        name = context.asset_key.to_user_string()
+        partition = context.partition_key if context.has_partition_key else ""
+        node = trees[hierarchy].save(
+            data,
+            parent=_newest_node(context, parent) if isinstance(parent, dg.AssetKey) else parent,
+            content=content,
+            origin=f"dagster:{context.run.run_id}/{name}/{partition}",
+            by=Actor(this_account(), f"asset {name} {partition}".rstrip(), context.run.run_id),
+        )
+    return dg.MaterializeResult(metadata=_shown(node, settings))
+
+
+def _newest_node(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
+    """Return the id of the node that an asset saved last; `ConfigurationError` if it has saved none."""
+    event = context.instance.get_latest_materialization_event(key)
+    found = event.asset_materialization.metadata.get(NODE) if event and event.asset_materialization else None
+    if found is None or not isinstance(found.value, str):
+        raise ConfigurationError(f"asset {key.to_user_string()} has saved no node yet: materialize it first")
+    return found.value
+
+
+def _shown(node: Node, settings: Settings) -> dict[str, dg.MetadataValue[Any]]:
+    found = node.document
+    shown: dict[str, dg.MetadataValue[Any]] = {
+        NODE: dg.MetadataValue.text(node.id),
+        "recsys/hierarchy": dg.MetadataValue.text(found.hierarchy),
+        "recsys/level": dg.MetadataValue.text(node.label),
+    }
+    if found.content is not None:
+        shown["recsys/bytes"] = dg.MetadataValue.int(found.content.size)
+    if settings.api.url is not None:
+        shown["recsys/page"] = dg.MetadataValue.url(f"{settings.api.url.rstrip('/')}/api/v1/artifacts/{node.id}")
+    return shown
