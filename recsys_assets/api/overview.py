@@ -180,10 +180,11 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
 
 def _why(row: TargetStatus, age: Freshness | None, health: TargetHealth) -> str:
     """Return why a target is in its state: the cause of staleness, or, of fresh data, what keeps newer data away."""
-    if age is not None and age.cause is not Cause.FRESH:
-        return age.why
-    if health is TargetHealth.REFUSED and row.last is not None:
-        return message_of(row.last)
+    stale = "" if age is None or age.cause is Cause.FRESH else age.why
+    if health is TargetHealth.REFUSED and row.last is not None and (age is None or age.cause not in _REFUSALS):
+        return "; and ".join(filter(None, (message_of(row.last), stale)))
+    if stale:
+        return stale
     if health is TargetHealth.HELD and row.hold is not None:
         return f"held by {row.hold.actor}: {row.hold.reason}"
     return age.why if age else ""

@@ -1,14 +1,12 @@
-"""A real server on a port of this machine, as the command starts it, and pages as a real browser sees them."""
+"""A real server on a port of this machine, as the command starts it."""
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 
 START = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RUN = "from recsys_assets.cli.main import main; main()"
 
 
@@ -32,10 +30,3 @@ def _address(process, log):
             return found.group(1)
         os.sched_yield()
     raise RuntimeError(f"the server ended with {process.returncode}: {log.read_text()[-3000:]}")
-
-
-def seen(url, folder, *options):
-    """Return the page's document after a real browser has read it."""
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'chromium'}"]
-    done = subprocess.run([*command, *options, url], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout

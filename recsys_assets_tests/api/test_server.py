@@ -1,4 +1,4 @@
-"""The command on a real port: without Dagster and kernels, fuzzed by its own description, seen by a real browser."""
+"""The command on a real port: without Dagster and kernels, fuzzed by its own description."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets_tests.api.conftest import settings_in
-from recsys_assets_tests.api.serving_api import CHROMIUM, RUN, seen, served
+from recsys_assets_tests.api.serving_api import RUN, served
 from recsys_assets_tests.serving.releases import Shop
 
 BLOCKED = """
@@ -79,32 +79,3 @@ def test_no_question_that_can_be_asked_breaks_it_and_every_answer_is_as_describe
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     described = httpx.get(f"{server}/openapi.json").json()["paths"].values()
     assert f"Tested: {sum('get' in methods for methods in described)}" in done.stdout
-
-
-pages = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install one to see the pages in it")
-
-
-@pytest.mark.slow
-@pages
-def test_a_browser_walks_from_the_targets_to_a_row(server, folder):
-    start = seen(f"{server}/", folder, "--dump-dom")
-    assert "shop/home" in start
-    assert "nothing is live" in start
-    live = httpx.get(f"{server}/v1/targets/shop/home").json()
-    release = seen(f"{server}/targets/shop/home/releases/{live['release']}", folder, "--dump-dom")
-    assert release.count("canonical day") == 5
-    popularity = f"{server}/artifacts/{live['versions']['popularity']}"
-    rows = seen(popularity, folder, "--dump-dom")
-    assert "item 2" in rows
-    assert "<script>" not in rows
-    assert "item 2" in seen(f"{popularity}?id=item+2", folder, "--dump-dom")
-    assert "No row of item 9" in seen(f"{popularity}?id=item+9", folder, "--dump-dom")
-
-
-@pytest.mark.slow
-@pages
-def test_a_browser_draws_the_page_with_its_style(server, folder):
-    picture = folder / "page.png"
-    seen(f"{server}/", folder, f"--screenshot={picture}", "--window-size=800,600")
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert httpx.get(f"{server}/style.css").headers["content-type"].startswith("text/css")

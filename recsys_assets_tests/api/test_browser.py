@@ -1,0 +1,154 @@
+"""The console in a real browser: every page in both sizes and themes, and the ways that people take through it."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from recsys_assets.api.application import make_application
+from recsys_assets.api.site import Site
+from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.release.document_encoding import encode
+from recsys_assets.release.hold import place_hold
+from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
+from recsys_assets.release.layout import canonical_gates_key
+from recsys_assets.release.pointer import read_current
+from recsys_assets.release.rollback import roll_back
+from recsys_assets.serving.testing import publish_fixture
+from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets_tests.browsing import THOROUGH, chromium, faults_of, needs_chromium, serving
+from recsys_assets_tests.serving.releases import TARGET, Shop
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+HOME = "/targets/shop/home"
+NOW = datetime(2026, 1, 6, 4, tzinfo=UTC)
+BAD_DAY = date(2026, 1, 5)
+SENTENCE = "share of bad lines is 0.4, raw.max_bad_share allows at most 0.01"
+MANY = {f"item {n:03}": {f"item {m:03}": 9 - m for m in range(5) if m != n} for n in range(60)}
+
+
+def refuse(store, clock):
+    finding = Finding("bad_share", Verdict.REFUSED, 0.4, {"max_bad_share": 0.01}, SENTENCE, count=7)
+    store.put(canonical_gates_key(TARGET, BAD_DAY), encode(GateReport("canonical", "0" * 64, (finding,))))
+    entry = entry_of(
+        action="build",
+        outcome=REFUSED,
+        by=Actor("nightly", f"build of {BAD_DAY}"),
+        now=clock(),
+        live=read_current(store, TARGET),
+        message=f"canonical of {BAD_DAY}: gate bad_share refused: {SENTENCE}",
+        details={"day": str(BAD_DAY), "step": "canonical", "error": "gate"},
+    )
+    append(store, TARGET, entry, after=tail(store, TARGET))
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory):
+    """A shop on a bad morning: home was rolled back and its newest day refused, cart is held, offers has nothing."""
+    store, ada = MemoryStore(), Actor("ada", "prices are wrong")
+    shop = Shop(store)
+    shop.clock.at = NOW - timedelta(hours=3)
+    found = [shop.ship(n, cooc=MANY, implicit={"a user": {"a": 2.0, "b": 1.0}}) for n in range(4)]
+    roll_back(store, TARGET, to="previous", by=ada, now=shop.clock)
+    refuse(store, shop.clock)
+    publish_fixture(store, "shop", "cart", {"popularity": {"a": 1}}, day=BAD_DAY, now=lambda: NOW)
+    folder = tmp_path_factory.mktemp("console")
+    (folder / "catalog.jsonl").write_text(
+        '{"item_id":"item 001","title":"The first one","url":"https://shop.example/1"}'
+    )
+    settings = settings_in(folder, targets=[("shop", "home"), ("shop", "cart"), ("shop", "offers")])
+    place_hold(store, settings.targets[1].target, by=ada, now=shop.clock)
+    return Site(store, settings, now=lambda: NOW), found
+
+
+@pytest.fixture(scope="module")
+def page(releases):
+    """A page of a browser on the console; it fails on whatever is asked of another server."""
+    with serving(make_application(releases[0])) as url, chromium() as browser:
+        page = browser.new_page(base_url=url)
+        elsewhere = []
+        page.on("request", lambda request: request.url.startswith(url) or elsewhere.append(request.url))
+        yield page
+        assert elsewhere == []
+
+
+@pytest.fixture(scope="module")
+def addresses(releases):
+    first, last = releases[1][0], releases[1][-1]
+    return {
+        "overview": "/",
+        "target": HOME,
+        "target without a release": "/targets/shop/offers",
+        "day that was refused": f"{HOME}/days/{BAD_DAY}",
+        "release": f"{HOME}/releases/{first.id}",
+        "report": f"{HOME}/releases/{last.id}/report",
+        "comparison": f"{HOME}/diff?before={first.id}&after={last.id}",
+        "recommendations": f"{HOME}/recommendations?id=item+001",
+        "sample": f"{HOME}/recommendations?sample=1",
+        "rows": f"/artifacts/{last.refs['cooc'].version}",
+        "API": "/api",
+        "error": "/targets/nobody/home",
+    }
+
+
+def test_every_page_fits_phones_and_screens_and_axe_finds_nothing(page, addresses):
+    faults = []
+    for turn, address in enumerate(addresses.values()):
+        page.goto(address)
+        faults += faults_of(page, turn=turn)
+    assert faults == []
+
+
+@pytest.mark.skipif(not THOROUGH, reason="set THOROUGH=1 to open all that is folded away")
+def test_what_is_folded_away_keeps_the_rules_too(page, addresses):
+    for name in ("target", "API"):
+        page.goto(addresses[name])
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        assert faults_of(page, looks=[(390, "light")], tallest=80_000) == []
+
+
+def test_a_failed_gate_is_two_clicks_from_the_overview(page):
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto("/")
+    page.get_by_role("link", name="shop/home").click()
+    page.get_by_role("link", name=str(BAD_DAY)).first.click()
+    assert page.get_by_text(SENTENCE, exact=True).is_visible()
+    assert page.get_by_text("--override bad_share").is_visible()
+
+
+def test_a_stale_target_and_its_cause_stand_first_in_the_overview(page):
+    page.goto("/")
+    first = page.locator("tbody tr").first
+    assert first.get_by_text("shop/home").is_visible()
+    assert first.get_by_text("bad_share").is_visible()
+    first.get_by_role("link", name="shop/home").click()
+    assert page.locator(".note").get_by_text("held since").first.is_visible()
+
+
+def test_a_release_is_compared_from_the_target_and_items_have_their_title(page):
+    page.goto(HOME)
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("link", name="Try recommendations of both").click()
+    page.get_by_label("Item or user id").fill("first one")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name="The first one").click()
+    assert page.get_by_role("heading", name="cooc for The first one").is_visible()
+
+
+def test_rows_are_found_by_prefix(page, addresses):
+    page.goto(addresses["rows"])
+    page.get_by_label("Ids that begin with").fill("item 01")
+    page.get_by_role("button", name="Find").click()
+    assert page.get_by_text("1 to 10 of 10, the most support first").is_visible()
+
+
+def test_a_keyboard_gets_past_the_header_and_opens_what_is_folded(page):
+    page.goto(HOME)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+    folded = page.locator("details:not([open])")
+    count = folded.count()
+    folded.first.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert folded.count() == count - 1
