@@ -1,7 +1,8 @@
 """Conformance kit for readers in any language: small stores, good and bad, and what a reader must answer of each.
 
 `python examples/readers/kit.py FOLDER` makes them, with `cases.json` beside: each case names its store's root, a
-target, whether it is `served` or `refused`, and questions with the rows that answer them (null: no such row).
+target, whether it is `served` or `refused`, and questions with the rows that answer them (null: no such row). `seen`,
+if it is not null, is the root of a good store of the same target that the reader has served before.
 """
 
 import hashlib
@@ -72,8 +73,40 @@ def _bad(folder: Path) -> Iterator[dict[str, Any]]:
     for name, edit in edits.items():
         yield _case(folder, name, edit, served=False)
     cooc = {"cooc": 4}
+    yield from _after_another(folder)
     yield _case(folder, "the index is changed", _index, shards=cooc, served=False)
     yield _case(folder, "a shard is changed", _shards, shards=cooc, served=False)
+
+
+def _after_another(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield stores that a reader meets when it has served another pointer of the same target before."""
+    first, second = "what was live first", "what was live second"
+
+    def again(root: Path, target: Target) -> None:
+        rows = {**ROWS, "popularity": {"i1": 8, "i2": 7, "<b>&": 3}}
+        publish_fixture(FilesystemStore(root), target.tenant, target.surface, rows)
+
+    def same_instant(root: Path, target: Target) -> None:
+        again(root, target)
+        before = json.loads((folder / first.replace(" ", "-") / pointer_key(target)).read_bytes())
+        _in_pointer(updated_at=before["updated_at"])(root, target)
+
+    yield _case(folder, first)
+    yield _case(folder, second, again, seen=first)
+    yield _case(folder, "the pointer that was served before", _copy_of(folder / first.replace(" ", "-")), seen=first)
+    old = "a pointer that somebody put back"
+    yield _case(folder, old, _copy_of(folder / first.replace(" ", "-")), seen=second, served=False)
+    yield _case(folder, "another pointer of the same instant", same_instant, seen=first, served=False)
+
+
+def _copy_of(store: Path) -> Callable[[Path, Target], None]:
+    """Return an edit that gives a store the pointer of another one, with its own addresses."""
+
+    def edit(root: Path, target: Target) -> None:
+        text = (store / pointer_key(target)).read_text(encoding="utf-8")
+        _write(root / pointer_key(target), text.replace(f"file://{store.absolute()}/", f"file://{root}/").encode())
+
+    return edit
 
 
 def _case(
@@ -85,6 +118,7 @@ def _case(
     shards: dict[str, int] | None = None,
     served: bool = True,
     strict: bool = True,
+    seen: str | None = None,
 ) -> dict[str, Any]:
     """Make one store; `strict` says whether a reader may demand that a release record names the artifacts."""
     root = (folder / name.replace(" ", "-")).absolute()
@@ -97,6 +131,7 @@ def _case(
         "tenant": target.tenant,
         "surface": target.surface,
         "strict": strict,
+        "seen": str((folder / seen.replace(" ", "-")).absolute()) if seen else None,
         "expected": "served" if served else "refused",
         "ask": ANSWERS,
     }

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.release.layout import pointer_key
 from recsys_assets.serving.reader import Reader
+from recsys_assets.serving.state import Problem, RefreshOutcome
 from recsys_assets.storage.filesystem import FilesystemStore
 
 READERS = Path(__file__).parents[2] / "examples" / "readers"
@@ -40,13 +43,28 @@ def ask_ours(case):
     """Return what our reader makes of a case, rows as JSON has them; every question is asked, so shards are read."""
     store = FilesystemStore(Path(case["root"]))
     reader = Reader(store, case["tenant"], case["surface"], strict=case["strict"])
-    reader.refresh()
+    if case["seen"]:
+        see_before(reader, case)
+    if reader.refresh().problem is Problem.OLDER_POINTER:
+        return ["refused"]
     try:
         release = reader.snapshot()
         answers = [as_json(kind, release.rows(kind), key) for kind, key, _ in case["ask"]]
     except RecsysAssetsError:
         return ["refused"]
     return ["served", answers]
+
+
+def see_before(reader, case):
+    """Have the reader serve, from this store, what it has served of the other one."""
+    key = pointer_key(Target(case["tenant"], case["surface"]))
+    now, before = (Path(root) / key for root in (case["root"], case["seen"]))
+    kept = now.read_bytes()
+    now.write_bytes(before.read_bytes().replace(case["seen"].encode(), case["root"].encode()))
+    for folder in ("artifacts", "releases"):
+        shutil.copytree(Path(case["seen"]) / folder, Path(case["root"]) / folder, dirs_exist_ok=True)
+    assert reader.refresh().outcome is RefreshOutcome.CHANGED
+    now.write_bytes(kept)
 
 
 def as_json(kind, rows, key):
@@ -68,10 +86,12 @@ def test_our_reader_conforms(kit):
     assert {case["name"]: ask_ours(case) for case in cases} == expected(cases)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
-def test_the_reader_in_node_conforms(kit):
+@pytest.mark.parametrize("command", [["node", "node/reader.mjs"], ["go", "run", "go/reader.go"]], ids=["node", "go"])
+def test_the_readers_in_other_languages_conform(kit, command):
     folder, cases = kit
-    command = ["node", str(READERS / "node" / "reader.mjs"), str(folder / "cases.json")]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]}")
+    command = [*command[:-1], str(READERS / command[-1]), str(folder / "cases.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     found = {
         one["name"]: [one["outcome"], *([one["answers"]] if "answers" in one else [])]

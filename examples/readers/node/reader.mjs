@@ -2,6 +2,7 @@
 //
 //   const release = await load("/srv/store", "shop", "home");
 //   release.find("cooc", "i1")   // the row of an id, or null
+//   const next = await load("/srv/store", "shop", "home", { after: release });   // the next look
 //
 // As a program it runs the conformance kit: node reader.mjs CASES.json
 
@@ -31,6 +32,12 @@ const sha256 = (...parts) => {
 };
 const require = (held, why) => {
   if (!held) throw new Refused(why);
+};
+
+// An instant as text whose order is that of time, whatever its fraction; Date knows milliseconds only.
+const sortable = (instant) => {
+  const [whole, fraction = ""] = instant.slice(0, -1).split(".");
+  return `${whole}.${fraction.padEnd(9, "0")}`;
 };
 
 async function get(root, key, most) {
@@ -92,14 +99,13 @@ function versionIn(root, tenant, surface, kind, uri) {
 }
 
 // The live release, whole and proven, or a Refused that says why there is none. `strict`: a record must name it.
-export async function load(root, tenant, surface, { strict = true, newest = null } = {}) {
+// `after`: what was served before, so that a pointer that somebody put back is refused.
+export async function load(root, tenant, surface, { strict = true, after = null } = {}) {
   const key = `registry/current/${tenant}/${surface}/manifest.json`;
   const pointer = parse(await get(root, key, MAX_POINTER), key);
   require(JSON.stringify(Object.keys(pointer).sort()) === JSON.stringify(KEYS) && pointer.v === 1, `${key}: no pointer`);
   require(pointer.tenant === tenant && pointer.surface === surface, `${key} is another target's`);
   require(INSTANT.test(pointer.updated_at), `${key}: ${pointer.updated_at} is no instant`);
-  const updatedAt = new Date(pointer.updated_at);
-  require(newest === null || updatedAt >= newest, `${key} is of the past: was a backup restored?`);
 
   const lookups = {};
   const versions = [];
@@ -114,19 +120,21 @@ export async function load(root, tenant, surface, { strict = true, newest = null
       lookups[kind] = (id) => rows.get(id) ?? null;
     }
   }
-  if (strict) {
-    versions.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-    const id = sha256(JSON.stringify([tenant, surface, versions]));
-    await get(root, `releases/${tenant}/${surface}/${id}.json`, MAX_BLOB);
-  }
-  return { updatedAt, kinds: Object.keys(lookups), find: (kind, id) => lookups[kind]?.(id) ?? null };
+  versions.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const id = sha256(JSON.stringify([tenant, surface, versions]));
+  if (strict) await get(root, `releases/${tenant}/${surface}/${id}.json`, MAX_BLOB);
+  const at = sortable(pointer.updated_at);
+  const isOlder = after !== null && (at < after.at || (at === after.at && id !== after.id));
+  require(!isOlder, `${key} is of the past: was a backup restored?`);
+  return { id, at, kinds: Object.keys(lookups), find: (kind, id) => lookups[kind]?.(id) ?? null };
 }
 
 async function runKit(file) {
   const results = [];
-  for (const { name, root, tenant, surface, strict, ask } of JSON.parse(await readFile(file, "utf-8"))) {
+  for (const { name, root, tenant, surface, strict, seen, ask } of JSON.parse(await readFile(file, "utf-8"))) {
     try {
-      const release = await load(root, tenant, surface, { strict });
+      const after = seen ? await load(seen, tenant, surface, { strict }) : null;
+      const release = await load(root, tenant, surface, { strict, after });
       results.push({ name, outcome: "served", answers: ask.map(([kind, id]) => release.find(kind, id)) });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
