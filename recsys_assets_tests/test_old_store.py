@@ -4,7 +4,6 @@
 """
 
 import json
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.open import open_store
+from recsys_assets_tests import warm_processes
 
 HERE = Path(__file__).parent / "old_stores"
 EXPECTED = json.loads((HERE / "store-0.1.json").read_text(encoding="utf-8"))
@@ -38,7 +38,7 @@ def command(folder, *arguments):
     """Return what the command prints as JSON, and its exit code."""
     code = "from recsys_assets.cli.main import main; main()"
     name, *more = arguments
-    done = subprocess.run(
+    done = warm_processes.run(
         [sys.executable, "-c", code, name, "--config", str(folder / "recsys.toml"), *more, "--json"],
         capture_output=True,
         text=True,

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 
 import pytest
 
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, build_two_days, day_lines, set_back
 
 BLOCKED = """
@@ -35,7 +35,7 @@ def shop(built):
 
 def call(shop, *arguments, code="from recsys_assets.cli.main import main; main()"):
     config = ["--config", str(shop.folder / "recsys.toml")] if arguments[0] != "--help" else []
-    return subprocess.run(
+    return warm_processes.run(
         [sys.executable, "-c", code, arguments[0], *config, *arguments[1:]],
         capture_output=True,
         text=True,

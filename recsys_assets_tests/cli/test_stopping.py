@@ -14,6 +14,7 @@ import pytest
 from recsys_assets.dagster_defs.outcomes import raise_if_stopping, reason_of
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.small_shop import FIRST, after, day_lines, open_shop
 
 PROGRAM = Path(sys.executable).with_name("recsys-assets")
@@ -58,7 +59,7 @@ def test_a_run_of_many_days_stops_and_resumes(tmp_path, sent, code):
     call = [PROGRAM, "run", "--config", str(tmp_path / "recsys.toml"), "--tenant", "shop", "--surface", "home"]
     call += ["--start", str(FIRST), "--end", str(after(DAYS - 1))]
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
-    with subprocess.Popen(
+    with warm_processes.start(
         call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, restore_signals=True
     ) as run:
         next(line for line in run.stdout if str(after(1)) in line)
@@ -69,7 +70,7 @@ def test_a_run_of_many_days_stops_and_resumes(tmp_path, sent, code):
     assert "--resume" in errors
     assert str(after(DAYS - 1)) not in rest
     assert "failed" not in rest
-    resumed = subprocess.run([*call, "--resume"], capture_output=True, text=True, check=False, env=environment)
+    resumed = warm_processes.run([*call, "--resume"], capture_output=True, text=True, check=False, env=environment)
     assert resumed.returncode == 0, resumed.stderr
     assert "of them before" in resumed.stdout
 

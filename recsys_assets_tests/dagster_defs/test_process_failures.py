@@ -18,6 +18,7 @@ from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.journal import changes
 from recsys_assets.release.releases import read_release
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,7 @@ def start(shop, command, *words, fault=None):
     environment = os.environ | ({VARIABLE: fault} if fault else {})
     line = [sys.executable, "-c", "from recsys_assets.cli.main import main; main()", command]
     line += ["--config", str(shop.folder / "recsys.toml"), *words]
-    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm_processes.start(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def run(shop, first, last, *words, **more):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 
 import dagster as dg
@@ -10,6 +9,7 @@ import psycopg
 import pytest
 
 from recsys_assets.pipeline.signals import VARIABLE
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.pipeline.test_signals import ON, TABLES, Signals
 from recsys_assets_tests.small_shop import FIRST, HOME, day_lines, open_shop
 
@@ -48,7 +48,7 @@ def signals(tmp_path, database, monkeypatch):
 def test_a_transaction_that_is_killed_leaves_nothing_and_writing_again_brings_all(signals):  # F1
     with psycopg.connect(signals.url) as blocker, psycopg.connect(signals.url, autocommit=True) as looker:
         blocker.execute("LOCK TABLE item_tags IN ACCESS EXCLUSIVE MODE")  # the last table that is written
-        child = subprocess.Popen([sys.executable, "-c", WRITE, str(signals.shop.folder)], env=dict(os.environ))
+        child = warm_processes.start([sys.executable, "-c", WRITE, str(signals.shop.folder)], env=dict(os.environ))
         try:
             while looker.execute(WAITING).fetchone() == (0,):
                 assert child.poll() is None, "it ended without waiting for the table"

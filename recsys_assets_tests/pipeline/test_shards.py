@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -37,6 +36,7 @@ from recsys_assets.sharding import shard_of
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests import warm_processes
 
 ROOT = Path(__file__).parents[2]
 DAY = date(2026, 1, 1)
@@ -264,7 +264,7 @@ def test_a_day_that_goes_back_to_one_object_ships_one_object(folder):
 @pytest.mark.parametrize("point", ["build.after_shard", "build.after_index"])
 def test_f1_a_build_that_is_killed_between_shards_ships_nothing_and_converges(folder, plain, point):
     environment = os.environ | {VARIABLE: point}
-    killed = subprocess.run(
+    killed = warm_processes.run(
         [sys.executable, "-c", BUILD, str(folder)],
         cwd=ROOT,
         env=environment,

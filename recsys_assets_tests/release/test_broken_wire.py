@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import socketserver
-import subprocess
 import threading
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +15,7 @@ from recsys_assets.release.layout import blob_prefix, intent_prefix, pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.lying_proxy import Relay
 from recsys_assets_tests.release.acting import ROOT, command
 from recsys_assets_tests.release.staging import TARGET, Shop
@@ -154,7 +154,7 @@ def test_f52_an_upload_that_a_signal_cuts_off_leaves_nothing_and_is_done_again(s
     before = read_current(shop.store, TARGET)
     blobs = [item.key for item in shop.store.list(blob_prefix(TARGET))]
     proxy.plan.fault, proxy.plan.path = STALLS, "artifacts/"
-    builder = subprocess.Popen(
+    builder = warm_processes.start(
         command(shop.store.root_uri, "stage", "1"), cwd=ROOT, env=os.environ | behind.environment()
     )
     assert proxy.plan.reached.wait(WAIT)

@@ -19,6 +19,7 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.release.acting import ROOT, act, command, now
 from recsys_assets_tests.release.staging import BOT, BUILD, GATES, REQUIREMENTS, TARGET, Shop, day
 
@@ -81,7 +82,7 @@ def folder(tmp_path):
 
 def begin(store, *words, fault, **how):
     environment = os.environ | {VARIABLE: fault}
-    return subprocess.Popen(command(store.root_uri, *words), cwd=ROOT, env=environment, **how)
+    return warm_processes.start(command(store.root_uri, *words), cwd=ROOT, env=environment, **how)
 
 
 def check_converges(store):
@@ -112,7 +113,7 @@ def test_f52_a_second_interrupt_while_the_first_is_handled_is_no_worse(folder, p
 @pytest.mark.parametrize("point", ["before_swap", "after_swap"])
 def test_f52_a_ship_whose_parent_died_ends_by_itself(folder, point):
     words = command(folder.root_uri, "ship", "1")
-    parent = subprocess.Popen(
+    parent = warm_processes.start(
         ["sh", "-c", '"$@" & echo $!; wait', "parent", *words],
         cwd=ROOT,
         env=os.environ | {VARIABLE: f"ship.{point}:STOP"},

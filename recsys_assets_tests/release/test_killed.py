@@ -23,6 +23,7 @@ from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.release.acting import ANN, ROOT, act, command, now
 from recsys_assets_tests.release.staging import TARGET, WITH_SHARDS, Shop
 
@@ -92,7 +93,7 @@ def filled(store):
 def run(store, action, words, fault=None):
     environment = os.environ | ({VARIABLE: fault} if fault else {})
     line = command(store.root_uri, action, *words)
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return warm_processes.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def words_of(action):
@@ -221,7 +222,9 @@ def test_a_publisher_that_was_stopped_before_its_swap_loses_to_who_shipped_meanw
     monkeypatch.setattr(trash, "DELETE_LIFETIME", timedelta(0))  # no delete is held: the trash may be emptied at once
     shop = Shop(store, clock=now, kinds=WITH_SHARDS)
     environment = os.environ | {VARIABLE: "ship.before_swap:STOP"}
-    stopped = subprocess.Popen(command(store.root_uri, "ship", "4"), cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+    stopped = warm_processes.start(
+        command(store.root_uri, "ship", "4"), cwd=ROOT, env=environment, stdout=subprocess.PIPE
+    )
     os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
     for n in range(6, 10):
         shop.ship(n)

@@ -15,6 +15,7 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.verify import verify
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.release.acting import ROOT, command
 from recsys_assets_tests.release.staging import TARGET, day
 
@@ -26,7 +27,7 @@ def race(root, *, writers, rounds, environment):
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
-                subprocess.Popen(
+                warm_processes.start(
                     command(root, "race", writer, writers, rounds),
                     cwd=ROOT,
                     env=os.environ | environment,

@@ -22,6 +22,7 @@ from recsys_assets.errors import (
     UnsafeStoreError,
 )
 from recsys_assets.storage.filesystem import LOCKS, STALE_SECONDS, TEMPORARY, FilesystemStore
+from recsys_assets_tests import warm_processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -241,7 +242,7 @@ def test_files_follow_the_umask(root, umask, file, folder):
         f"import os; os.umask({umask}); from recsys_assets.storage.filesystem import FilesystemStore; "
         f"FilesystemStore({str(root)!r}).create('a/b', b'1')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    warm_processes.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert stat.S_IMODE((root / "a" / "b").stat().st_mode) == file
     assert stat.S_IMODE((root / "a").stat().st_mode) == folder
 
@@ -272,7 +273,7 @@ def test_a_reader_sees_whole_objects_while_writers_are_killed(root):  # F1 F3
         "        store.swap('a', b'x' * size, expected=store.get('a', max_bytes=10**6).etag)\n"
     )
     for n in range(8):
-        writer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+        writer = warm_processes.start([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
         writer.stdout.readline()
         deadline = time.monotonic() + 0.05 + n * 0.01
         while time.monotonic() < deadline:

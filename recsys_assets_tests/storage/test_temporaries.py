@@ -12,6 +12,7 @@ import pytest
 
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.storage.filesystem import STALE_SECONDS, TEMPORARY, FilesystemStore, sweep, written
+from recsys_assets_tests import warm_processes
 
 ROOT = Path(__file__).parents[2]
 PAST = STALE_SECONDS + 60
@@ -42,7 +43,7 @@ def test_the_file_of_a_killed_writer_is_swept_once_it_is_old(tmp_path):  # F1 F4
         f"with written({str(tmp_path)!r}, b'half'):\n"
         "    print(flush=True); sys.stdin.read()\n"
     )
-    writer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    writer = warm_processes.start([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with writer:
         writer.stdout.readline()
         (left,) = temporaries(tmp_path)

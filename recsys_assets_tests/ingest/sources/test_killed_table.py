@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -19,6 +18,7 @@ from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.layout import raw_record_key
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.ingest.sources.test_killed_transfer import INGEST
 from recsys_assets_tests.small_shop import FIRST
 
@@ -71,7 +71,7 @@ def test_an_ingest_that_is_killed_between_rows_leaves_no_day_and_is_done_again(s
     folder, connection = shop
     settings, store = load_settings(folder / "recsys.toml"), FilesystemStore(folder / "store")
     connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-    child = subprocess.Popen([sys.executable, "-c", INGEST, str(folder)], env=dict(os.environ))
+    child = warm_processes.start([sys.executable, "-c", INGEST, str(folder)], env=dict(os.environ))
     try:
         wait_for(connection, WAITING, LOCK, count=1)
         assert child.poll() is None

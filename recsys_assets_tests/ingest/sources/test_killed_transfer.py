@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.small_shop import FIRST, HOME, day_lines
 
 pytestmark = pytest.mark.slow
@@ -90,7 +90,7 @@ def lake(monkeypatch):
 def test_an_ingest_that_is_killed_in_a_transfer_leaves_no_day_and_is_done_again(lake, tmp_path):  # F1
     (tmp_path / "recsys.toml").write_text(CONFIG)
     settings, store = load_settings(tmp_path / "recsys.toml"), FilesystemStore(tmp_path / "store")
-    child = subprocess.Popen([sys.executable, "-c", INGEST, str(tmp_path)], env=dict(os.environ))
+    child = warm_processes.start([sys.executable, "-c", INGEST, str(tmp_path)], env=dict(os.environ))
     try:
         assert lake.reached.wait(WAIT)
         assert child.poll() is None
