@@ -39,7 +39,7 @@ def built_day(number: int) -> Act:
 
     def act(shop: SmallShop) -> None:
         good_day(number)(shop)
-        assert shop.build(after(number)).success
+        assert shop.run(after(number)).success
 
     return act
 
@@ -57,7 +57,7 @@ def refused_day(shop: SmallShop) -> None:
     """Send a day of which a third cannot be read, and have the night's run refuse it."""
     lines = day_lines(after(1), targets=[HOME])
     shop.write(after(1), [line.replace('"v": 1', '"v": 9') if n % 3 else line for n, line in enumerate(lines)])
-    assert not shop.build(after(1)).success
+    assert not shop.run(after(1)).success
 
 
 def lower_limit(shop: SmallShop) -> None:

@@ -14,6 +14,8 @@ import dagster as dg
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.identity import Target
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
@@ -52,6 +54,22 @@ def day_windows(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class DayRun:
+    """What became of a day that was run without Dagster: a line about each asset."""
+
+    lines: tuple[AssetLine, ...]
+
+    @property
+    def success(self) -> bool:
+        return not any(line.failed for line in self.lines)
+
+    @property
+    def message(self) -> str:
+        """What the lines of a person's terminal say."""
+        return "\n".join(line.text for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
 class SmallShop:
     """Files in a folder, the configuration over them, and one Dagster instance."""
 
@@ -83,6 +101,13 @@ class SmallShop:
             run_config=QUIET,
             asset_selection=selection,
         )
+
+    def run(self, day: date, *, only: Target | None = None) -> DayRun:
+        """Build, gate and ship a day without Dagster: half the work, where the test is not about Dagster."""
+        settings = self.settings
+        rows = [row for row in settings.targets if only in (None, row.target)]
+        store = open_configured_store(settings)
+        return DayRun(tuple(run_day(store, settings, rows, day, pause=lambda _: None)))
 
     def operate(self, job: str, op: str, config: dict[str, Any]) -> Any:
         found = build_definitions(self.settings).resolve_job_def(job)

@@ -103,7 +103,7 @@ def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
         for n in range(3):
             shop.write(after(n), day_lines(after(n), shift=n))
         for n in range(2):
-            shop.build(after(n))
+            shop.run(after(n))
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     follow(DOCS / "how-to" / f"{page}.md", capsys)
@@ -117,7 +117,7 @@ def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatc
         shop.configure('[artifacts]\nkinds = ["popularity"]\n')
         for n in range(2):
             shop.write(after(n), day_lines(after(n), shift=n))
-        assert shop.build(after(0)).success
+        assert shop.run(after(0)).success
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
     monkeypatch.setenv("STORE", str(tmp_path / "store"))
     monkeypatch.setenv("BACKUP", str(tmp_path / "backup"))
@@ -135,7 +135,7 @@ def test_moving_to_s3_as_the_page_says_leaves_the_same_versions_live(tmp_path, m
         shop = open_shop(tmp_path, instance)
         for n in range(2):
             shop.write(after(n), day_lines(after(n), shift=n))
-            shop.build(after(n))
+            shop.run(after(n))
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FOLDER", str(tmp_path))

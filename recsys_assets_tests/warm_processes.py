@@ -100,7 +100,7 @@ def start(line, **how):
     return kind([os.fspath(word) for word in line], **how)
 
 
-def run(line, *, timeout=120, input=None, check=False, capture_output=False, **how):  # noqa: A002 - as subprocess.run
+def run(line, *, timeout=None, input=None, check=False, capture_output=False, **how):  # noqa: A002 - as subprocess.run
     """Begin a process and wait for its end, as `subprocess.run` does."""
     if capture_output:
         how |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

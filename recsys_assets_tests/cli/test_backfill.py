@@ -52,7 +52,7 @@ def test_a_backfill_that_broke_off_is_resumed_where_it_stood(shop):
     for n in range(4):
         shop.write(after(n), day_lines(after(n)))
     for n in range(2):
-        shop.build(after(n))
+        shop.run(after(n))
     resumed = call(shop, FIRST, after(3), "--resume")
     assert resumed.return_value == 0
     assert "4 days done, 2 of them before" in resumed.output
@@ -111,8 +111,8 @@ def test_without_a_first_day_it_goes_on_from_the_last_day_that_every_target_has(
         shop.write(after(n), day_lines(after(n)))
     with pytest.raises(ConfigurationError, match="shop/home yet: name the first day by --start"):
         last_built_day(shop.store, shop.settings.targets, before=TODAY)
-    shop.build(FIRST)
-    shop.build(after(1), job="build_shop__home")
+    shop.run(FIRST)
+    shop.run(after(1), only=HOME)
     rows = shop.settings.targets
     assert [last_built_day(shop.store, [row], before=TODAY) for row in rows] == [after(1), FIRST]
     assert last_built_day(shop.store, rows, before=TODAY) == FIRST
@@ -126,6 +126,6 @@ def test_without_a_first_day_it_goes_on_from_the_last_day_that_every_target_has(
 def test_catching_up_is_bounded(shop):
     shop.configure(QUICK + "[limits]\nmax_days = 5\n")
     shop.write(FIRST, day_lines(FIRST))
-    shop.build(FIRST)
+    shop.run(FIRST)
     done = CliRunner().invoke(run, ["--config", str(shop.folder / "recsys.toml")], standalone_mode=False)
     assert "days, limits.max_days allows 5" in str(done.exception)

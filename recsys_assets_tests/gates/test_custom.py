@@ -206,4 +206,4 @@ def test_a_day_judged_by_an_older_gate_does_not_ship_until_it_is_judged_again(sh
     assert shipped.outcome.live
     gates.write_text(GATES)
     shop.write(after(1), day_lines(after(1)))
-    assert shop.build(after(1)).success
+    assert shop.run(after(1)).success

@@ -44,7 +44,7 @@ def test_a_day_is_due_once_its_files_are_there_and_not_once_it_is_built(shop):
     found = look_at(shop)
     assert due_days(found) == [ago(1)]
     assert "arrived" in found.due[0].why
-    shop.build(ago(1))
+    shop.run(ago(1))
     assert due_days(look_at(shop)) == []
 
 
@@ -75,7 +75,7 @@ def test_an_old_time_on_a_file_that_was_just_put_there_does_not_make_it_complete
 
 def test_f25_a_touched_file_with_the_same_content_starts_nothing(shop):
     shop.write(ago(1), day_lines(ago(1)))
-    shop.build(ago(1))
+    shop.run(ago(1))
     seen = look_at(shop).seen
     os.utime(shop.folder / "raw" / f"{ago(1)}.jsonl", (1, 1))
     again = look_at(shop, seen=seen)
@@ -86,7 +86,7 @@ def test_f25_a_touched_file_with_the_same_content_starts_nothing(shop):
 def test_f26_a_changed_file_of_a_past_day_is_noticed_by_its_content(shop):
     for day in (ago(3), ago(1)):
         shop.write(day, day_lines(day))
-        shop.build(day)
+        shop.run(day)
     seen = look_at(shop).seen
     shop.write(ago(3), day_lines(ago(3), shift=1), name="-late")
     found = look_at(shop, seen=seen)
@@ -103,29 +103,29 @@ def test_f26_every_window_that_holds_a_rebuilt_day_is_due_and_no_other(shop):
     shop.configure(ROLLING)
     for back in (4, 3, 2, 1):
         shop.write(ago(back), day_lines(ago(back)))
-        shop.build(ago(back))
+        shop.run(ago(back))
     assert due_days(look_at(shop)) == []
     shop.write(ago(3), day_lines(ago(3), shift=1), name="-late")
     assert due_days(look_at(shop)) == [ago(3)], "the windows wait until the day itself is built"
-    shop.build(ago(3))
+    shop.run(ago(3))
     assert due_days(look_at(shop)) == [ago(2), ago(1)]
     for back in (2, 1):
-        shop.build(ago(back))
+        shop.run(ago(back))
     assert due_days(look_at(shop)) == []
 
 
 def test_f27_a_day_that_comes_after_the_next_makes_the_windows_over_it_due(shop):
     shop.configure(ROLLING)
     shop.write(ago(1), day_lines(ago(1)))
-    shop.build(ago(1))
+    shop.run(ago(1))
     shop.write(ago(2), day_lines(ago(2)))
-    shop.build(ago(2))
+    shop.run(ago(2))
     assert due_days(look_at(shop)) == [ago(1)]
 
 
 def test_f27_a_day_without_events_of_the_target_is_not_tried_again(shop):
     shop.write(ago(1), day_lines(ago(1), targets=[CART]))
-    shop.build(ago(1))
+    shop.run(ago(1))
     assert due_days(look_at(shop, HOME)) == []
     shop.write(ago(1), day_lines(ago(1), targets=[HOME]), name="-more")
     assert due_days(look_at(shop, HOME)) == [ago(1)]
@@ -133,7 +133,7 @@ def test_f27_a_day_without_events_of_the_target_is_not_tried_again(shop):
 
 def test_f33_a_day_whose_record_is_damaged_is_built_again(shop):
     shop.write(ago(1), day_lines(ago(1)))
-    shop.build(ago(1))
+    shop.run(ago(1))
     for key in (f"canonical/shop/home/{ago(1)}.json", f"raw/{ago(1)}/record.json"):
         shop.store.put(key, b"{")
     assert due_days(look_at(shop)) == [ago(1)]
@@ -155,7 +155,7 @@ def build_of_two_files(shop, day):
     lines = day_lines(day)
     for number, name in enumerate(("-00", "-06")):
         shop.write(day, lines[number::2], name=name)
-    assert shop.build(day).success
+    assert shop.run(day).success
     return lines
 
 
@@ -169,7 +169,7 @@ def test_files_that_expire_make_no_day_due_and_no_day_smaller(shop):  # F61
     before = events_of(shop, day)
     (shop.folder / "raw" / f"{day}-00.jsonl").unlink()
     assert due_days(look_at(shop)) == []
-    assert not shop.build(day).success
+    assert not shop.run(day).success
     assert events_of(shop, day) == before
     shop.write(day, day_lines(day, shift=1), name="-06")
     assert due_days(look_at(shop)) == [], "a changed file beside one that is gone"
@@ -184,17 +184,12 @@ def test_a_file_that_was_renamed_is_there_and_an_operator_may_accept_a_smaller_d
     raw = shop.folder / "raw"
     (raw / f"{day}-00.jsonl").rename(raw / f"{day}-night.jsonl")
     assert due_days(look_at(shop)) == [day]
-    assert shop.build(day).success
+    assert shop.run(day).success
     (raw / f"{day}-night.jsonl").unlink()
     text = (shop.folder / "recsys.toml").read_text()
     (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nrebuild_without_missing_files = true\n"))
-    assert shop.build(day).success
+    assert shop.run(day).success
     assert 0 < events_of(shop, day) < before
-
-
-def failure_of(result):
-    """Return the messages of all steps of a run that failed, with their causes."""
-    return " ".join(event.step_failure_data.error_display_string for event in result.get_step_failure_events())
 
 
 def parts_of(shop, day):
@@ -207,14 +202,14 @@ def test_the_parts_of_files_that_expired_stay_named_until_a_smaller_day_is_accep
     parts, before = parts_of(shop, day), events_of(shop, day)
     (shop.folder / "raw" / f"{day}-00.jsonl").unlink()
     for _ in range(2):  # the second run reads the record that the first one wrote
-        assert not shop.build(day).success
+        assert not shop.run(day).success
         record = read_document(shop.store, raw_record_key(day), RawRecord)
         home = next(share for share in record.targets if share.surface == "home")
         assert record.missing == (f"raw/{day}-00.jsonl",)
         assert {part.name for part in home.parts} == parts == parts_of(shop, day)
     text = (shop.folder / "recsys.toml").read_text()
     (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nrebuild_without_missing_files = true\n"))
-    assert shop.build(day).success
+    assert shop.run(day).success
     assert not parts & parts_of(shop, day)
     assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
     assert 0 < events_of(shop, day) < before
@@ -226,9 +221,9 @@ def test_a_file_that_expired_and_came_back_is_built_from_again(shop):
     file = shop.folder / "raw" / f"{day}-00.jsonl"
     data = file.read_bytes()
     file.unlink()
-    assert not shop.build(day).success
+    assert not shop.run(day).success
     file.write_bytes(data)
-    assert shop.build(day).success
+    assert shop.run(day).success
     assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
 
 
@@ -237,11 +232,11 @@ def test_a_torn_file_that_was_sent_again_under_another_name_is_neither_missed_no
     torn = shop.folder / "raw" / f"{day}.jsonl.gz"
     torn.parent.mkdir(exist_ok=True)
     torn.write_bytes(b"\x1f\x8b\x08\x00torn")
-    assert "no whole gzip file" in failure_of(shop.build(day))
+    assert "no whole gzip file" in shop.run(day).message
     torn.unlink()
     shop.write(day, day_lines(day))
     assert due_days(look_at(shop)) == [day]
-    assert shop.build(day).success
+    assert shop.run(day).success
     assert read_document(shop.store, raw_record_key(day), RawRecord).missing is UNSET
 
 
@@ -249,14 +244,14 @@ def test_a_rebuild_that_loses_more_than_the_set_share_is_refused_and_may_be_acce
     day = ago(2)
     lines = day_lines(day)
     shop.write(day, lines)
-    assert shop.build(day).success
+    assert shop.run(day).success
     before = events_of(shop, day)
     shop.write(day, lines[::2])
-    refused = shop.build(day)
+    refused = shop.run(day)
     assert not refused.success
-    assert "raw.max_lost_share allows 5.0%" in failure_of(refused)
+    assert "raw.max_lost_share allows 5.0%" in refused.message
     assert events_of(shop, day) == before, "what is stored stays"
     text = (shop.folder / "recsys.toml").read_text()
     (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nmax_lost_share = 0.9\n"))
-    assert shop.build(day).success
+    assert shop.run(day).success
     assert 0 < events_of(shop, day) < before

@@ -40,7 +40,7 @@ def signals(tmp_path, database, monkeypatch):
         found.run(TABLES)
         found.run("INSERT INTO tenants (external_id) VALUES ('shop')")
         shop.configure(ON.replace("write = true", "write = false"))
-        shop.build(FIRST)
+        shop.run(FIRST)
         shop.configure(ON)
         yield found
 

@@ -8,7 +8,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
-from recsys_assets_tests.small_shop import after, day_lines, open_shop
+from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 
 BAD = after(1)
 
@@ -32,11 +32,6 @@ def ship(shop, day, *gates, dry_run=False):
     return ship_day(context, by=Actor("ada", "counted by hand"), override=gates, dry_run=dry_run).outcome
 
 
-def refusals(result):
-    found = [e.asset_check_evaluation_data for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
-    return " ".join(str(one.description) for one in found if not one.passed)
-
-
 def held(release):
     """Return the canonical days that a release is made of, and those that its artifacts say they leave out."""
     facts = {member.facts.get("refused_days", "") for member in release.members}
@@ -44,15 +39,13 @@ def held(release):
 
 
 def test_later_windows_leave_a_refused_day_out_until_the_command_that_its_refusal_names_is_given(shop):
-    assert shop.build(after(0)).success
+    assert shop.run(after(0)).success
     first = shop.live()
-    refused = shop.build(BAD)
+    refused = shop.run(BAD)
     assert not refused.success
     command = f"recsys-assets ship --tenant shop --surface home --day {BAD} --override bad_share"
-    assert command in refusals(refused)
-    assert f"later days ship, and windows of 3 days leave {BAD} out until it passes or is overridden" in refusals(
-        refused
-    )
+    assert command in refused.message
+    assert f"later days ship, and windows of 3 days leave {BAD} out until it passes or is overridden" in refused.message
 
     with pytest.raises(RefusedError, match=r"popularity not built, .*without --dry-run"):
         ship(shop, BAD, "bad_share", dry_run=True)
@@ -60,7 +53,7 @@ def test_later_windows_leave_a_refused_day_out_until_the_command_that_its_refusa
         ship(shop, BAD, "volume")
     assert shop.live() == first
 
-    assert shop.build(after(2)).success, "the refused day does not block the days after it"
+    assert shop.run(after(2)).success, "the refused day does not block the days after it"
     without = ship(shop, after(2))
     assert shop.live().release_id == without.release.id
     assert held(without.release) == ({str(after(0)), str(after(2))}, {str(BAD)})
@@ -70,7 +63,7 @@ def test_later_windows_leave_a_refused_day_out_until_the_command_that_its_refusa
     assert answered.entry.details["overridden"] == "canonical: bad_share"
     assert str(BAD) in held(answered.release)[0], "the override built what the refusal kept from being built"
 
-    assert shop.build(after(2), job="build_shop__home").success, "answered for once, by its digest"
+    assert shop.run(after(2), only=HOME).success, "answered for once, by its digest"
     assert held(ship(shop, after(2)).release) == ({str(after(n)) for n in range(3)}, {""})
 
 
@@ -78,7 +71,7 @@ def test_an_override_of_the_newest_day_builds_it_and_it_ships(shop):
     day = after(3)
     lines = day_lines(day, shift=2)
     shop.write(day, [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines)])
-    assert not shop.build(day, job="build_shop__home").success
+    assert not shop.run(day, only=HOME).success
     answered = ship(shop, day, "bad_share")
     assert shop.live().release_id == answered.release.id
     assert set(answered.entry.details["overridden"].split("; ")) == {"canonical: bad_share"}
@@ -87,9 +80,9 @@ def test_an_override_of_the_newest_day_builds_it_and_it_ships(shop):
 def test_an_override_is_of_the_bytes_it_was_given_for(shop):
     lines = day_lines(BAD, shift=4)
     shop.write(BAD, [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines)])
-    assert not shop.build(BAD, job="build_shop__home").success
+    assert not shop.run(BAD, only=HOME).success
     for day in (BAD, after(2)):
         with pytest.raises(RefusedError, match=f"canonical {BAD} was rebuilt since"):
             ship(shop, day)
-    assert shop.build(after(2), job="build_shop__home").success
+    assert shop.run(after(2), only=HOME).success
     assert held(ship(shop, after(2)).release) == ({str(after(0)), str(after(2))}, {str(BAD)})

@@ -80,7 +80,7 @@ def signals(tmp_path, database, monkeypatch):
 
 def test_a_day_that_shipped_stands_in_the_tables(signals):
     signals.shop.write(FIRST, day_lines(FIRST))
-    assert signals.shop.build(FIRST).success
+    assert signals.shop.run(FIRST).success
     assert signals.popularity() == {"i0": 3, "i1": 6, "i2": 6, "i3": 3}
     covisits = signals.run("SELECT item_id, neighbor_id, score FROM item_covisit_daily WHERE namespace = 'cart'")
     assert ("i1", "i2", 6) in covisits
@@ -93,7 +93,7 @@ def test_a_day_that_shipped_stands_in_the_tables(signals):
 
 def test_writing_again_changes_no_row(signals):
     signals.shop.write(FIRST, day_lines(FIRST))
-    signals.shop.build(FIRST)
+    signals.shop.run(FIRST)
     before = signals.run("SELECT xmin::text, ctid::text, item_id FROM item_popularity_daily ORDER BY 2")
     numbers = signals.write()
     assert numbers == {"outcome": "written"} | {
@@ -107,23 +107,23 @@ def test_writing_again_changes_no_row(signals):
 def test_what_vanished_when_the_day_was_built_again_is_deleted_and_other_rows_are_left(signals):
     for day in (FIRST, after(1)):
         signals.shop.write(day, day_lines(day))
-        signals.shop.build(day)
+        signals.shop.run(day)
     other = signals.run("SELECT id FROM tenants WHERE external_id = 'other'")[0][0]
     signals.run("INSERT INTO item_popularity_daily VALUES (%s, 'home', 'x', %s, 1)", other, FIRST)
     config = signals.shop.folder / "recsys.toml"
     config.write_text(config.read_text().replace("[raw]\n", "[raw]\nmax_lost_share = 1\n"))
     signals.shop.write(FIRST, [line for line in day_lines(FIRST) if '"i0"' not in line])
-    assert signals.shop.build(FIRST).success
+    assert signals.shop.run(FIRST).success
     assert signals.popularity() == {"i1": 6, "i2": 6, "i3": 3, "x": 1}
     assert signals.popularity(after(1)) == {"i0": 3, "i1": 6, "i2": 6, "i3": 3}
 
 
 def test_a_day_older_than_what_is_live_leaves_the_tags_alone(signals):
     signals.shop.write(after(1), day_lines(after(1)))
-    signals.shop.build(after(1))
+    signals.shop.run(after(1))
     signals.run("UPDATE item_tags SET tags = '{mark}'")
     signals.shop.write(FIRST, day_lines(FIRST))
-    signals.shop.build(FIRST)
+    signals.shop.run(FIRST)
     assert signals.popularity(FIRST)
     assert signals.run("SELECT DISTINCT tags FROM item_tags") == [(["mark"],)]
 
@@ -133,7 +133,7 @@ def test_prices_and_times_come_from_the_catalog_as_far_as_they_are_any(signals):
     rows += ['{"item_id":"i2","tags":["b"],"created_at":"last summer"}']
     (signals.shop.folder / "catalog.jsonl").write_text("\n".join(rows))
     signals.shop.write(FIRST, day_lines(FIRST))
-    signals.shop.build(FIRST)
+    signals.shop.run(FIRST)
     found = signals.run("SELECT item_id, price::float, created_at FROM item_tags WHERE namespace = 'home' ORDER BY 1")
     assert [(item, price, at and at.isoformat()) for item, price, at in found] == [
         ("i1", 1.5, "2024-12-31T23:00:00+00:00"),
@@ -144,7 +144,7 @@ def test_prices_and_times_come_from_the_catalog_as_far_as_they_are_any(signals):
 def test_nothing_is_written_of_a_day_whose_gates_refused_not_even_by_the_asset_alone(signals):  # F32
     signals.shop.configure(ON + "[gates]\nmin_rows = 1000\n")
     signals.shop.write(FIRST, day_lines(FIRST))
-    assert not signals.shop.build(FIRST).success
+    assert not signals.shop.run(FIRST).success
     alone = signals.shop.build(FIRST, selection=[dg.AssetKey(["shop", "home", SIGNALS])])
     assert not alone.success
     with pytest.raises(RefusedError, match=r"popularity: gate .* refused"):
@@ -154,11 +154,11 @@ def test_nothing_is_written_of_a_day_whose_gates_refused_not_even_by_the_asset_a
 
 def test_nothing_is_written_while_the_target_is_held(signals):  # F34
     signals.shop.write(FIRST, day_lines(FIRST))
-    signals.shop.build(FIRST)
+    signals.shop.run(FIRST)
     before = signals.all()
     place_hold(signals.shop.store, HOME, by=BY, now=now)
     signals.shop.write(after(1), day_lines(after(1), targets=[HOME]))
-    signals.shop.build(after(1))
+    signals.shop.run(after(1))
     assert signals.all() == before
     assert signals.write(after(1))["outcome"] == "held"
 
@@ -178,7 +178,7 @@ def test_nothing_is_written_while_the_target_is_held(signals):  # F34
 def test_a_day_is_written_whole_or_not_at_all(signals, change, raised, message):
     signals.shop.configure(KINDS)
     signals.shop.write(FIRST, day_lines(FIRST))
-    signals.shop.build(FIRST)
+    signals.shop.run(FIRST)
     signals.run(change)
     with pytest.raises(raised, match=message):
         signals.write()
@@ -190,7 +190,7 @@ def test_a_tenant_is_added_only_if_that_is_allowed(signals):
     signals.shop.configure(ON + "create_tenants = true\n")
     signals.run("DELETE FROM tenants")
     signals.shop.write(FIRST, day_lines(FIRST))
-    assert signals.shop.build(FIRST).success
+    assert signals.shop.run(FIRST).success
     assert signals.run("SELECT count(*) FROM tenants WHERE external_id = 'shop'") == [(1,)]
     signals.write()
     assert signals.run("SELECT count(*) FROM tenants") == [(1,)]
@@ -200,7 +200,7 @@ def test_a_database_that_is_down_fails_the_signals_and_not_the_ship(signals, mon
     monkeypatch.setenv(VARIABLE, "postgresql://someone:secret@127.0.0.1:9/none")
     signals.shop.configure(KINDS)
     signals.shop.write(FIRST, day_lines(FIRST))
-    assert signals.shop.build(FIRST).success
+    assert signals.shop.run(FIRST).success
     with pytest.raises(StoreUnavailableError, match="signals of shop/home"):
         signals.write()
     assert signals.shop.live() is not None

@@ -214,7 +214,7 @@ def test_forgetting_reaches_days_of_before_the_key_and_names_those_of_another(sh
 
 def test_forgetting_names_releases_of_another_key_as_ones_that_may_hold_the_user(shop, monkeypatch):
     shop.write(FIRST, lines_of_zoe(FIRST))
-    assert shop.build(FIRST).success
+    assert shop.run(FIRST).success
     under_first_key = shop.live().release_id
     monkeypatch.setenv("TEST_USER_KEY", "o" * 32)
     blind = forget(shop)
@@ -222,7 +222,7 @@ def test_forgetting_names_releases_of_another_key_as_ones_that_may_hold_the_user
 
     shop.write(after(1), lines_of_zoe(after(1)))
     for day in (FIRST, after(1)):
-        assert shop.build(day).success
+        assert shop.run(day).success
     forgot = forget(shop)
 
     assert forgot.other_key == ()
