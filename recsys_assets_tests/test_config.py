@@ -2,12 +2,16 @@
 
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
+from pydantic import BaseModel
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.kinds.registry import KINDS, check_params
 from recsys_assets.settings.reading import load_settings, parse_settings
+from recsys_assets.settings.settings import Settings
 
 MINIMAL = b'[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 NEVER = ("60 1 * * *", "0 24 * * *", "0 1 0 * *", "0 1 * 13 *", "0 1 * * 8", "0 1 31 2 *", "*/0 1 * * *", "0 1 , * *")
@@ -85,26 +89,6 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"[freshness]\nmax_age_hours = 0\n" + MINIMAL, "greater than 0", id="always stale"),
         *(
             pytest.param(
-                f"[{table}]\n{key} = {value}\n".encode() + MINIMAL, f"line 2: {table}.{key}: ", id=f"{key} {value}"
-            )
-            for table, key in (
-                ("freshness", "max_age_hours"),
-                ("freshness", "max_silence_hours"),
-                ("retention", "grace_hours"),
-                ("automation", "settled_minutes"),
-                ("raw", "statement_timeout_seconds"),
-                ("signals", "statement_timeout_seconds"),
-                ("engines.spark", "patience_minutes"),
-                ("gates.rehearsal", "max_load_seconds"),
-                ("gates.backtest", "max_seconds"),
-                ("gates.drift", "max_rows_factor"),
-                ("raw", "max_bad_share"),
-                ("raw", "max_bad_catalog_share"),
-            )
-            for value in ("inf", "nan", "1e9" if key != "max_rows_factor" else "-inf")
-        ),
-        *(
-            pytest.param(
                 f'[automation]\ncron = "{cron}"\n'.encode() + MINIMAL, "line 2: automation.cron: expected", id=cron
             )
             for cron in NEVER
@@ -115,6 +99,55 @@ def test_a_wrong_configuration_is_refused_and_the_key_is_named(text, message):
     with pytest.raises(ConfigurationError) as refused:
         parse(text)
     assert message in str(refused.value)
+
+
+def numbers(model, path=()):
+    """Yield the place of each number of the configuration, and whether it is a whole one."""
+    for name, field in model.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        for kind in inner:
+            yield from numbers(kind, (*path, name))
+        if float in kinds or int in kinds:
+            yield (*path, name), float not in kinds
+
+
+SETTINGS = [(path, whole) for path, whole in numbers(Settings) if path[0] != "targets"]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400"])
+def test_no_number_of_the_configuration_is_endless(value):
+    for path, _ in SETTINGS:
+        *table, key = path
+        with pytest.raises(ConfigurationError, match=rf"line 2: {'.'.join(path)}: "):
+            parse(f"[{'.'.join(table)}]\n{key} = {value}\n".encode() + MINIMAL)
+
+
+def test_no_whole_number_of_the_configuration_overflows():
+    for path, _ in [one for one in SETTINGS if one[1]]:
+        *table, key = path
+        with pytest.raises(ConfigurationError, match=rf"line 2: {'.'.join(path)}: "):
+            parse(f"[{'.'.join(table)}]\n{key} = {10**40}\n".encode() + MINIMAL)
+    assert {("freshness", "max_age_hours"), ("gates", "backtest", "seed"), ("retention", "raw_days")} <= {
+        path for path, _ in SETTINGS
+    }
+
+
+@pytest.mark.parametrize("key", ["max_age_hours", "max_silence_hours"])
+def test_a_duration_that_means_never_is_refused(key):
+    with pytest.raises(ConfigurationError, match=f"line 2: freshness.{key}: Input should be less than or equal to"):
+        parse(f"[freshness]\n{key} = 1e9\n".encode() + MINIMAL)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400", str(10**40)])
+def test_no_parameter_of_a_kind_is_endless(value):
+    for kind in KINDS.values():
+        for path, whole in numbers(kind.params):
+            written = f"[artifacts]\nkinds = ['{kind.name}']\n[artifacts.{kind.name}]\n{path[0]} = {value}\n"
+            settings = parse(written.encode() + MINIMAL)
+            if whole or value[-1] != "0":
+                with pytest.raises(ConfigurationError, match=rf"artifacts.{kind.name}.{path[0]}: "):
+                    check_params(settings, settings.targets)
 
 
 @pytest.mark.parametrize("cron", [*NEVER, *SOMETIMES])

@@ -22,3 +22,11 @@ def test_every_failure_mode_has_a_test_or_is_a_known_gap():
 
 def test_every_number_that_a_test_mentions_is_listed():
     assert {number for number in mentioned() if number not in ROWS} == set()
+
+
+def test_every_test_that_the_page_of_wrong_input_names_is_there():
+    page = (TESTS.parent / "docs/reference/wrong-input.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 40
+    missing = [pair for pair in named if f"def {pair[1]}(" not in (TESTS / pair[0]).read_text(encoding="utf-8")]
+    assert missing == []

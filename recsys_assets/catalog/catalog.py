@@ -14,7 +14,7 @@ from recsys_assets.catalog.rows import CatalogRow, Found, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks
-from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
+from recsys_assets.ingest.quarantine import NO_LINES, Fault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.source import RawStream
 from recsys_assets.ingest.sources.streams import FileStream
 
@@ -46,7 +46,8 @@ class Catalog:
 
     `rows`: columns of `SCHEMA`; item_id trimmed and never blank, tags as written, namespace null where blank. `digest`
     and `size` are those of the stored bytes. `faults` counts every bad row by reason, in CSV every line: rows and
-    faults together are all that is there. `rejects` are the first `MAX_KEPT` of them.
+    faults together are all that is there, and `HIDDEN_LINES` are those that long bad ones seem to hold. `rejects` are
+    the first `MAX_KEPT` of them.
     """
 
     rows: pl.DataFrame
@@ -91,28 +92,47 @@ def read_catalog(
     rows: list[CatalogRow] = []
     rejects: list[Reject] = []
     faults: Counter[Reason] = Counter()
+    sizes: Counter[Reason] = Counter()  # bytes of bad rows
+    unpacked = _Unpacked(name)
     with open_stream(name) as stream:
-        for found in _READERS[suffixes[-1]](_pieces(stream, name, form), name, form):
+        for found in _READERS[suffixes[-1]](_pieces(stream, unpacked, form), name, form):
             if isinstance(found, pl.DataFrame):
                 kept += [_frame(rows), found]
                 rows = []
             elif isinstance(found.row, Fault):
                 faults[found.row.reason] += 1
+                sizes[found.row.reason] += len(found.text)
                 rejects += [_reject(name, found, found.row)] if len(rejects) < MAX_KEPT else []
             else:
                 rows.append(found.row)
-        return Catalog(pl.concat([*kept, _frame(rows)]), stream.digest, stream.size, dict(faults), tuple(rejects))
+        taken = pl.concat([*kept, _frame(rows)])
+        good_bytes = unpacked.size - sizes.total()
+        bad, bad_bytes = (sum(counts[reason] for reason in NO_LINES) for counts in (faults, sizes))
+        faults[Reason.HIDDEN_LINES] = hidden_lines(bad, bad_bytes, good=len(taken), good_bytes=good_bytes)
+        return Catalog(taken, stream.digest, stream.size, dict(+faults), tuple(rejects))
 
 
-def _pieces(stream: RawStream, name: str, form: CatalogForm) -> Iterator[bytes]:
+@dataclass(slots=True)
+class _Unpacked:
+    """The bytes that a catalog unpacks to, bounded."""
+
+    name: str
+    size: int = 0
+
+    def add(self, size: int) -> None:
+        self.size += size
+        if self.size > MAX_CATALOG_BYTES:
+            raise LimitExceededError(
+                f"catalog {self.name} unpacks to over {MAX_CATALOG_BYTES:,} bytes: write a smaller one"
+            )
+
+
+def _pieces(stream: RawStream, unpacked: _Unpacked, form: CatalogForm) -> Iterator[bytes]:
     """Yield many lines at a time in UTF-8, without the last newline; of a line that is too long, as much as says so."""
     buffer = fresh_bytes(CHUNK_BYTES + 1)
     is_other = codecs.lookup(form.encoding).name != "utf-8"
-    unpacked = 0
     for piece in read_chunks(stream, take=lambda: buffer, give_back=lambda _: None):
-        unpacked += piece.size
-        if unpacked > MAX_CATALOG_BYTES:
-            raise LimitExceededError(f"catalog {name} unpacks to over {MAX_CATALOG_BYTES:,} bytes: write a smaller one")
+        unpacked.add(piece.size)
         long = isinstance(piece, LongLine)
         data = piece.head.ljust(CHUNK_BYTES) if long else bytes(piece.buffer[: piece.size - 1])
         yield _as_utf8(data, form.encoding) if is_other and not long else data

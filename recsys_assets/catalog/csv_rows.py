@@ -134,11 +134,14 @@ def _values(cells: list[str] | csv.Error, fields: list[str | None], text: str) -
     return values
 
 
+_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number to Python alone
+
+
 def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
+    cell = trim(cell)
+    if not _NUMBER.fullmatch(cell.lower()) or cell.count(".") > 1 or not any(map(str.isalnum, cell)):
         fail(Reason.WRONG_TYPE, f"price: expected a number with a decimal point, found {cell[:40]!r}")
+    return float(cell)
 
 
 _Text = str | msgspec.UnsetType | None

@@ -91,6 +91,8 @@ def make_row(values: dict[str, Any]) -> CatalogRow:
     tags = values.get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         fail(Reason.WRONG_TYPE, f"tags: expected a list of strings, found {show(tags)}")
+    if any("\0" in tag for tag in tags):
+        fail(Reason.NUL_CHARACTER, "tags hold U+0000, which no database takes: leave it out")
     return CatalogRow(item_id, tuple(tags), _text(values, "namespace"), _price(values), _text(values, "created_at"))
 
 
@@ -100,6 +102,8 @@ def _text(values: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         fail(Reason.WRONG_TYPE, f"{name}: expected a string, found {show(value)}")
+    if "\0" in value:
+        fail(Reason.NUL_CHARACTER, f"{name} holds U+0000, which no database takes: leave it out")
     return trim(value) or None
 
 

@@ -17,6 +17,7 @@ from recsys_assets.cli.options import CommandContext, choose_targets, config_opt
 from recsys_assets.cli.output import echo
 from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.kinds.registry import check_params
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import is_up_to_date, last_built_day
@@ -74,6 +75,7 @@ def run(
         raw = settings.raw.model_copy(update=accepted)
         settings = settings.model_copy(update={"raw": raw})
     rows = choose_targets(settings, tenant=tenant, surface=surface)
+    check_params(settings, rows)
     store = open_configured_store(settings)  # a missing store is an error now, not once for each asset
     today = datetime.now(UTC).date()
     if start is None:

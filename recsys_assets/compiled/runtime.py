@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar, cast
 
+from recsys_assets.errors import ConfigurationError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # `_nrt=False`: without counting references, which took two thirds of the time. Sound because functions compiled so
@@ -74,8 +76,12 @@ def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
 
     numba looks at the module of the function only, and would go on running what it called before that was changed.
     """
-    from numba import njit  # noqa: PLC0415 - see `_Later`
+    from numba import config, njit  # noqa: PLC0415 - see `_Later`
 
+    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue] - numba makes it at import
+        raise ConfigurationError(
+            "NUMBA_DISABLE_JIT is set, so that nothing is compiled: a day takes hundreds of times as long; unset it"
+        )
     dispatcher: Any = njit(**_OPTIONS, **options)(function)
     folders = {Path(__file__).parent, Path(function.__code__.co_filename).parent}
     dispatcher._cache._cache_file._source_stamp = _digest(tuple(sorted(folders)))  # noqa: SLF001 - numba has no way

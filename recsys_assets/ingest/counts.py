@@ -7,7 +7,7 @@ from datetime import date
 
 from recsys_assets.identity import Target
 from recsys_assets.ingest.line_judge import Judged, Refused
-from recsys_assets.ingest.quarantine import Fault, Reason, Reject, show_line
+from recsys_assets.ingest.quarantine import NO_LINES, Fault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.forms import guess_form
 from recsys_assets.ingest.sources.source import RawInput
 from recsys_assets.messages import plural
@@ -86,6 +86,8 @@ class FileTally:
     first: Refused | None = None  # the first line that is neither good nor blank
     seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
     vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines that name no target, or not in full
+    text: int = 0  # bytes of all lines, decompressed
+    bad_text: Counter[Reason] = field(default_factory=Counter[Reason])  # bytes of bad lines
 
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
@@ -98,8 +100,17 @@ class FileTally:
         late = sum(count for fault, count in judged.faults.items() if fault.reason is Reason.OUT_OF_WINDOW)
         self.good += judged.lines - judged.faults.total() + late
         self.blank += sum(count for fault, count in judged.faults.items() if fault.reason is Reason.BLANK_LINE)
-        bad = (one for one in judged.refused if one.fault.reason not in {Reason.BLANK_LINE, Reason.OUT_OF_WINDOW})
-        self.first = self.first or next(bad, None)
+        bad = [one for one in judged.refused if one.fault.reason not in {Reason.BLANK_LINE, Reason.OUT_OF_WINDOW}]
+        self.first = self.first or next(iter(bad), None)
+        self.text += judged.size
+        for one in bad:
+            self.bad_text[one.fault.reason] += one.size
+
+    def hidden_lines(self) -> int:
+        """Return how many more lines than they are the lines hold that are none."""
+        bad = sum(count for fault, count in self.vague.items() if fault.reason in NO_LINES)
+        bad_bytes = sum(self.bad_text[reason] for reason in NO_LINES)
+        return hidden_lines(bad, bad_bytes, good=self.good, good_bytes=self.text - self.bad_text.total())
 
     def _useless(self) -> str | None:
         """Return why a file with lines and without a good one is refused as a whole; blank lines alone are nothing."""
@@ -176,7 +187,9 @@ class Tally:
                 fitting = {other for other in file.source.targets if _fits(fault, other)}
                 if target in (fitting & file.seen or fitting):
                     counts[fault.reason] += count
-        return counts
+            if target in file.seen.intersection(file.source.targets):
+                counts[Reason.HIDDEN_LINES] += file.hidden_lines()
+        return +counts
 
     def _target(self, target: Target, files: tuple[FileRecord, ...]) -> TargetReport:
         own = tuple(file for file in files if target in file.targets)

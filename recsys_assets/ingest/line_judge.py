@@ -67,6 +67,7 @@ class Judged:
     """
 
     lines: int = 0
+    size: int = 0  # bytes of all lines
     parts: list[tuple[Target, Part]] = field(default_factory=list[tuple[Target, Part]])
     refused: list[Refused] = field(default_factory=list[Refused])
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
@@ -79,7 +80,7 @@ def judge_long_line(line: LongLine, rules: Rules) -> Judged:
     """Return the judgement of a line that no chunk can hold."""
     fault = Fault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
     text = line.head if rules.reading.shows_values else WITHHELD
-    return Judged(1, refused=[Refused(0, fault, text, line.size)], faults=Counter([_message(fault)]))
+    return Judged(1, line.size, refused=[Refused(0, fault, text, line.size)], faults=Counter([_message(fault)]))
 
 
 def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
@@ -92,7 +93,7 @@ def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
         progress = Progress(*scan_chunk(data, chunk.size, progress, scanner))
         doubtful.judge(chunk.buffer, scanner.scratch.handed_back[: progress.handed_back])
         progress = progress._replace(handed_back=0)
-    judged.lines = progress.line
+    judged.lines, judged.size = progress.line, chunk.size
     _count_names(scanner, judged)
     late = _divide(scanner, progress.rows, rules, judged)
     doubtful.judge_late(chunk.buffer, scanner.scratch.lines[late])

@@ -38,7 +38,22 @@ class Reason(StrEnum):
     UNKNOWN_VERSION = "unknown_version"
     BAD_TIME = "bad_time"
     NO_ZONE = "no_zone"
+    HIDDEN_LINES = "hidden_lines"  # of no line itself: how many more lines long bad ones hold, by their size
     OUT_OF_WINDOW = "out_of_window"  # a good event of another day, which `day` names
+
+
+NO_LINES = frozenset({Reason.TOO_LONG, Reason.BAD_UTF8, Reason.NOT_JSON, Reason.NOT_CSV})  # of these may be many in one
+_LONG = 10  # good lines
+
+
+def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int:
+    """Return how many more lines the `NO_LINES` among bad ones hold by their size: a hole, or lines without ends.
+
+    They count for as many as their bytes make of good lines, if they are longer than ten each.
+    """
+    if not bad or good * bad_bytes <= _LONG * good_bytes * bad:
+        return 0
+    return good * bad_bytes // good_bytes - bad
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from recsys_assets.events.events import Events
 from recsys_assets.settings.artifacts import EngineName
+from recsys_assets.settings.model import ClosedModel
 from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 
 MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
@@ -29,10 +30,8 @@ class Promise:
     max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # by the column of ids
 
 
-class KindParams(BaseModel):
-    """Parameters of one kind: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class KindParams(ClosedModel):
+    """Parameters of one kind."""
 
     window_days: int = Field(
         default=28, ge=1, le=366, description="days of events that go in, ending with the partition's"

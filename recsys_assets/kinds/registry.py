@@ -1,6 +1,6 @@
 """The registry of artifact kinds: those of this package and those that installed packages add by entry point."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
@@ -171,6 +171,13 @@ def find_kind(name: str) -> Kind:
     if name not in KINDS:
         raise ConfigurationError(f"artifacts.kinds: no kind {name!r}; {name_known(name, KINDS)}")
     return KINDS[name]
+
+
+def check_params(settings: Settings, rows: Iterable[TargetSettings]) -> None:
+    """Raise `ConfigurationError` for an unknown kind, or wrong parameters of one, before anything is built."""
+    for row in rows:
+        for kind in settings.artifacts.kinds:
+            read_params(settings, row, kind)
 
 
 def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParams:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 
-from recsys_assets.settings.model import MAX_HOURS, MAX_MINUTES, MAX_SECONDS, ClosedModel, Share
+from recsys_assets.settings.model import MAX_DAYS, MAX_HOURS, MAX_MINUTES, MAX_SECONDS, ClosedModel, Share
 
 _CRON = re.compile(r"[\d*,/-]+( [\dA-Za-z*,/-]+){4}")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -154,13 +154,21 @@ class RetentionSettings(ClosedModel):
         description="how long what nothing names is left alone, and then kept in the trash",
     )
     raw_days: int | None = Field(
-        default=None, ge=1, description="age of a day at which `collect` deletes its typed raw parts; none: kept"
+        default=None,
+        ge=1,
+        le=MAX_DAYS,
+        description="age of a day at which `collect` deletes its typed raw parts; none: kept",
     )
-    quarantine_days: int | None = Field(default=None, ge=1, description="likewise its bad lines, of all targets")
-    staging_days: int | None = Field(default=None, ge=1, description="likewise its staged references and their reports")
+    quarantine_days: int | None = Field(
+        default=None, ge=1, le=MAX_DAYS, description="likewise its bad lines, of all targets"
+    )
+    staging_days: int | None = Field(
+        default=None, ge=1, le=MAX_DAYS, description="likewise its staged references and their reports"
+    )
     canonical_days: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_DAYS,
         description="likewise its canonical events; never of a day that a kept release or a window needs",
     )
     collect: Literal["off", "report", "apply"] = Field(

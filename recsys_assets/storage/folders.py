@@ -104,7 +104,8 @@ def translate_os_errors(key: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        cause = f"{key}: {error.strerror} ({error.filename})"
+        place = "" if error.filename is None else f" ({error.filename})"  # a write knows its file by number alone
+        cause = f"{key}: {error.strerror}{place}"
         if error.errno == errno.ELOOP:
             raise ConfigurationError(f"{key}: {_LINK}") from error
         if error.errno in _PERMISSION:

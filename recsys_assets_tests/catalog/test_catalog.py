@@ -116,8 +116,9 @@ def test_rows_taken_and_rows_put_aside_are_the_rows_there(rows, encoding, delimi
         path = Path(folder, "catalog.csv")
         path.write_bytes(data)
         catalog = read_catalog(path, form=CatalogForm(encoding, delimiter))
-    assert len(catalog.rows) + catalog.bad == len(lines)
-    assert len(catalog.rejects) == catalog.bad
+    bad = catalog.bad - catalog.faults.get(Reason.HIDDEN_LINES, 0)
+    assert len(catalog.rows) + bad == len(lines)
+    assert len(catalog.rejects) == bad
 
 
 @given(rows=st.lists(st.sampled_from([*SPELLED, *PLAIN, b"{", b"[]", b"\xff", b'{"item_id": ""}'])))
@@ -126,7 +127,7 @@ def test_json_rows_taken_and_put_aside_are_the_rows_there(rows):
         path = Path(folder, "catalog.jsonl")
         path.write_bytes(b"\n".join(rows))
         catalog = read_catalog(path)
-    assert len(catalog.rows) + catalog.bad == len(rows)
+    assert len(catalog.rows) + catalog.bad - catalog.faults.get(Reason.HIDDEN_LINES, 0) == len(rows)
 
 
 @pytest.mark.parametrize("name", ["catalog.csv", "catalog.jsonl"])
@@ -339,3 +340,43 @@ def test_rows_keep_their_order_and_lines_their_numbers_over_pieces_of_a_large_fi
     catalog = read(tmp_path, json_lines(*rows), "catalog.jsonl")
     assert refused(catalog) == [(7001, Reason.WRONG_TYPE)]
     assert catalog.rows["item_id"].to_list() == [f"{n:06d}" for n in range(12_000) if n != 7000]
+
+
+def rows_of(name, numbers):
+    return [f"i{n:03d},wool,{n}.5" if name == "c.csv" else f'{{"item_id":"i{n:03d}","tags":["wool"]}}' for n in numbers]
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
+@pytest.mark.parametrize(
+    ("spoil", "lost"),
+    [
+        pytest.param(lambda text: "\0" * len(text), 30, id="a hole that a crash left"),
+        pytest.param(lambda text: text.replace("\n", "\r"), 30, id="lines that end with CR"),
+        pytest.param(lambda text: text.replace("\n", ""), 30, id="rows without line ends"),
+    ],
+)
+def test_rows_that_stand_in_a_long_bad_one_count_as_bad_rows(tmp_path, name, spoil, lost):  # F62
+    path = tmp_path / name
+    first, spoiled, last = (rows_of(name, numbers) for numbers in (range(50), range(50, 80), range(80, 100)))
+    header = ["item_id,tags,price"] if name == "c.csv" else []
+    path.write_text("\n".join([*header, *first, spoil("\n".join(spoiled)), *last]), newline="")
+    catalog = read_catalog(path)
+    assert len(catalog.rows) == 70
+    assert abs(catalog.bad - lost) <= 3
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        pytest.param("a\0b,wool,1", Reason.NUL_CHARACTER, id="NUL in an item"),
+        pytest.param("a,wo\0ol,1", Reason.NUL_CHARACTER, id="NUL in a tag"),
+        pytest.param("a,wool,1_000", Reason.WRONG_TYPE, id="underscore in a price"),
+        pytest.param("a,wool,\u0661\u0662", Reason.WRONG_TYPE, id="digits of another script"),
+        pytest.param("a,wool,9.90 EUR", Reason.WRONG_TYPE, id="a currency"),
+        pytest.param("a,wool,1e400", Reason.OUT_OF_RANGE, id="a price without end"),
+    ],
+)
+def test_a_csv_row_that_python_alone_would_take_is_a_bad_one(tmp_path, row, reason):
+    (tmp_path / "c.csv").write_text(f"item_id,tags,price\n{row}\nb,wool, 3.5 \n", newline="")
+    catalog = read_catalog(tmp_path / "c.csv")
+    assert (dict(catalog.faults), catalog.rows["price"].to_list()) == ({reason: 1}, [3.5])

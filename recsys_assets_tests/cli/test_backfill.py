@@ -129,3 +129,21 @@ def test_catching_up_is_bounded(shop):
     shop.run(FIRST)
     done = CliRunner().invoke(run, ["--config", str(shop.folder / "recsys.toml")], standalone_mode=False)
     assert "days, limits.max_days allows 5" in str(done.exception)
+
+
+@pytest.mark.slow
+def test_a_day_that_would_lose_events_or_files_is_refused_until_a_smaller_one_is_accepted(shop):
+    lines = list(day_lines(FIRST))
+    shop.write(FIRST, lines[::2])
+    shop.write(FIRST, lines[1::2], name="-late")
+    assert call(shop, FIRST, FIRST).return_value == 0
+    shop.write(FIRST, lines[:3])  # cut short
+    refused = call(shop, FIRST, FIRST)
+    assert refused.return_value == 1
+    assert "`recsys-assets run --accept-smaller-days`" in refused.output
+    # That files are gone is accepted by a word of its own, which accepts no loss in files that are there.
+    assert call(shop, FIRST, FIRST, "--rebuild-without-missing-files").return_value == 1
+    assert call(shop, FIRST, FIRST, "--accept-smaller-days").return_value == 0
+    (shop.folder / "raw" / f"{FIRST}-late.jsonl").unlink()
+    assert call(shop, FIRST, FIRST).return_value == 1
+    assert call(shop, FIRST, FIRST, "--accept-smaller-days").return_value == 0

@@ -1,5 +1,6 @@
 """Compiled code kept on disk: never older than what it was made of."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_numba_is_not_imported_before_something_compiled_is_called():
     program = f"import sys, recsys_assets.definitions; print(sorted({late} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_environment_in_which_nothing_is_compiled_is_named(tmp_path):
+    (tmp_path / "callee.py").write_text(CALLEE.format(7))
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import callee; callee.answer()"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert "ConfigurationError: NUMBA_DISABLE_JIT is set" in done.stderr
 
 
 def test_threads_that_call_the_same_code_first_all_get_its_answer(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from recsys_assets_tests.ingest.any_day import check_nothing_is_lost, days, put, read
 
 SECONDS = 600 if os.environ.get("THOROUGH") else 0  # `make check` is thorough
-EXAMPLES = 2_000 if SECONDS else 80
+EXAMPLES = 400 if SECONDS else 80
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -22,6 +22,7 @@ def look_at_days(made):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 300)
 def test_what_is_counted_quarantined_or_named_is_all_that_was_there():  # F62
     end = time.monotonic() + SECONDS
     look_at_days()

@@ -29,6 +29,9 @@ FORMS = {
     "zip": lambda lines: b"PK\x03\x04" + b"\n".join(lines),
     "Parquet": lambda lines: b"PAR1" + b"\n".join(lines),
     "tar": lambda lines: b"a.jsonl".ljust(257, b"\0") + b"ustar\0" + b"\n".join(lines),
+    "line separators": "\u2028".encode().join,
+    "commas": lambda lines: b",\n".join([*lines, b""]),
+    "escaped quotes": lambda lines: b"\n".join(lines).replace(b'"', b'\\"'),
     "HTML": lambda _: b"<html>\n<body>503</body>\n</html>\n",
     "two compressions": lambda lines: gzip.compress(gzip.compress(b"\n".join(lines))),
 }
@@ -46,6 +49,49 @@ def read(folder, **raw):
         keep_rejects=lambda _: None,
         spill_days=found.raw.spill_days,
     )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "lost"),
+    [
+        pytest.param(lambda text: b"\0" * len(text), 400, id="a hole that a crash left"),
+        pytest.param(lambda text: text.replace(b"\n", b""), 400, id="objects without line ends"),
+        pytest.param(lambda text: text.replace(b"\n", b"\r"), 400, id="CR"),
+        pytest.param(lambda text: b"[" + text.replace(b"\n", b",") + b"]", 400, id="an array in a line"),
+        pytest.param(lambda _: b'{"v":1,"note":"' + b"x" * 300 + b'"', 0, id="one bad line that is not much longer"),
+    ],
+)
+def test_lines_that_stand_in_a_long_bad_line_count_as_bad_ones(tmp_path, spoil, lost):  # F62
+    (tmp_path / "raw").mkdir()
+    lines = [line(item_id=f"i{n:03d}") + b"\n" for n in range(1000)]
+    text = b"".join(lines[:300]) + spoil(b"".join(lines[300:700])) + b"\n" + b"".join(lines[700:])
+    (tmp_path / "raw" / f"{DAY}.jsonl").write_bytes(text)
+    report = read(tmp_path).targets[HOME]
+    assert report.events == 600
+    assert abs(report.bad - max(lost, 1)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("stored", "what"),
+    [
+        pytest.param(b"\x5d\0\0\x80\0" + bytes(range(256)) * 4, "binary data", id="lzma without a header"),
+        pytest.param(b"\x85\x02\x0c\x03" + bytes(range(255, 0, -1)) * 4, "binary data", id="encrypted"),
+        pytest.param(
+            b"\x28\xb5\x2f\xfd\x04\xa8\x41\x00\x00" + b"a" * 8, "larger than 128 MB", id="zstd with a window of 2 GB"
+        ),
+    ],
+)
+def test_bytes_that_nobody_reads_are_named_for_what_they_are(tmp_path, stored, what):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / f"{DAY}.jsonl").write_bytes(stored)
+    assert what in str(read(tmp_path).files[0].error)
+
+
+def test_a_frame_that_is_skipped_before_the_first_is_no_reason_to_refuse_a_file(tmp_path):
+    (tmp_path / "raw").mkdir()
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"  # as pzstd writes
+    (tmp_path / "raw" / f"{DAY}.jsonl").write_bytes(skipped + zstandard.compress(line() + b"\n"))
+    assert read(tmp_path).targets[HOME].events == 1
 
 
 @pytest.mark.parametrize("pack", ["plain", "gzip", "xz"])

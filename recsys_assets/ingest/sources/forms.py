@@ -1,7 +1,8 @@
 """Forms of stored bytes, recognised by how they begin: compressions that are read, and forms that are refused."""
 
 import lzma
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,7 @@ _COMPRESSED: Mapping[bytes, str] = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
+    **{bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)},  # a frame that is skipped, as pzstd's
 }
 _REFUSED: Mapping[bytes, tuple[str, str]] = {
     b"PK\x03\x04": ("a zip archive", "unpack it, or compress the lines with gzip"),
@@ -92,6 +94,8 @@ def _refused_form(head: bytes) -> tuple[str, str] | None:
     return None
 
 
+_JOINED = re.compile(rb"\}([\s,;\x1e]|\xe2\x80[\xa8\xa9]|\xc2\x85)*\{")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]|[\x80-\xff]{4}.*[\x80-\xff]{4}")
 _ARRAY = "a JSON array: write one object a line"
 _MARKUP = "HTML or XML: look whether an error page was saved in place of the file"
 
@@ -103,13 +107,18 @@ def guess_form(head: bytes) -> str:
     for beginning, what in begins.items():
         if head.startswith(beginning) or text.startswith(beginning):
             return what
-    if b"\r" in text.strip():
-        return "lines that end with CR alone: end them with LF"
-    if b"}{" in text or b"} {" in text or b"},{" in text:
-        return "objects without line ends between them: write one object a line"
-    if text in {b"{", b'{"'} or not text.startswith(b"{"):
-        return "no JSON lines: write one whole object a line"
-    return "other objects than events: compare it with the contract of events"
+    return next(what for is_it, what in _GUESSES if is_it(text))
+
+
+_GUESSES: Sequence[tuple[Callable[[bytes], object], str]] = (
+    (_BINARY.search, "binary data, neither text nor a compression that is known: write plain lines, or gzip or zstd"),
+    (lambda text: b"\r" in text.strip(), "lines that end with CR alone: end them with LF"),
+    (_JOINED.search, "objects without line ends between them: write one object a line"),
+    (lambda text: text.rstrip().endswith(b"},"), "lines that end with a comma: write one whole object a line"),
+    (lambda text: text.startswith(b'{\\"'), 'quotes that are escaped (\\"): write the objects as they are'),
+    (lambda text: text in {b"{", b'{"'} or not text.startswith(b"{"), "no JSON lines: write one whole object a line"),
+    (lambda _: True, "other objects than events: compare it with the contract of events"),
+)
 
 
 class Readable(Protocol):

@@ -81,6 +81,13 @@ class StoredBytes(Protocol):
         ...
 
 
+# What is whole, and not read: by the words of the library that says so.
+_REMEDIES = {
+    "requires too much memory": "its window is larger than 128 MB: compress it again without --long or --ultra,",
+    "Dictionary mismatch": "it was compressed with a dictionary, which is not read: compress it again without",
+}
+
+
 class DecodedStream:
     """The `RawStream` of stored bytes: plain, gzip, zstd, bz2 or xz (each also of several members), whatever the name.
 
@@ -138,7 +145,8 @@ class DecodedStream:
             count = stream.readinto(buffer)
         except self._faults as error:
             what = f"is no whole {self._codec} file" if self._codec else "cannot be read"
-            raise InputError(f"{self._name} {what}: {error}; repair or replace it and run the day again") from error
+            remedy = next((cure for sign, cure in _REMEDIES.items() if sign in str(error)), "repair or replace it")
+            raise InputError(f"{self._name} {what}: {error}; {remedy} and run the day again") from error
         if not count and self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
         if self._codec:

@@ -71,11 +71,16 @@ def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], first) and _match(rest, parts[1:])
 
 
-_ENDINGS = re.compile(
+# Endings that programs give to what is not whole yet, to what it was before, and to what is said about it.
+_ENDING = re.compile(
     r"(~|#|\.(tmp|temp|part|partial|filepart|crdownload|opdownload|download|aria2|bak|backup|old|orig|save|sw[opx]|swap|"
-    r"inprogress|in-progress|uploading|upload|copying|writing|incomplete|lock|lck|crc|md5|sha1|sha256|sha512|sum|ok|done|"
-    r"success|ctl|rsync|_copying_|!ut)([-._]?\d+)?|\._copying_)$"
+    r"inprogress|in-progress|uploading|upload|copying|writing|incomplete|lock|lck|crc|md5|sha\d+|(sha\d*|md5|)sums?|blake\w+|"
+    r"ok|done|success|complete|ctl|rsync|_copying_|!ut|!qb|!sync|bc!|new|pending|unconfirmed|rej|etag|asc|sig|"
+    r"rpm(save|new|orig)|dpkg-\w+|ucf-\w+|gstmp|dtapart|xltmp|aspera-ckpt|lftp-pget-status|goutputstream|sync-conflict|sb)"
+    r"([-._](?=[\w-]*\d)[\w-]+|\d+)?|\._copying_|[-_](bak|backup|tmp|temp|old|orig)\d*)$"
 )
+# The same before the ending of the form, as in events.tmp.jsonl.
+_INFIX = re.compile(r"\.(tmp|temp|bak|backup|partial|filepart|inprogress|uploading|incomplete)\.[a-z]\w*$")
 
 
 def is_uncommitted(pattern: str, name: str) -> bool:
@@ -103,7 +108,7 @@ def _is_unfinished(name: str, asked: Sequence[str]) -> bool:
         return False
     if name[0] in "._#" and not asked[-1].startswith(name[0]):
         return True
-    ending = _ENDINGS.search(bare_name(name))
+    ending = _ENDING.search(bare_name(name)) or _INFIX.search(bare_name(name))
     return ending is not None and not bare_name(asked[-1]).endswith(ending[0])
 
 

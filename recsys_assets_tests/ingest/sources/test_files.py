@@ -179,6 +179,9 @@ UNCOMMITTED = [
     "2026-01-01.jsonl.part.gz", "2026-01-01.jsonl.bak.1", "2026-01-01.jsonl.old-2", "2026-01-01.jsonl.upload",
     "2026-01-01.jsonl.gz.sha256", "2026-01-01.jsonl.aria2", "2026-01-01.jsonl.save", "2026-01-01.jsonl.in-progress",
     "2026-01-01.jsonl.swp",    "2026-01-01.jsonl._COPYING_", "2026-01-01.jsonl.tmp-123", "2026-01-01.jsonl.md5",
+    "2026-01-01.jsonl_bak", "2026-01-01.bak.jsonl", "2026-01-01.tmp.jsonl.gz", "2026-01-01.jsonl.tmp-4f2a",
+    "2026-01-01.jsonl.sync-conflict-20260105-abc", "2026-01-01.jsonl.gz.asc", "2026-01-01.jsonl.rpmsave",
+    "2026-01-01.jsonl.pending", "2026-01-01.jsonl.!qB", "2026-01-01.jsonl.gz.sha256sum", "2026-01-01.jsonl.new",
 ]  # fmt: skip
 
 
@@ -188,6 +191,14 @@ def test_backups_and_unfinished_uploads_are_passed_over_and_listed(tmp_path, nam
     skipped = []
     (file,) = find_files(settings(tmp_path, "raw/{day}*", HOME), DAY, skipped=skipped)
     assert (file.name, skipped) == ("raw/2026-01-01.jsonl", [f"raw/{name}"])
+
+
+@pytest.mark.parametrize(
+    "name", ["T01", "T01.jsonl", "-part-00001.jsonl", ".web.v2.jsonl", ".news.jsonl", "_new.json.gz"]
+)
+def test_ordinary_names_are_taken(tmp_path, name):
+    write(tmp_path, f"raw/2026-01-01{name}")
+    assert len(find_files(settings(tmp_path, "raw/{day}*", HOME), DAY)) == 1
 
 
 def test_hidden_and_uncommitted_files_of_a_lake_are_passed_over_and_listed(tmp_path):
