@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 import dagster as dg
 import pytest
@@ -106,10 +106,18 @@ def numbers(model, path=()):
     for name, field in model.model_fields.items():
         kinds = {field.annotation, *get_args(field.annotation)}
         inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        item = ("0",) if get_origin(field.annotation) is tuple else ()
         for kind in inner:
-            yield from numbers(kind, (*path, name))
+            yield from numbers(kind, (*path, name, *item))
         if float in kinds or int in kinds:
             yield (*path, name), float not in kinds
+
+
+def written(path, value):
+    """Return a file that sets one number, in its second line."""
+    *table, key = path
+    header = f"[[{table[0]}]]" if table[1:] == ["0"] else f"[{'.'.join(table)}]"
+    return f"{header}\n{key} = {value}\n".encode() + MINIMAL
 
 
 SETTINGS = [(path, whole) for path, whole in numbers(Settings) if path[0] != "targets"]
@@ -118,16 +126,14 @@ SETTINGS = [(path, whole) for path, whole in numbers(Settings) if path[0] != "ta
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400"])
 def test_no_number_of_the_configuration_is_endless(value):
     for path, _ in SETTINGS:
-        *table, key = path
         with pytest.raises(ConfigurationError, match=rf"line 2: {'.'.join(path)}: "):
-            parse(f"[{'.'.join(table)}]\n{key} = {value}\n".encode() + MINIMAL)
+            parse(written(path, value))
 
 
 def test_no_whole_number_of_the_configuration_overflows():
     for path, _ in [one for one in SETTINGS if one[1]]:
-        *table, key = path
         with pytest.raises(ConfigurationError, match=rf"line 2: {'.'.join(path)}: "):
-            parse(f"[{'.'.join(table)}]\n{key} = {10**40}\n".encode() + MINIMAL)
+            parse(written(path, 10**40))
     assert {("freshness", "max_age_hours"), ("gates", "backtest", "seed"), ("retention", "raw_days")} <= {
         path for path, _ in SETTINGS
     }
