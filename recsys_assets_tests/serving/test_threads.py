@@ -18,6 +18,7 @@ from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.serving.releases import POINTER, START, Shop, answers
 
 SWITCHES = 200
+ON_DISK = 20  # switches where each reads a folder or a bucket, and not memory
 RELEASES = 10
 FIRST_SWITCH = START + timedelta(days=1)
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well
@@ -41,7 +42,7 @@ def quick_switches():
     sys.setswitchinterval(usual)
 
 
-@pytest.fixture(params=["memory", "folder", "bucket"])
+@pytest.fixture
 def any_store(request, tmp_path):
     if request.param == "bucket":
         server = request.getfixturevalue("s3_server")
@@ -49,12 +50,13 @@ def any_store(request, tmp_path):
     return MemoryStore() if request.param == "memory" else FilesystemStore(tmp_path / "store")
 
 
-def ask_until(done, reader, seen, faults):
+def ask_until(done, reader, seen, faults, asked):
     """Ask for whole releases, and note every switch seen, and every mix, wrong release or step back."""
     last = 0
     while not done.is_set():
         with reader.snapshot() as release:
             numbers = answers(release)
+            asked.append(1)
             switch = round((release.updated_at - FIRST_SWITCH).total_seconds())
         if numbers != {switch % RELEASES} or switch < last:
             faults.append((switch, last, numbers))
@@ -63,39 +65,48 @@ def ask_until(done, reader, seen, faults):
         done.wait(0.0005)  # as requests come; without a pause sixteen threads leave the switching one no turn
 
 
-def pointers_of(store, shop):
+def pointers_of(store, shop, switches):
     """The bytes of a pointer for each switch, to one of a few releases in turn."""
     shipped = []
     for n in range(RELEASES):
         shop.ship(n)
         shipped.append(msgspec.json.decode(store.get(POINTER, max_bytes=10_000).data))
-    for switch in range(SWITCHES + 1):
+    for switch in range(switches + 1):
         at = rfc3339(FIRST_SWITCH + timedelta(seconds=switch))
         yield msgspec.json.encode(shipped[switch % RELEASES] | {"updated_at": at})
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_switches")
-def test_sixteen_threads_through_two_hundred_switches_never_see_a_mix(any_store, open_reader):
-    first, *others = pointers_of(any_store, Shop(any_store))
+@pytest.mark.parametrize(
+    ("any_store", "switches"), [("memory", SWITCHES), ("folder", ON_DISK), ("bucket", ON_DISK)], indirect=["any_store"]
+)
+def test_sixteen_threads_through_many_switches_never_see_a_mix_and_lose_no_count(any_store, switches, open_reader):
+    first, *others = pointers_of(any_store, Shop(any_store), switches)
     reader = open_reader(store=any_store)
     any_store.put(POINTER, first)
     reader.refresh()
-    done, faults, seen = threading.Event(), [], [set() for _ in range(16)]
-    threads = [threading.Thread(target=ask_until, args=(done, reader, mine, faults), daemon=True) for mine in seen]
+    counters = {id(one): one for one in reader.counters}
+    done, faults, seen, asked = threading.Event(), [], [set() for _ in range(16)], []
+    threads = [
+        threading.Thread(target=ask_until, args=(done, reader, mine, faults, asked), daemon=True) for mine in seen
+    ]
     for thread in threads:
         thread.start()
     try:
         for pointer in others:
             any_store.put(POINTER, pointer)
             assert reader.refresh().outcome is RefreshOutcome.CHANGED
-        until(lambda: all(SWITCHES in mine for mine in seen))
+            counters |= {id(one): one for one in reader.counters}
+        until(lambda: all(switches in mine for mine in seen))
     finally:
         done.set()
         for thread in threads:
             thread.join(WAIT)
     assert faults == []
-    assert len(set.union(*seen)) > 20  # they did ask while releases were switched
+    assert len(set.union(*seen)) > min(switches / 2, 20)  # they did ask while releases were switched
+    counted = sum(one.kinds["cooc"].counts().asked for one in counters.values())
+    assert counted == len(asked), "each whole answer asks once"
 
 
 def test_refreshes_at_once_are_one(store, shop, open_reader):
