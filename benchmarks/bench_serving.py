@@ -31,6 +31,7 @@ COLUMNS = (
     "held, blob = 1",
     "peak, blob = 1",
     "lookups/s",
+    "with a blocked item",
     "idle poll us",
     "a lookup us: median / 99 %",
     "while reloading: median / 99 % / worst",
@@ -130,6 +131,21 @@ def during_reload(store, reader, case, pointers):
         thread.join()
 
 
+def with_blocked(snapshot, kind, rounds=15):
+    """How much longer a lookup takes while an item is blocked, as the median of rounds in turn; no row names it."""
+    blocked, ids = snapshot.without(frozenset({"blocked"})), [f"u{n:08d}" for n in range(2000)] * 5
+    ratios = []
+    for _ in range(rounds):
+        taken = []
+        for release in (snapshot, blocked):
+            find, begin = ask(release, kind), time.process_time()
+            for one in ids:
+                find(one)
+            taken.append(time.process_time() - begin)
+        ratios.append(taken[1] / taken[0])
+    return sorted(ratios)[rounds // 2] - 1
+
+
 def idle_poll(reader, count=2000):
     begin = time.perf_counter()
     for _ in range(count):
@@ -160,6 +176,7 @@ def measure(case, megabytes, folder):
         f"{held / size:.2f}",
         f"{peak / size:.2f}",
         f"{lookups(reader, case.kind):,.0f}",
+        f"{with_blocked(reader.snapshot(), case.kind):+.1%}",
         f"{idle_poll(reader):.0f}",
         f"{quiet[len(quiet) // 2]:.0f} / {p99(quiet):.0f}",
         f"{busy[len(busy) // 2]:.0f} / {p99(busy):.0f} / {busy[-1]:.0f}",

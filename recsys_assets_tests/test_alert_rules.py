@@ -12,7 +12,9 @@ import yaml
 
 from recsys_assets.api.metrics import HELP as API_HELP
 from recsys_assets.observability.build_metrics import BUILD_HELP
+from recsys_assets.serving.prometheus import ReaderCollector
 
+READER = {f"{family.name}{end}" for family in ReaderCollector().collect() for end in ("_total", "_bucket")}
 ROOT = Path(__file__).parents[1]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
 RULE_TESTS = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.test.yaml").read_text())["tests"]
@@ -27,6 +29,8 @@ OWN_LABELS = {
     "recsys_build_artifact_bytes": {"kind"},
     "recsys_build_gates": {"subject", "verdict"},
     "recsys_build_last_attempt": {"outcome"},
+    "recsys_reader_refresh_failures_total": {"process", "problem"},
+    "recsys_reader_lookup_seconds_bucket": {"process", "release", "kind", "le"},
 }
 
 
@@ -40,7 +44,7 @@ def test_an_expression_is_promql_over_what_is_exported(expression):
     found = SELECTOR.findall(expression)
     assert found
     for metric, matchers in found:
-        assert metric in {**BUILD_HELP, **API_HELP}
+        assert metric in {*BUILD_HELP, *API_HELP, *READER}
         assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= labels_of(metric)
 
 

@@ -17,7 +17,7 @@ _PAUSE_BYTES = (
 _PAUSE_ROWS = 0xFF
 _PAUSE_SLOTS = 0x1FF
 _PAUSE_SECONDS = 50e-6
-_LOW_HALF = 0xFFFFFFFF
+LOW_HALF = 0xFFFFFFFF
 
 Row = TypeVar("Row")
 
@@ -104,7 +104,7 @@ class RowIndex(Generic[Row]):
         """Return the first row of an id, or None if there is none: one decode, however many rows there are."""
         mask = len(self.slots) - 1
         hashed = hash(key)
-        slot, mark = hashed & mask, (hashed >> 32) & _LOW_HALF
+        slot, mark = hashed & mask, (hashed >> 32) & LOW_HALF
         while number := self.slots[slot]:
             if self.marks[slot] == mark:
                 row = self.row(number - 1)
@@ -162,7 +162,7 @@ def _with_table(form: Form[Row], data: bytes, starts: "array[int]", hashes: "arr
     index = RowIndex(form, data, starts, slots, marks)
     mask = size - 1
     for number, hashed in enumerate(hashes):
-        slot, mark = hashed & mask, (hashed >> 32) & _LOW_HALF
+        slot, mark = hashed & mask, (hashed >> 32) & LOW_HALF
         while slots[slot]:
             if marks[slot] == mark and _same_id(index, slots[slot] - 1, number):
                 break

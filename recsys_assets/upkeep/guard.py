@@ -212,7 +212,7 @@ def look_at_rollout(store: ObjectStore, target: Target, guards: Guards, *, now: 
         return Decision(Verdict.NOTHING, "no release is being rolled out", rollout)
     beats = read_heartbeats(store, target).beats
     requests, rates = compare(beats, rollout)
-    broken, worst = _broken(beats, now), _worse(rates)
+    broken, worst = _broken(beats, now), worse_rates(rates)
     if broken is not None:
         verdict, why = Verdict.ABORT, broken
     elif worst:
@@ -233,7 +233,7 @@ def _after_baking(rollout: Rollout, guards: Guards, requests: int, *, now: datet
     return Verdict.ADVANCE, f"{requests:,} requests show nothing worse"
 
 
-def _worse(rates: tuple[Rate, ...]) -> list[Rate]:
+def worse_rates(rates: tuple[Rate, ...]) -> list[Rate]:
     """Return the rates that are worse beyond doubt, each held to its part of the false aborts that are allowed."""
     limit = log(max(len(rates), 1) / FALSE_ABORTS)
     found = [rate for rate in rates if rate.evidence >= limit and rate.matters and rate.worse_by >= _LEAST_WORSE]

@@ -134,7 +134,7 @@ OTHER_KEYS = (pl.int_range(pl.len()) % 500).cast(pl.String)
         pytest.param(lambda one: one.filter(pl.col("release") == LIVE[:16]), "no chance", id="one side alone"),
     ],
 )
-def test_what_cannot_be_judged_holds(change, why):
+def test_what_cannot_be_judged_holds(change, why):  # F74
     (found,) = judge_rollouts(Exposures(change(world(1, keys=3000).frame), 0, 0), STEPS, RULES)
     assert (found.verdict, why in found.why) == (Verdict.HOLD, True), found.why
 

@@ -8,6 +8,7 @@ import pytest
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
 from recsys_assets.release.blob import missing_blobs
+from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, newest_first
 from recsys_assets.release.judgement import Ruling
@@ -21,9 +22,11 @@ from recsys_assets.release.rolling_out import abort, advance, settle
 from recsys_assets.release.rollout import Plan, RolloutState, find_rollout, rolling_release
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.relocate import relocate
+from recsys_assets.upkeep.retire import retire
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
-from recsys_assets_tests.release.staging import TARGET, Shop
+from recsys_assets_tests.release.staging import TARGET, Shop, day
 
 ANN = Actor("ann", "by hand")
 PLAN = Plan(steps=(5, 25, 100), bake_minutes=60)
@@ -141,7 +144,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_does_not_go_with_a_rollout_ends_it(shop, ending):
+def test_what_does_not_go_with_a_rollout_ends_it(shop, ending):  # F71
     shop.ship(1)
     release = begin(shop, 3).release.id
     ENDINGS[ending](shop)
@@ -152,6 +155,37 @@ def test_what_does_not_go_with_a_rollout_ends_it(shop, ending):
     assert settle(shop.store, TARGET, by=ANN, now=shop.clock).state is RolloutState.ABORTED
     release_hold(shop.store, TARGET, by=ANN, now=shop.clock)
     assert verify(shop.store, TARGET).ok
+
+
+def test_a_retirement_ends_it(shop):  # F71
+    begin(shop)
+    retire(shop.store, TARGET, by=ANN, now=shop.clock)
+    assert read_current(shop.store, TARGET) is None
+    assert state(shop) is RolloutState.ABORTED
+    for again in (step, stop):
+        with pytest.raises(RefusedError, match="no release is being rolled out"):
+            again(shop)
+
+
+def test_a_relocation_ends_it_as_the_candidate_names_the_former_root(shop):  # F71
+    begin(shop)
+    moved = MemoryStore(name="elsewhere", clock=shop.store.clock)
+    for item in shop.store.list(""):
+        moved.put(item.key, shop.store.get(item.key, max_bytes=10**7).data)
+    relocate(moved, [TARGET], by=ANN, now=shop.clock, dry_run=False)
+    assert find_rollout(moved, TARGET).state is RolloutState.ABORTED
+    assert read_current(moved, TARGET).release_id == live(shop)
+    assert verify(moved, TARGET).ok
+
+
+def test_no_candidate_that_may_hold_a_forgotten_user_becomes_live(shop):  # F71
+    begin(shop)
+    step(shop)
+    remember(shop.store, TARGET, "u1", through=day(2), by=ANN, now=shop.clock())
+    before = live(shop)
+    with pytest.raises(RefusedError, match="a user was forgotten since"):
+        step(shop)
+    assert (live(shop), state(shop)) == (before, RolloutState.ABORTED)
 
 
 def test_no_rollout_begins_under_a_hold_even_one_that_comes_meanwhile(shop):
@@ -233,7 +267,7 @@ def race(*acts):
     return results
 
 
-def test_two_promoters_swap_once(shop):
+def test_two_promoters_swap_once(shop):  # F72
     release = begin(shop).release.id
     step(shop)
     swaps = len([e for e in newest_first(shop.store, TARGET) if e.changed])

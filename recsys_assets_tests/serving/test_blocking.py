@@ -116,7 +116,7 @@ def test_a_block_ends_by_itself_and_by_hand(store, clock, open_reader):
     assert ids(reader.snapshot().neighbors("a")) == ["bad", "b"]
 
 
-def test_a_list_that_cannot_be_read_leaves_the_one_before_in_force(store, clock, open_reader):
+def test_a_list_that_cannot_be_read_leaves_the_one_before_in_force(store, clock, open_reader):  # F75
     ship(store, clock)
     block(store, clock)
     reader = open_reader()

@@ -1,16 +1,25 @@
 """Faults of a folder and of a real S3 server: what served goes on serving, and is reported by name."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
 from recsys_assets.identity import Target
+from recsys_assets.release.blocking import block_item, unblock_item
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.labels import Labelled, find_label
+from recsys_assets.release.rolling_out import advance
+from recsys_assets.release.rollout import Plan
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets_tests.serving.releases import POINTER, Shop, answers
+from recsys_assets.upkeep.guard import Guards, Verdict, carry_out, decide
+from recsys_assets_tests.serving.releases import POINTER, TARGET, Shop, answers
 
 pytestmark = pytest.mark.slow
 MUCH = 10_000_000
+ANN = Actor("ann", "a test")
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -136,3 +145,29 @@ def test_a_pointer_that_cannot_be_read_leaves_what_is_in_memory(store, reader, b
     store.put(POINTER, bytes_there)
     assert reader.refresh().problem is Problem.BAD_POINTER
     assert (reader.status().state, answers(reader.snapshot())) == (State.STALE, {0})
+
+
+def test_a_rollout_and_a_blocked_item_go_their_whole_way(store, shop, open_reader):
+    """A candidate that answers no user ends by what a reader counted, and a blocked item is in no answer."""
+    shop.ship(0)
+    reader = open_reader(rollouts=True, heartbeat="web-1", now=lambda: datetime.now(UTC))
+    candidate = shop.ship(1, plan=Plan(steps=(50, 100), bake_minutes=0), implicit={"nobody": {"x": 1}})
+    reader.refresh()
+    for n in range(1000):
+        reader.snapshot(f"user-{n}").for_user("user")
+    assert reader.beat()
+    decision = decide(store, TARGET, Guards(min_requests=1), by=ANN, now=lambda: datetime.now(UTC))
+    assert decision.verdict is Verdict.ABORT
+    carry_out(store, TARGET, decision, by=ANN, now=lambda: datetime.now(UTC))
+    assert find_label(store, TARGET, Labelled.BAD, candidate.id) is not None
+    block_item(store, TARGET, "item 0", by=ANN, now=lambda: datetime.now(UTC))
+    reader.refresh()
+    assert reader.trial is None
+    assert {reader.snapshot(f"user-{n}").for_user("user") for n in range(99)} == {()}
+    unblock_item(store, TARGET, "item 0", by=ANN, now=lambda: datetime.now(UTC))
+    reader.refresh()
+    assert answers(reader.snapshot("user-1")) == {0}
+    advanced = shop.ship(2, plan=Plan(steps=(50, 100), bake_minutes=0))
+    assert advance(store, TARGET, by=ANN, now=lambda: datetime.now(UTC)).entry.changed
+    reader.refresh()
+    assert reader.snapshot().release_id == advanced.id

@@ -74,7 +74,7 @@ def test_a_harmless_candidate_is_promoted_step_by_step_by_itself(shop):
     assert act(shop) is None
 
 
-def test_a_candidate_that_answers_empty_ends_by_itself_and_live_never_moves(shop):
+def test_a_candidate_that_answers_empty_ends_by_itself_and_live_never_moves(shop):  # F70
     live, release = read_current(shop.store, TARGET), find_rollout(shop.store, TARGET).release
     beat(shop, arm(20_000, 100), arm(1_000, 200))
     act(shop)

@@ -72,7 +72,7 @@ def live(shop):
     return read_current(shop.store, TARGET).release_id
 
 
-def test_a_release_that_answers_far_worse_is_undone_marked_held_and_journaled(shop):
+def test_a_release_that_answers_far_worse_is_undone_marked_held_and_journaled(shop):  # F70
     far_worse(shop)
     done = act(shop)
     assert (done.left, done.live, live(shop)) == (shop.ids[2], shop.ids[1], shop.ids[1])
@@ -154,7 +154,7 @@ def test_a_hold_that_comes_right_before_the_swap_stops_it(shop):
     assert live(shop) == shop.ids[2]
 
 
-def test_readers_that_fell_silent_restarted_or_moved_say_nothing(shop):
+def test_readers_that_fell_silent_restarted_or_moved_say_nothing(shop):  # F73
     beat(shop, kinds(5000, empty=5000), kinds(20_000), ago=3600)  # silent
     beat(shop, kinds(5000, empty=5000), {}, consumer="restarted")
     beat(shop, {}, kinds(90_000), consumer="behind")
