@@ -35,12 +35,16 @@ settings.load_profile("compiled")
 
 
 def pytest_collection_modifyitems(items):
-    """Put files with the most slow tests first, so that no process is left alone with one at the end.
+    """Put files with a longer limit first, then those with the most slow tests: none is begun late, on one process.
 
     xdist keeps this order, as it is started without its own (`--no-loadscope-reorder`).
     """
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    slow, limit = Counter(), Counter()
+    for item in items:
+        slow[item.path] += item.get_closest_marker("slow") is not None
+        if marker := item.get_closest_marker("timeout"):
+            limit[item.path] = max(limit[item.path], marker.args[0])
+    items.sort(key=lambda item: (-limit[item.path], -slow[item.path]))
 
 
 @dataclass(frozen=True)

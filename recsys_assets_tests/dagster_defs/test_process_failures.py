@@ -24,7 +24,8 @@ from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, 
 pytestmark = pytest.mark.slow
 
 DAYS = 3
-REPORTED = 2 * 2 * (1 + 1 + 5)  # of two days of two targets: the canonical day, the manifest, five kinds
+TWO_KINDS = '[artifacts]\nkinds = ["popularity", "content_sim"]\n'
+REPORTED = 2 * 2 * (1 + 1 + 2)  # of two days of two targets: the canonical day, the manifest, two kinds
 MANIFEST, OTHER = dg.AssetKey(["shop", "home", "manifest"]), dg.AssetKey(["shop", "cart", "manifest"])
 OPEN_HOME = Path(__file__).parents[2] / "examples" / "demo" / "open_home.py"
 
@@ -44,6 +45,7 @@ def shop(tmp_path, home):
     assert home.is_dir()
     with dg.DagsterInstance.get() as instance:
         opened = open_shop(tmp_path, instance)
+        opened.configure(TWO_KINDS)
         for n in range(DAYS):
             opened.write(after(n), day_lines(after(n), shift=n))
         yield opened
@@ -158,7 +160,7 @@ def test_f33_a_lost_event_database_is_rebuilt_from_the_store_once(shop, home):
 
         assert reindexed(shop) == REPORTED
 
-        for name in ("manifest", "canonical", "cooc", "content_sim"):
+        for name in ("manifest", "canonical", "popularity", "content_sim"):
             assert shipped_days(fresh, dg.AssetKey(["shop", "home", name])) == [str(FIRST), str(after(1))]
         newest = fresh.fetch_materializations(MANIFEST, limit=1).records[0].asset_materialization
         assert newest.metadata["release"].value == live.release_id
@@ -187,7 +189,7 @@ def test_f48_a_configuration_that_is_edited_during_a_run_counts_from_the_next_ru
     pinned = shop.settings.digest
     running = run(shop, 0, 0, "--tenant", "shop", "--surface", "home", fault="ship.after_read:STOP")
     os.waitid(os.P_PID, running.pid, os.WSTOPPED)
-    shop.configure("[gates]\nmin_events = 1000\n")
+    shop.configure(f"{TWO_KINDS}[gates]\nmin_events = 1000\n")
     assert shop.settings.digest != pinned
     running.send_signal(signal.SIGCONT)
     code, said = finish(running)
