@@ -1,0 +1,141 @@
+"""Takes every picture in docs/images of the demo as it is now: `make demo`, then `python docs/_site/screenshots.py`.
+
+It starts the web UI and the API on the demo's data, looks at them with the Chromium of this machine, and ends them.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+PATIENCE_SECONDS = 60
+MENU = 240  # pixels of Dagster's menu, which no picture shows
+
+
+def _nothing(_: Page) -> None:
+    """Change nothing on a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: its file, its address, a text that is there when the page is, its size, and what is clicked."""
+
+    name: str
+    path: str
+    text: str
+    size: tuple[int, int]
+    prepare: Callable[[Page], None] = _nothing
+
+
+def _plots(page: Page) -> None:
+    page.get_by_text("Plots", exact=True).click()
+    page.locator("canvas").first.wait_for()
+
+
+PAGES = (
+    Picture("api-targets", "/", "books/home", (1200, 620)),
+    Picture("api-target", "/targets/books/home", "What comes next", (1200, 1500)),
+    Picture("api-recommendations", "/targets/books/home/recommendations?id=the-last-clock", "cooc", (1200, 1000)),
+    Picture("api-release", "/targets/books/home/releases/live", "Inputs", (1200, 1650)),
+)
+UI = (
+    Picture("asset-graph", "/locations/recsys_assets/asset-groups/books%2Fhome", "Asset Group in", (1500, 1050)),
+    Picture("failed-gate", "/assets/books/home/canonical?view=checks", "Latest execution", (1500, 900)),
+    Picture("freshness", "/assets/live/books/home?view=checks", "Latest execution", (1500, 700)),
+    Picture("partition-plots", "/assets/books/home/popularity?view=overview", "Metadata", (1500, 900), _plots),
+    Picture("rollback-launchpad", "/locations/recsys_assets/jobs/roll_back/playground", "Launch Run", (1500, 700)),
+    Picture("rollback-event", "/assets/books/home/manifest?view=events", "Metadata", (1500, 800)),
+    Picture("schedules", "/automation", "nightly_books__home", (1500, 600)),
+)
+
+
+def main(demo: Path, only: Sequence[str]) -> None:
+    """Take the pictures, or only those that are named."""
+    program = Path(sys.executable).parent
+    port, ui_port = _free_port(), _free_port()
+    shutil.copy(ROOT / "dagster.yaml", demo / "dagster" / "dagster.yaml")
+    (demo / "dagster" / ".nux").mkdir(exist_ok=True)
+    (demo / "dagster" / ".nux" / "nux.yaml").write_text("seen: 1\n")  # no dialog before the first page
+    environment = {**os.environ, "DAGSTER_HOME": str(demo / "dagster"), "RECSYS_CONFIG": str(demo / "recsys.toml")}
+    workspace = ["--workspace", str(ROOT / "workspace.yaml")]
+    commands = {
+        port: [str(program / "recsys-assets"), "api", "--port", str(port)],
+        ui_port: [str(program / "dagster-webserver"), *workspace, "--host", "127.0.0.1", "--port", str(ui_port)],
+    }
+    with _running(commands, environment), sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(color_scheme="light")
+        for base, pictures, left in ((port, PAGES, 0), (ui_port, UI, MENU)):
+            for picture in pictures:
+                if not only or picture.name in only:
+                    page = context.new_page()
+                    _take(page, f"http://127.0.0.1:{base}", picture, left=left)
+                    page.close()
+        browser.close()
+
+
+def _take(page: Page, base: str, picture: Picture, *, left: int) -> None:
+    width, height = picture.size
+    page.set_viewport_size({"width": width, "height": height})
+    page.set_default_timeout(PATIENCE_SECONDS * 1000)
+    page.goto(base + picture.path)
+    page.get_by_text(picture.text).first.wait_for()
+    picture.prepare(page)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1500)  # what moves comes to rest
+    clip = {"x": left, "y": 0, "width": width - left, "height": height}
+    page.screenshot(path=IMAGES / f"{picture.name}.png", clip=clip)
+    print(f"docs/images/{picture.name}.png")  # noqa: T201 - a script
+
+
+@contextmanager
+def _running(commands: Mapping[int, Sequence[str]], environment: Mapping[str, str]) -> Iterator[None]:
+    quiet = subprocess.DEVNULL
+    started = [
+        subprocess.Popen(command, env=dict(environment), cwd=ROOT, stdout=quiet, stderr=quiet)  # noqa: S603
+        for command in commands.values()
+    ]
+    try:
+        for port in commands:
+            _wait_for(port)
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(timeout=60)
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        try:
+            urlopen(f"http://127.0.0.1:{port}/", timeout=10).close()  # noqa: S310 - this machine's own
+        except (URLError, OSError):
+            time.sleep(0.5)
+        else:
+            return
+    raise SystemExit(f"nothing answers on port {port} of this machine")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main(ROOT / "demo", sys.argv[1:])
