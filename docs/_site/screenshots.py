@@ -20,7 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 MENU = 240  # pixels of Dagster's menu, which no picture shows
 
 
@@ -44,6 +44,25 @@ def _plots(page: Page) -> None:
     page.locator("canvas").first.wait_for()
 
 
+def _group(page: Page) -> None:
+    page.get_by_role("link", name="books/home").first.click()
+    page.get_by_text("Asset Group in").wait_for()
+    page.wait_for_timeout(8000)  # the graph is laid out
+
+
+def _history(page: Page) -> None:
+    page.get_by_text("Execution history").click()
+    page.get_by_text("refused").first.wait_for()
+
+
+def _evaluated(page: Page) -> None:
+    page.get_by_text("data_through").first.wait_for()
+
+
+def _rolled_back(page: Page) -> None:
+    page.get_by_text("2026-11").nth(3).wait_for()
+
+
 PAGES = (
     Picture("api-targets", "/", "books/home", (1200, 620)),
     Picture("api-target", "/targets/books/home", "What comes next", (1200, 1500)),
@@ -51,12 +70,12 @@ PAGES = (
     Picture("api-release", "/targets/books/home/releases/live", "Inputs", (1200, 1650)),
 )
 UI = (
-    Picture("asset-graph", "/locations/recsys_assets/asset-groups/books%2Fhome", "Asset Group in", (1500, 1050)),
-    Picture("failed-gate", "/assets/books/home/canonical?view=checks", "Latest execution", (1500, 900)),
-    Picture("freshness", "/assets/live/books/home?view=checks", "Latest execution", (1500, 700)),
-    Picture("partition-plots", "/assets/books/home/popularity?view=overview", "Metadata", (1500, 900), _plots),
+    Picture("asset-graph", "/assets/books/home/popularity?view=overview", "Definition", (1500, 1050), _group),
+    Picture("failed-gate", "/assets/books/home/canonical?view=checks", "Latest execution", (1500, 900), _history),
+    Picture("freshness", "/assets/live/books/home?view=checks", "Latest execution", (1500, 700), _evaluated),
+    Picture("partition-plots", "/assets/books/home/popularity?view=overview", "Metadata", (1500, 1100), _plots),
     Picture("rollback-launchpad", "/locations/recsys_assets/jobs/roll_back/playground", "Launch Run", (1500, 700)),
-    Picture("rollback-event", "/assets/books/home/manifest?view=events", "Metadata", (1500, 800)),
+    Picture("rollback-event", "/assets/books/home/manifest?view=events", "Metadata", (1500, 800), _rolled_back),
     Picture("schedules", "/automation", "nightly_books__home", (1500, 600)),
 )
 
@@ -74,7 +93,8 @@ def main(demo: Path, only: Sequence[str]) -> None:
         port: [str(program / "recsys-assets"), "api", "--port", str(port)],
         ui_port: [str(program / "dagster-webserver"), *workspace, "--host", "127.0.0.1", "--port", str(ui_port)],
     }
-    with _running(commands, environment), sync_playwright() as playwright:
+    daemon = [str(program / "dagster-daemon"), "run", *workspace]  # its sensor evaluates freshness
+    with _running(commands, [daemon], environment), sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(color_scheme="light")
@@ -102,14 +122,16 @@ def _take(page: Page, base: str, picture: Picture, *, left: int) -> None:
 
 
 @contextmanager
-def _running(commands: Mapping[int, Sequence[str]], environment: Mapping[str, str]) -> Iterator[None]:
+def _running(
+    servers: Mapping[int, Sequence[str]], others: Sequence[Sequence[str]], environment: Mapping[str, str]
+) -> Iterator[None]:
     quiet = subprocess.DEVNULL
     started = [
         subprocess.Popen(command, env=dict(environment), cwd=ROOT, stdout=quiet, stderr=quiet)  # noqa: S603
-        for command in commands.values()
+        for command in (*servers.values(), *others)
     ]
     try:
-        for port in commands:
+        for port in servers:
             _wait_for(port)
         yield
     finally:
@@ -123,7 +145,7 @@ def _wait_for(port: int) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         try:
-            urlopen(f"http://127.0.0.1:{port}/", timeout=10).close()  # noqa: S310 - this machine's own
+            urlopen(f"http://127.0.0.1:{port}/", timeout=10).close()
         except (URLError, OSError):
             time.sleep(0.5)
         else:
