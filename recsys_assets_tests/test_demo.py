@@ -122,9 +122,16 @@ def test_the_scene_of_a_bad_day_ends_well(week):
     # The gates of a day judge by five ordinary days at least: those that were shipped are too few.
     run_days(week, "2025-11-29", "2025-11-30", "--tenant", "books", "--surface", "home")
     played = run(DEMO / "scene.py", week)
-    assert played.count("exit 1") == 3
+    assert played.count("exit 1") == 4
+    assert re.search(r"cooc: 100.00% of \d+ answers unknown, live 0.00% of", played)
+    assert "It ended by itself, and is marked bad; live never moved." in played
     refused = re.findall(r"^(\S+) books/home/\S+(?: gates)? +failed +(?:gate )?(\w+)", played, re.MULTILINE)
-    assert refused == [("2025-12-01", "bad_share"), ("2025-12-01", "RefusedError"), ("2025-12-03", "day_item_mix")]
+    assert refused == [
+        ("2025-12-01", "bad_share"),
+        ("2025-12-01", "RefusedError"),
+        ("2025-12-03", "day_item_mix"),
+        ("2025-12-04", "not_empty"),
+    ]
     assert "ids shuffled?" in played
     events = dict(re.findall(r"^(2025-12-0[24]) books/home/popularity .*events=(\d+)", played, re.MULTILINE))
     later = re.findall(r"^2025-12-04 books/home/canonical .*rows=(\d+)", played, re.MULTILINE)

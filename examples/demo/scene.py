@@ -10,15 +10,21 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
 from generate import DAYS, first_day, write_broken_day, write_good_day, write_shuffled_day
 from rich.console import Console
-from show import best_items, read_pointer
+from show import best_item, best_items, read_pointer
+
+from recsys_assets.errors import NotFoundError
+from recsys_assets.serving.reader import Reader
+from recsys_assets.storage.open import open_store
 
 TARGET = ("books", "home")
 LOOSE_GATES = "max_bad_share = 1.0"
+ROLLOUT = "[rollout]\nenabled = true\n"
 LOOSE_DAY = '[gates.day]\nmode = "advisory"\n'
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -66,8 +72,35 @@ def main(folder: Path) -> None:
     show(folder)
     command("log", config, "--limit", "6")
 
+    roll_out(folder, later)
+
     say("The other targets had the same days: they catch up with yesterday.")
     build(config, later, target=None)
+
+
+def roll_out(folder: Path, day: date) -> None:
+    """Ship a release without neighbours to 5 % of the users, and see it end by what a service counts; live stays."""
+    config = folder / "recsys-rollout.toml"
+    text = (folder / "recsys.toml").read_text(encoding="utf-8")
+    config.write_text(text.replace("[artifacts.cooc]\n", "[artifacts.cooc]\nmin_support = 100000\n") + ROLLOUT, "utf-8")
+    live = read_pointer(folder, *TARGET)
+
+    say("Somebody asks far too much support of neighbours, so that none is left, and ships that past the gate: to 5 %.")
+    build(config, day, expected=1)
+    command("ship", config, "--day", str(day), "--override", "not_empty", "--reason", "fewer, better neighbours")
+
+    say("A service follows the rollout, and answers three thousand users, who ask what is seen beside the best item.")
+    best = best_item(live)
+    with Reader(open_store(str(folder / "store")), *TARGET, rollouts=True, heartbeat="web-1") as reader:
+        for number in range(3000):
+            with reader.snapshot(f"user-{number}") as release, suppress(NotFoundError):
+                release.neighbors(best)
+        reader.beat()
+    command("rollout decide", config, "--reason", "by cron")
+    command("rollout status", config)
+    if read_pointer(folder, *TARGET) != live:
+        sys.exit("live has moved, as it should not")
+    say("It ended by itself, and is marked bad; live never moved.")
 
 
 def build(
@@ -88,7 +121,7 @@ def command(
 ) -> None:
     """Print a command, run it for the scene's target or for all, and hold it to its exit code."""
     named = ["--tenant", target[0], "--surface", target[1]] if target else []
-    message = [name, "--config", os.path.relpath(config), *named, *arguments]
+    message = [*name.split(), "--config", os.path.relpath(config), *named, *arguments]
     CONSOLE.print(f"\n[bold cyan]$ recsys-assets {shlex.join(message)}[/]")
     program = Path(sys.executable).with_name("recsys-assets")
     code = subprocess.run([program, *message], check=False).returncode  # noqa: S603 - our own command

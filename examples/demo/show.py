@@ -51,6 +51,12 @@ def _artifact(uri: str) -> Document:
     return document
 
 
+def best_item(pointer: Document) -> str:
+    """Return the item that a pointer's popularity artifact puts first."""
+    item: str = _artifact(pointer["current"]["popularity"])["items"][0]["item_id"]
+    return item
+
+
 def best_items(pointer: Document) -> Table:
     """Return the items that a pointer's popularity artifact puts first."""
     popularity = _artifact(pointer["current"]["popularity"])
@@ -63,7 +69,7 @@ def best_items(pointer: Document) -> Table:
 
 def _neighbours(pointer: Document) -> Table:
     """Show whom the most seen item shares sessions with."""
-    best = _artifact(pointer["current"]["popularity"])["items"][0]["item_id"]
+    best = best_item(pointer)
     cooc = _artifact(pointer["current"]["cooc"])
     row = next((row for row in cooc["neighbors"] if row["item_id"] == best), {"items": []})
     name = f"{pointer['tenant']}/{pointer['surface']}"

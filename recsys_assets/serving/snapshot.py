@@ -9,9 +9,9 @@ from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target, form_of, tag_request
 from recsys_assets.serving.blocking import NOTHING, without_blocked
 from recsys_assets.serving.counting import SAMPLED, KindCounter, ReleaseCounter
-from recsys_assets.serving.lookups import POPULARITY, CountedItem, ScoredItem
+from recsys_assets.serving.lookups import FORMS, CountedItem, ScoredItem
 from recsys_assets.serving.recommending import blend
-from recsys_assets.serving.row_index import Form, Lookup, Row
+from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.served import ServedArtifact
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ RECOMMENDED = 20
 class Snapshot:
     """All artifacts of one release; it never changes, and lives as long as somebody holds it.
 
-    A lookup in a kind that the release does not have raises `NotFoundError`; an id that the artifact does not have is
-    None, which is not the same as a user without items.
+    A lookup in a kind that the release does not have raises `NotFoundError`, and counts as one of an unknown id; an id
+    that the artifact does not have is None, which is not the same as a user without items.
     """
 
     target: Target
@@ -44,7 +44,7 @@ class Snapshot:
     def __post_init__(self, counted_by: ReleaseCounter | None) -> None:
         """Put what finds rows beside what counts the questions: one look-up for each question."""
         rows = self.lookups
-        counter = counted_by or ReleaseCounter(self.release_id, rows)
+        counter = counted_by or ReleaseCounter(self.release_id, {**FORMS, **rows})
         object.__setattr__(self, "counter", counter)
         askable = {kind: (found.find, counter.kinds[kind]) for kind, found in rows.items()}
         object.__setattr__(self, "askable", askable)
@@ -116,7 +116,8 @@ class Snapshot:
 
     def top_items(self, limit: int = 100) -> list[CountedItem]:
         """Return the most counted items, the first first."""
-        rows, counter = self._rows("popularity", POPULARITY), self.counter.kinds["popularity"]
+        counter = self._asking("popularity")[1]
+        rows = self.rows("popularity")
         found: list[CountedItem] = counter.ask(lambda _: [rows.row(n) for n in range(min(limit, len(rows)))], "")
         if len(found) < min(limit, counter.short_below):
             counter.note_few(len(found))
@@ -217,7 +218,7 @@ class Snapshot:
         try:
             find, counter = self.askable[kind]
         except KeyError:
-            raise self._missing(kind) from None
+            raise self._lacking(kind) from None
         if next(counter.asked.up) & SAMPLED:
             try:
                 row = find(key)
@@ -238,14 +239,17 @@ class Snapshot:
         """Return what finds the rows of a kind, and what counts the questions."""
         found = self.askable.get(kind)
         if found is None:
-            raise self._missing(kind)
+            raise self._lacking(kind)
         return found
+
+    def _lacking(self, kind: str) -> NotFoundError:
+        """Return that the release has no such kind, after counting the question: so a kind that is gone shows."""
+        counter = self.counter.kinds.get(kind)
+        if counter is not None:
+            counter.ask(lambda _: None, "")
+        return self._missing(kind)
 
     def _missing(self, kind: str) -> NotFoundError:
         return NotFoundError(
             f"release {self.release_id[:12]} of {self.target} has no {kind}: it has {', '.join(self.artifacts)}"
         )
-
-    def _rows(self, kind: str, _: Form[Row]) -> Lookup[Row]:
-        """Return the rows of a kind; the form says of which type they are."""
-        return self.rows(kind)

@@ -82,7 +82,7 @@ def test_threads_lose_no_count_through_a_switch(shop, open_reader):
     }
 
 
-def test_a_shard_that_cannot_be_read_counts_as_failed_and_a_missing_kind_as_nothing(store, open_reader):
+def test_a_shard_that_cannot_be_read_counts_as_failed_and_a_kind_that_is_gone_as_unknown(store, open_reader):
     from recsys_assets.serving.testing import publish_fixture  # noqa: PLC0415 - the shop's releases have no shards
 
     publish_fixture(store, TARGET.tenant, TARGET.surface, {"implicit": {"u": {"i": 1}}}, shards={"implicit": 2})
@@ -93,7 +93,14 @@ def test_a_shard_that_cannot_be_read_counts_as_failed_and_a_missing_kind_as_noth
         reader.snapshot().for_user("u")
     with pytest.raises(NotFoundError):
         reader.snapshot().neighbors("x")
-    assert reader.counters[0].counts() == {"implicit": counts(asked=1, failed=1)}
+    for ask in (lambda release: release.find("cooc", "x"), lambda release: release.top_items()):
+        with pytest.raises(NotFoundError):
+            ask(reader.snapshot())
+    assert reader.counters[0].counts() == {
+        "implicit": counts(asked=1, failed=1),
+        "cooc": counts(asked=2, unknown=2),
+        "popularity": counts(asked=1, unknown=1),
+    }
 
 
 def test_one_question_of_sixty_four_is_timed(shop, open_reader):
