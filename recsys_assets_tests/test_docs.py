@@ -14,6 +14,9 @@ from recsys_assets.cli.main import COMMANDS
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import GateSettings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.trees.content import json_content
+from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests.browsing import chromium, needs_chromium, violations_of
 from recsys_assets_tests.pages import follow, missing_lines, read_page, run_line
 from recsys_assets_tests.small_shop import after, day_lines, open_shop
@@ -127,10 +130,11 @@ def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
 def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatch, capsys):
     with dg.DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)
-        shop.configure('[artifacts]\nkinds = ["popularity"]\n')
+        shop.configure('[artifacts]\nkinds = ["popularity"]\n[hierarchies.documents]\nlevels = ["project"]\n')
         for n in range(2):
             shop.write(after(n), day_lines(after(n), shift=n))
         assert shop.run(after(0)).success
+    node = open_trees(shop.store, shop.settings)["documents"].save({"name": "x"}, content=json_content("kept"))
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
     monkeypatch.setenv("STORE", str(tmp_path / "store"))
     monkeypatch.setenv("BACKUP", str(tmp_path / "backup"))
@@ -139,6 +143,8 @@ def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatc
     follow(DOCS / "operate" / "backup.md", capsys)
     assert shop.live().pointer.updated_at > "2026"
     assert (tmp_path / "backup" / "registry" / "current").is_dir()
+    restored = open_trees(FilesystemStore(tmp_path / "store"), shop.settings)["documents"]
+    assert restored.read_content(restored.find(node.id)) == b'"kept"'
 
 
 @pytest.mark.slow

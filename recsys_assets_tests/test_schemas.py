@@ -10,6 +10,9 @@ from jsonschema import Draft202012Validator
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.trees.content import json_content
+from recsys_assets.trees.documents import Hierarchy
+from recsys_assets.trees.tree import ArtifactTree
 from recsys_assets_tests.small_shop import FIRST, HOME, day_lines
 
 ROOT = Path(__file__).parents[1]
@@ -34,12 +37,15 @@ def stored():
     """Every document of a store with one release, by key."""
     store = MemoryStore()
     publish_fixture(store, "shop", "home", ROWS, shards={"cooc": 2})
+    ArtifactTree(store, Hierarchy("documents", ("project",))).save({"name": "x"}, content=json_content([1]))
     return {item.key: store.get(item.key, max_bytes=10**7).data for item in store.list("")}
 
 
 def named(key):
     """Return the name of the schema of what is stored at a key, or None where there is none."""
     first, *rest = key.split("/")
+    if first == "trees" and key.endswith(".json"):
+        return "tree-entry" if rest[1] == "log" else "tree-node"
     if first == "artifacts":
         return "shard-index" if rest[2].endswith(".shards") else f"artifact-{rest[2]}"
     return {"releases": "release", "registry/current": "pointer", "registry/journal": "journal-entry"}.get(
@@ -57,7 +63,15 @@ def test_the_files_are_those_of_the_types():
 
 def test_what_is_stored_keeps_its_schema(stored):
     asked = {key: name for key in stored if (name := named(key)) is not None}
-    assert set(asked.values()) >= {"pointer", "release", "journal-entry", "shard-index", "artifact-cooc"}
+    assert set(asked.values()) >= {
+        "pointer",
+        "release",
+        "journal-entry",
+        "shard-index",
+        "artifact-cooc",
+        "tree-entry",
+        "tree-node",
+    }
     wrong = {key: found for key, name in asked.items() if (found := problems(name, json.loads(stored[key])))}
     assert wrong == {}
 

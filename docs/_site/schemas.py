@@ -14,6 +14,7 @@ from recsys_assets.kind_descriptions import Shape
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.release.documents import JournalEntry, Pointer, Release
 from recsys_assets.release.shards import ShardIndex
+from recsys_assets.trees.documents import NodeDocument, TreeEntry
 
 FOLDER = Path(__file__).parents[1] / "reference" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,6 +45,8 @@ _DOCUMENTS: Mapping[str, type] = {
     "release": Release,
     "journal-entry": JournalEntry,
     "shard-index": ShardIndex,
+    "tree-entry": TreeEntry,
+    "tree-node": NodeDocument,
 }
 
 

@@ -68,6 +68,7 @@ class Action:
     status: int = 200
     cost: RequestClass = RequestClass.LIGHT
     max_bytes: int = MAX_JSON_BYTES
+    files: tuple[str, ...] = ()  # content types of answers that are no JSON
 
     @property
     def name(self) -> str:

@@ -56,6 +56,7 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 _MACHINES: Final = ("/v1/", "/api/", "/health", "/metrics", "/openapi.json")
 
 
@@ -118,12 +119,18 @@ def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
         read(page.path, page.cost, _page_answer(site, page))
     for action in actions:
         by_path[action.path][action.method] = _acting(site, budgets, action)
-    return [Address(path, _dispatch(methods), methods=[*methods]) for path, methods in by_path.items()]
+    return [Address(path, _dispatch(methods), methods=_METHODS) for path, methods in by_path.items()]
 
 
 def _dispatch(methods: dict[str, Endpoint]) -> Endpoint:
+    """Return the endpoint of an address: it alone answers, whatever the method, also where `{id}` would fit it too."""
+    allowed = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
+
     async def endpoint(request: Request) -> Response:
-        return await methods["GET" if request.method == "HEAD" else request.method](request)
+        chosen = methods.get("GET" if request.method == "HEAD" else request.method)
+        if chosen is None:
+            raise HTTPException(405, headers={"Allow": allowed})
+        return await chosen(request)
 
     return endpoint
 

@@ -98,8 +98,9 @@ def _action(
 def _success(action: Action, answer: Mapping[str, Any]) -> dict[str, Any]:
     if action.answer is None:
         return {"description": "It is done."}
-    is_file = action.answer is bytes
-    return _response("The answer.", {"type": "string"} if is_file else answer, media="*/*" if is_file else MEDIA)
+    answers = {} if action.answer is bytes else {MEDIA: {"schema": answer}}
+    files: dict[str, Any] = {media: {} for media in action.files}
+    return {"description": "The answer.", "content": {**answers, **files}}
 
 
 def _content(components: Mapping[str, Any]) -> dict[str, Any]:

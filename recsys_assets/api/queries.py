@@ -189,10 +189,14 @@ def read_query(
         raise BadRequestError("a parameter holds a NUL character: none may")
     try:
         decoder_of(form)  # so that its first use is one thread's
-        return msgspec.convert(given, form, strict=False)
+        found = msgspec.convert(given, form, strict=False)
     except msgspec.ValidationError as error:
         allowed = ", ".join(field.name for field in msgspec.structs.fields(form)) or "none"
         raise BadRequestError(f"{str(error)[:500]}; parameters of this address: {allowed}") from error
+    for name, value in given.items():
+        if getattr(found, name) is None:  # what msgspec makes of "null" where a number may be left out
+            raise BadRequestError(f"parameter {name!r} is {value!r}: leave it out instead")
+    return found
 
 
 MAX_LISTED = 20_000  # objects of one listing: a store that holds more is not looked through on somebody's request

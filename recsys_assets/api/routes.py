@@ -87,6 +87,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         artifacts.RowsPage,
         artifacts.send_rows_of,
         cost=RequestClass.HEAVY,
+        files=("text/csv", "application/vnd.apache.parquet"),
     ),
     *trees.ACTIONS,
     *operations.ACTIONS,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+import msgspec
 from starlette.responses import Response
 
 from recsys_assets.api.actions import Action, Asked, Reply
@@ -30,7 +31,14 @@ from recsys_assets.api.node_forms import (
 from recsys_assets.api.queries import NoQuery
 from recsys_assets.api.site import Site
 from recsys_assets.api.tables import choose_format, is_table, open_table, send_rows, write_rows
-from recsys_assets.errors import BadRequestError, InvalidNodeError, NoSuchNodeError, StaleRevisionError
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import (
+    BadRequestError,
+    InvalidNodeError,
+    NoSuchNodeError,
+    StaleRevisionError,
+    UnknownAddressError,
+)
 from recsys_assets.messages import name_known
 from recsys_assets.release.journal import Actor
 from recsys_assets.trees.content import JSON, Content, metadata_of
@@ -188,8 +196,19 @@ def download_node(site: Site, asked: Asked) -> Response:
             chosen = choose_format(query.format, asked.headers.get("accept", ""))
             return send_rows(open_table(data, kind, name=f"the content of {query.id}"), chosen, name=name)
     if query.format not in {None, _ENDINGS.get(_bare(kind))}:
-        raise BadRequestError(f"format={query.format}: the content is {kind}, which has no rows; leave format out")
+        records = _records(data) if _bare(kind) == JSON else None
+        if records is None:
+            raise BadRequestError(f"format={query.format}: the content is {kind}, which has no rows; leave format out")
+        return send_rows(records, query.format or "json", name=name)
     return _file(data, kind, name)
+
+
+def _records(data: bytes) -> list[dict[str, Any]] | None:
+    """Return a JSON document as records, or None if it is no list of objects."""
+    try:
+        return decoder_of(list[dict[str, Any]]).decode(data)
+    except msgspec.MsgspecError:
+        return None
 
 
 def write_rows_of_data(node: Node) -> bytes:
@@ -211,8 +230,8 @@ def _tree(site: Site, name: str | None) -> ArtifactTree:
     if name in site.trees:
         return site.trees[name]
     if not site.trees:
-        raise BadRequestError("no artifact tree is configured: add a table [hierarchies.<name>]")
-    raise BadRequestError(f"hierarchy {name!r}: {name_known(name or '', site.trees)}")
+        raise UnknownAddressError("no artifact tree is configured: add a table [hierarchies.<name>]")
+    raise UnknownAddressError(f"hierarchy {name!r}: {name_known(name or '', site.trees)}")
 
 
 def _tree_of(site: Site, node: str, *, deleted: bool = False) -> ArtifactTree:
@@ -283,7 +302,7 @@ ACTIONS: Final = (
     Action("GET", f"{_ONE}/$expand", "read", RevisionQuery, None, NodeView, expand_node),
     Action("GET", f"{_ONE}/$metadata", "read", RevisionQuery, None, dict[str, Any], show_node_metadata),
     Action("GET", f"{_ONE}/$revisions", "read", NodeQuery, None, tuple[RevisionView, ...], list_revisions),
-    Action("GET", f"{_ONE}/$download", "read", DownloadQuery, None, bytes, download_node, cost=_HEAVY),
+    Action("GET", f"{_ONE}/$download", "read", DownloadQuery, None, bytes, download_node, cost=_HEAVY, files=("*/*",)),
     Action(
         "PUT",
         f"{_ONE}/$content",

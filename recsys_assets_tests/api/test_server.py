@@ -7,7 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.trees.content import json_content
+from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests.api.conftest import settings_in
 from recsys_assets_tests.api.serving_api import RUN, served
 from recsys_assets_tests.serving.releases import Shop
@@ -26,6 +29,8 @@ sys.meta_path.insert(0, Blocked())
 def folder(tmp_path_factory):
     found = tmp_path_factory.mktemp("api")
     settings_in(found)
+    config = found / "recsys.toml"
+    config.write_text(f'{config.read_text()}[hierarchies.ml_pipeline]\nlevels = ["experiment", "model"]\n')
     return found
 
 
@@ -35,6 +40,13 @@ def shop(folder):
     for n in range(3):
         shop.ship(n, popularity={f"item {n}": 7, "<script>alert(1)</script>": 3})
     return shop
+
+
+@pytest.fixture(scope="module")
+def node(folder):
+    settings = load_settings(str(folder / "recsys.toml"))
+    tree = open_trees(FilesystemStore(folder / "store"), settings)["ml_pipeline"]
+    return tree.save({"name": "e1"}, content=json_content([{"a": 1}]))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +69,7 @@ def test_it_serves_without_dagster_and_kernels_and_ends_on_a_signal(folder, shop
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["names that there are", "any names"])
-def test_no_question_that_can_be_asked_breaks_it_and_every_answer_is_as_described(server, folder, known):
+def test_no_question_that_can_be_asked_breaks_it_and_every_answer_is_as_described(server, folder, node, known):
     live = httpx.get(f"{server}/v1/targets/shop/home").json()
     names = {
         "tenant": "shop",
@@ -65,6 +77,8 @@ def test_no_question_that_can_be_asked_breaks_it_and_every_answer_is_as_describe
         "version": live["versions"]["cooc"],
         "release": "live",
         "kind": "cooc",
+        "id": node.id,
+        "hierarchy": "ml_pipeline",
     }
     config = folder / f"schemathesis-{known}.toml"
     rows = [f'{name} = "{value}"' for name, value in names.items()] if known else []

@@ -12,7 +12,11 @@ import pytest
 from recsys_assets.ingest.quarantine import mentions
 from recsys_assets.kinds.tallies import encode_tally, tally_day
 from recsys_assets.privacy.search import holds, places_that_hold
+from recsys_assets.release.layout import tree_log_key, tree_segment_key
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.trees.content import table_content
+from recsys_assets.trees.documents import Hierarchy
+from recsys_assets.trees.tree import ArtifactTree
 from recsys_assets_tests.kinds.event_rows import events_of, row
 from recsys_assets_tests.small_shop import HOME
 
@@ -106,6 +110,21 @@ def test_objects_of_another_target_are_not_searched_and_strays_are():
         "notes.txt",
         f"raw/2026-01-01/{HOME}/0000-1.arrow",
         f"trash/{HOME}/1/x/1",
+    ]
+
+
+def test_artifact_trees_are_searched_through_revisions_contents_and_segments():
+    store = MemoryStore()
+    tree = ArtifactTree(store, Hierarchy("documents", ("project",)))
+    node = tree.save({"made_for": {"user_id": "u1"}}, content=table_content(pl.DataFrame({"user_id": ["u1"]})))
+    for n in range(15):
+        tree.save({"name": "u1" if n == 3 else "x"})
+    found = list(places_that_hold(store, HOME, {"u1"}))
+    assert sum(key.startswith(f"trees/documents/nodes/{node.id}/") for key in found) == 2
+    assert sum(key.startswith("trees/documents/nodes/") for key in found) == 3
+    assert [key for key in found if "/log/" in key] == [
+        tree_log_key("documents", 5),
+        tree_segment_key("documents", 1, 0),
     ]
 
 
