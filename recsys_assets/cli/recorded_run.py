@@ -67,7 +67,7 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
         elif kind == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
             asset = f"{_name(evaluation.asset_key)} {evaluation.check_name}"
-            if not evaluation.passed:
+            if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
                 yield AssetLine(day, asset, "failed", evaluation.description or "refused")
             elif UNDECIDED in evaluation.metadata:
                 yield AssetLine(day, asset, "unsure", str(evaluation.metadata[UNDECIDED].value))

@@ -16,11 +16,10 @@ from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
 from recsys_assets.cli.webhooks import deliver_after
-from recsys_assets.errors import ConfigurationError
 from recsys_assets.kinds.registry import check_params
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import is_up_to_date, last_built_day
+from recsys_assets.pipeline.day_status import choose_days, is_up_to_date, last_built_day
 from recsys_assets.pipeline.open_store import open_configured_store
 from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
@@ -146,29 +145,6 @@ def _say_stopping(name: str) -> None:
 
 def _last_whole_day(settings: Settings, today: date) -> date:
     return min(today - timedelta(days=1), settings.partitions.end or date.max)
-
-
-def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:
-    """Return the days from `start` to `end`; all are checked before the first is touched."""
-    if end < start:
-        raise ConfigurationError(f"--end {end} is before --start {start}")
-    first = settings.partitions.start
-    if start < first:
-        raise ConfigurationError(
-            f"--start {start} is before partitions.start {first}: begin later, or change the setting"
-        )
-    last = settings.partitions.end
-    if last is not None and end > last:
-        raise ConfigurationError(f"--end {end} is after partitions.end {last}: end earlier, or change the setting")
-    if end >= today:
-        raise ConfigurationError(f"--end {end} has not ended in UTC: the last whole day is {today - timedelta(days=1)}")
-    count = (end - start).days + 1
-    if count > settings.limits.max_days:
-        raise ConfigurationError(
-            f"--start {start} to --end {end} are {count} days, limits.max_days allows {settings.limits.max_days}: "
-            "make several calls of it, or change the setting"
-        )
-    return [start + timedelta(days=n) for n in range(count)]
 
 
 def _print(progress: Progress, line: AssetLine) -> None:

@@ -154,7 +154,7 @@ def _refusals(context: dg.RunFailureSensorContext) -> Iterator[str]:
     for record in context.instance.all_logs(context.dagster_run.run_id, of_type=wanted):
         if record.dagster_event is not None:
             result = record.dagster_event.asset_check_evaluation_data
-            if not result.passed:
+            if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
                 yield f"{result.asset_key.to_user_string()}: {result.description}"
 
 

@@ -9,6 +9,7 @@ from recsys_assets.dagster_defs.naming import asset_key, daily_partitions
 from recsys_assets.dagster_defs.outcomes import attempt
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
+from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_status import changed_inputs
@@ -63,12 +64,21 @@ def _refuse_old_bytes(day: DayContext) -> None:
         )
 
 
+def severity_of(report: GateReport) -> dg.AssetCheckSeverity | None:
+    """Return how bad it is what gates found: an error stops the day, a warning is worth a look, None is all well."""
+    if not report.passed:
+        return dg.AssetCheckSeverity.ERROR
+    advised = any(finding.verdict is Verdict.ADVISED for finding in report.findings)
+    return dg.AssetCheckSeverity.WARN if advised else None
+
+
 def check_result(judged: Judged) -> dg.AssetCheckResult:
-    """Return what gates found as the result of their check."""
+    """Return what gates found as the result of their check: passed, a warning where one advises, or an error."""
+    severity = severity_of(judged.report)
     return dg.AssetCheckResult(
-        passed=judged.report.passed,
+        passed=severity is None,
         check_name=judged.check,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=severity or dg.AssetCheckSeverity.ERROR,
         description=judged.message,
         metadata=gate_metadata(judged.report) | numbers({UNDECIDED: judged.undecided or None}),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.evidence import Finding, GateReport, Scalar
+from recsys_assets.evidence import Finding, GateReport, Scalar, Verdict
 
 MAX_SAMPLE_ROWS = 50
 MAX_CELL_CHARACTERS = 200
@@ -29,7 +29,7 @@ def gate_metadata(report: GateReport) -> Metadata:
     """Return a report as check metadata: one row a gate, a capped sample of offending rows, every number by name."""
     plotted = {f"gate/{f.gate}": f.value for f in report.findings if isinstance(f.value, (int, float))}
     metadata: Metadata = {
-        "gates": dg.MetadataValue.table([_gate_row(f) for f in sorted(report.findings, key=lambda f: f.ok)]),
+        "gates": dg.MetadataValue.table([_gate_row(f) for f in sorted(report.findings, key=_by_verdict)]),
         "version": dg.MetadataValue.text(report.version),
         "policy": dg.MetadataValue.text(report.policy),
         "refused": dg.MetadataValue.int(len(report.refusals)),
@@ -40,6 +40,11 @@ def gate_metadata(report: GateReport) -> Metadata:
     if sample:
         metadata["sample"] = dg.MetadataValue.md(_sample_table(sample))
     return metadata
+
+
+def _by_verdict(finding: Finding) -> int:
+    """Return the place of a finding among others: what stops the day first, then what is worth a look."""
+    return (Verdict.REFUSED, Verdict.ADVISED, Verdict.PASSED).index(finding.verdict)
 
 
 def _gate_row(finding: Finding) -> dg.TableRecord:

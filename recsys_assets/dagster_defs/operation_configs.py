@@ -1,7 +1,22 @@
-"""Configuration of each operation job, as its launchpad asks for it."""
+"""Types of operations: one job of the UI, its configuration as the launchpad asks for it, one run, and its outcome."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
+
+from recsys_assets.dagster_defs.metadata import Metadata
+from recsys_assets.dagster_defs.raw import RAW
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.journal import Actor
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
 
 
 class OperationConfig(dg.Config):
@@ -93,7 +108,70 @@ class TuneConfig(OperationConfig):
     days: int = Field(default=7, ge=1, le=60, description="days that are held out, the last ones with events")
 
 
+class BackfillConfig(OperationConfig):
+    """Build many days of one target in one run."""
+
+    first_day: str = Field(description="a UTC day, like 2026-01-31")
+    last_day: str = Field(description="a UTC day that has ended, included")
+    resume: bool = Field(default=True, description="pass over days that are done; the last day is always built")
+
+
 class ForgetConfig(OperationConfig):
     """Remove a user from stored days and live artifacts, and from every later build."""
 
     user: str = Field(description="the user's id, as events carry it; it shows in the configuration of this run")
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """One run of an operation: its run, the settings and the store, the target, who acts, and the configuration."""
+
+    context: dg.OpExecutionContext
+    settings: Settings
+    store: ObjectStore
+    row: TargetSettings
+    config: Any
+    by: Actor
+    raw: dg.AssetKey = RAW
+
+    @property
+    def day_context(self) -> DayContext:
+        """The day that the configuration names."""
+        day = read_day(self.config.day)
+        return DayContext(self.store, self.settings, self.row, day, run_id=self.context.run.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it, in words, and the journal's entry; a failure where somebody still has to look."""
+
+    message: str
+    entry: JournalEntry | None = None
+    failed: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    lines: str = ""  # of the configuration, that the operation found best
+    shown: Metadata = field(default_factory=dict[str, Any])  # on the operation's output
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One job: its name, its configuration, what it does for a target, and whether it may wait behind builds."""
+
+    name: str
+    config: type[OperationConfig]
+    act: Callable[[Operating], Outcome]
+    description: str
+    waits: bool = False  # long ones have priority in the queue; short ones start at once, whatever runs
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC."""
+    return datetime.now(UTC)
+
+
+def read_day(text: str) -> date:
+    """Return the day that a field of a launchpad names; `ConfigurationError` for what is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is no day: write it like 2026-01-31") from None

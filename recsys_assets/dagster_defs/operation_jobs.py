@@ -10,9 +10,10 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
-from recsys_assets.dagster_defs.operation_configs import OperationConfig
-from recsys_assets.dagster_defs.operations import OPERATIONS, Operating, Operation, Outcome, utc_now
+from recsys_assets.dagster_defs.operation_configs import Operating, Operation, OperationConfig, Outcome, utc_now
+from recsys_assets.dagster_defs.operations import OPERATIONS
 from recsys_assets.dagster_defs.outcomes import translate_errors
+from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.dagster_defs.reindex import materialization_of, observation_of, report_to_dagster
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import ConfigurationError, RefusedError
@@ -88,6 +89,7 @@ def _target_job(
 ) -> dg.JobDefinition:
     """Return the job of an operation on one target."""
     name = f"{prefix}{operation.name}"
+    raw = dg.AssetKey([*RAW.path, prefix.removesuffix("_")]) if prefix else RAW
     known: Any = (targets, Field(description="tenant/surface"))
     model: Any = create_model(operation.config.__name__, __base__=operation.config, target=known)
 
@@ -98,7 +100,7 @@ def _target_job(
         context.instance.add_run_tags(context.run_id, {TARGET_TAG: str(row.target)})
         with translate_errors():
             by = _by(context, config.reason, config.actor)
-            done = operation.act(Operating(context, settings, store.store, row, config, by))
+            done = operation.act(Operating(context, settings, store.store, row, config, by, raw))
         _report(context, store.store, row, done)
         if done.numbers:
             context.add_output_metadata({"lines": dg.MetadataValue.md(done.lines), **done.numbers})

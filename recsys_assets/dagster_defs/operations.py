@@ -1,21 +1,22 @@
 """Operations on one target, as jobs of the UI have them: whatever the commands can change, on the same functions."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import dagster as dg
-
-from recsys_assets.dagster_defs.metadata import Metadata, gate_metadata
+from recsys_assets.dagster_defs.metadata import gate_metadata
 from recsys_assets.dagster_defs.operation_configs import (
+    BackfillConfig,
     BlockConfig,
     ForgetConfig,
     HoldConfig,
     ImportConfig,
     MarkConfig,
+    Operating,
+    Operation,
     OperationConfig,
+    Outcome,
     PinConfig,
     RollbackConfig,
     ShipConfig,
@@ -23,71 +24,29 @@ from recsys_assets.dagster_defs.operation_configs import (
     TestConfig,
     TuneConfig,
     UnblockConfig,
+    utc_now,
 )
-from recsys_assets.errors import ConfigurationError
+from recsys_assets.dagster_defs.range_backfill import backfill_target
+from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
-from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
 from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.blocking import block_item, unblock_item
-from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.hold import place_hold, release_hold
-from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.rolling_out import abort, advance
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
 from recsys_assets.upkeep.live_guard import carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import restore_pointer
 
-
-@dataclass(frozen=True, slots=True)
-class Operating:
-    """One run of an operation: its run, the settings and the store, the target, who acts, and the configuration."""
-
-    context: dg.OpExecutionContext
-    settings: Settings
-    store: ObjectStore
-    row: TargetSettings
-    config: Any
-    by: Actor
-
-    @property
-    def day_context(self) -> DayContext:
-        """The day that the configuration names."""
-        day = _day(self.config.day)
-        return DayContext(self.store, self.settings, self.row, day, run_id=self.context.run.run_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of it, in words, and the journal's entry; a failure where somebody still has to look."""
-
-    message: str
-    entry: JournalEntry | None = None
-    failed: bool = False
-    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
-    lines: str = ""  # of the configuration, that the operation found best
-    shown: Metadata = field(default_factory=dict[str, Any])  # on the operation's output
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One job: its name, its configuration, what it does for a target, and whether it may wait behind builds."""
-
-    name: str
-    config: type[OperationConfig]
-    act: Callable[[Operating], Outcome]
-    description: str
-    waits: bool = False  # long ones have priority in the queue; short ones start at once, whatever runs
+if TYPE_CHECKING:
+    from recsys_assets.ingest.sources.parquet import Seekable
 
 
 def _roll_back(o: Operating) -> Outcome:
@@ -133,15 +92,21 @@ def _tag(o: Operating) -> Outcome:
 
 
 def _import(o: Operating) -> Outcome:
-    place, dry_run = named_file(o.config.file), o.config.dry_run
+    place, dry_run = _place(o), o.config.dry_run
     return _tried(import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run))
 
 
 def _test(o: Operating) -> Outcome:
+    place = _place(o)
     if o.config.dry_run:
         return Outcome("dry run: the file would be tested, and the journal would keep how it ended")
-    place = named_file(o.config.file)
     return _tried(try_file(o.store, o.settings, o.row, o.config.kind, place, by=o.by, now=utc_now()))
+
+
+def _place(o: Operating) -> "Seekable":
+    """Return the file that the configuration of an operation names, once its kind is known to be one."""
+    find_rules(o.settings, o.row, o.config.kind)
+    return named_file(o.config.file)
 
 
 def _tried(done: TriedFile) -> Outcome:
@@ -265,6 +230,14 @@ OPERATIONS: Final = (
         waits=True,
     ),
     Operation(
+        "backfill",
+        BackfillConfig,
+        backfill_target,
+        "Build many days of a target in one run, oldest first, each with its own results: for long ranges, where one "
+        "run a day takes seconds more for each.",
+        waits=True,
+    ),
+    Operation(
         "tune",
         TuneConfig,
         _tune,
@@ -280,18 +253,6 @@ OPERATIONS: Final = (
         waits=True,
     ),
 )
-
-
-def utc_now() -> datetime:
-    """Return the time now, in UTC."""
-    return datetime.now(UTC)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{text!r} is no day: write it like 2026-01-31") from None
 
 
 def _instant(text: str | None) -> datetime | None:

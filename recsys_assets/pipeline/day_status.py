@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.ingest.sources.finding import find_inputs
@@ -83,3 +83,26 @@ def _raw(settings: Settings, row: TargetSettings, day: date) -> set[tuple[str, s
 
 def _read(record: CanonicalRecord) -> set[tuple[str, str]]:
     return {(used.name, used.digest) for used in record.inputs} | mark_of_record(record)
+
+
+def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:
+    """Return the days from `start` to `end`; all are checked before the first is touched."""
+    if end < start:
+        raise ConfigurationError(f"--end {end} is before --start {start}")
+    first = settings.partitions.start
+    if start < first:
+        raise ConfigurationError(
+            f"--start {start} is before partitions.start {first}: begin later, or change the setting"
+        )
+    last = settings.partitions.end
+    if last is not None and end > last:
+        raise ConfigurationError(f"--end {end} is after partitions.end {last}: end earlier, or change the setting")
+    if end >= today:
+        raise ConfigurationError(f"--end {end} has not ended in UTC: the last whole day is {today - timedelta(days=1)}")
+    count = (end - start).days + 1
+    if count > settings.limits.max_days:
+        raise ConfigurationError(
+            f"--start {start} to --end {end} are {count} days, limits.max_days allows {settings.limits.max_days}: "
+            "make several calls of it, or change the setting"
+        )
+    return [start + timedelta(days=n) for n in range(count)]

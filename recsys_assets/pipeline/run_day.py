@@ -40,6 +40,7 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import RunReads
 from recsys_assets.storage.store import ObjectStore
 
+Watch: TypeAlias = Callable[[str, Built | Judged], None]  # is shown each result, and the asset it is of
 Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns whether all was done, and passed
 
 _LOGGER = logging.getLogger(__name__)
@@ -85,16 +86,22 @@ def _short(value: object) -> object:
 
 
 def run_day(
-    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], day: date, *, pause: Pause = wait
+    store: ObjectStore,
+    settings: Settings,
+    rows: Sequence[TargetSettings],
+    day: date,
+    *,
+    pause: Pause = wait,
+    watch: Watch | None = None,
 ) -> Iterator[AssetLine]:
     """Build, gate and ship a day of these targets, one after another; yield a line about each asset.
 
     What fails stops what comes after it and nothing else: other kinds are built, other targets ship. Of several
     targets nothing is built where the day's files could not be read. Errors that a retry may cure are retried after a
-    `pause`. Ends after the step under way when the process is to stop.
+    `pause`. Ends after the step under way when the process is to stop. `watch` is shown the results themselves.
     """
     first = DayContext(RunReads(store), settings, rows[0], day, run_id=str(uuid4()))
-    reading = _Reading(_Run(first, pause), [row.target for row in rows])
+    reading = _Reading(_Run(first, pause, watch), [row.target for row in rows])
     yield from reading.lines()
     if reading.raw is None and len(rows) > 1:
         return
@@ -105,7 +112,7 @@ def run_day(
         if len(rows) > 1:
             context = replace(context, store=RunReads(store), row=row, run_id=str(uuid4()))
         context = replace(context, forgotten=_forgotten(reading.raw, row.target), is_whole_run=True)
-        yield from _target_lines(_Run(context, pause), read=reading.raw is not None)
+        yield from _target_lines(_Run(context, pause, watch), read=reading.raw is not None)
 
 
 def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
@@ -148,6 +155,7 @@ class _Run:
 
     context: DayContext
     pause: Pause
+    watch: Watch | None = None
     withdrawn: Collection[str] = ()  # kinds that were built while a user was forgotten
 
     def withdraw(self) -> Lines:
@@ -218,6 +226,8 @@ class _Run:
 
     def _line(self, asset: str, result: Built | Judged) -> AssetLine:
         day = self.context.day
+        if self.watch is not None:
+            self.watch(asset.removesuffix(f"_{GATES}"), result)
         if isinstance(result, Built):
             return built_line(day, asset, result.numbers)
         checked = f"{asset.removesuffix(f'_{GATES}')} {result.check}"

@@ -232,3 +232,26 @@ def test_f33_a_lost_event_log_is_rebuilt_from_the_store_once(shop):
         versions = {r.asset_materialization.tags["dagster/data_version"] for r in built}
         assert shop.live().versions["cooc"] in versions
         assert sorted(r.partition_key for r in built) == ["2026-01-01", "2026-01-02"]
+
+
+def test_a_range_is_built_in_one_run_with_results_of_each_day(shop):
+    shop.write(after(2), day_lines(after(2), shift=2))
+    lines = day_lines(after(3))
+    shop.write(after(3), [line.replace('"v": 1', '"v": 9') if n % 2 else line for n, line in enumerate(lines)])
+    shop.write(after(5), day_lines(after(5), shift=3))
+    asked = ask(first_day="2026-01-01", last_day=str(after(5)))
+    assert shop.operate("backfill", "backfill_target", {**asked, "dry_run": True}).success
+    result = shop.operate("backfill", "backfill_target", asked)
+    error = result.failure_data_for_node("backfill_target").user_failure_data.description
+    assert "5 of 6 days done" in error
+    assert "1 day failed: 2026-01-04 shop/home/canonical gates: gate bad_share refused" in error
+    records = shop.instance.fetch_materializations(MANIFEST, limit=99).records
+    shipped = {one.partition_key for one in records if one.run_id == result.run_id}
+    assert shipped >= {str(after(2)), str(after(5))}
+    assert str(after(3)) not in shipped
+    built = shop.instance.get_latest_data_version_record(dg.AssetKey(["shop", "home", "cooc"]))
+    assert built.asset_materialization.tags["dagster/data_version"] == shop.live().versions["cooc"]
+    check = dg.AssetCheckKey(dg.AssetKey(["shop", "home", "canonical"]), "gates")
+    history = shop.instance.event_log_storage.get_asset_check_execution_history(check, limit=9)
+    found = {one.partition: one.status.value for one in history if one.run_id == result.run_id}
+    assert (found[str(after(2))], found[str(after(3))]) == ("SUCCEEDED", "FAILED")

@@ -1,0 +1,112 @@
+"""Backfill of many days of a target in one run, which tells Dagster what became of each asset on each day."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.dagster_defs.checks import severity_of
+from recsys_assets.dagster_defs.lineage import stored
+from recsys_assets.dagster_defs.metadata import gate_metadata, markdown_table, numbers
+from recsys_assets.dagster_defs.operation_configs import Operating, Outcome, read_day, utc_now
+from recsys_assets.messages import plural
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.day_status import choose_days, is_up_to_date
+from recsys_assets.pipeline.run_day import AssetLine, run_day
+from recsys_assets.pipeline.steps import RAW, Built, Judged
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.store import ObjectStore
+
+DATA_VERSION = "dagster/data_version"
+MAX_CAUSES = 10  # in a message
+
+
+def backfill_target(o: Operating) -> Outcome:
+    """Build the days that an operation names; a failure that names the days and causes if one failed."""
+    first, last = read_day(o.config.first_day), read_day(o.config.last_day)
+    days = choose_days(o.settings, start=first, end=last, today=utc_now().date())
+    if o.config.dry_run:
+        return Outcome(f"dry run: {plural(len(days), 'day')} would be built, {first} to {last}")
+    passed_over, failures = backfill(o.context, o.store, o.settings, o.row, days, resume=o.config.resume, raw=o.raw)
+    failed = sorted({line.day for line in failures})
+    done = f"{len(days) - len(failed)} of {plural(len(days), 'day')} done, {passed_over} of them before"
+    if not failed:
+        return Outcome(done)
+    causes = "; ".join(f"{line.day} {line.asset}: {line.message}" for line in failures[:MAX_CAUSES])
+    more = f"; and {len(failures) - MAX_CAUSES} more" if failures[MAX_CAUSES:] else ""
+    return Outcome(f"{done}, {plural(len(failed), 'day')} failed: {causes}{more}", failed=True)
+
+
+def backfill(
+    context: dg.OpExecutionContext,
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    days: Sequence[date],
+    *,
+    resume: bool,
+    raw: dg.AssetKey,
+) -> tuple[int, list[AssetLine]]:
+    """Build days oldest first, as `recsys-assets run` does; return how many were passed over, and what failed.
+
+    A day that fails stops no other one. Each materialization and each check is an event of its own day, so that
+    partitions, plots and checks look as after one run a day; a run of its own for each would take seconds more.
+    """
+    passed_over, failures = 0, list[AssetLine]()
+    for number, day in enumerate(days, start=1):
+        if resume and day != days[-1] and is_up_to_date(DayContext(store, settings, row, day)):
+            passed_over += 1
+            continue
+        failed = [line for line in _day(context, store, settings, row, day, raw=raw) if line.failed]
+        failures += failed
+        state = "failed" if failed else "done"
+        context.log.info("%s %s, %d of %d days", day, state, number, len(days))
+    return passed_over, failures
+
+
+def _day(
+    context: dg.OpExecutionContext,
+    store: ObjectStore,
+    settings: Settings,
+    row: TargetSettings,
+    day: date,
+    *,
+    raw: dg.AssetKey,
+) -> Iterator[AssetLine]:
+    def watch(asset: str, result: Built | Judged) -> None:
+        key = raw if asset == RAW else dg.AssetKey(asset.split("/"))
+        if isinstance(result, Built):
+            context.log_event(_materialization(store, key, day, result))
+        else:
+            context.log_event(_evaluation(key, day, result))  # pyright: ignore[reportArgumentType] - it takes it
+
+    for line in run_day(store, settings, [row], day, watch=watch):
+        if line.state != "ok":
+            context.log.warning("%s", line.text)
+        yield line
+
+
+def _materialization(store: ObjectStore, key: dg.AssetKey, day: date, built: Built) -> dg.AssetMaterialization:
+    tables = {title: markdown_table(table.columns, table.rows) for title, table in built.tables.items()}
+    place: dict[str, Any] = stored(store, built.key, rows=built.rows) if built.key else {}
+    return dg.AssetMaterialization(
+        key,
+        partition=day.isoformat(),
+        metadata={**numbers(built.numbers), **place, **tables},
+        tags={DATA_VERSION: built.version} if built.version else None,
+    )
+
+
+def _evaluation(key: dg.AssetKey, day: date, judged: Judged) -> dg.AssetCheckEvaluation:
+    severity = severity_of(judged.report)
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=judged.check,
+        passed=severity is None,
+        severity=severity or dg.AssetCheckSeverity.ERROR,
+        description=judged.message,
+        metadata=gate_metadata(judged.report),
+        partition=day.isoformat(),
+    )
