@@ -194,8 +194,9 @@ def read_query(
         allowed = ", ".join(field.name for field in msgspec.structs.fields(form)) or "none"
         raise BadRequestError(f"{str(error)[:500]}; parameters of this address: {allowed}") from error
     for name, value in given.items():
-        if getattr(found, name) is None:  # what msgspec makes of "null" where a number may be left out
-            raise BadRequestError(f"parameter {name!r} is {value!r}: leave it out instead")
+        held = getattr(found, name)  # msgspec takes "null" where a number may be left out, and seconds for an instant
+        if held is None or (isinstance(held, datetime) and value[4:5] != "-"):
+            raise BadRequestError(f"parameter {name!r} is {value[:100]!r}: write it as described, or leave it out")
     return found
 
 
