@@ -1,11 +1,11 @@
 """Measures how many broken days the gates of a day refuse on default settings, and how many ordinary days.
 
-    python benchmarks/quality_defects.py FOLDER... [--every 12] [--into docs/quality.md]
+    python benchmarks/quality_defects.py FOLDER... [--days 14] [--into docs/quality.md]
 
 A folder holds one file of JSON lines a day (`YYYY-MM-DD*.jsonl.gz`). Each day is compared with the days before it that
-were not refused, and asks a live release that was built from them, with windows of one day and of 28; from the warm-up
-on, every so many days, each defect is made of the day and judged in its place. A defect that changes nothing of a day
-(users that are lost where there are none) is not counted.
+were not refused, and asks a live release that was built from them, with windows of one day and of 28; of some days
+after the warm-up, as many of each set and at even distances, each defect is made and judged in the day's place. A
+defect that changes nothing of a day (users that are lost where there are none) is not counted.
 """
 
 import argparse
@@ -15,15 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from quality_broken_days import COLUMNS, DEFECTS, Before
 
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events
 from recsys_assets.gates.day import day_gates
-from recsys_assets.gates.day_comparison import Past
+from recsys_assets.gates.day_comparison import FEWEST_EVENTS, Past
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import merge_tallies, tally_day
 from recsys_assets.quality.live_score import score_live
@@ -36,6 +39,7 @@ WINDOWS = (1, 28)
 KINDS_ASKED = ("popularity", "cooc", "implicit", "session_seq")  # by default, those that rank items
 BEGIN, END = "<!-- defects: begin -->", "<!-- defects: end -->"
 Days = Mapping[str, pl.DataFrame]
+Counts = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ class Measured:
 
     name: str
     window: int
+    halved: float  # share of days of which volume could show at best that half is lost
     judged: int = 0
     refused: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # ordinary days, by gates
     broken: Counter[str] = field(default_factory=Counter[str])
     found: Counter[str] = field(default_factory=Counter[str])
+    large: int = 0  # broken days that were made of a day which is judged by more than its volume
+    found_of_large: int = 0
     gates: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
 
     @property
@@ -79,7 +86,9 @@ class Live:
         days = [self.tallies[at] for at in sorted(self.tallies)]
         for kind in KINDS_ASKED:
             merged = merge_tallies([one[kind] for one in days])
-            self.rows[kind] = KINDS[kind].build(merged, KINDS[kind].params(), LimitSettings()).rows
+            rows = KINDS[kind].build(merged, KINDS[kind].params(), LimitSettings()).rows
+            if isinstance(rows, Rows):
+                self.rows[kind] = rows
         self.last = day
 
     def scores(self, day: date, events: Events) -> dict[str, LiveScore] | None:
@@ -96,7 +105,7 @@ class Live:
 def read_days(folder: Path) -> Days:
     """Return the events of each day of a folder, in the columns that defects know."""
     days: dict[str, pl.DataFrame] = {}
-    for file in sorted(folder.glob("*.jsonl*")):
+    for file in sorted(folder.glob("[0-9]*.jsonl*")):
         frame = pl.read_ndjson(file)
         absent = [pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in frame.columns]
         stamped = pl.col("ts").str.to_datetime(time_zone="UTC", time_unit="ns")
@@ -124,9 +133,11 @@ def refusing(profile: DayProfile, past: Past) -> list[str]:
     return [finding.gate for gate in GATES if not (finding := gate.judge(facts)).ok]
 
 
-def measure(name: str, days: Days, foreign: pl.DataFrame, *, every: int, window: int) -> Measured:
-    """Judge every day of a set, and each defect of every so many of them."""
-    measured, live = Measured(name, window), Live(window)
+def measure(name: str, days: Days, foreign: pl.DataFrame, *, broken: int, window: int) -> Measured:
+    """Judge every day of a set, and each defect of so many of them, whatever their weekdays."""
+    every = max((len(days) - SETTINGS.warm_up_days) // broken, 1)
+    every += every % 7 == 0  # else all would be of one weekday
+    measured, live = Measured(name, window, most_by_volume(days)), Live(window)
     known: list[DayProfile] = []  # newest first
     in_a_row = 0
     for number, (day, frame) in enumerate(days.items()):
@@ -157,7 +168,38 @@ def _break(measured: Measured, day: str, frame: pl.DataFrame, before: Before, pa
         gates = refusing(profile_of(broken, events_of(broken), day, past, live), past)
         measured.broken[name] += 1
         measured.found[name] += bool(gates)
+        if len(frame) >= FEWEST_EVENTS:
+            measured.large += 1
+            measured.found_of_large += bool(gates)
         measured.gates.setdefault(name, Counter()).update(gates)
+
+
+def most_by_volume(days: Days) -> float:
+    """Return the share of days of which volume could tell at best that half of their sessions are lost.
+
+    Each is compared with what the days on both sides of it lead to expect, which no gate can know, and refused below
+    the one limit that, of this very set, refuses one ordinary day in a hundred.
+    """
+    logs = np.log([frame["session_id"].n_unique() for frame in days.values()])
+    weekdays = np.array([date.fromisoformat(day).weekday() for day in days])
+    found: list[float] = []
+    for nearer in (0.5, 0.7, 0.85):  # what a day farther away counts less
+        left = np.array([logs[place] - _expected(logs, weekdays, place, nearer) for place in range(len(logs))])
+        found.append(float(np.mean(left + np.log(0.5) < np.quantile(left, 0.01, method="higher"))))
+    return max(found)
+
+
+def _expected(logs: Counts, weekdays: Counts, place: int, nearer: float) -> float:
+    """Return what all other days within three weeks lead to expect: their level, and what the weekday has beside it."""
+    others = np.array([at for at in range(max(place - 21, 0), min(place + 22, len(logs))) if at != place])
+    effects = np.zeros(7)
+    for _ in range(4):
+        level = np.median(logs[others] - effects[weekdays[others]])
+        for weekday in set(weekdays[others]):
+            effects[weekday] = np.median((logs[others] - level)[weekdays[others] == weekday])
+    rest, weights = logs[others] - effects[weekdays[others]], nearer ** np.abs(others - place)
+    middle = np.median(rest)
+    return float(np.average(np.clip(rest, middle - 1, middle + 1), weights=weights) + effects[weekdays[place]])
 
 
 def table(sets: Sequence[Measured], now: datetime) -> str:
@@ -168,29 +210,36 @@ def table(sets: Sequence[Measured], now: datetime) -> str:
     for name in DEFECTS:
         cells = [f"{one.found[name]} of {one.broken[name]}" if one.broken[name] else "-" for one in sets]
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+        if name == "half_of_the_sessions":
+            lines.append(f"| (the most that volume could find) | {' | '.join(f'{one.halved:.0%}' for one in sets)} |")
     totals = [_share(one.found.total(), one.broken.total()) for one in sets]
-    return "\n".join([*lines, f"| all broken days refused | {' | '.join(totals)} |"])
+    lines.append(f"| all broken days refused | {' | '.join(totals)} |")
+    large = [_share(one.found_of_large, one.large) for one in sets]
+    lines.append(f"| of those made of days of {FEWEST_EVENTS} events and more | {' | '.join(large)} |")
+    broken, found = sum(one.broken.total() for one in sets), sum(one.found.total() for one in sets)
+    judged, refused = sum(one.judged for one in sets), sum(len(one.refused) for one in sets)
+    said = f"{_share(found, broken)} broken days are refused, and {_share(refused, judged, 1)} ordinary ones"
+    return "\n".join([*lines, "", f"Over all sets and both windows {said}."])
 
 
-def _share(found: int, broken: int) -> str:
-    return f"{found} of {broken} ({found / max(broken, 1):.0%})"
+def _share(found: int, broken: int, digits: int = 0) -> str:
+    return f"{found:,} of {broken:,} ({found / max(broken, 1):.{digits}%})"
 
 
 def main() -> None:
     """Measure each folder, print the table, and write it where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--every", type=int, default=12, help="days from one that is broken to the next")
+    parser.add_argument("--days", type=int, default=14, help="days of each set that are broken")
     parser.add_argument("--into", type=Path, help="document that holds the table between its marks")
     asked = parser.parse_args()
     sets = {folder.parent.name if folder.name == "exposures" else folder.name: folder for folder in asked.folders}
     days = {name: read_days(folder) for name, folder in sets.items()}
     largest = {name: max(found.values(), key=len) for name, found in days.items()}
     measured = [
-        measure(name, days[name], foreign, every=every, window=window)
+        measure(name, days[name], foreign, broken=asked.days, window=window)
         for name in sets
         for foreign in [next((one for at, one in largest.items() if at != name), largest[name])]
-        for every in [min(asked.every, max(len(days[name]) // 10, 1))]
         for window in WINDOWS
     ]
     made = table(measured, datetime.now(UTC))
