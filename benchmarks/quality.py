@@ -131,7 +131,7 @@ def _beside(scored: Scored, base: Scored) -> str:
     return f"{gains.mean():+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-TUNE_DAYS, LEAST_QUESTIONS, LEAST_OF_DAY = 4, 300, 20
+TUNE_DAYS, LEAST_QUESTIONS, LEAST_OF_DAY = 4, 1000, 20
 _CONFIG = """
 [raw]
 exposures = "{day}.jsonl"
@@ -147,7 +147,7 @@ def tune_row(world: World) -> str:
     while questions[days[-1]] < LEAST_OF_DAY:
         days.pop()
     count = TUNE_DAYS
-    while sum(questions[day] for day in days[-count:]) < LEAST_QUESTIONS:
+    while sum(questions[day] for day in days[-count:]) < LEAST_QUESTIONS and count < len(days) // 4:
         count += 1
     days = days[-(2 * count + 28) :]
     with TemporaryDirectory() as folder:

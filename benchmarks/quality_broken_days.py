@@ -140,6 +140,11 @@ def no_users(day: pl.DataFrame, _: Before) -> pl.DataFrame:
     return day.with_columns(user_id=pl.lit(None, pl.String))
 
 
+def renamed_users(day: pl.DataFrame, _: Before) -> pl.DataFrame:
+    """Name every user otherwise, as another salt of a hash does."""
+    return day.with_columns(user_id=pl.lit("r") + pl.col("user_id"))
+
+
 DEFECTS: Mapping[str, Defect] = {
     one.__name__: one
     for one in (
@@ -162,6 +167,7 @@ DEFECTS: Mapping[str, Defect] = {
         single_events,
         cut_ids,
         no_users,
+        renamed_users,
     )
 }
 

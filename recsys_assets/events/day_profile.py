@@ -17,7 +17,8 @@ from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
 
 from recsys_assets.events.events import Events
 
-PROFILE_FORMAT = 2  # 2: repeats, sizes of sessions and users, replayed visits, and what live scored on the day
+PROFILE_FORMAT = 3  # 2: repeats, sizes of sessions and users, replayed visits, and what live scored on the day;
+# 3: whether live's lists are by user
 ITEMS_KEPT = 2000  # of the items of a day, with their counts: exact for days with fewer
 VISITS_KEPT = 500
 FEWEST_SHARED = 10  # items that correlate by anything but chance
@@ -48,6 +49,7 @@ class LiveScore:
     window_days: int  # of live's artifact: a longer one is worth more
     age_days: int  # from live's last day to this one
     one_list: bool = False  # for everybody
+    by_user: bool = False  # a list per user: what is not answered is of users that live does not know
 
     @property
     def lift(self) -> float:

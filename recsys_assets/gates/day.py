@@ -19,7 +19,7 @@ from recsys_assets.gates.day_comparison import (
     worst_of,
 )
 from recsys_assets.gates.day_items import ItemMix, NewItems, Replay
-from recsys_assets.gates.day_live import LiveOnDay
+from recsys_assets.gates.day_live import LiveOnDay, NewUsers
 from recsys_assets.gates.gate import Gate, Result
 from recsys_assets.settings.gates import DayGate, DaySettings, Mode
 
@@ -34,6 +34,7 @@ def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
         DayGate.CONCENTRATION: Concentration(limits.max_share_rise, warm_up),
         DayGate.SHAPE: Shape(limits.max_shape_factor, limits.max_sizes_distance, warm_up),
         DayGate.NEW_ITEMS: NewItems(limits.max_new_item_share, warm_up),
+        DayGate.NEW_USERS: NewUsers(limits.max_new_user_share, warm_up),
         DayGate.ITEM_MIX: ItemMix(limits.min_correlation_ratio, limits.max_surge_rise, warm_up),
         DayGate.REPLAY: Replay(limits.max_replayed_share, warm_up),
         DayGate.LIVE: LiveOnDay(limits.min_live_ratio, limits.max_live_ratio, warm_up),

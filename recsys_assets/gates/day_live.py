@@ -1,6 +1,6 @@
-"""Gate of the live release on the new day: what its lists are worth on events that it has not seen, before it ships."""
+"""Gates of live on the new day: what its lists are worth on events that it has not seen, and which users it knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, hypot, sqrt
 from statistics import median
@@ -8,7 +8,17 @@ from typing import Final
 
 from recsys_assets.events.day_profile import DayProfile, LiveScore
 from recsys_assets.evidence import Verdict
-from recsys_assets.gates.day_comparison import MAD, Checked, HasProfile, Past, compare_with_past, worst_of
+from recsys_assets.gates.day_comparison import (
+    FEWEST_EVENTS,
+    MAD,
+    Checked,
+    HasProfile,
+    Known,
+    Past,
+    compare_with_past,
+    most_share,
+    worst_of,
+)
 from recsys_assets.gates.gate import Result
 
 DAYS: Final = 14  # ordinary days whose median is the usual
@@ -17,6 +27,8 @@ _SURE: Final = 3.3  # standard errors
 _LEAST_LIMIT: Final = 0.0  # below it even chance keeps the limit more often than not: such a limit shows nothing,
 _LEAST_FADED: Final = 0.1  # nor does a lower one for a release that has not seen days before
 _SIMILAR: Final = 1.3  # times the error of the day: of a day of the past that says what such a day may be worth
+_MOST_NEW: Final = 0.9  # of visits on an ordinary day: where it was more, all may be by users that are new
+_STILL_KNOWN: Final = 0.985  # a limit on new users that no age of live exceeds
 _FADES: Final = 0.75  # of the least worth, by each day that live has not seen: so a refusal never keeps later days out
 
 
@@ -93,14 +105,62 @@ class LiveOnDay:
         return Checked(name, own.ratio, least=least, most=most)
 
 
-def _known(kind: str, score: LiveScore, past: Past) -> dict[str, LiveScore]:
+@dataclass(frozen=True, slots=True)
+class NewUsers:
+    """The largest share of visits by users that live does not know, beside the most of the past."""
+
+    max_new_user_share: float
+    warm_up_days: int
+
+    def __call__(self, facts: HasProfile) -> Result:
+        """Compare the share of visits by users without a list in live: other ids, or the users of somebody else.
+
+        With every day that live has not seen, more users are new to it.
+        """
+        return compare_with_past(facts, self.warm_up_days, self._judge)
+
+    def _judge(self, day: DayProfile, past: Past) -> Result:
+        checked = [
+            Checked(
+                f"share of visits by users that live's {kind} does not know (ids renamed, or another shop's users?)",
+                _new_share(score),
+                most=self._limit(score, known, day),
+            )
+            for kind, score in (day.live or {}).items()
+            if score.by_user
+            and len(known := _known(kind, score, past, of=_asked)) >= self.warm_up_days
+            and max(map(_new_share, known.values())) <= _MOST_NEW
+        ]
+        if not checked:
+            return Result(
+                Verdict.PASSED, None, "not judged: live has no lists of users, or knows hardly one on ordinary days"
+            )
+        return worst_of(checked, "users", past)
+
+    def _limit(self, score: LiveScore, known: Mapping[str, LiveScore], day: DayProfile) -> float:
+        shares = Known(tuple(map(_new_share, known.values())), tuple(one.questions for one in known.values()))
+        limit = most_share(shares, score.questions, self.max_new_user_share, independent=max(day.users, 1))
+        return max(limit, min(1 - (1 - limit) * _FADES ** max(score.age_days - 1, 0), _STILL_KNOWN))
+
+
+def _new_share(score: LiveScore) -> float:
+    return 1 - score.answered / score.questions if score.questions else 0.0
+
+
+def _asked(score: LiveScore) -> bool:
+    return score.questions >= FEWEST_EVENTS
+
+
+def _scored(score: LiveScore) -> bool:
+    return score.answered >= _FEWEST_ANSWERED and score.error > 0
+
+
+def _known(
+    kind: str, score: LiveScore, past: Past, *, of: Callable[[LiveScore], bool] = _scored
+) -> dict[str, LiveScore]:
     """Return the scores of the last ordinary days by a live artifact of the same kind and window."""
     found = {one.day: one.live[kind] for one in past.days[:DAYS] if one.live and kind in one.live}
-    return {
-        day: one
-        for day, one in found.items()
-        if one.window_days == score.window_days and one.answered >= _FEWEST_ANSWERED and one.error > 0
-    }
+    return {day: one for day, one in found.items() if one.window_days == score.window_days and of(one)}
 
 
 def _worth(one: LiveScore, known: Mapping[str, LiveScore], day: LiveScore) -> Worth:

@@ -58,6 +58,7 @@ def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, s
         window_days=window_days,
         age_days=age_days,
         one_list=rows.shape.key is None,
+        by_user=rows.shape.key == "user_id",
     )
 
 

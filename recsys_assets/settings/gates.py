@@ -41,6 +41,7 @@ class DayGate(StrEnum):
     CONCENTRATION = "day_concentration"
     SHAPE = "day_shape"
     NEW_ITEMS = "day_new_items"
+    NEW_USERS = "day_new_users"
     ITEM_MIX = "day_item_mix"
     REPLAY = "day_replay"
     LIVE = "day_live"
@@ -60,6 +61,7 @@ class DaySettings(ClosedModel):
     max_shape_factor: float = Field(default=2.0, ge=1, description="factor between events per session etc. and usual")
     max_sizes_distance: Share = Field(default=0.4, description="share of events in sessions of other sizes than usual")
     max_new_item_share: Share = Field(default=0.65, description="rise of the share of events on items not seen before")
+    max_new_user_share: Share = Field(default=0.65, description="rise of the share of visits by users new to live")
     min_correlation_ratio: Share = Field(default=0.5, description="least correlation of item counts, to the median's")
     max_surge_rise: Share = Field(default=0.3, description="rise of the share of events that surge on few items")
     max_replayed_share: Share = Field(default=0.5, description="largest share of events that an earlier day had too")

@@ -216,6 +216,24 @@ def score(lift, *, answered=2000, error=0.01, window_days=28, age_days=1, one_li
     return LiveScore(answered, answered, lift + 0.02, 0.02, error, window_days, age_days, one_list)
 
 
+def of_users(new, *, questions=1000, age_days=1):
+    """Return a score of user lists on a day with this share of visits by users that live does not know."""
+    return LiveScore(questions, round(questions * (1 - new)), 0.1, 0.02, 0.01, 28, age_days, by_user=True)
+
+
+@pytest.mark.parametrize(
+    ("usual", "new", "age_days", "ok"),
+    [(0.3, 0.35, 1, True), (0.3, 1.0, 1, False), (0.3, 0.8, 1, False), (0.3, 0.8, 4, True), (0.95, 1.0, 1, True)],
+)
+def test_users_that_live_does_not_know_are_compared_with_ordinary_days(usual, new, age_days, ok):  # F63
+    before = [replace(one, live={"implicit": of_users(usual - n % 3 / 50)}) for n, one in enumerate(past().days)]
+    day = replace(profile(DAY, DAYS), live={"implicit": of_users(new, age_days=age_days)})
+    gate = next(gate for gate in day_gates(REQUIRED) if gate.name == "day_new_users")
+    found = gate.judge(Facts(day, Past(tuple(before))))
+    assert found.ok is ok
+    assert ok or "visits by users that live's implicit does not know" in found.message
+
+
 def judged_by_live(scores, *, known=None, days=DAYS, refused=0):
     """Judge a day by what live was worth on it, after ordinary days on which it was worth 0.09 to 0.11."""
     usual = {"cooc": 0.1} if known is None else known

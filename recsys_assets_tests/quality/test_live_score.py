@@ -96,6 +96,7 @@ def test_gains_are_those_of_a_brute_force():
 def test_broken_days_leave_no_more_than_chance(kind, broken):  # F63
     usual, found = asked(kind, day(2)), asked(kind, day(2, **broken))
     assert usual.lift > 0.1
+    assert usual.by_user is (kind == "implicit")
     assert found.lift < 0.15 * usual.lift
 
 
