@@ -10,11 +10,15 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
+from multiprocessing import cpu_count, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -37,6 +41,7 @@ FIRST_TEST = 8  # days that lie before the first one that is held out
 MOST_DAYS, MOST_SESSIONS = 10, 200  # held out; more days are taken at even distances
 BEGIN, END = "<!-- defaults: begin -->", "<!-- defaults: end -->"
 BASE = "cooc"
+Source: TypeAlias = Callable[[], World | None]
 KINDS = {"popularity": {}, "cooc": {}, "implicit": {}, "session_seq": {}}
 
 
@@ -104,10 +109,7 @@ def _score_day(world: World, model: Model, day: date) -> Scores | None:
 
 def table_of(world: World) -> str:
     """Return a set's table: every model with its numbers, and its distance from the default of cooc."""
-    found = []
-    for model in models():
-        sys.stderr.write(f"{world.name}: {model.name}\n")
-        found.append(score_model(world, model))
+    found = [score_model(world, model) for model in models()]
     base = next(scored for scored in found if scored.model.name == BASE)
     lines = [
         f"### {world.name}\n",
@@ -188,18 +190,22 @@ def _write_day(folder: Path, day: date, events: Events) -> None:
     (folder / f"{day}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def tune_table(worlds: Sequence[World]) -> str:
-    """Return the table of what `tune` chooses, and of what that is worth on days that it has not seen."""
-    lines = [
-        "### `recsys-assets tune`\n",
-        f"Chosen by the {TUNE_DAYS} or more days before the last ones; nDCG on the last, which it has not seen.\n",
-        "| set | chosen | nDCG | best in hindsight | defaults |",
-        "|---|---|---:|---:|---:|",
-    ]
-    for world in worlds:
-        sys.stderr.write(f"{world.name}: tune\n")
-        lines.append(tune_row(world))
-    return "\n".join(lines) + "\n"
+TUNE_HEAD = f"""### `recsys-assets tune`
+
+Chosen by the {TUNE_DAYS} or more days before the last ones; nDCG on the last, which it has not seen.
+
+| set | chosen | nDCG | best in hindsight | defaults |
+|---|---|---:|---:|---:|
+"""
+
+
+def measure(source: Source, only: str | None) -> tuple[str, str]:
+    """Return a set's table, and its row of what `tune` chooses; empty if the set is not here, or it is not asked."""
+    world = source()
+    if world is None:
+        return "", ""
+    sys.stderr.write(f"{world.name}\n")
+    return "" if only == "tune" else table_of(world), "" if only == "tables" else tune_row(world)
 
 
 def main() -> None:
@@ -208,16 +214,13 @@ def main() -> None:
     parser.add_argument("--into", type=Path, help="the page whose tables to replace")
     parser.add_argument("--only", choices=["tables", "tune"])
     chosen = parser.parse_args()
-    found = [*(read_world(folder) for folder in chosen.folders), groceries(), law_world()]
-    worlds = [world for world in found if world is not None]
-    tables: list[str] = []
-    for world in worlds if chosen.only != "tune" else []:
-        tables.append(table_of(world))
-        print(tables[-1], flush=True)
-    if chosen.only != "tables":
-        tables.append(tune_table(worlds))
-        print(tables[-1], flush=True)
-    text = "\n".join(tables)
+    sources: list[Source] = [groceries, *(partial(read_world, folder) for folder in chosen.folders), law_world]
+    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(measure, sources, [chosen.only] * len(sources)))
+    found = [*found[1:-1], found[0], found[-1]]  # the largest set was begun first, and is shown after those given
+    rows = "\n".join(row for _, row in found if row)
+    text = "\n".join([*(table for table, _ in found if table), *([f"{TUNE_HEAD}{rows}\n"] if rows else [])])
+    print(text)
     if chosen.into:
         page = chosen.into.read_text(encoding="utf-8")
         block = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)

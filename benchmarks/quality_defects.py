@@ -1,6 +1,6 @@
 """Measures how many broken days the gates of a day refuse on default settings, and how many ordinary days.
 
-    python benchmarks/quality_defects.py FOLDER... [--days 14] [--into docs/quality.md]
+    python benchmarks/quality_defects.py FOLDER... [--days 10] [--into docs/quality.md]
 
 A folder holds one file of JSON lines a day (`YYYY-MM-DD*.jsonl.gz`). Each day is compared with the days before it that
 were not refused, and asks a live release that was built from them, with windows of one day and of 28; of some days
@@ -12,8 +12,10 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from multiprocessing import cpu_count, get_context
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +135,9 @@ def refusing(profile: DayProfile, past: Past) -> list[str]:
     return [finding.gate for gate in GATES if not (finding := gate.judge(facts)).ok]
 
 
-def measure(name: str, days: Days, foreign: pl.DataFrame, *, broken: int, window: int) -> Measured:
-    """Judge every day of a set, and each defect of so many of them, whatever their weekdays."""
+def measure(name: str, folder: Path, other: Path, broken: int, window: int) -> Measured:
+    """Judge every day of a set, and each defect of so many of them, on all weekdays; `other` is another shop."""
+    days, foreign = read_days(folder), max(read_days(other).values(), key=len)
     every = max((len(days) - SETTINGS.warm_up_days) // broken, 1)
     every += every % 7 == 0  # else all would be of one weekday
     measured, live = Measured(name, window, most_by_volume(days)), Live(window)
@@ -230,18 +233,17 @@ def main() -> None:
     """Measure each folder, print the table, and write it where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--days", type=int, default=14, help="days of each set that are broken")
+    parser.add_argument("--days", type=int, default=10, help="days of each set that are broken")
     parser.add_argument("--into", type=Path, help="document that holds the table between its marks")
     asked = parser.parse_args()
     sets = {folder.parent.name if folder.name == "exposures" else folder.name: folder for folder in asked.folders}
-    days = {name: read_days(folder) for name, folder in sets.items()}
-    largest = {name: max(found.values(), key=len) for name, found in days.items()}
-    measured = [
-        measure(name, days[name], foreign, broken=asked.days, window=window)
-        for name in sets
-        for foreign in [next((one for at, one in largest.items() if at != name), largest[name])]
+    jobs = [
+        (name, folder, next((one for one in sets.values() if one != folder), folder), asked.days, window)
+        for name, folder in sets.items()
         for window in WINDOWS
     ]
+    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
+        measured = list(pool.map(measure, *zip(*jobs, strict=True)))
     made = table(measured, datetime.now(UTC))
     print(made)
     for one in measured:

@@ -7,7 +7,9 @@ from pydantic import Field
 from recsys_assets.encoding.rows import Built, LeftOut, Rows
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.kind_descriptions import CONTENT_SIM_SHAPE
-from recsys_assets.kinds.params import KindParams, Promise
+from recsys_assets.kinds.params import KEY_BYTES, KindParams, Promise
+
+_TAG_BYTES = 13
 
 
 class ContentSimParams(KindParams):
@@ -19,6 +21,11 @@ class ContentSimParams(KindParams):
     def promise(self) -> Promise:
         """A bounded number of lists of lower-case tags."""
         return Promise(max_lists=self.max_items, lower_case=True)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an item with eight tags."""
+        return KEY_BYTES + 8 * _TAG_BYTES
 
 
 def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:

@@ -22,7 +22,7 @@ from recsys_assets.kinds.cooc_scan import (
     new_thread_scratch,
     scoring_of,
 )
-from recsys_assets.kinds.params import EventParams, Promise
+from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise
 from recsys_assets.kinds.similarity import CODES, Score
 from recsys_assets.kinds.tallies import TODAY, ages_of, weights_by_age
 
@@ -64,6 +64,11 @@ class CoocParams(EventParams):
     def native_only(self) -> str:
         """Scores and ages, and the choice of events."""
         return " and ".join(filter(None, [super().native_only, "score and half_life_days" if self.scored else ""]))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an item with all the neighbours that it may have."""
+        return KEY_BYTES + self.max_neighbors * MEMBER_BYTES
 
     @property
     def promise(self) -> Promise:

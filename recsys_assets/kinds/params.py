@@ -16,6 +16,9 @@ from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then fails whole requests
 
 
+KEY_BYTES, MEMBER_BYTES = 24, 28  # of a row in JSON, with ids of some ten characters and numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """Bounds that rows built with some parameters keep; `contracts` adds what follows from their shape."""
@@ -79,6 +82,11 @@ class KindParams(ClosedModel):
     def promise(self) -> Promise:
         """What rows built with these parameters keep."""
         return Promise()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a full row with ids of a usual length, of a kind whose rows `max_items` bounds; 0 of any other."""
+        return 0
 
 
 EVENT = "event"

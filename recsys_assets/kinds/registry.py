@@ -192,6 +192,7 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
     except ValidationError as error:
         raise ConfigurationError(_explain(error, known, row)) from error
     if isinstance(known.shape, Shape) and known.shape.key:
+        _check_room(params, kind, row)
         return params
     if params.shards != NEVER and "shards" in table:
         raise ConfigurationError(
@@ -199,6 +200,18 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
             "a key: leave it away"
         )
     return params.model_copy(update={"shards": NEVER})
+
+
+def _check_room(params: KindParams, kind: str, row: TargetSettings) -> None:
+    """Raise `ConfigurationError` if one object has no room for as many items as the cut allows, and is asked for."""
+    most = params.max_bytes // params.row_bytes if params.row_bytes else None
+    allowed: int | None = getattr(params, "max_items", None)
+    if params.shards == NEVER and most is not None and allowed is not None and allowed > most:
+        raise ConfigurationError(
+            f'artifacts.{kind} for {row.target}: with shards = "never" one object holds all, and max_bytes = '
+            f"{params.max_bytes:,} has room for some {most:,} full rows of {params.row_bytes:,} bytes, where max_items "
+            f"allows {allowed:,}: lower max_items, raise max_bytes if the services can read more, or leave shards away"
+        )
 
 
 def _explain(error: ValidationError, kind: Kind, row: TargetSettings) -> str:

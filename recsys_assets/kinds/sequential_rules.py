@@ -14,7 +14,7 @@ from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import SEQUENTIAL_RULES_SHAPE
-from recsys_assets.kinds.params import EventParams, Promise
+from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise
 from recsys_assets.kinds.paths import Paths, fill_paths
 
 REACH: Final = 10  # distinct instants that a rule spans at most
@@ -46,6 +46,11 @@ class SequentialRulesParams(EventParams):
     def native_only(self) -> str:
         """The division, whose root no engine is asked for, and the choice of events."""
         return " and ".join(filter(None, [super().native_only, "by_support" if self.by_support else ""]))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an item with all the neighbours that it may have."""
+        return KEY_BYTES + self.max_neighbors * MEMBER_BYTES
 
     @property
     def promise(self) -> Promise:

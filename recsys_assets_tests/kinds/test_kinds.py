@@ -95,6 +95,19 @@ def test_rows_with_a_key_split_into_shards_once_they_outgrow_an_object_and_other
     assert set(shards.values()) == {"never", "over_max_bytes"}
 
 
+@pytest.mark.parametrize("kind", ["content_sim", "cooc", "sequential_rules"])
+def test_one_object_that_has_no_room_for_as_many_items_as_allowed_is_refused_by_the_configuration(kind):
+    never = f'[artifacts.{kind}]\nshards = "never"\n'
+    with pytest.raises(
+        ConfigurationError, match=r"max_bytes = 10,000,000 has room for some [\d,]+ full rows"
+    ) as refused:
+        params_of(never + TARGET, kind)
+    assert "max_items allows 100,000: lower max_items" in str(refused.value)
+    assert params_of(f"{never}max_items = 1000\n{TARGET}", kind).shards == "never"
+    assert params_of(f"{never}max_bytes = 100_000_000\n{TARGET}", kind).shards == "never"
+    assert params_of(TARGET, kind).max_items == 100_000
+
+
 def test_a_window_for_all_kinds_gives_way_to_that_of_one():
     text = f"[artifacts]\nwindow_days = 7\n[artifacts.cooc]\nwindow_days = 90\n{TARGET}"
     assert {kind: params_of(text, kind).window_days for kind in ("popularity", "cooc")} == {"popularity": 7, "cooc": 90}

@@ -306,7 +306,9 @@ def test_rules_in_shards_are_asked_as_in_one_object(folder):
     """The back-test and the reader's `recommend` ask them through the same lookups."""
     answers = []
     for shards in ('"never"', "4"):
-        settings = settings_of(folder, f"[artifacts.sequential_rules]\nshards = {shards}\nsingle_blob = false\n")
+        settings = settings_of(
+            folder, f"[artifacts.sequential_rules]\nshards = {shards}\nsingle_blob = false\nmax_items = 999\n"
+        )
         kinds = settings.artifacts.model_copy(update={"kinds": ("popularity", "sequential_rules")})
         settings, store = settings.model_copy(update={"artifacts": kinds}), MemoryStore()
         build(store, settings)
