@@ -4,12 +4,16 @@ import json
 
 import pytest
 
+from recsys_assets.errors import RefusedError
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
-from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.release.journal import Actor
+from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import catalog_quarantine_key
-from recsys_assets_tests.small_shop import FIRST, HOME, day_lines, open_shop
+from recsys_assets_tests.small_shop import FIRST, HOME, after, day_lines, open_shop
 
 SEMICOLONS = "id;tags\na;café\nb;thé\n".encode("windows-1252")
 BAD_NUMBERS = b'item_id,tags,price\ni1,red,9.90\ni2,blue,"1.299,00"\ni3,green,$12\ni4,red,7.00\ni5,silk,n/a\n'
@@ -79,3 +83,33 @@ def test_what_is_declared_is_read(shop):
     built, report = shop.judge(SEMICOLONS, catalog_encoding="windows-1252", catalog_delimiter=";")
     assert report.passed
     assert built.preview["tag"].to_list() == ["café", "thé"]
+
+
+def test_a_catalog_that_lost_half_of_lives_items_ships_only_if_somebody_answers_for_it(shop):  # F63
+    def build(day, items):
+        text = "item_id,tags\n" + "".join(f"i{n},red\n" for n in range(items))
+        (shop.shop.folder / "catalog.csv").write_text(text)
+        shop.shop.write(day, day_lines(day, targets=(HOME,)))
+        settings = shop.shop.settings
+        changed = {"raw": {"catalog": "catalog.csv"}, "artifacts": {"kinds": ("content_sim",)}}
+        parts = {name: getattr(settings, name).model_copy(update=update) for name, update in changed.items()}
+        settings = settings.model_copy(update=parts)
+        context = DayContext(shop.shop.store, settings, settings.targets[0], day, run_id="test")
+        build_raw(shop.shop.store, settings, day)
+        build_canonical(context)
+        judge_canonical(context)
+        build_artifact(context, "content_sim")
+        return context, [finding.gate for finding in judge_artifact(context, "content_sim").refusals]
+
+    def ship(context, **how):
+        return ship_day(context, by=Actor("ada", "the range was halved"), **how).outcome.how
+
+    first, found = build(FIRST, 40)
+    assert (found, ship(first)) == ([], Ruling.SHIP)
+    second, found = build(after(1), 20)
+    assert found == ["catalog_lost"]
+    with pytest.raises(RefusedError, match="catalog_lost"):
+        ship(second)
+    assert ship(second, override=("catalog_lost",)) == Ruling.SHIP
+    third, found = build(after(2), 19)
+    assert (found, ship(third)) == ([], Ruling.SHIP)
