@@ -178,7 +178,7 @@ def _break(measured: Measured, day: str, frame: pl.DataFrame, before: Before, pa
 
 
 def most_by_volume(days: Days) -> float:
-    """Return the share of days of which volume could tell at best that half of their sessions are lost.
+    """Return the share of days of which volume could show at best that half of their sessions are lost.
 
     Each is compared with what the days on both sides of it lead to expect, which no gate can know, and refused below
     the one limit that, of this very set, refuses one ordinary day in a hundred.

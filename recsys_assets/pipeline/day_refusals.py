@@ -85,7 +85,7 @@ def _shift(store: ObjectStore, raw: RawRecord, target: Target) -> str:
     if most < least:
         return ""  # longer than a day: moved or not, they are of several
     by = min(least, most, key=abs)
-    return f", and look shifted by {by:+d} h: moved by {-by:+d} h they would lie in {raw.day}"
+    return f", and look shifted by {by:+d} h: moved by {-by:+d} h they would be of {raw.day}"
 
 
 def refuse_missing_files(
