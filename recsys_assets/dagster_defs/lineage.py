@@ -14,6 +14,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.pipeline.code_version import source_of
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import uri_of_key
+from recsys_assets.settings.inputs import TABLES
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -69,7 +70,7 @@ def external_assets(
 def _external(
     settings: Settings, key: dg.AssetKey, about: str, place: str, *, daily: bool = False, deps: Sequence[Any] = ()
 ) -> dg.AssetSpec:
-    where = place if "://" in place or place.startswith("postgresql:") else settings.resolve(place)
+    where = place if "://" in place or place.startswith(TABLES) else settings.resolve(place)
     return dg.AssetSpec(
         key,
         group_name=GROUP,

@@ -46,7 +46,7 @@ def raw_asset(
         settings,
         key,
         group="raw",
-        kinds={_format(settings.raw.exposures)},
+        kinds={_format(settings.raw)},
         deps=[exposures],
         code_version=code_version(parse_day, merge_parts, params=_parameters(settings.raw)),
         metadata=about_asset(settings, parse_day, key="raw"),
@@ -85,11 +85,10 @@ def _events(day: RawDay) -> int:
     return sum(target.events for target in day.record.targets)
 
 
-def _format(exposures: str) -> str:
+def _format(raw: RawSettings) -> str:
     """Return the form that raw events come in, as the UI shows it."""
-    if exposures.startswith("postgresql:"):
-        return "postgres"
-    return "parquet" if ".parquet" in exposures else "json"
+    form = {"postgresql": "postgres", None: "parquet" if ".parquet" in raw.exposures else "json"}
+    return form.get(raw.table_form, str(raw.table_form))
 
 
 def _metadata(day: RawDay, timer: Timer) -> Metadata:

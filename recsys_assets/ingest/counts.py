@@ -9,7 +9,7 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.line_judge import Judged, Refused
 from recsys_assets.ingest.quarantine import NO_LINES, Fault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.forms import guess_form
-from recsys_assets.ingest.sources.source import RawInput
+from recsys_assets.ingest.sources.source import RawInput, Versioned
 from recsys_assets.messages import plural
 
 
@@ -23,6 +23,7 @@ class FileRecord:
     lines: int
     targets: tuple[Target, ...]
     error: str | None = None
+    version: str | None = None  # of a table that keeps versions: the one that was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ class FileTally:
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
         name, targets = self.source.name, tuple(self.source.targets)
-        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error or self._useless())
+        version = self.source.version if isinstance(self.source, Versioned) else None
+        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error or self._useless(), version)
 
     def add(self, judged: Judged) -> None:
         """Count the lines of a chunk."""

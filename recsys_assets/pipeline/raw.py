@@ -35,6 +35,7 @@ from recsys_assets.storage.store import ObjectStore
 _HOW = {
     "columns",
     "constants",
+    "day_column",
     "assume_utc",
     "nested",
     "tenants",
@@ -87,7 +88,7 @@ class RawDay:
     @property
     def file_rows(self) -> list[tuple[Scalar, ...]]:
         """Name, bytes, lines, hash and fault of each file; below them the names that were passed over."""
-        read = [(f.name, f.size, f.lines, f.digest, f.error) for f in self.record.files]
+        read = [(_named(f), f.size, f.lines, f.digest, f.error) for f in self.record.files]
         passed = "passed over: a backup, an unfinished upload, hidden or uncommitted"
         return [*read, *((name, None, None, None, passed) for name in self.record.skipped or ())]
 
@@ -307,8 +308,19 @@ def _record(report: RawReport, keeper: _Keeper, *, template: str, skipped: tuple
     )
 
 
+def _named(file: RawFileRecord) -> str:
+    return f"{file.name} ({file.version})" if file.version else file.name
+
+
 def _file(file: FileRecord) -> RawFileRecord:
-    return RawFileRecord(name=file.name, digest=file.digest, size=file.size, lines=file.lines, error=file.error)
+    return RawFileRecord(
+        name=file.name,
+        digest=file.digest,
+        size=file.size,
+        lines=file.lines,
+        error=file.error,
+        version=file.version or UNSET,
+    )
 
 
 def _target(found: TargetReport, parts: tuple[Input, ...]) -> RawTargetRecord:

@@ -15,6 +15,7 @@ class RawFileRecord(Record, frozen=True):
     size: int
     lines: int
     error: str | None = None
+    version: str | UnsetType = UNSET  # of a table that keeps versions: the one that was read
 
 
 class RawTargetRecord(Record, frozen=True):

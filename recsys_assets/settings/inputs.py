@@ -67,12 +67,16 @@ def _place(place: str | None) -> str | None:
     return place
 
 
+TABLES = ("postgresql:", "delta:")
+
+
 class RawSettings(ClosedModel):
     """Where raw events and the catalog are found, and how many bad lines a day may have."""
 
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
-        description="template with {day}, {tenant}, {surface}; a glob over paths or s3://; or postgresql:table",
+        description="template with {day}, {tenant}, {surface}: a glob over paths or s3://; or a table, "
+        "as postgresql:name or delta:path",
     )
     columns: Mapping[EventField, str] = Field(
         default_factory=dict[EventField, str],
@@ -80,6 +84,10 @@ class RawSettings(ClosedModel):
     )
     constants: Mapping[ConstantField, str] = Field(
         default_factory=dict[ConstantField, str], description="the value of a field that has no column"
+    )
+    day_column: str | None = Field(
+        default=None,
+        description="of a Delta table: the column of UTC days that it is partitioned by, for ts without statistics",
     )
     nested: str | None = Field(
         default=None,
@@ -136,6 +144,11 @@ class RawSettings(ClosedModel):
     max_bad_share: Share = Field(
         default=0.01, description="share of bad lines above which the day fails for the targets concerned"
     )
+
+    @property
+    def table_form(self) -> str | None:
+        """The form of the table that events are read from: postgresql, delta; None: files."""
+        return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
 
     @field_validator("user_key")
     @classmethod

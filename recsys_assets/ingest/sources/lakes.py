@@ -21,6 +21,7 @@ _FORMATS = (
     ("Paimon", "snapshot", "LATEST"),
     ("Spark streaming", "_spark_metadata", ""),
 )
+_READ = ("Delta",)  # as tables, by a source of their own
 _BY_SPARK = "part-"  # how the name of every file begins that Spark writes, of whatever format
 
 
@@ -50,7 +51,7 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
                     return _refused(
                         place,
                         f"{place.name} belongs to the {table} table {folder or './'}, whose log says what counts: "
-                        f"export the day as plain Parquet, and name that in raw.exposures",
+                        f"{_remedy(table, folder or './')}",
                     )
     if mark is not None and not any(mark in listed(folder) for folder in folders):
         return _refused(
@@ -59,6 +60,11 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
             f"that writes it has ended",
         )
     return place
+
+
+def _remedy(table: str, folder: str) -> str:
+    setting = f'read the table by raw.exposures = "{table.lower()}:{folder.rstrip("/")}", or ' if table in _READ else ""
+    return f"{setting}export the day as plain Parquet, and name that in raw.exposures"
 
 
 def _may_be_of_a_table(name: str) -> bool:

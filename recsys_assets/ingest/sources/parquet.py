@@ -1,7 +1,6 @@
 """Raw events in Parquet files, read row group by row group as the JSON lines that ingest judges."""
 
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,101 +14,12 @@ import pyarrow.parquet as pq
 
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.arrow_rows import check_types, is_string, lines_of_batch
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
 from recsys_assets.ingest.sources.parquet_pages import plan_read
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.ingest.sources.streams import Pieces, StoredBytes, Unpacked
 from recsys_assets.settings.inputs import RawSettings
-
-_BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the last of year 9999
-_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-
-
-def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, rows: int) -> bytes:
-    """Return one JSON line per row, with `v` 1, the constants, and the fields; null where a value is null.
-
-    `fields` holds Arrow arrays as `field_array` returns them. A string that is no UTF-8 stands in its line as it is.
-    """
-    if not all(_is_text(array) for array in fields.values()):
-        return _lines_one_by_one(fields, constants)
-    series = {name: pl.Series(array) for name, array in fields.items()}
-    frame = pl.DataFrame(series) if series else pl.DataFrame(height=rows)
-    stamped = frame.select(pl.lit(1, pl.Int8).alias("v"), *map(_constant, constants, constants.values()), pl.all())
-    lines = io.BytesIO()
-    stamped.write_ndjson(lines)
-    return lines.getvalue()
-
-
-def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
-    """Return a column as text (`rank`: as integers) that JSON carries without loss.
-
-    Ids may be text, bytes of text, integers (their decimal digits), or a dictionary of those. `ts` may be a timestamp
-    of any unit with a zone, or RFC 3339 text. Raises `InputError` naming the column for any other type.
-    """
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        return field_array(field, array.dictionary_decode(), name=name, assume_utc=assume_utc)
-    if pa.types.is_null(kind):
-        return array.cast(pa.large_string())
-    if field == "rank" and pa.types.is_integer(kind):
-        return array
-    if field == "ts" and pa.types.is_timestamp(kind):
-        return _instants(array, name=name, assume_utc=assume_utc)
-    if field != "rank" and (_is_string(kind) or (field != "ts" and pa.types.is_integer(kind))):
-        return array.cast(pa.large_string())
-    if field != "rank" and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        return array.cast(pa.large_binary()).view(pa.large_string())
-    wanted = {"rank": "integers", "ts": "a timestamp or RFC 3339 text"}.get(field, "text or integers")
-    raise InputError(f"{name}: the column for {field} holds {kind}, expected {wanted}: convert it")
-
-
-def _is_string(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _instants(array: Any, *, name: str, assume_utc: bool) -> Any:
-    kind = array.type
-    if kind.tz is None and not assume_utc:
-        raise InputError(
-            f"{name}: the column for ts has times without a zone: set raw.assume_utc = true if they are in UTC"
-        )
-    instants = array.cast(pa.timestamp(kind.unit)).cast(pa.timestamp(kind.unit, "UTC")) if kind.tz is None else array
-    instants = instants.cast(pa.timestamp(kind.unit, "UTC"))
-    seconds = pl.Series(instants.cast(pa.int64())) // _TICKS[kind.unit]
-    if seconds.is_between(*_BOUNDS).all():  # of those that are not null
-        return pl.Series(instants).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ").to_arrow().cast(pa.large_string())
-    # Slower, and also for what no calendar holds: it becomes text that the rules refuse.
-    return pl.Series(instants.cast(pa.large_string())).str.replace(" ", "T", literal=True).to_arrow()
-
-
-def _is_text(array: Any) -> bool:
-    """Return whether all strings are UTF-8: Parquet files may say so and lie."""
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _constant(name: str, value: str | None) -> pl.Expr:
-    return pl.lit(value, pl.String).alias(name)
-
-
-def _lines_one_by_one(fields: Mapping[str, Any], constants: Mapping[str, str | None]) -> bytes:
-    """Return the lines of rows of which some hold bytes that are no text."""
-    columns = {name: _values(array) for name, array in fields.items()}
-    rows = zip(*columns.values(), strict=True)
-    events = ({"v": 1, **constants, **dict(zip(columns, row, strict=True))} for row in rows)
-    text = "".join(f"{json.dumps(event, ensure_ascii=False)}\n" for event in events)
-    return text.encode(errors="surrogateescape")
-
-
-def _values(array: Any) -> list[Any]:
-    if not pa.types.is_large_string(array.type):
-        return array.to_pylist()
-    values = array.view(pa.large_binary()).to_pylist()
-    return [value if value is None else value.decode(errors="surrogateescape") for value in values]
-
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _BATCH_ROWS = 1 << 15
@@ -221,7 +131,7 @@ class ParquetStream:
             stored = io.BufferedReader(self._stored, _BUFFER_BYTES)  # pyright: ignore[reportArgumentType] - a raw file
             plan = plan_read(stored, file.metadata, name=self._name, max_rows=_BATCH_ROWS, columns=columns)
             stored.detach()  # closed, it would close the file too
-            self._check_types(file.schema_arrow, mapped)
+            check_types(file.schema_arrow, mapped, name=self._name, assume_utc=self._settings.assume_utc)
             # Text as dictionaries: a value that stands in a million rows is held once, however long it is.
             file = pq.ParquetFile(
                 self._stored,
@@ -243,27 +153,14 @@ class ParquetStream:
             pieces = max(1, -(-_unpacked_bytes(batch) // _BATCH_BYTES))
             step = max(1, -(-len(batch) // pieces))
             for start in range(0, len(batch), step):
-                lines = self._lines_of(batch.slice(start, step), mapped)
+                rows = batch.slice(start, step)
+                lines = lines_of_batch(rows, mapped, name=self._name, assume_utc=self._settings.assume_utc)
                 self._unpacked.add(len(lines), stored=self._stored.size)
                 yield lines
 
-    def _check_types(self, schema: Any, mapped: Mapped) -> None:
-        """Raise `InputError` for a column of a type that is not read, before any value of it is unpacked."""
-        for field, column in mapped.columns.items():
-            empty = pa.array([], schema.field(column).type)
-            field_array(field, empty, name=self._name, assume_utc=self._settings.assume_utc)
-
-    def _lines_of(self, batch: Any, mapped: Mapped) -> bytes:
-        assume_utc = self._settings.assume_utc
-        fields = {
-            field: field_array(field, batch.column(column), name=self._name, assume_utc=assume_utc)
-            for field, column in mapped.columns.items()
-        }
-        return lines_of(fields, mapped.constants, rows=len(batch))
-
 
 def _is_bytes(kind: Any) -> bool:
-    return _is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _unpacked_bytes(batch: Any) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import NoReturn, Protocol, Self
+from typing import NoReturn, Protocol, Self, runtime_checkable
 
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
@@ -72,6 +72,16 @@ class FoundInput(RawInput, Protocol):
 
     def touched_at(self) -> datetime:
         """Return when the input last changed, by the clock of what holds it."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """An input of a table that keeps versions."""
+
+    @property
+    def version(self) -> str:
+        """The version that is read, as its format counts them."""
         ...
 
 

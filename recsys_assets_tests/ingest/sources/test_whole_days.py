@@ -9,6 +9,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
@@ -123,6 +124,19 @@ def test_a_day_of_parquet_files_ships_what_its_lines_ship(shop, expected):
     assert build_raw(shop.store, shop.settings, FIRST).reused
     shop.configure("{day}.parquet", more='columns = { user_id = "session_id" }')
     assert not build_raw(shop.store, shop.settings, FIRST).reused, "another reading of the same bytes is another day"
+
+
+def test_a_day_of_a_delta_table_ships_what_its_lines_ship(shop, expected):
+    events = [json.loads(line) for line in day_lines(FIRST)]
+    rows = [{**event, "ts": datetime.fromisoformat(event["ts"]), "user_id": event.get("user_id")} for event in events]
+    write_deltalake(shop.folder / "lake", pa.Table.from_pylist(rows))
+    (shop.folder / "catalog.jsonl").write_text(CATALOG)
+    shop.configure("delta:lake")
+    assert shop.build().success
+    assert live(shop.store) == expected
+    again = build_raw(shop.store, shop.settings, FIRST)
+    assert again.reused
+    assert [file.version for file in again.record.files] == ["version 0"]
 
 
 def test_a_day_of_a_table_ships_what_its_lines_ship(shop, database, monkeypatch, expected):

@@ -1,0 +1,167 @@
+"""Rows of Arrow batches as the JSON lines that ingest judges, and the stream of whoever hands out batches."""
+
+import io
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+import polars as pl
+import pyarrow as pa
+
+from recsys_assets.errors import InputError
+from recsys_assets.ingest.sources.columns import Mapped
+from recsys_assets.ingest.sources.streams import Pieces
+
+_BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the last of year 9999
+_ROWS = 1 << 15  # that become lines at a time
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, rows: int) -> bytes:
+    """Return one JSON line per row, with `v` 1, the constants, and the fields; null where a value is null.
+
+    `fields` holds Arrow arrays as `field_array` returns them. A string that is no UTF-8 stands in its line as it is.
+    """
+    if not all(_is_text(array) for array in fields.values()):
+        return _lines_one_by_one(fields, constants)
+    series = {name: pl.Series(array) for name, array in fields.items()}
+    frame = pl.DataFrame(series) if series else pl.DataFrame(height=rows)
+    stamped = frame.select(pl.lit(1, pl.Int8).alias("v"), *map(_constant, constants, constants.values()), pl.all())
+    lines = io.BytesIO()
+    stamped.write_ndjson(lines)
+    return lines.getvalue()
+
+
+def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
+    """Return a column as text (`rank`: as integers) that JSON carries without loss.
+
+    Ids may be text, bytes of text, integers (their decimal digits), or a dictionary of those. `ts` may be a timestamp
+    of any unit with a zone, or RFC 3339 text. Raises `InputError` naming the column for any other type.
+    """
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return field_array(field, array.dictionary_decode(), name=name, assume_utc=assume_utc)
+    if pa.types.is_null(kind):
+        return array.cast(pa.large_string())
+    if field == "rank" and pa.types.is_integer(kind):
+        return array
+    if field == "ts" and pa.types.is_timestamp(kind):
+        return _instants(array, name=name, assume_utc=assume_utc)
+    if field != "rank" and (is_string(kind) or (field != "ts" and pa.types.is_integer(kind))):
+        return array.cast(pa.large_string())
+    if field != "rank" and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return array.cast(pa.large_binary()).view(pa.large_string())
+    wanted = {"rank": "integers", "ts": "a timestamp or RFC 3339 text"}.get(field, "text or integers")
+    raise InputError(f"{name}: the column for {field} holds {kind}, expected {wanted}: convert it")
+
+
+def is_string(kind: Any) -> bool:
+    """Return whether an Arrow type is one of text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _instants(array: Any, *, name: str, assume_utc: bool) -> Any:
+    kind = array.type
+    if kind.tz is None and not assume_utc:
+        raise InputError(
+            f"{name}: the column for ts has times without a zone: set raw.assume_utc = true if they are in UTC"
+        )
+    instants = array.cast(pa.timestamp(kind.unit)).cast(pa.timestamp(kind.unit, "UTC")) if kind.tz is None else array
+    instants = instants.cast(pa.timestamp(kind.unit, "UTC"))
+    seconds = pl.Series(instants.cast(pa.int64())) // _TICKS[kind.unit]
+    if seconds.is_between(*_BOUNDS).all():  # of those that are not null
+        return pl.Series(instants).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ").to_arrow().cast(pa.large_string())
+    # Slower, and also for what no calendar holds: it becomes text that the rules refuse.
+    return pl.Series(instants.cast(pa.large_string())).str.replace(" ", "T", literal=True).to_arrow()
+
+
+def _is_text(array: Any) -> bool:
+    """Return whether all strings are UTF-8: Parquet files may say so and lie."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _constant(name: str, value: str | None) -> pl.Expr:
+    return pl.lit(value, pl.String).alias(name)
+
+
+def _lines_one_by_one(fields: Mapping[str, Any], constants: Mapping[str, str | None]) -> bytes:
+    """Return the lines of rows of which some hold bytes that are no text."""
+    columns = {name: _values(array) for name, array in fields.items()}
+    rows = zip(*columns.values(), strict=True)
+    events = ({"v": 1, **constants, **dict(zip(columns, row, strict=True))} for row in rows)
+    text = "".join(f"{json.dumps(event, ensure_ascii=False)}\n" for event in events)
+    return text.encode(errors="surrogateescape")
+
+
+def _values(array: Any) -> list[Any]:
+    if not pa.types.is_large_string(array.type):
+        return array.to_pylist()
+    values = array.view(pa.large_binary()).to_pylist()
+    return [value if value is None else value.decode(errors="surrogateescape") for value in values]
+
+
+def check_types(schema: Any, mapped: Mapped, *, name: str, assume_utc: bool) -> None:
+    """Raise `InputError` for a column of a type that is not read, before any value of it is."""
+    for field, column in mapped.columns.items():
+        field_array(field, pa.array([], schema.field(column).type), name=name, assume_utc=assume_utc)
+
+
+def lines_of_batch(batch: Any, mapped: Mapped, *, name: str, assume_utc: bool) -> bytes:
+    """Return one JSON line per row of a batch."""
+    fields = {
+        field: field_array(field, batch.column(column), name=name, assume_utc=assume_utc)
+        for field, column in mapped.columns.items()
+    }
+    return lines_of(fields, mapped.constants, rows=len(batch))
+
+
+class RowStream:
+    """The `RawStream` of batches that a library reads: memory for one of them.
+
+    `read` begins the reading; what it yields is closed at the end. Whatever the library raises comes out as `translate`
+    has it.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Any]],
+        mapped: Mapped,
+        *,
+        name: str,
+        digest: str,
+        assume_utc: bool,
+        translate: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.size = 0  # bytes of the lines
+        self.digest = digest
+        self._translate = translate
+        self._batches = self._lines_of(read, mapped, name=name, assume_utc=assume_utc)
+        self._lines = Pieces(self._batches)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
+        return self._lines.readinto(buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._batches.close()
+
+    def _lines_of(
+        self, read: Callable[[], Iterable[Any]], mapped: Mapped, *, name: str, assume_utc: bool
+    ) -> Generator[bytes]:
+        with self._translate():
+            for batch in read():
+                for start in range(0, len(batch), _ROWS):
+                    lines = lines_of_batch(batch.slice(start, _ROWS), mapped, name=name, assume_utc=assume_utc)
+                    self.size += len(lines)
+                    yield lines

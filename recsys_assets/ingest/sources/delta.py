@@ -1,0 +1,143 @@
+"""Delta Lake tables: the rows of a day in one version, without deleted ones, by the table's own log."""
+
+import hashlib
+import os
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
+from recsys_assets.ingest.sources.snapshots import DataFile, DayRows, SnapshotInput, find_day
+from recsys_assets.settings.settings import Settings
+
+SCHEME = "delta:"
+# One partition: rows come in one order, and the memory is that of one file's batches.
+_SESSION = {"datafusion.execution.target_partitions": "1", "datafusion.execution.batch_size": "32768"}
+_PHYSICAL = "delta.columnMapping.physicalName"
+_TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may leave out what is finer
+
+
+def find_delta(settings: Settings, day: date) -> list[SnapshotInput]:
+    """Return the rows of a day in the table that `raw.exposures` names; raises what `find_day` does."""
+    return find_day(
+        settings, day, scheme=SCHEME, opened=lambda place, version: DeltaSnapshot(settings.resolve(place), version)
+    )
+
+
+class DeltaSnapshot:
+    """One version of a Delta table: the newest, or the one asked for."""
+
+    def __init__(self, place: str, version: int | None) -> None:
+        library = _library(place)
+        with self.translated(f"{SCHEME}{place}"):
+            self._table = library.DeltaTable(place, version=version, storage_options=_options(place))
+            self._builder = library.QueryBuilder(_SESSION).register("events", self._table)
+            fields = self._table.schema().fields
+            # The schema of what is read: names as people see them, types as Arrow has them.
+            self.schema: Any = pa.RecordBatchReader.from_stream(
+                self._builder.execute("SELECT * FROM events LIMIT 0")
+            ).schema
+        self.version = f"version {self._table.version()}"
+        self._stored_names = {field.name: field.metadata.get(_PHYSICAL, field.name) for field in fields}
+
+    def files(self, rows: DayRows) -> list[DataFile]:
+        """Return the files whose partition and statistics leave room for such rows."""
+        actions: Any = pa.table(self._table.get_add_actions(flatten=True))
+        taken = [action for action in actions.to_pylist() if self._may_hold(action, rows)]
+        deletes = self._deletes() if taken else {}
+        found: list[DataFile] = []
+        for action in taken:
+            mark = f"{action['path']} {action['size_bytes']} {deletes.get(action['path'].rpartition('/')[2], '')}"
+            found.append(DataFile(mark, datetime.fromtimestamp(action["modification_time"] / 1000, tz=UTC)))
+        return found
+
+    def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
+        """Return the batches of the query."""
+        chosen = ", ".join(map(_quoted, columns))
+        query = f"SELECT {chosen} FROM events WHERE {_condition(rows)}"  # noqa: S608 - names are quoted
+        return pa.RecordBatchReader.from_stream(self._builder.execute(query))
+
+    @contextmanager
+    def translated(self, name: str) -> Generator[None]:
+        """Turn errors of the library into the package's."""
+        library = _library(name)
+        errors = library.exceptions
+        try:
+            yield
+        except errors.TableNotFoundError as error:
+            raise InputError(f"{name} is no Delta table that is there: check raw.exposures") from error
+        except (errors.DeltaError, pa.ArrowException, FileNotFoundError) as error:
+            raise InputError(
+                f"{name} cannot be read: {_first_line(error)}; a version that was vacuumed cannot be read any more"
+            ) from error
+        except OSError as error:
+            raise StoreUnavailableError(f"{name}: {_first_line(error)}: nothing has changed; try again") from error
+
+    def _may_hold(self, action: dict[str, Any], rows: DayRows) -> bool:
+        if rows.day_column:
+            stored = self._stored_names[rows.day_column]
+            if action.get(f"partition.{stored}", rows.day_value) != rows.day_value:
+                return False
+        if rows.ts is None:
+            return True
+        stored = self._stored_names[rows.ts]
+        least, most = (_utc(action.get(f"{end}.{stored}")) for end in ("min", "max"))
+        return (least is None or least < rows.end) and (most is None or most + _TRUNCATED >= rows.start)
+
+    def _deletes(self) -> dict[str, str]:
+        """Return a digest of the deletion vector of each file that has one, by the file's name."""
+        vectors: Any = pa.table(self._table.deletion_vectors())
+        found: dict[str, str] = {}
+        for batch in vectors.to_batches(max_chunksize=1):
+            name = str(batch["filepath"][0]).rpartition("/")[2]
+            kept = batch["selection_vector"][0].values
+            data = found.get(name, "").encode() + kept.cast(pa.int8()).to_numpy().tobytes()
+            found[name] = hashlib.sha256(data).hexdigest()
+        return found
+
+
+def _library(what: str) -> Any:
+    """Return deltalake, imported only here: who has no Delta table need not install it."""
+    try:
+        import deltalake  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(f"{what}: needs deltalake: pip install 'recsys-assets[delta]'") from error
+    return deltalake
+
+
+def _options(place: str) -> dict[str, str] | None:
+    """Return what the environment does not say by itself: that an address with http:// is meant."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    return {"AWS_ALLOW_HTTP": "true"} if place.startswith("s3://") and endpoint.startswith("http://") else None
+
+
+def _condition(rows: DayRows) -> str:
+    parts: list[str] = []
+    if rows.ts is not None:
+        kind = 'Timestamp(Microsecond, Some("UTC"))' if rows.is_zoned else "Timestamp(Microsecond, None)"
+        for sign, bound in ((">=", rows.start), ("<", rows.end)):
+            text = bound.isoformat() if rows.is_zoned else bound.replace(tzinfo=None).isoformat()
+            parts.append(f"{_quoted(rows.ts)} {sign} arrow_cast('{text}', '{kind}')")
+    if rows.day_column is not None:
+        value = rows.day_value
+        spelled = (
+            str(value) if isinstance(value, int) else f"'{value}'" if isinstance(value, str) else f"DATE '{value}'"
+        )
+        parts.append(f"{_quoted(rows.day_column)} = {spelled}")
+    return " AND ".join(parts)
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _utc(instant: datetime | None) -> datetime | None:
+    return instant.replace(tzinfo=UTC) if instant is not None and instant.tzinfo is None else instant
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,174 @@
+"""Tables of lakes that keep versions (Delta, Iceberg): a day's rows of one snapshot, as a raw input."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from recsys_assets.errors import ConfigurationError, InputError
+from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.arrow_rows import RowStream, check_types, is_string
+from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.settings.inputs import RawSettings
+from recsys_assets.settings.settings import Settings
+
+_PINNED = re.compile(r"(?P<place>.+)@(?P<version>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class DayRows:
+    """Which rows of a table are a day's: those whose instant is in it, and, if such a column is named, whose day is.
+
+    `ts` is None where instants are text: then the column of days decides alone.
+    """
+
+    day: date
+    ts: str | None
+    is_zoned: bool
+    day_column: str | None
+    day_value: date | str | int | None
+
+    @property
+    def start(self) -> datetime:
+        """The first instant of the day."""
+        return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after the day."""
+        return self.start + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file of a snapshot that may hold rows of the day; `mark` changes with what counts of it."""
+
+    mark: str
+    touched_at: datetime
+
+
+class Snapshot(Protocol):
+    """One version of a table."""
+
+    version: str
+    schema: Any
+
+    def files(self, rows: DayRows) -> Sequence[DataFile]:
+        """Return the files that may hold such rows, by what the table knows of each; none of them is read."""
+        ...
+
+    def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
+        """Yield such rows, without those that were deleted, batch by batch, in an order that is always the same."""
+        ...
+
+    def translated(self, name: str) -> AbstractContextManager[None]:
+        """Turn errors of the library into the package's, with `name` in front."""
+        ...
+
+
+Opened = Callable[[str, int | None], Snapshot]
+
+
+class SnapshotInput:
+    """The rows of one day in a snapshot, of all targets; row N, from 1, is line N.
+
+    It stays the snapshot that was found, whatever is committed meanwhile. `digest` says which files and deletes of
+    the table hold the day: commits to other days leave it.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        rows: DayRows,
+        mapped: Mapped,
+        *,
+        name: str,
+        targets: Sequence[Target],
+        raw: RawSettings,
+    ) -> None:
+        self.name = name
+        self.targets = targets
+        self.version = snapshot.version
+        self._snapshot = snapshot
+        self._rows = rows
+        self._mapped = mapped
+        self._raw = raw
+        with snapshot.translated(name):
+            self.files = snapshot.files(rows)
+
+    def open(self) -> RowStream:
+        """Return the rows as lines."""
+        columns = sorted(set(self._mapped.columns.values()))
+        return RowStream(
+            lambda: self._snapshot.read(self._rows, columns),
+            self._mapped,
+            name=self.name,
+            digest=self.digest(),
+            assume_utc=self._raw.assume_utc,
+            translate=lambda: self._snapshot.translated(self.name),
+        )
+
+    def digest(self) -> str:
+        """Return a mark of the files and deletes that the day consists of; nothing of them is read."""
+        return hashlib.sha256("\n".join(sorted(file.mark for file in self.files)).encode()).hexdigest()
+
+    def appearance(self) -> str:
+        """Return name and mark: the table's log is as cheap as anything."""
+        return f"{self.name} {self.digest()}"
+
+    def touched_at(self) -> datetime:
+        """Return when the newest of the files was committed."""
+        return max(file.touched_at for file in self.files)
+
+
+def find_day(settings: Settings, day: date, *, scheme: str, opened: Opened) -> list[SnapshotInput]:
+    """Return the rows of a day in the newest snapshot, or in the pinned one (`...@version`); none if no file has any.
+
+    Raises `InputError` for a table that is not there or lacks a column, `StoreUnavailableError` if its store does not
+    answer.
+    """
+    raw = settings.raw
+    place = raw.exposures.removeprefix(scheme)
+    pinned = _PINNED.fullmatch(place)
+    place, version = (pinned["place"], int(pinned["version"])) if pinned else (place, None)
+    snapshot = opened(place, version)
+    name = f"{scheme}{place}"
+    mapped = map_columns(raw, snapshot.schema.names, name=name, known={})
+    check_types(snapshot.schema, mapped, name=name, assume_utc=raw.assume_utc)
+    rows = _day_rows(raw, snapshot.schema, mapped.columns["ts"], day, name=name)
+    targets = tuple(row.target for row in settings.targets)
+    found = SnapshotInput(snapshot, rows, mapped, name=f"{name}/{day}", targets=targets, raw=raw)
+    return [found] if found.files else []
+
+
+def _day_rows(raw: RawSettings, schema: Any, ts: str, day: date, *, name: str) -> DayRows:
+    kind = schema.field(ts).type
+    is_instant = pa.types.is_timestamp(kind)
+    if not is_instant and raw.day_column is None:
+        raise InputError(
+            f"{name}: column {ts!r} holds {kind}, which no day can be chosen by: name the column of days in "
+            "raw.day_column, or write timestamps"
+        )
+    value = None if raw.day_column is None else _day_value(raw.day_column, schema, day, name=name)
+    return DayRows(day, ts if is_instant else None, is_instant and kind.tz is not None, raw.day_column, value)
+
+
+def _day_value(column: str, schema: Any, day: date, *, name: str) -> date | str | int:
+    """Return the day as the column of days spells it."""
+    if column not in schema.names:
+        raise ConfigurationError(f"{name} has no column {column!r} (raw.day_column), it has {', '.join(schema.names)}")
+    kind = schema.field(column).type
+    if pa.types.is_date(kind):
+        return day
+    if is_string(kind):
+        return day.isoformat()
+    if pa.types.is_integer(kind):
+        return int(f"{day:%Y%m%d}")
+    raise ConfigurationError(
+        f"{name}: raw.day_column {column!r} holds {kind}, expected dates, text like {day} or integers like {day:%Y%m%d}"
+    )
