@@ -15,7 +15,7 @@ from recsys_assets.events.erase_users import erase_from_part
 from recsys_assets.events.part_file import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
-from recsys_assets.ingest.counts import FileRecord, RawReport, TargetReport
+from recsys_assets.ingest.counts import RawReport
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.part_merge import Part, rename_users
 from recsys_assets.ingest.pseudonyms import UserKey
@@ -23,7 +23,13 @@ from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects, ment
 from recsys_assets.ingest.reference import Reading
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
-from recsys_assets.pipeline.records import RawFileRecord, RawRecord, RawTargetRecord, missing_files
+from recsys_assets.pipeline.records import (
+    RawRecord,
+    missing_files,
+    record_of_file,
+    record_of_target,
+    shown_name,
+)
 from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
 from recsys_assets.release.documents import Input
@@ -88,7 +94,7 @@ class RawDay:
     @property
     def file_rows(self) -> list[tuple[Scalar, ...]]:
         """Name, bytes, lines, hash and fault of each file; below them the names that were passed over."""
-        read = [(_named(f), f.size, f.lines, f.digest, f.error) for f in self.record.files]
+        read = [(shown_name(f), f.size, f.lines, f.digest, f.error) for f in self.record.files]
         passed = "passed over: a backup, an unfinished upload, hidden or uncommitted"
         return [*read, *((name, None, None, None, passed) for name in self.record.skipped or ())]
 
@@ -296,8 +302,10 @@ def _record(report: RawReport, keeper: _Keeper, *, template: str, skipped: tuple
     return RawRecord(
         day=report.day.isoformat(),
         template=template,
-        files=tuple(_file(file) for file in report.files),
-        targets=tuple(_target(found, tuple(keeper.parts.get(found.target, ()))) for found in report.targets.values()),
+        files=tuple(record_of_file(file) for file in report.files),
+        targets=tuple(
+            record_of_target(found, tuple(keeper.parts.get(found.target, ()))) for found in report.targets.values()
+        ),
         quarantine=tuple(keeper.quarantine),
         unknown_fields=dict(report.unknown_fields),
         foreign=dict(report.foreign),
@@ -305,35 +313,6 @@ def _record(report: RawReport, keeper: _Keeper, *, template: str, skipped: tuple
         rejects_kept=report.rejects_kept,
         skipped=skipped or UNSET,
         user_key=keeper.user_key.id if keeper.user_key else UNSET,
-    )
-
-
-def _named(file: RawFileRecord) -> str:
-    return f"{file.name} ({file.version})" if file.version else file.name
-
-
-def _file(file: FileRecord) -> RawFileRecord:
-    return RawFileRecord(
-        name=file.name,
-        digest=file.digest,
-        size=file.size,
-        lines=file.lines,
-        error=file.error,
-        version=file.version or UNSET,
-    )
-
-
-def _target(found: TargetReport, parts: tuple[Input, ...]) -> RawTargetRecord:
-    return RawTargetRecord(
-        tenant=found.target.tenant,
-        surface=found.target.surface,
-        files=tuple(file.name for file in found.files),
-        parts=parts,
-        events=found.events,
-        bad=found.bad,
-        rejects={reason.value: count for reason, count in found.rejects.items()},
-        late=dict(found.late),
-        spilled=found.spilled or UNSET,
     )
 
 

@@ -1,10 +1,14 @@
 """The record of a day's raw files: what was read, what came of it per target, and where the parts lie."""
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.release.documents import FORMAT, Input, Record
+
+if TYPE_CHECKING:
+    from recsys_assets.ingest.counts import FileRecord, TargetReport
 
 
 class RawFileRecord(Record, frozen=True):
@@ -48,6 +52,38 @@ class RawRecord(Record, frozen=True):
     user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
     missing: tuple[str, ...] | UnsetType = UNSET  # of `files`, those that are gone: their targets keep what was read
     v: int = FORMAT
+
+
+def shown_name(file: RawFileRecord) -> str:
+    """Return the name of a file, with the version that was read of a table."""
+    return f"{file.name} ({file.version})" if file.version else file.name
+
+
+def record_of_file(file: "FileRecord") -> RawFileRecord:
+    """Return what is stored of a file."""
+    return RawFileRecord(
+        name=file.name,
+        digest=file.digest,
+        size=file.size,
+        lines=file.lines,
+        error=file.error,
+        version=file.version or UNSET,
+    )
+
+
+def record_of_target(found: "TargetReport", parts: tuple[Input, ...]) -> RawTargetRecord:
+    """Return what is stored of a target's share."""
+    return RawTargetRecord(
+        tenant=found.target.tenant,
+        surface=found.target.surface,
+        files=tuple(file.name for file in found.files),
+        parts=parts,
+        events=found.events,
+        bad=found.bad,
+        rejects={reason.value: count for reason, count in found.rejects.items()},
+        late=dict(found.late),
+        spilled=found.spilled or UNSET,
+    )
 
 
 def missing_files(built: Collection[tuple[str, str]], there: Collection[tuple[str, str]]) -> list[str]:

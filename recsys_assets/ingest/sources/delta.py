@@ -15,7 +15,7 @@ from recsys_assets.settings.settings import Settings
 
 SCHEME = "delta:"
 # One partition: rows come in one order, and the memory is that of one file's batches.
-_SESSION = {"datafusion.execution.target_partitions": "1", "datafusion.execution.batch_size": "32768"}
+_SESSION = {"datafusion.execution.target_partitions": "1", "datafusion.execution.batch_size": "8192"}
 _PHYSICAL = "delta.columnMapping.physicalName"
 _TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may leave out what is finer
 
