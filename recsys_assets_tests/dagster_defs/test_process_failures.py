@@ -69,14 +69,14 @@ def run(shop, first, last, *words, **more):
 
 def finish(process):
     """Wait for a process; return its exit code and all that it said."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=280)
     return process.returncode, output + errors
 
 
 def reindexed(shop, *words):
     """Run the command; return how many events it reported to Dagster."""
     process = start(shop, "reindex", "--json", *words)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
     return json.loads(output)["dagster_events"]
 
