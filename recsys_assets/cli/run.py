@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recsys_assets.cli.instance import VARIABLE
-from recsys_assets.cli.main import EXIT_REFUSED
+from recsys_assets.cli.main import EXIT_REFUSED, kept_imports
 from recsys_assets.cli.options import CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
 from recsys_assets.cli.webhooks import deliver_after
@@ -130,7 +130,8 @@ class _Backfill:
     def _building(self) -> Generator[BuildDay]:
         """Yield what builds a day: Dagster where $DAGSTER_HOME names it, so that the UI shows it, else this process."""
         if os.environ.get(VARIABLE):
-            from recsys_assets.cli.recorded_run import recorded_days  # noqa: PLC0415 - a second of imports
+            with kept_imports():
+                from recsys_assets.cli.recorded_run import recorded_days  # noqa: PLC0415 - a second of imports
 
             with recorded_days(self.settings, self.rows) as build:
                 yield build
