@@ -51,7 +51,8 @@ $(TEST_READY): $(READY)
 test: $(TEST_READY) ## Run the whole test suite, side by side
 	@$(PYTEST)
 
-storm: $(READY) ## Shake a folder, then a bucket, for minutes each: commands, kills, stops, lies (MINUTES=5 SEED=1 WORKERS=6)
+storm: $(READY) ## Shake a store in memory, a folder, then a bucket: commands, kills, stops, lies (MINUTES=5 SEED=1 WORKERS=6)
+	@SEEDS=100 FIRST_SEED=$(SEED) $(BIN)/pytest -q recsys_assets_tests/upkeep/test_interleavings.py
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for place in "" --bucket; do \
 		$(BIN)/python -m recsys_assets_tests.storm "$$folder/store$$place" --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --workers $(WORKERS) $$place; done
 

@@ -127,7 +127,7 @@ class LyingWire:
 def act(shop, dice, log):
     """Do one random command; write down each ship that was acknowledged."""
     store, command, common = shop.store, dice.choice(COMMANDS), {"by": STORM, "now": shop.clock}
-    target = BUILT if command in OF_EITHER and dice.random() < 0.3 else TARGET
+    target = BUILT if command in OF_EITHER and dice.random() < 0.1 else TARGET
     if command in {"ship", "ship_shards"}:
         asked = replace(shop, kinds=WITH_SHARDS) if command == "ship_shards" else shop
         outcome = asked.ship(dice.randrange(DAYS), dice.randrange(CONTENTS), allow_older=dice.random() < 0.7)
@@ -333,12 +333,12 @@ def settle(place):
             continue  # there were no builders, or nothing of theirs was ever live
         try:
             restore_pointer(shop.store, target, **common)
-        except RefusedError as error:  # retired and, where the grace is nothing, collected since: it begins anew
+        except RefusedError as error:  # retired and, where the grace is nothing, collected since: it begins again
             if retired_at(shop.store, target) is None:
                 problems.append(str(error))
         release_hold(shop.store, target, **common)
         if read_current(shop.store, target) is None:
-            begin_anew(place, shop, target)
+            begin_again(place, shop, target)
         repair_journal(shop.store, target, **common)
         for _ in range(2):
             collect(shop.store, target, retention=keep, apply=True, **common)
@@ -355,7 +355,7 @@ def settle(place):
     return problems
 
 
-def begin_anew(place, shop, target):
+def begin_again(place, shop, target):
     """Ship to a target of which nothing is left."""
     if target == TARGET:
         shop.ship(0, allow_older=True)

@@ -24,6 +24,7 @@ from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.journal import Actor
+from recsys_assets.release.labels import Labelled, labelled, lift_label
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets_tests.small_shop import SmallShop, after, day_lines, open_shop
@@ -32,6 +33,7 @@ BUILT = Target("shop", "cart")
 BUILDER = Actor("builder", "a storm")
 KEEP_LIVE = Retention(keep=1, grace=timedelta(0))  # a release that is kept holds whoever is forgotten
 DAYS, FORGETTABLE = 4, 2  # of three visitors: no gate lets a kind ship without rows
+ROUNDS = 4  # of forgetting and collecting, as a person does until nothing is left
 COMMANDS = ("build",) * 4 + ("drop", "late", "forget", "forget", "collect", "collect")
 SETTINGS = """
 [artifacts]
@@ -122,8 +124,11 @@ def act(shop: SmallShop, store, dice: random.Random, now, forgotten: int) -> Non
         add_late(shop, dice.randrange(DAYS), dice.randrange(3))
     elif command == "forget":
         user = visitor(dice.randrange(FORGETTABLE))
-        if forget(shop, store, user, now).exit_code == 0:
-            os.write(forgotten, f"{user}\n".encode())
+        for _ in range(ROUNDS):
+            if forget(shop, store, user, now).exit_code == 0:
+                os.write(forgotten, f"{user}\n".encode())
+                return
+            collect(store, BUILT, by=BUILDER, now=now, retention=KEEP_LIVE, apply=True)
     else:
         collect(store, BUILT, by=BUILDER, now=now, retention=KEEP_LIVE, apply=True)
 
@@ -157,6 +162,9 @@ def text_of(data: bytes) -> bytes:
 def erased_at_last(shop: SmallShop, store, users: set[str], now, *, lifetime: timedelta) -> list[str]:
     """Do what a person does who was asked to forget these users; return whom a store then still holds, and where."""
     problems = []
+    for label in Labelled:  # what a rollback marked bad may ship, and what was pinned is collected
+        for release_id in labelled(store, BUILT, label):
+            lift_label(store, BUILT, label, release_id)
     for n in range(DAYS):
         build(shop, store, n, now, allow_older=True)
     for user in sorted(users):

@@ -30,3 +30,10 @@ def test_every_test_that_the_page_of_wrong_input_names_is_there():
     assert len(named) > 40
     missing = [pair for pair in named if f"def {pair[1]}(" not in (TESTS / pair[0]).read_text(encoding="utf-8")]
     assert missing == []
+
+
+def test_the_page_on_safety_names_tests_that_exist():
+    page = (TESTS.parent / "docs/explanation/how-safety-is-tested.md").read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")]
+    known = {name for text in texts for name in re.findall(r"^def (test_\w+)\(", text, re.MULTILINE)}
+    assert set(re.findall(r"`(test_\w+)`", page)) - known == set()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
+import polars as pl
+
 from recsys_assets.errors import ConflictError, EngineUnavailableError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import GateReport, Scalar, Verdict, group_by_message
 from recsys_assets.gates.gate import undecided
@@ -110,7 +112,7 @@ def canonical_step() -> Step:
 
     def build(context: DayContext) -> Iterator[Built]:
         day = build_canonical(context)
-        first = Table(day.preview.columns, day.preview.rows())
+        first = _first_rows(day.preview)
         key = canonical_key(context.target, context.day)
         yield Built(day.record.digest, day.numbers, {"first rows": first}, key, day.record.rows)
 
@@ -259,11 +261,19 @@ def _artifact(target: Target, built: ArtifactBuilt, title: str) -> Built:
     return Built(
         ref.version,
         built.numbers,
-        {title: Table(built.preview.columns, built.preview.rows())},
+        {title: _first_rows(built.preview)},
         blob_key(target, ref.kind, ref.version),
         rows if isinstance(rows, int) else None,
         built.staged.inputs,
     )
+
+
+def _first_rows(preview: pl.DataFrame) -> Table:
+    """Return rows to look at, their users hidden: Dagster keeps those of the last run when runs are pruned."""
+    if "user_id" in preview.columns:
+        named = pl.col("user_id").is_not_null()
+        preview = preview.with_columns(pl.when(named).then(pl.lit("(a user)")).alias("user_id"))
+    return Table(preview.columns, preview.rows())
 
 
 def _passed(report: GateReport) -> str:

@@ -52,7 +52,7 @@ OUT_OF_REACH = (
     "caches and disk copies of consumers, until they load the new release",
     "raw input files, and the systems that they come from",
     "backups of the store",
-    "Dagster's own database: previews and reports of runs, until they are pruned and the database is vacuumed",
+    "Dagster's own database: samples and logs of runs, until they are pruned and the database is vacuumed",
 )
 _REBUILDS = 5
 

@@ -19,14 +19,14 @@ from recsys_assets.errors import (
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
 from recsys_assets.release.blob import missing_blobs
-from recsys_assets.release.document_encoding import create_document, decode, encode, find_stored
+from recsys_assets.release.document_encoding import create_document, encode, find_stored
 from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, changed, entry_of
 from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import MAX_AHEAD, Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
-from recsys_assets.release.trash import DELETE_LIFETIME, lately_taken, rescue
+from recsys_assets.release.trash import DELETE_LIFETIME, decode_sweep, lately_taken, rescue
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import ObjectStore
 
@@ -219,7 +219,7 @@ def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
     if stored is None:
         return
     try:
-        sweep = decode(stored.data, Sweep, name=key)
+        sweep = decode_sweep(stored.data, name=key)
     except CorruptObjectError:
         replace_damaged_sweep(change, expected=stored.etag)
         return

@@ -16,8 +16,8 @@ from recsys_assets.errors import (
     NotFoundError,
     UnsafeStoreError,
 )
-from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339, rfc3339
-from recsys_assets.release.document_encoding import encode, find_stored, read_document
+from recsys_assets.identity import ArtifactRef, Target, check_segment, parse_rfc3339, rfc3339
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_stored
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key, version_of_name
@@ -180,17 +180,27 @@ def _listed(store: ObjectStore, target: Target) -> dict[str, list[Listed]]:
 
 def _read_record(store: ObjectStore, target: Target, sweep_id: str) -> Sweep:
     key = trash_record_key(target, sweep_id)
-    record = read_document(store, key, Sweep)
-    try:
-        parse_rfc3339(record.at)
-    except ConfigurationError as error:
-        raise CorruptObjectError(f"{key}: {error}") from error
+    record = decode_sweep(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, name=key)
     if record.id != sweep_id:
         raise CorruptObjectError(f"{key} names another collection, {record.id}")
-    strange = [one for one in record.taken if not _COPY.fullmatch(f"{one.kind}/{one.version}")]
-    if strange:
-        raise CorruptObjectError(f"{key} names no artifact: {strange[0]}")
     return record
+
+
+def decode_sweep(data: bytes, *, name: str) -> Sweep:
+    """Read what a collection takes; `CorruptObjectError` also for a time that is none, and for what is no artifact."""
+    sweep = decode(data, Sweep, name=name)
+    try:
+        parse_rfc3339(sweep.at)
+        for one in sweep.taken:
+            check_segment(one.kind, what="artifact kind")
+    except ConfigurationError as error:
+        raise CorruptObjectError(f"{name}: {error}") from error
+    strange = [one for one in sweep.taken if not _COPY.fullmatch(f"{one.kind}/{one.version}") or one.size < 0]
+    if strange:
+        raise CorruptObjectError(f"{name} names no artifact: {strange[0]}")
+    if not _SWEEP_ID.fullmatch(sweep.id):
+        raise CorruptObjectError(f"{name} names no collection: {sweep.id!r}")
+    return sweep
 
 
 def _unreadable(sweep_id: str, items: list[Listed]) -> Sweep:

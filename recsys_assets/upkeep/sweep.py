@@ -15,7 +15,6 @@ from recsys_assets.release.change import Change, replace_damaged_sweep
 from recsys_assets.release.document_encoding import (
     MAX_DOCUMENT_BYTES,
     create_document,
-    decode,
     encode,
     find_document,
     find_stored,
@@ -26,7 +25,7 @@ from recsys_assets.release.hold import swap_to_itself
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import blob_key, sweep_key, trash_record_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.trash import LEASE, move_to_trash, put_back, take_back
+from recsys_assets.release.trash import LEASE, decode_sweep, move_to_trash, put_back, take_back
 from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
@@ -63,7 +62,7 @@ def find_sweep(change: Change) -> Sweep | None:
     if stored is None:
         return None
     try:
-        return decode(stored.data, Sweep, name=key)
+        return decode_sweep(stored.data, name=key)
     except CorruptObjectError:
         return replace_damaged_sweep(change, expected=stored.etag)
 
@@ -183,7 +182,7 @@ def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:
         stored = find_stored(change.store, key)
         if stored is None:
             break  # another finished it
-        found = decode(stored.data, Sweep, name=key)
+        found = decode_sweep(stored.data, name=key)
         if found.id != sweep.id:
             break  # and the next is under way: none of ours
         if found.decided:

@@ -8,8 +8,8 @@ from datetime import datetime
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.release.blocking import blocked_faults
-from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.documents import Intent, Release, Sweep
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, read_document
+from recsys_assets.release.documents import Intent, Release
 from recsys_assets.release.forgotten_users import note_faults
 from recsys_assets.release.journal import LOST, newest_first
 from recsys_assets.release.layout import intent_prefix, journal_key, journal_prefix, sweep_key
@@ -17,7 +17,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import member_faults
-from recsys_assets.release.trash import damaged_records
+from recsys_assets.release.trash import damaged_records, decode_sweep
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import KEEP, retained_releases
 
@@ -152,7 +152,7 @@ def _announcements(store: ObjectStore, target: Target) -> tuple[tuple[str, ...],
             continue  # a stray, listed as such
         try:
             if item.key == sweep_key(target):
-                read_document(store, item.key, Sweep)
+                decode_sweep(store.get(item.key, max_bytes=MAX_DOCUMENT_BYTES).data, name=item.key)
                 notes.append(f"a collection is under way, or was interrupted: {_COLLECT} finishes it")
                 continue
             intent = read_document(store, item.key, Intent)

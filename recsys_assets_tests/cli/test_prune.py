@@ -21,8 +21,9 @@ def test_old_runs_are_removed_only_when_asked_and_what_is_live_stays(tmp_path, m
     with dg.DagsterInstance.get() as instance:
         shop = open_shop(tmp_path, instance)
         for n in range(2):
-            shop.write(after(n), day_lines(after(n)))
+            shop.write(after(n), [line.replace('"user_id": "u', '"user_id": "quagga-') for line in day_lines(after(n))])
             shop.build(after(n))
+        assert b"quagga-" in (shop.folder / "raw" / f"{after(0)}.jsonl").read_bytes()
         live = shop.live()
         capsys.readouterr()
 
@@ -35,6 +36,8 @@ def test_old_runs_are_removed_only_when_asked_and_what_is_live_stays(tmp_path, m
             assert message in capsys.readouterr().out
             assert instance.get_runs_count() == left
         assert shop.live() == live
+    kept = [path.name for path in home.rglob("*") if path.is_file() and b"quagga-" in path.read_bytes()]
+    assert kept == [], "Dagster keeps the last materialization of each asset, whose rows show no user"
 
 
 def test_without_a_home_there_is_nothing_to_prune(monkeypatch):

@@ -419,7 +419,7 @@ def test_a_publish_that_reuses_an_old_artifact_meets_a_collection_anywhere(shop)
         if len(seen) <= steps:
             break
         steps += 1
-    assert steps > 25
+    assert steps > 20
 
 
 def test_a_collection_meets_a_publish_that_reuses_an_old_artifact_anywhere(shop):  # F36 F37
@@ -445,7 +445,7 @@ def test_a_collection_meets_a_publish_that_reuses_an_old_artifact_anywhere(shop)
         if len(seen) <= steps:
             break
         steps += 1
-    assert steps > 25
+    assert steps > 20
 
 
 def test_a_publish_whose_writer_slept_for_days_finds_its_artifact_or_is_refused(shop):  # F6

@@ -1,6 +1,7 @@
 """Deletes that arrive late: held by a network, or sent by a collector that slept; live is never left broken."""
 
 import os
+import re
 import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableError
-from recsys_assets.release.document_encoding import create_document, find_document
-from recsys_assets.release.documents import Sweep
+from recsys_assets.release.document_encoding import create_document, encode, find_document
+from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import blob_key, blob_prefix, sweep_key, trash_prefix
@@ -95,8 +96,11 @@ def flip_a_digit(data):
         pytest.param(lambda _: b"{", "is no Sweep", id="F57 torn"),
         pytest.param(lambda _: b"\0" * 300, "is no Sweep", id="F57 zeros"),
         pytest.param(lambda data: data.replace(b'"version":"', b'"version":"../'), "names no artifact", id="F57 path"),
+        pytest.param(lambda data: data.replace(b'"kind":"', b'"kind":"#'), "artifact kind", id="F57 no key"),
         pytest.param(lambda data: data.replace(b'"at":"2', b'"at":"x'), "is no RFC 3339 time", id="F57 time"),
-        pytest.param(lambda data: data.replace(b'"id":"', b'"id":"0'), "names another collection", id="F57 other id"),
+        pytest.param(
+            lambda data: re.sub(b'"id":"[0-9a-f]*', b'"id":"' + b"0" * 32, data), "another collection", id="F57 id"
+        ),
         pytest.param(lambda _: None, "is not in the store", id="F57 gone"),
         pytest.param(flip_a_digit, None, id="F57 another version"),
     ],
@@ -127,12 +131,18 @@ def test_a_damaged_record_in_the_trash_stops_no_ship_and_still_warns_by_its_copi
     assert list(shop.store.list(trash_prefix(TARGET))) == []
 
 
-def test_an_announcement_that_cannot_be_read_stops_neither_ship_nor_collection(shop):  # F57
-    shop.store.put(sweep_key(TARGET), b"{")
-    assert "is no Sweep" in verify(shop.store, TARGET, keep=2).problems[0]
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"{", lambda data: data.replace(b'"kind":"', b'"kind":"#')], ids=["torn", "no key"]
+)
+def test_an_announcement_that_cannot_be_read_stops_neither_ship_nor_collection(shop, damage):  # F57
+    taken = (Taken(kind="cooc", version="0" * 64, size=1),)
+    sweep = Sweep(id="6" * 32, at="2026-03-13T00:00:00Z", actor="cy", reason="", decided=False, taken=taken)
+    shop.store.put(sweep_key(TARGET), damage(encode(sweep)))
+    (problem,) = verify(shop.store, TARGET, keep=2).problems
+    assert problem.startswith(sweep_key(TARGET))
     assert shop.ship(9).live
     assert is_sound(shop)
-    shop.store.put(sweep_key(TARGET), b"{")
+    shop.store.put(sweep_key(TARGET), damage(encode(sweep)))
     assert gather(shop).taken
     assert shop.store.stat(sweep_key(TARGET)) is None
     assert is_sound(shop)
