@@ -207,7 +207,7 @@ def _run(option, *words):
 
 
 def _may_be_forked(line, env):
-    """Tell whether a line is one of this Python's, on Linux, and in an environment that imports read alike."""
+    """Return whether a line is one of this Python's, on Linux, and in an environment that imports read alike."""
     given = os.environ if env is None else env
 
     def read(environment):

@@ -27,7 +27,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "import": Subcommand(
         "imports:run_import", "Test FILE (a path, or s3://) against contract, live version and limits"
     ),
-    "test": Subcommand("imports:run_test", "Test FILE as `import` would, and register nothing"),
+    "test": Subcommand(
+        "imports:run_test", "Test FILE (a path, or s3://) against contract, live version, limits and custom gates"
+    ),
     "status": Subcommand(
         "show:show_status", "Show what is live per target, who serves it, whether it is stale and why"
     ),

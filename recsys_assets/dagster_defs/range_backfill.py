@@ -1,4 +1,4 @@
-"""Backfill of many days of a target in one run, which tells Dagster what became of each asset on each day."""
+"""Backfill of many days of a target in one run, which reports each asset of each day to Dagster."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
