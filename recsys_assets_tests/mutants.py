@@ -21,6 +21,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -302,7 +303,7 @@ class Session:
             os._exit(2)
 
     def _run(self, items):
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in pairwise([*items, None]):
             item._initrequest()  # each runs more than once
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self.failed:
@@ -312,7 +313,7 @@ class Session:
 
     def _watch(self, items):
         place = f"{ROOT}/recsys_assets/"
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in pairwise([*items, None]):
             watched = set()
 
             def step(frame, event, _, watched=watched):

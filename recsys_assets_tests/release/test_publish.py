@@ -497,6 +497,14 @@ def test_a_ship_whose_journal_is_unavailable_stands_and_is_reported_by_the_next(
     assert entries(store) == [("ship", "done"), ("ship", "recovered"), ("ship", "unchanged")]
 
 
+def test_a_refusal_that_cannot_be_written_down_says_so(shop, store):
+    shop.ship(0)
+    store.inject(Fault("create", FaultMode.FAIL, times=9, prefix="registry/journal"))
+    with pytest.raises(RefusedError) as refused:
+        shop.publish(1)  # nothing is staged
+    assert "nor could this be written to the journal" in refused.value.__notes__[0]
+
+
 def test_a_publish_that_loses_judges_again_on_what_won(shop, store):
     shop.ship(0)
     shop.stage(1)

@@ -12,6 +12,19 @@ from recsys_assets.storage.proof import KEY, check_format, ensure_proven
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
+class CreatingStore(MemoryStore):
+    """Looks at the condition of a swap where there is something to look at, and else creates."""
+
+    def swap(self, key, data, *, expected):
+        """Replace the object, or create it."""
+        return super().swap(key, data, expected=expected) if self.stat(key) else self.put(key, data)
+
+
+def test_a_store_whose_swap_creates_what_is_gone_is_refused():  # F10
+    with pytest.raises(UnsafeStoreError, match=r"\(a swap of what is gone fails\)"):
+        ensure_proven(CreatingStore())
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
