@@ -4,8 +4,11 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Sequence
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.datastructures import Headers
@@ -15,11 +18,18 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from recsys_assets.api import problems
-from recsys_assets.api.problems import of_status
+from recsys_assets.api.problems import Problem, of_status
 from recsys_assets.errors import AccessDeniedError, ConfigurationError
 from recsys_assets.settings.api import ApiSettings, Scope, TokenSettings
 
 _OPEN: Final = frozenset({"/health", "/health/live"})  # probes of orchestrators bring no token
+MACHINES: Final = (
+    "/v1/",
+    "/api/",
+    "/health",
+    "/metrics",
+    "/openapi.json",
+)  # how all addresses begin but those of pages
 _READS: Final = frozenset({"GET", "HEAD"})
 _STATE: Final = "recsys_assets.access"  # of the request's state
 
@@ -27,26 +37,53 @@ _STATE: Final = "recsys_assets.access"  # of the request's state
 class TokenCheck:
     """Passes on a request that brings a known token, and remembers it for `require`; with none configured, every one.
 
-    To read, a token needs the scope `read`. Whatever else a request does, its route asks for a scope by `require`.
+    To read, a token needs the scope `read`. Whatever else a request does, its route asks for a scope by `require`. For
+    pages a browser may send the token as the password that it asks for; nowhere else, for it sends that of itself, also
+    where a page of another origin makes it ask. `page` writes a refusal for people.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings]) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings], page: Callable[[Problem], str]) -> None:
         self._app = app
         self._tokens = tuple(tokens)
+        self._page = page
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401 (no token that is known) or 403 (one that may not read)."""
         if scope["type"] != "http" or not self._tokens or scope["path"] in _OPEN:
             await self._app(scope, receive, send)
             return
-        token = find_token(self._tokens, Headers(scope=scope).get("authorization", ""))
+        is_page = not scope["path"].startswith(MACHINES)
+        token = find_token(self._tokens, Headers(scope=scope).get("authorization", ""), as_password=is_page)
         if token is None:
-            await _refusal(401, "send a token: Authorization: Bearer TOKEN")(scope, receive, send)
+            ask = "give a token as the password" if is_page else "send a token: Authorization: Bearer TOKEN"
+            await self._refusal(401, ask, is_page=is_page)(scope, receive, send)
         elif scope["method"] in _READS and "read" not in token.scopes:
-            await _refusal(403, _lacks("read"))(scope, receive, send)
+            await self._refusal(403, _lacks("read"), is_page=is_page)(scope, receive, send)
         else:
             scope.setdefault("state", {})[_STATE] = token
             await self._app(scope, receive, send)
+
+    def _refusal(self, status: int, detail: str, *, is_page: bool) -> Response:
+        problem = of_status(status, detail)
+        headers = {"Cache-Control": "no-store"}
+        if status == 401:  # noqa: PLR2004
+            headers["WWW-Authenticate"] = 'Basic realm="recsys-assets", charset="UTF-8"' if is_page else "Bearer"
+        if is_page:
+            return Response(self._page(problem), status, headers, "text/html")
+        return Response(msgspec.json.encode(problem), status, headers, problems.MEDIA)
+
+
+def token_of(request: Request) -> TokenSettings | None:
+    """Return the token that a request brought, if one is configured."""
+    return request.scope.get("state", {}).get(_STATE)
+
+
+def check_same_origin(request: Request) -> None:
+    """Raise `AccessDeniedError` for a form that no page of this server sent: browsers say where it stands."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "")
+    if site == "same-origin" or (site is None and origin and urlsplit(origin).netloc == request.headers.get("host")):
+        return
+    raise AccessDeniedError("this form was sent from elsewhere: send it from a page of this console")
 
 
 def require(request: Request, scope: Scope) -> TokenSettings | None:
@@ -55,7 +92,7 @@ def require(request: Request, scope: Scope) -> TokenSettings | None:
     Raises `AccessDeniedError` for a token without the scope, and, where none is configured, for all but reading:
     whoever reaches the port must not be able to write.
     """
-    token: TokenSettings | None = request.scope.get("state", {}).get(_STATE)
+    token = token_of(request)
     if token is None and scope != "read":
         raise AccessDeniedError(
             f"this needs a token with the scope {scope}, and the API has none: make one by `recsys-assets token`, and "
@@ -66,12 +103,21 @@ def require(request: Request, scope: Scope) -> TokenSettings | None:
     return token
 
 
-def find_token(tokens: Sequence[TokenSettings], authorization: str) -> TokenSettings | None:
-    """Return the token that an Authorization header brings, or None; how long that takes reveals nothing of it."""
+def find_token(
+    tokens: Sequence[TokenSettings], authorization: str, *, as_password: bool = False
+) -> TokenSettings | None:
+    """Return the token that an Authorization header brings, or None; how long that takes reveals nothing of it.
+
+    With `as_password` it may be the password of Basic authentication, whatever the user's name.
+    """
     kind, _, secret = authorization.partition(" ")
+    kind = kind.lower()
+    if kind == "basic" and as_password:
+        with suppress(ValueError):
+            kind, secret = "bearer", b64decode(secret.strip(), validate=True).decode().partition(":")[2]
     digest = hashlib.sha256(secret.strip().encode()).hexdigest()
     matches = [token for token in tokens if hmac.compare_digest(token.sha256, digest)]
-    return matches[0] if matches and kind.lower() == "bearer" else None
+    return matches[0] if matches and kind == "bearer" else None
 
 
 def make_token() -> tuple[str, str]:
@@ -109,8 +155,3 @@ def check_transport(settings: ApiSettings, *, host: str, has_tls: bool) -> None:
 
 def _lacks(scope: Scope) -> str:
     return f"this token lacks the scope {scope}: send one that has it, or add it in [api] tokens"
-
-
-def _refusal(status: int, detail: str) -> Response:
-    headers = {"Cache-Control": "no-store", **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}  # noqa: PLR2004
-    return Response(msgspec.json.encode(of_status(status, detail)), status, headers, problems.MEDIA)

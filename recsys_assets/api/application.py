@@ -18,11 +18,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route as Address
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recsys_assets.api import metrics, problems
-from recsys_assets.api.access import TokenCheck
+from recsys_assets.api import console_actions, metrics, problems
+from recsys_assets.api.access import MACHINES, TokenCheck, require
 from recsys_assets.api.actions import Action, Asked, allow, answer_of, read_body
 from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.connections import Budgets, RequestClass
+from recsys_assets.api.console_actions import ActQuery, act, may_act, read_form
 from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
@@ -32,6 +33,7 @@ from recsys_assets.api.pages import (
     PageOf,
     answer_page,
     keep_overview_warm,
+    page_of_action,
     page_of_api,
     page_of_problem,
     style_sheet,
@@ -53,11 +55,10 @@ HEADERS: Final = {
         "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # a form says to its own server where it stands, and links elsewhere say nothing
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
-_MACHINES: Final = ("/v1/", "/api/", "/health", "/metrics", "/openapi.json")
 
 
 def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS) -> Starlette:
@@ -71,7 +72,7 @@ def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequ
         middleware=[
             Middleware(_Headers, images=site.settings.api.images),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
-            Middleware(TokenCheck, tokens=site.settings.api.tokens),
+            Middleware(TokenCheck, tokens=site.settings.api.tokens, page=page_of_problem),
         ],
         lifespan=_warm(site),
         exception_handlers={RecsysAssetsError: _answer_error, HTTPException: _answer_status, Exception: _answer_bug},
@@ -117,6 +118,8 @@ def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
         read(path, RequestClass.LIGHT, _bare_answer(answer))
     for page in PAGES:
         read(page.path, page.cost, _page_answer(site, page))
+    read(console_actions.PATH, RequestClass.LIGHT, _confirm_answer(site))
+    by_path[console_actions.PATH]["POST"] = _acting_page(site, budgets)
     for action in actions:
         by_path[action.path][action.method] = _acting(site, budgets, action)
     return [Address(path, _dispatch(methods), methods=_METHODS) for path, methods in by_path.items()]
@@ -168,7 +171,32 @@ def _bare_answer(answer: Answering) -> Answering:
 
 
 def _page_answer(site: Site, page: PageOf) -> Answering:
-    return lambda request: answer_page(site, page, read_query(page.query, *_given(request), lenient=True))
+    def answer(request: Request) -> Response:
+        query = read_query(page.query, *_given(request), lenient=True)
+        return answer_page(site, page, query, acts=may_act(request))
+
+    return answer
+
+
+def _confirm_answer(site: Site) -> Answering:
+    def answer(request: Request) -> Response:
+        require(request, "operate")
+        return HTMLResponse(page_of_action(site, read_query(ActQuery, *_given(request), lenient=True)))
+
+    return answer
+
+
+def _acting_page(site: Site, budgets: Budgets) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        form, by = await read_form(request)
+
+        def answer() -> Response:
+            done = act(site, form, by=by)
+            return HTMLResponse(page_of_action(site, form, done=done), headers={"Cache-Control": "no-store"})
+
+        return await budgets.run(RequestClass.LIGHT, answer)
+
+    return endpoint
 
 
 def _query(request: Request, form: type[Any]) -> Any:
@@ -206,7 +234,7 @@ def _answer_bug(request: Request, _: Exception) -> Response:
 
 def _problem(request: Request, problem: Problem) -> Response:
     headers = {**problem.headers, "Cache-Control": "no-store"}
-    if not request.url.path.startswith(_MACHINES):
+    if not request.url.path.startswith(MACHINES):
         return Response(page_of_problem(problem), problem.status, headers, "text/html")
     return Response(msgspec.json.encode(problem), problem.status, headers, problems.MEDIA)
 

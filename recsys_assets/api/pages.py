@@ -17,7 +17,9 @@ from starlette.responses import HTMLResponse, Response
 from recsys_assets.api import artifacts, queries, releases, targets
 from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.console_actions import VERBS, ActQuery
 from recsys_assets.api.drawings import draw_lineage, draw_report
+from recsys_assets.api.operations import Done
 from recsys_assets.api.outcome_view import gather_outcomes, show_rollout
 from recsys_assets.api.overview import Look, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import Problem
@@ -32,6 +34,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.documents import Release
 from recsys_assets.release.history import earlier_releases, known_releases
 from recsys_assets.release.layout import pointer_key
+from recsys_assets.release.releases import find_readable_release
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.upkeep.diff import LIVE
 
@@ -39,6 +42,7 @@ _RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPLATES: Final = "templates"
 _RECENT: Final = 12  # journal entries in the table of a target
 _IN_PICTURE: Final = 60  # in its timeline
+_CHOICES: Final = 30  # releases to go back to
 _SHIPPED: Final = 100  # releases that were live are looked for
 
 
@@ -53,9 +57,9 @@ class PageOf:
     cost: RequestClass = RequestClass.LIGHT
 
 
-def answer_page(site: Site, page: PageOf, query: queries.NoQuery) -> Response:
-    """Answer with a page."""
-    shown = page.gather(site, query)
+def answer_page(site: Site, page: PageOf, query: queries.NoQuery, *, acts: bool = False) -> Response:
+    """Answer with a page; with `acts` it offers what a token with the scope `operate` may do."""
+    shown = {**page.gather(site, query), "acts": acts}
     text = (
         _environment()
         .get_template(page.template)
@@ -84,6 +88,17 @@ def page_of_problem(problem: Problem) -> str:
 def page_of_api(document: Mapping[str, Any], *, base: str) -> str:
     """Return the description of the API for people; `base` is the address that they asked, for examples."""
     return _environment().get_template("api.html").render(document=document, base=base)
+
+
+def page_of_action(site: Site, query: ActQuery, *, done: Done | None = None) -> str:
+    """Return the page that asks to confirm an action, or says what came of it."""
+    target = site.find(query.tenant, query.surface)
+    live = releases.live_id(site, target)
+    earlier = earlier_releases(site.store, target, live) if live else ()
+    records = (find_readable_release(site.store, target, one) for one in earlier)
+    choices = {one.id: one.data_through for one in islice(records, _CHOICES) if one}
+    verb = VERBS[query.action]
+    return _environment().get_template("act.html").render(query=query, verb=verb, choices=choices, done=done)
 
 
 @cache

@@ -1,5 +1,6 @@
 """The console in a real browser: every page in both sizes and themes, and the ways that people take through it."""
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
+from recsys_assets.settings.api import ApiSettings, TokenSettings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.api.conftest import settings_in
 from recsys_assets_tests.browsing import THOROUGH, chromium, faults_of, needs_chromium, serving
@@ -62,9 +64,15 @@ def releases(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(releases):
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def page(releases, browser):
     """A page of a browser on the console; it fails on whatever is asked of another server."""
-    with serving(make_application(releases[0])) as url, chromium() as browser:
+    with serving(make_application(releases[0])) as url:
         page = browser.new_page(base_url=url)
         elsewhere = []
         page.on("request", lambda request: request.url.startswith(url) or elsewhere.append(request.url))
@@ -152,3 +160,25 @@ def test_a_keyboard_gets_past_the_header_and_opens_what_is_folded(page):
     folded.first.locator("summary").focus()
     page.keyboard.press("Enter")
     assert folded.count() == count - 1
+
+
+def test_a_hold_is_placed_from_the_page_by_a_person_with_a_token(releases, browser):
+    site = releases[0]
+    digest = hashlib.sha256(b"secret").hexdigest()
+    token = TokenSettings(name="ada", sha256=digest, scopes=("read", "operate"))
+    settings = site.settings.model_copy(update={"api": ApiSettings(tokens=(token,))})
+    credentials = {"username": "ada", "password": "secret"}
+    with serving(make_application(Site(site.store, settings, now=site.now))) as url:
+        page = browser.new_page(base_url=url, http_credentials=credentials)
+        page.goto("/targets/shop/offers")
+        page.get_by_role("link", name="Hold").click()
+        assert faults_of(page) == []
+        page.get_by_role("button", name="Hold").click()
+        assert page.url.endswith("action=hold"), "a reason and a confirmation are asked for first"
+        page.get_by_label("Reason").fill("sale starts at noon")
+        page.get_by_label("I mean it").check()
+        page.get_by_role("button", name="Hold").click()
+        assert page.get_by_role("link", name="Back to the target").is_visible(), page.inner_text("main")
+        page.get_by_role("link", name="Back to the target").click()
+        assert page.get_by_text("by ada: sale starts at noon").first.is_visible()
+        assert page.get_by_role("link", name="Release the hold").is_visible()
