@@ -535,6 +535,7 @@ def test_a_publish_in_flight_loses_against_a_hold(shop, store):  # F34
     store.on_call = hold_now
     outcome = shop.publish(1)
     assert (outcome.how, outcome.exit_code) == (Ruling.HELD, 1)
+    assert list(store.list(intent_prefix(TARGET))) == [], "the swap that lost has left nothing to record"
     assert "release-hold" in outcome.message
     assert live(store) == shipped
 

@@ -4,7 +4,7 @@ import resource
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -15,12 +15,12 @@ from recsys_assets.release import journal
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.change import Change
 from recsys_assets.release.document_encoding import encode, read_document
-from recsys_assets.release.documents import Release
+from recsys_assets.release.documents import Hold, Release
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.history import live_at
-from recsys_assets.release.hold import place_hold, read_hold, release_hold, swap_to_itself
+from recsys_assets.release.hold import is_loud, place_hold, read_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
+from recsys_assets.release.judgement import Ruling, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import (
     blob_key,
@@ -78,6 +78,21 @@ def test_previous_is_the_release_before_and_a_second_rollback_goes_further_back(
         back(shop)
     assert live(shop) == first
     assert find_label(shop.store, TARGET, Labelled.BAD, third)
+
+
+def test_a_rollback_that_died_before_its_end_is_finished_by_the_same_command_and_not_done_twice(shop):
+    first, second, _ = shipped(shop, 3)
+
+    def die(verb, key):
+        if verb == "delete" and key.startswith(intent_prefix(TARGET)):
+            raise KeyboardInterrupt
+
+    shop.store.on_call = die
+    with pytest.raises(KeyboardInterrupt):
+        back(shop)
+    shop.store.on_call = None
+    assert back(shop).live == live(shop) == second
+    assert back(shop).live == live(shop) == first
 
 
 def test_two_bad_nights_in_a_row_end_on_the_last_good_release(shop):
@@ -285,6 +300,15 @@ def test_a_hold_until_a_date_ends_by_itself(shop):
     assert shop.ship(5).how is Ruling.HELD
     shop.clock.at += timedelta(days=3)
     assert shop.publish(5).how is Ruling.SHIP
+
+
+def test_a_hold_until_an_instant_is_over_at_that_instant():
+    end = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    hold = Hold(at=rfc3339(end - timedelta(days=1)), actor="ann", reason="a test", until=rfc3339(end))
+    assert is_in_force(hold, data_through="2026-03-01", now=end - timedelta(microseconds=1))
+    assert not is_in_force(hold, data_through="2026-03-01", now=end)
+    assert not is_loud(hold, now=end + timedelta(days=2))
+    assert is_loud(hold, now=end + timedelta(days=2, microseconds=1))
 
 
 def test_a_hold_by_hand_stands_until_it_is_lifted(shop):

@@ -230,6 +230,8 @@ def test_everything_taken_can_be_taken_back(shop):
     days_later(shop)
     taken = {item.key for item in gather(shop).taken}
     one = min(taken)
+    assert set(restore(shop.store, TARGET, by=ANN, now=shop.clock, dry_run=True)) == taken
+    assert not taken & blobs(shop)
     assert restore(shop.store, TARGET, by=ANN, now=shop.clock, key=one) == (one,)
     assert set(restore(shop.store, TARGET, by=ANN, now=shop.clock)) == taken
     assert {key: shop.store.objects[key][0] for key in blobs(shop)} == before
