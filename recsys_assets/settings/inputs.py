@@ -67,7 +67,7 @@ def _place(place: str | None) -> str | None:
     return place
 
 
-TABLES = ("postgresql:", "delta:")
+TABLES = ("postgresql:", "delta:", "iceberg:")
 
 
 class RawSettings(ClosedModel):
@@ -76,7 +76,7 @@ class RawSettings(ClosedModel):
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
         description="template with {day}, {tenant}, {surface}: a glob over paths or s3://; or a table, "
-        "as postgresql:name or delta:path",
+        "as postgresql:name, delta:path, iceberg:name",
     )
     columns: Mapping[EventField, str] = Field(
         default_factory=dict[EventField, str],
@@ -87,7 +87,7 @@ class RawSettings(ClosedModel):
     )
     day_column: str | None = Field(
         default=None,
-        description="of a Delta table: the column of UTC days that it is partitioned by, for ts without statistics",
+        description="of a Delta or Iceberg table: the column of UTC days by which one is chosen, beside ts",
     )
     nested: str | None = Field(
         default=None,
@@ -147,7 +147,7 @@ class RawSettings(ClosedModel):
 
     @property
     def table_form(self) -> str | None:
-        """The form of the table that events are read from: postgresql, delta; None: files."""
+        """The form of the table that events are read from: postgresql, delta, iceberg; None: files."""
         return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
 
     @field_validator("user_key")

@@ -20,6 +20,7 @@ _S3 = "s3://"
 _PARQUET = ".parquet"
 _POSTGRES = "postgresql:"
 _DELTA = "delta:"
+_ICEBERG = "iceberg:"
 
 
 def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = None) -> Sequence[FoundInput]:
@@ -43,6 +44,10 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
         from recsys_assets.ingest.sources.delta import find_delta  # noqa: PLC0415
 
         return find_delta(settings, day)
+    if exposures.startswith(_ICEBERG):
+        from recsys_assets.ingest.sources.iceberg import find_iceberg  # noqa: PLC0415
+
+        return find_iceberg(settings, day)
     found = {place.name: place for place in _places(settings, day, skipped)}
     for distance in range(1, settings.raw.spill_days + 1 if found else 1):
         for other in (day - timedelta(days=distance), day + timedelta(days=distance)):
@@ -60,7 +65,8 @@ def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequen
         return find_objects(settings, day, client=make_client(), skipped=skipped)
     if "://" in exposures:
         raise ConfigurationError(
-            f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key, postgresql:table or delta:table"
+            f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key, postgresql:table, delta:path or "
+            "iceberg:table"
         )
     return find_files(settings, day, skipped=skipped)
 

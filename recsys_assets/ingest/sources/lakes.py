@@ -21,7 +21,6 @@ _FORMATS = (
     ("Paimon", "snapshot", "LATEST"),
     ("Spark streaming", "_spark_metadata", ""),
 )
-_READ = ("Delta",)  # as tables, by a source of their own
 _BY_SPARK = "part-"  # how the name of every file begins that Spark writes, of whatever format
 
 
@@ -63,7 +62,8 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
 
 
 def _remedy(table: str, folder: str) -> str:
-    setting = f'read the table by raw.exposures = "{table.lower()}:{folder.rstrip("/")}", or ' if table in _READ else ""
+    places = {"Delta": f"delta:{folder.rstrip('/')}", "Iceberg": "iceberg:namespace.table"}
+    setting = f'read the table by raw.exposures = "{places[table]}", or ' if table in places else ""
     return f"{setting}export the day as plain Parquet, and name that in raw.exposures"
 
 
