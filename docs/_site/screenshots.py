@@ -44,10 +44,9 @@ def _plots(page: Page) -> None:
     page.locator("canvas").first.wait_for()
 
 
-def _group(page: Page) -> None:
-    page.locator('a[href*="asset-groups"]').first.click()
-    page.get_by_text("Asset Group").first.wait_for()
-    page.wait_for_timeout(8000)  # the graph is laid out
+def _graph(page: Page) -> None:
+    page.get_by_text("session_seq").first.wait_for()
+    page.wait_for_timeout(8000)  # the graph is laid out, and asks for the state of each asset
 
 
 def _history(page: Page) -> None:
@@ -60,7 +59,7 @@ def _evaluated(page: Page) -> None:
 
 
 def _rolled_back(page: Page) -> None:
-    page.get_by_text("2026-11").nth(3).wait_for()
+    page.get_by_text("roll_back").first.wait_for()
 
 
 PAGES = (
@@ -69,13 +68,16 @@ PAGES = (
     Picture("api-recommendations", "/targets/books/home/recommendations?id=the-last-clock", "cooc", (1200, 1000)),
     Picture("api-release", "/targets/books/home/releases/live", "Inputs", (1200, 1650)),
 )
+_MANIFEST = "/assets/books/home/manifest"
 UI = (
-    Picture("asset-graph", "/assets/books/home/popularity?view=overview", "Definition", (1500, 1050), _group),
+    Picture(
+        "asset-graph", f"{_MANIFEST}?view=lineage&lineageScope=upstream&lineageDepth=2", "cooc", (1500, 1000), _graph
+    ),
     Picture("failed-gate", "/assets/books/home/canonical?view=checks", "Latest execution", (1500, 900), _history),
     Picture("freshness", "/assets/live/books/home?view=checks", "Latest execution", (1500, 700), _evaluated),
     Picture("partition-plots", "/assets/books/home/popularity?view=overview", "Metadata", (1500, 1100), _plots),
     Picture("rollback-launchpad", "/locations/recsys_assets/jobs/roll_back/playground", "Launch Run", (1500, 700)),
-    Picture("rollback-event", "/assets/books/home/manifest?view=events", "Metadata", (1500, 800), _rolled_back),
+    Picture("rollback-event", f"{_MANIFEST}?view=events", "Metadata", (1500, 800), _rolled_back),
     Picture("schedules", "/automation", "nightly_books__home", (1500, 600)),
 )
 
@@ -94,6 +96,8 @@ def main(demo: Path, only: Sequence[str]) -> None:
         ui_port: [str(program / "dagster-webserver"), *workspace, "--host", "127.0.0.1", "--port", str(ui_port)],
     }
     daemon = [str(program / "dagster-daemon"), "run", *workspace]  # its sensor evaluates freshness
+    reindex = [str(program / "recsys-assets"), "reindex"]  # the demo rolls back by command, which Dagster learns so
+    subprocess.run(reindex, env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     with _running(commands, [daemon], environment), sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
