@@ -13,6 +13,7 @@ import msgspec
 
 from recsys_assets.api.actions import Action, Asked
 from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.node_forms import Ulid
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import Day, Name, NoQuery, TargetQuery
 from recsys_assets.api.site import Site
@@ -61,6 +62,7 @@ class ImportQuery(FileQuery, frozen=True, kw_only=True):
     day: Day
     reason: Reason = "import by HTTP"
     dry_run: bool = False
+    parent: Ulid | None = None
 
 
 class TagQuery(TargetQuery, frozen=True, kw_only=True):
@@ -155,7 +157,8 @@ def import_file(site: Site, asked: Asked) -> FileDone:
     with _operating(site, asked), site.heavy.pass_through(), _file(asked) as place:
         register, by = _load("import_by_hand", "import_file"), _by(asked, query.reason)
         context = _load("context", "DayContext")(site.store, site.settings, row, _day(query.day), now=site.now)
-        return _of_file(register(context, query.kind, place, by=by, now=site.now(), dry_run=query.dry_run))
+        node = _load("imported", "NodePlace")(query.parent)
+        return _of_file(register(context, query.kind, place, by=by, now=site.now(), dry_run=query.dry_run, node=node))
 
 
 def ship(site: Site, asked: Asked) -> Done:

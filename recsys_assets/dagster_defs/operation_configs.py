@@ -98,6 +98,7 @@ class ImportConfig(TestConfig):
     """Register a file of another team for a day."""
 
     day: str = Field(description="the UTC day that it is built for, like 2026-01-31")
+    parent: str = Field(default="", description="id of the node below which its artifact tree shows it; empty: as set")
 
 
 class TuneConfig(OperationConfig):

@@ -32,6 +32,7 @@ from recsys_assets.identity import parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
+from recsys_assets.pipeline.imported import NodePlace
 from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
@@ -93,7 +94,9 @@ def _tag(o: Operating) -> Outcome:
 
 def _import(o: Operating) -> Outcome:
     place, dry_run = _place(o), o.config.dry_run
-    return _tried(import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run))
+    node = NodePlace(o.config.parent or None)
+    done = import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run, node=node)
+    return _tried(done)
 
 
 def _test(o: Operating) -> Outcome:

@@ -106,9 +106,7 @@ def _show_in_tree(
     rules = context.settings.imports[ref.kind]
     if rules.hierarchy is None:
         if node != NodePlace():
-            raise InvalidNodeError(
-                f"imports.{ref.kind} has no hierarchy, so its files have neither parents nor metadata"
-            )
+            raise InvalidNodeError(f"a file of {ref.kind} has no parent or metadata: set imports.{ref.kind}.hierarchy")
         return
     tree = open_trees(context.store, context.settings)[rules.hierarchy]
     tree.save(

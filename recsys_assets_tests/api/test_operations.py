@@ -111,6 +111,8 @@ def test_a_candidate_is_tested_and_imported_from_the_body(client, shop):
     broken = ask(client, "tests", b"{", kind="vectors")
     assert (broken.status_code, newest(shop).outcome) == (422, "refused")
     assert ask(client, "imports", GOOD, kind="vectors", day="2026-01-09", dry_run="true").json()["entry"] is None
+    lost = ask(client, "imports", GOOD, kind="vectors", day="2026-01-09", parent="0" * 26)
+    assert (lost.status_code, "imports.vectors.hierarchy" in lost.text) == (422, True), lost.text
     done = ask(client, "imports", GOOD, kind="vectors", day="2026-01-09").json()
     assert (done["registered"], done["passed"], newest(shop).action) == (True, True, "import")
     assert shop.store.stat("staging/shop/home/2026-01-09/vectors.json") is not None
