@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from recsys_assets.errors import RefusedError
+from recsys_assets.events.day_profile import PROFILE_FORMAT
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
@@ -177,10 +178,13 @@ def test_profiles_of_before_are_compared_with_and_those_of_a_newer_version_are_n
     last = FIRST + timedelta(days=ORDINARY - 1)
     key = canonical_profile_key(long.target, last)
     stored = msgspec.json.decode(long.store.get(key, max_bytes=10**6).data)
-    assert stored["v"] == 2
+    assert stored["v"] == PROFILE_FORMAT
+    live = {"questions": 9, "answered": 8, "gain": 0.2, "chance": 0.1, "error": 0.01, "window_days": 1, "age_days": 1}
+    long.store.put(key, msgspec.json.encode({**stored, "v": 2, "live": {"implicit": live}}))
+    assert not read_past(long.store, long.target, BROKEN, most=1).days[0].live["implicit"].by_user
     later = {"repeats", "session_sizes", "user_sizes", "recent_correlation", "revisited_share", "live", "v"}
     long.store.put(key, msgspec.json.encode({name: one for name, one in stored.items() if name not in later}))
     assert read_past(long.store, long.target, BROKEN, most=1).days[0].repeats is None
     assert long.ship(long.built(ORDINARY + 1)).live
-    long.store.put(key, msgspec.json.encode({**stored, "v": 3}))
+    long.store.put(key, msgspec.json.encode({**stored, "v": PROFILE_FORMAT + 1}))
     assert read_past(long.store, long.target, BROKEN, most=1).days[0].day == str(last - timedelta(days=1))
