@@ -9,18 +9,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 180
+# The folder of whoever takes the pictures is nobody's business.
+_ANYWHERE = """(root) => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) walker.currentNode.data = walker.currentNode.data.replaceAll(root, "/srv/recsys");
+}"""
 MENU = 240  # pixels of Dagster's menu, which no picture shows
 
 
@@ -120,7 +125,8 @@ def _take(page: Page, base: str, picture: Picture, *, left: int) -> None:
     picture.prepare(page)
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)  # what moves comes to rest
-    clip = {"x": left, "y": 0, "width": width - left, "height": height}
+    page.evaluate(_ANYWHERE, str(ROOT))
+    clip: FloatRect = {"x": left, "y": 0, "width": width - left, "height": height}
     page.screenshot(path=IMAGES / f"{picture.name}.png", clip=clip)
     print(f"docs/images/{picture.name}.png")  # noqa: T201 - a script
 
@@ -128,7 +134,7 @@ def _take(page: Page, base: str, picture: Picture, *, left: int) -> None:
 @contextmanager
 def _running(
     servers: Mapping[int, Sequence[str]], others: Sequence[Sequence[str]], environment: Mapping[str, str]
-) -> Iterator[None]:
+) -> Generator[None]:
     quiet = subprocess.DEVNULL
     started = [
         subprocess.Popen(command, env=dict(environment), cwd=ROOT, stdout=quiet, stderr=quiet)  # noqa: S603
