@@ -26,6 +26,7 @@ from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, c
 from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import MAX_AHEAD, Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
+from recsys_assets.release.rollout import end_stale_rollout
 from recsys_assets.release.trash import DELETE_LIFETIME, decode_sweep, lately_taken, rescue
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import ObjectStore
@@ -122,6 +123,8 @@ def change_pointer(change: Change, judge: Judge, *, seen: Seen | None = None) ->
         if isinstance(judged, Stay):
             return _record_stay(change, current, judged, head)
         try:
+            if current is not None and judged.versions != current.versions:
+                end_stale_rollout(change.store, change.target, live=current.release_id, by=change.by, now=change.now)
             if not seen:
                 look(change, judged.refs)
             swapped = _swap(change, current, judged, head, sent, expected=etag)

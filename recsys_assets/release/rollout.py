@@ -1,5 +1,6 @@
 """Rollout of a candidate beside the live release: its document, a conditional write for each step, and its journal."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -133,6 +134,21 @@ def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now:
         record_rollout(store, target, ended, now=now)
         return
     raise ConflictError(f"{target}: the rollout could not be ended, {_TRIES} others changed it meanwhile: run again")
+
+
+def end_stale_rollout(store: ObjectStore, target: Target, *, live: str, by: Actor, now: Clock) -> None:
+    """End a rollout that began beside another release than the live one, before that one may become live again.
+
+    It is out of force already, and would go on from where it stood, under a hold even.
+    """
+    with suppress(CorruptObjectError):
+        found = find_rollout(store, target)
+        if found is None or not found.is_under_way or live == found.against:
+            return
+        if live == found.release:  # promoted, or shipped at once
+            finish(store, target, RolloutState.PROMOTED, PROMOTE, by, found.why, now=now, of=found)
+        else:
+            end_rollout(store, target, why=f"{found.against[:12]} is live no more", by=by, now=now, of=found.release)
 
 
 def finish(

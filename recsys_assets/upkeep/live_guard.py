@@ -183,13 +183,18 @@ def _moved(store: ObjectStore, target: Target, found: LiveDecision) -> str:
 
 
 def _became_live(store: ObjectStore, target: Target, live: str) -> JournalEntry | None:
-    """Return the entry by which a release became live the last time; swaps of the pointer to itself are passed over."""
+    """Return the entry by which a release became live the last time.
+
+    Swaps of the pointer to itself are passed over, and a pointer that was lost and put back.
+    """
+    found: JournalEntry | None = None
     for entry in changes(store, target):
         if entry.after != live:
-            return None
-        if entry.before != live:
+            return found
+        if entry.before not in {None, live}:
             return entry
-    return None
+        found = entry if entry.before is None else found
+    return found
 
 
 def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple[Compared, ...]:

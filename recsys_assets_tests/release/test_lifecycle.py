@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
+from recsys_assets.identity import rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.blocking import block_item, blocked_ids, unblock_item
@@ -23,6 +24,8 @@ from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan, rolling_release
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
+from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
+from recsys_assets.upkeep.live_guard import LiveVerdict, Mode, Watch, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import repair_journal, restore_pointer
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify
@@ -49,8 +52,10 @@ class Lifecycle(RuleBasedStateMachine):
         self.swaps = []  # what every swap of the pointer made live, in order
         self.bad = set()
         self.held = None  # None, "by hand", or the day after which data must be newer
+        self.beats = 0
         self.past = []  # (instant, what was live then)
         self.rolling = None  # what is being rolled out, and at which step
+        self.is_guarded = False  # whether the hold is of a rollback that nobody watched, and nobody has looked since
         self.blocked = {}  # item -> until when (None: until it is unblocked)
 
     @property
@@ -203,13 +208,13 @@ class Lifecycle(RuleBasedStateMachine):
     def hold(self):
         place_hold(self.store, TARGET, by=ANN, now=self.shop.clock)
         self.rolling = None
-        self.held = "by hand"
+        self.held, self.is_guarded = "by hand", False
         self.swaps.append(self.live)
 
     @rule()
     def release(self):
         release_hold(self.store, TARGET, by=ANN, now=self.shop.clock)
-        self.held = None
+        self.held, self.is_guarded = None, False
 
     @precondition(lambda self: self.live is not None)
     @rule(hold=st.booleans())
@@ -223,8 +228,61 @@ class Lifecycle(RuleBasedStateMachine):
         assert outcome.live == self.ids[self.previous()]
         self.moved(self.previous())
         self.bad.add(left)
-        if hold and self.held != "by hand":
+        if hold:
+            self.hold_after(left)
+
+    def hold_after(self, left, *, is_guarded=False):
+        if self.held != "by hand":
             self.held = max(left[0], -1 if self.held is None else self.held)
+            self.is_guarded = is_guarded
+
+    @precondition(lambda self: self.live is not None)
+    @rule(asked=st.sampled_from([900, 5000]), empty=st.sampled_from([0.0, 0.9]))
+    def live_is_undone_if_it_answers_far_worse(self, asked, empty):
+        left, before, action = self.live, *self.how_live_became_live()
+        self.report(left, before, asked, empty)
+        found = look_at_live(self.store, TARGET, Watch(Mode.ACT, hours=10**6), now=self.shop.clock.at)
+        is_worse = action in {"ship", "promote"} and before is not None and asked > 1000 and empty > 0
+        is_held = self.held == "by hand" or (self.held is not None and left[0] <= self.held)
+        may_act = is_worse and not is_held and not self.is_guarded and before not in self.bad
+        assert (found.verdict is LiveVerdict.ROLL_BACK) is may_act, found.message
+        try:
+            done = carry_out_on_live(self.store, TARGET, found, by=ANN, now=self.shop.clock)
+        except RefusedError:
+            assert self.was_collected(before)
+            return
+        if done is not None:
+            assert done.live == self.ids[before]
+            self.moved(before)
+            self.bad.add(left)
+            self.hold_after(left, is_guarded=True)
+
+    def how_live_became_live(self):
+        """What was live before what is live now, and the action that changed it."""
+        at = len(self.swaps) - 1
+        while at and self.swaps[at - 1] == self.live:
+            at -= 1
+        entries = list(reversed(list(journal.changes(self.store, TARGET))))
+        return self.swaps[at - 1] if at else None, entries[at].action
+
+    def report(self, left, before, asked, empty):
+        """Let a consumer say how often it was asked of both, and how often it had nothing."""
+        live = KindAnswers(asked=asked, empty=round(asked * empty))
+        answers = [ReleaseAnswers(release=self.ids[left], kinds={"cooc": live})]
+        if before is not None:
+            answers.append(ReleaseAnswers(release=self.ids[before], kinds={"cooc": KindAnswers(asked=5000)}))
+        self.beats += 1
+        beat = Heartbeat(
+            consumer="web-1",
+            release=self.ids[left],
+            state="fresh",
+            seen_at=rfc3339(self.shop.clock()),
+            every_seconds=600,
+            nonce=f"{self.beats}",
+            answers=tuple(answers),
+            v=2,
+        )
+        write_heartbeat(self.store, TARGET, beat, expected=None)
 
     def previous(self):
         """What was live before the release that is live now was shipped last, and is not bad."""

@@ -157,6 +157,32 @@ def test_what_does_not_go_with_a_rollout_ends_it(shop, ending):  # F71
     assert verify(shop.store, TARGET).ok
 
 
+def test_one_whose_release_shipped_at_once_does_not_go_on_after_a_rollback(shop):  # F71
+    first = live(shop)
+    release = begin(shop).release.id
+    shop.ship(1)
+    assert live(shop) == release
+    roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
+    assert (live(shop), state(shop)) == (first, RolloutState.PROMOTED)
+    assert rolling_release(shop.store, TARGET, live=first) is None
+
+
+@pytest.mark.parametrize("back", ["a rollback", "a ship of the same day"])
+def test_one_that_gave_way_does_not_go_on_when_what_it_began_beside_is_live_again(shop, back):  # F71
+    first = live(shop)
+    begin(shop)
+    shop.ship(0, content=1)
+    if back == "a rollback":
+        roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
+    else:
+        shop.ship(0)
+    assert live(shop) == first
+    assert rolling_release(shop.store, TARGET, live=first) is None
+    assert state(shop) is RolloutState.ABORTED
+    with pytest.raises(RefusedError, match="no release is being rolled out"):
+        step(shop)
+
+
 def test_a_retirement_ends_it(shop):  # F71
     begin(shop)
     retire(shop.store, TARGET, by=ANN, now=shop.clock)
