@@ -47,9 +47,9 @@ FORGET = ("privacy/test_fencing.py", "privacy/test_forgetting.py", "privacy/test
 GATES = ("gates/test_rules.py", "gates/test_modes.py", "gates/test_day.py", "gates/test_drift.py")
 COLLECTION = ("upkeep/test_collect.py", "upkeep/test_late_deletes.py", "upkeep/test_lost_entries.py")
 MODULES = {  # and the tests that are to notice
-    "storage/filesystem.py": STORAGE,
+    "storage/filesystem.py": (*STORAGE, "upkeep/test_relocate.py"),
     "storage/folders.py": STORAGE,
-    "storage/proof.py": ("storage/test_proof.py",),
+    "storage/proof.py": ("storage/test_proof.py", "upkeep/test_relocate.py"),
     "release/pointer.py": COMMIT,
     "release/journal.py": (*COMMIT, "upkeep/test_lost_entries.py"),
     "release/hold.py": COMMIT,

@@ -1,5 +1,6 @@
 """A store that does not keep its word is refused before anything is trusted to it, and so is one of another format."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -18,6 +19,25 @@ class CreatingStore(MemoryStore):
     def swap(self, key, data, *, expected):
         """Replace the object, or create it."""
         return super().swap(key, data, expected=expected) if self.stat(key) else self.put(key, data)
+
+
+class RepeatingStore(MemoryStore):
+    """Gives an object that was deleted and created again the mark that the former one had."""
+
+    def delete(self, key):
+        """Remove the object, and keep its mark."""
+        self.former = hashlib.sha256(self.objects[key][0]).hexdigest() if key in self.objects else None
+        super().delete(key)
+
+    def swap(self, key, data, *, expected):
+        """Replace the object, also by the mark of the former one."""
+        is_former = key in self.objects and expected == getattr(self, "former", None)
+        return self.put(key, data) if is_former else super().swap(key, data, expected=expected)
+
+
+def test_a_store_that_gives_a_mark_again_after_a_delete_is_refused():  # F59
+    with pytest.raises(UnsafeStoreError, match="created again fails"):
+        ensure_proven(RepeatingStore())
 
 
 def test_a_store_whose_swap_creates_what_is_gone_is_refused():  # F10
