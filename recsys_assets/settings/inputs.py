@@ -67,7 +67,7 @@ def _place(place: str | None) -> str | None:
     return place
 
 
-TABLES = ("postgresql:", "delta:", "iceberg:")
+TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:")
 
 
 class RawSettings(ClosedModel):
@@ -76,7 +76,7 @@ class RawSettings(ClosedModel):
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
         description="template with {day}, {tenant}, {surface}: a glob over paths or s3://; or a table, "
-        "as postgresql:name, delta:path, iceberg:name",
+        "as postgresql:name, delta:path, iceberg:name; or duckdb:SELECT ...",
     )
     columns: Mapping[EventField, str] = Field(
         default_factory=dict[EventField, str],
@@ -97,7 +97,10 @@ class RawSettings(ClosedModel):
         default=None, description="of a table: the table that resolves a tenant, by external_id or id, to tenant_id"
     )
     statement_timeout_seconds: float = Field(
-        default=600, ge=1, le=MAX_SECONDS, description="of a table: how long the database may take for one answer"
+        default=600,
+        ge=1,
+        le=MAX_SECONDS,
+        description="of a table or query: how long one answer may take",
     )
     session_gap_minutes: float | None = Field(
         default=None,
@@ -147,7 +150,7 @@ class RawSettings(ClosedModel):
 
     @property
     def table_form(self) -> str | None:
-        """The form of the table that events are read from: postgresql, delta, iceberg; None: files."""
+        """The form of the table that events are read from: postgresql, delta, iceberg, duckdb; None: files."""
         return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
 
     @field_validator("user_key")

@@ -21,6 +21,7 @@ _PARQUET = ".parquet"
 _POSTGRES = "postgresql:"
 _DELTA = "delta:"
 _ICEBERG = "iceberg:"
+_DUCKDB = "duckdb:"
 
 
 def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = None) -> Sequence[FoundInput]:
@@ -48,6 +49,10 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
         from recsys_assets.ingest.sources.iceberg import find_iceberg  # noqa: PLC0415
 
         return find_iceberg(settings, day)
+    if exposures.startswith(_DUCKDB):
+        from recsys_assets.ingest.sources.duckdb_query import find_query  # noqa: PLC0415
+
+        return find_query(settings, day)
     found = {place.name: place for place in _places(settings, day, skipped)}
     for distance in range(1, settings.raw.spill_days + 1 if found else 1):
         for other in (day - timedelta(days=distance), day + timedelta(days=distance)):
@@ -66,7 +71,7 @@ def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequen
     if "://" in exposures:
         raise ConfigurationError(
             f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key, postgresql:table, delta:path or "
-            "iceberg:table"
+            "iceberg:table, or duckdb:SELECT ..."
         )
     return find_files(settings, day, skipped=skipped)
 
