@@ -20,7 +20,7 @@ from process import run_process
 from result import Result
 
 from recsys_assets.ingest.sources.tables import VARIABLE
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.reading import load_settings
 

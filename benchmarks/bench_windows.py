@@ -27,7 +27,7 @@ from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.pipeline.canonical import build_canonical
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.source import read_source

@@ -14,7 +14,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.settings.reading import load_settings

@@ -19,7 +19,7 @@ import yaml
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.run_day import run_day as build_day
 from recsys_assets.release.pointer import read_current
 from recsys_assets.settings.reading import load_settings

@@ -32,9 +32,8 @@ from recsys_assets.api.wording import filters
 from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Release
-from recsys_assets.release.history import earlier_releases, known_releases
 from recsys_assets.release.layout import pointer_key
-from recsys_assets.release.releases import find_readable_release
+from recsys_assets.release.releases import earlier_releases, find_readable_release, known_releases
 from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.upkeep.diff import LIVE
 

@@ -10,8 +10,8 @@ import click
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json, print_table
+from recsys_assets.pipeline.arrivals import choose_days
 from recsys_assets.pipeline.backtest import DayTested, Outcome, backtest_days
-from recsys_assets.pipeline.day_status import choose_days
 from recsys_assets.quality.comparison import Compared, Standing
 
 _LINE, _LEFT, _WIDTH, _MARGIN = 20, 260, 900, 60

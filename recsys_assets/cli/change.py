@@ -21,7 +21,7 @@ from recsys_assets.cli.options import (
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.release.rollback import RolledBack, roll_back
 from recsys_assets.settings.reading import load_settings

@@ -11,7 +11,7 @@ import click
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.messages import name_known
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.retention import age_limits, retention
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import journal_key

@@ -18,12 +18,11 @@ from recsys_assets.cli.output import echo
 from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.kinds.registry import check_params
 from recsys_assets.messages import plural, printable
-from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import choose_days, is_up_to_date, last_built_day
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date, last_built_day
+from recsys_assets.pipeline.context import DayContext, open_configured_store
+from recsys_assets.pipeline.records import configured_key
 from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
-from recsys_assets.pipeline.user_key import configured_key
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -22,9 +22,9 @@ from recsys_assets.identity import Target
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
-from recsys_assets.release.history import LiveAt, live_at
 from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
+from recsys_assets.release.releases import LiveAt, live_at
 from recsys_assets.upkeep.diff import KindDiff, diff
 from recsys_assets.upkeep.live_guard import live_empty_share
 from recsys_assets.upkeep.staleness import Freshness

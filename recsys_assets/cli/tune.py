@@ -11,7 +11,7 @@ from recsys_assets.cli.options import choose_targets, config_option, day_type, j
 from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import plural
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.tune import Tuned, Tuning, tune
 from recsys_assets.settings.reading import load_settings, parse_settings, path_of_settings
 from recsys_assets.settings.target import TargetSettings

@@ -84,7 +84,11 @@ def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         )
     dispatcher: Any = njit(**_OPTIONS, **options)(function)
     folders = {Path(__file__).parent, Path(function.__code__.co_filename).parent}
-    dispatcher._cache._cache_file._source_stamp = _digest(tuple(sorted(folders)))  # noqa: SLF001 - numba has no way
+    digest = _digest(tuple(sorted(folders)))
+    kept = dispatcher._cache._cache_file  # noqa: SLF001 - numba has no way
+    kept._source_stamp = digest  # noqa: SLF001
+    # Compared before anything is unpickled: what other sources kept may name classes that are gone.
+    kept._version = f"{kept._version} {digest}"  # noqa: SLF001
     return dispatcher
 
 

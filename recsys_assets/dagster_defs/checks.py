@@ -10,9 +10,9 @@ from recsys_assets.dagster_defs.outcomes import attempt
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Verdict
+from recsys_assets.pipeline.arrivals import changed_inputs
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import changed_inputs
 from recsys_assets.pipeline.steps import GATES, Judged, Step, journal_refusals, judge_step
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -11,8 +11,8 @@ from recsys_assets.dagster_defs.lineage import stored
 from recsys_assets.dagster_defs.metadata import gate_metadata, markdown_table, numbers
 from recsys_assets.dagster_defs.operation_configs import Operating, Outcome, read_day, utc_now
 from recsys_assets.messages import plural
+from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import choose_days, is_up_to_date
 from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.pipeline.steps import RAW, Built, Judged
 from recsys_assets.settings.settings import Settings

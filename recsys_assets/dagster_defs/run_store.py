@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from recsys_assets.dagster_defs.naming import day_of
-from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import DayContext, open_configured_store
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import reads_of_run

@@ -10,7 +10,7 @@ from recsys_assets.encoding.codec import encode_pieces
 from recsys_assets.encoding.rows import LeftOut, Rows, rows_without_items
 from recsys_assets.engines.definitions import definition_of, find_definition
 from recsys_assets.engines.engine import Engine, Finished
-from recsys_assets.engines.output import columns_of, rows_of
+from recsys_assets.engines.parts import columns_of, rows_of
 from recsys_assets.engines.relation import Definition, Frame
 from recsys_assets.errors import EngineUnavailableError
 from recsys_assets.evidence import Scalar

@@ -4,9 +4,8 @@ from pkgutil import resolve_name
 
 from recsys_assets.engines.relation import Definition
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.kinds.kind import Kind
 from recsys_assets.kinds.params import KindParams
-from recsys_assets.kinds.registry import KINDS
+from recsys_assets.kinds.registry import KINDS, Kind
 
 
 def definition_of(kind: Kind) -> Definition:

@@ -14,8 +14,7 @@ from recsys_assets.encoding.rows import Built
 from recsys_assets.engines.building import Made, make_on_engine, scan_source
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.engine import Engine
-from recsys_assets.engines.output import attempt
-from recsys_assets.engines.parts import write_file
+from recsys_assets.engines.parts import attempt, write_file
 from recsys_assets.errors import CorruptObjectError, EngineRefusedError
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events

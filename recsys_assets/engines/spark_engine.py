@@ -7,13 +7,11 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from recsys_assets.engines.engine import Finished
-from recsys_assets.engines.libraries import require
+from recsys_assets.engines.engine import Finished, require
 from recsys_assets.engines.parts import open_part, read_part
 from recsys_assets.engines.relation import Answer, Frame
-from recsys_assets.engines.spark_failures import let_go_if_dead, lost, spark_errors
 from recsys_assets.engines.spark_files import OwnFiles, SparkFiles
-from recsys_assets.engines.spark_session import SparkCluster, connect, patiently
+from recsys_assets.engines.spark_session import SparkCluster, connect, let_go_if_dead, lost, patiently, spark_errors
 from recsys_assets.errors import CorruptObjectError
 
 

@@ -1,4 +1,4 @@
-"""Lists per user as relations: named users only, without the over-active, the best items first."""
+"""Counts of items, and lists per user, as relations: named users only, without the over-active."""
 
 from typing import Final
 
@@ -29,6 +29,7 @@ from recsys_assets.engines.relation import (
 )
 from recsys_assets.evidence import Scalar
 from recsys_assets.kinds.implicit import ImplicitParams
+from recsys_assets.kinds.popularity import PopularityParams
 from recsys_assets.kinds.session_seq import SessionSeqParams
 from recsys_assets.kinds.user_lists import UserParams
 
@@ -101,3 +102,19 @@ def _counts(users: Frame, entries: Frame, rows: Frame, params: UserParams) -> Fr
 
 IMPLICIT: Final = Definition((USER, ITEM, EVENT), implicit, report_users)
 SESSION_SEQ: Final = Definition((USER, ITEM, PLACE), session_seq, report_users)
+
+
+def popularity(events: Frame, params: PopularityParams, keep: Keep) -> Answer:
+    """Count events per item, most seen first; ties by item id; the first `max_items`. Reads ITEM."""
+    counts = keep(events.group_by(ITEM).agg(number_of_rows().alias("events")))
+    entries = as_entries(counts, member=ITEM, value="events")
+    best = entries.sort(NEGATED, MEMBER).head(params.max_items)
+    return Answer(best, (NEGATED, MEMBER), counts.select(number_of_rows().alias("distinct_items")))
+
+
+def report_popularity(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+    """Return what was left out, and the numbers of the native kernel."""
+    return LeftOut(""), {"distinct_items": counts["distinct_items"], "cut_items": counts["distinct_items"] - rows}
+
+
+POPULARITY: Final = Definition((ITEM,), popularity, report_popularity)

@@ -1,18 +1,167 @@
-"""One way to look into an imported file, whatever its format, within bounds; and its tables as Arrow."""
+"""Imported files looked into, whatever their format: JSON lines, npz by numpy within bounds, and tables as Arrow."""
 
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from math import prod
+from tokenize import TokenError
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from recsys_assets.errors import InputError
-from recsys_assets.imports.contract import NON_FINITE, Content
-from recsys_assets.imports.json_lines import inspect_json_lines, read_json_lines
-from recsys_assets.imports.npz import read_npz
+from recsys_assets.errors import InputError, LimitExceededError
+from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, Content
 from recsys_assets.imports.parquet import check_names, inspect_parquet, open_parquet
 from recsys_assets.imports.safetensors import read_safetensors
 from recsys_assets.settings.artifacts import ImportFormat
+
+_ENDING: Final = ".npy"
+_MAX_HEADER: Final = 10_000
+_COMPRESSIONS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+# numpy reads a header as Python text, and lets through what its tokenizer and parser say of text that is none.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    OverflowError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+)
+
+
+def read_npz(data: bytes, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an archive by name.
+
+    Raises `LimitExceededError` before anything is unpacked that says it is too large, `InputError` for what is no
+    archive of plain arrays: objects would have to be unpickled, which runs what the file says.
+    """
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            members = archive.infolist()
+            _check_sizes(members, name=name, max_unpacked_bytes=max_unpacked_bytes)
+            for member in members:
+                _check_member(archive, member)
+        if len({member.filename for member in members}) < len(members):
+            raise InputError(f"{name} has two arrays of one name: give each a name of its own")
+        with np.load(BytesIO(data), allow_pickle=False, max_header_size=_MAX_HEADER) as arrays:
+            return dict(arrays)
+    except _BROKEN as error:
+        raise InputError(
+            f"{name} is no npz of plain arrays: {error}; save it by numpy.savez, without objects"
+        ) from error
+
+
+def _check_sizes(members: list[zipfile.ZipInfo], *, name: str, max_unpacked_bytes: int) -> None:
+    if len(members) > MAX_FIELDS:
+        raise LimitExceededError(f"{name} has {len(members):,} arrays: at most {MAX_FIELDS:,}")
+    size = sum(member.file_size for member in members)
+    if size > max_unpacked_bytes:
+        raise LimitExceededError(f"{name} unpacks to {size:,} bytes, max_unpacked_bytes allows {max_unpacked_bytes:,}")
+
+
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Raise `ValueError` for an array that is not plain, or whose header promises other bytes than there are.
+
+    numpy allocates what a header promises before it reads: a file of 200 bytes can ask for 512 GiB.
+    """
+    if member.compress_type not in _COMPRESSIONS:  # the others take the size of their window from the file
+        raise ValueError(f"{member.filename!r} is compressed as numpy compresses nothing")
+    if not member.filename.endswith(_ENDING):
+        raise ValueError(f"{member.filename!r} does not end with {_ENDING}")
+    with archive.open(member) as stream:
+        version = npy.read_magic(stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(stream, max_header_size=_MAX_HEADER)
+        size = member.file_size - stream.tell()
+    if dtype.hasobject or dtype.kind not in "biufcSUmM" or dtype.itemsize == 0:
+        raise ValueError(f"{member.filename} has dtype {dtype}: expected numbers, booleans, times or text")
+    if not all(0 <= axis <= sys.maxsize for axis in shape):
+        raise ValueError(f"{member.filename} has shape {shape}")
+    if size != prod(shape) * dtype.itemsize:
+        raise ValueError(f"{member.filename} has {size} bytes, its header promises {prod(shape) * dtype.itemsize}")
+
+
+MAX_LINE_BYTES: Final = 4_194_304
+_MIXED: Final = "mixed"
+_NAMES: Final[Mapping[type, str]] = {bool: "bool", int: "int64", float: "float64", str: "string", dict: "object"}
+_DECODER = msgspec.json.Decoder(dict[str, Any])
+
+
+def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
+    """Yield each line's object; `InputError` names the first line that is none, or is over `MAX_LINE_BYTES`."""
+    start, number = 0, 0
+    while start < len(data):
+        number += 1
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        if end - start > MAX_LINE_BYTES:
+            raise InputError(f"{name} line {number} has {end - start:,} bytes: at most {MAX_LINE_BYTES:,}")
+        try:
+            yield _DECODER.decode(memoryview(data)[start:end])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InputError(f"{name} line {number} is no JSON object: {error}; correct the file") from error
+        start = end + 1
+
+
+def inspect_json_lines(data: bytes, *, name: str) -> Content:
+    """Return the type of every field that any line has, and the number of lines; an absent field is null."""
+    fields: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    rows = 0
+    for row in read_json_lines(data, name=name):
+        rows += 1
+        for field, value in row.items():
+            fields[field] = _wider(fields.get(field), _type_of(value))
+            seen[field] = seen.get(field, 0) + 1
+        if len(fields) > MAX_FIELDS:
+            raise InputError(f"{name} has more than {MAX_FIELDS} fields by line {rows}: keys are data, it seems")
+    return Content({f: t if seen[f] == rows else _nullable(t) for f, t in fields.items()}, rows)
+
+
+def _type_of(value: Any) -> str:
+    if value is None:
+        return "null?"
+    if isinstance(value, list):
+        inner: str | None = None
+        for one in value:
+            inner = _wider(inner, _type_of(one))
+        return f"list[{inner or 'null?'}]"
+    return _NAMES.get(type(value), _MIXED)
+
+
+def _wider(one: str | None, other: str) -> str:
+    """Return the type that holds the values of both."""
+    if one is None or one == other:
+        return other
+    nullable = one.endswith("?") or other.endswith("?")
+    bare, second = one.removesuffix("?"), other.removesuffix("?")
+    found = _wider_bare(bare, second)
+    return _nullable(found) if nullable else found
+
+
+def _wider_bare(one: str, other: str) -> str:
+    if other in {one, "null"}:
+        return one
+    if one == "null":
+        return other
+    if {one, other} == {"int64", "float64"}:
+        return "float64"
+    if one.startswith("list[") and other.startswith("list["):
+        return f"list[{_wider(one[5:-1], other[5:-1])}]"
+    return _MIXED
+
+
+def _nullable(kind: str) -> str:
+    return kind if kind.endswith("?") else f"{kind}?"
 
 
 def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: int) -> Content:

@@ -13,7 +13,6 @@ from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import COOC_SHAPE
-from recsys_assets.kinds.baskets import Baskets, fill_baskets
 from recsys_assets.kinds.cooc_scan import (
     Scoring,
     best_neighbors,
@@ -23,6 +22,7 @@ from recsys_assets.kinds.cooc_scan import (
     scoring_of,
 )
 from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise
+from recsys_assets.kinds.paths import Baskets, fill_baskets
 from recsys_assets.kinds.similarity import CODES, Score
 from recsys_assets.kinds.tallies import TODAY, ages_of, weights_by_age
 

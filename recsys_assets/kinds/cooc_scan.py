@@ -7,7 +7,7 @@ import numpy as np
 from recsys_assets.compiled.ranking import Best, drain, offer
 from recsys_assets.compiled.runtime import borrowed, compiled, inlined
 from recsys_assets.compiled.strings import Codes, Numbers
-from recsys_assets.kinds.baskets import Baskets
+from recsys_assets.kinds.paths import Baskets
 from recsys_assets.kinds.similarity import similarity
 
 prefetch = borrowed("recsys_assets.compiled.prefetch", "prefetch")

@@ -1,4 +1,4 @@
-"""Sessions as paths of steps: at each distinct instant the items of that instant, among which there is no order."""
+"""Sessions as baskets of distinct items, and as paths of steps: at each distinct instant the items of that instant."""
 
 from typing import NamedTuple
 
@@ -110,3 +110,82 @@ def _count_items(items: Codes, begin: int, end: int, mark: int, seen: NDArray[np
         if seen[1, item] != mark:
             seen[1, item] = mark
             support[item] += 1
+
+
+class Baskets(NamedTuple):
+    """The matrix of sessions and items, to be read item by item.
+
+    Item `i` stands in `starts[i + 1] - starts[i]` baskets. The basket `n` of `starts[i] <= n < starts[i + 1]` holds
+    `items[begins[n] : ends[n]]`, distinct, in the order of the session's events. Its place is stored once for
+    each of its items: a look into another table on the way costs more than all the counting.
+    """
+
+    items: Codes
+    starts: Numbers
+    begins: Codes
+    ends: Codes
+
+    @property
+    def support(self) -> Numbers:
+        """In how many baskets each item stands."""
+        return np.diff(self.starts)
+
+    @property
+    def work(self) -> Numbers:
+        """How many items, itself included, the baskets of each item hold together."""
+        sums = np.zeros(len(self.items) + 1, np.int64)
+        np.cumsum(self.ends - self.begins, out=sums[1:])
+        return np.diff(sums[self.starts])
+
+
+def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, LeftOut]:
+    """Return the sessions as baskets, and by their codes which they are, in the order in which their baskets lie.
+
+    Sessions of more than `max_items` distinct items are left out and counted.
+    """
+    sessions, items = (events.codes[name].to_numpy() for name in ("session_id", "item_id"))
+    distinct_items = len(events.ids["item_id"])
+    ends = offsets_of(count_codes(sessions, size=len(events.ids["session_id"])))
+    dealt = deal(sessions, items, places=ends[:-1].copy(), size=len(items))
+    offsets, left = np.zeros(len(ends), np.int64), np.zeros(len(ends) - 1, np.bool_)
+    count = _drop_repeats(dealt, ends, max_items, np.full(distinct_items, -1, np.int64), offsets, left)
+    dealt = dealt[: offsets[count]]
+    starts = offsets_of(count_codes(dealt, size=distinct_items))
+    begins, stops = np.empty(len(dealt), np.uint32), np.empty(len(dealt), np.uint32)
+    _place(dealt, offsets[: count + 1], starts[:-1].copy(), begins, stops)
+    kept = np.flatnonzero(~left & (np.diff(ends) > 0))
+    return Baskets(dealt, starts, begins, stops), kept, _left_out(events, left, kept=count)
+
+
+@compiled
+def _drop_repeats(
+    items: Codes, sessions: Numbers, max_items: int, seen_in: Numbers, offsets: Numbers, left: NDArray[np.bool_]
+) -> int:
+    """Move the distinct items of each session to the front, in their order; return how many sessions are kept."""
+    baskets = at = 0
+    for session in range(len(sessions) - 1):
+        begin = at
+        for place in range(sessions[session], sessions[session + 1]):
+            item = items[place]
+            if seen_in[item] != session:
+                seen_in[item] = session
+                items[at] = item
+                at += 1
+        if at - begin > max_items:
+            left[session] = True
+            at = begin
+        elif at > begin:
+            baskets += 1
+            offsets[baskets] = at
+    return baskets
+
+
+@compiled
+def _place(items: Codes, offsets: Numbers, places: Numbers, begins: Codes, ends: Codes) -> None:
+    """Write for each item where its baskets begin and end; `places` are used up."""
+    for basket in range(len(offsets) - 1):
+        for place in range(offsets[basket], offsets[basket + 1]):
+            item = items[place]
+            begins[places[item]] = offsets[basket]
+            ends[places[item]] = offsets[basket + 1]
+            places[item] += 1

@@ -1,13 +1,18 @@
 """The registry of artifact kinds: those of this package and those that installed packages add by entry point."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Any, Final
 
+import polars as pl
 from pydantic import ValidationError
 
-from recsys_assets.errors import ConfigurationError
+from recsys_assets.encoding.rows import Built, columns_of_rows
+from recsys_assets.encoding.safetensors_codec import COLUMNS as EMBEDDING_COLUMNS
+from recsys_assets.errors import ConfigurationError, LimitExceededError
+from recsys_assets.events.events import Events
 from recsys_assets.identity import is_slug
 from recsys_assets.kind_descriptions import (
     ALS_FACTORS,
@@ -18,22 +23,103 @@ from recsys_assets.kind_descriptions import (
     POPULARITY,
     SEQUENTIAL_RULES,
     SESSION_SEQ,
+    KindDescription,
     Shape,
+    VectorShape,
 )
 from recsys_assets.kinds.als_factors import AlsParams, factorise
 from recsys_assets.kinds.content_sim import ContentSimParams, list_tags
 from recsys_assets.kinds.cooc import CoocParams, count_neighbors
 from recsys_assets.kinds.implicit import ImplicitParams, score_items
 from recsys_assets.kinds.item_seq import ItemSeqParams, count_next
-from recsys_assets.kinds.kind import Kind
-from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.params import EventParams, KindParams, choose_events
 from recsys_assets.kinds.popularity import PopularityParams, build_popularity
 from recsys_assets.kinds.sequential_rules import SequentialRulesParams, find_rules
 from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
 from recsys_assets.messages import name_known, plural
+from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
+
+
+def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
+    """Raise `LimitExceededError` naming the number and the setting if events or catalog are too many."""
+    if isinstance(source, pl.DataFrame):
+        _check(source.height, limits.max_distinct_items, what="catalog rows", setting="max_distinct_items")
+        return
+    _check(source.codes.height, limits.max_events, what="events", setting="max_events")
+    _check(_distinct(source, "item_id"), limits.max_distinct_items, what="distinct items", setting="max_distinct_items")
+    _check(_distinct(source, "session_id"), limits.max_sessions, what="distinct sessions", setting="max_sessions")
+    _check(_distinct(source, "user_id"), limits.max_users, what="distinct users", setting="max_users")
+
+
+def _distinct(events: Events, column: str) -> int:
+    return len(events.ids.get(column, pl.Series(dtype=pl.String)))
+
+
+def _check(found: int, limit: int, *, what: str, setting: str) -> None:
+    if found > limit:
+        raise LimitExceededError(
+            f"there are {found:,} {what}, limits.{setting} allows {limit:,}: "
+            f"raise limits.{setting} if memory allows, or shorten the window (window_days)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of artifact, all that is known of it: description, parameters, kernel, and its form in relations."""
+
+    description: KindDescription  # light: name, shape, words; what serving and reports know of it
+    params: type[KindParams]
+    event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; nothing for kinds made of the catalog
+    kernel: Callable[[Any, Any], Built]
+    definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on use; empty: native only
+    # Why an artifact of this kind may be without rows, which then is left out of the release; empty text: it refuses.
+    may_be_empty: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name by which configuration and artifacts call it."""
+        return self.description.name
+
+    @property
+    def shape(self) -> Shape | VectorShape:
+        """The shape of its content."""
+        return self.description.shape
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Columns and dtypes of the rows as people see them."""
+        return columns_of_rows(self.shape) if isinstance(self.shape, Shape) else EMBEDDING_COLUMNS
+
+    @property
+    def row_shape(self) -> Shape:
+        """The shape of its rows; `ConfigurationError` for a kind of vectors, which are no rows."""
+        if isinstance(self.shape, Shape):
+            return self.shape
+        raise ConfigurationError(f"{self.name} is a kind of vectors, which has no rows: choose a kind of rows here")
+
+    @property
+    def from_catalog(self) -> bool:
+        """Whether the kernel reads the catalog's frame instead of events."""
+        return not self.event_columns
+
+    def reading(self, params: KindParams) -> "Kind":
+        """Return the kind as it reads events with these parameters: some ask for a column more."""
+        columns = dict.fromkeys((*self.event_columns, *params.more_columns))
+        return replace(self, event_columns=tuple(columns))
+
+    def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> Built:
+        """Build the rows from the window's events, or from the catalog's rows of the target's surface.
+
+        Raises `LimitExceededError` before any work if the input does not fit.
+        """
+        check_limits(source, limits)
+        if isinstance(source, Events) and isinstance(params, EventParams):
+            source = choose_events(source, params)
+        return self.kernel(source, params)
+
 
 NO_USERS: Final = "no event that it counts names a user"
 NO_ORDER: Final = "no session that it counts has items one after the other"
@@ -64,7 +150,7 @@ def _load(point: EntryPoint) -> Kind:
     except Exception as error:  # the code of others: whatever it raises, its package is named
         raise _broken(point, f"it fails to load with {type(error).__name__}: {error}") from error
     if not isinstance(kind, Kind):
-        raise _broken(point, f"it leads to {kind!r:.80}, not to a recsys_assets.kinds.kind.Kind")
+        raise _broken(point, f"it leads to {kind!r:.80}, not to a recsys_assets.kinds.registry.Kind")
     if kind.name != point.name or not is_slug(kind.name):
         raise _broken(point, f"its kind is called {kind.name!r}: give both one name of letters, digits and _")
     return kind
@@ -86,14 +172,14 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=PopularityParams,
             event_columns=("item_id",),
             kernel=build_popularity,
-            definition="recsys_assets.engines.popularity:POPULARITY",
+            definition="recsys_assets.engines.user_lists:POPULARITY",
         ),
         Kind(
             description=COOC,
             params=CoocParams,
             event_columns=("session_id", "item_id"),
             kernel=count_neighbors,
-            definition="recsys_assets.engines.cooc:COOC",
+            definition="recsys_assets.engines.sequences:COOC",
         ),
         Kind(
             description=IMPLICIT,

@@ -25,11 +25,10 @@ from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.build import make_artifact
-from recsys_assets.pipeline.build_spec import BuildSpec
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.stored_artifact import BuildResult, read_content, read_staged
-from recsys_assets.pipeline.user_key import fact_of_key
+from recsys_assets.pipeline.records import fact_of_key
+from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, read_content, read_staged
 from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.document_encoding import encode as encode_document
 from recsys_assets.release.document_encoding import find_document

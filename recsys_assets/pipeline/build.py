@@ -6,10 +6,9 @@ from functools import partial
 from recsys_assets.encoding.codec import cut_to_fit, encode_content
 from recsys_assets.encoding.rows import Rows, without_items
 from recsys_assets.engines.registry import EngineRegistry
-from recsys_assets.pipeline.build_spec import BuildSpec, named
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import read_source
-from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact
+from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
 
 NATIVE = "native"
 

@@ -10,19 +10,17 @@ from recsys_assets.engines.building import answer_on_engine, scan_source
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.definitions import find_definition
 from recsys_assets.engines.engine import Engine
-from recsys_assets.engines.output import attempt
-from recsys_assets.engines.parts import write_file
+from recsys_assets.engines.parts import attempt, write_file
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.pipeline.build import fit
-from recsys_assets.pipeline.build_spec import BuildSpec, named
-from recsys_assets.pipeline.canonical_reads import read_day
+from recsys_assets.pipeline.canonical_commit import read_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
-from recsys_assets.pipeline.stored_artifact import BuildResult, keep_artifact
+from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import canonical_key
 from recsys_assets.storage.store import Listed, ObjectStore

@@ -19,7 +19,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.backtest import backtest_day
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import encode, find_document, find_readable
 from recsys_assets.release.documents import CanonicalRecord, StagedArtifact

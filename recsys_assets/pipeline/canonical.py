@@ -28,8 +28,14 @@ from recsys_assets.gates.policy import canonical_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part_merge import Part
 from recsys_assets.kinds.registry import KINDS, read_params
-from recsys_assets.pipeline.canonical_commit import commit_day, erase_from_day, is_marked, read_stored_day
-from recsys_assets.pipeline.canonical_reads import RECENT, read_columns
+from recsys_assets.pipeline.canonical_commit import (
+    RECENT,
+    commit_day,
+    erase_from_day,
+    is_marked,
+    read_columns,
+    read_stored_day,
+)
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past, score_live
 from recsys_assets.pipeline.day_refusals import check_input, refuse_lost_events, refuse_missing_files

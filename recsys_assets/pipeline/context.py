@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsys_assets.identity import Target
 from recsys_assets.release.forgotten_users import Forgotten
 from recsys_assets.release.layout import canonical_prefix
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.open import open_store
 from recsys_assets.storage.run_reads import RunReads
 from recsys_assets.storage.store import ObjectStore
 
@@ -61,3 +62,19 @@ class DayContext:
     def on(self, day: date) -> "DayContext":
         """Return the context of another day of the same target and run."""
         return replace(self, day=day)
+
+
+def open_configured_store(settings: Settings, *, s3_client: Callable[[], Any] | None = None) -> ObjectStore:
+    """Return the store below `storage.root`, in which the configured keys sign every pointer.
+
+    `s3_client` makes the boto3 client. Raises `ConfigurationError` if the store must exist and was not begun.
+    """
+    root = settings.resolve(settings.storage.root)
+    chosen = settings.storage
+    store = open_store(root, s3_client=s3_client, must_exist=chosen.must_exist, public_root=chosen.public_root)
+    if not settings.signing_keys:
+        return store
+    from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an extra, and off by default
+    from recsys_assets.release.signed_stores import SigningStore  # noqa: PLC0415
+
+    return SigningStore(store, read_signer(settings.signing_keys, valid_days=settings.signing.valid_days))

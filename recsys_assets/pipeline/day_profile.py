@@ -16,8 +16,8 @@ from recsys_assets.gates.day_comparison import Past
 from recsys_assets.identity import Target
 from recsys_assets.kind_descriptions import Shape
 from recsys_assets.kinds.registry import KINDS
+from recsys_assets.pipeline.records import FACT, key_of_record
 from recsys_assets.pipeline.stored_artifact import read_rows
-from recsys_assets.pipeline.user_key import FACT, key_of_record
 from recsys_assets.quality.live_score import score_live as score_rows
 from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord, Member

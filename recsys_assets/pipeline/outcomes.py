@@ -9,7 +9,7 @@ import polars as pl
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import REQUEST_TAG, Target, parse_rfc3339
 from recsys_assets.messages import plural
-from recsys_assets.pipeline.canonical_reads import read_columns
+from recsys_assets.pipeline.canonical_commit import read_columns
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.quality.outcome_report import ALL, OutcomeReport
 from recsys_assets.quality.outcomes import Names, RolloutStep, Rules, find_exposures, rates

@@ -25,12 +25,14 @@ from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.records import (
     RawRecord,
+    configured_key,
+    mark_of_key,
+    mark_of_record,
     missing_files,
     record_of_file,
     record_of_target,
     shown_name,
 )
-from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
 from recsys_assets.release.documents import Input
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten

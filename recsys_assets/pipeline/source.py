@@ -31,7 +31,7 @@ from recsys_assets.kinds.tallies import (
     tally_day,
     with_ages,
 )
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, Input

@@ -5,27 +5,55 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple, TypedDict
 
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.artifact_format import Blob, Envelope
+from recsys_assets.encoding.codec import check_places, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import LeftOut, Rows
 from recsys_assets.encoding.safetensors_codec import FORM, Vectors, decode_vectors
-from recsys_assets.encoding.shards import check_places, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import Scalar
-from recsys_assets.identity import ArtifactRef, Target, form_of
+from recsys_assets.identity import ArtifactRef, Target, Window, form_of
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors
 from recsys_assets.kind_descriptions import Shape, VectorShape
-from recsys_assets.pipeline.build_spec import BuildSpec
+from recsys_assets.kinds.params import KindParams
+from recsys_assets.kinds.registry import Kind
 from recsys_assets.release.blob import fetch_blob, prove_blob, read_blob
 from recsys_assets.release.documents import Input, Shards, StagedArtifact
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.shards import Shard, make_index, read_index
+from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER, OVER_MAX_BYTES, SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
+
+
+class BuildSpec(NamedTuple):
+    """Specification of one build: for whom, which kind, of which days."""
+
+    row: TargetSettings
+    kind: Kind
+    params: KindParams
+    window: Window
+    blocked: frozenset[str] = frozenset()  # items that it names nowhere
+
+
+class Named(TypedDict):
+    """What every object of an artifact is encoded with."""
+
+    kind: str
+    target: Target
+    window: Window
+    max_bytes: int
+
+
+def named(spec: BuildSpec) -> Named:
+    """Return what every object of an artifact is encoded with."""
+    row, kind, params, window, _ = spec
+    return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import judge_canonical, judge_earlier_days_again
 from recsys_assets.pipeline.canonical_commit import erase_from_day
 from recsys_assets.pipeline.context import COMMAND, DayContext
+from recsys_assets.pipeline.records import configured_key, mark_of_key, mark_of_record
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.pipeline.user_key import configured_key, mark_of_key, mark_of_record
 from recsys_assets.privacy.erase import ErasedFromRaw, canonical_days, erase_from_raw, raw_days
 from recsys_assets.privacy.search import names_user, places_that_hold, releases_that_hold, under_other_key
 from recsys_assets.release import journal

@@ -9,11 +9,17 @@ from recsys_assets.errors import ConfigurationError, CorruptObjectError, Refused
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.documents import JournalEntry, Release
-from recsys_assets.release.history import earlier_releases, known_releases, live_at
 from recsys_assets.release.labels import PREVIOUS, Labelled, find_label, find_tag, is_tag
 from recsys_assets.release.layout import release_prefix
 from recsys_assets.release.pointer import Current
-from recsys_assets.release.releases import find_readable_release, find_release, refs_of
+from recsys_assets.release.releases import (
+    earlier_releases,
+    find_readable_release,
+    find_release,
+    known_releases,
+    live_at,
+    refs_of,
+)
 from recsys_assets.storage.store import ObjectStore
 
 SHORTEST_ID = 8

@@ -24,9 +24,24 @@ from recsys_assets.release.documents import (
     Release,
     StagedArtifact,
 )
-from recsys_assets.release.older_formats import upgrade_entry
 from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore, Stored
+
+_DETAILS: Final = {"told": "message"}
+_ACTIONS: Final = {"mend": "repair"}
+
+
+def upgrade_entry(entry: JournalEntry) -> JournalEntry:
+    """Return a journal entry of any format with the action and the keys of details that the newest format has."""
+    if entry.v == JOURNAL_FORMAT:
+        return entry
+    return msgspec.structs.replace(
+        entry,
+        action=_ACTIONS.get(entry.action, entry.action),
+        details={_DETAILS.get(key, key): value for key, value in entry.details.items()},
+        v=JOURNAL_FORMAT,
+    )
+
 
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3

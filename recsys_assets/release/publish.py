@@ -22,14 +22,13 @@ from recsys_assets.release.change import (
 )
 from recsys_assets.release.documents import Build, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
-from recsys_assets.release.history import data_through_of
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.judgement import Judgement, Live, Ruling, judge
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
-from recsys_assets.release.releases import find_release, is_former, record, release_of
+from recsys_assets.release.releases import data_through_of, find_release, is_former, record, release_of
 from recsys_assets.release.rolling_out import start
 from recsys_assets.release.rollout import Plan, end_rollout
 from recsys_assets.release.shards import prove_members

@@ -11,12 +11,11 @@ from recsys_assets.identity import Target
 from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Release
-from recsys_assets.release.history import effective, live_at
 from recsys_assets.release.journal import changes
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import blob_key, pointer_key
 from recsys_assets.release.pointer import Current, make_pointer, parse_stored_pointer
-from recsys_assets.release.releases import read_release
+from recsys_assets.release.releases import effective, live_at, read_release
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.sharded_rows import ShardCache, with_shards

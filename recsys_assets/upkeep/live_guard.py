@@ -10,13 +10,12 @@ from typing import Final
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.forgotten_users import forgotten_since
-from recsys_assets.release.history import effective
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock, changes
 from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import find_release
+from recsys_assets.release.releases import effective, find_release
 from recsys_assets.release.rollback import RolledBack, roll_back
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.guard import log_evidence

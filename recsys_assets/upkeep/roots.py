@@ -9,7 +9,6 @@ from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact
-from recsys_assets.release.history import effective
 from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_first
 from recsys_assets.release.labels import Labelled, labelled, list_tags
 from recsys_assets.release.layout import (
@@ -21,7 +20,7 @@ from recsys_assets.release.layout import (
     sweep_key,
 )
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.releases import find_readable_release, read_release, refs_of
+from recsys_assets.release.releases import effective, find_readable_release, read_release, refs_of
 from recsys_assets.release.rollout import rolling_release
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.retire import retired_at

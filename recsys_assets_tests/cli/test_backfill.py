@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from recsys_assets.cli.run import run
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.day_status import choose_days, last_built_day
+from recsys_assets.pipeline.arrivals import choose_days, last_built_day
 from recsys_assets_tests.small_shop import FIRST, HOME, after, day_lines, open_shop
 
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n'

@@ -9,8 +9,7 @@ from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.pipeline.canonical import build_canonical
-from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import DayContext, open_configured_store
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.editing import with_parameters
 from recsys_assets.settings.reading import load_settings, parse_settings

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import days_of_tick, signing_schedule
 from recsys_assets.dagster_defs.private_api import CHECKED_VERSION
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.release.layout import signature_prefix
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets_tests.dagster_defs.test_automation import tick_schedule

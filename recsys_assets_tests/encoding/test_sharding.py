@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.encoding.codec import encode
+from recsys_assets.encoding.codec import check_places, count_for, encode, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.encoding.shards import check_places, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, LimitExceededError
 from recsys_assets.kinds.registry import read_params
 from recsys_assets.settings.reading import parse_settings

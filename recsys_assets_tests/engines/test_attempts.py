@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from recsys_assets.engines.output import STALE, attempt
-from recsys_assets.engines.parts import finished_parts, read_part
+from recsys_assets.engines.parts import STALE, attempt, finished_parts, read_part
 from recsys_assets.errors import EngineUnavailableError, InputError
 from recsys_assets.pipeline.build_on_engine import EngineSource
 from recsys_assets.storage.memory import MemoryStore

@@ -13,9 +13,8 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 
 from recsys_assets.engines.gate import prove_engine
 from recsys_assets.engines.spark_engine import SparkEngine
-from recsys_assets.engines.spark_failures import lost
 from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
-from recsys_assets.engines.spark_session import SparkCluster, connect
+from recsys_assets.engines.spark_session import SparkCluster, connect, lost
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets_tests.engines.made import by_kernel, on_engine

@@ -22,7 +22,7 @@ from recsys_assets.upkeep.report import describe_change
 from recsys_assets_tests.kinds.event_rows import events_of, row
 
 GOOD = """
-    from recsys_assets.kinds.kind import Kind
+    from recsys_assets.kinds.registry import Kind
     from recsys_assets.kind_descriptions import POPULARITY_SHAPE, KindDescription
     from recsys_assets.kinds.popularity import PopularityParams, build_popularity
 
@@ -35,7 +35,7 @@ GOOD = """
         params=ShortParams,
         event_columns=("item_id",),
         kernel=build_popularity,
-        definition="recsys_assets.engines.popularity:POPULARITY",
+        definition="recsys_assets.engines.user_lists:POPULARITY",
     )
 """
 
@@ -154,7 +154,7 @@ def test_an_installed_kind_runs_on_engines_by_the_definition_that_it_names(insta
     ("definition", "message"), [("", "only the native engine builds it"), ("acme_kinds:nothing", "cannot be loaded")]
 )
 def test_a_kind_without_a_definition_is_native_only_and_says_so(install, definition, message):
-    install(GOOD.replace("recsys_assets.engines.popularity:POPULARITY", definition))
+    install(GOOD.replace("recsys_assets.engines.user_lists:POPULARITY", definition))
     kind = find_kind("trending")
     with pytest.raises(ConfigurationError, match=message):
         find_definition(kind, kind.params())

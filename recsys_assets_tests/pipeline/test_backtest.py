@@ -7,10 +7,10 @@ import pytest
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
+from recsys_assets.pipeline.arrivals import is_up_to_date
 from recsys_assets.pipeline.backtest import Outcome, backtest_days
 from recsys_assets.pipeline.backtest_arms import build_holdout
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import is_up_to_date
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days

@@ -6,10 +6,10 @@ import pytest
 from dagster import DagsterInstance
 
 from recsys_assets.errors import RefusedError
+from recsys_assets.pipeline.arrivals import is_up_to_date
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_status import is_up_to_date
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor, newest_first

@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.pipeline.canonical_reads import RecentDay
+from recsys_assets.pipeline.canonical_commit import RecentDay
 from recsys_assets_tests.events.rows import events, row
 
 DAY = events([row(1), row(2, user=None, item="b"), row(3, event="click")])

@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.errors import InputError
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.document_encoding import read_document

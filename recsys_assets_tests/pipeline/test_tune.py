@@ -10,7 +10,7 @@ import pytest
 
 from recsys_assets.errors import InputError
 from recsys_assets.pipeline.canonical import build_canonical
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.tune import tune

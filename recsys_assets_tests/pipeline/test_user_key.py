@@ -14,7 +14,7 @@ from recsys_assets.identity import Window
 from recsys_assets.ingest.pseudonyms import UserKey, hash_user_id
 from recsys_assets.pipeline.arrivals import look
 from recsys_assets.pipeline.canonical import build_canonical
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
-from recsys_assets.pipeline.canonical_reads import read_events
+from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day

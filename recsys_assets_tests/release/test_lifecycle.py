@@ -12,13 +12,12 @@ from recsys_assets.identity import rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.blocking import block_item, blocked_ids, unblock_item
-from recsys_assets.release.history import live_at
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.release.releases import live_at, read_release, refs_of
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan, rolling_release

@@ -13,7 +13,7 @@ from recsys_assets.cli.repair import run_sign
 from recsys_assets.cli.show import run_verify
 from recsys_assets.errors import ConfigurationError, UntrustedError
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.open_store import open_configured_store
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import pointer_key, release_key, signature_prefix
 from recsys_assets.release.rollback import roll_back

@@ -9,11 +9,11 @@ import pytest
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
-from recsys_assets.release.history import live_at
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor, newest_first
 from recsys_assets.release.layout import blob_prefix, pointer_key
 from recsys_assets.release.pointer import read_current
+from recsys_assets.release.releases import live_at
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Problem, State
