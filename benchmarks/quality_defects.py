@@ -27,7 +27,7 @@ from quality_broken_days import COLUMNS, DEFECTS, Before
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events
-from recsys_assets.gates.day import day_gates
+from recsys_assets.gates.canonical import day_gates
 from recsys_assets.gates.day_comparison import FEWEST_EVENTS, Past
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import merge_tallies, tally_day

@@ -15,6 +15,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9a-f]{64}(?:\.(?!json$)[a-z0-9]{1,20})?")
 JSON_FORM = "json"
 _RESERVED = frozenset("?#%/\\")
+REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
 
 
 def check_segment(name: str, *, what: str) -> str:
@@ -162,7 +163,6 @@ def parse_rfc3339(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
 """How a request's id begins that says which release answered, and by which kind."""
 
 

@@ -67,7 +67,6 @@ MODULES = {  # and the tests that are to notice
     "gates/gate.py": GATES,
     "gates/artifact.py": GATES,
     "gates/canonical.py": GATES,
-    "gates/day.py": GATES,
     "gates/day_activity.py": GATES,
     "gates/day_items.py": GATES,
     "gates/day_live.py": GATES,

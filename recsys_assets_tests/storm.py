@@ -40,8 +40,7 @@ from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep import sweep
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.collect import restore as restore_from_trash
-from recsys_assets.upkeep.relocate import relocate
-from recsys_assets.upkeep.repair import repair_journal, restore_pointer
+from recsys_assets.upkeep.repair import relocate, repair_journal, restore_pointer
 from recsys_assets.upkeep.retire import retire, retired_at
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify

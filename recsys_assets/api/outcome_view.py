@@ -13,7 +13,7 @@ from recsys_assets.identity import Target
 from recsys_assets.quality.outcome_report import ALL, METRICS, OutcomeReport, OutcomeRow
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.layout import outcomes_key
-from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.storage.store import fan_out
 from recsys_assets.upkeep.guard import Decision, Guards, look_at_rollout
 
 DAYS: Final = 30

@@ -12,10 +12,10 @@ from recsys_assets.api.problems import redact
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.documents import Build, CanonicalDay, Input, Label, Member, Release
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.releases import refs_of
+from recsys_assets.release.shards import missing_blobs
 
 MAX_DAYS: Final = 35  # of the picture of a window, and of the days that are due after it
 

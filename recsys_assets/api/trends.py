@@ -21,8 +21,7 @@ from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import find_release
 from recsys_assets.release.staged import find_report_of_kind
 from recsys_assets.sharding import sharded_kind
-from recsys_assets.storage.fan_out import fan_out
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, fan_out
 
 DAYS: Final = 30
 _POINTS: Final = 40  # releases walked for one trend: one of a day may follow another of it

@@ -29,6 +29,7 @@ _NAMES: Mapping[str, str] = {
 }
 _SEPARATORS = re.compile("[,;|]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number to Python alone
 
 
 def read_csv_rows(lines: Iterator[bytes], name: str, *, delimiter: str = ",") -> Iterator[Found]:
@@ -132,9 +133,6 @@ def _values(cells: list[str] | csv.Error, fields: list[str | None], text: str) -
     else:
         values["price"] = None
     return values
-
-
-_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number to Python alone
 
 
 def _number(cell: str) -> float:

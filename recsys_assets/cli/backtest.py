@@ -16,6 +16,7 @@ from recsys_assets.quality.comparison import Compared, Standing
 
 _LINE, _LEFT, _WIDTH, _MARGIN = 20, 260, 900, 60
 _COLORS = {Standing.NOT_WORSE: "#2a7f3e", Standing.WORSE: "#b3261e", Standing.INCONCLUSIVE: "#8a6d00"}
+_COLUMNS = ("what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to", "coverage", "")
 
 
 def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
@@ -61,9 +62,6 @@ def _at(value: float, reach: float) -> float:
     """Return the horizontal position of a difference."""
     width = _WIDTH - _LEFT - _MARGIN
     return _LEFT + width * (value + reach) / (2 * reach)
-
-
-_COLUMNS = ("what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to", "coverage", "")
 
 
 @click.command("backtest")

@@ -40,6 +40,9 @@ automatic = "act"
 tenant = "{target.tenant}"
 surface = "{target.surface}"
 """
+_SHOWN_ITEMS = 5
+_ASKED = 2000
+_WHY = ("--reason", "drill: items without ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,6 @@ def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]
                 "item_id": BAD_ITEM if is_bad and place % 2 else f"{ids}-{number}",
                 "rank": place,
             }
-
-
-_SHOWN_ITEMS = 5
-_ASKED = 2000
-_WHY = ("--reason", "drill: items without ids")
 
 
 @click.group("drill")

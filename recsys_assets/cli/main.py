@@ -13,6 +13,9 @@ import click
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 from recsys_assets.messages import printable
 
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+
 
 class Subcommand(NamedTuple):
     """Address of a subcommand (module of this package, and name), and the beginning of its help."""
@@ -36,9 +39,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "log": Subcommand("show:show_log", "Show who did what to a pointer, when and why, newest first"),
     "at": Subcommand("show:show_at", "Show what was live at TIME (like 2026-01-31T04:00:00Z)"),
     "diff": Subcommand("show:show_diff", "Show what changes from release A to release B"),
-    "report": Subcommand(
-        "release_report:show_report", "Report on one page what a release changed, what its gates found"
-    ),
+    "report": Subcommand("show:show_report", "Report on one page what a release changed, what its gates found"),
     "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the day after it"),
     "outcomes": Subcommand(
         "outcomes:run_outcomes", "Report clicks and purchases of what was shown, by release, kind and visitors"
@@ -54,9 +55,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     ),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
     "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
-    "block-item": Subcommand("block:run_block_item", "Keep readers from showing one item of one target"),
-    "unblock-item": Subcommand("block:run_unblock_item", "Let readers show a blocked item of one target again"),
-    "blocked-items": Subcommand("block:show_blocked_items", "List the items that are blocked"),
+    "block-item": Subcommand("marking:run_block_item", "Keep readers from showing one item of one target"),
+    "unblock-item": Subcommand("marking:run_unblock_item", "Let readers show a blocked item of one target again"),
+    "blocked-items": Subcommand("marking:show_blocked_items", "List the items that are blocked"),
     "pin": Subcommand("marking:run_pin", "Keep a release from garbage collection"),
     "unpin": Subcommand("marking:run_unpin", "Let garbage collection take a release again"),
     "mark-bad": Subcommand("marking:run_mark_bad", "Keep a release from shipping"),
@@ -90,9 +91,6 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "prune-runs": Subcommand("repair:prune_runs", "Remove runs that ended and are old, with their events"),
     "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store; nothing that is live is touched"),
 }
-
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
 
 
 @contextmanager

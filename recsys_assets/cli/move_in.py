@@ -9,9 +9,8 @@ from recsys_assets.cli.change_commands import Call, Change, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
 from recsys_assets.messages import plural
-from recsys_assets.migrate.import_history import move_in, plan_history
+from recsys_assets.migrate.import_history import Compared, move_in, plan_history, prove_day
 from recsys_assets.migrate.pipelines_registry import Registry, read_config
-from recsys_assets.migrate.proof import Compared, prove_day
 
 _LEFT_OUT = "  left out: kinds with a row for each user, whose ids raw.user_key hashes and these do not"
 

@@ -29,11 +29,12 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.relocate import Relocated, live_targets, relocate
-from recsys_assets.upkeep.repair import repair_journal
+from recsys_assets.upkeep.repair import Relocated, live_targets, relocate, repair_journal
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+_PAGE = 500
 
 
 @click.command("probe")
@@ -176,9 +177,6 @@ def run_reindex(
         else f"{VARIABLE} is not set: nothing was reported to Dagster"
     )
     return 0
-
-
-_PAGE = 500
 
 
 @click.command("prune-runs")

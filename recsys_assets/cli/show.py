@@ -1,10 +1,12 @@
-"""Commands that only read: status, log, at, verify, diff."""
+"""Commands that only read: status, log, at, verify, diff, report."""
 
 from dataclasses import fields
 from datetime import datetime
 from itertools import islice
 
 import click
+from rich.console import Console
+from rich.markdown import Markdown
 
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
@@ -19,14 +21,17 @@ from recsys_assets.cli.options import (
 from recsys_assets.cli.output import Stacked, echo, plain, print_json, print_stacked, print_table, when
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
 from recsys_assets.identity import Target
-from recsys_assets.messages import plural
+from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
+from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import LiveAt, live_at
-from recsys_assets.upkeep.diff import KindDiff, diff
+from recsys_assets.upkeep.diff import LIVE, KindDiff, diff, read_named
 from recsys_assets.upkeep.live_guard import live_empty_share
+from recsys_assets.upkeep.report import report_release
+from recsys_assets.upkeep.report_document import to_markdown
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, served_targets
 from recsys_assets.upkeep.verify import verify
@@ -245,3 +250,23 @@ def _live_at(target: str, live: LiveAt | None) -> Stacked:
     if live.collected:
         notes.append(("collected", ", ".join(live.collected)))
     return Stacked(target, live.release_id, (data,), notes)
+
+
+@click.command("report")
+@target_options
+@json_option
+@click.option("--release", default=LIVE, show_default=True, help="a release id, 8 digits or more of it, or live")
+def show_report(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, release: str) -> None:
+    """Report on one page what a release changed, what its gates found, and its inputs; Markdown when piped."""
+    context = open_context(config=config, tenant=tenant, surface=surface)
+    record, current = read_named(context.store, context.target, release), read_current(context.store, context.target)
+    live = current is not None and current.release_id == record.id
+    page = report_release(context.store, context.target, record, live=live)
+    if as_json:
+        print_json(page)
+        return
+    text, console = printable(to_markdown(page)), Console()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        echo(text, nl=False)

@@ -8,6 +8,8 @@ from numba.np.arrayobj import make_array
 
 intrinsic: Any = extending.intrinsic
 _WIDTH = 32  # of a vector, in bytes
+_VECTOR = ir.VectorType(ir.IntType(8), _WIDTH)
+_BITS = ir.IntType(_WIDTH)
 
 
 @intrinsic
@@ -91,10 +93,6 @@ def copy_vector(_typing: Any, source: Any, _start: Any, target: Any, _position: 
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64), generate
-
-
-_VECTOR = ir.VectorType(ir.IntType(8), _WIDTH)
-_BITS = ir.IntType(_WIDTH)
 
 
 def _trailing_zeros(builder: Any, bits: Any) -> Any:

@@ -19,6 +19,7 @@ from recsys_assets.settings.target import TargetSettings
 WEBHOOK = URL_VARIABLE
 WEBHOOK_SENSOR = "webhooks"
 WEBHOOK_SECONDS = 30
+_TARGET, _PARTITION = "recsys/target", "dagster/partition"
 
 
 def is_wanted() -> bool:
@@ -34,9 +35,6 @@ def post(document: Mapping[str, object]) -> None:
     fault = send(os.environ.get(WEBHOOK, ""), json.dumps(document).encode(), {})
     if fault:
         raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {fault}")
-
-
-_TARGET, _PARTITION = "recsys/target", "dagster/partition"
 
 
 def alert_sensors(

@@ -22,6 +22,10 @@ TARGETS_A_TICK = 100
 _FORMER_FIELDS: Mapping[str, str] = {"told": "recorded", "message": "recorded"}
 """Names that fields of stored cursors had before, each with its name now."""
 
+SENSOR = "raw_arrivals"
+SECONDS = 30
+MAX_CHARACTERS = 1000  # characters
+
 
 class RotatingCursor(msgspec.Struct, frozen=True):
     """Memory of a sensor from one tick to the next: at least the number of the target that comes first in it."""
@@ -63,11 +67,6 @@ def rotate(rows: Sequence[TargetSettings], *, start: int) -> tuple[list[TargetSe
     """Return the targets of this tick, beginning with the one numbered `start`, and where the next tick begins."""
     chosen = [rows[(start + n) % len(rows)] for n in range(min(TARGETS_A_TICK, len(rows)))]
     return chosen, (start + len(chosen)) % len(rows)
-
-
-SENSOR = "raw_arrivals"
-SECONDS = 30
-MAX_CHARACTERS = 1000  # characters
 
 
 class Cursor(RotatingCursor, frozen=True):

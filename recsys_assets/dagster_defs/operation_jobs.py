@@ -35,6 +35,7 @@ from recsys_assets.upkeep.retire import retire
 COLLECT_JOB: Final = "collect_garbage"
 SIGN_JOB: Final = "sign"
 PRIORITY: Final = 100  # above every build, for queues that do not start operations at once
+_RETIRE = "Stop serving a target that is in the configuration no more; until then it serves what it served."
 
 
 class AllTargetsConfig(dg.Config):
@@ -47,9 +48,6 @@ class RetireConfig(OperationConfig):
     """Stop serving a target on purpose."""
 
     target: str = Field(description="tenant/surface of a target that is in the configuration no more")
-
-
-_RETIRE = "Stop serving a target that is in the configuration no more; until then it serves what it served."
 
 
 def operation_jobs(

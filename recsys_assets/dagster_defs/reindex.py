@@ -19,6 +19,8 @@ from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 SEQUENCE = "journal"
+PAGE = 1000
+DATA_VERSION = "dagster/data_version"
 
 
 def materialization_of(row: TargetSettings, entry: JournalEntry, release: Release) -> dg.AssetMaterialization:
@@ -85,9 +87,6 @@ def entry_metadata(entry: JournalEntry) -> Metadata:
         },
     )
 
-
-PAGE = 1000
-DATA_VERSION = "dagster/data_version"
 
 Identity = tuple[str | None, str | None]  # partition, and journal number or data version
 

@@ -24,6 +24,8 @@ from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.kind_descriptions import Shape
 from recsys_assets.sharding import MAX_SHARDS, shard_of
 
+IN_MEMORY_BYTES = 64 << 20  # what is encoded and not yet sealed beyond that waits in a temporary file
+
 
 def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
     """Write rows as the kind's JSON document and name it by its content.
@@ -131,9 +133,6 @@ def encode_content(content: Rows | Vectors, *, kind: str, target: Target, window
     if isinstance(content, Rows):
         return encode(content, kind=kind, target=target, window=window, max_bytes=max_bytes)
     return encode_vectors(content, kind=kind, target=target, window=window, max_bytes=max_bytes)
-
-
-IN_MEMORY_BYTES = 64 << 20  # what is encoded and not yet sealed beyond that waits in a temporary file
 
 
 @dataclass(frozen=True, slots=True)

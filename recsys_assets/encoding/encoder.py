@@ -13,6 +13,10 @@ from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.kind_descriptions import Shape
 
+BLOCK_MEMBERS = 1 << 16  # written before they are handed on to be hashed, while the processor still holds them
+_OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
+_TEN = 10
+
 
 class Pieces(NamedTuple):
     """Texts one behind the other: text `n` is `data[starts[n] : starts[n + 1]]`; `PADDING` bytes follow the last."""
@@ -39,11 +43,6 @@ def _replace_special(literals: pl.Series, ids: pl.Series, special: list[str]) ->
     if not special:
         return literals
     return literals.scatter(needs_escape(ids).arg_true(), pl.Series(special, dtype=pl.String))
-
-
-BLOCK_MEMBERS = 1 << 16  # written before they are handed on to be hashed, while the processor still holds them
-_OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
-_TEN = 10
 
 
 class Body(NamedTuple):

@@ -11,6 +11,8 @@ from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.evidence import Scalar
 from recsys_assets.kind_descriptions import Shape
 
+_ITEM = "item_id"
+
 
 def columns_of_rows(shape: Shape) -> Mapping[str, pl.DataType]:
     """Return columns and dtypes of the `Rows.frame` of a shape."""
@@ -95,9 +97,6 @@ def rows_without_items(rows: Rows, items: frozenset[str]) -> Rows:
     offsets = np.concatenate([[0], np.cumsum(left[kept_lists])]).astype(np.int64)
     keys = rows.keys[kept_lists] if shape.key else rows.keys
     return replace(rows, keys=keys, offsets=offsets, members=rows.members[kept], values=rows.values[kept])
-
-
-_ITEM = "item_id"
 
 
 def _codes(ids: pl.Series, items: frozenset[str]) -> NDArray[np.uint32]:

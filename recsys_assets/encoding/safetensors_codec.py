@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 
 
 COLUMNS: Mapping[str, pl.DataType] = {"of": pl.String(), "id": pl.String(), "norm": pl.Float64()}
+_ALIGNED: Final = 8
+_CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +70,6 @@ class Vectors:
             for ids in [table.ids if limit is None else table.ids.head(limit)]
         ]
         return pl.concat([pl.DataFrame(schema=COLUMNS), *heads])
-
-
-_ALIGNED: Final = 8
-_CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
 
 
 def encode_vectors(vectors: Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:

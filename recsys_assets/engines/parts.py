@@ -19,6 +19,7 @@ from recsys_assets.kind_descriptions import Shape
 
 BATCH_ROWS = 1 << 16
 SUCCESS = "_SUCCESS"
+STALE = timedelta(days=2)  # longer than any job: what is older was left by a process that died
 
 
 def read_part(source: object, columns: Sequence[str], *, name: str) -> Iterator[pl.DataFrame]:
@@ -75,9 +76,6 @@ def part_names(name: str) -> Generator[None]:
         raise EngineUnavailableError(
             f"what an engine reads or wrote is not there ({name}: {error}); nothing was shipped: run the day again"
         ) from error
-
-
-STALE = timedelta(days=2)  # longer than any job: what is older was left by a process that died
 
 
 @contextmanager

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Connect = Callable[[SparkCluster], Any]
 
+PROVEN: set[tuple[str, str]] = set()  # engines and kinds, for the life of this process
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
@@ -55,7 +57,6 @@ def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
     )
 
 
-PROVEN: set[tuple[str, str]] = set()  # engines and kinds, for the life of this process
 OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": _spark}
 
 

@@ -31,6 +31,8 @@ from recsys_assets.kinds.item_seq import ItemSeqParams
 from recsys_assets.kinds.sequential_rules import REACH, UNIT, SequentialRulesParams
 
 _OTHER, _SHARED, ITEMS, EVENTS = "other_id", "shared", "items", "events"
+_TIMES, _FIRST, _WEIGHT = "times", "first", "weight"
+_STEP, _LATER, _BLOCK, _DISTANCE = "step", "later", "block", "distance"
 
 
 def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
@@ -109,10 +111,6 @@ def left_out_sessions(counts: Counts) -> LeftOut:
 
 
 COOC: Final = Definition((SESSION, ITEM), cooc, report_cooc)
-
-
-_TIMES, _FIRST, _WEIGHT = "times", "first", "weight"
-_STEP, _LATER, _BLOCK, _DISTANCE = "step", "later", "block", "distance"
 
 
 def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -> Answer:

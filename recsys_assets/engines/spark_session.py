@@ -20,6 +20,17 @@ _OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 _GONE = "the driver's Java process is gone (killed, or out of memory)"
 _ADDRESS = "INVALID_CONNECT_URL"  # what stands after it repeats the address, in which a token may be
 _OTHER_SERVER = "INVALID_HANDLE"  # a Connect server that was restarted, or has forgotten the session
+_PORTS = {"spark": 7077, "sc": 15002}
+_KNOCK_SECONDS = 10
+APP = "recsys-assets"
+_OURS: Mapping[str, str] = {
+    "spark.app.name": APP,
+    "spark.sql.session.timeZone": "UTC",
+    # Sums of whole numbers that overflow are an error, not another number.
+    "spark.sql.ansi.enabled": "true",
+    # The best of many are held in memory only when they are few: room for all of max_items is taken beforehand.
+    "spark.sql.execution.topKSortFallbackThreshold": "100000",
+}
 
 
 def spark_errors() -> tuple[type[BaseException], ...]:
@@ -120,19 +131,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except OSError:
         return f"{type(error).__name__}: {_GONE}"
-
-
-_PORTS = {"spark": 7077, "sc": 15002}
-_KNOCK_SECONDS = 10
-APP = "recsys-assets"
-_OURS: Mapping[str, str] = {
-    "spark.app.name": APP,
-    "spark.sql.session.timeZone": "UTC",
-    # Sums of whole numbers that overflow are an error, not another number.
-    "spark.sql.ansi.enabled": "true",
-    # The best of many are held in memory only when they are few: room for all of max_items is taken beforehand.
-    "spark.sql.execution.topKSortFallbackThreshold": "100000",
-}
 
 
 @dataclass(frozen=True, slots=True)

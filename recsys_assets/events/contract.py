@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from recsys_assets.events.columns import codes_of
-from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
-from recsys_assets.events.ordering import ascending_rows
+from recsys_assets.events.canonicalize import ascending_rows
+from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events, codes_of
 from recsys_assets.events.rules import Rule, broken_rules
 from recsys_assets.evidence import Finding, Scalar, Verdict
 from recsys_assets.ingest.white_space import WHITE_SPACE

@@ -11,8 +11,7 @@ from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.string_sort import sort_strings
 from recsys_assets.compiled.strings import Strings
 from recsys_assets.errors import InputError
-from recsys_assets.events.columns import Coded, codes_of, events_of, strings_of
-from recsys_assets.events.events import ID_COLUMNS, Events
+from recsys_assets.events.events import ID_COLUMNS, Coded, Events, codes_of, events_of, strings_of
 from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate
 
 

@@ -8,8 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_assets.compiled.strings import Strings
-from recsys_assets.events.columns import codes_of
-from recsys_assets.events.events import ID_COLUMNS, Events
+from recsys_assets.events.events import ID_COLUMNS, Events, codes_of
 from recsys_assets.ingest.part_merge import ABSENT, Part
 
 IsHidden: TypeAlias = Callable[[str], bool]

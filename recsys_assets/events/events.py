@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys_assets.compiled.strings import PADDING, Strings
+from recsys_assets.ingest.part_merge import ABSENT
 
 ID_COLUMNS = ("user_id", "session_id", "item_id", "request_id", "event")
 
@@ -16,6 +23,7 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "request_id": pl.UInt32(),
     "event": pl.UInt32(),
 }
+_INSTANT = pa.timestamp("ns", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +58,80 @@ class Events:
         return self.codes.with_columns(
             self.ids[name].gather(self.codes[name]).alias(name) for name in ID_COLUMNS if name in self.codes.columns
         )
+
+
+def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -> Events:
+    """Return columns as events without copying numbers: int64 `ts` and `rank`, uint32 codes with `ABSENT` for none.
+
+    Codes must be those of `ids`, which must be ascending. Any subset of the columns may be given.
+    """
+    arrays = {name: arrow_column(name, columns[name]) for name in SCHEMA if name in columns}
+    frame = pl.DataFrame([pl.Series(name, array, dtype=SCHEMA[name]) for name, array in arrays.items()])
+    return Events(frame, {name: id_series(name, ids[name]) for name in ID_COLUMNS if name in columns})
+
+
+def arrow_column(name: str, values: NDArray[Any]) -> Any:
+    """Return a column as an Arrow array: `ts` as an instant, codes with nulls where `ABSENT`, cut to their width."""
+    # Made of its buffers: `pa.array` would import pandas, where it is installed, to see whether it is given some.
+    kind = _INSTANT if name == "ts" else pa.from_numpy_dtype(values.dtype)
+    marks = None
+    if name in ID_COLUMNS:
+        present = values != values.dtype.type(ABSENT & np.iinfo(values.dtype).max)
+        marks = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [marks, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def numbers_of(array: Any, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return an Arrow array of this dtype without nulls as numpy has it, in the same memory."""
+    held = array.buffers()[1]  # not `to_numpy`: see `arrow_column`
+    return np.frombuffer(held, dtype)[array.offset : array.offset + len(array)] if held else np.empty(0, dtype)
+
+
+def arrow_strings(strings: Strings) -> Any:
+    """Return strings as a large_string array that shares their memory, and ends where they do: files pad with zeros."""
+    data = strings.data[: int(strings.offsets[-1])]
+    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(strings.offsets), pa.py_buffer(data))
+
+
+def id_series(name: str, strings: Strings) -> pl.Series:
+    """Return strings as a series of ids."""
+    return pl.Series(name, arrow_strings(strings), dtype=pl.String)
+
+
+def strings_of(array: Any) -> Strings:
+    """Return an Arrow array of strings without nulls as `Strings`."""
+    large = array.cast(pa.large_string())
+    _, offsets, data = large.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1] if offsets else np.zeros(1)
+    text = np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
+    used = text[int(bounds[0]) : int(bounds[-1])]
+    return Strings(np.concatenate([used, np.zeros(PADDING, np.uint8)]), (bounds - bounds[0]).astype(np.int64))
+
+
+def give_back_memory() -> None:
+    """Let the system have what Arrow freed and would keep: it is as much as the events, and others need it next."""
+    pa.default_memory_pool().release_unused()
+
+
+def codes_of(series: pl.Series) -> NDArray[np.uint32]:
+    """Return a column of codes with `ABSENT` for null."""
+    return codes_in(series.to_arrow())
+
+
+def codes_in(array: Any) -> NDArray[np.uint32]:
+    """Return an Arrow array of codes, of any width, with `ABSENT` for null; not to be written to."""
+    codes = numbers_of(array, np.dtype(str(array.type)).type).astype(np.uint32, copy=array.null_count > 0)
+    if array.null_count:
+        marks = np.frombuffer(array.buffers()[0], np.uint8)
+        present = np.unpackbits(marks, bitorder="little")[array.offset : array.offset + len(array)]
+        codes[present == 0] = ABSENT
+    codes.flags.writeable = False  # as what shares memory with Arrow is: compiled code is made for one of the two
+    return codes
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """One id column on its way: codes by row, and the ascending strings that they stand for."""
+
+    codes: NDArray[np.uint32]
+    ids: Strings

@@ -6,22 +6,29 @@ from functools import partial
 from io import BytesIO
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
-from pyarrow import parquet
+from numpy.typing import NDArray
+from pyarrow import ipc, parquet
 
 from recsys_assets.compiled.string_sort import ascending
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
-from recsys_assets.events.columns import (
+from recsys_assets.events.dictionaries import merge_coded
+from recsys_assets.events.events import (
+    ID_COLUMNS,
+    SCHEMA,
+    Events,
     arrow_column,
     arrow_strings,
+    codes_in,
     codes_of,
     give_back_memory,
     id_series,
+    numbers_of,
     strings_of,
 )
-from recsys_assets.events.dictionaries import merge_coded
-from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
+from recsys_assets.ingest.part_merge import Part
 
 T = TypeVar("T")
 _INSTANT = pa.timestamp("ns", tz="UTC")
@@ -30,6 +37,9 @@ _LONGEST_FIRST = ("request_id", "session_id", "user_id", "ts", "item_id", "rank"
 _THREADS = 2  # columns at a time: more would hold more of what reading them takes
 _MANY = 1 << 16  # rows, or bytes: the columns of a smaller day are done before a thread has begun
 _NEVER = 1 << 30  # bytes of a dictionary page, from which on the writer would fall back to plain strings
+SUFFIX = ".arrow"
+_CODES = {pa.dictionary(index, pa.large_string()) for index in (pa.uint16(), pa.uint32())}
+_TYPES = dict.fromkeys(ID_COLUMNS, _CODES) | {"ts": {pa.timestamp("ns", "UTC")}, "rank": {pa.uint8(), pa.int64()}}
 
 
 def encode_events(events: Events) -> bytes:
@@ -130,3 +140,43 @@ def _numbers(name: str, column: Any) -> pl.Series:
     if column.type != expected or column.null_count:
         raise CorruptObjectError(f"{name}: expected {expected} without nulls, found {column.type}; build the day again")
     return pl.Series(name, column)
+
+
+def encode_part(part: Part) -> bytes:
+    """Return a part as one Arrow IPC file of the columns of events; its dictionaries stay in their order."""
+    values = {"ts": part.ts, "rank": _narrow(part.rank, np.uint8, top=part.rank.max(initial=0))}
+    arrays = {name: arrow_column(name, column) for name, column in values.items()}
+    for name in ID_COLUMNS:
+        ids = arrow_strings(part.ids[name])
+        # One more than there are codes, so that `ABSENT`, cut to its lowest bits, stands for none of them.
+        codes = arrow_column(name, _narrow(part.codes[name], np.uint16, top=len(ids)))
+        arrays[name] = pa.DictionaryArray.from_arrays(codes, ids, safe=False)
+    table = pa.table({name: arrays[name] for name in SCHEMA})
+    sink = BytesIO()  # hands out what it holds without a copy
+    # Arrow's threads would each keep memory that only they use again.
+    with ipc.new_file(sink, table.schema, options=ipc.IpcWriteOptions(use_threads=False)) as writer:
+        writer.write_table(table, max_chunksize=max(len(table), 1))
+    return sink.getvalue()
+
+
+def decode_part(data: bytes) -> Part:
+    """Return a part from the bytes of `encode_part`; raises `CorruptObjectError` if they are something else."""
+    try:
+        table = ipc.open_file(pa.BufferReader(data)).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptObjectError(f"no part of a day: {error}; run raw of this day again") from error
+    found = {field.name: field.type for field in table.schema}
+    if found.keys() != _TYPES.keys() or any(kind not in _TYPES[name] for name, kind in found.items()):
+        raise CorruptObjectError(f"no part of a day: expected {_TYPES}, found {found}; run raw of this day again")
+    columns: dict[str, Any] = {name: table.column(name).combine_chunks() for name in SCHEMA}
+    return Part(
+        ts=numbers_of(columns["ts"], np.int64),
+        rank=numbers_of(columns["rank"].cast(pa.int64()), np.int64),
+        codes={name: codes_in(columns[name].indices) for name in ID_COLUMNS},
+        ids={name: strings_of(columns[name].dictionary) for name in ID_COLUMNS},
+    )
+
+
+def _narrow(numbers: NDArray[Any], dtype: type[np.unsignedinteger[Any]], *, top: int) -> NDArray[Any]:
+    """Return numbers in `dtype` if the `top` one fits."""
+    return numbers.astype(dtype) if top <= np.iinfo(dtype).max else numbers

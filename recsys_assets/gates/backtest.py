@@ -13,6 +13,11 @@ from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 BACKTEST = "backtest"
 BLEND = "blend"
 MOST_WANTED = 10_000_000  # sessions: no target has more a day
+_INCONCLUSIVE: Mapping[Mode, Verdict] = {
+    Mode.OFF: Verdict.PASSED,
+    Mode.ADVISORY: Verdict.ADVISED,
+    Mode.REQUIRED: Verdict.REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +153,3 @@ class NotWorse:
         if why is Why.INCONCLUSIVE:
             return _INCONCLUSIVE[self.inconclusive]
         return Verdict.PASSED if why is Why.NOTHING_TO_LOSE else Verdict.REFUSED
-
-
-_INCONCLUSIVE: Mapping[Mode, Verdict] = {
-    Mode.OFF: Verdict.PASSED,
-    Mode.ADVISORY: Verdict.ADVISED,
-    Mode.REQUIRED: Verdict.REFUSED,
-}

@@ -1,6 +1,6 @@
 """Gates of a canonical day: its contract, its counts against limits, and the day against the target's past."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -8,10 +8,156 @@ import polars as pl
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Finding
-from recsys_assets.gates.day import day_gates
-from recsys_assets.gates.day_comparison import NO_PAST, Past
+from recsys_assets.gates.day_activity import Hours, Volume
+from recsys_assets.gates.day_comparison import (
+    NO_PAST,
+    Checked,
+    HasProfile,
+    Known,
+    Number,
+    Past,
+    check_distance,
+    check_share,
+    compare_with_past,
+    independent_draws,
+    ratio_band,
+    worst_of,
+)
+from recsys_assets.gates.day_items import ItemMix, NewItems, Replay
+from recsys_assets.gates.day_live import LiveOnDay, NewUsers
 from recsys_assets.gates.gate import Gate, Result, at_least, at_most, merged
-from recsys_assets.settings.gates import CountGate, GateSettings
+from recsys_assets.settings.gates import CountGate, DayGate, DaySettings, GateSettings, Mode
+
+
+def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
+    """Return every gate of a day against its past, in the order of the report."""
+    warm_up = limits.warm_up_days
+    rules: dict[DayGate, Callable[[HasProfile], Result]] = {
+        DayGate.VOLUME: Volume(limits.min_volume, warm_up),
+        DayGate.HOURS: Hours(limits.max_silent_share, limits.max_hours_distance, warm_up),
+        DayGate.DUPLICATES: Duplicates(limits.max_duplicate_rise, warm_up),
+        DayGate.CONCENTRATION: Concentration(limits.max_share_rise, warm_up),
+        DayGate.SHAPE: Shape(limits.max_shape_factor, limits.max_sizes_distance, warm_up),
+        DayGate.NEW_ITEMS: NewItems(limits.max_new_item_share, warm_up),
+        DayGate.NEW_USERS: NewUsers(limits.max_new_user_share, warm_up),
+        DayGate.ITEM_MIX: ItemMix(limits.min_correlation_ratio, limits.max_surge_rise, warm_up),
+        DayGate.REPLAY: Replay(limits.max_replayed_share, warm_up),
+        DayGate.LIVE: LiveOnDay(limits.min_live_ratio, limits.max_live_ratio, warm_up),
+    }
+    return [Gate(gate.value, rule, limits.mode, Mode.ADVISORY) for gate, rule in rules.items()]
+
+
+def _weight(past: Past, sizes: Callable[[DayProfile], Sequence[int] | None]) -> float:
+    """Return how many independent draws a session is at least, as the largest sessions or users of the past ask."""
+    draws = [min(independent_draws(found) / one.sessions, 1.0) for one in past.days if (found := sizes(one))]
+    return min(draws, default=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """How much the shares of exact and of near duplicates may rise over the past."""
+
+    max_duplicate_rise: float
+    warm_up_days: int
+
+    def __call__(self, facts: HasProfile) -> Result:
+        """Compare exact duplicates, and events that only differ in request, rank or kind, with the past."""
+
+        def judge(day: DayProfile, past: Past) -> Result:
+            measures: Mapping[str, Number] = {
+                "exact duplicates": lambda one: 1 - one.events / max(one.delivered, 1),
+                "near duplicates (another request, rank or event kind)": lambda one: one.near_duplicates / one.events,
+            }
+            rise = self.max_duplicate_rise
+            return worst_of([check_share(*one, day, past, rise) for one in measures.items()], "duplicates", past)
+
+        return compare_with_past(facts, self.warm_up_days, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Concentration:
+    """How much the shares of the top item, user and session, and of events without user, may rise over the past."""
+
+    max_share_rise: float
+    warm_up_days: int
+
+    def __call__(self, facts: HasProfile) -> Result:
+        """Compare how much of the day one item, one user or one session has."""
+
+        def judge(day: DayProfile, past: Past) -> Result:
+            by_session, by_user = (_weight(past, sizes) for sizes in (_session_sizes, _user_sizes))
+            measures: Sequence[tuple[str, Number, float]] = (
+                ("events on one item", lambda one: one.top_item / one.events, 1.0),
+                ("events of one user", lambda one: one.top_user / one.events, by_user),
+                ("events of one session", lambda one: one.top_session / one.events, by_session),
+                ("events without a user", lambda one: one.anonymous / one.events, 1.0),
+            )
+            checked = [
+                check_share(name, share, day, past, self.max_share_rise, weight=weight)
+                for name, share, weight in measures
+            ]
+            return worst_of(checked, "shares", past)
+
+        return compare_with_past(facts, self.warm_up_days, judge)
+
+
+def _session_sizes(day: DayProfile) -> Sequence[int] | None:
+    return day.session_sizes
+
+
+def _user_sizes(day: DayProfile) -> Sequence[int] | None:
+    return day.user_sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """By which factor events per session and sessions per user may differ, and how far their sizes may be apart."""
+
+    max_shape_factor: float
+    max_sizes_distance: float
+    warm_up_days: int
+
+    def __call__(self, facts: HasProfile) -> Result:
+        """Compare ratios, repeats within sessions, and the sizes of sessions and of users, with the past."""
+
+        def judge(day: DayProfile, past: Past) -> Result:
+            draws = {sizes: day.sessions * _weight(past, sizes) for sizes in (_session_sizes, _user_sizes)}
+            ratios: Sequence[tuple[str, Callable[[DayProfile], float], float]] = (
+                ("events per session", lambda one: one.events / one.sessions, draws[_session_sizes]),
+                ("sessions per user", lambda one: one.sessions / max(one.users, 1), draws[_user_sizes]),
+            )
+            checked: list[Checked | None] = []
+            for name, ratio, independent in ratios:
+                known = Known.of(past, ratio)
+                least, most = ratio_band(known, day.sessions, self.max_shape_factor, independent=independent)
+                checked.append(Checked(name, ratio(day), least=least, most=most))
+            weight = draws[_session_sizes] / day.sessions
+            checked += [
+                check_share("events that repeat an item of their session", _repeats, day, past, 0.2, weight=weight),
+                check_share("events on items new to their session", _first_visits, day, past, 0.6, weight=weight),
+                *(
+                    check_distance(
+                        f"share of events in {what} of other sizes than usual",
+                        day,
+                        past,
+                        sizes,
+                        least_limit=self.max_sizes_distance,
+                        independent=draws[sizes],
+                    )
+                    for what, sizes in (("sessions", _session_sizes), ("histories of users", _user_sizes))
+                ),
+            ]
+            return worst_of([one for one in checked if one], "shape", past)
+
+        return compare_with_past(facts, self.warm_up_days, judge)
+
+
+def _repeats(day: DayProfile) -> float | None:
+    return None if day.repeats is None else day.repeats / day.events
+
+
+def _first_visits(day: DayProfile) -> float | None:
+    return None if day.repeats is None else 1 - day.repeats / day.events
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +186,7 @@ def canonical_gates(
     """Return every gate of a canonical day, in the order of its report."""
     return [
         Gate("contract", Contract()),
-        Gate(CountGate.VOLUME.value, Volume(limits.min_events)),
+        Gate(CountGate.VOLUME.value, FewestEvents(limits.min_events)),
         Gate(CountGate.BAD_SHARE.value, BadShare(max_bad_share)),
         Gate(CountGate.OUT_OF_WINDOW_SHARE.value, OutOfWindowShare(max_out_of_window_share)),
         Gate(CountGate.DUPLICATE_SHARE.value, DuplicateShare(limits.max_duplicate_share)),
@@ -58,7 +204,7 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class FewestEvents:
     """The fewest distinct events."""
 
     min_events: int

@@ -12,6 +12,8 @@ from recsys_assets.gates.gate import Gate, Result, at_most
 from recsys_assets.settings.gates import CatalogGate, CatalogSettings
 
 _FEWEST: Final = 20  # items of live, items of both, or events: shares of fewer are chance
+_LOST = ("share of live's items that the catalog lacks", "max_lost_share")
+_CHANGED = ("share of items whose tags differ from live's", "max_changed_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,6 @@ class UnknownToEvents:
         limit = live + self.max_unknown_rise * (1 - live)
         setting = f"gates.catalog.max_unknown_rise ({self.max_unknown_rise:g})"
         return at_most(change.unknown / change.events, limit, setting=setting, what=what)
-
-
-_LOST = ("share of live's items that the catalog lacks", "max_lost_share")
-_CHANGED = ("share of items whose tags differ from live's", "max_changed_share")
 
 
 def _share(

@@ -23,6 +23,10 @@ _BEYOND: Final = 1.3  # times the largest deviation of the past is still ordinar
 _SURE: Final = 3.5  # standard errors
 _MOST_SCALE: Final = 3.0
 _CERTAIN: Final = 0.98  # a limit on a share that leaves one above it, unless ordinary days had more
+_REMEDY = (
+    ". The day does not ship, and the windows of later days leave it out: fix the input and build it again; or, if the "
+    "day is right, ship it by --override {gate}, and it is ordinary from then on"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +205,6 @@ def worst_of(checked: Sequence[Checked], what: str, past: Past) -> Result:
     )
     message = f"{'; '.join(one.message for one in named)}; by {len(past.days)} ordinary days, {_range(past)}{streak}"
     return Result(passes(ok=not over), round(named[0].value, 6), message, _REMEDY, count=len(over))
-
-
-_REMEDY = (
-    ". The day does not ship, and the windows of later days leave it out: fix the input and build it again; or, if the "
-    "day is right, ship it by --override {gate}, and it is ordinary from then on"
-)
 
 
 def compare_with_past(

@@ -9,6 +9,8 @@ from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.gate import Gate, Result, passes
 from recsys_assets.settings.gates import DriftGate, DriftLimits, Mode
 
+_REMEDY = ": fix the input; if the change is meant, ship it by --override {gate}, or change gates.drift"
+
 
 @dataclass(frozen=True, slots=True)
 class NoBaseline:
@@ -165,9 +167,6 @@ def _judge(facts: HasDrift, rule: Callable[[Drift], Result]) -> Result:
     if drift.fault:
         return Result(Verdict.REFUSED, None, f"the live release cannot be compared with: {drift.fault}", _REMEDY)
     return Result(Verdict.PASSED, None, NO_BASELINE)
-
-
-_REMEDY = ": fix the input; if the change is meant, ship it by --override {gate}, or change gates.drift"
 
 
 def _result(value: float | None, *, ok: bool, message: str, limits: str) -> Result:

@@ -11,6 +11,8 @@ from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 
 _STATES = 2  # of a member in a list: named by the first side, and by the second too
+ITEM = "item_id"
+FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
 
 
 def count_pairs(
@@ -52,10 +54,6 @@ def _count(
             marks[other_members[place]] = met + 1
     counts[0] = kept
     counts[1] = message
-
-
-ITEM = "item_id"
-FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
 
 
 @dataclass(frozen=True, slots=True, eq=False)

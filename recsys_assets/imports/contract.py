@@ -9,6 +9,9 @@ from recsys_assets.settings.artifacts import ImportFormat
 
 MAX_FIELDS = 1000  # columns or arrays of one file
 NON_FINITE = " with NaN or infinity"  # ends the type of a field that holds such numbers
+_ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
+_AXIS = re.compile(r"[a-z][a-z0-9_]*|[0-9]{1,15}")
+ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,6 @@ class Content:
     fields: Mapping[str, str]
     rows: int | None
 
-
-_ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
-_AXIS = re.compile(r"[a-z][a-z0-9_]*|[0-9]{1,15}")
-ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 Fields = Mapping[str, str]
 

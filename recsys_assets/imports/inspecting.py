@@ -36,6 +36,11 @@ _BROKEN = (
     SyntaxError,
     TokenError,
 )
+MAX_LINE_BYTES: Final = 4_194_304
+_MIXED: Final = "mixed"
+_NAMES: Final[Mapping[type, str]] = {bool: "bool", int: "int64", float: "float64", str: "string", dict: "object"}
+_DECODER = msgspec.json.Decoder(dict[str, Any])
+_BATCH: Final = 10_000  # rows that stand as Python objects at a time
 
 
 def read_npz(data: bytes, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:
@@ -88,12 +93,6 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.filename} has shape {shape}")
     if size != prod(shape) * dtype.itemsize:
         raise ValueError(f"{member.filename} has {size} bytes, its header promises {prod(shape) * dtype.itemsize}")
-
-
-MAX_LINE_BYTES: Final = 4_194_304
-_MIXED: Final = "mixed"
-_NAMES: Final[Mapping[type, str]] = {bool: "bool", int: "int64", float: "float64", str: "string", dict: "object"}
-_DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
@@ -197,9 +196,6 @@ def _type(array: NDArray[Any]) -> str:
 
 def _dtype(array: NDArray[Any]) -> str:
     return {"U": "string", "S": "bytes"}.get(array.dtype.kind, array.dtype.name)
-
-
-_BATCH: Final = 10_000  # rows that stand as Python objects at a time
 
 
 def read_table(data: bytes, form: str, *, name: str) -> Any:

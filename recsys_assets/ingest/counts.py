@@ -12,6 +12,10 @@ from recsys_assets.ingest.sources.forms import guess_form
 from recsys_assets.ingest.sources.source import RawInput, Versioned
 from recsys_assets.messages import plural
 
+OTHER = "(other names)"
+_MAX_NAMES = 100  # of unknown fields and of foreign targets; hostile input has as many as it has lines
+_MAX_NAME_LENGTH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
@@ -64,13 +68,6 @@ class RawReport:
     foreign: Mapping[str, int]
     rejects: int
     rejects_kept: int
-
-
-OTHER = "(other names)"
-
-
-_MAX_NAMES = 100  # of unknown fields and of foreign targets; hostile input has as many as it has lines
-_MAX_NAME_LENGTH = 200
 
 
 @dataclass(slots=True)

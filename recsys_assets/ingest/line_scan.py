@@ -40,6 +40,7 @@ _OPTIONAL = sum(1 << field for field in (RANK, EVENT, USER, REQUEST))
 _QUOTE, _OPEN, _CLOSE, _COMMA, _COLON, _NEWLINE, _ZERO, _ONE = (np.uint8(ord(c)) for c in '"{},:\n01')
 _MAX_RANK_DIGITS = 18  # always fit in 64 bits; longer ones go to the reference reader
 _MAX_VALUES = 64
+NAMES, RANK_VALUE, _VALUES, _SPARE, _OPTIONALS = range(5)
 
 
 class Line(NamedTuple):
@@ -56,9 +57,6 @@ class Line(NamedTuple):
     names: NDArray[np.int64]
     shape: NDArray[np.int64]
     state: NDArray[np.int64]
-
-
-NAMES, RANK_VALUE, _VALUES, _SPARE, _OPTIONALS = range(5)
 
 
 def new_line(spare: int, *, needs_session: bool = True) -> Line:

@@ -22,6 +22,9 @@ from recsys_assets.ingest.sources.source import RawInput
 
 PART_ROWS = 1 << 17
 BUFFERED_ROWS = 1 << 19  # of all targets; past it the largest is handed on, however small
+T = TypeVar("T")
+R = TypeVar("R")
+_FIRST_YEAR, _LAST_YEAR = 1971, 2198  # of days whose instants the compiled scan reads
 
 
 @dataclass(slots=True)
@@ -60,10 +63,6 @@ class PartBuffer:
 
 KeepPart: TypeAlias = Callable[[Target, Part], None]
 KeepRejects: TypeAlias = Callable[[Sequence[Reject]], None]
-T = TypeVar("T")
-R = TypeVar("R")
-
-_FIRST_YEAR, _LAST_YEAR = 1971, 2198  # of days whose instants the compiled scan reads
 
 
 def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds that tests make small

@@ -14,6 +14,8 @@ from recsys_assets.ingest.reference import RawEvent
 
 ABSENT = 0xFFFF_FFFF  # the code of no id
 CODED_COLUMNS = ("user_id", "session_id", "item_id", "request_id", "event")
+_FIRST_CAPACITY = 1 << 12
+_FIRST_TEXT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,10 +53,6 @@ def rename_users(part: Part, rename: Callable[[str], str]) -> Part:
     """Return the part with every user id replaced by `rename(user_id)`, which maps no two alike; rows are unchanged."""
     users = Strings.of(rename(user) for user in part.ids["user_id"].texts())
     return replace(part, ids={**part.ids, "user_id": users})
-
-
-_FIRST_CAPACITY = 1 << 12
-_FIRST_TEXT = 1 << 16
 
 
 def merge_parts(parts: Sequence[Part]) -> Part:

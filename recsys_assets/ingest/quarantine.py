@@ -16,6 +16,13 @@ _MAX_SHOWN = 40  # characters of a value in a message
 
 MAX_TEXT_BYTES = 4096
 ERASED = "(erased: a user who is forgotten)"  # in place of the text of a line that names such a user
+_LONG = 10  # good lines
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_OPEN_STRING = re.compile(r'"((?:[^"\\]|\\.)*)\Z', re.DOTALL)
+_WORD = re.compile(r"""[^\s"',;|{}\[\]()<>=]+""")
+_NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
+_MAX_DEPTH = 4  # of JSON within a string of JSON
+_CUT = "..."  # ends a value that a message shows in part
 
 
 class Reason(StrEnum):
@@ -43,7 +50,6 @@ class Reason(StrEnum):
 
 
 NO_LINES = frozenset({Reason.TOO_LONG, Reason.BAD_UTF8, Reason.NOT_JSON, Reason.NOT_CSV})  # of these may be many in one
-_LONG = 10  # good lines
 
 
 def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int:
@@ -142,14 +148,6 @@ def _whole_characters(head: bytes) -> int:
 
 def _written(reject: Reject) -> dict[str, object]:
     return {name: value for name, value in asdict(reject).items() if value is not None}
-
-
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_OPEN_STRING = re.compile(r'"((?:[^"\\]|\\.)*)\Z', re.DOTALL)
-_WORD = re.compile(r"""[^\s"',;|{}\[\]()<>=]+""")
-_NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
-_MAX_DEPTH = 4  # of JSON within a string of JSON
-_CUT = "..."  # ends a value that a message shows in part
 
 
 def mentioned_ids(text: str) -> set[str]:

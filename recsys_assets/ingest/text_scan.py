@@ -30,6 +30,7 @@ _DAYS_BEFORE_YEAR = np.array([days_before(_FIRST_YEAR + n, 1, 1) for n in range(
 _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _DAYS_BEFORE_MONTH = np.concatenate([[0], np.cumsum(_MONTH_DAYS)])
 _SHORTEST, _LONGEST = len("2026-01-31T04:00:00Z"), len("2026-01-31T04:00:00.123456789+01:00")
+_NO_OFFSET = 1 << 20
 
 
 @compiled
@@ -132,9 +133,6 @@ def read_instant(data: Bytes, start: int, end: int) -> int:
     if offset == _NO_OFFSET:
         return REFUSED
     return ((day * 86_400 + seconds - offset) * 1_000_000_000) + fraction
-
-
-_NO_OFFSET = 1 << 20
 
 
 @inlined

@@ -19,6 +19,7 @@ from recsys_assets.kinds.params import KindParams, Promise
 
 Marks = NDArray[np.bool_]
 NOWHERE = -1
+_MARKS = frozenset({"distinct", "other", "answered", "place", "lower"})  # columns that rules need and people do not
 
 
 def first_in_list(rows: Rows) -> Marks:
@@ -84,9 +85,6 @@ def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.
         else:
             stop = middle
     return start
-
-
-_MARKS = frozenset({"distinct", "other", "answered", "place", "lower"})  # columns that rules need and people do not
 
 
 def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:

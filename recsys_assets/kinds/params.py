@@ -17,6 +17,8 @@ MAX_BYTES = 10_000_000  # the reference service refuses larger blobs, and then f
 
 
 KEY_BYTES, MEMBER_BYTES = 24, 28  # of a row in JSON, with ids of some ten characters and numbers
+EVENT = "event"
+WITHOUT_KIND = ""  # no event has an empty kind: this names those that have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,6 @@ class KindParams(ClosedModel):
     def row_bytes(self) -> int:
         """Bytes of a full row with ids of a usual length, of a kind whose rows `max_items` bounds; 0 of any other."""
         return 0
-
-
-EVENT = "event"
-WITHOUT_KIND = ""  # no event has an empty kind: this names those that have none
 
 
 class EventParams(KindParams):

@@ -42,6 +42,11 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
 
+NO_USERS: Final = "no event that it counts names a user"
+NO_ORDER: Final = "no session that it counts has items one after the other"
+NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
+GROUP: Final = "recsys_assets.kinds"
+
 
 def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
     """Raise `LimitExceededError` naming the number and the setting if events or catalog are too many."""
@@ -119,12 +124,6 @@ class Kind:
         if isinstance(source, Events) and isinstance(params, EventParams):
             source = choose_events(source, params)
         return self.kernel(source, params)
-
-
-NO_USERS: Final = "no event that it counts names a user"
-NO_ORDER: Final = "no session that it counts has items one after the other"
-NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
-GROUP: Final = "recsys_assets.kinds"
 
 
 @cache

@@ -7,6 +7,9 @@ from typing import Final
 from recsys_assets.compiled.runtime import inlined
 
 SCALE: Final = 1_000_000
+COUNT: Final = 0
+COSINE: Final = 1
+JACCARD: Final = 2
 
 
 class Score(StrEnum):
@@ -17,9 +20,6 @@ class Score(StrEnum):
     JACCARD = "jaccard"  # the same, over the sessions of either
 
 
-COUNT: Final = 0
-COSINE: Final = 1
-JACCARD: Final = 2
 CODES: Final = {Score.COUNT: COUNT, Score.COSINE: COSINE, Score.JACCARD: JACCARD}
 
 

@@ -20,6 +20,9 @@ from recsys_assets.events.events import Events
 AGE = "age"  # the column of `Events` that counts days back from the window's last one; absent: all of one day
 TODAY: Final = 1000  # what an event of the window's last day weighs where older ones weigh less
 _DIGITS = 50  # far more than a rounding to whole thousandths could notice
+COUNT = "count"
+MAX_TALLY_BYTES = 4_000_000_000
+_DIGEST_BYTES = 32
 
 
 def with_ages(days: Sequence[Events], ages: Sequence[int]) -> list[Events]:
@@ -52,11 +55,6 @@ def row_weights(events: Events, half_life_days: int) -> Numbers:
     """Return what each row weighs, in thousandths."""
     ages = ages_of(events)
     return weights_by_age(half_life_days, oldest=int(ages.max(initial=0)))[ages]
-
-
-COUNT = "count"
-MAX_TALLY_BYTES = 4_000_000_000
-_DIGEST_BYTES = 32
 
 
 def tally_day(events: Events, columns: Sequence[str]) -> Events:

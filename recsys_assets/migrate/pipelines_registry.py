@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -13,13 +14,47 @@ from recsys_assets.artifact_format import Blob
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file, read_whole
-from recsys_assets.ingest.sources.places import find_place, list_places, place_below
 from recsys_assets.release.documents import Input
 from recsys_assets.serving.served import prove
 
+if TYPE_CHECKING:
+    from recsys_assets.ingest.sources.parquet import Seekable
+
+_S3 = "s3://"
 MAX_BYTES: Final = 256_000_000
 _BUILD: Final = b',"build":'
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
+
+
+def place_below(root: str, *parts: str) -> str:
+    """Return the place that `parts` lead to from `root`; one that is a whole path or URI itself leads there alone."""
+    place = root.rstrip("/") if root.startswith(_S3) else str(Path(root).absolute())
+    for part in parts:
+        is_whole = part.startswith((_S3, "/"))
+        place = part.rstrip("/") if is_whole else f"{place}/{part.removeprefix('./').strip('/')}"
+    return place
+
+
+def list_places(place: str) -> list[str]:
+    """Return the names of all files below a place, in order; none if there is nothing.
+
+    Raises `StoreUnavailableError` or `ConfigurationError` where a bucket cannot be listed.
+    """
+    if not place.startswith(_S3):
+        return sorted(file.as_posix() for file in Path(place).rglob("*") if file.is_file())
+    from recsys_assets.s3.client import list_objects, make_client  # noqa: PLC0415 - boto3 only where a bucket is asked
+
+    bucket, _, key = place.removeprefix(_S3).partition("/")
+    listed = list_objects(make_client(), bucket=bucket, prefix=f"{key}/")
+    return sorted(f"{_S3}{bucket}/{entry['Key']}" for entry in listed)
+
+
+def find_place(place: str) -> "Seekable | None":
+    """Return the file or object of this name, or None if there is none."""
+    try:
+        return named_file(place)
+    except InputError:
+        return None
 
 
 class Limits(msgspec.Struct, frozen=True):

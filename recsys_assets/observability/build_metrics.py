@@ -43,6 +43,10 @@ BUILD_HELP: Final[Mapping[str, str]] = {
     "recsys_build_run_seconds": "How long the last run of the target took.",
     "recsys_build_run_timestamp_seconds": "When the last run of the target ended.",
 }
+TESTS_SINCE = timedelta(days=7)
+PASSED = "passed"
+_LOOKED_AT = 1000  # journal entries
+OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,6 @@ def registry_of(collector: Collector) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     return registry
-
-
-TESTS_SINCE = timedelta(days=7)
-PASSED = "passed"
-_LOOKED_AT = 1000  # journal entries
-OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
 
 
 @dataclass(frozen=True, slots=True)

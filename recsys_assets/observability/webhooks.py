@@ -31,8 +31,7 @@ from recsys_assets.release.layout import webhook_key
 from recsys_assets.settings.automation import WebhookSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.fan_out import fan_out
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore, Stored, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 
 URL_VARIABLE: Final = "RECSYS_WEBHOOK_URL"

@@ -42,6 +42,9 @@ from recsys_assets.storage.store import ObjectStore
 
 Seen = Mapping[str, str]  # day -> what its files looked like (names, sizes, times) when their content was last compared
 
+_RECORD = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
+_DAY = len("2026-01-31")
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -233,10 +236,6 @@ def _is_up_to_date(store: ObjectStore, row: TargetSettings, kind: str, day: date
 
 def _is_built(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> bool:
     return all(store.stat(staged_key(row.target, day, kind)) is not None for kind in settings.artifacts.kinds)
-
-
-_RECORD = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
-_DAY = len("2026-01-31")
 
 
 def is_up_to_date(context: DayContext) -> bool:

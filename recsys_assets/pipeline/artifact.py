@@ -50,6 +50,8 @@ from recsys_assets.sharding import index_kind
 from recsys_assets.storage.store import ObjectStore
 
 CATALOG_KIND = "content_sim"
+PREVIEW_ROWS = 10
+LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
 
 
 def compare_with_live(
@@ -87,10 +89,6 @@ def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], k
 
 def _items(rows: Rows | Vectors) -> pl.Series:
     return item_strengths(rows)["item_id"]
-
-
-PREVIEW_ROWS = 10
-LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _STANDINGS = {Standing.WORSE: True, Standing.NOT_WORSE: False, Standing.INCONCLUSIVE: None}
+LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +174,6 @@ def _numbers(one: Compared) -> dict[str, Scalar]:
             if isfinite(bound)
         },
     }
-
-
-LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
+_LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)  # what was built here fits in memory
+
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
@@ -141,9 +143,6 @@ def keys_of_users(facts: Mapping[str, Mapping[str, Scalar]]) -> frozenset[Scalar
 
 def _has_users(kind: str) -> bool:
     return kind in KINDS and not KINDS[kind].from_catalog
-
-
-_LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)  # what was built here fits in memory
 
 
 def build_holdout(context: DayContext, *, until: datetime, go_on: Callable[[], None]) -> Snapshot:

@@ -36,6 +36,10 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _MOST_BYTES = 2**40
+_POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy[Any]]]] = {
+    REHEARSAL: rehearsal_policy,
+    BACKTEST: backtest_policy,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +156,6 @@ def _count(lengths: Sequence[int], full_list: int) -> Answers:
 
 Judge = Callable[[DayContext, Mapping[str, str]], GateReport]
 
-_POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy[Any]]]] = {
-    REHEARSAL: rehearsal_policy,
-    BACKTEST: backtest_policy,
-}
 _JUDGES: Final[Mapping[str, Judge]] = {REHEARSAL: rehearse_day, BACKTEST: backtest_day}
 
 

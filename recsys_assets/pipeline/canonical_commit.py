@@ -24,6 +24,7 @@ from recsys_assets.storage.store import ObjectStore
 
 MAX_DAY_BYTES = 4_000_000_000
 _TRIES = 10
+MAX_BYTES = 256_000_000  # a larger day is read again each time: its memory is needed for the work itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,6 @@ def is_marked(record: CanonicalRecord, forgotten: Forgotten, day: date) -> bool:
 def _find_next(store: ObjectStore, target: Target, day: date, digest: str) -> CanonicalRecord | None:
     found = find_readable(store, canonical_next_key(target, day, digest), CanonicalRecord)
     return found if found is not None and found.digest == digest else None
-
-
-MAX_BYTES = 256_000_000  # a larger day is read again each time: its memory is needed for the work itself
 
 
 @dataclass(slots=True)

@@ -7,9 +7,8 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.fan_out import fan_out
 from recsys_assets.storage.run_reads import ReadOnce
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.staleness import Freshness, RawInput, explain_freshness, wanted_at
 from recsys_assets.upkeep.status import TargetStatus, status_of
 

@@ -22,7 +22,6 @@ from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release import journal
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode, find_document, find_readable
 from recsys_assets.release.documents import STAGED_FORMAT, Input, JournalEntry, StagedArtifact
 from recsys_assets.release.journal import Actor, this_account
@@ -30,6 +29,7 @@ from recsys_assets.release.layout import blob_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.shards import read_blob
 from recsys_assets.release.staged import keep_report, read_with_etag
 from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings

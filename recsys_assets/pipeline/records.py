@@ -13,6 +13,10 @@ from recsys_assets.settings.settings import Settings
 if TYPE_CHECKING:
     from recsys_assets.ingest.counts import FileRecord, TargetReport
 
+FACT = "user_key"  # the fact that holds the id of the key of an artifact's users
+USER_KEY = "user key"  # in place of a file's name, for the mark of a key
+_FILE = "file:"
+
 
 class RawFileRecord(Record, frozen=True):
     """One raw file as it was read; `error` says why it could not be read to its end."""
@@ -98,9 +102,6 @@ def missing_files(built: Collection[tuple[str, str]], there: Collection[tuple[st
     return sorted(name for name, digest in built if not {name, digest} & known)
 
 
-FACT = "user_key"  # the fact that holds the id of the key of an artifact's users
-USER_KEY = "user key"  # in place of a file's name, for the mark of a key
-_FILE = "file:"
 Mark = frozenset[tuple[str, str]]
 
 

@@ -28,8 +28,7 @@ from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import blob_key, canonical_key, outcomes_key, pointer_key
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.fan_out import fan_out
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.failed_builds import GATE, Failure, journal_failure
 
 RAW: Final = "raw"

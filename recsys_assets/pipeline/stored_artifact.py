@@ -21,11 +21,10 @@ from recsys_assets.imports.safetensors import read_metadata, read_safetensors
 from recsys_assets.kind_descriptions import Shape, VectorShape
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import Kind
-from recsys_assets.release.blob import fetch_blob, prove_blob, read_blob
 from recsys_assets.release.documents import Input, Shards, StagedArtifact
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key
-from recsys_assets.release.shards import Shard, make_index, read_index
+from recsys_assets.release.shards import Shard, fetch_blob, make_index, prove_blob, read_blob, read_index
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER, OVER_MAX_BYTES, SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore

@@ -21,6 +21,20 @@ _SESSION = "set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, Y
 _REFUSED = re.compile(
     r"authentication failed for user|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist"
 )
+_KEY = """
+    SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+    WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY a.attnum
+"""
+_FIND = """
+    DO {tag} DECLARE row record; read jsonb; BEGIN
+        FOR row IN SELECT {key} AS key, {value}::text AS value {rows} LOOP
+            BEGIN read := row.value::jsonb; EXCEPTION WHEN data_exception THEN
+                RAISE EXCEPTION USING ERRCODE = {found}, MESSAGE = row.key;
+            END;
+        END LOOP;
+    END {tag}
+"""
+_FOUND = "RA001"  # an SQLSTATE of our own
 
 
 def require_driver(what: str) -> Any:
@@ -67,22 +81,6 @@ def begin_transaction(connection: Any, *, statement_timeout_seconds: float) -> N
     """Begin the connection's next transaction with the settings that our statements rely on."""
     timeout = str(round(statement_timeout_seconds * 1000))
     connection.execute(f"SELECT set_config('statement_timeout', %s, true), {_SESSION}", [timeout])
-
-
-_KEY = """
-    SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-    WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY a.attnum
-"""
-_FIND = """
-    DO {tag} DECLARE row record; read jsonb; BEGIN
-        FOR row IN SELECT {key} AS key, {value}::text AS value {rows} LOOP
-            BEGIN read := row.value::jsonb; EXCEPTION WHEN data_exception THEN
-                RAISE EXCEPTION USING ERRCODE = {found}, MESSAGE = row.key;
-            END;
-        END LOOP;
-    END {tag}
-"""
-_FOUND = "RA001"  # an SQLSTATE of our own
 
 
 def find_bad_json(connection: Any, table: Any, rows: Any, value: Any, *, hidden: str) -> str | None:

@@ -22,8 +22,8 @@ from recsys_assets.ingest.white_space import trim
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.records import FACT, configured_key
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.documents import Release
+from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.served import prove
 from recsys_assets.settings.settings import Settings

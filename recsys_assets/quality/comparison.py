@@ -17,6 +17,7 @@ from recsys_assets.serving.snapshot import Snapshot
 
 Floats: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 _LOOK_UP = 0xFF  # after so many tasks the caller is asked whether to go on
+LEAST_DIFFERENT = 30  # answers that differ: resampling fewer gives no interval to refuse anybody by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,9 +171,6 @@ def _sums_of_places(k: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else 0.0
-
-
-LEAST_DIFFERENT = 30  # answers that differ: resampling fewer gives no interval to refuse anybody by
 
 
 class Standing(StrEnum):

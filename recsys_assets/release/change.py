@@ -18,7 +18,6 @@ from recsys_assets.errors import (
 )
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import ArtifactRef, Target, rfc3339
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.document_encoding import create_document, encode, find_stored
 from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
@@ -27,6 +26,7 @@ from recsys_assets.release.layout import intent_key, sweep_key
 from recsys_assets.release.pointer import MAX_AHEAD, Current, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.rollout import end_stale_rollout
+from recsys_assets.release.shards import missing_blobs
 from recsys_assets.release.trash import DELETE_LIFETIME, decode_sweep, lately_taken, rescue
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import ObjectStore

@@ -7,7 +7,6 @@ from itertools import islice
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.labels import PREVIOUS, Labelled, find_label, find_tag, is_tag
 from recsys_assets.release.layout import release_prefix
@@ -20,6 +19,7 @@ from recsys_assets.release.releases import (
     live_at,
     refs_of,
 )
+from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.store import ObjectStore
 
 SHORTEST_ID = 8

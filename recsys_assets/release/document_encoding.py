@@ -29,6 +29,13 @@ from recsys_assets.storage.store import ObjectStore, Stored
 
 _DETAILS: Final = {"told": "message"}
 _ACTIONS: Final = {"mend": "repair"}
+MAX_DOCUMENT_BYTES: Final = 10_000_000
+_TRIES = 3
+_NEWEST: Final[Mapping[type, int]] = {  # of the others: FORMAT
+    JournalEntry: JOURNAL_FORMAT,
+    Release: RELEASE_FORMAT,
+    StagedArtifact: STAGED_FORMAT,
+}
 
 
 def upgrade_entry(entry: JournalEntry) -> JournalEntry:
@@ -42,15 +49,6 @@ def upgrade_entry(entry: JournalEntry) -> JournalEntry:
         v=JOURNAL_FORMAT,
     )
 
-
-MAX_DOCUMENT_BYTES: Final = 10_000_000
-_TRIES = 3
-
-_NEWEST: Final[Mapping[type, int]] = {  # of the others: FORMAT
-    JournalEntry: JOURNAL_FORMAT,
-    Release: RELEASE_FORMAT,
-    StagedArtifact: STAGED_FORMAT,
-}
 
 Document = TypeVar("Document", bound=Record | GateReport)
 

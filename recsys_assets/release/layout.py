@@ -12,6 +12,8 @@ POINTERS: Final = "registry/current/"
 
 FORGOTTEN = "registry/forgotten/"  # below it, by target, who is to be forgotten
 TALLIES = "tallies/"  # below it, by target and kind, what windows are put together from
+PROFILE_ENDING: Final = ".profile.json"
+TREES: Final = "trees/"  # below it, by hierarchy, what users keep in artifact trees
 
 
 def raw_prefix(day: date, target: Target) -> str:
@@ -57,9 +59,6 @@ def canonical_next_key(target: Target, day: date, digest: str) -> str:
 def canonical_gates_key(target: Target, day: date) -> str:
     """Return the key of what the gates said about the canonical object."""
     return f"{canonical_prefix(target)}{day}.gates.json"
-
-
-PROFILE_ENDING: Final = ".profile.json"
 
 
 def canonical_profile_key(target: Target, day: date) -> str:
@@ -271,9 +270,6 @@ def trashed_key(target: Target, sweep_id: str, kind: str, version: str) -> str:
 def trash_record_key(target: Target, sweep_id: str) -> str:
     """Return the key of what one collection took, and when."""
     return f"{trash_prefix(target)}{sweep_id}/sweep.json"
-
-
-TREES: Final = "trees/"  # below it, by hierarchy, what users keep in artifact trees
 
 
 def tree_log_key(hierarchy: str, sequence: int) -> str:

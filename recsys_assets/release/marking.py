@@ -8,7 +8,6 @@ from recsys_assets.errors import ConfigurationError, NotFoundError, RefusedError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.destination import resolve_id
 from recsys_assets.release.documents import JournalEntry, Tag
 from recsys_assets.release.journal import Actor, Clock
@@ -28,6 +27,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import recover
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollout import end_rollout
+from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 

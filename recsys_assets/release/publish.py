@@ -8,7 +8,6 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssets
 from recsys_assets.evidence import LEFT_OUT, OVERRIDDEN
 from recsys_assets.identity import Target
 from recsys_assets.release import journal
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
 from recsys_assets.release.change import (
     Change,
@@ -31,7 +30,7 @@ from recsys_assets.release.recovery import JournalHead, read_journal_head, recov
 from recsys_assets.release.releases import data_through_of, find_release, is_former, record, release_of
 from recsys_assets.release.rolling_out import start
 from recsys_assets.release.rollout import Plan, end_rollout
-from recsys_assets.release.shards import prove_members
+from recsys_assets.release.shards import missing_blobs, prove_members
 from recsys_assets.release.trash import rescue
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven

@@ -12,16 +12,18 @@ from recsys_assets.artifact_format import parse, version_of
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of, parse_rfc3339, rfc3339
-from recsys_assets.release.blob import check_digits, missing_blobs
 from recsys_assets.release.candidate import Candidate
 from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import RELEASE_FORMAT, Build, JournalEntry, Release
 from recsys_assets.release.journal import changes
 from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.release.pointer import Current, release_id_of
-from recsys_assets.release.shards import parse_index
+from recsys_assets.release.shards import check_digits, missing_blobs, parse_index
 from recsys_assets.sharding import SHARDS_FORM, sharded_kind
 from recsys_assets.storage.store import ObjectStore
+
+_NO_SHIP = {"roll_back", "restore_pointer", "replay"}
+_MAX_BYTES: Final = 1 << 31
 
 
 def release_of(target: Target, candidate: Candidate, *, build: Build, now: datetime, parent: str | None) -> Release:
@@ -124,9 +126,6 @@ def versions_of(release: Release) -> dict[str, str]:
     return {member.ref.kind: member.ref.version for member in release.members}
 
 
-_NO_SHIP = {"roll_back", "restore_pointer", "replay"}
-
-
 @dataclass(frozen=True, slots=True)
 class LiveAt:
     """What was live at an instant: the release, the entry that made it live, its record, and what of it is gone."""
@@ -181,9 +180,6 @@ def known_releases(store: ObjectStore, target: Target) -> Iterator[str]:
         if entry.after is not None and entry.after not in seen:
             seen.add(entry.after)
             yield entry.after
-
-
-_MAX_BYTES: Final = 1 << 31
 
 
 def data_through_of(store: ObjectStore, target: Target, live: Current) -> str | None:

@@ -31,6 +31,9 @@ ROLL_BACK = "roll_back"
 Unless = Callable[[], str]
 """Why a rollback that nobody watches may not go on; empty: it may."""
 _LOGGER = logging.getLogger(__name__)
+_DONE_BEFORE = (
+    "this rollback was interrupted after it had moved the pointer: it is done; to go back further, name the release"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +119,6 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     except (RefusedError, ConflictError) as error:
         _record_refusal(change, left, error)
         raise
-
-
-_DONE_BEFORE = (
-    "this rollback was interrupted after it had moved the pointer: it is done; to go back further, name the release"
-)
 
 
 def _was_interrupted(change: Change, last: JournalEntry) -> bool:

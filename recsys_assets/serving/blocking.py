@@ -23,6 +23,7 @@ _PAUSE_ROWS: Final = 0xFF  # after so many the thread lets requests run
 _PAUSE_SECONDS: Final = 50e-6
 
 NOTHING: Final = frozenset[str]()
+_ITEM: Final = "item_id"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,9 +104,6 @@ class UnblockedIndex(UnblockedRows[Row]):
                     return row
             slot = (slot + 1) & mask
         return None
-
-
-_ITEM: Final = "item_id"
 
 
 def _with_unblocked_items(row: Any, blocked: frozenset[str]) -> Any:

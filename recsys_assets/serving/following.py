@@ -28,6 +28,7 @@ from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import (
     Listener,
     Problem,
+    ReaderView,
     Refresh,
     RefreshOutcome,
     log_copy_fault,
@@ -37,7 +38,6 @@ from recsys_assets.serving.state import (
     problem_of_pointer,
 )
 from recsys_assets.serving.trial import TrialFollower
-from recsys_assets.serving.view import ReaderView
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import MAX_RELEASES

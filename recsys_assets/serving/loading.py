@@ -8,7 +8,6 @@ from itertools import islice
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Release
 from recsys_assets.release.journal import changes
@@ -16,6 +15,7 @@ from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import blob_key, pointer_key
 from recsys_assets.release.pointer import Current, make_pointer, parse_stored_pointer
 from recsys_assets.release.releases import effective, live_at, read_release
+from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.sharded_rows import ShardCache, with_shards
@@ -27,6 +27,8 @@ from recsys_assets.storage.store import ObjectStore, Stored
 _UNWRITTEN = ""  # the etag of a pointer that no store holds
 
 Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
+
+_LOOKED_AT = 20  # changes of the pointer, in search of a release that can be served
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +163,6 @@ def _read(store: ObjectStore, target: Target, kind: str, version: str, *, max_by
 
 def _parsed(store: ObjectStore, target: Target, stored: Stored) -> PointerRead:
     return PointerRead(parse_stored_pointer(store, target, stored.data, etag=stored.etag), stored.data)
-
-
-_LOOKED_AT = 20  # changes of the pointer, in search of a release that can be served
 
 
 def load_at(store: ObjectStore, target: Target, instant: datetime, *, limits: Limits) -> Snapshot:

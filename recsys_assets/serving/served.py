@@ -7,7 +7,7 @@ from typing import Any
 from recsys_assets.artifact_format import Document, parse, version_of
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import JSON_FORM, Target, form_of
-from recsys_assets.release.blob import check_digits
+from recsys_assets.release.shards import check_digits
 from recsys_assets.serving.lookups import SHAPES, form_of_kind
 from recsys_assets.serving.row_index import Lookup, RowIndex, index_rows
 

@@ -11,8 +11,7 @@ from cachetools import LRUCache
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target
-from recsys_assets.release.blob import read_blob
-from recsys_assets.release.shards import ShardIndex, parse_index
+from recsys_assets.release.shards import ShardIndex, parse_index, read_blob
 from recsys_assets.serving.lookups import SHAPES, form_of_kind
 from recsys_assets.serving.row_index import Form, Lookup, Row
 from recsys_assets.serving.served import ServedArtifact, prove

@@ -11,6 +11,8 @@ from recsys_assets.settings.model import MAX_MINUTES, ClosedModel, Table
 EngineName = Literal["native", "polars", "duckdb", "spark"]
 SparkWay = Literal["spark", "arrow"]
 
+DEFAULT_KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
+
 
 class DuckDbSettings(ClosedModel):
     """How much of the machine DuckDB may take."""
@@ -64,9 +66,6 @@ class EngineSettings(ClosedModel):
     )
     duckdb: DuckDbSettings = DuckDbSettings()
     spark: SparkSettings = SparkSettings()
-
-
-DEFAULT_KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
 
 
 class ArtifactSettings(BaseModel):

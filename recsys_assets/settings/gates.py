@@ -10,6 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 from recsys_assets.identity import is_slug
 from recsys_assets.settings.model import MAX_SECONDS, ClosedModel, Share
 
+CUSTOM_GATE = "custom_"  # before the name of a custom gate
+BACKTEST_GATE = "backtest_"  # before the name of a kind, or the blend
+_NAMED = re.compile(rf"({BACKTEST_GATE}|{CUSTOM_GATE})\S+")
+
 
 class Mode(StrEnum):
     """Enforcement mode of a gate: beyond its limit it does nothing, advises or refuses."""
@@ -236,9 +240,6 @@ class BacktestSettings(ClosedModel):
         return Mode.REQUIRED if name in self.required else self.mode
 
 
-CUSTOM_GATE = "custom_"  # before the name of a custom gate
-
-
 class CustomGate(ClosedModel):
     """A gate of your own: a pandera schema that rows keep, or SQL that finds those which break a rule."""
 
@@ -265,8 +266,6 @@ QUALITY_GATES = (
     *(gate.value for gate in DriftGate),
     *(gate.value for gate in RehearsalGate if gate is not RehearsalGate.LOADS),
 )
-BACKTEST_GATE = "backtest_"  # before the name of a kind, or the blend
-_NAMED = re.compile(rf"({BACKTEST_GATE}|{CUSTOM_GATE})\S+")
 
 
 def is_quality_gate(name: str) -> bool:

@@ -14,6 +14,10 @@ EventField: TypeAlias = Literal[
 ]
 ConstantField: TypeAlias = Literal["tenant", "surface", "event"]
 
+# A folder, or a bucket and its prefix, as it stands in URIs: no empty segment, none of dots, no ? # %.
+_ROOT = re.compile(r"(file://(?=/)|s3:/(?=/)|)(/(?!\.{1,2}(/|$))[^/?#%\x00-\x1f\x7f]+)+/?")
+TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:")
+
 
 class StorageSettings(ClosedModel):
     """Where everything that is built lives."""
@@ -33,10 +37,6 @@ class StorageSettings(ClosedModel):
         if root is not None and not _ROOT.fullmatch(root):
             raise ValueError("expected a whole path like /mnt/store, or s3://bucket/prefix, without . and .. in it")
         return root
-
-
-# A folder, or a bucket and its prefix, as it stands in URIs: no empty segment, none of dots, no ? # %.
-_ROOT = re.compile(r"(file://(?=/)|s3:/(?=/)|)(/(?!\.{1,2}(/|$))[^/?#%\x00-\x1f\x7f]+)+/?")
 
 
 class SigningSettings(ClosedModel):
@@ -65,9 +65,6 @@ def _place(place: str | None) -> str | None:
     if place is not None and not re.fullmatch(r"(env|file):.+", place):
         raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
     return place
-
-
-TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:")
 
 
 class RawSettings(ClosedModel):

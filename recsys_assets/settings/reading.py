@@ -1,15 +1,17 @@
-"""Reading and checking of recsys.toml: every finding names its line, key, allowed values and found value."""
+"""Reading, checking and editing of recsys.toml: every finding names its line, key, allowed values and found value."""
 
 import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import tomlkit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from tomlkit.items import InlineTable, Whitespace
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import name_known, plural
@@ -22,6 +24,16 @@ _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
 _NOT_SHOWN = frozenset({"user_key", "key", "other_key", "push", "metrics"})  # a secret may be written there
+CONFIG_VARIABLE = "RECSYS_CONFIG"
+DEFAULT_CONFIG = "recsys.toml"
+_OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
+    "gates": Settings.gates_for,
+    "retention": Settings.retention_for,
+    "automation": Settings.automation_for,
+    "freshness": Settings.freshness_for,
+    "rollout": Settings.rollout_for,
+    "rollback": Settings.rollback_for,
+}
 
 
 def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, text: str, root: type[BaseModel]) -> str:
@@ -102,10 +114,6 @@ def _model_of(model: type[BaseModel], field: str) -> type[BaseModel] | None:
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
-CONFIG_VARIABLE = "RECSYS_CONFIG"
-DEFAULT_CONFIG = "recsys.toml"
-
-
 def load_settings(path: str | Path | None = None) -> Settings:
     """Read the configuration from `path`, else from $RECSYS_CONFIG, else from ./recsys.toml.
 
@@ -155,11 +163,52 @@ def _wrong_overrides(settings: Settings) -> Iterator[tuple[Location, ValidationE
                 yield ("targets", index, name), error
 
 
-_OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
-    "gates": Settings.gates_for,
-    "retention": Settings.retention_for,
-    "automation": Settings.automation_for,
-    "freshness": Settings.freshness_for,
-    "rollout": Settings.rollout_for,
-    "rollback": Settings.rollback_for,
-}
+def with_parameters(
+    text: str, row: TargetSettings, kind: str, values: Mapping[str, Any], *, kinds: Sequence[str] | None = None
+) -> str:
+    """Return the text with a target's parameters of a kind set to `values`, and these kinds built.
+
+    A target's own values stand in its `[targets.artifacts.<kind>]`. Raises `ConfigurationError` if the text has no such
+    target.
+    """
+    document: Any = tomlkit.parse(text)
+    if kinds is not None:
+        artifacts = _table_of(document, "artifacts")
+        written = artifacts.setdefault("kinds", tomlkit.array())
+        written.extend(kind for kind in kinds if kind not in written)
+    if values:
+        _table_of(_table_of(_target(document, row), "artifacts", is_super=True), kind).update(values)
+    return tomlkit.dumps(document)
+
+
+def _target(document: Any, row: TargetSettings) -> Any:
+    found = [one for one in document.get("targets", []) if (one["tenant"], one["surface"]) == (row.tenant, row.surface)]
+    if not found:
+        raise ConfigurationError(f"the file has no target {row.target} any more: read it again")
+    return found[0]
+
+
+def _table_of(parent: Any, name: str, *, is_super: bool = False) -> Any:
+    """Return a table of a table, made if it is not there; one above others has no header of its own."""
+    if name in parent:
+        return parent[name]
+    if isinstance(parent, InlineTable):
+        parent[name] = tomlkit.inline_table()
+        return parent[name]
+    after = _cut_after_blank_line(parent) if is_super else []
+    parent[name] = tomlkit.table(is_super_table=is_super)
+    if after:
+        parent.value.body.extend(after)
+    return parent[name]
+
+
+def _cut_after_blank_line(table: Any) -> list[Any]:
+    """Take away, and return, what stands at a table's end after a blank line: comments on what follows it."""
+    body = table.value.body
+    end = len(body)
+    while end and body[end - 1][0] is None:
+        end -= 1
+    blank = next((n for n in range(end, len(body)) if isinstance(body[n][1], Whitespace)), len(body))
+    after = body[blank:]
+    del body[blank:]
+    return after

@@ -25,6 +25,11 @@ from recsys_assets.storage.store import KEY_FILE, Listed, Stored, check_key, che
 
 LOCKS: Final = ".locks"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 _PAUSE_SECONDS: Final = 0.002
+TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
+STALE_SECONDS: Final = 24 * 3600
+_COARSE_NS: Final = 1_000_000  # a time that is a whole multiple of this may be as fine as the file system keeps it
+_MARKED_BYTES: Final = 1_000_000  # pointers, holds and notes, which are swapped, are smaller
+_STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is FAT's
 
 
 @contextmanager
@@ -55,13 +60,6 @@ def _wait_for(fd: int, key: str, seconds: float) -> None:
             time.sleep(_PAUSE_SECONDS)
         else:
             return
-
-
-TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
-STALE_SECONDS: Final = 24 * 3600
-_COARSE_NS: Final = 1_000_000  # a time that is a whole multiple of this may be as fine as the file system keeps it
-_MARKED_BYTES: Final = 1_000_000  # pointers, holds and notes, which are swapped, are smaller
-_STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is FAT's
 
 
 @dataclass(frozen=True, slots=True)

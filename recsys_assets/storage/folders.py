@@ -20,6 +20,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # without th
 _LEAST_READ, _MOST_READ = 1 << 16, 1 << 30  # bytes
 _PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
+_LACKING = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
+_NEEDED = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}
+_LINK = "a symbolic link stands in its way, and links are not followed in a store: remove it"
 
 
 @contextmanager
@@ -115,10 +118,6 @@ def translate_os_errors(key: str) -> Generator[None]:
         raise StoreUnavailableError(f"{cause}: nothing has changed; free the disk or try again") from error
 
 
-_LACKING = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
-_NEEDED = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}
-
-
 @contextmanager
 def known(call: str) -> Generator[None]:
     """Name a file system that does not know a call for what it is: neither another try nor another right cures it."""
@@ -132,9 +131,6 @@ def known(call: str) -> Generator[None]:
                 "exFAT, SMB without Unix parts, mounted buckets and folders shared with a virtual machine do not work"
             ) from error
         raise
-
-
-_LINK = "a symbolic link stands in its way, and links are not followed in a store: remove it"
 
 
 def _open_root(root: str) -> int:

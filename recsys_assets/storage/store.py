@@ -1,12 +1,19 @@
 """The one protocol of the bytes column: what every store of objects can do and promises, and the keys that it takes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from recsys_assets.errors import UnsafeNameError
 from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
+
+MAX_KEY_BYTES = 900
+MAX_S3_PREFIX_BYTES = 120  # S3 ends at 1,024 bytes, the prefix, a slash and the key together
+KEY_FILE = "key.json"  # the last segment of keys that hold a secret
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
+AT_ONCE: Final = 10  # as many as boto3 keeps connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +104,6 @@ class ObjectStore(Protocol):
         ...
 
 
-MAX_KEY_BYTES = 900
-MAX_S3_PREFIX_BYTES = 120  # S3 ends at 1,024 bytes, the prefix, a slash and the key together
-KEY_FILE = "key.json"  # the last segment of keys that hold a secret
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
-
-
 def check_key(key: str) -> str:
     """Return `key` if each of its segments is plain; raise `UnsafeNameError` before any I/O otherwise."""
     for segment in key.split("/"):
@@ -149,3 +150,15 @@ def check_root(root: str) -> str:
     if bad:
         raise UnsafeNameError(f"storage root {root!r} holds {bad!r}, which no URI of a pointer may hold: use another")
     return root
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Result, ...]:
+    """Return what `work` makes of each item, in their order; what it raises for the first that fails is raised."""
+    if len(items) < 2:  # noqa: PLR2004 - nothing to do beside it
+        return tuple(map(work, items))
+    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(items)), thread_name_prefix="fan-out") as pool:
+        return tuple(pool.map(work, items))

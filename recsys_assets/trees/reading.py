@@ -9,8 +9,7 @@ from typing import Final, TypeVar
 from recsys_assets.errors import CorruptObjectError, NoSuchNodeError, NotFoundError
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode
 from recsys_assets.release.layout import node_content_key, node_key
-from recsys_assets.storage.fan_out import fan_out
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.trees.documents import Hierarchy, NodeDocument, NodeRecord, TreeEntry
 from recsys_assets.trees.log import TreeLog
 from recsys_assets.trees.state import Filter, TreeState

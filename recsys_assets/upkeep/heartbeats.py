@@ -31,6 +31,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Times = Annotated[tuple[Count, ...], msgspec.Meta(min_length=11, max_length=11)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
 
+_PAUSE_SECONDS = 1.0
+
 
 class KindAnswers(Record, frozen=True):
     """How often a kind was asked since its release was loaded, and with which result."""
@@ -194,9 +196,6 @@ def _etag(store: ObjectStore, key: str) -> str | None:
         return store.get(key, max_bytes=_MAX_BYTES).etag
     except NotFoundError:
         return None
-
-
-_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from recsys_assets.upkeep.report_document import Report, Section, shown
 
 _DRIFT = "drift_"
 _DIGITS = 12
+NAMED = 3  # ids that a sentence names
+COMPARED = 1000  # rows of a kind whose change is looked at one by one for the words
+SHORT = 12  # digits of a hash that people are shown
 
 
 def whole(report: GateReport) -> Section:
@@ -133,9 +136,6 @@ def _passed(finding: Finding) -> bool:
     return finding.verdict is Verdict.PASSED
 
 
-NAMED = 3  # ids that a sentence names
-
-
 @dataclass(frozen=True, slots=True)
 class _Words:
     """How the rows of a kind are called, and what they enter and leave."""
@@ -210,10 +210,6 @@ def _movers(found: KindDiff) -> str:
 def _some(ids: Sequence[str], count: int) -> str:
     more = count - NAMED
     return ", ".join(ids[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-COMPARED = 1000  # rows of a kind whose change is looked at one by one for the words
-SHORT = 12  # digits of a hash that people are shown
 
 
 def report_release(store: ObjectStore, target: Target, release: Release, *, live: bool) -> Report:

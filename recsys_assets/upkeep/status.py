@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.blocking import BlockedItem, find_blocked
 from recsys_assets.release.candidate import kinds_left_out
 from recsys_assets.release.documents import Hold, JournalEntry, Release
@@ -20,9 +19,9 @@ from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import find_release, refs_of
-from recsys_assets.storage.fan_out import fan_out
+from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.run_reads import ReadOnce
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.failed_builds import failed_days
 from recsys_assets.upkeep.heartbeats import Convergence, convergence, honouring_message, read_heartbeats
 from recsys_assets.upkeep.live_guard import Answers, answers_of, message_of, worse_kinds

@@ -5,13 +5,13 @@ import pytest
 
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.reindex import report_to_dagster
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.labels import Labelled, find_label, find_tag
 from recsys_assets.release.layout import pointer_key, staged_key
 from recsys_assets.release.releases import earlier_releases, read_release
+from recsys_assets.release.shards import read_blob
 from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
 
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.events.columns import arrow_column, codes_in, codes_of
+from recsys_assets.events.events import arrow_column, codes_in, codes_of
 from recsys_assets.ingest.part_merge import ABSENT
 
 codes = st.lists(st.none() | st.integers(0, 60_000), max_size=40)

@@ -11,7 +11,7 @@ import pytest
 from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events
 from recsys_assets.evidence import Finding, Verdict
-from recsys_assets.gates.day import day_gates
+from recsys_assets.gates.canonical import day_gates
 from recsys_assets.gates.day_comparison import Past
 from recsys_assets.settings.gates import DaySettings, Mode
 

@@ -21,12 +21,12 @@ from recsys_assets.pipeline.imported import find_staged, import_day, judge_impor
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.steps import import_step, journal_refusals
 from recsys_assets.pipeline.warm_up import build_days
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.journal import Actor, newest_first
 from recsys_assets.release.layout import blob_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.reader import Reader
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.roots import Retention

@@ -10,12 +10,12 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.release.shards import read_blob
 from recsys_assets_tests.small_shop import HOME
 
 GONE, STAYS = "u1", "u3"

@@ -10,7 +10,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
 from recsys_assets.identity import rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.blocking import block_item, blocked_ids, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
@@ -21,6 +20,7 @@ from recsys_assets.release.releases import live_at, read_release, refs_of
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan, rolling_release
+from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
-from recsys_assets.release.blob import missing_blobs
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, newest_first
@@ -20,9 +19,10 @@ from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.rolling_out import abort, advance, settle
 from recsys_assets.release.rollout import Plan, RolloutState, find_rollout, rolling_release
+from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
-from recsys_assets.upkeep.relocate import relocate
+from recsys_assets.upkeep.repair import relocate
 from recsys_assets.upkeep.retire import retire
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify

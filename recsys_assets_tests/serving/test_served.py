@@ -4,7 +4,7 @@ import pytest
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Target
-from recsys_assets.release.blob import read_blob
+from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.served import prove
 from recsys_assets_tests.serving.releases import TARGET
 

@@ -21,11 +21,11 @@ from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
-from recsys_assets.release.blob import read_blob
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import blob_key, pointer_key, staged_key
+from recsys_assets.release.shards import read_blob
 from recsys_assets.settings.reading import load_settings, parse_settings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore

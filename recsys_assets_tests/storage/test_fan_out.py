@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from recsys_assets.storage.fan_out import AT_ONCE, fan_out
+from recsys_assets.storage.store import AT_ONCE, fan_out
 
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well
 

@@ -23,8 +23,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect, restore
-from recsys_assets.upkeep.relocate import relocate
-from recsys_assets.upkeep.repair import repair_journal, restore_pointer
+from recsys_assets.upkeep.repair import relocate, repair_journal, restore_pointer
 from recsys_assets.upkeep.retire import retire, retired_at
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify

@@ -22,8 +22,7 @@ from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import KEY, ensure_proven, written_roots
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets.upkeep.relocate import live_targets, relocate
-from recsys_assets.upkeep.repair import restore_pointer
+from recsys_assets.upkeep.repair import live_targets, relocate, restore_pointer
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Clock, Shop
 from recsys_assets_tests.serving.releases import Shop as ServedShop

@@ -1,16 +1,143 @@
-"""Raw files of a day on disk, found by the path template of the configuration."""
+"""Raw files of a day on disk, found by the path template; what cannot be read comes out with the reason."""
 
 import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.source import BrokenInput
 from recsys_assets.ingest.sources.streams import FileStream, SeekableFile
-from recsys_assets.ingest.sources.templates import check_template, expand
-from recsys_assets.ingest.sources.walk import Entry, walk
+from recsys_assets.ingest.sources.templates import check_template, expand, has_wildcard, is_uncommitted, unescape
 from recsys_assets.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name that a pattern takes: a file (with its size), one passed over (`skipped`), or one with a `fault`."""
+
+    name: str
+    size: int = 0
+    skipped: bool = False
+    fault: str | None = None
+
+
+def walk(pattern: str, *, folder: Path) -> Iterator[Entry]:
+    """Yield what a glob takes, each name as the pattern spells it; a fixed part that is not there yields nothing.
+
+    `*`, `?` and `[...]` stay within a segment, `**` stands for any number of folders. A folder that may not be listed,
+    a link that leads nowhere and a name that is no UTF-8 are entries with a fault.
+    """
+    first, *rest = pattern.split("/")
+    walker = _Walk(pattern, folder)
+    yield from walker.below("/" if first == "" else "", rest if first == "" else [first, *rest])
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    pattern: str
+    folder: Path
+
+    def below(self, prefix: str, segments: Sequence[str]) -> Iterator[Entry]:
+        """Yield what the segments take below a prefix, which is empty or ends with a slash."""
+        segment, rest = segments[0], segments[1:]
+        if segment == "**":
+            yield from self._any_depth(prefix, rest or ["*"])
+        elif not has_wildcard(segment):
+            yield from self._step(prefix + unescape(segment), rest)
+        else:
+            for name in self._names(prefix):
+                if isinstance(name, Entry):
+                    yield name
+                elif fnmatchcase(name, segment):
+                    yield from self._step(prefix + name, rest, listed=True)
+
+    def _any_depth(self, prefix: str, rest: Sequence[str], above: frozenset[str] = frozenset()) -> Iterator[Entry]:
+        """Yield what the rest takes in a folder and in all below it; `above` are the real places on the way here."""
+        yield from self.below(prefix, rest)
+        here = above | {os.path.realpath(self.folder / prefix)}
+        for name in self._names(prefix):
+            if isinstance(name, Entry):
+                continue  # `below` has yielded it
+            place = self.folder / prefix / name
+            if not place.is_dir():
+                dangling = place.is_symlink() and not place.exists() and not is_uncommitted(self.pattern, prefix + name)
+                yield from [_leads_nowhere(prefix + name)] if dangling else []
+            elif is_uncommitted(self.pattern, f"{prefix}{name}/"):
+                yield Entry(_shown(f"{prefix}{name}/"), skipped=True)
+            elif os.path.realpath(place) not in here:  # a link to a folder above would never end
+                yield from self._any_depth(f"{prefix}{name}/", rest, here)
+
+    def _step(self, path: str, rest: Sequence[str], *, listed: bool = False) -> Iterator[Entry]:
+        """Go on behind one segment: into a folder if there are more of them, else to the file."""
+        if rest and rest != [""]:
+            if not listed or (self.folder / path).is_dir():
+                if listed and is_uncommitted(self.pattern, f"{path}/"):
+                    yield Entry(_shown(f"{path}/"), skipped=True)
+                else:
+                    yield from self.below(f"{path}/", rest)
+            elif (self.folder / path).is_symlink() and not (self.folder / path).exists():
+                yield _leads_nowhere(path)
+        else:
+            yield from self._file(path, listed=listed)
+
+    def _file(self, path: str, *, listed: bool) -> Iterator[Entry]:
+        """Yield a file, passed over or with a fault where it is; nothing for a folder, or if it is not there."""
+        if listed and is_uncommitted(self.pattern, path):
+            if not (self.folder / path).is_dir():
+                yield Entry(_shown(path), skipped=True)
+            return
+        try:
+            found = (self.folder / path).stat()
+        except FileNotFoundError:
+            if (self.folder / path).is_symlink():
+                yield _leads_nowhere(path)
+            elif listed:
+                yield Entry(_shown(path), fault=f"{_shown(path)} is gone since it was listed; run the day again")
+            return
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            yield Entry(_shown(path), fault=f"{_shown(path)} cannot be looked at: {error.strerror}; repair it")
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            yield _entry(path, found)
+
+    def _names(self, prefix: str) -> Sequence[str | Entry]:
+        """Return the names in a folder in order; one entry with the fault if it may not be listed."""
+        place = self.folder / prefix
+        try:
+            return sorted(os.listdir(place))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            name = _shown(prefix) or "./"
+            fault = f"folder {name} cannot be listed: {error.strerror}; give this user the right to read it"
+            return [Entry(name, fault=fault)]
+
+
+def _entry(path: str, found: os.stat_result) -> Entry:
+    """Return what is there as a file to be read, or as one with a fault."""
+    name = _shown(path)
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+        return Entry(name, fault=f"{name} is a pipe, socket or device, expected a file: remove it")
+    if name != path:
+        return Entry(name, fault=f"the name of {name} is no UTF-8: rename the file")
+    return Entry(path, size=found.st_size)
+
+
+def _leads_nowhere(path: str) -> Entry:
+    fault = f"{_shown(path)} is a link to what is not there: mount or restore its target, or delete the link"
+    return Entry(_shown(path), fault=fault)
+
+
+def _shown(path: str) -> str:
+    """Return a path as text: bytes that are no UTF-8 as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)

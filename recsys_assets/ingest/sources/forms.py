@@ -50,6 +50,10 @@ _BY_ENDING: Mapping[str, str] = {
     ".bz2": "bz2",
     ".xz": "xz",
 }
+_JOINED = re.compile(rb"\}([\s,;\x1e]|\xe2\x80[\xa8\xa9]|\xc2\x85)*\{")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]|[\x80-\xff]{4}.*[\x80-\xff]{4}")
+_ARRAY = "a JSON array: write one object a line"
+_MARKUP = "HTML or XML: look whether an error page was saved in place of the file"
 
 
 def codec_of(head: bytes, *, name: str) -> str | None:
@@ -92,12 +96,6 @@ def _refused_form(head: bytes) -> tuple[str, str] | None:
     if len(text) > 1 and (text.count(0) == len(text) // 2 and not (any(text[::2]) and any(text[1::2]))):
         return "UTF-16", "write plain UTF-8"
     return None
-
-
-_JOINED = re.compile(rb"\}([\s,;\x1e]|\xe2\x80[\xa8\xa9]|\xc2\x85)*\{")
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]|[\x80-\xff]{4}.*[\x80-\xff]{4}")
-_ARRAY = "a JSON array: write one object a line"
-_MARKUP = "HTML or XML: look whether an error page was saved in place of the file"
 
 
 def guess_form(head: bytes) -> str:

@@ -16,6 +16,7 @@ from recsys_assets.s3.client import list_objects
 from recsys_assets.settings.settings import Settings
 
 _TRIES = 4  # without a single byte between them; the client waits between its own
+SCHEME = "s3://"
 
 
 class ObjectStream(DecodedStream):
@@ -142,9 +143,6 @@ class _ObjectBytes:
         if answer is S3Answer.DENIED:  # the bucket was listed: it is this object alone, or its key
             return InputError(f"{self._name} may not be read ({error}): give the right to read it and run again")
         return error_for(self._name, error)
-
-
-SCHEME = "s3://"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ _TEXT: Final = "BYTE_ARRAY"
 _SIZE, _PACKED = 2, 3  # fields of a page's header
 _DATA_HEADERS: Final = {5: (1, 2), 8: (1, 4)}  # by version: the fields of values and encoding
 _VALUE_BYTES, _LEVEL_BYTES = 4, 8
+_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = {1: True, 2: False}, 3, {4, 5, 6}, 7, 8, {9, 10}, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,6 @@ def _page(fields: dict[int, Any]) -> _Page:
         if version in fields:
             return _Page(unpacked, packed, fields[version][values], fields[version][encoding])
     return _Page(unpacked, packed, 0, 0)
-
-
-_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = {1: True, 2: False}, 3, {4, 5, 6}, 7, 8, {9, 10}, 12
 
 
 class _Compact:

@@ -11,6 +11,14 @@ from typing import Any, Protocol, Self
 from recsys_assets.errors import InputError, LimitExceededError, MissingInputError
 from recsys_assets.ingest.sources.forms import HEAD_BYTES, XzPieces, check_text, codec_of
 
+_MAX_RATIO = 1000  # more than any text with content compresses to; gzip reaches no more
+_FREE_BYTES = 64_000_000
+# What is whole, and not read: by the words of the library that says so.
+_REMEDIES = {
+    "requires too much memory": "its window is larger than 128 MB: compress it again without --long or --ultra,",
+    "Dictionary mismatch": "it was compressed with a dictionary, which is not read: compress it again without",
+}
+
 
 class Pieces:
     """Pieces one behind the other, each asked for when the one before is used up."""
@@ -30,10 +38,6 @@ class Pieces:
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
-
-
-_MAX_RATIO = 1000  # more than any text with content compresses to; gzip reaches no more
-_FREE_BYTES = 64_000_000
 
 
 class Unpacked:
@@ -79,13 +83,6 @@ class StoredBytes(Protocol):
     def close(self) -> None:
         """Let go of the file or the connection."""
         ...
-
-
-# What is whole, and not read: by the words of the library that says so.
-_REMEDIES = {
-    "requires too much memory": "its window is larger than 128 MB: compress it again without --long or --ultra,",
-    "Dictionary mismatch": "it was compressed with a dictionary, which is not read: compress it again without",
-}
 
 
 class DecodedStream:

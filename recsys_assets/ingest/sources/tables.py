@@ -35,6 +35,15 @@ _COLUMNS = """
     )
     SELECT attname, format_type(oid, NULL), typcategory FROM kinds WHERE typbasetype = 0
 """
+SCHEME = "postgresql:"
+VARIABLE = "RECSYS_RAW_DATABASE_URL"
+_BATCH_ROWS = 5_000
+# Blind to the order of rows, which a database does not keep, and computed where they lie.
+_STATE = """
+    SELECT count(*), coalesce(sum(octet_length(line)), 0)::bigint,
+        coalesce(sum(hashtextextended(line, 0)::numeric), 0)::text, max(instant)
+    FROM ({}) AS day
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +186,6 @@ def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql
 
 def _column(name: str) -> sql.Composable:
     return sql.SQL("e.{}").format(sql.Identifier(name))
-
-
-SCHEME = "postgresql:"
-VARIABLE = "RECSYS_RAW_DATABASE_URL"
-_BATCH_ROWS = 5_000
-# Blind to the order of rows, which a database does not keep, and computed where they lie.
-_STATE = """
-    SELECT count(*), coalesce(sum(octet_length(line)), 0)::bigint,
-        coalesce(sum(hashtextextended(line, 0)::numeric), 0)::text, max(instant)
-    FROM ({}) AS day
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,16 @@ _FIELDS = ("day", "tenant", "surface")
 _PROBES = (date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1), date(2027, 1, 1))
 _WILDCARD = re.compile(r"[*?[]")
 _ESCAPED = re.compile(r"\[[*?[]\]")
+# Endings that programs give to what is not whole yet, to what it was before, and to what is said about it.
+_ENDING = re.compile(
+    r"(~|#|\.(tmp|temp|part|partial|filepart|crdownload|opdownload|download|aria2|bak|backup|old|orig|save|sw[opx]|swap|"
+    r"inprogress|in-progress|uploading|upload|copying|writing|incomplete|lock|lck|crc|md5|sha\d+|(sha\d*|md5|)sums?|blake\w+|"
+    r"ok|done|success|complete|ctl|rsync|_copying_|!ut|!qb|!sync|bc!|new|pending|unconfirmed|rej|etag|asc|sig|"
+    r"rpm(save|new|orig)|dpkg-\w+|ucf-\w+|gstmp|dtapart|xltmp|aspera-ckpt|lftp-pget-status|goutputstream|sync-conflict|sb)"
+    r"([-._](?=[\w-]*\d)[\w-]+|\d+)?|\._copying_|[-_](bak|backup|tmp|temp|old|orig)\d*)$"
+)
+# The same before the ending of the form, as in events.tmp.jsonl.
+_INFIX = re.compile(r"\.(tmp|temp|bak|backup|partial|filepart|inprogress|uploading|incomplete)\.[a-z]\w*$")
 
 
 def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
@@ -69,18 +79,6 @@ def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
     if first == "**":
         return any(_match(rest, parts[n:]) for n in range(len(parts) + 1))
     return bool(parts) and fnmatchcase(parts[0], first) and _match(rest, parts[1:])
-
-
-# Endings that programs give to what is not whole yet, to what it was before, and to what is said about it.
-_ENDING = re.compile(
-    r"(~|#|\.(tmp|temp|part|partial|filepart|crdownload|opdownload|download|aria2|bak|backup|old|orig|save|sw[opx]|swap|"
-    r"inprogress|in-progress|uploading|upload|copying|writing|incomplete|lock|lck|crc|md5|sha\d+|(sha\d*|md5|)sums?|blake\w+|"
-    r"ok|done|success|complete|ctl|rsync|_copying_|!ut|!qb|!sync|bc!|new|pending|unconfirmed|rej|etag|asc|sig|"
-    r"rpm(save|new|orig)|dpkg-\w+|ucf-\w+|gstmp|dtapart|xltmp|aspera-ckpt|lftp-pget-status|goutputstream|sync-conflict|sb)"
-    r"([-._](?=[\w-]*\d)[\w-]+|\d+)?|\._copying_|[-_](bak|backup|tmp|temp|old|orig)\d*)$"
-)
-# The same before the ending of the form, as in events.tmp.jsonl.
-_INFIX = re.compile(r"\.(tmp|temp|bak|backup|partial|filepart|inprogress|uploading|incomplete)\.[a-z]\w*$")
 
 
 def is_uncommitted(pattern: str, name: str) -> bool:
