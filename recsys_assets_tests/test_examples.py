@@ -7,9 +7,11 @@ import pytest
 
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.open import open_store
+from recsys_assets_tests.small_shop import CONFIG, TARGETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TABLES = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN_STORE = "s3://bucket/prefix"
 
 
@@ -45,7 +47,10 @@ def shown_store(request, monkeypatch):
 @pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, shown_store):
     monkeypatch.chdir(tmp_path)
-    text = program(page.read_text(encoding="utf-8"))
+    page_text = page.read_text(encoding="utf-8")
+    text = program(page_text)
+    if 'load_settings("recsys.toml")' in text:
+        Path("recsys.toml").write_text(f"{CONFIG}{TARGETS}{TABLES.findall(page_text)[0]}")
     if SHOWN_STORE in text:
         text = text.replace(SHOWN_STORE, shown_store())
     exec(compile(text, page, "exec"), {"__name__": "__main__"})  # noqa: S102 - our own pages

@@ -31,7 +31,7 @@ NUMBER = 987_654_321  # an id of a wrong type
 KEY, OTHER = UserKey(b"k" * 32), UserKey(b"o" * 32)
 BY = Actor("ann", "a request")
 HASHED = CONFIG.replace("[partitions]", 'user_key = "env:TEST_USER_KEY"\nsession_gap_minutes = 30\n[partitions]')
-HASHED = HASHED.replace("max_bad_share = 0.1", "max_bad_share = 0.6")
+HASHED = HASHED.replace("max_bad_share = 0.1", "max_bad_share = 1.0")
 TWO_DAYS = '[artifacts]\nwindow_days = 1\nkinds = ["implicit"]\n[artifacts.implicit]\nwindow_days = 2\n'
 ONE = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 
