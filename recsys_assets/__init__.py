@@ -13,7 +13,9 @@
     serving: poll, verify, switch, keep the last known good
 
 `pipeline` runs the stages of a day over the store; `dagster_defs` wires them up for Dagster, `cli` for people and cron,
-`api` shows what is stored. Nothing is imported here: every name has one path, but for the component that `dg` lists.
+`api` shows what is stored and takes actions; `observability` exports metrics and sends webhooks, `privacy` forgets
+users, `trees` keeps what a team has beside the releases. Nothing is imported here: every name has one path, but for the
+component that `dg` lists.
 """
 
 from typing import Any

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 
+ENVELOPE_FIELDS: Final = frozenset({"v", "artifact_type", "tenant", "surface", "segment", "window", "build"})
 ZEROED_BUILD: Final = b',"build":{"built_at":"","version":""}}'
 SPECIAL_CHARACTERS: Final = r'["\\<>&\x00-\x1f\u2028\u2029]'  # a regular expression: what `quote` escapes
 MAX_HEAD_BYTES: Final = 10_000  # four names of at most 200 bytes, six times that when every byte is escaped

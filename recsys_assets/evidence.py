@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+CANONICAL = "canonical"  # the subject of reports about a day's events, beside the kinds
 OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
 NOT_COMPARED = "not_compared"  # the key in a finding's params that says why no override is a way out of it
 LEFT_OUT = "left_out"  # the key in a finding's params that says why its subject is not part of the release

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Final
 
+BLEND: Final = "blend"  # all kinds of a release that recommend, as one ranking beside them
 DESCRIPTIONS_GROUP: Final = "recsys_assets.kind_descriptions"
 SCALE: Final = 1_000_000  # scores that are no counts are held as whole millionths
 

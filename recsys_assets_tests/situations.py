@@ -1,4 +1,4 @@
-"""What can go wrong, done to a small shop: one function a runbook, and what others do while somebody follows it."""
+"""Things that go wrong, done to a small shop: one function a runbook, and what others do while somebody follows it."""
 
 import resource
 from collections.abc import Callable

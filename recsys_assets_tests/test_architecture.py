@@ -63,6 +63,11 @@ def opening_faults(path):
     first = docstring.split("\n\n")[0]
     if "\n" in first or not re.fullmatch(r"[^ ].*[.]", first):
         yield f"its first paragraph is not one sentence on one line: {first!r}"
+    yield from opening_word_faults(path)
+
+
+def opening_word_faults(path):
+    first = (ast.get_docstring(tree(path)) or "").split("\n\n")[0]
     yield from (f"opens with {first.split()[0]!r}: {remedy}" for word, remedy in OPENINGS if word.match(first))
 
 
@@ -113,6 +118,7 @@ def size_faults(path):
     ("paths", "check"),
     [
         pytest.param(MODULES, opening_faults, id="a module opens with a sentence that names what it holds"),
+        pytest.param(TEST_FILES, opening_word_faults, id="a test module names what it is about"),
         pytest.param(MODULES, size_faults, id="a module stays readable"),
         pytest.param([*MODULES, *TEST_FILES], name_faults, id="a module is named for its reason"),
         pytest.param(MODULES, import_faults, id="an import is absolute and known by one name"),

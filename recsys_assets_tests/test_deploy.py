@@ -1,4 +1,4 @@
-"""What is shipped for production: the instance on a real PostgreSQL, logs in a real S3, the shapes of containers."""
+"""Deployment for production: the instance on a real PostgreSQL, logs in a real S3, the shapes of containers."""
 
 import os
 import shutil

@@ -147,9 +147,9 @@ def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return options[0] if options else {key: value for key, value in schema.items() if value is not None}
 
 
-def _failures(message: Mapping[int, str]) -> dict[str, Any]:
+def _failures(texts: Mapping[int, str]) -> dict[str, Any]:
     reference = {"$ref": _REFERENCE.format(name=Problem.__name__)}
-    return {str(status): _response(text, reference, media=problems.MEDIA) for status, text in message.items()}
+    return {str(status): _response(text, reference, media=problems.MEDIA) for status, text in texts.items()}
 
 
 def _response(description: str, schema: Mapping[str, Any], *, media: str = MEDIA) -> dict[str, Any]:

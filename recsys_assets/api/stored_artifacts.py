@@ -30,7 +30,7 @@ class Located:
 
 
 def locate(site: Site, query: ArtifactQuery) -> Located:
-    """Return where an artifact lies: one look for each target and kind that it could be of, and no listing.
+    """Return where an artifact is stored: one look for each target and kind that it could be of, and no listing.
 
     Raises `UnknownAddressError` if it is nowhere, `BadRequestError` if there are too many places to look at.
     """

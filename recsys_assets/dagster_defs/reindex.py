@@ -7,9 +7,9 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
+from recsys_assets.evidence import CANONICAL
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.steps import MANIFEST
-from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.documents import CanonicalDay, JournalEntry, Member, Release
 from recsys_assets.release.journal import changes
 from recsys_assets.release.releases import find_release, release_numbers

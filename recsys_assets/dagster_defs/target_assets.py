@@ -28,6 +28,7 @@ from recsys_assets.errors import NoInputError, RefusedError
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
 from recsys_assets.events.parquet import encode_events
+from recsys_assets.evidence import CANONICAL
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import Kind
@@ -53,7 +54,6 @@ from recsys_assets.pipeline.steps import (
 )
 from recsys_assets.postgres.replacing import replace_rows
 from recsys_assets.quality.outcomes import rates
-from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key, pointer_key, raw_record_key

@@ -100,16 +100,16 @@ def decode_vectors(
         raise CorruptObjectError(f"no vectors: the file holds {sorted(arrays)}, expected {sorted(expected)}")
     tables = {column: _table(arrays, column, array) for column, array in shape.tables.items()}
     try:
-        message = msgspec.convert(dict(metadata), _Metadata)
+        stored = msgspec.convert(dict(metadata), _Metadata)
     except msgspec.ValidationError as error:
         raise CorruptObjectError(f"no envelope in {dict(metadata)}: {error}; build it again") from error
     envelope = Envelope(
-        message.artifact_type,
-        message.tenant,
-        message.surface,
-        message.segment,
-        message.window_start,
-        message.window_end,
+        stored.artifact_type,
+        stored.tenant,
+        stored.surface,
+        stored.segment,
+        stored.window_start,
+        stored.window_end,
     )
     return envelope, Vectors(shape, tables)
 
@@ -142,12 +142,12 @@ def _arrays(vectors: Vectors) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _header(arrays: Mapping[str, NDArray[Any]], envelope: _Metadata) -> bytes:
-    message: dict[str, object] = {"__metadata__": envelope}
+    header: dict[str, object] = {"__metadata__": envelope}
     end = 0
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
-        message[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": (begin, end)}
-    text = msgspec.json.encode(message)
+        header[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": (begin, end)}
+    text = msgspec.json.encode(header)
     text += b" " * (-len(text) % _ALIGNED)
     return len(text).to_bytes(_ALIGNED, "little") + text
 

@@ -81,9 +81,9 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> Answer:
 def report_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernel."""
     ids, with_tags = counts["ids"], counts["with_tags"]
-    message = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
-    message |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
-    return LeftOut(""), {**message, "distinct_tags": counts["distinct_tags"]}
+    numbers = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
+    numbers |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
+    return LeftOut(""), {**numbers, "distinct_tags": counts["distinct_tags"]}
 
 
 CONTENT_SIM: Final = Definition((ROW, ITEM, PLACE, TAG), content_sim, report_content_sim)

@@ -39,7 +39,7 @@ class DuckDbEngine:
     @cached_property
     def _database(self) -> Any:
         duckdb = require("duckdb", extra="duckdb")
-        with _message():
+        with _translate_errors():
             return duckdb.connect(config=self._settings)
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
@@ -50,12 +50,12 @@ class DuckDbEngine:
             f"from read_parquet({_quoted(day)}, file_row_number = true)"
             for number, day in enumerate(days)
         ]
-        with _message():
+        with _translate_errors():
             return nw.from_native(self._database.sql(" union all ".join(scans))).lazy().select(*columns)
 
     def scan_table(self, file: str) -> Frame:
         """Return the rows of a Parquet file that we wrote."""
-        with _message():
+        with _translate_errors():
             return nw.from_native(self._database.sql(f"from read_parquet({_quoted(file)})")).lazy()
 
     def keep(self, frame: Frame) -> Frame:
@@ -63,7 +63,7 @@ class DuckDbEngine:
         name = f"kept_{len(self._kept)}"
         self._kept.append(name)
         rows: Any = frame.to_native()
-        with _message():
+        with _translate_errors():
             rows.create(name)
             return nw.from_native(self._database.table(name)).lazy()
 
@@ -72,13 +72,13 @@ class DuckDbEngine:
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()
         counts: Any = answer.counts.to_native()
-        with _message():
+        with _translate_errors():
             rows.write_parquet(part)
-            message = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
+            counted = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
             for name in self._kept:
                 self._database.execute(f"drop table {name}")
         self._kept.clear()
-        return Finished((part,), parquet.read_metadata(part).num_rows, message)
+        return Finished((part,), parquet.read_metadata(part).num_rows, counted)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a part, in order."""
@@ -89,7 +89,7 @@ class DuckDbEngine:
 
 
 @contextmanager
-def _message() -> Generator[None]:
+def _translate_errors() -> Generator[None]:
     """Turn DuckDB's errors into ours: no memory and no disk are cured by a setting or by room, nothing was shipped."""
     duckdb = require("duckdb", extra="duckdb")
     try:

@@ -37,12 +37,12 @@ def reading(slices: Sequence[Slice], columns: Mapping[str, Any], *, place: str |
 
     `columns` are read as these types of pyarrow; `place`, if given, is one more column: the place of each row.
     """
-    message = [(one.file, one.first, one.number, one.of) for one in slices]
+    places_of_slices = [(one.file, one.first, one.number, one.of) for one in slices]
 
     def read(numbers: Batches) -> Batches:
         for asked in numbers:
             for number in _whole_numbers(asked):
-                file, first, slice_number, of = message[number]
+                file, first, slice_number, of = places_of_slices[number]
                 for start, batch in _batches(file, list(columns), slice_number, of):
                     rows = {name: batch.column(name).cast(kind) for name, kind in columns.items()}
                     if place:
@@ -77,8 +77,8 @@ def writing(folder: str) -> Job:
         number = task.partitionId()
         part = f"{folder}/part-{number:05d}-{uuid4().hex}.parquet"
         rows = _write(part, batches)
-        message = {"partition": pa.array([number], pa.int32()), "part": [part], "rows": pa.array([rows], pa.int64())}
-        yield pa.RecordBatch.from_pydict(message)
+        written = {"partition": pa.array([number], pa.int32()), "part": [part], "rows": pa.array([rows], pa.int64())}
+        yield pa.RecordBatch.from_pydict(written)
 
     return write
 

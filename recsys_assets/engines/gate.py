@@ -148,8 +148,8 @@ def _difference(kind: Kind, built: Built, made: Made) -> str:
     )
     if made.blob.ref.version != expected.ref.version:
         return _first_row(kind, expected, made.blob)
-    message = {"left out": (built.left_out, made.left_out), "numbers": (dict(built.numbers), made.numbers)}
-    return "; ".join(f"{what}: expected {old}, found {new}" for what, (old, new) in message.items() if old != new)
+    both = {"left out": (built.left_out, made.left_out), "numbers": (dict(built.numbers), made.numbers)}
+    return "; ".join(f"{what}: expected {old}, found {new}" for what, (old, new) in both.items() if old != new)
 
 
 def _first_row(kind: Kind, expected: Blob, made: Blob) -> str:

@@ -39,21 +39,21 @@ def _polars(_settings: EngineSettings, _connect: Connect) -> "Engine":
 def _duckdb(settings: EngineSettings, _connect: Connect) -> "Engine":
     from recsys_assets.engines.duckdb_engine import DuckDbEngine  # noqa: PLC0415 - see above
 
-    message = settings.duckdb
-    return DuckDbEngine(memory_limit=message.memory_limit, threads=message.threads, scratch=scratch_of(settings))
+    duckdb = settings.duckdb
+    return DuckDbEngine(memory_limit=duckdb.memory_limit, threads=duckdb.threads, scratch=scratch_of(settings))
 
 
 def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
     from recsys_assets.engines.spark_engine import SparkEngine  # noqa: PLC0415 - see above
     from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles  # noqa: PLC0415 - see above
 
-    message = settings.spark
+    spark = settings.spark
     return SparkEngine(
         SparkCluster(
-            master=message.master, remote=message.remote, conf=message.conf, patience_minutes=message.patience_minutes
+            master=spark.master, remote=spark.remote, conf=spark.conf, patience_minutes=spark.patience_minutes
         ),
         connect,
-        files=ArrowFiles() if message.files == "arrow" else OwnFiles(),
+        files=ArrowFiles() if spark.files == "arrow" else OwnFiles(),
     )
 
 

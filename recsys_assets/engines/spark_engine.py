@@ -41,30 +41,30 @@ class SparkEngine:
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
         """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
-        with self._message() as spark:
+        with self._translate_errors() as spark:
             return nw.from_native(self._files.scan_days(spark, days, columns)).lazy().select(*columns)
 
     def scan_table(self, file: str) -> Frame:
         """Return the rows of a Parquet file that we wrote."""
-        with self._message() as spark:
+        with self._translate_errors() as spark:
             return nw.from_native(self._files.scan_table(spark, file)).lazy()
 
     def keep(self, frame: Frame) -> Frame:
         """Return the frame, whose rows the executors keep in memory or on disk once they have them."""
-        with self._message():
+        with self._translate_errors():
             rows: Any = frame.to_native()
             self._kept.append(rows.persist())
         return frame
 
     def finish(self, answer: Answer, folder: str) -> Finished:
         """Compute an answer; the executors write its rows as sorted parts, and only finished ones are reported."""
-        with self._message():
+        with self._translate_errors():
             rows: Any = answer.ordered.to_native()
             counts: Any = answer.counts.to_native()
             written = self._files.write(rows, folder)
-            message = counts.first().asDict()
+            counted = counts.first().asDict()
             self._release()
-        return Finished(written.parts, written.rows, message)
+        return Finished(written.parts, written.rows, counted)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a part, in order."""
@@ -73,14 +73,14 @@ class SparkEngine:
 
     def verify(self, days: Mapping[str, str]) -> None:
         """Raise `CorruptObjectError` if the bytes of a day are not those of its digest; executors hash them."""
-        with self._message() as spark:
+        with self._translate_errors() as spark:
             found = self._files.digests(spark, list(days))
         for (uri, digest), other in zip(days.items(), found, strict=True):
             if other != digest:
                 raise CorruptObjectError(f"{uri} is not what its record says, or is being rebuilt: build the day again")
 
     @contextmanager
-    def _message(self) -> Generator[Any]:
+    def _translate_errors(self) -> Generator[Any]:
         """Hand out the session, and turn what Spark says of its own failures into ours."""
         spark = self._connect(self._cluster)
         try:

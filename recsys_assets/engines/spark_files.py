@@ -103,23 +103,23 @@ class ArrowFiles:
 
     def write(self, rows: Any, folder: str) -> Written:
         """Write a part for each partition, whose name and size its task reports when it has ended well."""
-        message = _map(rows, executors.writing(folder), executors.PARTS).collect()
-        full = sorted((row["partition"], row["part"]) for row in message if row["rows"])
-        return Written(tuple(part for _, part in full), sum(row["rows"] for row in message))
+        written = _map(rows, executors.writing(folder), executors.PARTS).collect()
+        full = sorted((row["partition"], row["part"]) for row in written if row["rows"])
+        return Written(tuple(part for _, part in full), sum(row["rows"] for row in written))
 
     def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
         """Hash the files side by side, a piece at a time."""
-        message = _map(_numbers(spark, files), executors.hashing(files), executors.DIGESTS).collect()
-        found = {row["file"]: row["digest"] for row in message}
+        hashed = _map(_numbers(spark, files), executors.hashing(files), executors.DIGESTS).collect()
+        found = {row["file"]: row["digest"] for row in hashed}
         return [found.get(number) for number in range(len(files))]
 
     def _scan(
         self, spark: Any, slices: Sequence[executors.Slice], types: Mapping[str, str], *, place: str | None
     ) -> Any:
-        columns = {name: _SQL_TYPES[message] for name, message in types.items()}
+        columns = {name: _SQL_TYPES[sql_type] for name, sql_type in types.items()}
         job = executors.reading(slices, columns, place=place)
         schema = {**types, **({place: "bigint"} if place else {})}
-        return _map(_numbers(spark, slices), job, ", ".join(f"{name} {message}" for name, message in schema.items()))
+        return _map(_numbers(spark, slices), job, ", ".join(f"{name} {sql_type}" for name, sql_type in schema.items()))
 
 
 def _sql_type(column: str) -> str:

@@ -200,9 +200,9 @@ def _with_python(cluster: SparkCluster, session: Any) -> Any:
     pyspark itself heeds PYSPARK_PYTHON only; a Connect server has a Python of its own.
     """
     here = sys.executable if (cluster.master or "").startswith("local") else None
-    message = cluster.conf.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or here
-    if message and not cluster.remote:
-        session.sparkContext.pythonExec = message
+    python = cluster.conf.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or here
+    if python and not cluster.remote:
+        session.sparkContext.pythonExec = python
     return session
 
 

@@ -87,14 +87,14 @@ def _weight(params: ImplicitParams) -> nw.Expr:
 
 def _counts(users: Frame, entries: Frame, rows: Frame, params: UserParams) -> Frame:
     heavy = nw.col("of_user") > params.max_events_per_user
-    message = users.select(
+    of_users = users.select(
         whole(1).alias("users"),
         if_true(heavy, whole(1)).alias("left_out"),
         if_true(heavy, nw.col("of_user")).alias("left_out_events"),
         if_true(~heavy, nw.col("of_user")).alias(_EVENTS),
     )
     return side_by_side(
-        message.select(total(name).alias(name) for name in ("users", "left_out", "left_out_events", _EVENTS)),
+        of_users.select(total(name).alias(name) for name in ("users", "left_out", "left_out_events", _EVENTS)),
         entries.select(number_of_rows().alias("pairs")),
         rows.group_by(MEMBER).agg(number_of_rows().alias(_EVENTS)).select(number_of_rows().alias("distinct_items")),
     )

@@ -8,10 +8,10 @@ from math import ceil, isfinite
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, in_force
+from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 
 BACKTEST = "backtest"
-BLEND = "blend"
 MOST_WANTED = 10_000_000  # sessions: no target has more a day
 _INCONCLUSIVE: Mapping[Mode, Verdict] = {
     Mode.OFF: Verdict.PASSED,

@@ -39,21 +39,21 @@ def _count(
 ) -> None:
     offsets, members = first
     other_offsets, other_members = second
-    kept = message = 0
+    kept = distinct = 0
     for n in range(len(shared[0])):
         met = _STATES * n + 1  # higher than every mark of the lists before
         here, there = shared[0][n], shared[1][n]
         for place in range(offsets[here], offsets[here + 1]):
             if marks[members[place]] < met:
                 marks[members[place]] = met
-                message += 1
+                distinct += 1
         for place in range(other_offsets[there], other_offsets[there + 1]):
             mark = marks[other_members[place]]
-            message += 1 if mark < met else 0
+            distinct += 1 if mark < met else 0
             kept += 1 if mark == met else 0
             marks[other_members[place]] = met + 1
     counts[0] = kept
-    counts[1] = message
+    counts[1] = distinct
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,6 @@
 """Policies of a target: which gates judge its days, artifacts and candidates, by the settings in force."""
 
+from recsys_assets.evidence import CANONICAL
 from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates
 from recsys_assets.gates.backtest import BACKTEST, Backtested, NotTested, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
@@ -13,8 +14,6 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import CountGate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-
-CANONICAL = "canonical"
 
 
 def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[CanonicalFacts]:

@@ -80,7 +80,7 @@ def judge_long_line(line: LongLine, rules: Rules) -> Judged:
     """Return the judgement of a line that no chunk can hold."""
     fault = Fault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
     text = line.head if rules.reading.shows_values else WITHHELD
-    return Judged(1, line.size, refused=[Refused(0, fault, text, line.size)], faults=Counter([_message(fault)]))
+    return Judged(1, line.size, refused=[Refused(0, fault, text, line.size)], faults=Counter([_without_detail(fault)]))
 
 
 def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
@@ -153,14 +153,14 @@ class _Doubtful:
         return None
 
     def _refuse(self, number: int, fault: Fault, text: bytes) -> None:
-        self._judged.faults[_message(fault)] += 1
+        self._judged.faults[_without_detail(fault)] += 1
         if self._room:
             self._room -= 1
             shown = text if self._rules.reading.shows_values else WITHHELD
             self._judged.refused.append(Refused(number, fault, shown, len(text)))
 
 
-def _message(fault: Fault) -> Fault:
+def _without_detail(fault: Fault) -> Fault:
     """Return what a fault is counted by: all but the detail, which may differ from line to line."""
     return Fault(fault.reason, "", fault.tenant, fault.surface, fault.day)
 

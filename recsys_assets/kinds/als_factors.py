@@ -66,7 +66,7 @@ def factorise(events: Events, params: AlsParams) -> Built:
             (ITEM, summed.rows.member_ids, items, factors[1]),
         )
     }
-    numbers = {**summed.numbers, "users": len(users), "items": len(items), **_message()}
+    numbers = {**summed.numbers, "users": len(users), "items": len(items), **_libraries()}
     return Built(Vectors(ALS_FACTORS_SHAPE, tables), summed.left_out, numbers)
 
 
@@ -106,8 +106,8 @@ def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
     return model.user_factors, model.item_factors
 
 
-def _message() -> dict[str, Scalar]:
-    """Say what computes: the library, and whose linear algebra on which sort of processor."""
+def _libraries() -> dict[str, Scalar]:
+    """Return what computes: the library, and whose linear algebra on which sort of processor."""
     pools = _library("threadpoolctl").threadpool_info()
     named = (
         f"{one['internal_api']} {one['version']} {one.get('architecture')}"

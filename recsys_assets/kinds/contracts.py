@@ -196,18 +196,18 @@ def _best_first() -> pl.Expr:
 
 def _with_ids(finding: Finding, rows: Rows) -> Finding:
     """Show ids instead of codes in the sample."""
-    return replace(finding, sample=tuple(_message(row, rows) for row in finding.sample))
+    return replace(finding, sample=tuple(_row_with_ids(row, rows) for row in finding.sample))
 
 
-def _message(row: Mapping[str, Scalar], rows: Rows) -> dict[str, Scalar]:
-    message = {name: value for name, value in row.items() if name not in _MARKS}
+def _row_with_ids(row: Mapping[str, Scalar], rows: Rows) -> dict[str, Scalar]:
+    shown = {name: value for name, value in row.items() if name not in _MARKS}
     if rows.shape.key and "list" in row:
-        message["list"] = rows.key_ids[int(rows.keys[int(row["list"] or 0)])]
+        shown["list"] = rows.key_ids[int(rows.keys[int(row["list"] or 0)])]
     if rows.shape.key and "key" in row:
-        message["key"] = rows.key_ids[int(row["key"] or 0)]
+        shown["key"] = rows.key_ids[int(row["key"] or 0)]
     if "member" in row:
-        message["member"] = rows.member_ids[int(row["member"] or 0)]
-    return message
+        shown["member"] = rows.member_ids[int(row["member"] or 0)]
+    return shown
 
 
 def check_content(content: Rows | Vectors, params: KindParams) -> tuple[Finding, ...]:

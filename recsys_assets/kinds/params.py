@@ -51,7 +51,7 @@ class KindParams(ClosedModel):
     engine: EngineName | None = Field(
         default=None, exclude=True, description="what computes this kind: native, polars, duckdb or spark"
     )
-    # Nor in how many objects it lies: gates judge all its rows together.
+    # Nor in how many objects it is stored: gates judge all its rows together.
     shards: Literal["never", "over_max_bytes"] | Annotated[int, Field(ge=1, le=MAX_SHARDS)] = Field(
         default=OVER_MAX_BYTES,
         exclude=True,

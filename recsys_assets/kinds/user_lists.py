@@ -141,15 +141,17 @@ def _new_thread_scratch(distinct_items: int, params: UserParams) -> ThreadScratc
     return ThreadScratch(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
 
 
-def _sum_all(histories: Histories, weights: Numbers, skipped: int, desks: Sequence[ThreadScratch], lists: Lists) -> int:
-    """Fill all lists, a range of users for each desk at the same time; return how many pairs there were."""
-    shares = np.arange(len(desks) + 1) * histories.offsets[-1] // len(desks)
+def _sum_all(
+    histories: Histories, weights: Numbers, skipped: int, scratch_of_thread: Sequence[ThreadScratch], lists: Lists
+) -> int:
+    """Fill all lists, a range of users for each scratch at the same time; return how many pairs there were."""
+    shares = np.arange(len(scratch_of_thread) + 1) * histories.offsets[-1] // len(scratch_of_thread)
     bounds = np.searchsorted(histories.offsets, shares).tolist()
     bounds[-1] = len(histories.users)  # those whose events have all been passed over too
-    with ThreadPoolExecutor(len(desks)) as pool:
+    with ThreadPoolExecutor(len(scratch_of_thread)) as pool:
         pairs = [
             pool.submit(_sum_lists, histories, first, last, weights, skipped, scratch, lists)
-            for (first, last), scratch in zip(pairwise(bounds), desks, strict=True)
+            for (first, last), scratch in zip(pairwise(bounds), scratch_of_thread, strict=True)
         ]
         found = sum(int(one.result()) for one in pairs)
     for first, last in pairwise(bounds):

@@ -77,7 +77,7 @@ class PipelinesConfig(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """One of its records: a version, and where its blob lies."""
+    """One of its records: a version, and where its blob is stored."""
 
     version: str = msgspec.field(name="Version")
     uri: str = msgspec.field(name="URI")
@@ -180,7 +180,7 @@ class Registry:
         )
 
     def _place(self, kind: str, record: _Record) -> str:
-        """Return where a blob lies; a file that was moved along with its store is looked for there."""
+        """Return where a blob is stored; a file that was moved along with its store is looked for there."""
         if not record.uri.startswith("file://"):
             return record.uri
         path = record.uri.removeprefix("file://")

@@ -138,7 +138,7 @@ def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str
 
 def keys_of_users(facts: Mapping[str, Mapping[str, Scalar]]) -> frozenset[Scalar]:
     """Return the keys that users are hashed by, from the facts of each kind; kinds without users have none."""
-    return frozenset(message.get(FACT) for kind, message in facts.items() if _has_users(sharded_kind(kind)))
+    return frozenset(of_kind.get(FACT) for kind, of_kind in facts.items() if _has_users(sharded_kind(kind)))
 
 
 def _has_users(kind: str) -> bool:

@@ -100,8 +100,8 @@ def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry
         pieces, cut = (answer, dict[str, int]()) if kind.row_shape.key else fit(list(answer), spec)
         kept = keep_artifact(context.store, spec, partial(encode_pieces, pieces, kind.row_shape, **named(spec)), pieces)
         source.check_unchanged(context.origin)
-    left_out, message = answer.counts()
-    numbers = {"engine": engine.name, **message, **source.numbers, **cut}
+    left_out, counted = answer.counts()
+    numbers = {"engine": engine.name, **counted, **source.numbers, **cut}
     return BuildResult(
         kept,
         answer.first,

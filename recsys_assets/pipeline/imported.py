@@ -215,8 +215,8 @@ def _facts(content: Content, rules: ImportSettings) -> dict[str, Scalar]:
 
 
 def _content(facts: Mapping[str, Scalar]) -> Content:
-    message = msgspec.convert(facts, _StoredContent)
-    return Content(msgspec.json.decode(message.fields, type=dict[str, str]), message.rows)
+    stored = msgspec.convert(facts, _StoredContent)
+    return Content(msgspec.json.decode(stored.fields, type=dict[str, str]), stored.rows)
 
 
 class _StoredContent(msgspec.Struct, frozen=True):

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import date
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
-from recsys_assets.evidence import GateReport
+from recsys_assets.evidence import CANONICAL, GateReport
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.backtest_arms import staged_arm
 from recsys_assets.pipeline.canonical import days_before
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.release.candidate import CANONICAL, Requirement
+from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import find_document, find_readable
 from recsys_assets.release.documents import CanonicalRecord, Release, StagedArtifact
 from recsys_assets.release.layout import (

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from uuid import uuid4
 
 from recsys_assets.errors import NoInputError
-from recsys_assets.evidence import LEFT_OUT
+from recsys_assets.evidence import CANONICAL, LEFT_OUT
 from recsys_assets.identity import Target, is_version
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import withdraw_forgotten
@@ -32,7 +32,6 @@ from recsys_assets.pipeline.steps import (
     target_steps,
 )
 from recsys_assets.pipeline.stopping import is_stopping
-from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
 from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings

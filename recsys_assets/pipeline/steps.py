@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from recsys_assets.errors import ConflictError, EngineUnavailableError, RecsysAssetsError, StoreUnavailableError
-from recsys_assets.evidence import GateReport, Scalar, Verdict, group_by_message
+from recsys_assets.evidence import CANONICAL, GateReport, Scalar, Verdict, group_by_message
 from recsys_assets.gates.gate import undecided
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, find_own_report, judge_artifact
@@ -22,7 +22,6 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import find_staged, import_day, journal_import, judge_import
 from recsys_assets.pipeline.overrides import way_out
 from recsys_assets.pipeline.ship import ShippedDay, ship_day
-from recsys_assets.release.candidate import CANONICAL
 from recsys_assets.release.documents import Input
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import blob_key, canonical_key, outcomes_key, pointer_key

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from recsys_assets.gates.drift_distance import Baseline, measure_drift
 from recsys_assets.identity import Target
+from recsys_assets.kind_descriptions import DESCRIPTIONS, Shape
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
@@ -27,8 +28,8 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
-# Every kind of rows of this package, whether it is built by default or not: als_factors compiles nothing of ours.
-OF_ROWS = ("popularity", "cooc", "implicit", "session_seq", "content_sim", "item_seq", "sequential_rules")
+# Every kind of rows of this package, whether it is built by default or not: kinds of vectors compile nothing of ours.
+OF_ROWS = tuple(name for name, kind in DESCRIPTIONS.items() if isinstance(kind.shape, Shape))
 DAYS = (date(2026, 1, 1), date(2026, 1, 2))
 CONFIG = """
 [raw]

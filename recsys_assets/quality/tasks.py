@@ -75,7 +75,7 @@ def _cut(visits: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     steps = asked.group_by("session_id", _STEP, maintain_order=True).agg(
         pl.col("item_id"), pl.col("user_id").max(), pl.col("cut").first()
     )
-    # Of a session in one instant nothing lies before the cut, and its user is nobody's answer.
+    # Of a session in one instant nothing is before the cut, and its user is nobody's answer.
     known = (pl.col(_STEP) < pl.col("cut")) | (pl.col("cut") == 0)
     return (
         steps.sort("session_id", _STEP)
@@ -94,7 +94,7 @@ def _decode(events: Events, asked: pl.DataFrame) -> list[Task]:
 
 
 def cut_day(events: Events, *, held_out: float) -> datetime | None:
-    """Return the instant from which on about the share `held_out` of a day's events lies; `events` holds `ts`.
+    """Return the instant from which on about the share `held_out` of a day's events is; `events` holds `ts`.
 
     Some events lie before it: where the first instant has more than its share, it is the next one. None if the whole
     day is a single instant, or has no events.

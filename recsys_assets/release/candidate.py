@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
-from recsys_assets.evidence import LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
+from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
@@ -24,8 +24,6 @@ from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.staged import find_report
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
-
-CANONICAL = "canonical"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class HeartbeatWriter:
     def beat(self, *, left: bool = False) -> bool:
         """Write what is served now, and return whether it was written; the package's errors are logged, not raised."""
         with self._lock:
-            beat = self._tried = self._message(left=left)
+            beat = self._tried = self._heartbeat_of_now(left=left)
             try:
                 self._etag = write_heartbeat(self._store, self._status().target, beat, expected=self._etag)
             except RecsysAssetsError as error:
@@ -103,7 +103,7 @@ class HeartbeatWriter:
     def _mark(self) -> str | UnsetType:
         return self._blocked() or UNSET
 
-    def _message(self, *, left: bool) -> Heartbeat:
+    def _heartbeat_of_now(self, *, left: bool) -> Heartbeat:
         status = self._status()
         return Heartbeat(
             consumer=self.consumer,

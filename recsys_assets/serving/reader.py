@@ -105,7 +105,7 @@ class Reader:
             rollouts=rollouts,
         )
         self._flight = SingleFlight(Refresh(RefreshOutcome.FAILED, None, why="no refresh has ended yet"))
-        self._heart = (
+        self._heartbeat = (
             None
             if heartbeat is None
             else HeartbeatWriter(
@@ -134,15 +134,15 @@ class Reader:
         """Load once, in this thread, and poll in a thread of its own from then on; return how the first look ended."""
         first = self.refresh()
         self._poller.start()
-        if self._heart:
-            self._heart.start()
+        if self._heartbeat:
+            self._heartbeat.start()
         return first
 
     def close(self, *, wait_seconds: float = 5.0) -> bool:
         """Stop polling, and return whether the thread ended in time; what is served can still be asked."""
         ended = self._poller.stop(wait_seconds=wait_seconds)
-        if self._heart:
-            self._heart.stop(wait_seconds=wait_seconds)
+        if self._heartbeat:
+            self._heartbeat.stop(wait_seconds=wait_seconds)
         return ended
 
     def beat(self) -> bool:
@@ -150,9 +150,9 @@ class Reader:
 
         Raises `ConfigurationError` if the reader was made without `heartbeat`.
         """
-        if not self._heart:
+        if not self._heartbeat:
             raise ConfigurationError("this reader has no heartbeat: make it with heartbeat=<a name of its own>")
-        return self._heart.beat()
+        return self._heartbeat.beat()
 
     def refresh(self, *, accept_older: bool = False) -> Refresh:
         """Look at the store once and switch if there is something new; what goes wrong is returned, not raised.

@@ -8,10 +8,10 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
+from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.serving.lookups import CountedItem, Neighbors, UserItems
 from recsys_assets.serving.row_index import Lookup
 
-BLEND: Final = "blend"
 RECENT_STEPS: Final = 5  # steps so far that ask for neighbours: what was seen long ago says little of what is next
 NEAREST: Final = 60  # weight of the last step; every distance up to RECENT_STEPS divides it
 HISTORY_TO_NEIGHBORS: Final = (2, 1)

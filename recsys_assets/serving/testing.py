@@ -11,10 +11,10 @@ from msgspec import structs
 
 from recsys_assets.artifact_format import ESCAPES, head_of, seal
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.evidence import Finding, GateReport, Verdict
+from recsys_assets.evidence import CANONICAL, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.kind_descriptions import Shape, describe
-from recsys_assets.release.candidate import CANONICAL, Requirement
+from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shards, StagedArtifact
 from recsys_assets.release.journal import Actor, Clock

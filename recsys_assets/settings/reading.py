@@ -42,8 +42,8 @@ def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, te
     Each error comes with the place of what was validated: () for the whole file, ("targets", 1, "gates") for a table.
     """
     lines = line_numbers(text)
-    message = [_describe(place, finding, lines, root) for place, error in errors for finding in error.errors()]
-    return "\n".join([f"{name}: {plural(len(message), 'finding')}", *message])
+    findings = [_describe(place, finding, lines, root) for place, error in errors for finding in error.errors()]
+    return "\n".join([f"{name}: {plural(len(findings), 'finding')}", *findings])
 
 
 def line_numbers(text: str) -> dict[Location, int]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.evidence import CANONICAL
 from recsys_assets.identity import check_distinct, is_slug
+from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.messages import name_known
 from recsys_assets.settings.api import ApiSettings
 from recsys_assets.settings.artifacts import (
@@ -39,11 +41,8 @@ from recsys_assets.settings.inputs import (
 from recsys_assets.settings.model import ClosedModel, Table
 from recsys_assets.settings.target import TargetSettings
 
-BLEND = "blend"  # of all kinds together, as the back-test calls it
-CANONICAL = "canonical"  # of the events themselves, beside the kinds
-_RESERVED = frozenset(
-    {"raw", "canonical", "manifest", "signals", "outcomes"}
-)  # names of other assets and documents of a target
+# Names of other assets and documents of a target.
+_RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "outcomes"})
 
 
 class Settings(ClosedModel):

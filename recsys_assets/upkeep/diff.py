@@ -6,6 +6,7 @@ from operator import itemgetter
 
 import msgspec
 
+from recsys_assets.artifact_format import ENVELOPE_FIELDS
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
@@ -21,8 +22,6 @@ from recsys_assets.storage.store import ObjectStore
 MAX_BYTES = 100_000_000  # of one artifact: what is larger is compared by version and size alone
 SHOWN = 20
 LIVE = "live"
-
-_ENVELOPE = frozenset({"v", "artifact_type", "tenant", "surface", "segment", "window", "build"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
     """
     try:
         document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        (body,) = [key for key in document if key not in _ENVELOPE]
+        (body,) = [key for key in document if key not in ENVELOPE_FIELDS]
         raw_rows = msgspec.json.decode(document[body], type=list[msgspec.Raw])
         rows: dict[str, bytes] = {}
         for raw in raw_rows:

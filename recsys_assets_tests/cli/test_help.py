@@ -1,4 +1,4 @@
-"""What the command says of itself: every subcommand by name and purpose, at once, as its own help says it."""
+"""Help of the command: every subcommand by name and purpose, at once, as its own help says it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What commands print for people: at most 80 columns, short hashes, ages with a zone, colours only where wanted."""
+"""Output of commands for people: at most 80 columns, short hashes, ages with a zone, colours only where wanted."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Who is dequeued of the queue next: places are few, and one tenant never has all of them."""
+"""Order of the run queue: places are few, and one tenant never has all of them."""
 
 import dagster as dg
 import pytest

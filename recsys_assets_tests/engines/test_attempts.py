@@ -1,4 +1,4 @@
-"""What engines write is read only when it is finished, and what broken attempts left is never looked into (F33)."""
+"""Attempts of engines: only what is finished is read, and what broken ones left is never looked into (F33)."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What executors of Spark do in Python, done here: slices are the whole day together, by value."""
+"""The Python of Spark's executors, run here: slices are the whole day together, by value."""
 
 import hashlib
 import subprocess

@@ -62,7 +62,7 @@ def test_no_key_of_the_bucket_stands_in_a_plan_a_setting_or_a_log(cluster, spark
     session = connect(message)
     days = ArrowFiles().scan_days(session, [f"s3://{s3_server.bucket}/none.parquet"], ["item_id"])
     plan = days._jdf.queryExecution().toString()
-    with pytest.raises(EngineUnavailableError, match=r"none\.parquet") as lost, spark._message():
+    with pytest.raises(EngineUnavailableError, match=r"none\.parquet") as lost, spark._translate_errors():
         days.collect()
     logs = "".join(file.read_text(errors="replace") for file in cluster.folder.rglob("*") if file.is_file())
     everything = [plan, str(lost.value), str(session.sparkContext.getConf().getAll()), logs]

@@ -1,4 +1,4 @@
-"""What the tests of the kernels share."""
+"""Fixtures that the tests of the kernels share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which events count, and for how much: by kind, in what gates judge by, and refused by engines that do not know it."""
+"""Choice and weights of events: by kind, in what gates judge by, and refused by engines that do not know it."""
 
 from pathlib import Path
 

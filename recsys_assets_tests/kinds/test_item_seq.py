@@ -1,4 +1,4 @@
-"""What comes next within a session, on days small enough to follow by hand."""
+"""Next items within a session, on days small enough to follow by hand."""
 
 from datetime import date
 

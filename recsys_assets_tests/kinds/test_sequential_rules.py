@@ -1,4 +1,4 @@
-"""What follows what within a session, on days small enough to follow by hand; agreement with the oracle is a law."""
+"""Items that follow within a session, on days small enough to follow by hand; agreement with the oracle is a law."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is due: by the content of raw files against what was built of them, never by their names or times alone."""
+"""Due days: by the content of raw files against what was built of them, never by their names or times alone."""
 
 import os
 from datetime import UTC, datetime, timedelta

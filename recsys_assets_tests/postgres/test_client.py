@@ -1,4 +1,4 @@
-"""What a server that answers, and lets nobody in, means: a setting is wrong, and trying again is in vain."""
+"""A server that answers and lets nobody in: a setting is wrong, and trying again is in vain."""
 
 import socket
 import threading

@@ -74,7 +74,7 @@ def test_what_stays_the_same_is_reported_once_in_an_interval(store, shop, open_r
     shop.ship(0)
     reader = open_reader(heartbeat="web-1")
     reader.refresh()
-    heart = reader._heart
+    heart = reader._heartbeat
     written = []
     store.on_call = lambda verb, _: written.append(verb) if verb in {"create", "swap"} else None
     heart._beat_if_due()
@@ -92,9 +92,9 @@ def test_a_state_that_changes_is_reported_though_the_release_does_not(store, sho
     shop.ship(0)
     reader = open_reader(heartbeat="web-1", poll_seconds=60, expire_after_seconds=30)
     reader.refresh()
-    reader._heart._beat_if_due()
+    reader._heartbeat._beat_if_due()
     clock.move(seconds=50)  # less than the interval between two beats
-    reader._heart._beat_if_due()
+    reader._heartbeat._beat_if_due()
     assert heard(store)["web-1"].state == "expired"
 
 
@@ -118,7 +118,7 @@ def test_one_that_polls_all_the_time_reports_no_more_than_one_that_polls_every_t
     store.on_call = lambda verb, _: written.append(verb) if verb in {"create", "swap"} else None
     for _ in range(20):
         reader.refresh()
-        reader._heart._beat_if_due()
+        reader._heartbeat._beat_if_due()
         clock.move(seconds=1)
     assert written == ["create", "swap"]
 
@@ -169,7 +169,7 @@ def test_a_store_that_fails_is_not_hurried(store, shop, open_reader):
     tried = []
     store.on_call = lambda verb, key: tried.append(key) if verb == "create" else None
     for _ in range(5):
-        reader._heart._beat_if_due()
+        reader._heartbeat._beat_if_due()
     assert tried == [heartbeat_key(TARGET, "web-1")]
 
 
@@ -225,11 +225,11 @@ def test_a_forked_child_is_a_consumer_of_its_own(tmp_path, open_reader):
     store = FilesystemStore(tmp_path / "store")
     Shop(store).ship(0)
     with open_reader(store=store, poll_seconds=0.02, heartbeat="web-1") as reader:
-        reader._heart._lock.acquire()  # as if the parent was in the middle of a beat
+        reader._heartbeat._lock.acquire()  # as if the parent was in the middle of a beat
         child = os.fork()
         if child == 0:
             signal.pause()
-        reader._heart._lock.release()
+        reader._heartbeat._lock.release()
         try:
             until(lambda: set(heard(store)) == {"web-1", f"web-1.{child}"})
         finally:

@@ -1,4 +1,4 @@
-"""What every store promises, tried on a folder, in memory, on a mocked S3 and on a real S3 server."""
+"""Promises of every store, tried on a folder, in memory, on a mocked S3 and on a real S3 server."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""What a folder does as a store when links, crashes, full disks, permissions and stopped writers are in its way."""
+"""A folder as a store when links, crashes, full disks, permissions and stopped writers are in its way."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Which roots open which store, and that refusing one costs nothing."""
+"""Roots and the stores that they open; refusing one costs nothing."""
 
 import subprocess
 import sys

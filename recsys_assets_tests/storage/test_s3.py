@@ -1,4 +1,4 @@
-"""What an S3 store does when answers get lost, wrong or late; the failures are made below the SDK."""
+"""An S3 store when answers get lost, wrong or late; the failures are made below the SDK."""
 
 import itertools
 from collections import Counter

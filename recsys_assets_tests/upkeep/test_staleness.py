@@ -1,4 +1,4 @@
-"""Why a target is stale: each cause by its name, reported from what is in the store alone."""
+"""Causes of staleness: each by its name, reported from what is in the store alone."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

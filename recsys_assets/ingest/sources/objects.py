@@ -109,7 +109,7 @@ class _ObjectBytes:
                 count = self._body.readinto(buffer) or 0
             except S3_ERRORS as error:
                 if attempt == _TRIES - 1 or answer_of(error) is not S3Answer.SILENT:
-                    raise self._message(error) from error
+                    raise self._translate_error(error) from error
                 count = 0
             self.size += count
             if count:
@@ -132,9 +132,9 @@ class _ObjectBytes:
         try:
             return self._client.get_object(**self._asked, **part)["Body"]
         except S3_ERRORS as error:
-            raise self._message(error) from error
+            raise self._translate_error(error) from error
 
-    def _message(self, error: Exception) -> Exception:
+    def _translate_error(self, error: Exception) -> Exception:
         answer = answer_of(error)
         if answer is S3Answer.LOST:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")
