@@ -15,6 +15,7 @@ from recsys_assets.errors import StoreUnavailableError
 
 HEAD_SECONDS: Final = 10.0  # from the connection, or the answer before, to the last byte of the request's head
 MAX_WAITING: Final = 100  # connections without a request under way; beyond, the one that waits longest is closed
+_PATIENCE_SECONDS: Final = 10.0  # of a request that waits for a thread
 
 
 class BoundedConnection(H11Protocol):
@@ -99,7 +100,6 @@ class RequestClass(StrEnum):
 
 
 THREADS: Final = {RequestClass.HEALTH: 4, RequestClass.LIGHT: 24, RequestClass.HEAVY: 8}
-_PATIENCE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.sharding import SHARDS_FORM
 
 OPAQUE: Final = "application/octet-stream"
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
 _BY_FORM: Final = {
     JSON_FORM: "application/json",
     "jsonl": "application/jsonl",
@@ -31,10 +33,6 @@ def media_type(settings: Settings, kind: str, version: str) -> str:
     if declared and declared.format is ImportFormat.BYTES and declared.form == form_of(version):
         return declared.content_type
     return _BY_FORM.get(form_of(version), OPAQUE)
-
-
-_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
-TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
 
 
 def send_content(site: Site, query: ArtifactQuery, request: Request) -> Response:

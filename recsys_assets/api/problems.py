@@ -31,6 +31,7 @@ from recsys_assets.release.documents import JournalEntry
 
 MEDIA: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
+HIDDEN: Final = "(a place in the store)"
 _PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = (  # "": the error's own message
     (AccessDeniedError, HTTPStatus.FORBIDDEN, ""),
     (BadRequestError, HTTPStatus.UNPROCESSABLE_ENTITY, ""),
@@ -98,7 +99,6 @@ _PLACE: Final = re.compile(
     r"|(?<![\w.~-])(?:/[\w.@+~-]+){2,}/?"  # absolute paths
     r"|\b[A-Za-z]:\\[^\s'\",;)]*"
 )
-HIDDEN: Final = "(a place in the store)"
 
 
 def redact(text: str) -> str:

@@ -17,6 +17,7 @@ from recsys_assets.storage.store import ObjectStore
 MAX_PAGE: Final = 100
 MAX_ROWS: Final = 200
 MAX_DEPTH: Final = 4
+MAX_LISTED = 20_000  # objects of one listing: a store that holds more is not looked through on somebody's request
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(\.[a-z0-9]{1,20})?$(?!\n)", min_length=64, max_length=85)]
@@ -199,8 +200,6 @@ def read_query(
             raise BadRequestError(f"parameter {name!r} is {value[:100]!r}: write it as described, or leave it out")
     return found
 
-
-MAX_LISTED = 20_000  # objects of one listing: a store that holds more is not looked through on somebody's request
 
 Item = TypeVar("Item")
 

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 MAX_BYTES = 128_000_000
 _CATALOG_SECONDS = 600.0
+AT_ONCE = 2  # requests that read whole artifacts
+PATIENCE_SECONDS = 10.0  # of one that waits for its turn
 
 
 class ArtifactCache:
@@ -102,10 +104,6 @@ def _read_displays(settings: Settings, place: str) -> dict[str | None, dict[str,
     except RecsysAssetsError as error:
         _log.warning("pages show no titles: %s", error)
         return {}
-
-
-AT_ONCE = 2
-PATIENCE_SECONDS = 10.0
 
 
 def _slots() -> threading.BoundedSemaphore:

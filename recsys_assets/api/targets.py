@@ -33,6 +33,8 @@ from recsys_assets.upkeep.live_guard import Answers
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 
+MAX_HEARTBEAT_BYTES: Final = 31_000  # as sent; as stored it has a time and a nonce more
+
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
@@ -74,9 +76,6 @@ class Stats:
     journal_entries: int
     artifacts: tuple[Stored, ...]
     complete: bool
-
-
-MAX_HEARTBEAT_BYTES: Final = 31_000  # as sent; as stored it has a time and a nonce more
 
 
 class Beat(Record, frozen=True):
