@@ -160,7 +160,8 @@ def _become(request, streams):
     for stream in streams:
         if stream > 2:
             os.close(stream)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # one that began in the background ignores it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

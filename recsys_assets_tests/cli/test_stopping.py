@@ -6,19 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
+import time
 
 import dagster as dg
 import pytest
 
 from recsys_assets.dagster_defs.outcomes import raise_if_stopping, reason_of
 from recsys_assets.errors import StoreUnavailableError
-from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
+from recsys_assets.pipeline.stopping import SIGNALS, is_stopping, run_until_signal
+from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets_tests import warm_processes
 from recsys_assets_tests.small_shop import FIRST, after, day_lines, open_shop
 
-PROGRAM = Path(sys.executable).with_name("recsys-assets")
-DAYS = 30
+PROGRAM = [sys.executable, "-c", "from recsys_assets.cli.main import main; main()"]
+DAYS = 6
 
 
 def test_a_signal_lets_the_work_end_its_step_and_begins_no_other():
@@ -28,6 +29,8 @@ def test_a_signal_lets_the_work_end_its_step_and_begins_no_other():
         os.kill(os.getpid(), signal.SIGTERM)
         assert handled.wait(10), "the handler runs in the main thread, which waits for this one"
         assert is_stopping()
+        left = {signal.getsignal(one) for one in SIGNALS} - {signal.SIG_IGN}
+        assert left == {signal.SIG_DFL}, "a second signal ends the process"
         return refused()
 
     def notify(name):
@@ -42,6 +45,20 @@ def test_a_signal_lets_the_work_end_its_step_and_begins_no_other():
     assert run_until_signal(lambda: 7, notify=notify) == (7, None)
 
 
+def test_a_signal_that_the_process_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def work():
+        os.kill(os.getpid(), signal.SIGHUP)
+        return is_stopping()
+
+    try:
+        assert run_until_signal(work, notify=lambda _: None) == (False, None)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def refused():
     with pytest.raises(dg.Failure, match="stopped before it began"):
         raise_if_stopping()
@@ -49,27 +66,32 @@ def refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_run_of_many_days_stops_and_resumes(tmp_path, sent, code):
     with dg.DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)
     shop.configure('[artifacts]\nkinds = ["popularity"]\n')
     for n in range(DAYS):
         shop.write(after(n), day_lines(after(n), shift=n))
-    call = [PROGRAM, "run", "--config", str(tmp_path / "recsys.toml"), "--tenant", "shop", "--surface", "home"]
+    call = [*PROGRAM, "run", "--config", str(tmp_path / "recsys.toml"), "--tenant", "shop", "--surface", "home"]
     call += ["--start", str(FIRST), "--end", str(after(DAYS - 1))]
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    in_the_first_ship = environment | {VARIABLE: "ship.before_swap:STOP"}
     with warm_processes.start(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, restore_signals=True
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=in_the_first_ship
     ) as run:
-        next(line for line in run.stdout if str(after(1)) in line)
+        os.waitid(os.P_PID, run.pid, os.WSTOPPED)
         run.send_signal(sent)
-        rest, errors = run.communicate(timeout=100)
+        while run.poll() is None:
+            run.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+        printed, errors = run.communicate(timeout=100)
     assert run.returncode == code, errors
     assert f"stopped by {sent.name}" in errors
     assert "--resume" in errors
-    assert str(after(DAYS - 1)) not in rest
-    assert "failed" not in rest
+    assert f"{FIRST} shop/home/manifest" in printed, "the step under way has ended"
+    assert str(after(DAYS - 1)) not in printed
+    assert "failed" not in printed
     resumed = warm_processes.run([*call, "--resume"], capture_output=True, text=True, check=False, env=environment)
     assert resumed.returncode == 0, resumed.stderr
     assert "of them before" in resumed.stdout

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 120
+START_SECONDS = 200
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class DagsterDev:
         """The data of a GraphQL answer; an error in it is raised with its message."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=150) as reply:  # noqa: S310 - loopback
             answer = json.load(reply)
         if answer.get("errors"):
             raise RuntimeError(json.dumps(answer["errors"], indent=1)[:3000])

@@ -162,14 +162,25 @@ def backtested(live, day, following):
     )
     old = release_of(canonical(live))
     return {
-        (number, one.name): (*numbers_of(one.candidate), *numbers_of(one.live), one.low, one.high, one.standing)
+        (number, one.name): (
+            *numbers_of(one.candidate),
+            *numbers_of(one.live),
+            *rounded(one.low, one.high),
+            one.standing,
+        )
         for number, (new, tasks) in enumerate(arms)
         for one in compare(new, old, tasks, Protocol(k=3, rounds=20, min_samples=1))
     }
 
 
+def rounded(*numbers):
+    return [number if number is None else round(number, 9) for number in numbers]
+
+
 def numbers_of(scores):
-    return (scores.gains.tolist(), scores.mrr, scores.hit_rate, scores.answered, scores.coverage)
+    """The numbers of an arm, but for the last digits: sums of other orders differ in them."""
+    numbers = (*scores.gains.tolist(), scores.mrr, scores.hit_rate, scores.answered, scores.coverage)
+    return rounded(*numbers)
 
 
 @settings(max_examples=25, deadline=None)
