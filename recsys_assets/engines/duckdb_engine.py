@@ -10,7 +10,8 @@ import narwhals as nw
 import polars as pl
 from pyarrow import parquet
 
-from recsys_assets.engines.engine import DAY_STRIDE, Finished, require, stored
+from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
+from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Answer, Frame
 from recsys_assets.errors import EngineUnavailableError

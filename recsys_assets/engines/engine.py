@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from recsys_assets.engines.relation import PLACE, Answer, Frame
-from recsys_assets.errors import ConfigurationError
 
 DAY_STRIDE = 1 << 40  # places of one day: more than any day has events
 
@@ -75,14 +73,3 @@ class Engine(Protocol):
 def stored(columns: Sequence[str]) -> list[str]:
     """Return the columns that stand in a canonical file: all that are asked for but PLACE."""
     return [name for name in columns if name != PLACE]
-
-
-def require(module: str, *, extra: str) -> Any:
-    """Return a module; `ConfigurationError` names the extra that brings it if it is not installed."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f'engine = "{extra}" needs the library {error.name}, which is not installed: '
-            f'pip install "recsys-assets[{extra}]", or choose engine = "native"'
-        ) from error

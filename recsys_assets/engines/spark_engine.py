@@ -7,7 +7,8 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from recsys_assets.engines.engine import Finished, require
+from recsys_assets.engines.engine import Finished
+from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import open_part, read_part
 from recsys_assets.engines.relation import Answer, Frame
 from recsys_assets.engines.spark_files import OwnFiles, SparkFiles

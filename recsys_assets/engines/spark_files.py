@@ -8,7 +8,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from recsys_assets.engines import executors, places
-from recsys_assets.engines.engine import DAY_STRIDE, require, stored
+from recsys_assets.engines.engine import DAY_STRIDE, stored
+from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import finished_parts, open_part, size_of
 from recsys_assets.engines.relation import INSTANT, PLACE
 

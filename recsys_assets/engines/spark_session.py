@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from recsys_assets.engines.engine import require
+from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 
 _FOREWORD = "An error occurred while calling"  # of what came over the bridge to Java; what matters comes after

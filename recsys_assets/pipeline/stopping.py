@@ -56,7 +56,7 @@ def run_until_signal(work: Callable[[], T], *, notify: Callable[[str], None]) ->
 def _wait_awake(running: Future[T]) -> None:
     """Wait for the work, and wake for each signal: one that another thread takes does not wake who waits for a lock."""
     here, there = socket.socketpair()
-    there.setblocking(False)
+    there.settimeout(0)
     before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
     try:
         running.add_done_callback(lambda _: _wake(there))
