@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.evidence import GateReport
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.pipeline.context import DayContext
@@ -23,7 +23,7 @@ from recsys_assets.release import journal
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.recovery import recover
+from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -128,15 +128,14 @@ def _record(
 ) -> JournalEntry:
     """Write to the journal how a test ended. It names no day: nothing of a day was tried."""
     current = read_current(store, target)
-    head = recover(store, target, current, by=by, now=now)
-    details: dict[str, Scalar] = {"kind": kind, "version": version}
-    entry = journal.entry_of(
+    return record_unmoved(
+        store,
+        target,
+        current,
         action=journal.TEST,
         outcome=journal.DONE if passed else journal.REFUSED,
         by=by,
-        now=now,
-        live=current,
+        now=lambda: now,
         message=f"{kind}: {message}",
-        details=details,
+        details={"kind": kind, "version": version},
     )
-    return journal.append(store, target, entry, after=head.last)

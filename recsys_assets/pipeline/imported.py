@@ -27,7 +27,7 @@ from recsys_assets.release.documents import STAGED_FORMAT, Input, JournalEntry, 
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import blob_key, staged_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.recovery import recover
+from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import read_blob
 from recsys_assets.release.staged import keep_report, read_with_etag
@@ -248,18 +248,18 @@ def journal_import(
     What is live is not touched: pointing at it is the ship's entry. Raises what the store raises.
     """
     current = read_current(store, target)
-    head = recover(store, target, current, by=by, now=now)
     details: dict[str, Scalar] = {"day": day.isoformat(), "kind": ref.kind, "version": ref.version, "bytes": ref.size}
-    entry = journal.entry_of(
+    return record_unmoved(
+        store,
+        target,
+        current,
         action=journal.IMPORT,
         outcome=journal.DONE if report is None or report.passed else journal.REFUSED,
         by=by,
-        now=now,
-        live=current,
+        now=lambda: now,
         message=f"{ref.kind} of {day}: {ref.version[:12]}, {ref.size:,} bytes, {describe_test(report)}",
         details=details,
     )
-    return journal.append(store, target, entry, after=head.last)
 
 
 def describe_test(report: GateReport | None, *, did: str = "registered") -> str:

@@ -21,7 +21,7 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import blocked_key
 from recsys_assets.release.pointer import Current, read_pointer
-from recsys_assets.release.recovery import read_journal_head, recover
+from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
@@ -236,17 +236,17 @@ def _record(
     """Write the journal's entry; a pointer that is damaged or gone keeps nobody from blocking an item."""
     found = read_pointer(store, target)
     live = found if isinstance(found, Current) else None
-    last = (recover(store, target, live, by=by, now=now()) if live else read_journal_head(store, target)).last
-    entry = journal.entry_of(
+    return record_unmoved(
+        store,
+        target,
+        live,
         action=action,
         outcome=journal.DONE if changed else journal.UNCHANGED,
         by=by,
-        now=now(),
-        live=live,
+        now=now,
         message=message,
         details=details,
     )
-    return journal.append(store, target, entry, after=last)
 
 
 def _details(before: BlockedItem | None) -> dict[str, Scalar]:

@@ -18,7 +18,7 @@ from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.judgement import ending, stricter
 from recsys_assets.release.layout import hold_key
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import JournalHead, recover
+from recsys_assets.release.recovery import JournalHead, record_unmoved
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
@@ -75,10 +75,11 @@ def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, d
         write_hold(store, target, msgspec.structs.replace(held, lifted=rfc3339(now())))
     reach("release_hold.after_lift")
     current = read_current(store, target)
-    last = recover(store, target, current, by=by, now=now()).last
     outcome = journal.DONE if held else journal.UNCHANGED
-    entry = journal.entry_of(action="release_hold", outcome=outcome, by=by, now=now(), live=current, message=message)
-    return HoldOutcome(message, None, journal.append(store, target, entry, after=last))
+    entry = record_unmoved(
+        store, target, current, action="release_hold", outcome=outcome, by=by, now=now, message=message
+    )
+    return HoldOutcome(message, None, entry)
 
 
 def _find_hold(store: ObjectStore, target: Target) -> Hold | None:

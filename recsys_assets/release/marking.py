@@ -24,7 +24,7 @@ from recsys_assets.release.labels import (
     remove_tag,
 )
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.recovery import recover
+from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.shards import missing_blobs
@@ -189,15 +189,14 @@ def _renaming(name: str, had: str | None, release_id: str | None) -> str:
 
 
 def _record(store: ObjectStore, target: Target, change: _Change, *, by: Actor, now: Clock) -> JournalEntry:
-    current = read_current(store, target)
-    last = recover(store, target, current, by=by, now=now()).last
-    entry = journal.entry_of(
+    return record_unmoved(
+        store,
+        target,
+        read_current(store, target),
         action=change.action,
         outcome=journal.DONE if change.changed else journal.UNCHANGED,
         by=by,
-        now=now(),
-        live=current,
+        now=now,
         message=change.message,
         details=change.details,
     )
-    return journal.append(store, target, entry, after=last)

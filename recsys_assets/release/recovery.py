@@ -1,17 +1,20 @@
 """Record a swap of the pointer that a crash left without its journal entry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
 from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release.document_encoding import find_readable
 from recsys_assets.release.documents import Intent, JournalEntry
 from recsys_assets.release.journal import (
     RECOVERED,
     Actor,
+    Clock,
     append,
     change_at_or_before,
     changed,
@@ -92,6 +95,24 @@ def recover(
     entry = changed(_entry(head, current, cause, by=by, now=now), to=current)
     written = append(store, target, entry, after=head.last)
     return JournalHead(written, written)
+
+
+def record_unmoved(  # noqa: PLR0913 - each is an independent fact of the entry
+    store: ObjectStore,
+    target: Target,
+    current: Current | None,
+    *,
+    action: str,
+    outcome: str,
+    by: Actor,
+    now: Clock,
+    message: str,
+    details: Mapping[str, Scalar] | None = None,
+) -> JournalEntry:
+    """Write down what was done without moving the pointer, behind a swap that nobody recorded; return the entry."""
+    last = recover(store, target, current, by=by, now=now()).last
+    entry = entry_of(action=action, outcome=outcome, by=by, now=now(), live=current, message=message, details=details)
+    return append(store, target, entry, after=last)
 
 
 def _entry(head: JournalHead, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:

@@ -17,7 +17,7 @@ from recsys_assets.release.documents import FORMAT, JournalEntry, Record
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import rollout_key
 from recsys_assets.release.pointer import Current, read_pointer
-from recsys_assets.release.recovery import read_journal_head, recover
+from recsys_assets.release.recovery import recover
 from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore, Stored
 
@@ -218,7 +218,7 @@ def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now:
     found = read_pointer(store, target)
     current = found if isinstance(found, Current) else None  # a damaged one keeps nobody from ending a rollout
     by = Actor(rollout.actor, rollout.reason, rollout.run_id)
-    last = (recover(store, target, current, by=by, now=now()) if current else read_journal_head(store, target)).last
+    last = recover(store, target, current, by=by, now=now()).last
     for entry in islice(journal.newest_first(store, target), _LOOKED_AT):
         if entry.details.get("rollout_at") == rollout.updated_at:
             return entry

@@ -11,7 +11,7 @@ from recsys_assets.release import journal
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import Current, read_current
-from recsys_assets.release.recovery import recover
+from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.storage.store import ObjectStore
 
 BUILD = "build"
@@ -35,18 +35,17 @@ def journal_failure(store: ObjectStore, target: Target, failure: Failure, *, by:
 
     A refusal at the swap is reported by `publish` itself. Raises what the store raises.
     """
-    current = _live(store, target)
-    head = recover(store, target, current, by=by, now=now)
-    entry = journal.entry_of(
+    return record_unmoved(
+        store,
+        target,
+        _live(store, target),
         action=BUILD,
         outcome=journal.REFUSED,
         by=by,
-        now=now,
-        live=current,
+        now=lambda: now,
         message=f"{failure.step} of {failure.day}: {failure.message}",
         details={"day": failure.day, "step": failure.step, "error": failure.error},
     )
-    return journal.append(store, target, entry, after=head.last)
 
 
 def _live(store: ObjectStore, target: Target) -> Current | None:
