@@ -5,16 +5,17 @@ import click
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json
+from recsys_assets.settings.receivers import receivers
 
 _SECONDS = 5.0  # for a receiver, before a command ends without it
 
 
 def deliver_after(context: CommandContext) -> None:
     """Send what a command has just done; what is not taken now is sent by the sensor, `deliver` or the next change."""
-    from recsys_assets.observability.webhooks import deliver, receivers  # noqa: PLC0415 - off by default
-
     if not receivers(context.settings):
         return
+    from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - loads what builds days
+
     rows = [row for row in context.settings.targets if row.target in context.targets]
     faults = deliver(context.store, context.settings, rows, now=clock, look_at_freshness=False, seconds=_SECONDS)
     for fault in faults:

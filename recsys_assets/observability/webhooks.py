@@ -29,14 +29,12 @@ from recsys_assets.release.documents import JournalEntry, Record
 from recsys_assets.release.journal import DONE, IMPORT, RECOVERED, REFUSED, TEST, message_of, read_entry, tail
 from recsys_assets.release.layout import webhook_key
 from recsys_assets.settings.automation import WebhookSettings
+from recsys_assets.settings.receivers import FRESH, STALE, receivers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore, Stored, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 
-URL_VARIABLE: Final = "RECSYS_WEBHOOK_URL"
-SECRET_VARIABLE: Final = "RECSYS_WEBHOOK_SECRET"  # noqa: S105 - the name of one
-STALE, FRESH = "target_stale", "target_fresh"
 MAX_CHARACTERS: Final = 2000  # of a message
 _AT_A_TIME: Final = 100  # entries of one target for one receiver in one call
 _SECONDS: Final = 10.0
@@ -54,15 +52,6 @@ class Delivered(Record, frozen=True):
     failures: int = 0
     retry_at: str | None = None
     v: int = 1
-
-
-def receivers(settings: Settings) -> tuple[WebhookSettings, ...]:
-    """Return the configured receivers, and the one in $RECSYS_WEBHOOK_URL, which takes what turns stale or fresh."""
-    if not os.environ.get(URL_VARIABLE):
-        return settings.webhooks
-    secret = f"env:{SECRET_VARIABLE}" if os.environ.get(SECRET_VARIABLE) else None
-    own = WebhookSettings(name="environment", url=f"env:{URL_VARIABLE}", secret=secret, events=(STALE, FRESH))
-    return (*settings.webhooks, own)
 
 
 def deliver(
