@@ -50,8 +50,25 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class Described:
+    """Is called and described by the function that answers."""
+
+    __slots__ = ()
+    handle: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The operation's id: the function's name."""
+        return self.handle.__name__
+
+    @property
+    def message(self) -> str:
+        """What it does, as the function's first line says."""
+        return (self.handle.__doc__ or "").partition("\n")[0]
+
+
 @dataclass(frozen=True, slots=True)
-class Action:
+class Action(Described):
     """One method of one address: the scope that it needs, its parameters, its body, its answer, and its function.
 
     The function is given the site and what was asked, and returns a value of the type `answer`, or a `Reply` or
@@ -69,16 +86,6 @@ class Action:
     cost: RequestClass = RequestClass.LIGHT
     max_bytes: int = MAX_JSON_BYTES
     files: tuple[str, ...] = ()  # content types of answers that are no JSON
-
-    @property
-    def name(self) -> str:
-        """The operation's id: the function's name."""
-        return self.handle.__name__
-
-    @property
-    def message(self) -> str:
-        """What it does, as the function's first line says."""
-        return (self.handle.__doc__ or "").partition("\n")[0]
 
 
 def allow(request: Request, action: Action) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from recsys_assets.api import artifacts, health, operations, queries, releases, targets, trees
-from recsys_assets.api.actions import Action
+from recsys_assets.api.actions import Action, Described
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.queries import Page
@@ -19,7 +19,7 @@ _ARTIFACT: Final = "/v1/artifacts/{version}"
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Route(Described):
     """One address: its parameters' form, its answer's type, and the function from one to the other."""
 
     path: str
@@ -27,16 +27,6 @@ class Route:
     answer: Any
     handle: Callable[[Site, Any], Any]
     cost: RequestClass = RequestClass.LIGHT
-
-    @property
-    def name(self) -> str:
-        """The operation's id: the function's name."""
-        return self.handle.__name__
-
-    @property
-    def message(self) -> str:
-        """What it answers, as the function's first line says."""
-        return (self.handle.__doc__ or "").partition("\n")[0]
 
 
 ROUTES: Final = (
