@@ -26,7 +26,7 @@ from pathlib import Path
 
 from recsys_assets.errors import OutcomeUnknownError, RecsysAssetsError, RefusedError, StoreUnavailableError
 from recsys_assets.release import change, journal, trash
-from recsys_assets.release.change import Change
+from recsys_assets.release.change import PointerChange
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import place_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
@@ -168,7 +168,7 @@ def forget(store, dice, common):
     through = day(dice.randrange(DAYS))
     remember(store, TARGET, f"user-{dice.randrange(20)}", through=through, by=STORM, now=common["now"]())
     if read_current(store, TARGET) is not None:
-        swap_to_itself(Change(store, TARGET, "forget", **common), message="a user is being forgotten")
+        swap_to_itself(PointerChange(store, TARGET, "forget", **common), message="a user is being forgotten")
 
 
 def mark(store, command, at):

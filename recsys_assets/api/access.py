@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from recsys_assets.api import problems
-from recsys_assets.api.problems import Problem, of_status
+from recsys_assets.api.problems import ProblemDetails, of_status
 from recsys_assets.errors import AccessDeniedError, ConfigurationError
 from recsys_assets.settings.api import ApiSettings, Scope, TokenSettings
 
@@ -42,7 +42,7 @@ class TokenCheck:
     where a page of another origin makes it ask. `page` writes a refusal for people.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings], page: Callable[[Problem], str]) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings], page: Callable[[ProblemDetails], str]) -> None:
         self._app = app
         self._tokens = tuple(tokens)
         self._page = page

@@ -38,7 +38,7 @@ from recsys_assets.api.pages import (
     page_of_problem,
     style_sheet,
 )
-from recsys_assets.api.problems import Problem, of_status, problem_of
+from recsys_assets.api.problems import ProblemDetails, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
 from recsys_assets.api.site import Site
@@ -232,7 +232,7 @@ def _answer_bug(request: Request, _: Exception) -> Response:
     return answer
 
 
-def _problem(request: Request, problem: Problem) -> Response:
+def _problem(request: Request, problem: ProblemDetails) -> Response:
     headers = {**problem.headers, "Cache-Control": "no-store"}
     if not request.url.path.startswith(MACHINES):
         return Response(page_of_problem(problem), problem.status, headers, "text/html")

@@ -13,7 +13,7 @@ from recsys_assets.api.tables import Format
 from recsys_assets.errors import InvalidNodeError
 from recsys_assets.evidence import Scalar
 from recsys_assets.trees.content import TYPES, Content, json_content, refuse_pickles, table_content
-from recsys_assets.trees.reading import Branch, Node
+from recsys_assets.trees.reading import Branch, NodeRevision
 
 Ulid = Annotated[str, msgspec.Meta(pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$", min_length=26, max_length=26)]
 ParentId = Annotated[
@@ -152,7 +152,7 @@ class ChangeView(msgspec.Struct, frozen=True):
     ids: tuple[str, ...]
 
 
-def view_node(node: Node) -> NodeView:
+def view_node(node: NodeRevision) -> NodeView:
     """Return a node as it is answered."""
     return NodeView(**_fields(node))
 
@@ -163,7 +163,7 @@ def view_branch(branch: Branch) -> BranchView:
     return BranchView(**_fields(branch.node), children_total=branch.total, children=children)
 
 
-def _fields(node: Node) -> dict[str, Any]:
+def _fields(node: NodeRevision) -> dict[str, Any]:
     found = node.document
     return {
         "id": found.id,

@@ -12,7 +12,7 @@ from recsys_assets.api import metrics, problems
 from recsys_assets.api.actions import Action
 from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.health import Health
-from recsys_assets.api.problems import Problem
+from recsys_assets.api.problems import ProblemDetails
 from recsys_assets.api.queries import ArtifactQuery, NoQuery
 from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
 
@@ -38,7 +38,7 @@ def describe(actions: Sequence[Action]) -> dict[str, Any]:
     """Return the document that `/openapi.json` answers with."""
     known = (*ROUTES, *actions)
     bodies = [action.body for action in actions if action.body and action.body is not bytes]
-    types = [*(one.answer for one in known), *(one.query for one in known), ArtifactQuery, Problem, *bodies]
+    types = [*(one.answer for one in known), *(one.query for one in known), ArtifactQuery, ProblemDetails, *bodies]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     answers = dict(zip(known, schemas, strict=False))
     of_bodies = dict(zip(map(id, bodies), schemas[len(schemas) - len(bodies) :], strict=True))
@@ -148,7 +148,7 @@ def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _failures(texts: Mapping[int, str]) -> dict[str, Any]:
-    reference = {"$ref": _REFERENCE.format(name=Problem.__name__)}
+    reference = {"$ref": _REFERENCE.format(name=ProblemDetails.__name__)}
     return {str(status): _response(text, reference, media=problems.MEDIA) for status, text in texts.items()}
 
 

@@ -80,7 +80,7 @@ class OverviewPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TargetSummaries:
     """The summaries of all targets at one instant."""
 
     summaries: tuple[TargetSummary, ...]
@@ -91,12 +91,12 @@ class Look:
 class Overview:
     """The last look at all targets, kept for a while in proportion to what it cost."""
 
-    _last: Look | None = None
+    _last: TargetSummaries | None = None
     _taken: float = 0.0  # on the monotonic clock
     spent_seconds: float = 0.0  # on the last look
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def look(self, take: Callable[[], Look]) -> Look:
+    def look(self, take: Callable[[], TargetSummaries]) -> TargetSummaries:
         """Return what `take` returns; a long look is renewed in the background while the one before is shown."""
         asked = time.monotonic()
         age = asked - self._taken
@@ -112,7 +112,9 @@ class Overview:
                 return self._last
             return self._renew(take)
 
-    def keep_warm(self, take: Callable[[], Look], after: Callable[[Look], None], stop: threading.Event) -> None:
+    def keep_warm(
+        self, take: Callable[[], TargetSummaries], after: Callable[[TargetSummaries], None], stop: threading.Event
+    ) -> None:
         """Look again and again until `stop`, so that no request waits for a look at many targets.
 
         `after` is called with each look. An error of the store is met by the requests too, which answer it.
@@ -126,13 +128,13 @@ class Overview:
                 _log.warning("the overview could not be renewed, which is tried again: %s", error)
             stop.wait(max(self.spent_seconds * _TIMES_KEPT, _IDLE_SECONDS))
 
-    def _renew_and_unlock(self, take: Callable[[], Look]) -> None:
+    def _renew_and_unlock(self, take: Callable[[], TargetSummaries]) -> None:
         try:
             self._renew(take)
         finally:
             self._lock.release()
 
-    def _renew(self, take: Callable[[], Look]) -> Look:
+    def _renew(self, take: Callable[[], TargetSummaries]) -> TargetSummaries:
         began = time.monotonic()
         self._last = take()
         self._taken = time.monotonic()
@@ -140,13 +142,13 @@ class Overview:
         return self._last
 
 
-def look_at_all(store: ObjectStore, settings: Settings, *, now: datetime) -> Look:
+def look_at_all(store: ObjectStore, settings: Settings, *, now: datetime) -> TargetSummaries:
     """Return the summary of every configured target, in the order of the configuration."""
     seen = look_at_targets(store, settings, tuple(row.target for row in settings.targets), now=now)
-    return Look(tuple(_summary(row, age) for row, age in seen), now)
+    return TargetSummaries(tuple(_summary(row, age) for row, age in seen), now)
 
 
-def select_targets(look: Look, query: OverviewQuery) -> OverviewPage:
+def select_targets(look: TargetSummaries, query: OverviewQuery) -> OverviewPage:
     """Return a page of the targets that match the query, the worst first unless it asks for another order."""
     named = [one for one in look.summaries if (query.q or "").casefold() in one.name.casefold()]
     chosen = sorted((one for one in named if query.health in (None, one.health)), key=_ORDERS[query.sort])

@@ -21,8 +21,8 @@ from recsys_assets.api.console_actions import VERBS, ActQuery
 from recsys_assets.api.drawings import draw_lineage, draw_report
 from recsys_assets.api.operations import Done
 from recsys_assets.api.outcome_view import gather_outcomes, show_rollout
-from recsys_assets.api.overview import Look, TargetSummary, look_at_all, select_targets
-from recsys_assets.api.problems import Problem
+from recsys_assets.api.overview import TargetSummaries, TargetSummary, look_at_all, select_targets
+from recsys_assets.api.problems import ProblemDetails
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
 from recsys_assets.api.release_view import cover_days, days_to_cover
 from recsys_assets.api.site import Site
@@ -79,7 +79,7 @@ def _pictured(site: Site, url: str | None) -> bool:
     return url is not None and any(url.startswith(f"{origin}/") for origin in site.settings.api.images)
 
 
-def page_of_problem(problem: Problem) -> str:
+def page_of_problem(problem: ProblemDetails) -> str:
     """Return the page that says why there is no other."""
     return _environment().get_template("problem.html").render(problem=problem)
 
@@ -118,7 +118,7 @@ def _targets_page(site: Site, query: queries.OverviewQuery) -> dict[str, Any]:
 def keep_overview_warm(site: Site, stop: threading.Event) -> None:
     """Keep the look at all targets, and the trends that the pages of the overview show, ready until `stop`."""
 
-    def draw(look: Look) -> None:
+    def draw(look: TargetSummaries) -> None:
         for row in select_targets(look, queries.OverviewQuery(limit=queries.MAX_PAGE)).page.items:
             if not stop.is_set():
                 _trends(site, row)
@@ -126,7 +126,7 @@ def keep_overview_warm(site: Site, stop: threading.Event) -> None:
     site.overview.keep_warm(lambda: _look(site), draw, stop)
 
 
-def _look(site: Site) -> Look:
+def _look(site: Site) -> TargetSummaries:
     return look_at_all(site.store, site.settings, now=site.now())
 
 

@@ -64,7 +64,7 @@ _PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = 
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemDetails:
     """Why there is no answer, as RFC 9457 words it: the status, its name, and a sentence for people."""
 
     status: int
@@ -77,7 +77,7 @@ class Problem:
         return {"Retry-After": str(RETRY_SECONDS)} if self.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
-def problem_of(error: RecsysAssetsError) -> Problem:
+def problem_of(error: RecsysAssetsError) -> ProblemDetails:
     """Return what may be shown of an error; the rest is for the log."""
     for kind, status, message in _PROBLEMS:
         if isinstance(error, kind):
@@ -85,10 +85,10 @@ def problem_of(error: RecsysAssetsError) -> Problem:
     return of_status(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def of_status(status: int, detail: str | None = None) -> Problem:
+def of_status(status: int, detail: str | None = None) -> ProblemDetails:
     """Return a problem of an HTTP status."""
     known = HTTPStatus(status)
-    return Problem(status, known.phrase, detail or known.description or known.phrase)
+    return ProblemDetails(status, known.phrase, detail or known.description or known.phrase)
 
 
 _PLACE: Final = re.compile(

@@ -25,7 +25,7 @@ _MATCHES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ComparedEntry:
     """One entry of a list: its id, its value (None: the kind has none), and how it differs from the other release."""
 
     item: str
@@ -35,24 +35,24 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class KindAnswers:
+class ComparedKind:
     """The answers of one kind by each of two releases; a side is None where the release has no row of the id."""
 
     kind: str
     summary: str
     is_keyed: bool  # whether it answers to an id, or with one list for all
-    first: tuple[Answer, ...] | None
-    second: tuple[Answer, ...] | None
+    first: tuple[ComparedEntry, ...] | None
+    second: tuple[ComparedEntry, ...] | None
 
 
 def find_answers(
     site: Site, target: Target, query: RecommendationsQuery, first: Release, second: Release
-) -> tuple[KindAnswers, ...]:
+) -> tuple[ComparedKind, ...]:
     """Return what both releases answer, kind by kind; kinds without rows to look up are left out.
 
     Without an id only the kinds that hold one list for everybody answer.
     """
-    found: list[KindAnswers] = []
+    found: list[ComparedKind] = []
     for kind in sorted(first.artifacts.keys() | second.artifacts.keys()):
         shape = _shape_of(kind, first, second)
         if shape is not None and (shape.key is None or query.id is not None):
@@ -69,11 +69,11 @@ def _ask(
     sides: tuple[Release, Release],
     *,
     shown: int,
-) -> KindAnswers:
+) -> ComparedKind:
     """Return what one kind of both releases answers."""
     first, second = (_entries(site, target, one.artifacts.get(kind), shape, asked, shown=shown) for one in sides)
     description = describe(kind)
-    return KindAnswers(
+    return ComparedKind(
         kind,
         description.summary if description else "",
         shape.key is not None,
@@ -88,7 +88,7 @@ class SampledQuestion:
 
     asked: str
     is_item: bool
-    answers: KindAnswers
+    answers: ComparedKind
 
 
 def sample_questions(
@@ -167,17 +167,17 @@ def _rows_query(target: Target, ref: ArtifactRef, *, limit: int) -> RowsQuery:
 
 def _marked(
     entries: Sequence[Any] | None, others: Sequence[Any] | None, shape: Shape, *, absent: str
-) -> tuple[Answer, ...] | None:
+) -> tuple[ComparedEntry, ...] | None:
     """Return the entries with how each differs from the other release's; `absent` marks those that it lacks."""
     if entries is None:
         return None
     places = {_id_of(one, shape): place for place, one in enumerate(others or (), start=1)}
-    found: list[Answer] = []
+    found: list[ComparedEntry] = []
     for place, one in enumerate(entries, start=1):
         item = _id_of(one, shape)
         other = places.get(item)
         value = one[shape.value] if isinstance(one, Mapping) and shape.value else None
-        found.append(Answer(item, value, _change(place, other, absent=absent), other))
+        found.append(ComparedEntry(item, value, _change(place, other, absent=absent), other))
     return tuple(found)
 
 

@@ -42,7 +42,7 @@ from recsys_assets.errors import (
 from recsys_assets.messages import name_known
 from recsys_assets.release.journal import Actor
 from recsys_assets.trees.content import JSON, Content, metadata_of
-from recsys_assets.trees.reading import Node
+from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.state import Filter
 from recsys_assets.trees.tree import ArtifactTree
 
@@ -211,7 +211,7 @@ def _records(data: bytes) -> list[dict[str, Any]] | None:
         return None
 
 
-def write_rows_of_data(node: Node) -> bytes:
+def write_rows_of_data(node: NodeRevision) -> bytes:
     """Return a node's data as one JSON document."""
     return write_rows([node.document.data], "json")[1:-1]
 
@@ -256,7 +256,7 @@ def _tree_of_parent(site: Site, body: NewNode) -> ArtifactTree:
     return tree
 
 
-def _expected(asked: Asked, newest: Node) -> str | None:
+def _expected(asked: Asked, newest: NodeRevision) -> str | None:
     """Return the etag that the node must still have, by `If-Match`; None: none is asked for, or any will do."""
     wanted = asked.headers.get("if-match", "*").strip()
     if wanted == "*":
@@ -275,7 +275,7 @@ def _actor(asked: Asked) -> Actor:
     return Actor(asked.by or "api", asked.headers.get("x-reason", "")[:1000])
 
 
-def _tag(node: Node) -> dict[str, str]:
+def _tag(node: NodeRevision) -> dict[str, str]:
     return {"ETag": f'"{node.etag}"', "Cache-Control": "no-cache"}
 
 

@@ -93,7 +93,7 @@ class ReleasePoints:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TrendLine:
     """A line over days, as SVG `points`, with the limits as lines of their own, its last place, and its words."""
 
     points: str
@@ -108,13 +108,13 @@ class Line:
 class Trends:
     """The three lines of a target in the overview; None where there is no number."""
 
-    rows: Line | None
-    sessions: Line | None
-    quality: Line | None
+    rows: TrendLine | None
+    sessions: TrendLine | None
+    quality: TrendLine | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TrendPoint:
     """One day of a line: its value, the limits it was compared with, and whether it was refused."""
 
     day: date
@@ -129,13 +129,15 @@ def draw_trends(points: Sequence[ReleasePoint]) -> Trends:
     name = next((point.quality_name for point in reversed(points) if point.quality is not None), "")
     rated = [point for point in points if point.quality_name == name]
     return Trends(
-        rows=draw_line("rows", [Sample(p.data_through, p.rows) for p in points if p.rows is not None]),
-        sessions=draw_line("sessions", [Sample(p.data_through, p.sessions) for p in points if p.sessions is not None]),
-        quality=draw_line(name, [Sample(p.data_through, p.quality) for p in rated if p.quality is not None]),
+        rows=draw_line("rows", [TrendPoint(p.data_through, p.rows) for p in points if p.rows is not None]),
+        sessions=draw_line(
+            "sessions", [TrendPoint(p.data_through, p.sessions) for p in points if p.sessions is not None]
+        ),
+        quality=draw_line(name, [TrendPoint(p.data_through, p.quality) for p in rated if p.quality is not None]),
     )
 
 
-def draw_line(name: str, samples: Sequence[Sample], *, from_zero: bool = True) -> Line | None:
+def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = True) -> TrendLine | None:
     """Return samples as a line 90 wide and 24 high, the oldest first; None of none."""
     if not samples:
         return None
@@ -155,7 +157,7 @@ def draw_line(name: str, samples: Sequence[Sample], *, from_zero: bool = True) -
         return " ".join("{},{}".format(*place(day, number)) for day, number in of if number is not None)
 
     bounds = (path([(one.day, getattr(one, side)) for one in samples]) for side in ("least", "most"))
-    return Line(
+    return TrendLine(
         points=path([(one.day, one.value) for one in samples]),
         limits=tuple(filter(None, bounds)),
         refused=tuple(place(one.day, one.value) for one in samples if one.refused),
@@ -197,7 +199,7 @@ def _redact(finding: Finding) -> Finding:
 
 def draw_gates(
     store: ObjectStore, target: Target, points: Sequence[ReleasePoint], days: Mapping[date, GateReport]
-) -> dict[str, Line]:
+) -> dict[str, TrendLine]:
     """Return a line for each gate that judged by a number, by `subject/gate`: of days, and of kinds by release."""
     records = fan_out(lambda point: _read(store, target, point.id), points)
     judged = chain(
@@ -209,7 +211,7 @@ def draw_gates(
             for member in record.members
         ),
     )
-    found: dict[str, list[Sample]] = {}
+    found: dict[str, list[TrendPoint]] = {}
     for day, report in judged:
         for finding in report.findings:
             sample = _sample(day, finding)
@@ -219,11 +221,11 @@ def draw_gates(
     return {name: line for name, line in lines.items() if line is not None}
 
 
-def _sample(day: date, finding: Finding) -> Sample | None:
+def _sample(day: date, finding: Finding) -> TrendPoint | None:
     if not isinstance(finding.value, int | float) or isinstance(finding.value, bool):
         return None
     least, most = _limits(finding)
-    return Sample(day, finding.value, least, most, refused=not finding.ok)
+    return TrendPoint(day, finding.value, least, most, refused=not finding.ok)
 
 
 def _limits(finding: Finding) -> tuple[float | None, float | None]:
@@ -239,7 +241,7 @@ def _limits(finding: Finding) -> tuple[float | None, float | None]:
     return least[0] if least else None, most[0] if most else None
 
 
-def _words(name: str, samples: Sequence[Sample]) -> str:
+def _words(name: str, samples: Sequence[TrendPoint]) -> str:
     numbers = [sample.value for sample in samples]
     refused = sum(sample.refused for sample in samples)
     text = f"{name}, {len(samples)} day{'s' if len(samples) > 1 else ''} to {samples[-1].day}: "

@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from recsys_assets.catalog.csv_rows import list_series, read_csv_rows, read_plain_lines
-from recsys_assets.catalog.rows import CatalogRow, Found, read_json_row
+from recsys_assets.catalog.rows import CatalogLine, CatalogRow, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks
-from recsys_assets.ingest.quarantine import NO_LINES, Fault, Reason, Reject, hidden_lines, show_line
+from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.source import RawStream
 from recsys_assets.ingest.sources.streams import FileStream
 
@@ -99,7 +99,7 @@ def read_catalog(
             if isinstance(found, pl.DataFrame):
                 kept += [_frame(rows), found]
                 rows = []
-            elif isinstance(found.row, Fault):
+            elif isinstance(found.row, LineFault):
                 faults[found.row.reason] += 1
                 sizes[found.row.reason] += len(found.text)
                 rejects += [_reject(name, found, found.row)] if len(rejects) < MAX_KEPT else []
@@ -143,12 +143,12 @@ def _as_utf8(data: bytes, encoding: str) -> bytes:
     return data.decode(encoding, errors="surrogateescape").encode(errors="surrogateescape")
 
 
-def _read_csv(pieces: Iterator[bytes], name: str, form: CatalogForm) -> Iterator[Found]:
+def _read_csv(pieces: Iterator[bytes], name: str, form: CatalogForm) -> Iterator[CatalogLine]:
     lines = (line for piece in pieces for line in piece.split(b"\n"))
     return read_csv_rows(lines, name, delimiter=form.delimiter)
 
 
-def _read_json(pieces: Iterator[bytes], _name: str, _form: CatalogForm) -> Iterator[Found | pl.DataFrame]:
+def _read_json(pieces: Iterator[bytes], _name: str, _form: CatalogForm) -> Iterator[CatalogLine | pl.DataFrame]:
     """Yield the rows of pieces in which every line is plain as one frame, all others one by one."""
     number = 1
     for piece in pieces:
@@ -160,7 +160,7 @@ def _read_json(pieces: Iterator[bytes], _name: str, _form: CatalogForm) -> Itera
         number += piece.count(b"\n") + 1
 
 
-_READERS: Mapping[str, Callable[[Iterator[bytes], str, CatalogForm], Iterator[Found | pl.DataFrame]]] = {
+_READERS: Mapping[str, Callable[[Iterator[bytes], str, CatalogForm], Iterator[CatalogLine | pl.DataFrame]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_json,
 }
@@ -177,6 +177,6 @@ def _frame(rows: Sequence[CatalogRow]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict(SCHEMA))
 
 
-def _reject(name: str, found: Found, fault: Fault) -> Reject:
+def _reject(name: str, found: CatalogLine, fault: LineFault) -> Reject:
     text, escaped = show_line(found.text)
     return Reject(name, found.line, fault.reason, fault.detail, len(found.text), text, escaped=escaped)

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recsys_assets.catalog.rows import FIELDS, Found, make_row
+from recsys_assets.catalog.rows import FIELDS, CatalogLine, make_row
 from recsys_assets.errors import InputError
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
-from recsys_assets.ingest.quarantine import Fault, FaultError, Reason, fail
+from recsys_assets.ingest.quarantine import FaultError, LineFault, Reason, fail
 from recsys_assets.ingest.white_space import WHITE_SPACE, trim
 
 _NAMES: Mapping[str, str] = {
@@ -32,7 +32,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number to Python alone
 
 
-def read_csv_rows(lines: Iterator[bytes], name: str, *, delimiter: str = ",") -> Iterator[Found]:
+def read_csv_rows(lines: Iterator[bytes], name: str, *, delimiter: str = ",") -> Iterator[CatalogLine]:
     """Yield the rows below the header; raises `InputError` if the header names no items or no tags.
 
     A byte order mark before the header is dropped, because spreadsheets write one. Quotes are as RFC 4180 has them. A
@@ -47,12 +47,12 @@ def read_csv_rows(lines: Iterator[bytes], name: str, *, delimiter: str = ",") ->
             continue
         try:
             _check_lines(cells, fields, text, delimiter)
-            yield Found(line, text.encode(errors="surrogateescape"), make_row(_values(cells, fields, text)))
+            yield CatalogLine(line, text.encode(errors="surrogateescape"), make_row(_values(cells, fields, text)))
         except FaultError as error:
             yield from _each_line(text, line, error)
 
 
-def _each_line(text: str, first: int, error: FaultError) -> Iterator[Found]:
+def _each_line(text: str, first: int, error: FaultError) -> Iterator[CatalogLine]:
     """Yield a fault of every line of a row that is not blank."""
     lines = text.split("\n")
     for number, one in enumerate(lines, first):
@@ -60,7 +60,7 @@ def _each_line(text: str, first: int, error: FaultError) -> Iterator[Found]:
             error.detail if len(lines) == 1 else f"{error.detail} (row of lines {first} to {first + len(lines) - 1})"
         )
         if one:
-            yield Found(number, one.encode(errors="surrogateescape"), Fault(error.reason, detail))
+            yield CatalogLine(number, one.encode(errors="surrogateescape"), LineFault(error.reason, detail))
 
 
 def _check_lines(cells: list[str] | csv.Error, fields: list[str | None], text: str, delimiter: str) -> None:
@@ -145,7 +145,7 @@ def _number(cell: str) -> float:
 _Text = str | msgspec.UnsetType | None
 
 
-class _Row(msgspec.Struct, gc=False):
+class _TypedRow(msgspec.Struct, gc=False):
     """A line in which nothing can be wrong, once its JSON is of these types; what is not named stays unset."""
 
     item_id: str
@@ -155,7 +155,7 @@ class _Row(msgspec.Struct, gc=False):
     created_at: _Text = msgspec.UNSET
 
 
-_ROWS = msgspec.json.Decoder(_Row)
+_ROWS = msgspec.json.Decoder(_TypedRow)
 
 
 def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
@@ -181,17 +181,17 @@ def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
     return None if (frame["item_id"] == "").any() else frame
 
 
-def _stand_once(rows: Sequence[_Row], lines: bytes) -> bool:
+def _stand_once(rows: Sequence[_TypedRow], lines: bytes) -> bool:
     """Return whether names, and brackets of lists, are as many as there are values: nothing is hidden or repeated."""
     named = (lines.count(f'"{name}"'.encode()) == _set(rows, name) for name in FIELDS)
     return all(named) and lines.count(b"[") == sum(isinstance(row.tags, list) for row in rows)
 
 
-def _set(rows: Sequence[_Row], name: str) -> int:
+def _set(rows: Sequence[_TypedRow], name: str) -> int:
     return sum(getattr(row, name) is not msgspec.UNSET for row in rows)
 
 
-def _frame(rows: Sequence[_Row]) -> pl.DataFrame:
+def _frame(rows: Sequence[_TypedRow]) -> pl.DataFrame:
     lists = [row.tags or () for row in rows]
     frame = pl.DataFrame(
         {
@@ -205,11 +205,11 @@ def _frame(rows: Sequence[_Row]) -> pl.DataFrame:
     return frame.with_columns(pl.col("namespace", "created_at").replace("", None))
 
 
-def _trimmed(rows: Sequence[_Row], name: str) -> pl.Series:
+def _trimmed(rows: Sequence[_TypedRow], name: str) -> pl.Series:
     return pl.Series(_known(rows, name), dtype=pl.String).str.strip_chars(WHITE_SPACE)
 
 
-def _known(rows: Sequence[_Row], name: str) -> list[Any]:
+def _known(rows: Sequence[_TypedRow], name: str) -> list[Any]:
     """Return a value of each row, None where it is unset."""
     values = (getattr(row, name) for row in rows)
     return [None if value is msgspec.UNSET else value for value in values]

@@ -28,7 +28,7 @@ class Display:
     url: str | None
 
 
-class _Row(msgspec.Struct, gc=False):
+class _DisplayRow(msgspec.Struct, gc=False):
     item_id: str
     namespace: str | None = None
     title: str | None = None
@@ -70,8 +70,8 @@ class _Reader(io.RawIOBase):
         return self._stream.readinto(memoryview(buffer))  # type: ignore[arg-type] - whatever io hands in
 
 
-def _json_rows(text: io.TextIOWrapper) -> Iterator[_Row]:
-    decoder = msgspec.json.Decoder(_Row)
+def _json_rows(text: io.TextIOWrapper) -> Iterator[_DisplayRow]:
+    decoder = msgspec.json.Decoder(_DisplayRow)
     for line in text:
         try:
             yield decoder.decode(line)
@@ -79,7 +79,7 @@ def _json_rows(text: io.TextIOWrapper) -> Iterator[_Row]:
             continue
 
 
-def _csv_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[_Row]:
+def _csv_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[_DisplayRow]:
     csv.field_size_limit(MAX_LINE_BYTES)
     rows = csv.reader(text, delimiter=delimiter)
     header = [cell.strip().lower().lstrip("\ufeff") for cell in next(rows, [])]
@@ -96,7 +96,7 @@ def _csv_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[_Row]:
             continue
         if len(cells) == len(header):
             item, *others = (None if place is None else cells[place] for place in places)
-            yield _Row(item or "", *others)
+            yield _DisplayRow(item or "", *others)
 
 
 _NOTHING: Final = Display(None, None, None)

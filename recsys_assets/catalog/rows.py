@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from recsys_assets.ingest.json_object import MAX_DEPTH, MAX_LINE_BYTES, find_repeated, read_object
-from recsys_assets.ingest.quarantine import Fault, FaultError, Reason, fail, show
+from recsys_assets.ingest.quarantine import FaultError, LineFault, Reason, fail, show
 from recsys_assets.ingest.white_space import trim
 
 FIELDS = ("item_id", "tags", "namespace", "price", "created_at")
@@ -26,27 +26,27 @@ class CatalogRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CatalogLine:
     """One row or why there is none, the line (from 1) that it begins on, and its text."""
 
     line: int
     text: bytes
-    row: CatalogRow | Fault
+    row: CatalogRow | LineFault
 
 
-def read_json_row(number: int, line: bytes) -> Found:
+def read_json_row(number: int, line: bytes) -> CatalogLine:
     """Return the row of one JSON line."""
     plain = _read_plain(line)
     if plain is not None:
-        return Found(number, line, plain)
+        return CatalogLine(number, line, plain)
     try:
         pairs = read_object(line)
         repeated = find_repeated(pairs, frozenset(FIELDS))
         if repeated:
             fail(Reason.DUPLICATE_FIELD, f"{repeated} stands more than once")
-        return Found(number, line, make_row(dict(pairs)))
+        return CatalogLine(number, line, make_row(dict(pairs)))
     except FaultError as error:
-        return Found(number, line, Fault(error.reason, error.detail))
+        return CatalogLine(number, line, LineFault(error.reason, error.detail))
 
 
 class _Plain(msgspec.Struct, gc=False):

@@ -11,11 +11,15 @@ from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.pipeline.arrivals import choose_days
-from recsys_assets.pipeline.backtest import DayTested, Outcome, backtest_days
-from recsys_assets.quality.comparison import Compared, Standing
+from recsys_assets.pipeline.backtest import BacktestResult, DayTested, backtest_days
+from recsys_assets.quality.comparison import ComparedScores, ComparisonVerdict
 
 _LINE, _LEFT, _WIDTH, _MARGIN = 20, 260, 900, 60
-_COLORS = {Standing.NOT_WORSE: "#2a7f3e", Standing.WORSE: "#b3261e", Standing.INCONCLUSIVE: "#8a6d00"}
+_COLORS = {
+    ComparisonVerdict.NOT_WORSE: "#2a7f3e",
+    ComparisonVerdict.WORSE: "#b3261e",
+    ComparisonVerdict.INCONCLUSIVE: "#8a6d00",
+}
 _COLUMNS = ("what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to", "coverage", "")
 
 
@@ -28,7 +32,7 @@ def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
     lines = [
         (f"{one.day}  {each.name}  ({one.against})", each)
         for one in tested
-        if isinstance(one.found, Outcome)
+        if isinstance(one.found, BacktestResult)
         for each in one.found.compared
     ]
     reach = max((abs(value) for _, one in lines for value in (one.low, one.high, one.allowed)), default=0) or 1.0
@@ -47,13 +51,13 @@ def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
     )
 
 
-def _row(label: str, one: Compared, y: int, reach: float) -> str:
-    color, middle = _COLORS[one.standing], y + 8
+def _row(label: str, one: ComparedScores, y: int, reach: float) -> str:
+    color, middle = _COLORS[one.verdict], y + 8
     low, high, at, allowed = (_at(value, reach) for value in (one.low, one.high, one.difference, one.allowed))
     return (
         f'<text x="10" y="{y + 12}">{escape(label)}</text>'
         f'<line x1="{low:.1f}" y1="{middle}" x2="{high:.1f}" y2="{middle}" stroke="{color}" stroke-width="4"/>'
-        f'<circle cx="{at:.1f}" cy="{middle}" r="4" fill="{color}"><title>{one.standing.value}</title></circle>'
+        f'<circle cx="{at:.1f}" cy="{middle}" r="4" fill="{color}"><title>{one.verdict.value}</title></circle>'
         f'<line x1="{allowed:.1f}" y1="{y + 1}" x2="{allowed:.1f}" y2="{y + 15}" stroke="#444"/>'
     )
 
@@ -99,11 +103,13 @@ def run_backtest(
         print_json([_document(one) for one in tested])
     else:
         _print(tested, k=context.settings.gates_for(row).backtest.k)
-    return EXIT_REFUSED if any(each.standing is Standing.WORSE for one in tested for each in _compared(one)) else 0
+    return (
+        EXIT_REFUSED if any(each.verdict is ComparisonVerdict.WORSE for one in tested for each in _compared(one)) else 0
+    )
 
 
-def _compared(one: DayTested) -> Sequence[Compared]:
-    return one.found.compared if isinstance(one.found, Outcome) else ()
+def _compared(one: DayTested) -> Sequence[ComparedScores]:
+    return one.found.compared if isinstance(one.found, BacktestResult) else ()
 
 
 def _print(tested: Sequence[DayTested], *, k: int) -> None:
@@ -118,21 +124,21 @@ def _print(tested: Sequence[DayTested], *, k: int) -> None:
             f"{each.low:+.3f}",
             f"{each.high:+.3f}",
             f"{each.candidate.coverage:.2f}",
-            each.standing.value,
+            each.verdict.value,
         )
         for one in tested
         for each in _compared(one)
     ]
     print_table(f"next items at {k}; its: the baseline's nDCG", _COLUMNS, rows)
     for one in tested:
-        if isinstance(one.found, Outcome):
+        if isinstance(one.found, BacktestResult):
             echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.message}")
         else:
             echo(f"{one.day}: nothing compared: {one.found.message}")
 
 
 def _document(one: DayTested) -> dict[str, object]:
-    if not isinstance(one.found, Outcome):
+    if not isinstance(one.found, BacktestResult):
         return {"day": one.day, "against": one.against or None, "message": one.found.message, "compared": []}
     return {
         "day": one.day,
@@ -144,10 +150,17 @@ def _document(one: DayTested) -> dict[str, object]:
     }
 
 
-def _numbers(each: Compared) -> dict[str, object]:
+def _numbers(each: ComparedScores) -> dict[str, object]:
     arms = {
         arm: {"hit_rate": scores.hit_rate, "mrr": scores.mrr, "ndcg": scores.ndcg, "coverage": scores.coverage}
         for arm, scores in (("candidate", each.candidate), ("baseline", each.live))
     }
     interval = {"difference": each.difference, "low": each.low, "high": each.high, "allowed": each.allowed}
-    return {"name": each.name, **arms, **interval, "standing": each.standing.value}
+    verdict = each.verdict.value
+    return {
+        "name": each.name,
+        **arms,
+        **interval,
+        "verdict": verdict,
+        "standing": verdict,
+    }  # `standing`: its former name

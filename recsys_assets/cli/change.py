@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import click
 
-from recsys_assets.cli.change_commands import Call, Change, changes_one_target
+from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     acting,
@@ -74,7 +74,7 @@ def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
 @click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
 @click.option("--at-once", is_flag=True, help="to all requests, also where [rollout] shows a release to a share first")
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
-def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]) -> Change:
+def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]) -> ChangeResult:
     """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
     from recsys_assets.pipeline.context import DayContext  # noqa: PLC0415
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels

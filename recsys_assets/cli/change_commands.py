@@ -21,7 +21,7 @@ from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.release.journal import Actor
 
 
-class Change(Protocol):
+class ChangeResult(Protocol):
     """What a change came to: a document, with the sentence about it for people."""
 
     @property
@@ -49,14 +49,14 @@ class Call:
     dry_run: bool
 
 
-def changes_one_target(name: str) -> Callable[[Callable[..., Change]], click.Command]:
+def changes_one_target(name: str) -> Callable[[Callable[..., ChangeResult]], click.Command]:
     """Return a decorator that makes a function of a `Call` (and of options of its own) a command called `name`.
 
     The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0, or with
     what the change says.
     """
 
-    def report(act: Callable[..., Change], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
+    def report(act: Callable[..., ChangeResult], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
         target = call.context.target
         done = act(call, **own)
         print_json(done) if as_json else echo(f"{target}: {done.message}")

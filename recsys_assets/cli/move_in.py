@@ -5,11 +5,11 @@ from datetime import date
 
 import click
 
-from recsys_assets.cli.change_commands import Call, Change, changes_one_target
+from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
 from recsys_assets.messages import plural
-from recsys_assets.migrate.import_history import Compared, move_in, plan_history, prove_day
+from recsys_assets.migrate.import_history import ComparedVersion, move_in, plan_history, prove_day
 from recsys_assets.migrate.pipelines_registry import Registry, read_config
 
 _LEFT_OUT = "  left out: kinds with a row for each user, whose ids raw.user_key hashes and these do not"
@@ -21,7 +21,7 @@ class MovedIn:
 
     releases: int
     new: int
-    proven: tuple[Compared, ...]
+    proven: tuple[ComparedVersion, ...]
     message: str
 
     @property
@@ -39,7 +39,7 @@ class MovedIn:
 )
 @click.option("--their-config", help="its JSON, a file or s3://bucket/key; else its defaults")
 @click.option("--prove", type=day_type, help="a day of its canonical data to build and compare")
-def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> Change:
+def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> ChangeResult:
     """Take over the history of recsys-pipelines as releases, and prove on a day that our versions equal its own."""
     settings, target = call.context.settings, call.context.target
     row = settings.find(target.tenant, target.surface)
@@ -56,7 +56,7 @@ def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: dat
     return MovedIn(len(history), new, proven, f"{message}\n{_LEFT_OUT}" if hashed else message)
 
 
-def _message(call: Call, last: date, releases: int, new: int, proven: tuple[Compared, ...]) -> str:
+def _message(call: Call, last: date, releases: int, new: int, proven: tuple[ComparedVersion, ...]) -> str:
     did = "would move in" if call.dry_run else "moved in"
     lines = [f"{did} {new} of {plural(releases, 'release')}, the last with data through {last}"]
     for one in proven:

@@ -10,10 +10,10 @@ from recsys_assets.cli.options import day_type, json_option, open_context, targe
 from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.pipeline.arrivals import choose_days
 from recsys_assets.pipeline.outcomes import message_of, report_outcomes
-from recsys_assets.quality.outcome_report import OutcomeReport, Share, Verdict
+from recsys_assets.quality.outcome_report import OutcomeReport, OutcomeVerdict, Share
 from recsys_assets.release.document_encoding import encode
 
-EXIT_CODES: Final = {Verdict.SHIP: 0, Verdict.FAIL: 1, Verdict.HOLD: 3}
+EXIT_CODES: Final = {OutcomeVerdict.SHIP: 0, OutcomeVerdict.FAIL: 1, OutcomeVerdict.HOLD: 3}
 _COLUMNS = ("release", "kind", "visitors", "keys", "exposures", "clicked", "bought")
 
 

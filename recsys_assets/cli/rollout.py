@@ -2,7 +2,7 @@
 
 import click
 
-from recsys_assets.cli.change_commands import Call, Change, changes_one_target
+from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
@@ -28,12 +28,12 @@ def show_rollout(*, config: str | None, tenant: str | None, surface: str | None,
     if as_json:
         print_json([{"tenant": t.tenant, "surface": t.surface, "decision": one} for t, one in found])
     else:
-        print_stacked("", [_standing(target, one) for target, one in found])
+        print_stacked("", [_stacked(target, one) for target, one in found])
     return 0
 
 
 @changes_one_target("decide")
-def run_decide(call: Call) -> Change:
+def run_decide(call: Call) -> ChangeResult:
     """Do what the guard says: wait, advance, or abort and mark the release bad; the sensor does the same."""
     context = call.context
     if call.dry_run:
@@ -73,7 +73,7 @@ def _row(context: CommandContext, target: Target) -> TargetSettings | None:
     return next((row for row in context.settings.targets if row.target == target), None)
 
 
-def _standing(target: Target, decision: Decision) -> Stacked:
+def _stacked(target: Target, decision: Decision) -> Stacked:
     """Return how far a rollout is, what is decided of it, and the rates of both sides."""
     of = decision.rollout
     if of is None:
@@ -109,7 +109,7 @@ def show_answers(*, config: str | None, tenant: str | None, surface: str | None,
 
 
 @changes_one_target("decide")
-def run_decide_live(call: Call) -> Change:
+def run_decide_live(call: Call) -> ChangeResult:
     """Roll back, mark bad and hold where live is far worse than before and rollback.automatic is act; once.
 
     The sensor does the same. It ends with 1 where a person is to decide.

@@ -57,7 +57,7 @@ def show_status(
     if as_json:
         print_json([{**_fields(row), "freshness": age, "configured": age is not None} for row, age in found])
     else:
-        print_stacked("", (_standing(row, age) for row, age in found), wide=wide)
+        print_stacked("", (_stacked(row, age) for row, age in found), wide=wide)
     is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)
     return EXIT_REFUSED if is_stale or any(row.problems for row, _ in found) else 0
 
@@ -202,7 +202,7 @@ def _unconfigured(context: CommandContext) -> list[Target]:
         return []
 
 
-def _standing(row: TargetStatus, age: Freshness | None) -> Stacked:
+def _stacked(row: TargetStatus, age: Freshness | None) -> Stacked:
     """Return how a target stands: what is live and fresh in a row; holds, causes, attempts and problems below it."""
     now = clock()
     state = "not configured" if age is None else "fresh" if age.fresh else "stale"

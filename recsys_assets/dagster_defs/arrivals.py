@@ -13,7 +13,7 @@ from recsys_assets.dagster_defs.naming import job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.pipeline.arrivals import Due, Look, look
+from recsys_assets.pipeline.arrivals import Arrivals, Due, look
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -69,7 +69,7 @@ def rotate(rows: Sequence[TargetSettings], *, start: int) -> tuple[list[TargetSe
     return chosen, (start + len(chosen)) % len(rows)
 
 
-class Cursor(RotatingCursor, frozen=True):
+class ArrivalsCursor(RotatingCursor, frozen=True):
     """The next target, and what the files of each target looked like when they were compared last."""
 
     seen: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
@@ -96,7 +96,7 @@ def arrivals_sensor(
     def raw_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
-        tick = begin_tick(context, watched, Cursor)
+        tick = begin_tick(context, watched, ArrivalsCursor)
         now = datetime.now(UTC)
         looks, faults = _look_at(store.store, settings, tick.chosen, tick.cursor, now=now)
         for fault in faults:
@@ -106,7 +106,7 @@ def arrivals_sensor(
         return dg.SensorResult(
             run_requests=[run_request(found) for found in due],
             skip_reason=None if due else _nothing(looks, faults),
-            cursor=write_cursor(Cursor(tick.next, seen)),
+            cursor=write_cursor(ArrivalsCursor(tick.next, seen)),
         )
 
     return raw_arrivals
@@ -123,10 +123,10 @@ def run_request(due: Due) -> dg.RunRequest:
 
 
 def _look_at(
-    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], cursor: Cursor, *, now: datetime
-) -> tuple[dict[str, Look], list[str]]:
+    store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], cursor: ArrivalsCursor, *, now: datetime
+) -> tuple[dict[str, Arrivals], list[str]]:
     """Return one look per target, and what went wrong; a target that cannot be looked at never hides another."""
-    looks: dict[str, Look] = {}
+    looks: dict[str, Arrivals] = {}
     faults: list[str] = []
     for row in rows:
         try:
@@ -136,7 +136,7 @@ def _look_at(
     return looks, faults
 
 
-def _nothing(looks: Mapping[str, Look], faults: Sequence[str]) -> str:
+def _nothing(looks: Mapping[str, Arrivals], faults: Sequence[str]) -> str:
     if faults:
         return "; ".join(faults)
     unsettled = sorted({name for one in looks.values() for name in one.unsettled})

@@ -13,7 +13,7 @@ from recsys_assets.evidence import GateReport, Verdict
 from recsys_assets.pipeline.arrivals import changed_inputs
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.steps import GATES, Judged, Step, journal_refusals, judge_step
+from recsys_assets.pipeline.steps import GATES, JudgedStep, Step, journal_refusals, judge_step
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -72,7 +72,7 @@ def severity_of(report: GateReport) -> dg.AssetCheckSeverity | None:
     return dg.AssetCheckSeverity.WARN if advised else None
 
 
-def check_result(judged: Judged) -> dg.AssetCheckResult:
+def check_result(judged: JudgedStep) -> dg.AssetCheckResult:
     """Return what gates found as the result of their check: passed, a warning where one advises, or an error."""
     severity = severity_of(judged.report)
     return dg.AssetCheckResult(

@@ -30,7 +30,7 @@ _LEAST_WINDOW = timedelta(minutes=1)  # of a freshness policy
 REPEAT_AFTER = timedelta(hours=1)  # of an unchanged verdict: the event log must not grow by the minute
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class RecordedFreshness(msgspec.Struct, frozen=True):
     """What was recorded last of one target, and when."""
 
     cause: str
@@ -38,10 +38,10 @@ class Verdict(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class Cursor(RotatingCursor, frozen=True):
+class FreshnessCursor(RotatingCursor, frozen=True):
     """The next target, and what was recorded last of each."""
 
-    recorded: Mapping[str, Verdict] = msgspec.field(default_factory=dict)
+    recorded: Mapping[str, RecordedFreshness] = msgspec.field(default_factory=dict)
     live: Mapping[str, str] = msgspec.field(default_factory=dict)  # what was reported last of the asset of live data
 
 
@@ -93,7 +93,7 @@ def freshness_sensor(
         description="Look at the age of live data of every target, whether or not anything runs.",
     )
     def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        tick, now = begin_tick(context, rows, Cursor), datetime.now(UTC)
+        tick, now = begin_tick(context, rows, FreshnessCursor), datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
         before = tick.cursor.recorded
         news = {name: one for name, one in found.items() if _is_news(before.get(name), one[1], now=now)}
@@ -105,7 +105,7 @@ def freshness_sensor(
         return dg.SensorResult(
             asset_events=[_evaluation(row, one) for row, one in news.values()],
             skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])}".strip(),
-            cursor=write_cursor(Cursor(tick.next, recorded, live)),
+            cursor=write_cursor(FreshnessCursor(tick.next, recorded, live)),
         )
 
     return watch_freshness
@@ -165,11 +165,11 @@ def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluatio
     )
 
 
-def _is_news(recorded: Verdict | None, found: Freshness, *, now: datetime) -> bool:
+def _is_news(recorded: RecordedFreshness | None, found: Freshness, *, now: datetime) -> bool:
     if recorded is None or now - recorded.at >= REPEAT_AFTER:
         return True
     return (recorded.cause, recorded.day) != (found.cause.value, str(found.data_through))
 
 
-def _verdict(found: Freshness, now: datetime) -> Verdict:
-    return Verdict(found.cause.value, str(found.data_through), now)
+def _verdict(found: Freshness, now: datetime) -> RecordedFreshness:
+    return RecordedFreshness(found.cause.value, str(found.data_through), now)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.arrivals import Cursor, begin_tick, write_cursor
+from recsys_assets.dagster_defs.arrivals import ArrivalsCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.naming import asset_key, job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.run_store import RunStore
@@ -40,7 +40,7 @@ def import_sensor(
     def import_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target with [imports] is watched: set automation.watch = true")
-        tick = begin_tick(context, watched, Cursor)
+        tick = begin_tick(context, watched, ArrivalsCursor)
         seen = {name: dict(one) for name, one in tick.cursor.seen.items()}
         due: list[DueImport] = []
         faults: list[str] = []
@@ -58,7 +58,7 @@ def import_sensor(
         return dg.SensorResult(
             run_requests=[run_request(one) for one in due],
             skip_reason=None if due else "; ".join(faults) or "nothing new",
-            cursor=write_cursor(Cursor(tick.next, seen)),
+            cursor=write_cursor(ArrivalsCursor(tick.next, seen)),
         )
 
     return import_arrivals

@@ -13,7 +13,7 @@ from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.trees.content import Content
-from recsys_assets.trees.reading import Node
+from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.tree import open_trees
 
 NODE: Final = "recsys/node"  # the metadata that holds the id
@@ -59,7 +59,7 @@ def _newest_node(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
     return found.value
 
 
-def _shown(node: Node, settings: Settings) -> dict[str, dg.MetadataValue[Any]]:
+def _shown(node: NodeRevision, settings: Settings) -> dict[str, dg.MetadataValue[Any]]:
     found = node.document
     shown: dict[str, dg.MetadataValue[Any]] = {
         NODE: dg.MetadataValue.text(node.id),

@@ -143,7 +143,7 @@ class Operating:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OperationResult:
     """What became of it, in words, and the journal's entry; a failure where somebody still has to look."""
 
     message: str
@@ -160,7 +160,7 @@ class Operation:
 
     name: str
     config: type[OperationConfig]
-    act: Callable[[Operating], Outcome]
+    act: Callable[[Operating], OperationResult]
     description: str
     waits: bool = False  # long ones have priority in the queue; short ones start at once, whatever runs
 

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
-from recsys_assets.dagster_defs.operation_configs import Operating, Operation, OperationConfig, Outcome, utc_now
+from recsys_assets.dagster_defs.operation_configs import Operating, Operation, OperationConfig, OperationResult, utc_now
 from recsys_assets.dagster_defs.operations import OPERATIONS
 from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.raw import RAW
@@ -119,7 +119,7 @@ def _prefilled(config: type[dg.Config], target: str) -> dict[str, object]:
     return {**fields, "dry_run": True, "target": target}
 
 
-def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, done: Outcome) -> None:
+def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, done: OperationResult) -> None:
     """Log what happened, and show it on the manifest asset."""
     if done.entry is not None:
         release = find_release(store, row.target, done.entry.after) if done.entry.changed and done.entry.after else None

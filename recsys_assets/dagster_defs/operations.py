@@ -16,7 +16,7 @@ from recsys_assets.dagster_defs.operation_configs import (
     Operating,
     Operation,
     OperationConfig,
-    Outcome,
+    OperationResult,
     PinConfig,
     RollbackConfig,
     ShipConfig,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
 
 
-def _roll_back(o: Operating) -> Outcome:
+def _roll_back(o: Operating) -> OperationResult:
     done = roll_back(
         o.store,
         o.row.target,
@@ -61,10 +61,10 @@ def _roll_back(o: Operating) -> Outcome:
         until=_instant(o.config.hold_until),
         dry_run=o.config.dry_run,
     )
-    return Outcome(done.message, done.entry)
+    return OperationResult(done.message, done.entry)
 
 
-def _ship(o: Operating) -> Outcome:
+def _ship(o: Operating) -> OperationResult:
     done = ship_day(
         o.day_context,
         by=o.by,
@@ -72,37 +72,37 @@ def _ship(o: Operating) -> Outcome:
         dry_run=o.config.dry_run,
         override=o.config.override,
     ).outcome
-    return Outcome(done.message, done.entry)
+    return OperationResult(done.message, done.entry)
 
 
-def _mark(label: Labelled) -> Callable[[Operating], Outcome]:
-    def act(o: Operating) -> Outcome:
+def _mark(label: Labelled) -> Callable[[Operating], OperationResult]:
+    def act(o: Operating) -> OperationResult:
         config = o.config
         change = partial(mark, until=_instant(config.until)) if isinstance(config, PinConfig) else mark
         change = change if config.on else unmark
         done = change(o.store, o.row.target, label, config.release, by=o.by, now=utc_now, dry_run=config.dry_run)
-        return Outcome(done.message, done.entry)
+        return OperationResult(done.message, done.entry)
 
     return act
 
 
-def _tag(o: Operating) -> Outcome:
+def _tag(o: Operating) -> OperationResult:
     config = o.config
     done = tag(o.store, o.row.target, config.name, config.release or None, by=o.by, now=utc_now, dry_run=config.dry_run)
-    return Outcome(done.message, done.entry)
+    return OperationResult(done.message, done.entry)
 
 
-def _import(o: Operating) -> Outcome:
+def _import(o: Operating) -> OperationResult:
     place, dry_run = _place(o), o.config.dry_run
     node = NodePlace(o.config.parent or None)
     done = import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run, node=node)
     return _tried(done)
 
 
-def _test(o: Operating) -> Outcome:
+def _test(o: Operating) -> OperationResult:
     place = _place(o)
     if o.config.dry_run:
-        return Outcome("dry run: the file would be tested, and the journal would keep how it ended")
+        return OperationResult("dry run: the file would be tested, and the journal would keep how it ended")
     return _tried(try_file(o.store, o.settings, o.row, o.config.kind, place, by=o.by, now=utc_now()))
 
 
@@ -112,11 +112,11 @@ def _place(o: Operating) -> "Seekable":
     return named_file(o.config.file)
 
 
-def _tried(done: TriedFile) -> Outcome:
-    return Outcome(done.message, done.entry, failed=not done.passed, shown=gate_metadata(done.gates))
+def _tried(done: TriedFile) -> OperationResult:
+    return OperationResult(done.message, done.entry, failed=not done.passed, shown=gate_metadata(done.gates))
 
 
-def _forget(o: Operating) -> Outcome:
+def _forget(o: Operating) -> OperationResult:
     done = forget_user(
         Forgetting(o.store, o.settings, o.row, o.config.user, o.by, utc_now, is_configured=True),
         dry_run=o.config.dry_run,
@@ -124,45 +124,47 @@ def _forget(o: Operating) -> Outcome:
     message = f"{plural(done.events, 'event')} of {plural(len(done.days), 'day')}; {done.message}"
     if done.places:
         message += f"; the user is still in {plural(len(done.places), 'object')}: `recsys-assets forget` lists them"
-    return Outcome(message, done.entry, failed=bool(done.exit_code) and not o.config.dry_run)
+    return OperationResult(message, done.entry, failed=bool(done.exit_code) and not o.config.dry_run)
 
 
-def _tune(o: Operating) -> Outcome:
+def _tune(o: Operating) -> OperationResult:
     from recsys_assets.pipeline.tune import tune  # noqa: PLC0415 - imports every kernel
 
     found = tune(o.store, o.settings, o.row, days=o.config.days, report=o.context.log.info)
     best, lines = found.winner, found.winner.option.lines(o.settings, o.row)
     numbers = {str(one.option): one.ndcg for one in found.options}
-    return Outcome(
+    return OperationResult(
         f"best: {best.option}, {best.difference:+.4f} nDCG; its lines:\n{lines}", numbers=numbers, lines=lines
     )
 
 
-def _decide_rollout(o: Operating) -> Outcome:
+def _decide_rollout(o: Operating) -> OperationResult:
     target, wanted = o.row.target, guards(o.settings, o.row)
     if o.config.dry_run:
-        return Outcome(f"dry run: {look_at_rollout(o.store, target, wanted, now=utc_now()).message}")
+        return OperationResult(f"dry run: {look_at_rollout(o.store, target, wanted, now=utc_now()).message}")
     decision = decide(o.store, target, wanted, by=o.by, now=utc_now)
     done = carry_out(o.store, target, decision, by=o.by, now=utc_now)
-    return Outcome(done.message if done else decision.message, done.entry if done else None)
+    return OperationResult(done.message if done else decision.message, done.entry if done else None)
 
 
-def _decide_rollback(o: Operating) -> Outcome:
+def _decide_rollback(o: Operating) -> OperationResult:
     found = look_at_live(o.store, o.row.target, watch(o.settings, o.row), now=utc_now())
     if o.config.dry_run:
-        return Outcome(f"dry run: {found.message}")
+        return OperationResult(f"dry run: {found.message}")
     done = carry_out_on_live(o.store, o.row.target, found, by=o.by, now=utc_now)
-    return Outcome(done.message if done else found.message, done.entry if done else None, failed=bool(found.exit_code))
+    return OperationResult(
+        done.message if done else found.message, done.entry if done else None, failed=bool(found.exit_code)
+    )
 
 
-def _simply(change: Callable[..., Any], *fields: str) -> Callable[[Operating], Outcome]:
+def _simply(change: Callable[..., Any], *fields: str) -> Callable[[Operating], OperationResult]:
     """Return the operation that is a change of one target, given these fields of its configuration."""
 
-    def act(o: Operating) -> Outcome:
+    def act(o: Operating) -> OperationResult:
         given = {name: getattr(o.config, name) for name in fields}
         given |= {name: _instant(given[name]) for name in given if name == "until"}
         done = change(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run, **given)
-        return Outcome(done.message, done.entry)
+        return OperationResult(done.message, done.entry)
 
     return act
 

@@ -9,12 +9,12 @@ import dagster as dg
 from recsys_assets.dagster_defs.checks import severity_of
 from recsys_assets.dagster_defs.lineage import stored
 from recsys_assets.dagster_defs.metadata import gate_metadata, markdown_table, numbers
-from recsys_assets.dagster_defs.operation_configs import Operating, Outcome, read_day, utc_now
+from recsys_assets.dagster_defs.operation_configs import Operating, OperationResult, read_day, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.run_day import AssetLine, run_day
-from recsys_assets.pipeline.steps import RAW, Built, Judged
+from recsys_assets.pipeline.steps import RAW, BuiltStep, JudgedStep
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -23,20 +23,20 @@ DATA_VERSION = "dagster/data_version"
 MAX_CAUSES = 10  # in a message
 
 
-def backfill_target(o: Operating) -> Outcome:
+def backfill_target(o: Operating) -> OperationResult:
     """Build the days that an operation names; a failure that names the days and causes if one failed."""
     first, last = read_day(o.config.first_day), read_day(o.config.last_day)
     days = choose_days(o.settings, start=first, end=last, today=utc_now().date())
     if o.config.dry_run:
-        return Outcome(f"dry run: {plural(len(days), 'day')} would be built, {first} to {last}")
+        return OperationResult(f"dry run: {plural(len(days), 'day')} would be built, {first} to {last}")
     passed_over, failures = backfill(o.context, o.store, o.settings, o.row, days, resume=o.config.resume, raw=o.raw)
     failed = sorted({line.day for line in failures})
     done = f"{len(days) - len(failed)} of {plural(len(days), 'day')} done, {passed_over} of them before"
     if not failed:
-        return Outcome(done)
+        return OperationResult(done)
     causes = "; ".join(f"{line.day} {line.asset}: {line.message}" for line in failures[:MAX_CAUSES])
     more = f"; and {len(failures) - MAX_CAUSES} more" if failures[MAX_CAUSES:] else ""
-    return Outcome(f"{done}, {plural(len(failed), 'day')} failed: {causes}{more}", failed=True)
+    return OperationResult(f"{done}, {plural(len(failed), 'day')} failed: {causes}{more}", failed=True)
 
 
 def backfill(
@@ -75,9 +75,9 @@ def _day(
     *,
     raw: dg.AssetKey,
 ) -> Iterator[AssetLine]:
-    def watch(asset: str, result: Built | Judged) -> None:
+    def watch(asset: str, result: BuiltStep | JudgedStep) -> None:
         key = raw if asset == RAW else dg.AssetKey(asset.split("/"))
-        if isinstance(result, Built):
+        if isinstance(result, BuiltStep):
             context.log_event(_materialization(store, key, day, result))
         else:
             context.log_event(_evaluation(key, day, result))  # pyright: ignore[reportArgumentType] - it takes it
@@ -88,7 +88,7 @@ def _day(
         yield line
 
 
-def _materialization(store: ObjectStore, key: dg.AssetKey, day: date, built: Built) -> dg.AssetMaterialization:
+def _materialization(store: ObjectStore, key: dg.AssetKey, day: date, built: BuiltStep) -> dg.AssetMaterialization:
     tables = {title: markdown_table(table.columns, table.rows) for title, table in built.tables.items()}
     place: dict[str, Any] = stored(store, built.key, rows=built.rows) if built.key else {}
     return dg.AssetMaterialization(
@@ -99,7 +99,7 @@ def _materialization(store: ObjectStore, key: dg.AssetKey, day: date, built: Bui
     )
 
 
-def _evaluation(key: dg.AssetKey, day: date, judged: Judged) -> dg.AssetCheckEvaluation:
+def _evaluation(key: dg.AssetKey, day: date, judged: JudgedStep) -> dg.AssetCheckEvaluation:
     severity = severity_of(judged.report)
     return dg.AssetCheckEvaluation(
         asset_key=key,

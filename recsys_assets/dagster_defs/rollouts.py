@@ -16,7 +16,7 @@ from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.upkeep.guard import Decision, Verdict, look_at_rollout
+from recsys_assets.upkeep.guard import Decision, RolloutVerdict, look_at_rollout
 from recsys_assets.upkeep.live_guard import LiveDecision, LiveVerdict, look_at_live
 
 JOB = "decide_rollout"
@@ -63,7 +63,7 @@ def rollout_sensor(
 
 def _requests(row: TargetSettings, found: Decision, *, op: str, now: datetime) -> list[dg.RunRequest]:
     """Return the run of a decision, if one is due: its key names the step, so that each is decided once at a time."""
-    if found.rollout is None or found.verdict in {Verdict.WAIT, Verdict.NOTHING}:
+    if found.rollout is None or found.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:
         return []
     key = f"{found.rollout.updated_at}|{found.verdict.value}"
     return [_request(row, SENSOR, "the guard of the rollout", key, found.verdict.value, op=op, now=now)]

@@ -42,8 +42,8 @@ from recsys_assets.pipeline.steps import (
     MANIFEST,
     OUTCOMES,
     SIGNALS,
-    Built,
-    Judged,
+    BuiltStep,
+    JudgedStep,
     Step,
     artifact_step,
     canonical_step,
@@ -110,7 +110,7 @@ def artifact_asset(
     form = "safetensors" if isinstance(kind.shape, VectorShape) else "json"
     reads_catalog = kind.from_catalog and settings.raw.catalog
 
-    def saw(context: dg.AssetExecutionContext, built: Built) -> None:
+    def saw(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
         observe(context, catalog, built.inputs, digest="".join(one.digest for one in built.inputs), daily=False)
 
     @target_asset(
@@ -152,7 +152,7 @@ def import_asset(settings: Settings, store: RunStore, row: TargetSettings, kind:
     """Return the asset of one imported kind; its data version is the hash of the file."""
     step, rules = import_step(kind), settings.imports[kind]
 
-    def saw(context: dg.AssetExecutionContext, built: Built) -> None:
+    def saw(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
         numbers = {"rows": built.rows}
         observe(context, import_source(row, kind), built.inputs, digest=built.version, numbers=numbers)
 
@@ -216,7 +216,7 @@ def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> d
         timer = Timer()
         with translate_errors():
             for built in step.build(store.day_context(context, settings, row)):
-                if isinstance(built, Built):
+                if isinstance(built, BuiltStep):
                     observe(context, signals_database(row), (), numbers=built.numbers)
                     yield dg.MaterializeResult(metadata=timer.numbers(built.numbers))
 
@@ -250,7 +250,7 @@ def _build(
     day: DayContext,
     *,
     prepare: Callable[[], None] | None = None,
-    saw: Callable[[dg.AssetExecutionContext, Built], None] | None = None,
+    saw: Callable[[dg.AssetExecutionContext, BuiltStep], None] | None = None,
 ) -> Iterator[Shown]:
     """Do a step and yield what it shows in Dagster; a day without input is skipped.
 
@@ -262,7 +262,7 @@ def _build(
             if prepare is not None:
                 prepare()
             for result in step.build(day):
-                if isinstance(result, Judged):
+                if isinstance(result, JudgedStep):
                     yield check_result(result)
                     continue
                 if saw is not None:
@@ -278,7 +278,7 @@ def _parameters(params: KindParams) -> dict[str, Any]:
     return {**kept, "shards": params.shards, "single_blob": params.single_blob}
 
 
-def _materialized(day: DayContext, built: Built, timer: Timer) -> dg.MaterializeResult[Any]:
+def _materialized(day: DayContext, built: BuiltStep, timer: Timer) -> dg.MaterializeResult[Any]:
     tables = {title: markdown_table(table.columns, table.rows) for title, table in built.tables.items()}
     report: dict[str, dg.MetadataValue[Any]] = {}
     if built.shipped is not None:  # the store may go away after the swap: the retry finds it done, and records it

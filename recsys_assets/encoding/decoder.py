@@ -12,7 +12,7 @@ from recsys_assets.compiled.interning import Tables, intern, new_tables
 from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.strings import PADDING, Codes, Numbers
 from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
-from recsys_assets.encoding.encoder import Pieces, fixed_texts, needs_escape
+from recsys_assets.encoding.encoder import JoinedTexts, fixed_texts, needs_escape
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.kind_descriptions import Shape
@@ -26,7 +26,7 @@ _WIDTH = 32
 _BAD = -1
 
 
-class Found(NamedTuple):
+class ScanBuffers(NamedTuple):
     """Where a scan puts what it reads: ids as codes of its tables, in order of appearance."""
 
     keys: Codes
@@ -39,7 +39,7 @@ class Found(NamedTuple):
 
 
 @compiled
-def scan_body(data: Bytes, start: int, stop: int, fixed: Pieces, scale: int, found: Found) -> bool:
+def scan_body(data: Bytes, start: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers) -> bool:
     """Read the array at `start`; return whether it ends at `stop`, all of it as the encoder writes it.
 
     The state says where the scan stopped: the first byte out of place, if the array is not as it should be. Behind
@@ -68,7 +68,7 @@ def scan_body(data: Bytes, start: int, stop: int, fixed: Pieces, scale: int, fou
 
 
 @inlined
-def _scan_row(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found: Found, row: int) -> int:
+def _scan_row(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers, row: int) -> int:
     at = _expect(data, at, fixed, BEFORE_KEY, found)
     end = _string_end(data, at, stop, found)
     if end == _BAD:
@@ -79,7 +79,7 @@ def _scan_row(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found:
 
 
 @inlined
-def _scan_list(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found: Found, row: int) -> int:
+def _scan_list(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers, row: int) -> int:
     """Read the array of members at `at`; return the position behind it."""
     first = count = found.offsets[row]
     at = _expect_byte(data, at, _OPEN, found)
@@ -100,7 +100,7 @@ def _scan_list(data: Bytes, at: int, stop: int, fixed: Pieces, scale: int, found
 
 
 @inlined
-def _expect(data: Bytes, at: int, fixed: Pieces, text: int, found: Found) -> int:
+def _expect(data: Bytes, at: int, fixed: JoinedTexts, text: int, found: ScanBuffers) -> int:
     """Return the position behind a fixed text, or _BAD, noting where, if another one stands there."""
     if at == _BAD:
         return _BAD
@@ -115,7 +115,7 @@ def _expect(data: Bytes, at: int, fixed: Pieces, text: int, found: Found) -> int
 
 
 @inlined
-def _expect_byte(data: Bytes, at: int, byte: int, found: Found) -> int:
+def _expect_byte(data: Bytes, at: int, byte: int, found: ScanBuffers) -> int:
     if at == _BAD:
         return _BAD
     if byte_at(data, at) != byte:
@@ -125,7 +125,7 @@ def _expect_byte(data: Bytes, at: int, byte: int, found: Found) -> int:
 
 
 @inlined
-def _string_end(data: Bytes, at: int, stop: int, found: Found) -> int:
+def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
     """Return the position behind the string that begins at `at`; what stands in it is judged once per distinct one."""
     if _expect_byte(data, at, _QUOTE, found) == _BAD:
         return _BAD
@@ -143,7 +143,7 @@ def _string_end(data: Bytes, at: int, stop: int, found: Found) -> int:
 
 
 @inlined
-def _read_number(data: Bytes, at: int, scale: int, found: Found, place: int) -> int:
+def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, place: int) -> int:
     """Read a number in its shortest form, in units of 1 / `scale`; return the position behind it."""
     if at == _BAD:
         return _BAD
@@ -208,20 +208,20 @@ def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
     )
 
 
-def _fixed(shape: Shape) -> Pieces:
+def _fixed(shape: Shape) -> JoinedTexts:
     """Return the fixed texts in the order of `body_scan`, without the comma or bracket in front."""
     key, member = fixed_texts(shape)
     texts = [text.encode() for text in (key[0][1:], key[1], member[0][1:], member[1])]
     starts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    return Pieces(np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8), starts)
+    return JoinedTexts(np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8), starts)
 
 
-def _room(size: int, starts: Numbers, *, keyed: bool) -> Found:
+def _room(size: int, starts: Numbers, *, keyed: bool) -> ScanBuffers:
     """Return arrays for as many rows and members as `size` bytes can hold; pages that stay empty cost nothing."""
     lengths = np.diff(starts)
     rows = size // (int(lengths[:2].sum()) + len('""[]},')) + 2 if keyed else 0
     members = size // (int(lengths[2:].sum()) + len('"",')) + 2
-    return Found(
+    return ScanBuffers(
         keys=np.empty(rows, np.uint32),
         offsets=np.empty(max(rows, 1) + 1, np.int64),
         members=np.empty(members, np.uint32),

@@ -18,20 +18,20 @@ _OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
 _TEN = 10
 
 
-class Pieces(NamedTuple):
+class JoinedTexts(NamedTuple):
     """Texts one behind the other: text `n` is `data[starts[n] : starts[n + 1]]`; `PADDING` bytes follow the last."""
 
     data: Bytes
     starts: Numbers
 
 
-def quote_ids(ids: pl.Series, *, before: str, after: str) -> Pieces:
+def quote_ids(ids: pl.Series, *, before: str, after: str) -> JoinedTexts:
     """Return the JSON literal of every id between two fixed texts."""
     literals = _replace_special('"' + ids + '"', ids, [quote(text) for text in ids.filter(needs_escape(ids))])
     padded = pl.concat([before + literals + after, pl.Series([" " * PADDING], dtype=pl.String)])
     array = padded.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, starts, data = array.buffers()
-    return Pieces(np.frombuffer(data, np.uint8), np.frombuffer(starts, np.int64)[: len(ids) + 1])
+    return JoinedTexts(np.frombuffer(data, np.uint8), np.frombuffer(starts, np.int64)[: len(ids) + 1])
 
 
 def needs_escape(texts: pl.Series) -> pl.Series:
@@ -56,8 +56,8 @@ class Body(NamedTuple):
     offsets: Numbers
     members: Codes
     values: Numbers
-    key_texts: Pieces
-    member_texts: Pieces
+    key_texts: JoinedTexts
+    member_texts: JoinedTexts
     scale: int  # 0: members have no value
 
 
@@ -154,7 +154,7 @@ def _write(body: Body, first: int, last: int, out: Bytes, at: int) -> int:
 
 
 @inlined
-def _write_text(texts: Pieces, code: int, out: Bytes, at: int) -> int:
+def _write_text(texts: JoinedTexts, code: int, out: Bytes, at: int) -> int:
     start, length = texts.starts[code], texts.starts[code + 1] - texts.starts[code]
     copy_bytes(texts.data, start, out, at, length)
     return at + length

@@ -61,7 +61,7 @@ def answer_on_engine(
     *,
     folder: str,
     blocked: frozenset[str] = frozenset(),
-) -> "Answer":
+) -> "FinishedRows":
     """Compute a kind on an engine, which writes below `folder`; the rows can be read while that stands.
 
     They are without the items that are blocked.
@@ -70,10 +70,10 @@ def answer_on_engine(
     """
     definition = find_definition(kind, params)
     finished = engine.finish(definition.answer(source, params, engine.keep), folder)
-    return Answer(engine, finished, kind, definition, blocked=blocked)
+    return FinishedRows(engine, finished, kind, definition, blocked=blocked)
 
 
-class Answer:
+class FinishedRows:
     """The rows of a finished answer, piece by piece, counted: what was written must all be read each time through."""
 
     def __init__(

@@ -12,11 +12,11 @@ from recsys_assets.engines.relation import (
     KEY,
     MEMBER,
     PLACE,
-    Answer,
     Counts,
     Definition,
     Frame,
     Keep,
+    KindRelation,
     number_of_rows,
     side_by_side,
 )
@@ -55,7 +55,7 @@ def encode_tags(catalog: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> Answer:
+def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelation:
     """List each item's tags, distinct in order, none empty; items by id. Reads what `tag_rows` gives.
 
     Of several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
@@ -75,7 +75,7 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> Answer:
         items.select(number_of_rows().alias("with_tags")),
         kept.group_by(TAG).agg(number_of_rows().alias(PLACE)).select(number_of_rows().alias("distinct_tags")),
     )
-    return Answer(rows, (KEY, PLACE), counts)
+    return KindRelation(rows, (KEY, PLACE), counts)
 
 
 def report_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import read_part
-from recsys_assets.engines.relation import INSTANT, PLACE, Answer, Frame
+from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 from recsys_assets.errors import EngineUnavailableError
 
 
@@ -68,7 +68,7 @@ class DuckDbEngine:
             rows.create(name)
             return nw.from_native(self._database.table(name)).lazy()
 
-    def finish(self, answer: Answer, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> Finished:
         """Compute an answer and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()

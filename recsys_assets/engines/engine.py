@@ -6,7 +6,7 @@ from typing import Protocol
 
 import polars as pl
 
-from recsys_assets.engines.relation import PLACE, Answer, Frame
+from recsys_assets.engines.relation import PLACE, Frame, KindRelation
 
 DAY_STRIDE = 1 << 40  # places of one day: more than any day has events
 
@@ -57,7 +57,7 @@ class Engine(Protocol):
         """Return a frame that is read several times, computed once if this engine would not see that by itself."""
         ...
 
-    def finish(self, answer: Answer, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> Finished:
         """Compute an answer and write its rows in order below `folder`, which nobody else uses; what was kept goes."""
         ...
 

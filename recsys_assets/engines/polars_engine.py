@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
 from recsys_assets.engines.parts import read_part
-from recsys_assets.engines.relation import INSTANT, PLACE, Answer, Frame
+from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 
 
 class PolarsEngine:
@@ -37,7 +37,7 @@ class PolarsEngine:
         """Return the frame as it is: Polars sees what stands twice in one plan."""
         return frame
 
-    def finish(self, answer: Answer, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> Finished:
         """Compute an answer and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()

@@ -20,7 +20,7 @@ _RANK = "rank"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KindRelation:
     """What a kind is, said in relations.
 
     `rows`: MEMBER String, VALUE Int64 in units of 1 / scale (not for kinds without a value), and for kinds with keys
@@ -50,7 +50,7 @@ class Definition:
     """One kind in relations: the columns that it reads, its rows, and its counts as numbers for people."""
 
     columns: tuple[str, ...]
-    answer: Callable[[Frame, Any, Keep], Answer]
+    answer: Callable[[Frame, Any, Keep], KindRelation]
     report: Callable[[Counts, int], tuple[LeftOut, dict[str, Scalar]]]
 
 

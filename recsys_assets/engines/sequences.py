@@ -12,11 +12,11 @@ from recsys_assets.engines.relation import (
     MEMBER,
     NEGATED,
     SESSION,
-    Answer,
     Counts,
     Definition,
     Frame,
     Keep,
+    KindRelation,
     as_entries,
     best_of_each_key,
     if_true,
@@ -35,7 +35,7 @@ _TIMES, _FIRST, _WEIGHT = "times", "first", "weight"
 _STEP, _LATER, _BLOCK, _DISTANCE = "step", "later", "block", "distance"
 
 
-def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
+def cooc(events: Frame, params: CoocParams, keep: Keep) -> KindRelation:
     """Count the sessions in which two items met, per item, most first; ties by id. Reads SESSION and ITEM.
 
     An item counts once a session. Sessions of more than `max_items_per_session` distinct items are left out before
@@ -56,7 +56,7 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> Answer:
         ),
         support.select(number_of_rows().alias("distinct_items")),
     )
-    return Answer(rows, (KEY, NEGATED, MEMBER), counts)
+    return KindRelation(rows, (KEY, NEGATED, MEMBER), counts)
 
 
 def report_cooc(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
@@ -113,7 +113,7 @@ def left_out_sessions(counts: Counts) -> LeftOut:
 COOC: Final = Definition((SESSION, ITEM), cooc, report_cooc)
 
 
-def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -> Answer:
+def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -> KindRelation:
     """Sum, per item, the weights of the items around it in sessions, most first; ties by id.
 
     Reads SESSION, ITEM and INSTANT. Steps are the distinct instants of a session, and an item stands once in a step. A
@@ -139,10 +139,10 @@ def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -
         support.select(number_of_rows().alias("distinct_items")),
         visits.select(number_of_rows().alias("visits")),
     )
-    return Answer(rows, (KEY, NEGATED, MEMBER), counts)
+    return KindRelation(rows, (KEY, NEGATED, MEMBER), counts)
 
 
-def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> Answer:
+def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> KindRelation:
     """Count, per item, the sessions in which another came new at the next such instant, most first; ties by id.
 
     Reads SESSION, ITEM and INSTANT. Pairs under `min_support` are dropped; items left with one are kept by the number
@@ -163,7 +163,7 @@ def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> Answer:
         support.select(number_of_rows().alias("distinct_items")),
         pairs.select(number_of_rows().alias("pairs_met")),
     )
-    return Answer(rows, (KEY, NEGATED, MEMBER), counts)
+    return KindRelation(rows, (KEY, NEGATED, MEMBER), counts)
 
 
 def report_sequences(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:

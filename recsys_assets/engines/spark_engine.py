@@ -10,7 +10,7 @@ import polars as pl
 from recsys_assets.engines.engine import Finished
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import open_part, read_part
-from recsys_assets.engines.relation import Answer, Frame
+from recsys_assets.engines.relation import Frame, KindRelation
 from recsys_assets.engines.spark_files import OwnFiles, SparkFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect, let_go_if_dead, lost, patiently, spark_errors
 from recsys_assets.errors import CorruptObjectError
@@ -57,7 +57,7 @@ class SparkEngine:
             self._kept.append(rows.persist())
         return frame
 
-    def finish(self, answer: Answer, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> Finished:
         """Compute an answer; the executors write its rows as sorted parts, and only finished ones are reported."""
         with self._translate_errors():
             rows: Any = answer.ordered.to_native()

@@ -14,11 +14,11 @@ from recsys_assets.engines.relation import (
     PLACE,
     USER,
     VALUE,
-    Answer,
     Counts,
     Definition,
     Frame,
     Keep,
+    KindRelation,
     as_entries,
     best_of_each_key,
     if_true,
@@ -37,7 +37,7 @@ _EVENTS, _WEIGHT, _FIRST = "events", "weight", "first"
 _ORDER = (KEY, NEGATED, MEMBER)
 
 
-def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> Answer:
+def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> KindRelation:
     """Sum the events' weights per user and item, highest first; ties by item id. Reads USER, ITEM and EVENT.
 
     Weights are whole millionths, so that no sum depends on its order.
@@ -48,10 +48,10 @@ def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> Answer:
     counted = users.filter(nw.col("of_user") <= params.max_events_per_user).select(USER)
     entries = as_entries(seen.join(counted, on=USER), key=USER, member=ITEM, value=_WEIGHT)
     rows = best_of_each_key(entries, most=params.max_items_per_user)
-    return Answer(rows, _ORDER, _counts(users, entries, rows, params))
+    return KindRelation(rows, _ORDER, _counts(users, entries, rows, params))
 
 
-def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> Answer:
+def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> KindRelation:
     """Count, per user, every event but the first for its item, highest first; ties by item id. Reads USER, ITEM, PLACE.
 
     A user with a single event stays, without items. The first event is that of the lowest place: one more aggregate,
@@ -67,7 +67,7 @@ def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> Answer:
     entries = as_entries(followed.filter(nw.col(_WEIGHT) > 0), key=USER, member=ITEM, value=_WEIGHT)
     best = best_of_each_key(entries, most=params.max_items_per_user)
     rows = counted.select(nw.col(USER).alias(KEY)).join(best, on=KEY, how="left")
-    return Answer(rows.select(KEY, MEMBER, VALUE, NEGATED), _ORDER, _counts(users, entries, best, params))
+    return KindRelation(rows.select(KEY, MEMBER, VALUE, NEGATED), _ORDER, _counts(users, entries, best, params))
 
 
 def report_users(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
@@ -104,12 +104,12 @@ IMPLICIT: Final = Definition((USER, ITEM, EVENT), implicit, report_users)
 SESSION_SEQ: Final = Definition((USER, ITEM, PLACE), session_seq, report_users)
 
 
-def popularity(events: Frame, params: PopularityParams, keep: Keep) -> Answer:
+def popularity(events: Frame, params: PopularityParams, keep: Keep) -> KindRelation:
     """Count events per item, most seen first; ties by item id; the first `max_items`. Reads ITEM."""
     counts = keep(events.group_by(ITEM).agg(number_of_rows().alias("events")))
     entries = as_entries(counts, member=ITEM, value="events")
     best = entries.sort(NEGATED, MEMBER).head(params.max_items)
-    return Answer(best, (NEGATED, MEMBER), counts.select(number_of_rows().alias("distinct_items")))
+    return KindRelation(best, (NEGATED, MEMBER), counts.select(number_of_rows().alias("distinct_items")))
 
 
 def report_popularity(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:

@@ -51,9 +51,9 @@ def artifact_gates(
     envelope = {"kind": kind, "tenant": row.tenant, "surface": row.surface, "segment": row.segment}
     return [
         Gate("envelope", EnvelopeAsExpected(envelope)),
-        Gate("contract", Contract(_scalars(params))),
-        Gate(CountGate.NOT_EMPTY.value, NotEmpty(limits.min_rows, may_be_empty)),
-        Gate("size", Size(params.max_bytes)),
+        Gate("contract", ArtifactContract(_scalars(params))),
+        Gate(CountGate.NOT_EMPTY.value, ArtifactNotEmpty(limits.min_rows, may_be_empty)),
+        Gate("size", ArtifactSize(params.max_bytes)),
         Gate(CountGate.DAYS.value, Days(params.min_days, params.window_days)),
         Gate(CountGate.LEFT_OUT_SHARE.value, ExcludedShare(limits.max_left_out_share)),
     ]
@@ -71,7 +71,7 @@ class EnvelopeAsExpected:
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
+class ArtifactContract:
     """The contract of the kind under the parameters that it was built with."""
 
     params: Mapping[str, Scalar]
@@ -82,7 +82,7 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True)
-class NotEmpty:
+class ArtifactNotEmpty:
     """The fewest rows; an artifact without any, of a kind that may be so, is left out unless services have it."""
 
     min_rows: int
@@ -106,7 +106,7 @@ class NotEmpty:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ArtifactSize:
     """The largest object, in bytes."""
 
     max_bytes: int

@@ -37,7 +37,7 @@ def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
         DayGate.HOURS: Hours(limits.max_silent_share, limits.max_hours_distance, warm_up),
         DayGate.DUPLICATES: Duplicates(limits.max_duplicate_rise, warm_up),
         DayGate.CONCENTRATION: Concentration(limits.max_share_rise, warm_up),
-        DayGate.SHAPE: Shape(limits.max_shape_factor, limits.max_sizes_distance, warm_up),
+        DayGate.SHAPE: DayShape(limits.max_shape_factor, limits.max_sizes_distance, warm_up),
         DayGate.NEW_ITEMS: NewItems(limits.max_new_item_share, warm_up),
         DayGate.NEW_USERS: NewUsers(limits.max_new_user_share, warm_up),
         DayGate.ITEM_MIX: ItemMix(limits.min_correlation_ratio, limits.max_surge_rise, warm_up),
@@ -110,7 +110,7 @@ def _user_sizes(day: DayProfile) -> Sequence[int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class DayShape:
     """By which factor events per session and sessions per user may differ, and how far their sizes may be apart."""
 
     max_shape_factor: float
@@ -185,7 +185,7 @@ def canonical_gates(
 ) -> list[Gate[CanonicalFacts]]:
     """Return every gate of a canonical day, in the order of its report."""
     return [
-        Gate("contract", Contract()),
+        Gate("contract", DayContract()),
         Gate(CountGate.VOLUME.value, FewestEvents(limits.min_events)),
         Gate(CountGate.BAD_SHARE.value, BadShare(max_bad_share)),
         Gate(CountGate.OUT_OF_WINDOW_SHARE.value, OutOfWindowShare(max_out_of_window_share)),
@@ -195,7 +195,7 @@ def canonical_gates(
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
+class DayContract:
     """Types, order and ranges of the stored events."""
 
     def __call__(self, facts: CanonicalFacts) -> Result:

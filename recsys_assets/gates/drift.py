@@ -31,7 +31,7 @@ class HasDrift(Protocol):
 def drift_gates(limits: DriftLimits) -> list[Gate[HasDrift]]:
     """Return every drift gate under these limits, in the order of the report."""
     rules: dict[DriftGate, Callable[[HasDrift], Result]] = {
-        DriftGate.ROWS: Rows(limits.max_rows_factor),
+        DriftGate.ROWS: RowsFactor(limits.max_rows_factor),
         DriftGate.ITEMS: Items(limits.max_items_factor),
         DriftGate.OVERLAP: Overlap(limits.min_overlap, limits.top_items),
         DriftGate.RANK: Rank(limits.min_rank_correlation),
@@ -44,7 +44,7 @@ def drift_gates(limits: DriftLimits) -> list[Gate[HasDrift]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowsFactor:
     """How many times more or fewer rows than live."""
 
     max_rows_factor: float

@@ -12,7 +12,7 @@ from recsys_assets.gates.drift import NoBaseline, drift_gates
 from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.gate import Gate, Policy, Result, at_least, at_most, in_force, passes, same
 from recsys_assets.identity import form_of
-from recsys_assets.imports.contract import Content, breaking_changes, check_contract, contract_faults
+from recsys_assets.imports.contract import FileContent, breaking_changes, check_contract, contract_faults
 from recsys_assets.imports.inspecting import read_table
 from recsys_assets.messages import name_known
 from recsys_assets.settings.artifacts import ImportFormat, ImportSettings
@@ -38,7 +38,7 @@ class ImportFacts:
     kind: str
     version: str
     size: int
-    content: Content
+    content: FileContent
     age_days: int
     previous: Previous | None
     rules: ImportSettings
@@ -63,11 +63,11 @@ def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[
     rules = settings.imports[kind]
     check_contract(rules.contract, form=rules.format, key=f"imports.{kind}.contract")
     gates = [
-        Gate("form", Form(rules.form)),
-        Gate("contract", Contract(rules.format, rules.contract)),
+        Gate("form", ImportForm(rules.form)),
+        Gate("contract", ImportContract(rules.format, rules.contract)),
         Gate("compatible", Compatible(rules.allow_breaking)),
-        Gate("not_empty", NotEmpty(rules.min_rows)),
-        Gate("size", Size(rules.max_bytes)),
+        Gate("not_empty", ImportNotEmpty(rules.min_rows)),
+        Gate("size", ImportSize(rules.max_bytes)),
         Gate("age", Age(rules.max_age_days)),
     ]
     limits = settings.gates_for(row)
@@ -78,7 +78,7 @@ def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ImportForm:
     """The form of the file, which its version ends with."""
 
     form: str
@@ -89,7 +89,7 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
+class ImportContract:
     """The contract of the file's content, as the configuration has it."""
 
     format: ImportFormat
@@ -124,7 +124,7 @@ class Compatible:
 
 
 @dataclass(frozen=True, slots=True)
-class NotEmpty:
+class ImportNotEmpty:
     """The fewest rows; bytes of which nothing is known must only be there."""
 
     min_rows: int
@@ -137,7 +137,7 @@ class NotEmpty:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ImportSize:
     """The largest file, in bytes."""
 
     max_bytes: int

@@ -13,7 +13,7 @@ _SETTINGS = "gates.rehearsal"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class RehearsalAnswers:
     """What one kind answered: to how many questions, how many times with nothing, and with less than a full list."""
 
     asked: int
@@ -32,7 +32,7 @@ class Rehearsed:
     seconds: float
     blob_bytes: int
     held_bytes: int
-    answers: Mapping[str, Answers]
+    answers: Mapping[str, RehearsalAnswers]
 
     @property
     def bytes_per_blob_byte(self) -> float:

@@ -15,7 +15,7 @@ ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FileContent:
     """Type by field, and the rows; of bytes that nobody looks into there are neither.
 
     A column's type is like `string`, `float64?` (some value is null) or `list[float32]`; an array's is its dtype and

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, Content
+from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, FileContent
 from recsys_assets.imports.parquet import check_names, inspect_parquet, open_parquet
 from recsys_assets.imports.safetensors import read_safetensors
 from recsys_assets.settings.artifacts import ImportFormat
@@ -111,7 +111,7 @@ def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
         start = end + 1
 
 
-def inspect_json_lines(data: bytes, *, name: str) -> Content:
+def inspect_json_lines(data: bytes, *, name: str) -> FileContent:
     """Return the type of every field that any line has, and the number of lines; an absent field is null."""
     fields: dict[str, str] = {}
     seen: dict[str, int] = {}
@@ -123,7 +123,7 @@ def inspect_json_lines(data: bytes, *, name: str) -> Content:
             seen[field] = seen.get(field, 0) + 1
         if len(fields) > MAX_FIELDS:
             raise InputError(f"{name} has more than {MAX_FIELDS} fields by line {rows}: keys are data, it seems")
-    return Content({f: t if seen[f] == rows else _nullable(t) for f, t in fields.items()}, rows)
+    return FileContent({f: t if seen[f] == rows else _nullable(t) for f, t in fields.items()}, rows)
 
 
 def _type_of(value: Any) -> str:
@@ -163,10 +163,10 @@ def _nullable(kind: str) -> str:
     return kind if kind.endswith("?") else f"{kind}?"
 
 
-def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: int) -> Content:
+def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: int) -> FileContent:
     """Return what a file holds; `InputError` or `LimitExceededError` if it is not of its format or too large."""
     if form is ImportFormat.BYTES:
-        return Content({}, None)
+        return FileContent({}, None)
     if form is ImportFormat.JSONL:
         return inspect_json_lines(data, name=name)
     if form is ImportFormat.PARQUET:
@@ -183,10 +183,10 @@ def read_arrays(data: bytes, form: str, *, name: str, max_unpacked_bytes: int) -
     raise InputError(f"{name} is of the form {form!r}, which holds no arrays: npz and safetensors do")
 
 
-def _of_arrays(arrays: dict[str, NDArray[Any]]) -> Content:
+def _of_arrays(arrays: dict[str, NDArray[Any]]) -> FileContent:
     fields = {name: _type(array) for name, array in arrays.items()}
     rows = max((array.shape[0] for array in arrays.values() if array.ndim), default=0)
-    return Content(fields, rows)
+    return FileContent(fields, rows)
 
 
 def _type(array: NDArray[Any]) -> str:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyarrow.compute import call_function
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, Content
+from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, FileContent
 from recsys_assets.ingest.sources.parquet_pages import plan_read
 
 _BATCH_ROWS: Final = 1000
@@ -19,7 +19,7 @@ _METADATA_BYTES: Final = 10_000_000
 _SHORT: Final = {"double": "float64", "float": "float32", "halffloat": "float16", "large_string": "string"}
 
 
-def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Content:
+def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> FileContent:
     """Return the type of every column and the number of rows; all pages are read, so a damaged one is found.
 
     Raises `InputError` for a file that cannot be read, `LimitExceededError` before more is unpacked than allowed.
@@ -49,7 +49,7 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> Conte
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name} is no Parquet that can be read: {error}; correct the file") from error
     marks = {name: ("?" if name in nulls else "") + (NON_FINITE if name in endless else "") for name in schema.names}
-    return Content({f.name: _type(f.type) + marks[f.name] for f in schema}, rows)
+    return FileContent({f.name: _type(f.type) + marks[f.name] for f in schema}, rows)
 
 
 def _unpacked_bytes(values: Any) -> int:

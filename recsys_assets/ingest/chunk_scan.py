@@ -17,7 +17,7 @@ from recsys_assets.ingest.line_scan import (
     SESSION,
     TS,
     USER,
-    Line,
+    LineNotes,
     forget_shape,
     new_line,
     scan_line,
@@ -62,7 +62,7 @@ class Scanner(NamedTuple):
 
     scratch: Scratch
     tables: Tables
-    line: Line
+    line: LineNotes
 
 
 def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
@@ -121,7 +121,7 @@ def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> 
 
 
 @inlined
-def _keep(data: Bytes, line: Line, tables: Tables, scratch: Scratch, row: int) -> bool:
+def _keep(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch, row: int) -> bool:
     """Write the noted line as a row; False if its instant is not a plain one, it is nobody's, or a table is full."""
     instant = read_instant(data, line.values[TS, 0], line.values[TS, 1])
     if instant < 0 or (line.values[SESSION, 1] == 0 and line.values[USER, 1] == 0):
@@ -150,7 +150,7 @@ def _known(data: Bytes, tables: Tables, scratch: Scratch, table: int, row: int, 
 
 
 @inlined
-def _count_names(data: Bytes, line: Line, tables: Tables, scratch: Scratch) -> bool:
+def _count_names(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch) -> bool:
     """Count the unknown names of a line; all or none, since a line that is handed back is counted elsewhere."""
     for index in range(line.state[NAMES]):
         known = tables.state[UNKNOWN, 0]

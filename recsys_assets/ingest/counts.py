@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from recsys_assets.identity import Target
-from recsys_assets.ingest.line_judge import Judged, Refused
-from recsys_assets.ingest.quarantine import NO_LINES, Fault, Reason, Reject, hidden_lines, show_line
+from recsys_assets.ingest.line_judge import JudgedChunk, Refused
+from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.forms import guess_form
 from recsys_assets.ingest.sources.source import RawInput, Versioned
 from recsys_assets.messages import plural
@@ -83,7 +83,7 @@ class FileTally:
     blank: int = 0
     first: Refused | None = None  # the first line that is neither good nor blank
     seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
-    vague: Counter[Fault] = field(default_factory=Counter[Fault])  # lines that name no target, or not in full
+    vague: Counter[LineFault] = field(default_factory=Counter[LineFault])  # lines that name no target, or not in full
     text: int = 0  # bytes of all lines, decompressed
     bad_text: Counter[Reason] = field(default_factory=Counter[Reason])  # bytes of bad lines
 
@@ -93,7 +93,7 @@ class FileTally:
         version = self.source.version if isinstance(self.source, Versioned) else None
         return FileRecord(name, self.size, self.digest, self.lines, targets, self.error or self._useless(), version)
 
-    def add(self, judged: Judged) -> None:
+    def add(self, judged: JudgedChunk) -> None:
         """Count the lines of a chunk."""
         self.lines += judged.lines
         late = sum(count for fault, count in judged.faults.items() if fault.reason is Reason.OUT_OF_WINDOW)
@@ -123,7 +123,7 @@ class FileTally:
 
 
 @dataclass(slots=True)
-class Tally:
+class DayTally:
     """The counts of a day so far."""
 
     day: date
@@ -138,7 +138,7 @@ class Tally:
     refused: int = 0
     kept: int = 0
 
-    def add(self, file: FileTally, judged: Judged, *, room: int) -> list[Reject]:
+    def add(self, file: FileTally, judged: JudgedChunk, *, room: int) -> list[Reject]:
         """Count a chunk of a file; return its refused lines as quarantine keeps them, `room` at most."""
         rejects = [_reject(file, refused) for refused in judged.refused[:room]]
         self.spilled += judged.spilled
@@ -160,7 +160,7 @@ class Tally:
         targets = {target: self._target(target, files) for target in self.targets}
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
-    def _blame(self, fault: Fault, count: int, file: FileTally) -> None:
+    def _blame(self, fault: LineFault, count: int, file: FileTally) -> None:
         """Count a fault against the target that it names; one that names none waits for the end of the file."""
         fitting = [target for target in file.source.targets if _fits(fault, target)]
         if fault.tenant is None or fault.surface is None:
@@ -204,7 +204,7 @@ class Tally:
         )
 
 
-def _fits(fault: Fault, target: Target) -> bool:
+def _fits(fault: LineFault, target: Target) -> bool:
     """Return whether the refused line may belong to the target by the names that it carries."""
     return fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}
 

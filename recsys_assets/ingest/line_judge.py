@@ -13,7 +13,7 @@ from recsys_assets.ingest.chunk_scan import SURFACE, TENANT, UNKNOWN, Progress, 
 from recsys_assets.ingest.chunks import Buffer, Chunk, LongLine
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.part_merge import Part, part_of, take_rows
-from recsys_assets.ingest.quarantine import Fault, Reason
+from recsys_assets.ingest.quarantine import LineFault, Reason
 from recsys_assets.ingest.reference import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
 
@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ChunkRules:
     """What a chunk is judged by: the day, the targets asked for, how many refused lines are kept, and how to read."""
 
     day: date
@@ -54,13 +54,13 @@ class Refused:
     """One refused line: its number in the chunk, from 0, why it is refused, how it begins, and its size in bytes."""
 
     line: int
-    fault: Fault
+    fault: LineFault
     text: bytes
     size: int
 
 
 @dataclass(slots=True)
-class Judged:
+class JudgedChunk:
     """What one chunk held: `faults` counts every refused line, `refused` keeps the first ones.
 
     `spilled` counts good events that a neighbouring day reads from this very file.
@@ -70,23 +70,25 @@ class Judged:
     size: int = 0  # bytes of all lines
     parts: list[tuple[Target, Part]] = field(default_factory=list[tuple[Target, Part]])
     refused: list[Refused] = field(default_factory=list[Refused])
-    faults: Counter[Fault] = field(default_factory=Counter[Fault])
+    faults: Counter[LineFault] = field(default_factory=Counter[LineFault])
     foreign: Counter[Names] = field(default_factory=Counter[Names])
     unknown: Counter[str] = field(default_factory=Counter[str])
     spilled: Counter[Target] = field(default_factory=Counter[Target])
 
 
-def judge_long_line(line: LongLine, rules: Rules) -> Judged:
+def judge_long_line(line: LongLine, rules: ChunkRules) -> JudgedChunk:
     """Return the judgement of a line that no chunk can hold."""
-    fault = Fault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
+    fault = LineFault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
     text = line.head if rules.reading.shows_values else WITHHELD
-    return Judged(1, line.size, refused=[Refused(0, fault, text, line.size)], faults=Counter([_without_detail(fault)]))
+    return JudgedChunk(
+        1, line.size, refused=[Refused(0, fault, text, line.size)], faults=Counter([_without_detail(fault)])
+    )
 
 
-def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
+def judge_chunk(chunk: Chunk, scanner: Scanner, rules: ChunkRules) -> JudgedChunk:
     """Return what the lines of a chunk are: by the compiled scan where it is sure, else by the reference reader."""
     data = np.frombuffer(chunk.buffer, np.uint8)
-    judged = Judged()
+    judged = JudgedChunk()
     doubtful = _Doubtful(rules, judged)
     progress = start_chunk(scanner)
     while progress.position < chunk.size:
@@ -106,7 +108,7 @@ def judge_chunk(chunk: Chunk, scanner: Scanner, rules: Rules) -> Judged:
 class _Doubtful:
     """Judges lines one by one by the reference reader, and collects the good ones by target."""
 
-    def __init__(self, rules: Rules, judged: Judged) -> None:
+    def __init__(self, rules: ChunkRules, judged: JudgedChunk) -> None:
         self._rules = rules
         self._judged = judged
         self._room = rules.max_refused
@@ -137,7 +139,7 @@ class _Doubtful:
         """Return the good events, as a part for each target."""
         return ((target, part_of(events)) for target, events in self._events.items())
 
-    def _take(self, event: RawEvent) -> Fault | None:
+    def _take(self, event: RawEvent) -> LineFault | None:
         """Take an event of this day, or return why it is refused."""
         names = event.tenant, event.surface
         target = self._rules.targets.get(names)
@@ -149,10 +151,10 @@ class _Doubtful:
             self._judged.spilled[target] += 1
         else:
             day = name_of_day(event.ts)
-            return Fault(Reason.OUT_OF_WINDOW, f"belongs to {day}: run that day with this file", *names, day)
+            return LineFault(Reason.OUT_OF_WINDOW, f"belongs to {day}: run that day with this file", *names, day)
         return None
 
-    def _refuse(self, number: int, fault: Fault, text: bytes) -> None:
+    def _refuse(self, number: int, fault: LineFault, text: bytes) -> None:
         self._judged.faults[_without_detail(fault)] += 1
         if self._room:
             self._room -= 1
@@ -160,18 +162,18 @@ class _Doubtful:
             self._judged.refused.append(Refused(number, fault, shown, len(text)))
 
 
-def _without_detail(fault: Fault) -> Fault:
+def _without_detail(fault: LineFault) -> LineFault:
     """Return what a fault is counted by: all but the detail, which may differ from line to line."""
-    return Fault(fault.reason, "", fault.tenant, fault.surface, fault.day)
+    return LineFault(fault.reason, "", fault.tenant, fault.surface, fault.day)
 
 
-def _count_names(scanner: Scanner, judged: Judged) -> None:
+def _count_names(scanner: Scanner, judged: JudgedChunk) -> None:
     count = int(scanner.tables.state[UNKNOWN, 0])
     names = _texts(scanner, UNKNOWN, range(count))
     judged.unknown.update(dict(zip(names, scanner.scratch.name_counts[:count].tolist(), strict=True)))
 
 
-def _divide(scanner: Scanner, rows: int, rules: Rules, judged: Judged) -> NDArray[np.int64]:
+def _divide(scanner: Scanner, rows: int, rules: ChunkRules, judged: JudgedChunk) -> NDArray[np.int64]:
     """Divide the rows of a scan by the names that they carry; return those of our targets that are of another day."""
     scratch = scanner.scratch
     tenants, surfaces = scratch.codes[TENANT, :rows].astype(np.int64), scratch.codes[SURFACE, :rows]

@@ -43,7 +43,7 @@ _MAX_VALUES = 64
 NAMES, RANK_VALUE, _VALUES, _SPARE, _OPTIONALS = range(5)
 
 
-class Line(NamedTuple):
+class LineNotes(NamedTuple):
     """Notes on the line under the hand, and on the shape of the last one that was read name by name.
 
     `values[field]` is where a string starts and ends, both 0 where absent; `names[n]` is where an unknown name starts
@@ -59,21 +59,21 @@ class Line(NamedTuple):
     state: NDArray[np.int64]
 
 
-def new_line(spare: int, *, needs_session: bool = True) -> Line:
+def new_line(spare: int, *, needs_session: bool = True) -> LineNotes:
     """Return empty notes; `data[spare:]` takes the text of strings that had escapes, and must be as long as a line."""
     values, names = np.zeros((len(FIELDS), 2), np.int64), np.empty((_MAX_VALUES, 2), np.int64)
     optional = _OPTIONAL if needs_session else _OPTIONAL | 1 << SESSION
-    return Line(values, names, np.empty((_MAX_VALUES + 1, 5), np.int64), np.array([0, 0, 0, spare, optional]))
+    return LineNotes(values, names, np.empty((_MAX_VALUES + 1, 5), np.int64), np.array([0, 0, 0, spare, optional]))
 
 
 @compiled
-def forget_shape(line: Line) -> None:
+def forget_shape(line: LineNotes) -> None:
     """Read the next line name by name, because the data that the shape points to is gone."""
     line.state[_VALUES] = 0
 
 
 @inlined
-def scan_line(data: Bytes, position: int, line: Line) -> int:
+def scan_line(data: Bytes, position: int, line: LineNotes) -> int:
     """Note the values of the line that starts at `position`; return where its newline is, or `REFUSED`."""
     # Writers rarely change their mind about order and spaces: most lines differ from the one before in the values only.
     end = _follow_shape(data, position, line) if line.state[_VALUES] > 0 else REFUSED
@@ -81,7 +81,7 @@ def scan_line(data: Bytes, position: int, line: Line) -> int:
 
 
 @inlined
-def _follow_shape(data: Bytes, position: int, line: Line) -> int:
+def _follow_shape(data: Bytes, position: int, line: LineNotes) -> int:
     line.state[NAMES] = 0
     spare = line.state[_SPARE]
     count = line.state[_VALUES]
@@ -99,7 +99,7 @@ def _follow_shape(data: Bytes, position: int, line: Line) -> int:
 
 
 @compiled
-def _read_names(data: Bytes, position: int, line: Line) -> int:
+def _read_names(data: Bytes, position: int, line: LineNotes) -> int:
     """Read a line name by name, and note its shape."""
     line.state[NAMES] = line.state[_VALUES] = line.state[RANK_VALUE] = 0
     for field in range(len(_LENGTHS)):
@@ -131,7 +131,7 @@ def _read_names(data: Bytes, position: int, line: Line) -> int:
 
 
 @compiled
-def _read_name(data: Bytes, position: int, line: Line, gap: int, index: int) -> tuple[int, int]:
+def _read_name(data: Bytes, position: int, line: LineNotes, gap: int, index: int) -> tuple[int, int]:
     """Return the field that a name means, and where its value begins."""
     end, escaped = end_of_string(data, position + 1) if byte_at(data, position) == _QUOTE else (REFUSED, False)
     if end < 0 or escaped:
@@ -163,7 +163,7 @@ def _field_of(data: Bytes, start: int, length: int) -> int:
 
 
 @inlined
-def _note_name(line: Line, start: int, length: int) -> None:
+def _note_name(line: LineNotes, start: int, length: int) -> None:
     count = line.state[NAMES]
     line.names[count, 0] = start
     line.names[count, 1] = length
@@ -171,7 +171,7 @@ def _note_name(line: Line, start: int, length: int) -> None:
 
 
 @inlined
-def _read_value(data: Bytes, position: int, field: int, line: Line, spare: int) -> tuple[int, int]:
+def _read_value(data: Bytes, position: int, field: int, line: LineNotes, spare: int) -> tuple[int, int]:
     """Check a value and note it; return the position behind it, and where the next decoded string may be written."""
     byte = byte_at(data, position)
     if field == _UNKNOWN:
@@ -188,7 +188,7 @@ def _read_value(data: Bytes, position: int, field: int, line: Line, spare: int) 
 
 
 @inlined
-def _read_string(data: Bytes, start: int, field: int, line: Line, spare: int) -> tuple[int, int]:
+def _read_string(data: Bytes, start: int, field: int, line: LineNotes, spare: int) -> tuple[int, int]:
     end, escaped = end_of_string(data, start)
     if end < 0:
         return REFUSED, spare
@@ -207,7 +207,7 @@ def _read_string(data: Bytes, start: int, field: int, line: Line, spare: int) ->
 
 
 @inlined
-def _read_rank(data: Bytes, start: int, line: Line) -> int:
+def _read_rank(data: Bytes, start: int, line: LineNotes) -> int:
     end = after_digits(data, start)
     rank = 0
     line.state[RANK_VALUE] = 0

@@ -13,8 +13,8 @@ from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.chunk_scan import Scanner, buffer_bytes, new_scanner
 from recsys_assets.ingest.chunks import CHUNK_BYTES, Buffer, Chunk, LongLine, read_chunks
-from recsys_assets.ingest.counts import FileTally, RawReport, Tally
-from recsys_assets.ingest.line_judge import Judged, Rules, judge_chunk, judge_long_line
+from recsys_assets.ingest.counts import DayTally, FileTally, RawReport
+from recsys_assets.ingest.line_judge import ChunkRules, JudgedChunk, judge_chunk, judge_long_line
 from recsys_assets.ingest.part_merge import Part, merge_parts
 from recsys_assets.ingest.quarantine import Reject
 from recsys_assets.ingest.reference import PLAIN, Reading
@@ -95,16 +95,16 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     """
     if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
-    tally = Tally(day, targets)
+    tally = DayTally(day, targets)
     parts = PartBuffer(keep_part)
     memory = _Memory(threads, chunk_bytes, needs_session=reading.needs_session)
 
-    def judge(task: "_Task") -> Judged:
+    def judge(task: "_Task") -> JudgedChunk:
         file, piece = task
         served = {(target.tenant, target.surface): target for target in file.source.targets if target in targets}
-        return memory.judge(piece, Rules(day, served, max_kept_rejects, reading, spill_days))
+        return memory.judge(piece, ChunkRules(day, served, max_kept_rejects, reading, spill_days))
 
-    def count(chunks: Iterable[tuple["_Task", Judged]]) -> Iterator[Sequence[tuple[Target, Part]]]:
+    def count(chunks: Iterable[tuple["_Task", JudgedChunk]]) -> Iterator[Sequence[tuple[Target, Part]]]:
         for (file, _), judged in chunks:
             rejects = tally.add(file, judged, room=max_kept_rejects - tally.kept)
             if rejects:
@@ -133,7 +133,7 @@ class _Memory:
         for _ in range(threads + 2):
             self.buffers.put(fresh_bytes(buffer_bytes(chunk_bytes)))
 
-    def judge(self, piece: Chunk | LongLine, rules: Rules) -> Judged:
+    def judge(self, piece: Chunk | LongLine, rules: ChunkRules) -> JudgedChunk:
         if isinstance(piece, LongLine):
             return judge_long_line(piece, rules)
         scanner = self._scanners.get()
@@ -144,7 +144,7 @@ class _Memory:
             self.buffers.put(piece.buffer)
 
 
-def _tasks(files: Iterable[RawInput], tally: Tally, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
+def _tasks(files: Iterable[RawInput], tally: DayTally, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
     """Yield the chunks of all files, and note what each file is once it is read."""
     for source in files:
         file = FileTally(source)

@@ -63,7 +63,7 @@ def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LineFault:
     """Why a line is refused, and the names that it carries, if it could be read so far."""
 
     reason: Reason

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys_assets.ingest.json_object import Pairs, find_repeated, read_object
-from recsys_assets.ingest.quarantine import Fault, FaultError, Reason, fail, fail_found
+from recsys_assets.ingest.quarantine import FaultError, LineFault, Reason, fail, fail_found
 from recsys_assets.ingest.timestamps import MissingZoneError, read_instant
 from recsys_assets.ingest.white_space import trim
 
@@ -46,7 +46,7 @@ class RawEvent:
     unknown: tuple[str, ...] = ()  # names of fields that are not ours, as often as they stand in the line
 
 
-def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | Fault:
+def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | LineFault:
     r"""Return the event of one line (without its newline), or the first fault that it has.
 
     Decided: a known field that stands twice is a fault, because readers differ in which one counts; names of fields
@@ -57,13 +57,13 @@ def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | Fault:
     try:
         pairs = read_object(line)
     except FaultError as error:
-        return Fault(error.reason, error.detail if reading.shows_values else error.rule)
+        return LineFault(error.reason, error.detail if reading.shows_values else error.rule)
     values = {name: value for name, value in pairs if name in _FIELDS}
     try:
         return _read_event(values, _unknown_names(pairs), reading)
     except FaultError as error:
         tenant, surface = (_name_or_none(values.get(name)) for name in ("tenant", "surface"))
-        return Fault(error.reason, error.detail if reading.shows_values else error.rule, tenant, surface)
+        return LineFault(error.reason, error.detail if reading.shows_values else error.rule, tenant, surface)
 
 
 def _unknown_names(pairs: Pairs) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ _AHEAD = 12  # baskets: about as long as memory takes to answer
 _MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than that of events
 
 
-class ThreadScratch(NamedTuple):
+class PairScratch(NamedTuple):
     """What one thread works on: a count per item, the items of this row with enough of it, and the best of them.
 
     Counts of a row begin at a base that no count of a row before it passed, so that they need no clearing.
@@ -27,17 +27,17 @@ class ThreadScratch(NamedTuple):
     best: Best
 
 
-def new_thread_scratch(*, distinct_items: int, max_neighbors: int) -> ThreadScratch:
+def new_thread_scratch(*, distinct_items: int, max_neighbors: int) -> PairScratch:
     """Return room for one thread to count neighbours."""
     room = min(max_neighbors, max(distinct_items - 1, 1))
     best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
     # One place more than items: each count writes its item behind the list, whether it belongs there or not.
     met = np.empty(distinct_items + 1, np.uint32)
-    return ThreadScratch(np.zeros(1, np.uint32), np.zeros(distinct_items, np.uint32), met, best)
+    return PairScratch(np.zeros(1, np.uint32), np.zeros(distinct_items, np.uint32), met, best)
 
 
 def best_neighbors(
-    baskets: Baskets, block: Codes, *, min_support: int, scratch: ThreadScratch
+    baskets: Baskets, block: Codes, *, min_support: int, scratch: PairScratch
 ) -> tuple[Numbers, Codes, Numbers]:
     """Return how many neighbours each item of `block` keeps, and all neighbours and counts one after the other."""
     room = len(block) * len(scratch.best.values)
@@ -55,7 +55,7 @@ def _fill_block(
     baskets: Baskets,
     block: Codes,
     min_support: int,
-    scratch: ThreadScratch,
+    scratch: PairScratch,
     lengths: Numbers,
     members: Codes,
     counts: Numbers,
@@ -78,7 +78,7 @@ def _fill_block(
 
 
 @inlined
-def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, scratch: ThreadScratch) -> int:
+def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, scratch: PairScratch) -> int:
     """Count the items of all baskets of `item`; return how many of them, itself included, were met often enough."""
     met = 0
     last = len(baskets.begins) - 1

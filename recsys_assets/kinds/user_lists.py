@@ -58,7 +58,7 @@ class Lists(NamedTuple):
         return cls(np.zeros(len(histories.users) + 1, np.int64), np.empty(room, np.uint32), np.empty(room, np.int64))
 
 
-class ThreadScratch(NamedTuple):
+class UserScratch(NamedTuple):
     """What is worked on: a sum per item, all zero between two users, the items of this user, and the best of them."""
 
     sums: Numbers
@@ -135,14 +135,14 @@ def _event_kinds(events: Events) -> Codes:
     return events.codes["event"].fill_null(len(events.ids["event"])).to_numpy()
 
 
-def _new_thread_scratch(distinct_items: int, params: UserParams) -> ThreadScratch:
+def _new_thread_scratch(distinct_items: int, params: UserParams) -> UserScratch:
     room = min(params.max_items_per_user, max(distinct_items, 1))
     best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
-    return ThreadScratch(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
+    return UserScratch(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
 
 
 def _sum_all(
-    histories: Histories, weights: Numbers, skipped: int, scratch_of_thread: Sequence[ThreadScratch], lists: Lists
+    histories: Histories, weights: Numbers, skipped: int, scratch_of_thread: Sequence[UserScratch], lists: Lists
 ) -> int:
     """Fill all lists, a range of users for each scratch at the same time; return how many pairs there were."""
     shares = np.arange(len(scratch_of_thread) + 1) * histories.offsets[-1] // len(scratch_of_thread)
@@ -170,7 +170,7 @@ def _move_up(lists: Lists, first: int, last: int, *, start: int) -> None:
 
 @compiled
 def _sum_lists(
-    histories: Histories, first: int, last: int, weights: Numbers, skipped: int, scratch: ThreadScratch, lists: Lists
+    histories: Histories, first: int, last: int, weights: Numbers, skipped: int, scratch: UserScratch, lists: Lists
 ) -> int:
     """Fill the lists of users from `first` up to `last` one after the other, where their events lie.
 
@@ -193,7 +193,7 @@ def _sum_lists(
 
 @compiled
 def _sum_items(
-    histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, scratch: ThreadScratch
+    histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, scratch: UserScratch
 ) -> int:
     """Sum the weights of each item in these rows, but for the first events; return how many items there are."""
     met = 0

@@ -8,14 +8,14 @@ from typing import Final
 from recsys_assets.errors import ConflictError, NotFoundError, RecsysAssetsError, RefusedError
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.migrate.pipelines_registry import Limits, Published, Registry
+from recsys_assets.migrate.pipelines_registry import Published, Registry, RegistryLimits
 from recsys_assets.pipeline.artifact import build_artifact, build_info
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release.candidate import Candidate
-from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.change import Move, PointerChange, Stay, announced, change_pointer
 from recsys_assets.release.documents import Member
 from recsys_assets.release.journal import Actor, Clock, changes
 from recsys_assets.release.pointer import Current, read_current, release_id_of
@@ -99,12 +99,12 @@ def move_in(
     moved = 0
     for one in history:
         if one.is_new:
-            _ship(Change(store, registry.target, MOVE_IN, by, now), settings, one)
+            _ship(PointerChange(store, registry.target, MOVE_IN, by, now), settings, one)
             moved += 1
     return moved
 
 
-def _ship(change: Change, settings: Settings, moved: MovedRelease) -> None:
+def _ship(change: PointerChange, settings: Settings, moved: MovedRelease) -> None:
     store, target = change.store, change.target
     build = build_info(settings, MOVE_IN)
     for one in moved.artifacts:
@@ -166,7 +166,7 @@ def _refuse_a_target_in_use(store: ObjectStore, registry: Registry) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedVersion:
     """One kind of one day: its version, ours (None: not built), and what is known of the difference."""
 
     kind: str
@@ -182,7 +182,7 @@ class Compared:
 
 def prove_day(
     settings: Settings, row: TargetSettings, registry: Registry, published: Iterable[Published], day: date
-) -> tuple[Compared, ...]:
+) -> tuple[ComparedVersion, ...]:
     """Return, for each artifact that it published of a day, whether we make the same of its canonical events.
 
     Its limits apply, not the configuration's; nothing is written. A kind that cannot be built says why.
@@ -191,19 +191,19 @@ def prove_day(
     target = theirs.targets[0]
     build_raw(store, theirs, day)
     canonical = build_canonical(DayContext(store, theirs, target, day))
-    found: list[Compared] = []
+    found: list[ComparedVersion] = []
     for one in published:
         kind, version = one.blob.ref.kind, one.blob.ref.version
         if kind not in KINDS or (one.first, one.last) != (day, day):
-            found.append(Compared(kind, version, None, "not a kind or a window that is built here"))
+            found.append(ComparedVersion(kind, version, None, "not a kind or a window that is built here"))
             continue
         try:
             ours = build_artifact(DayContext(store, theirs, target, day, run_id="proof"), kind).staged.ref.version
         except RecsysAssetsError as error:
-            found.append(Compared(kind, version, None, f"not built: {error}"))
+            found.append(ComparedVersion(kind, version, None, f"not built: {error}"))
             continue
         hint = _DUPLICATES if canonical.record.duplicates else "see what differs on purpose"
-        found.append(Compared(kind, version, ours, "equal" if ours == version else _HINTS.get(kind, hint)))
+        found.append(ComparedVersion(kind, version, ours, "equal" if ours == version else _HINTS.get(kind, hint)))
     return tuple(found)
 
 
@@ -221,7 +221,7 @@ def _as_theirs(settings: Settings, row: TargetSettings, registry: Registry) -> S
     )
 
 
-def _tables(limits: Limits) -> dict[str, dict[str, int]]:
+def _tables(limits: RegistryLimits) -> dict[str, dict[str, int]]:
     items, user = {"max_items": limits.max_items_per_artifact}, {"max_items_per_user": limits.max_items_per_user}
     cooc = {
         "min_support": limits.min_cooc_support,

@@ -57,7 +57,7 @@ def find_place(place: str) -> "Seekable | None":
         return None
 
 
-class Limits(msgspec.Struct, frozen=True):
+class RegistryLimits(msgspec.Struct, frozen=True):
     """The limits of its configuration that decide what an artifact holds."""
 
     min_cooc_support: int = 1
@@ -73,7 +73,7 @@ class PipelinesConfig(msgspec.Struct, frozen=True):
     registry_dir: str = ".out/registry"
     canonical_dir: str = ".out/canonical"
     object_store_dir: str = ".out/objectstore"
-    limits: Limits = Limits()
+    limits: RegistryLimits = RegistryLimits()
 
 
 class _Record(msgspec.Struct, frozen=True):

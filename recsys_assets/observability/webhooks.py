@@ -32,7 +32,7 @@ from recsys_assets.settings.automation import WebhookSettings
 from recsys_assets.settings.receivers import FRESH, STALE, receivers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.store import ObjectStore, Stored, fan_out
+from recsys_assets.storage.store import ObjectStore, StoredObject, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 
 MAX_CHARACTERS: Final = 2000  # of a message
@@ -215,7 +215,7 @@ class _Look:
         later = msgspec.structs.replace(state, failures=state.failures + 1, retry_at=retry_at)
         return later, f"{fault}; it is asked again from {retry_at} on"
 
-    def _keep(self, key: str, state: Delivered, stored: Stored | None) -> None:
+    def _keep(self, key: str, state: Delivered, stored: StoredObject | None) -> None:
         """Store how far it is; another process that delivered meanwhile has stored that, and what both sent is one."""
         try:
             if stored is None:
@@ -226,7 +226,7 @@ class _Look:
             return
 
 
-def _decode(stored: Stored | None, key: str) -> Delivered | None:
+def _decode(stored: StoredObject | None, key: str) -> Delivered | None:
     try:
         return decode(stored.data, Delivered, name=key) if stored else None
     except CorruptObjectError:

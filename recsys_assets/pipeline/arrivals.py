@@ -57,7 +57,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Arrivals:
     """What one look at a target came to: the days due, what was seen, and the files that are still being written."""
 
     due: tuple[Due, ...]
@@ -74,7 +74,7 @@ def look_back(settings: Settings, row: TargetSettings, *, now: datetime) -> list
     return [day for day in days if end is None or day <= end]
 
 
-def look(store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: Seen, now: datetime) -> Look:
+def look(store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: Seen, now: datetime) -> Arrivals:
     """Compare a target's raw files of the last days, by content, with what was built of them.
 
     Files are read only when name, size or time of change differ from what was `seen`; files younger than
@@ -86,7 +86,7 @@ def look(store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: S
     due = [found for day in days if (found := looking.changed(day, seen.get(day.isoformat())))]
     rebuilt = {found.day for found in due}
     due += [found for found in looking.outdated(days) if found.day not in rebuilt]
-    return Look(tuple(sorted(due, key=lambda found: found.day)), looking.seen, tuple(looking.unsettled))
+    return Arrivals(tuple(sorted(due, key=lambda found: found.day)), looking.seen, tuple(looking.unsettled))
 
 
 @dataclass(slots=True)

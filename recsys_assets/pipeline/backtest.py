@@ -24,7 +24,7 @@ from recsys_assets.pipeline.backtest_arms import (
 )
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord
-from recsys_assets.quality.comparison import Compared, Protocol, Standing, compare
+from recsys_assets.quality.comparison import ComparedScores, ComparisonVerdict, Protocol, compare
 from recsys_assets.quality.tasks import next_item_tasks
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
@@ -36,18 +36,18 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-_STANDINGS = {Standing.WORSE: True, Standing.NOT_WORSE: False, Standing.INCONCLUSIVE: None}
+_IS_WORSE = {ComparisonVerdict.WORSE: True, ComparisonVerdict.NOT_WORSE: False, ComparisonVerdict.INCONCLUSIVE: None}
 LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BacktestResult:
     """A comparison that was made: on which events, how many sessions, and what came out for each recommender."""
 
     held_out: HeldOut
     baseline: str
     sessions: int
-    compared: tuple[Compared, ...]
+    compared: tuple[ComparedScores, ...]
 
 
 def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport:
@@ -70,7 +70,7 @@ def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport
 
 def compare_on_held_out(
     context: DayContext, *, candidate: Arm, baseline: Arm, next_day_only: bool = False
-) -> Outcome | NotTested:
+) -> BacktestResult | NotTested:
     """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
 
     Never on events that a side was made from: then, and without events, nothing is compared and it says why.
@@ -102,7 +102,7 @@ def compare_on_held_out(
     live = load_trial(store, row.target, baseline.versions, at=at)
     tasks = next_item_tasks(held.events, limit=limits.max_samples, seed=limits.seed, since=held.since)
     compared = compare(new, live, tasks, _protocol(limits, held), go_on=go_on)
-    return Outcome(held, baseline.release, len(tasks.tasks), tuple(compared))
+    return BacktestResult(held, baseline.release, len(tasks.tasks), tuple(compared))
 
 
 def _beside_live(context: DayContext, candidate: Arm) -> Backtested | NotTested:
@@ -140,7 +140,7 @@ def _protocol(limits: BacktestSettings, held: HeldOut) -> Protocol:
     )
 
 
-def _measured(outcome: Outcome) -> Backtested:
+def _measured(outcome: BacktestResult) -> Backtested:
     """Return what the gates judge: numbers without frames."""
     measured = {
         one.name: Measured(
@@ -150,7 +150,7 @@ def _measured(outcome: Outcome) -> Backtested:
             one.low,
             one.high,
             one.allowed,
-            worse=_STANDINGS[one.standing],
+            worse=_IS_WORSE[one.verdict],
         )
         for one in outcome.compared
     }
@@ -160,7 +160,7 @@ def _measured(outcome: Outcome) -> Backtested:
     return Backtested(outcome.baseline, outcome.held_out.message, measured, facts)
 
 
-def _numbers(one: Compared) -> dict[str, Scalar]:
+def _numbers(one: ComparedScores) -> dict[str, Scalar]:
     return {
         f"hit_rate/{one.name}": one.candidate.hit_rate,
         f"mrr/{one.name}": one.candidate.mrr,
@@ -182,7 +182,7 @@ class DayTested:
 
     day: date
     against: str
-    found: Outcome | NotTested
+    found: BacktestResult | NotTested
 
 
 def backtest_days(
@@ -215,7 +215,7 @@ def _test(context: DayContext, live: Arm | None) -> DayTested:
             continue
         found = compare_on_held_out(context, candidate=candidate, baseline=baseline, next_day_only=only)
         tested = DayTested(day, name, found)
-        if isinstance(found, Outcome):
+        if isinstance(found, BacktestResult):
             break
     return tested
 

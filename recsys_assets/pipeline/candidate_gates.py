@@ -14,7 +14,7 @@ from recsys_assets.evidence import GateReport
 from recsys_assets.gates.backtest import BACKTEST
 from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.policy import backtest_policy, rehearsal_policy
-from recsys_assets.gates.rehearsal import REHEARSAL, Answers, NotLoaded, Rehearsed
+from recsys_assets.gates.rehearsal import REHEARSAL, NotLoaded, RehearsalAnswers, Rehearsed
 from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
@@ -107,7 +107,7 @@ def _spread(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
     return ids.gather(known.gather(places)).to_list()
 
 
-def _ask(rows: Lookup[Any], questions: Questions, full_list: int) -> Answers:
+def _ask(rows: Lookup[Any], questions: Questions, full_list: int) -> RehearsalAnswers:
     """Ask a kind for every item or user; a kind that is one list is asked once."""
     if rows.form.close == b"}":
         return _count([len(rows)], full_list)
@@ -123,7 +123,7 @@ def _vectors(kinds: Iterable[str]) -> Iterator[tuple[str, VectorShape]]:
             yield kind, shape
 
 
-def _ask_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> Answers:
+def _ask_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> RehearsalAnswers:
     """Ask for the vector of every item and user that the kind is of; one that is there is a full answer."""
     asked = {"item_id": questions.items, "user_id": questions.users}
     found = [
@@ -132,7 +132,7 @@ def _ask_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Quest
         for ids in [Ids.of(arrays, column)]
         for one in asked[column]
     ]
-    return Answers(asked=len(found), empty=found.count(False), short=0)
+    return RehearsalAnswers(asked=len(found), empty=found.count(False), short=0)
 
 
 def _length(row: object, full_list: int) -> int:
@@ -146,8 +146,8 @@ def _length(row: object, full_list: int) -> int:
             return 0
 
 
-def _count(lengths: Sequence[int], full_list: int) -> Answers:
-    return Answers(
+def _count(lengths: Sequence[int], full_list: int) -> RehearsalAnswers:
+    return RehearsalAnswers(
         asked=len(lengths),
         empty=sum(1 for length in lengths if length == 0),
         short=sum(1 for length in lengths if 0 < length < full_list),

@@ -35,7 +35,7 @@ def source_of(function: Callable[..., Any]) -> tuple[str, int]:
 @cache
 def _code(function: Callable[..., Any]) -> str:
     root = _plain(function).__module__.partition(".")[0]
-    return _Walk({OURS, root}).digest(_plain(function))
+    return _CodeWalk({OURS, root}).digest(_plain(function))
 
 
 def _plain(function: Any) -> Any:
@@ -43,7 +43,7 @@ def _plain(function: Any) -> Any:
     return vars(function).get("_function", function) if not isinstance(function, type) else function
 
 
-class _Walk:
+class _CodeWalk:
     """One walk over functions and classes that call one another; each is hashed once."""
 
     def __init__(self, packages: set[str]) -> None:

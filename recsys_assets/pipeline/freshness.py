@@ -9,7 +9,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import ReadOnce
 from recsys_assets.storage.store import ObjectStore, fan_out
-from recsys_assets.upkeep.staleness import Freshness, RawInput, explain_freshness, wanted_at
+from recsys_assets.upkeep.staleness import Freshness, RawFiles, explain_freshness, wanted_at
 from recsys_assets.upkeep.status import TargetStatus, status_of
 
 
@@ -46,9 +46,9 @@ def look_at_targets(
     return fan_out(look, targets)
 
 
-def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawInput:
+def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawFiles:
     """Return how many raw files a target has for a day, when the newest changed, and whether they are complete."""
     files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
     newest = max((file.touched_at() for file in files), default=None)
     settling = timedelta(minutes=settings.automation_for(row).settled_minutes)
-    return RawInput(len(files), newest, settled=newest is None or now - newest >= settling)
+    return RawFiles(len(files), newest, settled=newest is None or now - newest >= settling)

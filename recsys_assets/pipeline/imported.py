@@ -15,7 +15,7 @@ from recsys_assets.errors import CorruptObjectError, InputError, InvalidNodeErro
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, import_policy
 from recsys_assets.identity import ArtifactRef, Target
-from recsys_assets.imports.contract import Content
+from recsys_assets.imports.contract import FileContent
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.ingest.sources.drop_folder import find_dropped, read_whole
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
@@ -49,7 +49,7 @@ class Received:
     """One file, read and looked into: what it will be called, its bytes, what it holds, and where it came from."""
 
     blob: Blob
-    content: Content
+    content: FileContent
     source: Input
 
 
@@ -187,7 +187,7 @@ def _judge(
     ref: ArtifactRef,
     *,
     data: bytes,
-    content: Content,
+    content: FileContent,
     age_days: int,
 ) -> GateReport:
     previous = _previous(store, row, ref.kind)
@@ -209,14 +209,14 @@ def _previous(store: ObjectStore, row: TargetSettings, kind: str) -> Previous | 
     return Previous(current.release_id, content.fields, content.rows)
 
 
-def _facts(content: Content, rules: ImportSettings) -> dict[str, Scalar]:
+def _facts(content: FileContent, rules: ImportSettings) -> dict[str, Scalar]:
     fields = msgspec.json.encode(content.fields, order="deterministic").decode()
     return {"rows": content.rows, "format": rules.format.value, "content_type": rules.content_type, FIELDS: fields}
 
 
-def _content(facts: Mapping[str, Scalar]) -> Content:
+def _content(facts: Mapping[str, Scalar]) -> FileContent:
     stored = msgspec.convert(facts, _StoredContent)
-    return Content(msgspec.json.decode(stored.fields, type=dict[str, str]), stored.rows)
+    return FileContent(msgspec.json.decode(stored.fields, type=dict[str, str]), stored.rows)
 
 
 class _StoredContent(msgspec.Struct, frozen=True):
@@ -226,7 +226,7 @@ class _StoredContent(msgspec.Struct, frozen=True):
     rows: int | None = None
 
 
-def _preview(content: Content) -> pl.DataFrame:
+def _preview(content: FileContent) -> pl.DataFrame:
     return pl.DataFrame(
         {"field": list(content.fields), "type": list(content.fields.values())},
         schema={"field": pl.String, "type": pl.String},

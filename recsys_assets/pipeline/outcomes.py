@@ -12,7 +12,7 @@ from recsys_assets.messages import plural
 from recsys_assets.pipeline.canonical_commit import read_columns
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.quality.outcome_report import ALL, OutcomeReport
-from recsys_assets.quality.outcomes import Names, RolloutStep, Rules, find_exposures, rates
+from recsys_assets.quality.outcomes import Names, OutcomeRules, RolloutStep, find_exposures, rates
 from recsys_assets.quality.rollout_outcomes import judge_rollouts
 from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry
@@ -35,7 +35,7 @@ def report_outcomes(
     Clicks and purchases count up to the last day. Who was seen on one of `history_days` days before, or earlier in
     these days, is a returning visitor.
     """
-    names, rules = _names(wanted), Rules(wanted.level, wanted.margin, wanted.min_keys)
+    names, rules = _names(wanted), OutcomeRules(wanted.level, wanted.margin, wanted.min_keys)
     known: dict[str, date] = {}
     frames, untagged, exposures = [], 0, 0
     for day in _days(start - timedelta(days=wanted.history_days), end):

@@ -6,7 +6,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.age_limits import CANONICAL, QUARANTINE, RAW, STAGING, AgeLimits
 from recsys_assets.upkeep.guard import Guards
-from recsys_assets.upkeep.live_guard import Mode, Watch
+from recsys_assets.upkeep.live_guard import GuardMode, Watch
 from recsys_assets.upkeep.roots import Retention
 
 
@@ -47,4 +47,4 @@ def guards(settings: Settings, row: TargetSettings | None) -> Guards:
 def watch(settings: Settings, row: TargetSettings | None) -> Watch:
     """Return how what is live of one target is watched, or of one without a row."""
     wanted = settings.rollback_for(row) if row else settings.rollback
-    return Watch(Mode(wanted.automatic), wanted.watch_hours)
+    return Watch(GuardMode(wanted.automatic), wanted.watch_hours)

@@ -21,8 +21,8 @@ from recsys_assets.pipeline.steps import (
     RETRIES,
     RETRY_SECONDS,
     RETRYABLE_ERRORS,
-    Built,
-    Judged,
+    BuiltStep,
+    JudgedStep,
     Step,
     actor_of,
     describe_error,
@@ -39,7 +39,7 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import RunReads
 from recsys_assets.storage.store import ObjectStore
 
-Watch: TypeAlias = Callable[[str, Built | Judged], None]  # is shown each result, and the asset it is of
+Watch: TypeAlias = Callable[[str, BuiltStep | JudgedStep], None]  # is shown each result, and the asset it is of
 Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns whether all was done, and passed
 
 _LOGGER = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def run_day(
     `pause`. Ends after the step under way when the process is to stop. `watch` is shown the results themselves.
     """
     first = DayContext(RunReads(store), settings, rows[0], day, run_id=str(uuid4()))
-    reading = _Reading(_Run(first, pause, watch), [row.target for row in rows])
+    reading = _RawReading(_Run(first, pause, watch), [row.target for row in rows])
     yield from reading.lines()
     if reading.raw is None and len(rows) > 1:
         return
@@ -162,7 +162,7 @@ class _Run:
         context = self.context
         kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
 
-        def work(context: DayContext) -> Iterator[Built]:
+        def work(context: DayContext) -> Iterator[BuiltStep]:
             forgotten = read_forgotten_of(context.origin, context.target)
             self.withdrawn = withdraw_forgotten(context, kinds, forgotten)
             self.context = replace(context, forgotten=forgotten, is_whole_run=False)
@@ -186,7 +186,7 @@ class _Run:
         asset: str,
         name: str,
         targets: Sequence[Target],
-        work: Callable[[DayContext], Iterator[Built | Judged]],
+        work: Callable[[DayContext], Iterator[BuiltStep | JudgedStep]],
     ) -> Lines:
         """Do some work, with retries; yield a line about each result, or why there is none."""
         for retry in range(RETRIES + 1):
@@ -194,8 +194,8 @@ class _Run:
                 passed = True
                 for result in work(self.context):
                     line = self._line(asset, result)
-                    passed = passed and not (isinstance(result, Judged) and result.check == GATES and line.failed)
-                    if isinstance(result, Built) or line.state != "ok":
+                    passed = passed and not (isinstance(result, JudgedStep) and result.check == GATES and line.failed)
+                    if isinstance(result, BuiltStep) or line.state != "ok":
                         yield line
             except NoInputError as error:
                 yield AssetLine(self.context.day, asset, "skipped", str(error))
@@ -215,19 +215,19 @@ class _Run:
             return False
         return False
 
-    def _judging(self, step: Step) -> Callable[[DayContext], Iterator[Judged]]:
-        def judge(context: DayContext) -> Iterator[Judged]:
+    def _judging(self, step: Step) -> Callable[[DayContext], Iterator[JudgedStep]]:
+        def judge(context: DayContext) -> Iterator[JudgedStep]:
             judged = judge_step(step, context)
             _log(journal_refusals(context, judged.report))
             yield judged
 
         return judge
 
-    def _line(self, asset: str, result: Built | Judged) -> AssetLine:
+    def _line(self, asset: str, result: BuiltStep | JudgedStep) -> AssetLine:
         day = self.context.day
         if self.watch is not None:
             self.watch(asset.removesuffix(f"_{GATES}"), result)
-        if isinstance(result, Built):
+        if isinstance(result, BuiltStep):
             return built_line(day, asset, result.numbers)
         checked = f"{asset.removesuffix(f'_{GATES}')} {result.check}"
         if not result.report.passed:
@@ -241,7 +241,7 @@ class _Run:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _RawReading:
     """The day's raw files, read once for all targets; their failure is written to the journal of each."""
 
     run: _Run
@@ -252,9 +252,9 @@ class _Reading:
         """Read the files; yield the line about them."""
         return (yield from self.run.attempt(RAW, RAW, self.targets, self._read))
 
-    def _read(self, context: DayContext) -> Iterator[Built]:
+    def _read(self, context: DayContext) -> Iterator[BuiltStep]:
         self.raw = build_raw(context.store, context.settings, context.day)
-        yield Built(self.raw.digest, self.raw.numbers)
+        yield BuiltStep(self.raw.digest, self.raw.numbers)
 
 
 def _log(faults: Sequence[str]) -> None:

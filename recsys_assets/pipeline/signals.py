@@ -66,7 +66,7 @@ def _write(
 ) -> SignalsWritten:
     # Imported only here: who writes no signals need not install psycopg.
     from recsys_assets.postgres.client import create_tenant, tenant_id  # noqa: PLC0415
-    from recsys_assets.postgres.replacing import Table, replace_rows  # noqa: PLC0415
+    from recsys_assets.postgres.replacing import KeyedTable, replace_rows  # noqa: PLC0415
 
     chosen = settings.signals
     begin_transaction(connection, statement_timeout_seconds=chosen.statement_timeout_seconds)
@@ -77,7 +77,7 @@ def _write(
     tenant = tenant_id(connection, chosen.tenants, row.tenant) if chosen.tenants else row.tenant
     numbers: dict[str, Scalar] = {"outcome": "written"}
     for kind, (signals, found) in sorted(rows.items()):
-        table = Table(signals.table, *_columns(signals, KINDS[kind].row_shape))
+        table = KeyedTable(signals.table, *_columns(signals, KINDS[kind].row_shape))
         scope = {"tenant_id": tenant, "namespace": row.surface, **({"day": day} if signals.daily else {})}
         replaced = replace_rows(connection, table, scope=scope, rows=found)
         numbers |= {f"written/{table.name}": replaced.written, f"deleted/{table.name}": replaced.deleted}

@@ -41,7 +41,7 @@ RETRIES: Final = 3
 RETRY_SECONDS: Final = 5
 
 
-class Table(NamedTuple):
+class ShownTable(NamedTuple):
     """Rows for people to read, each with a cell a column."""
 
     columns: Sequence[str]
@@ -49,12 +49,12 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltStep:
     """Result of a build: what people watch over days, what they read, and where it is stored."""
 
     version: str | None  # None: it has none
     numbers: Mapping[str, Scalar]
-    tables: Mapping[str, Table] = field(default_factory=dict[str, Table])  # by title
+    tables: Mapping[str, ShownTable] = field(default_factory=dict[str, ShownTable])  # by title
     key: str | None = None  # of the object in the store
     rows: int | None = None
     inputs: tuple[Input, ...] = ()
@@ -62,7 +62,7 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedStep:
     """Result of gates: the name of the check, their report, and the way out of a refusal ("" without one)."""
 
     check: str
@@ -90,7 +90,7 @@ class Step:
 
     name: str
     after: frozenset[str]
-    build: Callable[[DayContext], Iterator[Built | Judged]]
+    build: Callable[[DayContext], Iterator[BuiltStep | JudgedStep]]
     judge: Callable[[DayContext], GateReport] | None = None
     is_follow_up: bool = False
 
@@ -108,11 +108,11 @@ def target_steps(settings: Settings, row: TargetSettings) -> tuple[Step, ...]:
 def canonical_step() -> Step:
     """Return the step that writes the day's distinct events of the target."""
 
-    def build(context: DayContext) -> Iterator[Built]:
+    def build(context: DayContext) -> Iterator[BuiltStep]:
         day = build_canonical(context)
         first = _first_rows(day.preview)
         key = canonical_key(context.target, context.day)
-        yield Built(day.record.digest, day.numbers, {"first rows": first}, key, day.record.rows)
+        yield BuiltStep(day.record.digest, day.numbers, {"first rows": first}, key, day.record.rows)
 
     return Step(CANONICAL, frozenset({RAW}), build, judge_canonical)
 
@@ -120,7 +120,7 @@ def canonical_step() -> Step:
 def artifact_step(kind: str) -> Step:
     """Return the step that builds one kind from canonical days."""
 
-    def build(context: DayContext) -> Iterator[Built]:
+    def build(context: DayContext) -> Iterator[BuiltStep]:
         yield _artifact(context.target, build_artifact(context, kind, judged=True), "top rows")
 
     def judge(context: DayContext) -> GateReport:
@@ -135,7 +135,7 @@ def import_step(kind: str) -> Step:
     Refusals are journaled by its gates, and results with the ship.
     """
 
-    def build(context: DayContext) -> Iterator[Built]:
+    def build(context: DayContext) -> Iterator[BuiltStep]:
         store, target, day = context.origin, context.target, context.day
         before = find_staged(store, context.row, kind, day)
         built = import_day(context, kind)
@@ -152,12 +152,12 @@ def manifest_step(kinds: Sequence[str]) -> Step:
     The results of gates come before the swap, so that they are seen also when nothing ships.
     """
 
-    def build(context: DayContext) -> Iterator[Built | Judged]:
+    def build(context: DayContext) -> Iterator[BuiltStep | JudgedStep]:
         for report in judge_whole(context):
-            yield Judged(report.subject, report)
+            yield JudgedStep(report.subject, report)
         shipped = ship_day(context, by=actor_of(context))
-        artifacts = Table(("kind", "version", "bytes"), shipped.artifact_rows)
-        yield Built(
+        artifacts = ShownTable(("kind", "version", "bytes"), shipped.artifact_rows)
+        yield BuiltStep(
             shipped.release_id, shipped.numbers, {"artifacts": artifacts}, pointer_key(context.target), shipped=shipped
         )
 
@@ -167,11 +167,11 @@ def manifest_step(kinds: Sequence[str]) -> Step:
 def signals_step() -> Step:
     """Return the step that writes what has shipped to a database."""
 
-    def build(context: DayContext) -> Iterator[Built]:
+    def build(context: DayContext) -> Iterator[BuiltStep]:
         from recsys_assets.pipeline.signals import write_signals  # noqa: PLC0415 - off by default
 
         written = write_signals(context, by=actor_of(context, what="signals"))
-        yield Built(None, written.numbers)
+        yield BuiltStep(None, written.numbers)
 
     return Step(SIGNALS, frozenset({MANIFEST}), build, is_follow_up=True)
 
@@ -179,21 +179,21 @@ def signals_step() -> Step:
 def outcomes_step() -> Step:
     """Return the step that reports what the day's exposures led to, by release."""
 
-    def build(context: DayContext) -> Iterator[Built]:
+    def build(context: DayContext) -> Iterator[BuiltStep]:
         from recsys_assets.pipeline.outcomes import keep_outcomes, numbers_of  # noqa: PLC0415 - off by default
 
-        yield Built(None, numbers_of(keep_outcomes(context)), {}, outcomes_key(context.target, context.day))
+        yield BuiltStep(None, numbers_of(keep_outcomes(context)), {}, outcomes_key(context.target, context.day))
 
     return Step(OUTCOMES, frozenset({CANONICAL}), build, is_follow_up=True)
 
 
-def judge_step(step: Step, context: DayContext) -> Judged:
+def judge_step(step: Step, context: DayContext) -> JudgedStep:
     """Judge what a step stored, and return its gates' result with the way out of a refusal."""
     if step.judge is None:
         raise TypeError(f"{step.name} has no gates of its own")
     report = step.judge(context)
     refused = [(step.name, finding.gate) for finding in report.refusals if finding.is_judgement]
-    return Judged(GATES, report, way_out(context.settings, context.row, context.day, refused))
+    return JudgedStep(GATES, report, way_out(context.settings, context.row, context.day, refused))
 
 
 def actor_of(context: DayContext, *, what: str = "build") -> Actor:
@@ -254,9 +254,9 @@ def _journal(store: ObjectStore, targets: Sequence[Target], failure: Failure, *,
     return [fault for fault in fan_out(write, list(targets)) if fault is not None]
 
 
-def _artifact(target: Target, built: ArtifactBuilt, title: str) -> Built:
+def _artifact(target: Target, built: ArtifactBuilt, title: str) -> BuiltStep:
     ref, rows = built.staged.ref, built.staged.facts.get("rows")
-    return Built(
+    return BuiltStep(
         ref.version,
         built.numbers,
         {title: _first_rows(built.preview)},
@@ -266,12 +266,12 @@ def _artifact(target: Target, built: ArtifactBuilt, title: str) -> Built:
     )
 
 
-def _first_rows(preview: pl.DataFrame) -> Table:
+def _first_rows(preview: pl.DataFrame) -> ShownTable:
     """Return rows to look at, their users hidden: Dagster keeps those of the last run when runs are pruned."""
     if "user_id" in preview.columns:
         named = pl.col("user_id").is_not_null()
         preview = preview.with_columns(pl.when(named).then(pl.lit("(a user)")).alias("user_id"))
-    return Table(preview.columns, preview.rows())
+    return ShownTable(preview.columns, preview.rows())
 
 
 def _passed(report: GateReport) -> str:

@@ -57,7 +57,7 @@ _LEVEL = 0.95
 Report: TypeAlias = Callable[[str], None]
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class OptionResult(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of one option on one held-out day: per session its nDCG and hits; bytes and seconds of the build."""
 
     gains: list[float]
@@ -165,7 +165,7 @@ class _Bench:
     row: TargetSettings
     report: Report
     held_out: Mapping[date, CanonicalRecord]
-    results: dict[tuple[str, date], Result] = field(default_factory=dict[tuple[str, date], Result])
+    results: dict[tuple[str, date], OptionResult] = field(default_factory=dict[tuple[str, date], OptionResult])
     options: list[Option] = field(default_factory=list[Option])
     used: set[str] = field(default_factory=set[str])
     asked: dict[date, Tasks] = field(default_factory=dict[date, Tasks])
@@ -225,7 +225,7 @@ class _Bench:
             if item.key not in self.used:
                 self.store.delete(item.key)
 
-    def _result(self, option: Option, day: date, record: CanonicalRecord) -> Result:
+    def _result(self, option: Option, day: date, record: CanonicalRecord) -> OptionResult:
         """Return a stored result, or measure and store it."""
         window = Window.ending(day - timedelta(days=1), days=option.params.window_days)
         found = self._window(window)
@@ -235,7 +235,7 @@ class _Bench:
         key = tuning_key(self.row.target, hashlib.sha256(json.dumps(address).encode()).hexdigest())
         self.used.add(key)
         try:
-            return msgspec.json.decode(self.store.get(key, max_bytes=_MOST_BYTES).data, type=Result)
+            return msgspec.json.decode(self.store.get(key, max_bytes=_MOST_BYTES).data, type=OptionResult)
         except (NotFoundError, CorruptObjectError, msgspec.DecodeError):
             result = self._measure(option, day, window, found)
         self.store.put(key, msgspec.json.encode(result))
@@ -247,7 +247,7 @@ class _Bench:
         except InputError:
             return None  # no day of it has events: nothing is learned, and nothing answered
 
-    def _measure(self, option: Option, day: date, window: Window, found: WindowDays | None) -> Result:
+    def _measure(self, option: Option, day: date, window: Window, found: WindowDays | None) -> OptionResult:
         limits = self.settings.gates_for(self.row).backtest
         size, seconds, recommender = 0, 0.0, recommending.Recommender()
         if found is not None:
@@ -262,7 +262,7 @@ class _Bench:
             served = prove(target, kind.name, blob.ref.version, blob.data, name=str(option))
             recommender = recommenders({kind.name: served.rows} if served.rows else {}).get(kind.name, recommender)
         scores = score(recommender, self._tasks(day), k=limits.k)
-        return Result(
+        return OptionResult(
             gains=scores.gains.tolist(),
             hits=scores.hits.tolist(),
             answered=scores.answered,

@@ -10,7 +10,7 @@ _INCOMING = sql.Identifier("recsys_assets_incoming")
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class KeyedTable:
     """A table: the columns that distinguish a row from all others (with a unique index on them), and the others."""
 
     name: str
@@ -27,7 +27,7 @@ class Replaced:
 
 
 def replace_rows(
-    connection: Any, table: Table, *, scope: Mapping[str, object], rows: Iterable[Sequence[object]]
+    connection: Any, table: KeyedTable, *, scope: Mapping[str, object], rows: Iterable[Sequence[object]]
 ) -> Replaced:
     """Make the rows of `table` that have the values of `scope` exactly `rows`, in the transaction under way.
 
@@ -49,7 +49,7 @@ def replace_rows(
     return Replaced(written, deleted)
 
 
-def _send(connection: Any, table: Table, sent: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _send(connection: Any, table: KeyedTable, sent: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Put the rows into a table of this session, whose columns have the types of the real one's."""
     names = sql.SQL(", ").join(map(sql.Identifier, sent))
     connection.execute(
@@ -65,7 +65,7 @@ def _send(connection: Any, table: Table, sent: Sequence[str], rows: Iterable[Seq
             copy.write_row(row)
 
 
-def _upsert(table: Table, columns: Sequence[str], scope: Mapping[str, object]) -> sql.Composed:
+def _upsert(table: KeyedTable, columns: Sequence[str], scope: Mapping[str, object]) -> sql.Composed:
     selected = [sql.Literal(scope[column]) if column in scope else _of_incoming(column) for column in columns]
     changed = sql.SQL(" OR ").join(
         sql.SQL("t.{0} IS DISTINCT FROM excluded.{0}").format(sql.Identifier(value)) for value in table.values

@@ -25,7 +25,7 @@ from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.erase import ErasedFromRaw, canonical_days, erase_from_raw, raw_days
 from recsys_assets.privacy.search import names_user, places_that_hold, releases_that_hold, under_other_key
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change
+from recsys_assets.release.change import PointerChange
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Release, StagedArtifact
 from recsys_assets.release.fault_points import reach
@@ -171,7 +171,7 @@ def _note(task: Forgetting, today: date) -> list[str]:
     if read_current(store, target) is None:
         keys = [item.key for item in store.list(intent_prefix(target))]
         return [f"{key} (a change under way may ship what was built before: run this again after it)" for key in keys]
-    swap_to_itself(Change(store, target, FORGET, task.by, task.now), message="a user is being forgotten")
+    swap_to_itself(PointerChange(store, target, FORGET, task.by, task.now), message="a user is being forgotten")
     reach("forget.after_fence")
     return []
 

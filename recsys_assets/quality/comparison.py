@@ -173,8 +173,8 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-class Standing(StrEnum):
-    """How a candidate stands beside what is live."""
+class ComparisonVerdict(StrEnum):
+    """Verdict on a candidate beside what is live."""
 
     NOT_WORSE = "not worse"
     WORSE = "worse"
@@ -194,7 +194,7 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
+class ComparedScores:
     """One recommender on both sides; `low` and `high` bound the candidate's nDCG minus live's."""
 
     name: str
@@ -203,7 +203,7 @@ class Compared:
     low: float
     high: float
     allowed: float  # the difference, 0 or negative, that is not yet worse
-    standing: Standing
+    verdict: ComparisonVerdict
 
     @property
     def difference(self) -> float:
@@ -213,13 +213,13 @@ class Compared:
 
 def compare(
     candidate: Snapshot, live: Snapshot, tasks: Tasks, protocol: Protocol, *, go_on: Callable[[], None] = lambda: None
-) -> list[Compared]:
+) -> list[ComparedScores]:
     """Return each recommender that either side has, by name; a kind that one side lacks recommends nothing there.
 
     `go_on` is called every few hundred tasks, and may raise to end the comparison.
     """
     new, old = recommenders(candidate.lookups), recommenders(live.lookups)
-    compared: list[Compared] = []
+    compared: list[ComparedScores] = []
     for name in sorted({*new, *old}):
         sides = [score(side.get(name, Recommender()), tasks, k=protocol.k, go_on=go_on) for side in (new, old)]
         compared.append(_compared(name, sides[0], sides[1], protocol))
@@ -240,21 +240,21 @@ def paired_interval(differences: Floats, *, rounds: int, seed: int, level: float
     return float(low), float(high)
 
 
-def _compared(name: str, candidate: Scores, live: Scores, protocol: Protocol) -> Compared:
+def _compared(name: str, candidate: Scores, live: Scores, protocol: Protocol) -> ComparedScores:
     differences = candidate.gains - live.gains
     low, high = paired_interval(differences, rounds=protocol.rounds, seed=protocol.seed, level=protocol.level)
     allowed = -protocol.delta * live.ndcg
-    standing = _standing(differences, low, high, allowed=allowed, least=protocol.min_samples)
+    verdict = _judge(differences, low, high, allowed=allowed, least=protocol.min_samples)
     if candidate.ndcg == live.ndcg == 0:
-        standing = Standing.INCONCLUSIVE  # neither side knew one next item: that both are as bad shows nothing
-    return Compared(name, candidate, live, low, high, allowed, standing)
+        verdict = ComparisonVerdict.INCONCLUSIVE  # neither side knew one next item: that both are as bad shows nothing
+    return ComparedScores(name, candidate, live, low, high, allowed, verdict)
 
 
-def _standing(differences: Floats, low: float, high: float, *, allowed: float, least: int) -> Standing:
+def _judge(differences: Floats, low: float, high: float, *, allowed: float, least: int) -> ComparisonVerdict:
     """Return worse only where the whole interval is, and not worse only where the whole interval is that."""
     if len(differences) < least:
-        return Standing.INCONCLUSIVE
+        return ComparisonVerdict.INCONCLUSIVE
     if low >= allowed:
-        return Standing.NOT_WORSE
+        return ComparisonVerdict.NOT_WORSE
     sure = high < allowed and np.count_nonzero(differences) >= LEAST_DIFFERENT
-    return Standing.WORSE if sure else Standing.INCONCLUSIVE
+    return ComparisonVerdict.WORSE if sure else ComparisonVerdict.INCONCLUSIVE

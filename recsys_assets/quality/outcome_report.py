@@ -10,7 +10,7 @@ ALL: Final = "all"
 VISITORS: Final = (ALL, "new", "returning", "anonymous")
 
 
-class Verdict(StrEnum):
+class OutcomeVerdict(StrEnum):
     """What the outcomes of a rollout say."""
 
     SHIP = "ship"  # not worse by more than the margin
@@ -66,7 +66,7 @@ class RolloutOutcome(Record, frozen=True):
 
     release: str
     against: str
-    verdict: Verdict
+    verdict: OutcomeVerdict
     why: str
     steps: tuple[StepKeys, ...]
     differences: tuple[Difference, ...]

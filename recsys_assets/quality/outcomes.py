@@ -29,7 +29,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class OutcomeRules:
     """How sure intervals are, what loss is allowed (of the live rate), and how many keys each side must have."""
 
     level: float = 0.95
@@ -88,7 +88,7 @@ def find_exposures(events: pl.DataFrame, names: Names) -> Exposures:
     return Exposures(found.select(columns), shown["release"].null_count(), unmatched)
 
 
-def rates(exposures: Exposures, rules: Rules) -> tuple[OutcomeRow, ...]:
+def rates(exposures: Exposures, rules: OutcomeRules) -> tuple[OutcomeRow, ...]:
     """Return the rates of each release: of all kinds and of each, of all visitors and of each group, in this order."""
     frame = exposures.frame
     every = {name: pl.lit(value).alias(name) for name, value in (("kind", ""), ("visitor", ALL))}
@@ -103,7 +103,7 @@ def rates(exposures: Exposures, rules: Rules) -> tuple[OutcomeRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.release, row.kind, order.get(row.visitor, len(order)))))
 
 
-def _row(sums: dict[str, Any], rules: Rules) -> OutcomeRow:
+def _row(sums: dict[str, Any], rules: OutcomeRules) -> OutcomeRow:
     click, purchase = (_share(sums, metric, rules.level) for metric in METRICS)
     return OutcomeRow(
         release=sums["release"],

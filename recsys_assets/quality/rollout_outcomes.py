@@ -11,15 +11,17 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.quality.outcome_report import METRICS, Difference, RolloutOutcome, StepKeys, Verdict
-from recsys_assets.quality.outcomes import Exposures, RolloutStep, Rules, sum_by_key, worth_of
+from recsys_assets.quality.outcome_report import METRICS, Difference, OutcomeVerdict, RolloutOutcome, StepKeys
+from recsys_assets.quality.outcomes import Exposures, OutcomeRules, RolloutStep, sum_by_key, worth_of
 
 SETTLING: Final = timedelta(minutes=5)  # of each step: readers still follow the one before
 _MISMATCH: Final = 0.001  # a ratio of keys that is less probable than this is no chance
 _MOST_MIXED: Final = 0.05  # of the keys on both sides at one step
 
 
-def judge_rollouts(exposures: Exposures, steps: Iterable[RolloutStep], rules: Rules) -> tuple[RolloutOutcome, ...]:
+def judge_rollouts(
+    exposures: Exposures, steps: Iterable[RolloutStep], rules: OutcomeRules
+) -> tuple[RolloutOutcome, ...]:
     """Return what each rollout says of users, the newest first; one without exposures on either side is left out.
 
     Steps are compared by themselves and then taken together, weighted by their keys: as the share grows the hours of
@@ -32,7 +34,7 @@ def judge_rollouts(exposures: Exposures, steps: Iterable[RolloutStep], rules: Ru
     return tuple(one for one in found if one is not None)
 
 
-def _judge(frame: pl.DataFrame, steps: list[RolloutStep], rules: Rules) -> RolloutOutcome | None:
+def _judge(frame: pl.DataFrame, steps: list[RolloutStep], rules: OutcomeRules) -> RolloutOutcome | None:
     keys: list[StepKeys] = []
     sums: list[dict[str, dict[str, Any]]] = []
     for step in steps:
@@ -76,7 +78,7 @@ def _keys(shown: pl.DataFrame, step: RolloutStep) -> StepKeys:
     )
 
 
-def _difference(steps: list[dict[str, dict[str, Any]]], metric: str, rules: Rules) -> Difference:
+def _difference(steps: list[dict[str, dict[str, Any]]], metric: str, rules: OutcomeRules) -> Difference:
     total, parts = 0.0, [0.0, 0.0]
     variance = 0.0
     for sides in steps:
@@ -107,8 +109,11 @@ def _variance(sums: dict[str, Any], metric: str) -> float:
 
 
 def _verdict(
-    keys: list[StepKeys], both: list[dict[str, dict[str, Any]]], differences: tuple[Difference, ...], rules: Rules
-) -> tuple[Verdict, str]:
+    keys: list[StepKeys],
+    both: list[dict[str, dict[str, Any]]],
+    differences: tuple[Difference, ...],
+    rules: OutcomeRules,
+) -> tuple[OutcomeVerdict, str]:
     """Return the decision, and why: what cannot be trusted or is too little holds, before any rate is looked at."""
     mixed, of = sum(one.mixed for one in keys), sum(one.keys for one in keys)
     worst = min(keys, key=lambda one: one.probability)
@@ -116,21 +121,24 @@ def _verdict(
         why = (
             f"{worst.candidate:,} of {worst.keys:,} keys got the candidate at {worst.share} %: no chance explains that"
         )
-        return Verdict.HOLD, f"{why}; are events lost on one side?"
+        return OutcomeVerdict.HOLD, f"{why}; are events lost on one side?"
     if mixed > _MOST_MIXED * of:
-        return Verdict.HOLD, f"{mixed:,} of {of:,} keys were answered by both sides: what does the service draw by?"
+        return (
+            OutcomeVerdict.HOLD,
+            f"{mixed:,} of {of:,} keys were answered by both sides: what does the service draw by?",
+        )
     fewest = min((sum(sides[name]["keys"] for sides in both) for name in ("live", "candidate")), default=0)
     if fewest < rules.min_keys:
-        return Verdict.HOLD, f"{fewest:,} keys on the smaller side, {rules.min_keys:,} are asked for"
+        return OutcomeVerdict.HOLD, f"{fewest:,} keys on the smaller side, {rules.min_keys:,} are asked for"
     return _by_rates(differences, rules)
 
 
-def _by_rates(differences: tuple[Difference, ...], rules: Rules) -> tuple[Verdict, str]:
+def _by_rates(differences: tuple[Difference, ...], rules: OutcomeRules) -> tuple[OutcomeVerdict, str]:
     texts = {one.metric: f"{one.metric} rate {one.candidate:.2%}, live {one.live:.2%}" for one in differences}
     within = {one.metric: one.low >= -rules.margin * one.live for one in differences}
     worse = [one.metric for one in differences if one.high < 0 and not within[one.metric]]
     if worse:
-        return Verdict.FAIL, f"worse beyond doubt: {'; '.join(texts[metric] for metric in worse)}"
+        return OutcomeVerdict.FAIL, f"worse beyond doubt: {'; '.join(texts[metric] for metric in worse)}"
     if within[METRICS[0]]:
-        return Verdict.SHIP, f"not worse by more than {rules.margin:.0%}: {texts[METRICS[0]]}"
-    return Verdict.HOLD, f"too few to say: {texts[METRICS[0]]}"
+        return OutcomeVerdict.SHIP, f"not worse by more than {rules.margin:.0%}: {texts[METRICS[0]]}"
+    return OutcomeVerdict.HOLD, f"too few to say: {texts[METRICS[0]]}"

@@ -104,7 +104,7 @@ def read_candidate(
         raise ConfigurationError(
             f"{target}: no gates are required of {unnamed or 'any kind'}: nothing proves a release"
         )
-    reading = _Reading(store, target, day, requirements)
+    reading = _CandidateReading(store, target, day, requirements)
     built = [reading.members(kind) for kind in kinds]
     members = [member for of_kind in built for member in of_kind or ()]
     if not members and not reading.faults:
@@ -141,7 +141,7 @@ def check_forgotten(store: ObjectStore, target: Target, candidate: Candidate) ->
 
 
 @dataclass
-class _Reading:
+class _CandidateReading:
     """One pass over what a day staged, which notes every fault instead of stopping at the first."""
 
     store: ObjectStore

@@ -65,7 +65,7 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PointerChange:
     """What is done to which pointer, by whom, and by which clock."""
 
     store: ObjectStore
@@ -101,7 +101,7 @@ class Seen:
     head: JournalHead
 
 
-def change_pointer(change: Change, judge: Judge, *, seen: Seen | None = None) -> JournalEntry:
+def change_pointer(change: PointerChange, judge: Judge, *, seen: Seen | None = None) -> JournalEntry:
     """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
 
     The first attempt is made on what was `seen`, without another look at the store.
@@ -136,20 +136,20 @@ def change_pointer(change: Change, judge: Judge, *, seen: Seen | None = None) ->
     raise problem
 
 
-def _read(change: Change) -> tuple[Current | None, str | None]:
+def _read(change: PointerChange) -> tuple[Current | None, str | None]:
     """Return the pointer, and the mark of the bytes in its place, which the swap replaces and nothing else."""
     read = read_pointer if change.replaces_damage else read_current
     found = read(change.store, change.target)
     return found if isinstance(found, Current) else None, found.etag if found is not None else None
 
 
-def _recover(change: Change, current: Current | None, *, since: JournalHead | None) -> JournalHead:
+def _recover(change: PointerChange, current: Current | None, *, since: JournalHead | None) -> JournalHead:
     store, target = change.store, change.target
     return recover(store, target, current, by=change.by, now=change.now(), own_intent=change.intent, since=since)
 
 
 @contextmanager
-def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...]) -> Generator[Change]:
+def announced(change: PointerChange, *, release_id: str, refs: tuple[ArtifactRef, ...]) -> Generator[PointerChange]:
     """Yield the change as announced while it is under way: collection keeps its blobs, a crash keeps its cause.
 
     When the store stays silent the announcement stays: the change may have won, and nothing of it may be cleaned up.
@@ -179,19 +179,19 @@ def announced(change: Change, *, release_id: str, refs: tuple[ArtifactRef, ...])
     _withdraw(change, key, under_way)
 
 
-def _withdraw(change: Change, key: str, under_way: UnderWay) -> None:
+def _withdraw(change: PointerChange, key: str, under_way: UnderWay) -> None:
     """Remove an announcement unless it is still needed; one that stays behind only protects, until collection."""
     if not under_way.unrecorded:
         with suppress(StoreUnavailableError, ConfigurationError):
             change.store.delete(key)
 
 
-def _note(change: Change, *, unrecorded: bool) -> None:
+def _note(change: PointerChange, *, unrecorded: bool) -> None:
     if change.under_way is not None:
         change.under_way.unrecorded = unrecorded
 
 
-def look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
+def look(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
     """Look, right before the swap, that every blob is there and that no collection under way may take it."""
     look_for_collections(change, refs)
     missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))
@@ -200,7 +200,7 @@ def look(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
         raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
 
 
-def look_for_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
+def look_for_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
     """Claim these blobs from a collection under way; raise `ConflictError` if it takes one, or took it a moment ago.
 
     A collection writes down what it may take, then swaps the pointer to itself, then deletes. So either we see what it
@@ -215,7 +215,7 @@ def look_for_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> None:
         )
 
 
-def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
+def _claim(change: PointerChange, wanted: set[tuple[str, str]]) -> None:
     """Strike these blobs off what a collection may take, while it has not decided: no matter if it is alive or dead."""
     key = sweep_key(change.target)
     stored = find_stored(change.store, key)
@@ -237,7 +237,7 @@ def _claim(change: Change, wanted: set[tuple[str, str]]) -> None:
     change.store.swap(key, encode(msgspec.structs.replace(sweep, taken=left)), expected=stored.etag)
 
 
-def replace_damaged_sweep(change: Change, *, expected: str) -> Sweep:
+def replace_damaged_sweep(change: PointerChange, *, expected: str) -> Sweep:
     """Put a collection of nothing in the place of an announcement that cannot be read, and return it.
 
     Its collector, if it is alive, looks before each move whether the announcement is its own, and ends. What it has
@@ -255,7 +255,7 @@ def replace_damaged_sweep(change: Change, *, expected: str) -> Sweep:
     return sweep
 
 
-def is_clear_of_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> bool:
+def is_clear_of_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> bool:
     """Return whether no collection may take one of these blobs: if one may, the swap looks until it is over."""
     try:
         look_for_collections(change, refs)
@@ -265,7 +265,7 @@ def is_clear_of_collections(change: Change, refs: tuple[ArtifactRef, ...]) -> bo
 
 
 def _swap(
-    change: Change,
+    change: PointerChange,
     current: Current | None,
     move: Move,
     head: JournalHead,
@@ -293,7 +293,7 @@ def _swap(
 
 
 def _record(
-    change: Change, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None
+    change: PointerChange, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None
 ) -> JournalEntry:
     entry = entry_of(
         action=change.action,
@@ -321,7 +321,7 @@ def _record(
     )
 
 
-def _record_stay(change: Change, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:
+def _record_stay(change: PointerChange, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:
     entry = entry_of(
         action=change.action,
         outcome=stay.outcome,

@@ -25,7 +25,7 @@ from recsys_assets.release.documents import (
     StagedArtifact,
 )
 from recsys_assets.retry import attempts
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore, StoredObject
 
 _DETAILS: Final = {"told": "message"}
 _ACTIONS: Final = {"mend": "repair"}
@@ -80,7 +80,7 @@ def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
     return decode(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, kind, name=key)
 
 
-def find_stored(store: ObjectStore, key: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Stored | None:
+def find_stored(store: ObjectStore, key: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> StoredObject | None:
     """Read the bytes at a key, with the mark that a swap of them names, or return None if there are none."""
     try:
         return store.get(key, max_bytes=max_bytes)

@@ -10,7 +10,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, OutcomeUnkno
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, Move, change_pointer
+from recsys_assets.release.change import Move, PointerChange, change_pointer
 from recsys_assets.release.document_encoding import decode, encode, find_document, find_stored
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.fault_points import reach
@@ -22,7 +22,7 @@ from recsys_assets.release.recovery import JournalHead, record_unmoved
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore, StoredObject
 
 MAX_ATTEMPTS = 20
 LOUD_AFTER = timedelta(days=3)  # an older hold is probably forgotten: status shows it as a warning
@@ -60,7 +60,7 @@ def place_hold(
     standing = write_hold(store, target, hold)
     end_rollout(store, target, why=f"held by {by.name}", by=by, now=now)
     reach("hold.before_swap_to_itself")
-    entry = swap_to_itself(Change(store, target, "hold", by, now), message=f"held until {ending(standing)}")
+    entry = swap_to_itself(PointerChange(store, target, "hold", by, now), message=f"held until {ending(standing)}")
     return HoldOutcome(f"{target} is held until {ending(standing)}", standing, entry)
 
 
@@ -93,7 +93,7 @@ def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
 def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     """Put a hold beside the one that stands, and return what stands now: the stricter of both; or lift what stands."""
     key = hold_key(target)
-    stored: Stored | None = None  # most targets have none: that one stands shows when it is created
+    stored: StoredObject | None = None  # most targets have none: that one stands shows when it is created
     for _ in attempts(MAX_ATTEMPTS):
         hold = placed if placed.lifted or stored is None else stricter(_standing(stored, key), placed)
         try:
@@ -108,7 +108,7 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
 
 
-def swap_to_itself(change: Change, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
+def swap_to_itself(change: PointerChange, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
     """Give the pointer a new time and nothing else: every change under way loses its condition and judges again."""
 
     def stay_on(current: Current | None, _: JournalHead) -> Move:
@@ -119,7 +119,7 @@ def swap_to_itself(change: Change, *, message: str, details: Mapping[str, Scalar
     return change_pointer(change, stay_on)
 
 
-def _standing(stored: Stored, key: str) -> Hold | None:
+def _standing(stored: StoredObject, key: str) -> Hold | None:
     """Return the hold as stored; one that cannot be read keeps nobody from writing another over it."""
     try:
         return decode(stored.data, Hold, name=key)

@@ -10,8 +10,8 @@ from recsys_assets.identity import Target
 from recsys_assets.release import journal
 from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
 from recsys_assets.release.change import (
-    Change,
     Move,
+    PointerChange,
     Seen,
     Stay,
     announced,
@@ -59,7 +59,7 @@ class PublishOutcome:
 class _Publish:
     """One publish: the change, the day, and what the release is made with."""
 
-    change: Change
+    change: PointerChange
     candidate: Candidate
     build: Build
     allow_older: bool
@@ -93,7 +93,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
     (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
     """
-    change = Change(store, target, SHIP, by, now, pause=pause)
+    change = PointerChange(store, target, SHIP, by, now, pause=pause)
     evidence = evidence or store
     if dry_run:
         candidate = read_candidate(evidence, target, day, kinds=kinds, requirements=requirements)
@@ -146,7 +146,7 @@ def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
 
 
 def _judge(
-    asked: _Publish, change: Change, release: Release, current: Current | None, head: JournalHead
+    asked: _Publish, change: PointerChange, release: Release, current: Current | None, head: JournalHead
 ) -> Move | Stay:
     check_forgotten(asked.change.store, asked.change.target, asked.candidate)
     judgement = _judgement(asked, release, current, head)
@@ -234,7 +234,7 @@ def _rehearse(asked: _Publish) -> PublishOutcome:
     return PublishOutcome(judgement.ruling, release, live, f"dry run: {judgement.message}", None)
 
 
-def _record_refusal(change: Change, day: date, refusal: RecsysAssetsError) -> None:
+def _record_refusal(change: PointerChange, day: date, refusal: RecsysAssetsError) -> None:
     """Write a refusal down; what stands in the way of that is noted on it and does not hide it."""
     store, target = change.store, change.target
     try:

@@ -10,7 +10,15 @@ from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, Move, Seen, Stay, announced, change_pointer, is_clear_of_collections
+from recsys_assets.release.change import (
+    Move,
+    PointerChange,
+    Seen,
+    Stay,
+    announced,
+    change_pointer,
+    is_clear_of_collections,
+)
 from recsys_assets.release.destination import PREVIOUS, alternatives, choose_destination
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -51,7 +59,7 @@ class RolledBack:
 class _Wish:
     """What was asked for, as it was asked, and what was live then."""
 
-    change: Change
+    change: PointerChange
     left: Current
     to: str
     hold: bool
@@ -62,10 +70,10 @@ class _Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _RollbackPlan:
     """What was asked for, resolved: where from, where to, and what goes with it."""
 
-    change: Change
+    change: PointerChange
     left: Current
     to: Release
     hold: Hold | None
@@ -98,7 +106,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     Raises `RefusedError`, naming alternatives, when there is no such destination or it cannot be served;
     `ConflictError` when something else became live meanwhile: look, then decide again.
     """
-    change = Change(store, target, ROLL_BACK, by, now)
+    change = PointerChange(store, target, ROLL_BACK, by, now)
     left = read_current(store, target)
     if left is None:
         raise RefusedError(f"{target}: nothing is live: put the pointer back by `recsys-assets restore-pointer`")
@@ -121,7 +129,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
         raise
 
 
-def _was_interrupted(change: Change, last: JournalEntry) -> bool:
+def _was_interrupted(change: PointerChange, last: JournalEntry) -> bool:
     """Return whether the newest swap is this very rollback, cut short: the command again must not go back twice.
 
     A rollback that ran to its end has removed its announcement; so this one is finished by removing it.
@@ -136,7 +144,7 @@ def _was_interrupted(change: Change, last: JournalEntry) -> bool:
     return True
 
 
-def _resolve(wish: _Wish) -> _Asked:
+def _resolve(wish: _Wish) -> _RollbackPlan:
     """Return the rollback with its destination found, and its hold."""
     store, target = wish.change.store, wish.change.target
     _check(target, wish.unless)
@@ -144,7 +152,7 @@ def _resolve(wish: _Wish) -> _Asked:
     release = choose_destination(store, target, wish.left, to=wish.to, now=wish.change.now(), newest=newest)
     taken_back = wish.to != PREVIOUS and find_label(store, target, Labelled.BAD, release.id) is not None
     hold = _hold(wish) if wish.hold else None
-    return _Asked(wish.change, wish.left, release, hold, wish.mark_bad, wish.unless, taken_back)
+    return _RollbackPlan(wish.change, wish.left, release, hold, wish.mark_bad, wish.unless, taken_back)
 
 
 def _check(target: Target, unless: Unless) -> None:
@@ -153,7 +161,7 @@ def _check(target: Target, unless: Unless) -> None:
         raise RefusedError(f"{target}: {why}")
 
 
-def _prove(asked: _Asked) -> None:
+def _prove(asked: _RollbackPlan) -> None:
     """Read every blob of the destination; `RefusedError`, naming alternatives, if one of them cannot be served."""
     if asked.to.id == asked.left.release_id:
         return
@@ -187,7 +195,7 @@ def _data_through(wish: _Wish) -> str | None:
     return release.data_through if release else None
 
 
-def _roll_back(asked: _Asked, head: JournalHead) -> RolledBack:
+def _roll_back(asked: _RollbackPlan, head: JournalHead) -> RolledBack:
     """Prove, mark, hold, then swap: a crash in between leaves the target held on what it had, and a rerun goes on."""
     change = asked.change
     with announced(change, release_id=asked.to.id, refs=refs_of(asked.to)) as change:
@@ -203,7 +211,7 @@ def _roll_back(asked: _Asked, head: JournalHead) -> RolledBack:
     return RolledBack(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
 
 
-def _lift_bad(asked: _Asked) -> None:
+def _lift_bad(asked: _RollbackPlan) -> None:
     """Take the bad mark off what is live by now; that this fails does not undo the rollback."""
     try:
         lift_label(asked.change.store, asked.change.target, Labelled.BAD, asked.to.id)
@@ -211,7 +219,7 @@ def _lift_bad(asked: _Asked) -> None:
         _LOGGER.warning("release %s is live and still marked bad (%s): unmark it", asked.to.id[:12], error)
 
 
-def _mark_and_hold(asked: _Asked, *, mark: bool) -> _Asked:
+def _mark_and_hold(asked: _RollbackPlan, *, mark: bool) -> _RollbackPlan:
     store, target, by = asked.change.store, asked.change.target, asked.change.by
     if mark:
         put_label(store, target, Labelled.BAD, asked.left.release_id, by=by, now=asked.change.now())
@@ -222,7 +230,7 @@ def _mark_and_hold(asked: _Asked, *, mark: bool) -> _Asked:
     return asked
 
 
-def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
+def _judge(asked: _RollbackPlan, current: Current | None) -> Move | Stay:
     """Judge again on the very pointer that is replaced: from another release than was looked at, nobody rolls back."""
     if current is not None and current.release_id == asked.to.id:
         return Stay(journal.UNCHANGED, _live_already(asked))
@@ -235,7 +243,7 @@ def _judge(asked: _Asked, current: Current | None) -> Move | Stay:
     return Move(versions_of(asked.to), refs_of(asked.to), _message(asked), {"data_through": asked.to.data_through})
 
 
-def _message(asked: _Asked) -> str:
+def _message(asked: _RollbackPlan) -> str:
     held = f"held until {ending(asked.hold)}" if asked.hold else "not held"
     moved = f"from release {asked.left.release_id[:12]} back to {asked.to.id[:12]}"
     since = forgotten_since(asked.change.store, asked.change.target, asked.to.recorded_at)
@@ -243,11 +251,11 @@ def _message(asked: _Asked) -> str:
     return f"{moved}, data through {asked.to.data_through}, {held}{again}"
 
 
-def _live_already(asked: _Asked) -> str:
+def _live_already(asked: _RollbackPlan) -> str:
     return f"release {asked.to.id[:12]} is live already"
 
 
-def _record_refusal(change: Change, left: Current, refusal: RecsysAssetsError) -> None:
+def _record_refusal(change: PointerChange, left: Current, refusal: RecsysAssetsError) -> None:
     try:
         entry = journal.entry_of(
             action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, message=str(refusal)

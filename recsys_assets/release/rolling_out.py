@@ -9,7 +9,7 @@ import msgspec
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.change import Move, PointerChange, Stay, announced, change_pointer
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -39,7 +39,7 @@ from recsys_assets.release.rollout import (
 )
 from recsys_assets.release.shards import prove_members
 from recsys_assets.storage.proof import ensure_proven
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore, StoredObject
 
 START: Final = "start_rollout"
 ADVANCE: Final = "advance_rollout"
@@ -54,7 +54,7 @@ class RolledOut:
     entry: JournalEntry | None
 
 
-def start(change: Change, release: Release, versions: Mapping[str, str], plan: Plan, current: Current) -> Stay:
+def start(change: PointerChange, release: Release, versions: Mapping[str, str], plan: Plan, current: Current) -> Stay:
     """Show a release to the first share of requests, beside what is live; it must be announced and proven.
 
     The candidate pointer is written first, then the rollout, whose swap is what readers follow. Another release that is
@@ -132,7 +132,7 @@ def advance(
 
 
 def _promote(
-    store: ObjectStore, target: Target, rollout: Rollout, stored: Stored, *, by: Actor, now: Clock, why: str
+    store: ObjectStore, target: Target, rollout: Rollout, stored: StoredObject, *, by: Actor, now: Clock, why: str
 ) -> RolledOut:
     if rollout.state is RolloutState.RUNNING:
         decided = done_by(msgspec.structs.replace(rollout, state=RolloutState.PROMOTING), PROMOTE, by, why)
@@ -141,7 +141,7 @@ def _promote(
     release = read_release(store, target, rollout.release)
     refs = refs_of(release)
     try:
-        with announced(Change(store, target, PROMOTE, by, now), release_id=release.id, refs=refs) as change:
+        with announced(PointerChange(store, target, PROMOTE, by, now), release_id=release.id, refs=refs) as change:
             prove_members(store, target, release.members)
             entry = change_pointer(change, lambda current, head: _judge(change, rollout, release, current, head))
     except RefusedError as error:
@@ -152,7 +152,9 @@ def _promote(
     return RolledOut(journal.message_of(entry), done, entry)
 
 
-def _judge(change: Change, rollout: Rollout, release: Release, current: Current | None, _: JournalHead) -> Move | Stay:
+def _judge(
+    change: PointerChange, rollout: Rollout, release: Release, current: Current | None, _: JournalHead
+) -> Move | Stay:
     """Judge a promotion on the very pointer that it replaces, by the rules of every ship."""
     store, target = change.store, change.target
     short = release.id[:12]
@@ -228,7 +230,7 @@ def settle(store: ObjectStore, target: Target, *, by: Actor, now: Clock) -> Roll
     return rollout
 
 
-def _require(store: ObjectStore, target: Target) -> tuple[Rollout, Stored]:
+def _require(store: ObjectStore, target: Target) -> tuple[Rollout, StoredObject]:
     found = read_rollout(store, target)
     current = read_current(store, target)
     live = current.release_id if current else None

@@ -19,7 +19,7 @@ from recsys_assets.release.layout import rollout_key
 from recsys_assets.release.pointer import Current, read_pointer
 from recsys_assets.release.recovery import recover
 from recsys_assets.retry import attempts
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore, StoredObject
 
 PROMOTE: Final = "promote"
 ABORT: Final = "abort_rollout"
@@ -188,7 +188,7 @@ def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
 
 
 def write_rollout(
-    store: ObjectStore, target: Target, rollout: Rollout, before: tuple[Rollout, Stored] | None, *, now: datetime
+    store: ObjectStore, target: Target, rollout: Rollout, before: tuple[Rollout, StoredObject] | None, *, now: datetime
 ) -> Rollout:
     """Replace exactly the rollout that was read; a reply that was lost is resolved by reading back."""
     key = rollout_key(target)
@@ -242,7 +242,7 @@ def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now:
     return journal.append(store, target, entry, after=last)
 
 
-def read_rollout(store: ObjectStore, target: Target) -> tuple[Rollout, Stored] | None:
+def read_rollout(store: ObjectStore, target: Target) -> tuple[Rollout, StoredObject] | None:
     """Return the last rollout, and the bytes that a step replaces; None if there never was one."""
     stored = find_stored(store, rollout_key(target))
     return None if stored is None else (parse_rollout(target, stored.data), stored)

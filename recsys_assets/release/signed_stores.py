@@ -12,7 +12,7 @@ from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import POINTERS, pointer_key, release_key, signature_prefix, target_of_pointer
 from recsys_assets.release.signatures import Signer, Statement, Trust, sha256, version_of
 from recsys_assets.storage.proof import KnowsLifecycleRules
-from recsys_assets.storage.store import Listed, ObjectStore, Stored
+from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
 
 
 def renew(
@@ -78,11 +78,11 @@ class _Delegating:
         """Those of the store behind it."""
         return self.inner.uri_roots
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object."""
         return self.inner.get(key, max_bytes=max_bytes)
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`."""
         return self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
 
@@ -167,21 +167,21 @@ class TrustingStore(_Delegating):
         self._now = now
         self._checked: dict[str, tuple[str, bytes, datetime]] = {}  # by key: etag and bytes that hold, until when
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object; `UntrustedError` for a pointer whose signature does not hold."""
         return self._check(key, self.inner.get(key, max_bytes=max_bytes))
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`, whose signature must not have ended since."""
         found = self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
         if found is not None:
             return self._check(key, found)
         checked = self._checked.get(key)
         if checked is not None and checked[0] == etag and self._now() >= checked[2]:
-            self._check(key, Stored(checked[1], etag))
+            self._check(key, StoredObject(checked[1], etag))
         return None
 
-    def _check(self, key: str, found: Stored) -> Stored:
+    def _check(self, key: str, found: StoredObject) -> StoredObject:
         target = target_of_pointer(key) if key.startswith(POINTERS) else None
         if target is not None:
             statement = self._trust.check(self.inner, target, found.data, now=self._now())

@@ -25,7 +25,7 @@ _READS: Final = ("GET", "HEAD")
 _DIGEST: Final = 64
 
 
-class Answer(msgspec.Struct, frozen=True):
+class HttpResponse(msgspec.Struct, frozen=True):
     """One answer: status, body and content type."""
 
     status: int
@@ -58,9 +58,9 @@ class AdminApp:
         elif scope["type"] == "http":
             await _send(send, await self._answer(scope), with_body=scope["method"] != "HEAD")
 
-    async def _answer(self, scope: Scope) -> Answer:
+    async def _answer(self, scope: Scope) -> HttpResponse:
         path = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).strip("/")
-        reads: Mapping[str, Callable[[], Answer]] = {
+        reads: Mapping[str, Callable[[], HttpResponse]] = {
             "health/live": lambda: _json(200, {"status": "live"}),
             "health/ready": self._ready,
             "served": lambda: _json(200, [self._served(reader) for reader in self._readers]),
@@ -76,7 +76,7 @@ class AdminApp:
             return _json(405, {"message": "expected GET"}, (b"allow", b"GET, HEAD"))
         return reads[path]()
 
-    def _ready(self) -> Answer:
+    def _ready(self) -> HttpResponse:
         waiting = [status for reader in self._readers if (status := reader.status()).release_id is None]
         found = {str(status.target): status.why or State.NEVER_LOADED.value for status in waiting}
         return _json(503, {"status": "waiting", "targets": found}) if waiting else _json(200, {"status": "ready"})
@@ -86,16 +86,16 @@ class AdminApp:
         versions = reader.snapshot().versions if status.release_id is not None else {}
         return {**_fields(status), "versions": versions}
 
-    def _metrics(self) -> Answer:
+    def _metrics(self) -> HttpResponse:
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - not every service has metrics
 
         from recsys_assets.serving.prometheus import ReaderCollector  # noqa: PLC0415
 
         registry = CollectorRegistry()
         registry.register(ReaderCollector(*self._readers))
-        return Answer(200, generate_latest(registry), METRICS)
+        return HttpResponse(200, generate_latest(registry), METRICS)
 
-    async def _invalidate(self) -> Answer:
+    async def _invalidate(self) -> HttpResponse:
         """Look at the store with every reader, each in a thread: whoever asks meanwhile gets the same look's result."""
         looks = await asyncio.gather(*(asyncio.to_thread(reader.refresh) for reader in self._readers))
         pairs = zip(self._readers, looks, strict=True)
@@ -103,7 +103,7 @@ class AdminApp:
         failed = any(look.outcome is RefreshOutcome.FAILED for look in looks)
         return _json(503 if failed else 200, found)
 
-    def _refused(self, scope: Scope) -> Answer | None:
+    def _refused(self, scope: Scope) -> HttpResponse | None:
         """Return why a request may not change anything, or None if it brings the token."""
         if self._token is None:
             return _json(403, {"message": "no token is set: make the AdminApp with token_sha256"})
@@ -134,11 +134,11 @@ def _look(look: Refresh) -> dict[str, Any]:
     return {"outcome": look.outcome.value, "release": look.release_id, "why": look.why}
 
 
-def _json(status: int, found: object, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(status, msgspec.json.encode(found), headers=headers)
+def _json(status: int, found: object, *headers: tuple[bytes, bytes]) -> HttpResponse:
+    return HttpResponse(status, msgspec.json.encode(found), headers=headers)
 
 
-async def _send(send: Send, answer: Answer, *, with_body: bool) -> None:
+async def _send(send: Send, answer: HttpResponse, *, with_body: bool) -> None:
     own = [(b"content-type", answer.media.encode()), (b"content-length", str(len(answer.body)).encode())]
     headers = [*own, (b"cache-control", b"no-store"), *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

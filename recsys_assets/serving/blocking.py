@@ -13,7 +13,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.blocking import MAX_BLOCKED_BYTES, BlockedItems, parse_blocked
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import blocked_key
-from recsys_assets.serving.row_index import LOW_HALF, Form, Lookup, Row, RowIndex
+from recsys_assets.serving.row_index import LOW_HALF, Lookup, Row, RowForm, RowIndex
 from recsys_assets.storage.store import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class UnblockedRows(Generic[Row]):
     hidden: tuple[int, ...]  # ascending
 
     @property
-    def form(self) -> Form[Row]:
+    def form(self) -> RowForm[Row]:
         """How a row is written."""
         return self.rows.form
 

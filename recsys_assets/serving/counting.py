@@ -15,7 +15,7 @@ from recsys_assets.upkeep.heartbeats import LATENCY_BOUNDS as BUCKETS
 SAMPLED: Final = 63  # one question of 64 is timed: a clock costs more than a count
 
 
-class Tally:
+class ThreadCounter:
     """A number that threads raise by `next(tally.up)`, one step of the interpreter: none is lost, none waits."""
 
     __slots__ = ("_lock", "_looks", "up")
@@ -66,8 +66,8 @@ class KindCounter:
 
     def renew(self) -> None:
         """Begin at zero."""
-        self.asked, self.empty, self.short, self.unknown, self.failed = (Tally() for _ in range(5))
-        self._buckets = tuple(Tally() for _ in range(len(BUCKETS) + 1))
+        self.asked, self.empty, self.short, self.unknown, self.failed = (ThreadCounter() for _ in range(5))
+        self._buckets = tuple(ThreadCounter() for _ in range(len(BUCKETS) + 1))
 
     def ask(self, find: Callable[[str], Any], key: str) -> Any:
         """Return what `find` finds, counted; None, for an id that the artifact does not have, counts as unknown.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
 from recsys_assets.errors import StoreUnavailableError
-from recsys_assets.storage.store import Listed, ObjectStore, Stored
+from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
 
 _MOST_HANGING = 4  # calls that were given up and have not ended; no more are begun until one does
 
@@ -34,11 +34,11 @@ class DeadlineStore:
         """Those of the store behind it."""
         return self._store.uri_roots
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object."""
         return self._in_time(key, lambda: self._store.get(key, max_bytes=max_bytes))
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`."""
         return self._in_time(key, lambda: self._store.get_if_changed(key, etag=etag, max_bytes=max_bytes))
 

@@ -22,7 +22,7 @@ from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Problem, problem_of_blobs
 from recsys_assets.sharding import index_kind, sharded_kind
-from recsys_assets.storage.store import ObjectStore, Stored
+from recsys_assets.storage.store import ObjectStore, StoredObject
 
 _UNWRITTEN = ""  # the etag of a pointer that no store holds
 
@@ -161,7 +161,7 @@ def _read(store: ObjectStore, target: Target, kind: str, version: str, *, max_by
     return prove(target, kind, version, store.get(key, max_bytes=max_bytes).data, name=key)
 
 
-def _parsed(store: ObjectStore, target: Target, stored: Stored) -> PointerRead:
+def _parsed(store: ObjectStore, target: Target, stored: StoredObject) -> PointerRead:
     return PointerRead(parse_stored_pointer(store, target, stored.data, etag=stored.etag), stored.data)
 
 

@@ -20,7 +20,7 @@ from recsys_assets.serving.loading import Limits, load_at
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Listener, Problem, Refresh, RefreshOutcome, Status
 from recsys_assets.serving.threads import Poller, SingleFlight
-from recsys_assets.serving.trial import Arm, Trial
+from recsys_assets.serving.trial import Trial, TrialArm
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import (
     MAX_FAULT_CHARACTERS,
@@ -239,7 +239,7 @@ class Reader:
         return load_at(self._store, self._target, instant, limits=self._limits)
 
 
-def _arm_answers(arm: Arm) -> ArmAnswers:
+def _arm_answers(arm: TrialArm) -> ArmAnswers:
     counter = arm.snapshot.counter
     kinds = {
         kind: msgspec.structs.replace(counts, times=counter.kinds[kind].latencies())

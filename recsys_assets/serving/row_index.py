@@ -23,7 +23,7 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
-class Form(Generic[Row]):
+class RowForm(Generic[Row]):
     """How the rows of a kind are written: `{"key":"...` up to `close`, and what decodes and names one."""
 
     body: str  # the array's name in the artifact
@@ -42,7 +42,7 @@ class Lookup(Protocol[Row]):
     """Rows that are found by id, wherever they lie: in one object, or in shards."""
 
     @property
-    def form(self) -> Form[Row]:
+    def form(self) -> RowForm[Row]:
         """How a row is written."""
         ...
 
@@ -77,7 +77,7 @@ class RowIndex(Generic[Row]):
     but the one asked for. `starts` holds the rows' offsets, and the offset after the last row's comma.
     """
 
-    form: Form[Row]
+    form: RowForm[Row]
     data: bytes
     starts: "array[int]"
     slots: "array[int]"
@@ -114,7 +114,7 @@ class RowIndex(Generic[Row]):
         return None
 
 
-def index_rows(form: Form[Row], data: bytes, *, start: int, stop: int, name: str) -> RowIndex[Row]:
+def index_rows(form: RowForm[Row], data: bytes, *, start: int, stop: int, name: str) -> RowIndex[Row]:
     """Return an index over the rows that stand in `data[start:stop]`, each of them decoded once and found well formed.
 
     Inside a JSON string a quote never stands bare, so the bytes between two rows (`]},{"item_id":"`) cannot stand in
@@ -134,7 +134,7 @@ def index_rows(form: Form[Row], data: bytes, *, start: int, stop: int, name: str
     return _with_table(form, data, starts, hashes)
 
 
-def _spans(form: Form[Row], data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def _spans(form: RowForm[Row], data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield begin and end of each row."""
     between = form.close + b"," + form.opening
     at = start
@@ -145,7 +145,7 @@ def _spans(form: Form[Row], data: bytes, start: int, stop: int) -> Iterator[tupl
         at = end + 1
 
 
-def _id_at(form: Form[Row], data: bytes, at: int, end: int, name: str) -> str:
+def _id_at(form: RowForm[Row], data: bytes, at: int, end: int, name: str) -> str:
     try:
         return form.id_of(form.decoder.decode(memoryview(data)[at:end]))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -155,7 +155,7 @@ def _id_at(form: Form[Row], data: bytes, at: int, end: int, name: str) -> str:
         ) from error
 
 
-def _with_table(form: Form[Row], data: bytes, starts: "array[int]", hashes: "array[int]") -> RowIndex[Row]:
+def _with_table(form: RowForm[Row], data: bytes, starts: "array[int]", hashes: "array[int]") -> RowIndex[Row]:
     """Fill the table, which is never more than two thirds full; of several rows with one id the first is found."""
     size = 1 << (len(hashes) + len(hashes) // 2).bit_length()
     slots, marks = array("I", bytes(4 * size)), array("I", bytes(4 * size))

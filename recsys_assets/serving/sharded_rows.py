@@ -13,7 +13,7 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.release.shards import ShardIndex, parse_index, read_blob
 from recsys_assets.serving.lookups import SHAPES, form_of_kind
-from recsys_assets.serving.row_index import Form, Lookup, Row
+from recsys_assets.serving.row_index import Lookup, Row, RowForm
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.threads import renew_after_fork
 from recsys_assets.sharding import is_index_kind, shard_of
@@ -98,7 +98,7 @@ def _held_bytes(rows: Lookup[Any]) -> int:
 class ShardedRows(Generic[Row]):
     """What an index stands for: looked up in as the rows of a single object are, each shard read when it is needed."""
 
-    form: Form[Row]
+    form: RowForm[Row]
     index: ShardIndex
     cache: ShardCache
 
@@ -145,7 +145,7 @@ def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> 
     return replace(artifact, window_start=index.window.start, window_end=index.window.end, rows=rows)
 
 
-def _form(index: ShardIndex, name: str) -> Form[Any]:
+def _form(index: ShardIndex, name: str) -> RowForm[Any]:
     """Return how the rows of a kind are written; of an unknown kind by the key in its index."""
     likely = (shape for shape in SHAPES if shape.close == b"]}" and shape.key == index.key)
     form = form_of_kind(index.artifact_type) or next(likely, None)

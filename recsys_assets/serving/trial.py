@@ -11,7 +11,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.layout import candidate_key, rollout_key
 from recsys_assets.release.pointer import parse_pointer
 from recsys_assets.release.rollout import Rollout, parse_rollout
-from recsys_assets.serving.counting import Tally
+from recsys_assets.serving.counting import ThreadCounter
 from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
 from recsys_assets.serving.sharded_rows import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
@@ -39,11 +39,11 @@ def _part(digest: bytes) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arm:
+class TrialArm:
     """One side of a trial: the release that answers, how many requests it got, and from about how many keys."""
 
     snapshot: Snapshot
-    requests: Tally = field(default_factory=Tally)
+    requests: ThreadCounter = field(default_factory=ThreadCounter)
     marks: bytearray = field(default_factory=lambda: bytearray(_MARKS))
 
     def take(self, mark: int) -> Snapshot:
@@ -64,8 +64,8 @@ class Arm:
 class Trial:
     """A candidate beside the live release, and the share of keys, in parts of 10,000, that it answers."""
 
-    control: Arm
-    candidate: Arm
+    control: TrialArm
+    candidate: TrialArm
     parts: int
 
     def choose(self, key: str) -> Snapshot:
@@ -124,7 +124,7 @@ class TrialFollower:
             candidate = self._load(rollout, proven).without(blocked)
             candidate.counter.set_short_below(live.counter.short_below)
             control = live.counted_from_zero()
-            return Trial(Arm(control), Arm(candidate), parts)
+            return Trial(TrialArm(control), TrialArm(candidate), parts)
         control, candidate = known.control, known.candidate
         return Trial(
             replace(control, snapshot=control.snapshot.without(blocked)),

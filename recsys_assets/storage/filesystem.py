@@ -21,7 +21,7 @@ from recsys_assets.storage.folders import (
     translate_read_errors,
     walk,
 )
-from recsys_assets.storage.store import KEY_FILE, Listed, Stored, check_key, check_prefix, check_root, is_key
+from recsys_assets.storage.store import KEY_FILE, Listed, StoredObject, check_key, check_prefix, check_root, is_key
 
 LOCKS: Final = ".locks"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 _PAUSE_SECONDS: Final = 0.002
@@ -149,14 +149,14 @@ class FilesystemStore:
         """The public root, which is the root as it is named where none is given, and the folder itself."""
         return (self._public_root,) if self._public_root == self.root_uri else (self._public_root, self.root_uri)
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object; `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
         *folder, name = check_key(key).split("/")
         with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             data = read_at_most(fd, key=key, max_bytes=max_bytes)
-            return Stored(data, _etag(os.fstat(fd), data))
+            return StoredObject(data, _etag(os.fstat(fd), data))
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`.
 
         An idle poll reads no byte of it, unless the file's time is so round that another file could have the same.
@@ -170,7 +170,7 @@ class FilesystemStore:
                 return None
             os.lseek(fd, 0, os.SEEK_SET)
             data = read_at_most(fd, key=key, max_bytes=max_bytes)
-            return Stored(data, _etag(found, data))
+            return StoredObject(data, _etag(found, data))
 
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the object, or None."""

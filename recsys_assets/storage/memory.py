@@ -16,7 +16,7 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.storage.store import Listed, Stored, check_key, check_prefix
+from recsys_assets.storage.store import Listed, StoredObject, check_key, check_prefix
 
 
 class FaultMode(StrEnum):
@@ -95,12 +95,12 @@ class MemoryStore:
             self.objects.pop(key, None)
         return delivered
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object."""
         with self._call("get", key):
             return self._read(key, max_bytes)
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`; a `get` for faults."""
         with self._call("get", key):
             return None if _etag(self._there(key)) == etag else self._read(key, max_bytes)
@@ -153,11 +153,11 @@ class MemoryStore:
                 raise ConflictError(f"{key} is another object than {expected} by now")
             self.objects.pop(key, None)
 
-    def _read(self, key: str, max_bytes: int) -> Stored:
+    def _read(self, key: str, max_bytes: int) -> StoredObject:
         data = self._there(key)
         if len(data) > max_bytes:
             raise CorruptObjectError(f"{key} has {len(data)} bytes: at most {max_bytes} are read")
-        return Stored(data, _etag(data))
+        return StoredObject(data, _etag(data))
 
     def _there(self, key: str) -> bytes:
         try:

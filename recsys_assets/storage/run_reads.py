@@ -5,7 +5,7 @@ from threading import Lock
 from typing import Final, TypeVar, cast
 
 from recsys_assets.errors import NotFoundError
-from recsys_assets.storage.store import Listed, ObjectStore, Stored
+from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
 
 MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is read again each time
 MAX_OBJECT_BYTES: Final = 16_000_000
@@ -25,7 +25,7 @@ class RunReads:
 
     def __init__(self, origin: ObjectStore) -> None:
         self.origin: Final = origin
-        self._found: dict[str, Stored] = {}
+        self._found: dict[str, StoredObject] = {}
         self._absent: dict[str, NotFoundError] = {}
         self._bytes = 0
         self._lock = Lock()
@@ -40,7 +40,7 @@ class RunReads:
         """Those of the store behind it."""
         return self.origin.uri_roots
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object as this run wrote it or read it first; absent objects are asked for each time."""
         found = self._found.get(key)
         if found is not None and len(found.data) <= max_bytes:
@@ -56,7 +56,7 @@ class RunReads:
         self._keep(key, found)
         return found
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`; never from the cache."""
         return self.origin.get_if_changed(key, etag=etag, max_bytes=max_bytes)
 
@@ -68,7 +68,7 @@ class RunReads:
         """Write a new object and return its etag."""
         self.drop(key)
         etag = self.origin.create(key, data)
-        self._keep(key, Stored(data, etag))
+        self._keep(key, StoredObject(data, etag))
         return etag
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
@@ -76,14 +76,14 @@ class RunReads:
         self.drop(key)
         etag = self.origin.swap(key, data, expected=expected)
         if key.startswith(_STAGING):  # a swapped pointer or record is read again: others swap it, too
-            self._keep(key, Stored(data, etag))
+            self._keep(key, StoredObject(data, etag))
         return etag
 
     def put(self, key: str, data: bytes) -> str:
         """Write the object whatever was there."""
         self.drop(key)
         etag = self.origin.put(key, data)
-        self._keep(key, Stored(data, etag))
+        self._keep(key, StoredObject(data, etag))
         return etag
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -111,7 +111,7 @@ class RunReads:
             gone = self._found.pop(key, None)
             self._bytes -= len(gone.data) if gone else 0
 
-    def _keep(self, key: str, found: Stored) -> None:
+    def _keep(self, key: str, found: StoredObject) -> None:
         """Cache an object within the limits; the oldest make room for it."""
         size = len(found.data)
         if size > MAX_OBJECT_BYTES or not key.startswith(_CACHED):
@@ -162,14 +162,14 @@ class ReadOnce:
         """Those of the store behind it."""
         return self._store.uri_roots
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object as it was when it was read first."""
         found = self._once(("get", key, max_bytes), lambda: self._get(key, max_bytes))
         if isinstance(found, NotFoundError):
             raise NotFoundError(str(found))
         return found
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`."""
         return self._once(
             ("changed", key, etag), lambda: self._store.get_if_changed(key, etag=etag, max_bytes=max_bytes)
@@ -208,7 +208,7 @@ class ReadOnce:
         self._answers.clear()
         self._store.delete_unchanged(key, expected=expected)
 
-    def _get(self, key: str, max_bytes: int) -> Stored | NotFoundError:
+    def _get(self, key: str, max_bytes: int) -> StoredObject | NotFoundError:
         try:
             return self._store.get(key, max_bytes=max_bytes)
         except NotFoundError as missing:

@@ -19,9 +19,17 @@ from recsys_assets.errors import (
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for, translate_s3_errors
 from recsys_assets.s3.client import list_objects
-from recsys_assets.storage.store import Listed, Stored, check_key, check_prefix, check_root, check_s3_prefix, is_key
+from recsys_assets.storage.store import (
+    Listed,
+    StoredObject,
+    check_key,
+    check_prefix,
+    check_root,
+    check_s3_prefix,
+    is_key,
+)
 
-Answer = TypeVar("Answer", bound=Stored | None)
+Answer = TypeVar("Answer", bound=StoredObject | None)
 
 _TRIES = 5
 _FIRST_PAUSE_SECONDS = 0.05
@@ -63,14 +71,14 @@ class S3Store:
         """The public root, if there is one, and its own."""
         return (self.root_uri,) if self._public_root is None else (self._public_root, self.root_uri)
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
         return self._whole(key, lambda: _read(self._client.get_object(**self._at(key)), key=key, max_bytes=max_bytes))
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`, for one 304."""
 
-        def ask() -> Stored | None:
+        def ask() -> StoredObject | None:
             try:
                 return _read(self._client.get_object(**self._at(key), IfNoneMatch=etag), key=key, max_bytes=max_bytes)
             except ClientError as error:
@@ -236,7 +244,7 @@ def _touches(rule: Mapping[str, Any], prefix: str) -> bool:
     return under.startswith(prefix) or prefix.startswith(under)
 
 
-def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> Stored:
+def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> StoredObject:
     size = int(reply["ContentLength"])
     with closing(reply["Body"]) as body:  # read whole, its connection is free again already
         if size > max_bytes:
@@ -247,4 +255,4 @@ def _read(reply: Mapping[str, Any], *, key: str, max_bytes: int) -> Stored:
             raise _BrokenOffError(f"{key}: {error}: the answer broke off; try again") from error
     if len(data) != size:
         raise _BrokenOffError(f"{key}: the answer broke off after {len(data)} of {size} bytes: try again")
-    return Stored(data, str(reply["ETag"]))
+    return StoredObject(data, str(reply["ETag"]))

@@ -17,7 +17,7 @@ AT_ONCE: Final = 10  # as many as boto3 keeps connections
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """The bytes of one object as they were read, with the store's mark of exactly these bytes."""
 
     data: bytes
@@ -54,11 +54,11 @@ class ObjectStore(Protocol):
         """Roots of the URIs that name objects of this store: the first is written into pointers, all are read."""
         ...
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object, reading at most `max_bytes`; `NotFoundError` if absent, `CorruptObjectError` if larger."""
         ...
 
-    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> Stored | None:
+    def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object unless it still is the one marked `etag`: then None, for one 304 or one stat."""
         ...
 

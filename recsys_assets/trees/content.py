@@ -100,7 +100,7 @@ def _archived(data: bytes) -> list[str]:
         return []  # no archive after all
 
 
-class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RunMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a run that trained or predicted went."""
 
     status: str
@@ -135,12 +135,12 @@ def check_data(data: Mapping[str, Any]) -> dict[str, Any]:
         typed = msgspec.convert(plain, TypedData)
         if typed.type == "generic":
             return plain
-        return {"type": typed.type, "metadata": _checked(msgspec.convert(typed.metadata, Metadata))}
+        return {"type": typed.type, "metadata": _checked(msgspec.convert(typed.metadata, RunMetadata))}
     except msgspec.ValidationError as error:
         raise InvalidNodeError(f"data of the type {plain['type']}: {error}") from error
 
 
-def _checked(found: Metadata) -> dict[str, Any]:
+def _checked(found: RunMetadata) -> dict[str, Any]:
     start, end = _instant("started_at", found.started_at), _instant("completed_at", found.completed_at)
     seconds = found.duration_seconds
     if start is not None and end is not None:

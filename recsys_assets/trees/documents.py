@@ -32,7 +32,7 @@ def is_ulid(text: str) -> bool:
     return _ULID.fullmatch(text) is not None
 
 
-class Change(StrEnum):
+class NodeChange(StrEnum):
     """What an entry of the log says happened to a node."""
 
     CREATE = "create"

@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeRevision:
     """One revision of a node: its document, the label of its level, and the SHA-256 that `expected` names."""
 
     document: NodeDocument
@@ -37,7 +37,7 @@ class Node:
 class Branch:
     """A node with its children, as deep as was asked; where fewer are shown than there are, `total` is larger."""
 
-    node: Node
+    node: NodeRevision
     total: int
     children: tuple["Branch", ...] = ()
 
@@ -50,7 +50,7 @@ class TreeReader:
         self._lock = threading.RLock()
         self._log, self._state = TreeLog(store, hierarchy.name), TreeState()
 
-    def find(self, node: str, *, revision: int | None = None) -> Node:
+    def find(self, node: str, *, revision: int | None = None) -> NodeRevision:
         """Return a node in its newest revision, or in an older one; `NoSuchNodeError` if there is none."""
         if revision is None:
             return self._node(self.look(lambda state: state.find(node)))
@@ -63,13 +63,15 @@ class TreeReader:
         """Return the revisions of a node, oldest first, without their data."""
         return self.look(lambda state: (state.find(node), tuple(state.revisions[node]))[1])
 
-    def children(self, node: str | None = None) -> tuple[Node, ...]:
+    def children(self, node: str | None = None) -> tuple[NodeRevision, ...]:
         """Return the children of a node, or the roots, oldest first."""
         if node is not None:
             self.look(lambda state: state.find(node))
         return self.read_all(self.look(lambda state: state.children(node)))
 
-    def page(self, wanted: Filter | None = None, *, start: int = 0, size: int = 50) -> tuple[tuple[Node, ...], int]:
+    def page(
+        self, wanted: Filter | None = None, *, start: int = 0, size: int = 50
+    ) -> tuple[tuple[NodeRevision, ...], int]:
         """Return so many of the nodes that are asked for, oldest first, and how many there are in all."""
         found, total = self.look(lambda state: state.select(wanted or Filter(), start=start, size=size))
         return self.read_all(found), total
@@ -95,7 +97,7 @@ class TreeReader:
             last = self._log.sequence
         return fan_out(self._log.read, range(last, max(last - limit, 0), -1))
 
-    def read_content(self, node: Node) -> bytes:
+    def read_content(self, node: NodeRevision) -> bytes:
         """Return the bytes of a node's content, proven; `NotFoundError` if it has none, or its artifact is gone."""
         content = node.document.content
         if content is None:
@@ -114,12 +116,12 @@ class TreeReader:
             self._refresh()
             return at(self._state)
 
-    def read_all(self, records: Sequence[NodeRecord]) -> tuple[Node, ...]:
+    def read_all(self, records: Sequence[NodeRecord]) -> tuple[NodeRevision, ...]:
         """Return nodes by their records, several read at once."""
         return fan_out(self._node, records)
 
-    def _node(self, record: NodeRecord) -> Node:
-        return Node(self._read(record), self.hierarchy.label(record.level), record.document)
+    def _node(self, record: NodeRecord) -> NodeRevision:
+        return NodeRevision(self._read(record), self.hierarchy.label(record.level), record.document)
 
     def _read(self, record: NodeRecord) -> NodeDocument:
         key = node_key(self.hierarchy.name, record.id, record.document)

@@ -10,7 +10,7 @@ from itertools import islice
 from recsys_assets.errors import NodeInUseError, NoSuchNodeError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import parse_rfc3339
-from recsys_assets.trees.documents import Change, NodeRecord, TreeEntry
+from recsys_assets.trees.documents import NodeChange, NodeRecord, TreeEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,16 @@ class TreeState:
     def apply(self, entry: TreeEntry) -> None:
         """Take in one entry; that it was allowed was judged before it was written."""
         if entry.node is not None:
-            if entry.change == Change.CREATE:
+            if entry.change == NodeChange.CREATE:
                 self.revisions[entry.node.id] = []
                 self._add(entry.node)
             self.revisions[entry.node.id].append(entry.node)
             return
         for node in entry.ids:
-            if entry.change == Change.DELETE:
+            if entry.change == NodeChange.DELETE:
                 self._remove(self.revisions[node][-1])
                 self.deleted[node] = entry
-            elif entry.change == Change.RESTORE:
+            elif entry.change == NodeChange.RESTORE:
                 self.deleted.pop(node)
                 self._add(self.revisions[node][-1])
             else:

@@ -25,8 +25,8 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.trees.content import Content, check_data, searchable
 from recsys_assets.trees.documents import (
-    Change,
     Hierarchy,
+    NodeChange,
     NodeDocument,
     NodeRecord,
     StoredContent,
@@ -34,7 +34,7 @@ from recsys_assets.trees.documents import (
     is_ulid,
     new_ulid,
 )
-from recsys_assets.trees.reading import Node, TreeReader
+from recsys_assets.trees.reading import NodeRevision, TreeReader
 from recsys_assets.trees.state import TreeState
 
 _TRIES: Final = 100  # of other writers that come first
@@ -73,7 +73,7 @@ class ArtifactTree(TreeReader):
         node: str | None = None,
         origin: str | None = None,
         by: Actor | None = None,
-    ) -> Node:
+    ) -> NodeRevision:
         """Save a new node below a parent, or as a root, and return it; its id is a new ULID unless one is given.
 
         A node that was registered from the same `origin` is returned instead of a second one. Raises
@@ -101,7 +101,7 @@ class ArtifactTree(TreeReader):
                 content=_stored(content),
                 origin=origin,
             )
-            return self._plan(Change.CREATE, document, content, at, by)
+            return self._plan(NodeChange.CREATE, document, content, at, by)
 
         self._commit(judge)
         with self._lock:
@@ -116,7 +116,7 @@ class ArtifactTree(TreeReader):
         content: Content | None = None,
         expected: str | None = None,
         by: Actor | None = None,
-    ) -> Node:
+    ) -> NodeRevision:
         """Make a new revision of a node and return it; what is not given stays, and older revisions stay readable.
 
         Raises `StaleRevisionError` if `expected`, an etag, is given and not the newest revision's.
@@ -142,7 +142,7 @@ class ArtifactTree(TreeReader):
                 origin=before.origin,
             )
             made[:] = [hashlib.sha256(encode(document)).hexdigest()]
-            return self._plan(Change.REVISE, document, content, at, by)
+            return self._plan(NodeChange.REVISE, document, content, at, by)
 
         self._commit(judge)
         return self._node(next(one for one in self.revisions(node) if one.document == made[0]))
@@ -157,11 +157,11 @@ class ArtifactTree(TreeReader):
         def judge(state: TreeState) -> Planned:
             self._newest(state, node, expected)
             state.refuse_children(node)
-            return Planned(self._entry(Change.DELETE, (node,), at, by))
+            return Planned(self._entry(NodeChange.DELETE, (node,), at, by))
 
         self._commit(judge)
 
-    def restore(self, node: str, *, by: Actor | None = None) -> Node:
+    def restore(self, node: str, *, by: Actor | None = None) -> NodeRevision:
         """Take a node back out of the trash, below the parent that it had, and return it."""
         at = self._now()
 
@@ -173,7 +173,7 @@ class ArtifactTree(TreeReader):
             self._parent(state, newest.parent)
             if newest.origin in state.origins:
                 raise InvalidNodeError(f"node {node}: {newest.origin} is registered again, as another node")
-            return Planned(self._entry(Change.RESTORE, (node,), at, by))
+            return Planned(self._entry(NodeChange.RESTORE, (node,), at, by))
 
         self._commit(judge)
         return self.find(node)
@@ -186,7 +186,7 @@ class ArtifactTree(TreeReader):
             living = [node for node in nodes if node in state.revisions and node not in state.deleted]
             if living:
                 raise ConflictError(f"node {living[0]} is there: it was restored, or saved, meanwhile")
-            return Planned(self._entry(Change.PURGE, tuple(nodes), at, by))
+            return Planned(self._entry(NodeChange.PURGE, tuple(nodes), at, by))
 
         self._commit(judge)
 
@@ -214,7 +214,7 @@ class ArtifactTree(TreeReader):
 
     def _plan(
         self,
-        change: Change,
+        change: NodeChange,
         document: NodeDocument,
         content: Content | StoredContent | None,
         at: datetime,
@@ -241,7 +241,13 @@ class ArtifactTree(TreeReader):
         return Planned(self._entry(change, (document.id,), at, by, node=record), objects)
 
     def _entry(
-        self, change: Change, ids: tuple[str, ...], at: datetime, by: Actor | None, *, node: NodeRecord | None = None
+        self,
+        change: NodeChange,
+        ids: tuple[str, ...],
+        at: datetime,
+        by: Actor | None,
+        *,
+        node: NodeRecord | None = None,
     ) -> TreeEntry:
         actor = by or Actor(this_account(), "")
         return TreeEntry(

@@ -12,7 +12,7 @@ from typing import Final
 
 from recsys_assets.errors import ConflictError, NotFoundError, UnsafeStoreError
 from recsys_assets.identity import Target
-from recsys_assets.release.change import Change
+from recsys_assets.release.change import PointerChange
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import canonical_prefix, canonical_record_key, raw_prefix, staged_prefix
@@ -90,7 +90,7 @@ def delete_old(store: ObjectStore, target: Target, old: Sequence[Old], *, by: Ac
     if gone:
         counts = {setting: sum(one.setting == setting for one in gone) for setting in sorted({o.setting for o in gone})}
         named = ", ".join(f"{count} by retention.{setting}" for setting, count in counts.items())
-        change = Change(store, target, COLLECT, by, now)
+        change = PointerChange(store, target, COLLECT, by, now)
         append_entry(change, f"deleted {len(gone)} objects past their age limits: {named}", counts)
     return tuple(gone)
 

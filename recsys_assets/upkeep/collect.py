@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change
+from recsys_assets.release.change import PointerChange
 from recsys_assets.release.documents import JournalEntry, Sweep, Taken
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
@@ -76,7 +76,7 @@ def collect(
     `RefusedError` when what is needed is not known for certain; then nothing was touched.
     """
     retention = retention or Retention()
-    change = Change(store, target, COLLECT, by, now, pause=pause)
+    change = PointerChange(store, target, COLLECT, by, now, pause=pause)
     if apply:
         ensure_proven(store)
         _finish_earlier(change, retention)
@@ -132,12 +132,12 @@ def restore(
                 back.append(place)
     if dry_run:
         return tuple(back)
-    change = Change(store, target, COLLECT, by, now)
+    change = PointerChange(store, target, COLLECT, by, now)
     append_entry(change, f"took {len(back)} artifacts back from the trash", {"restored": len(back)})
     return tuple(back)
 
 
-def _finish_earlier(change: Change, retention: Retention) -> None:
+def _finish_earlier(change: PointerChange, retention: Retention) -> None:
     """Repair what the trash says of itself, and go on with a collection that was interrupted, before one is planned."""
     repair_records(change.store, change.target)
     sweep = find_sweep(change)
@@ -145,7 +145,7 @@ def _finish_earlier(change: Change, retention: Retention) -> None:
         carry_out(change, sweep, retention)
 
 
-def _plan(change: Change, retention: Retention, *, apply: bool) -> Collection:
+def _plan(change: PointerChange, retention: Retention, *, apply: bool) -> Collection:
     """Return what would be taken, from listings that are proven to be whole; to apply it, repair what is kept first."""
     store, target = change.store, change.target
     now = change.now()
@@ -205,7 +205,7 @@ def _taken(target: Target, item: Listed) -> Taken:
     return Taken(kind=kind, version=version_of_name(name), size=item.size)
 
 
-def _ripe(change: Change, retention: Retention) -> list[Sweep]:
+def _ripe(change: PointerChange, retention: Retention) -> list[Sweep]:
     """Return what has been in the trash for a grace, by the times that the collections themselves wrote down."""
     now = change.now()
     return [s for s in trashed(change.store, change.target) if now - parse_rfc3339(s.at) >= retention.grace]
@@ -217,7 +217,7 @@ def _contents(target: Target, sweeps: list[Sweep]) -> Iterator[Listed]:
             yield Listed(trashed_key(target, sweep.id, taken.kind, taken.version), taken.size, 0.0)
 
 
-def _empty(change: Change, sweep: Sweep, retention: Retention) -> None:
+def _empty(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
     """Delete what one collection took for good, after taking back what is needed again."""
     store, target = change.store, change.target
     roots = read_roots(store, target, retention, now=change.now())
@@ -245,14 +245,14 @@ def _count(store: ObjectStore, prefix: str) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _record(change: Change, plan: Collection) -> JournalEntry:
+def _record(change: PointerChange, plan: Collection) -> JournalEntry:
     message = f"took {len(plan.taken)} artifacts into the trash, emptied {len(plan.emptied)} from it"
     return append_entry(
         change, message, {"taken": len(plan.taken), "taken_bytes": plan.taken_bytes, "emptied": len(plan.emptied)}
     )
 
 
-def append_entry(change: Change, message: str, details: dict[str, int]) -> JournalEntry:
+def append_entry(change: PointerChange, message: str, details: dict[str, int]) -> JournalEntry:
     """Write down in the journal what was removed, or taken back."""
     store, target, by = change.store, change.target, change.by
     current = read_current(store, target)

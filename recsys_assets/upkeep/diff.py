@@ -139,7 +139,7 @@ def _moved(before: Mapping[str, bytes], after: Mapping[str, bytes], *, is_rankin
     ]
 
 
-class _Row(msgspec.Struct):
+class _KeyOfRow(msgspec.Struct):
     """A row is named by an item or by a user."""
 
     item_id: str | None = None
@@ -157,7 +157,7 @@ def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
         raw_rows = msgspec.json.decode(document[body], type=list[msgspec.Raw])
         rows: dict[str, bytes] = {}
         for raw in raw_rows:
-            row = decoder_of(_Row).decode(raw)
+            row = decoder_of(_KeyOfRow).decode(raw)
             rows.setdefault(row.item_id if row.item_id is not None else row.user_id or "", bytes(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
         raise CorruptObjectError(f"{name} has no rows that can be read: {error}; build it again") from error

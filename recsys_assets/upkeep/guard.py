@@ -32,7 +32,7 @@ _SLOW: Final = tuple(n for n, seconds in enumerate(LATENCY_BOUNDS) if seconds >=
 _TAIL: Final = 0.01  # of the lookups: what is slower than the 99th percentile
 
 
-class Verdict(StrEnum):
+class RolloutVerdict(StrEnum):
     """What a rollout is to do next."""
 
     WAIT = "wait"
@@ -87,7 +87,7 @@ class Rate:
 class Decision:
     """What a rollout is to do, why, and the rates that were compared."""
 
-    verdict: Verdict
+    verdict: RolloutVerdict
     why: str
     rollout: Rollout | None
     requests: int = 0  # that the candidate answered
@@ -207,30 +207,30 @@ def look_at_rollout(store: ObjectStore, target: Target, guards: Guards, *, now: 
     rollout, current = find_rollout(store, target), read_current(store, target)
     live = current.release_id if current else None
     if rollout is not None and rollout.state is RolloutState.PROMOTING:
-        return Decision(Verdict.ADVANCE, "its promotion was interrupted", rollout)
+        return Decision(RolloutVerdict.ADVANCE, "its promotion was interrupted", rollout)
     if rollout is None or not rollout.is_in_force(live):
-        return Decision(Verdict.NOTHING, "no release is being rolled out", rollout)
+        return Decision(RolloutVerdict.NOTHING, "no release is being rolled out", rollout)
     beats = read_heartbeats(store, target).beats
     requests, rates = compare(beats, rollout)
     broken, worst = _broken(beats, now), worse_rates(rates)
     if broken is not None:
-        verdict, why = Verdict.ABORT, broken
+        verdict, why = RolloutVerdict.ABORT, broken
     elif worst:
-        verdict, why = Verdict.ABORT, f"worse beyond doubt: {'; '.join(rate.message for rate in worst)}"
+        verdict, why = RolloutVerdict.ABORT, f"worse beyond doubt: {'; '.join(rate.message for rate in worst)}"
     else:
         verdict, why = _after_baking(rollout, guards, requests, now=now)
     return Decision(verdict, why, rollout, requests, rates)
 
 
-def _after_baking(rollout: Rollout, guards: Guards, requests: int, *, now: datetime) -> tuple[Verdict, str]:
+def _after_baking(rollout: Rollout, guards: Guards, requests: int, *, now: datetime) -> tuple[RolloutVerdict, str]:
     """Return whether a step that nothing is wrong with is over, and why."""
     if not rollout.is_baked(now):
         why = f"at {rollout.share} % since {rollout.step_at}, {rollout.bake_minutes:g} minutes are to pass"
-        return Verdict.WAIT, why
+        return RolloutVerdict.WAIT, why
     if requests < guards.min_requests and not guards.advance_unasked:
         why = f"{requests:,} requests were answered by the candidate, {guards.min_requests:,} are asked for"
-        return Verdict.WAIT, why
-    return Verdict.ADVANCE, f"{requests:,} requests show nothing worse"
+        return RolloutVerdict.WAIT, why
+    return RolloutVerdict.ADVANCE, f"{requests:,} requests show nothing worse"
 
 
 def worse_rates(rates: tuple[Rate, ...]) -> list[Rate]:
@@ -252,8 +252,8 @@ def carry_out(store: ObjectStore, target: Target, decision: Decision, *, by: Act
     Raises `RefusedError` when a promotion is refused: the rollout is over then.
     """
     rollout = decision.rollout
-    if rollout is None or decision.verdict in {Verdict.WAIT, Verdict.NOTHING}:
+    if rollout is None or decision.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:
         return None
-    if decision.verdict is Verdict.ABORT:
+    if decision.verdict is RolloutVerdict.ABORT:
         return abort(store, target, by=by, now=now, why=decision.why)
     return advance(store, target, by=by, now=now, from_step=rollout.step, why=decision.why)

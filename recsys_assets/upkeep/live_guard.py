@@ -30,7 +30,7 @@ _LEAST_WORSE: Final = 0.01
 _SHIPS: Final = frozenset({"ship", "promote"})
 
 
-class Mode(StrEnum):
+class GuardMode(StrEnum):
     """What happens when live answers far worse than the release before it."""
 
     OFF = "off"
@@ -42,7 +42,7 @@ class Mode(StrEnum):
 class Watch:
     """What is to happen, and how long after a release became live."""
 
-    mode: Mode = Mode.OFF
+    mode: GuardMode = GuardMode.OFF
     hours: float = 24
 
 
@@ -56,7 +56,7 @@ class LiveVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedAnswers:
     """Questions of one kind without items, of how many, of the release before and of live, and the evidence."""
 
     kind: str
@@ -84,7 +84,7 @@ class LiveDecision:
     why: str
     live: str | None = None
     to: str | None = None
-    compared: tuple[Compared, ...] = ()
+    compared: tuple[ComparedAnswers, ...] = ()
 
     @property
     def message(self) -> str:
@@ -128,7 +128,7 @@ def look_at_live(store: ObjectStore, target: Target, watch: Watch, *, now: datet
 def _decided(store: ObjectStore, target: Target, watch: Watch, found: LiveDecision, now: datetime) -> LiveDecision:
     """Return the decision on a live release that is far worse: by the setting, and by what stands in the way."""
     stop = why_not(store, target, found, now=now)
-    if watch.mode is Mode.ACT and not stop:
+    if watch.mode is GuardMode.ACT and not stop:
         return LiveDecision(LiveVerdict.ROLL_BACK, found.why, found.live, found.to, found.compared)
     stop = stop or f"rollback.automatic is {watch.mode.value}"
     return LiveDecision(LiveVerdict.ADVISE, f"{found.why} ({stop})", found.live, found.to, found.compared)
@@ -196,7 +196,7 @@ def _became_live(store: ObjectStore, target: Target, live: str) -> JournalEntry 
     return found
 
 
-def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple[Compared, ...]:
+def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple[ComparedAnswers, ...]:
     """Return, by kind, how often live and the release before answered without items: empty, or an unknown id.
 
     Each consumer is compared with itself: the rates before are weighted as consumers ask now, so that a consumer whose
@@ -214,7 +214,7 @@ def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple
     return tuple(one for one in found if min(one.before[1], one.live[1]) >= MIN_ASKED)
 
 
-def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> Compared:
+def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> ComparedAnswers:
     asked = sum(new.asked for _, new in pairs)
     bad = sum(new.without_items for _, new in pairs)
     weights = [new.asked / asked for _, new in pairs]
@@ -222,7 +222,7 @@ def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> Compare
     # So many questions would give a share that is as uncertain as this weighted one.
     size = 1 / sum(weight**2 / old.asked for weight, (old, _) in zip(weights, pairs, strict=True))
     scaled = [(round(part / _ALIKE), round(of / _ALIKE)) for part, of in ((share * size, size), (bad, asked))]
-    return Compared(kind, (share * size, size), (float(bad), float(asked)), log_evidence(*scaled))
+    return ComparedAnswers(kind, (share * size, size), (float(bad), float(asked)), log_evidence(*scaled))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from recsys_assets.errors import ConflictError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, Move, Stay, announced, change_pointer
+from recsys_assets.release.change import Move, PointerChange, Stay, announced, change_pointer
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import JournalEntry, Release
@@ -105,7 +105,7 @@ def restore_pointer(
     if dry_run:
         return Restored(release.id, f"dry run: {message}", None)
     ensure_proven(store)
-    change = Change(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True, pause=pause)
+    change = PointerChange(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True, pause=pause)
 
     def judge(current: Current | None, head: JournalHead) -> Move | Stay:
         is_early = current is not None and current.updated_at - now() > MAX_AHEAD
@@ -217,7 +217,7 @@ def _relocate(
         return Move(found.versions, refs if found.release_id == current.release_id else (), message)
 
     end_rollout(store, target, why="the store was relocated", by=by, now=now)  # its pointer names the former root
-    change = Change(store, target, RELOCATE, by, now)
+    change = PointerChange(store, target, RELOCATE, by, now)
     with announced(change, release_id=current.release_id, refs=refs) as announcement:
         entry = change_pointer(announcement, judge)
     return Relocated(target, current.release_id, before, after, entry)

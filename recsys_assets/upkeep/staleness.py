@@ -46,7 +46,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RawInput:
+class RawFiles:
     """What is known of a day's raw files: how many, when the newest changed last, whether they are complete."""
 
     files: int
@@ -94,7 +94,7 @@ def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | No
 
 
 def explain_freshness(
-    store: ObjectStore, target: Target, wanted: Wanted, *, kinds: Sequence[str], raw: Callable[[date], RawInput]
+    store: ObjectStore, target: Target, wanted: Wanted, *, kinds: Sequence[str], raw: Callable[[date], RawFiles]
 ) -> Freshness:
     """Return how fresh a target is, judged by the store alone: it turns stale by itself when nothing runs.
 
@@ -154,7 +154,7 @@ def _causes(
     day: date,
     wanted: Wanted,
     kinds: Sequence[str],
-    raw: Callable[[date], RawInput],
+    raw: Callable[[date], RawFiles],
 ) -> Iterator[tuple[Cause, str]]:
     """Yield what may be the cause, what stands nearest to the pointer first: what lies before it was overcome."""
     through = _live_through(store, target)
@@ -222,7 +222,7 @@ def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry
     return next((entry for entry in possible if entry.details.get("day") == day.isoformat()), None)
 
 
-def _without_events(day: date, wanted: Wanted, raw: RawInput) -> tuple[Cause, str]:
+def _without_events(day: date, wanted: Wanted, raw: RawFiles) -> tuple[Cause, str]:
     if not raw.files:
         return Cause.INPUT_MISSING, f"{day} has no raw file: ask whoever delivers it"
     newest = rfc3339(raw.newest) if raw.newest else "an unknown time"

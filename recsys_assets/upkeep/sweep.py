@@ -11,7 +11,7 @@ import msgspec
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Change, replace_damaged_sweep
+from recsys_assets.release.change import PointerChange, replace_damaged_sweep
 from recsys_assets.release.document_encoding import (
     MAX_DOCUMENT_BYTES,
     create_document,
@@ -34,7 +34,7 @@ COLLECT = "collect"
 FENCES = 3  # swaps of the pointer to itself, until the journal has one under its own words; then tries to decide
 
 
-def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
+def announce_sweep(change: PointerChange, taken: Sequence[Taken]) -> Sweep:
     """Write down what may be taken, before anything is: from now on no change that needs one of these can win.
 
     If a collection is announced already, that one is returned, to be finished first.
@@ -55,7 +55,7 @@ def announce_sweep(change: Change, taken: Sequence[Taken]) -> Sweep:
     return sweep
 
 
-def find_sweep(change: Change) -> Sweep | None:
+def find_sweep(change: PointerChange) -> Sweep | None:
     """Return the collection that is announced; one of nothing in the place of an announcement that cannot be read."""
     key = sweep_key(change.target)
     stored = find_stored(change.store, key)
@@ -67,7 +67,7 @@ def find_sweep(change: Change) -> Sweep | None:
         return replace_damaged_sweep(change, expected=stored.etag)
 
 
-def carry_out(change: Change, sweep: Sweep, retention: Retention) -> tuple[Taken, ...]:
+def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tuple[Taken, ...]:
     """Decide what is taken, take it, and return it; a collection that was interrupted goes on where it stopped.
 
     The pointer is swapped to itself between announcement and decision. So a change either won before, and then its
@@ -105,7 +105,7 @@ class _Lease:
         return timedelta() <= self.now() - self.start < LEASE
 
 
-def _move(change: Change, sweep: Sweep, taken: Taken, lease: _Lease, retention: Retention) -> _Lease | None:
+def _move(change: PointerChange, sweep: Sweep, taken: Taken, lease: _Lease, retention: Retention) -> _Lease | None:
     """Move one blob into the trash under a lease, renewed where it is over; None: another ended this collection."""
     store, target = change.store, change.target
     while _is_ours(store, target, sweep):
@@ -119,14 +119,14 @@ def _move(change: Change, sweep: Sweep, taken: Taken, lease: _Lease, retention: 
     return None
 
 
-def _undo_late(change: Change, taken: Taken, data: bytes, retention: Retention) -> None:
+def _undo_late(change: PointerChange, taken: Taken, data: bytes, retention: Retention) -> None:
     """Write a blob again that this process deleted after its lease, if it is needed: it slept, and others went on."""
     roots = read_roots(change.store, change.target, retention, now=change.now())
     if (taken.kind, taken.version) in roots.blobs:
         put_back(change.store, change.target, taken, data)
 
 
-def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
+def _fence(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
     """Swap the pointer to itself, and record the horizon: nothing goes before the journal says what is not kept."""
     if read_current(change.store, change.target) is None:  # retired: nothing to swap, and nothing of before is kept
         read_roots(
@@ -146,7 +146,7 @@ def _fence(change: Change, sweep: Sweep, retention: Retention) -> None:
     raise ConflictError(f"{change.target}: the journal does not hold the horizon; nothing was taken: collect again")
 
 
-def _record_end(change: Change) -> None:
+def _record_end(change: PointerChange) -> None:
     """Record that no entry so far keeps a release: should the target ever ship again, its past is not counted."""
     store, target, by = change.store, change.target, change.by
     last = journal.tail(store, target)
@@ -158,7 +158,7 @@ def _record_end(change: Change) -> None:
     journal.append(store, target, entry, after=last)
 
 
-def _record(change: Change, sweep: Sweep) -> _Lease:
+def _record(change: PointerChange, sweep: Sweep) -> _Lease:
     """Write down what the trash will hold, and since when, before anything is moved; return the lease from then on."""
     store, key = change.store, trash_record_key(change.target, sweep.id)
     start = change.now()
@@ -173,7 +173,7 @@ def _record(change: Change, sweep: Sweep) -> _Lease:
     return _Lease(start, change.now)
 
 
-def _decide(change: Change, sweep: Sweep, roots: Roots) -> Sweep:
+def _decide(change: PointerChange, sweep: Sweep, roots: Roots) -> Sweep:
     """Replace what may be taken by what will be, less what changes claimed meanwhile; a decision by another counts."""
     key = sweep_key(change.target)
     for intent in roots.stale_intents:  # its writer, should it wake, has lost its condition
@@ -201,7 +201,7 @@ def _is_ours(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
     return found is not None and found.id == sweep.id
 
 
-def _repair(change: Change, sweep: Sweep, retention: Retention) -> None:
+def _repair(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
     """Take back whatever is needed after all, should this collection have slept between a look and a delete."""
     store, target = change.store, change.target
     roots = read_roots(store, target, retention, now=change.now())

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from recsys_assets.api.drawings import draw_report
-from recsys_assets.api.overview import Look, Overview
+from recsys_assets.api.overview import Overview, TargetSummaries
 from recsys_assets.api.wording import ago, brief, distance, limits
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.evidence import Finding, GateReport, Verdict
@@ -158,7 +158,7 @@ def test_the_overview_is_kept_warm_and_looks_again_after_a_store_that_did_not_an
         if len(looks) == 1:
             stop.set()
             raise StoreUnavailableError("down")
-        return Look((), NOW)
+        return TargetSummaries((), NOW)
 
     overview = Overview()
     overview.keep_warm(take, looks.append, stop)
@@ -174,7 +174,7 @@ def test_a_look_that_cost_nothing_is_taken_again_and_a_long_one_is_kept():
 
     def take():
         taken.append(1)
-        return Look((), NOW)
+        return TargetSummaries((), NOW)
 
     overview = Overview()
     overview.look(take)

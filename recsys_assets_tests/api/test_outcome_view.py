@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from recsys_assets.quality.outcome_report import ALL, OutcomeReport, OutcomeRow, RolloutOutcome, Share, Verdict
+from recsys_assets.quality.outcome_report import ALL, OutcomeReport, OutcomeRow, OutcomeVerdict, RolloutOutcome, Share
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.layout import outcomes_key, rollout_key
 from recsys_assets.release.rollout import Plan
@@ -38,7 +38,12 @@ def outcome(day, hits, verdict=None):
     rows = [OutcomeRow(release=name * 16, kind=kind, visitor=ALL, keys=90, click=share, purchase=share)
             for name, kind in (("a", ""), ("a", "<b>"), ("b", ""))]  # fmt: skip
     rollout = RolloutOutcome(
-        release="b" * 64, against="a" * 64, verdict=verdict or Verdict.HOLD, why="<i>few</i>", steps=(), differences=()
+        release="b" * 64,
+        against="a" * 64,
+        verdict=verdict or OutcomeVerdict.HOLD,
+        why="<i>few</i>",
+        steps=(),
+        differences=(),
     )
     return OutcomeReport(
         tenant="shop", surface="home", start=str(day), end=str(day), level=0.95, exposures=200, untagged=3, unmatched=1,
@@ -50,7 +55,7 @@ def test_outcomes_are_drawn_by_day_and_release(store, open_client):
     now = datetime(2026, 2, 1, tzinfo=UTC)
     client = open_client(store, now=lambda: now)
     assert "No day was reported" in client.get(f"{HOME}/outcomes").text
-    for n, verdict in ((2, None), (1, Verdict.FAIL)):
+    for n, verdict in ((2, None), (1, OutcomeVerdict.FAIL)):
         day = now.date() - timedelta(days=n)
         store.put(outcomes_key(TARGET, day), encode(outcome(day, 10 * n, verdict)))
     text = client.get(f"{HOME}/outcomes").text

@@ -13,9 +13,8 @@ import pytest
 
 from recsys_assets.dagster_defs import queue as queue_now
 from recsys_assets.dagster_defs import slices as slices_now
-from recsys_assets.dagster_defs.arrivals import Cursor as ArrivalsCursor
-from recsys_assets.dagster_defs.arrivals import read_cursor, write_cursor
-from recsys_assets.dagster_defs.freshness import Cursor, Verdict
+from recsys_assets.dagster_defs.arrivals import ArrivalsCursor, read_cursor, write_cursor
+from recsys_assets.dagster_defs.freshness import FreshnessCursor, RecordedFreshness
 from recsys_assets.defs import queue, slices
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +25,11 @@ AT = datetime(2026, 1, 2, 3, tzinfo=UTC)
 def test_a_cursor_is_read_under_every_name_that_its_field_had(field):
     stored = {"next": 3, field: {"shop__home": {"cause": "fresh", "day": "2026-01-01", "at": "2026-01-02T03:00:00Z"}}}
     stored["alerted"] = {"shop__home": None}
-    found = read_cursor(json.dumps(stored), Cursor)
-    assert found == Cursor(3, {"shop__home": Verdict("fresh", "2026-01-01", AT)}), (
+    found = read_cursor(json.dumps(stored), FreshnessCursor)
+    assert found == FreshnessCursor(3, {"shop__home": RecordedFreshness("fresh", "2026-01-01", AT)}), (
         "alerts are in a document of their own"
     )
-    assert read_cursor(write_cursor(found), Cursor) == found
+    assert read_cursor(write_cursor(found), FreshnessCursor) == found
 
 
 def test_a_sensor_that_never_ran_begins_with_the_first_target():

@@ -10,7 +10,7 @@ from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.gate import canary_params, canary_source
 from recsys_assets.engines.polars_engine import PolarsEngine
 from recsys_assets.engines.registry import EngineRegistry
-from recsys_assets.engines.relation import Answer
+from recsys_assets.engines.relation import KindRelation
 from recsys_assets.errors import ConfigurationError, EngineRefusedError
 from recsys_assets.kinds.contracts import check_rows
 from recsys_assets.kinds.registry import KINDS
@@ -35,24 +35,24 @@ def by_utf16(answer):
     """Compare ids as a JVM's strings do."""
     rows = answer.ordered.to_native().collect()
     order = sorted(range(len(rows)), key=lambda n: (rows["negated"][n], rows["member"][n].encode("utf-16-be")))
-    return Answer(nw.from_native(rows[order].with_row_index("at").lazy()), ("at",), answer.counts)
+    return KindRelation(nw.from_native(rows[order].with_row_index("at").lazy()), ("at",), answer.counts)
 
 
 def without_last_row(answer):
-    return Answer(answer.ordered.head(29), answer.order, answer.counts)
+    return KindRelation(answer.ordered.head(29), answer.order, answer.counts)
 
 
 def cut_at_nul(answer):
     member = nw.col("member").str.replace_all("\x00y", "\x00", literal=True)
-    return Answer(answer.rows.with_columns(member.alias("member")), answer.order, answer.counts)
+    return KindRelation(answer.rows.with_columns(member.alias("member")), answer.order, answer.counts)
 
 
 def one_more(answer):
-    return Answer(answer.rows.with_columns((nw.col("value") + 1).alias("value")), answer.order, answer.counts)
+    return KindRelation(answer.rows.with_columns((nw.col("value") + 1).alias("value")), answer.order, answer.counts)
 
 
 def other_counts(answer):
-    return Answer(answer.rows, answer.order, answer.counts.with_columns(distinct_items=nw.lit(7)))
+    return KindRelation(answer.rows, answer.order, answer.counts.with_columns(distinct_items=nw.lit(7)))
 
 
 @pytest.mark.parametrize(

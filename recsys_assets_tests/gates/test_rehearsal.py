@@ -4,7 +4,7 @@ import pytest
 
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.gate import Policy
-from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed, rehearsal_gates
+from recsys_assets.gates.rehearsal import NotLoaded, RehearsalAnswers, Rehearsed, rehearsal_gates
 from recsys_assets.settings.gates import RehearsalSettings
 
 KINDS = ("popularity", "cooc")
@@ -17,7 +17,10 @@ LIMITS = {
     "kinds": {"popularity": {"max_empty_share": 0}},
 }
 AT_THE_LIMIT = Rehearsed(
-    seconds=2, blob_bytes=500, held_bytes=1000, answers={"popularity": Answers(1, 0, 0), "cooc": Answers(8, 4, 2)}
+    seconds=2,
+    blob_bytes=500,
+    held_bytes=1000,
+    answers={"popularity": RehearsalAnswers(1, 0, 0), "cooc": RehearsalAnswers(8, 4, 2)},
 )
 
 
@@ -34,10 +37,12 @@ def beyond(**change):
 BEYOND = [
     pytest.param(beyond(seconds=2.01), "rehearsal_seconds", "2.01", id="slow"),
     pytest.param(beyond(held_bytes=1001), "rehearsal_memory", "1,001", id="large"),
-    pytest.param(beyond(answers={"cooc": Answers(8, 5, 0)}), "rehearsal_empty", "look at cooc", id="empty"),
-    pytest.param(beyond(answers={"cooc": Answers(8, 0, 3)}), "rehearsal_short", "fewer than 3 items", id="short"),
+    pytest.param(beyond(answers={"cooc": RehearsalAnswers(8, 5, 0)}), "rehearsal_empty", "look at cooc", id="empty"),
     pytest.param(
-        beyond(answers={"popularity": Answers(1, 1, 0)}),
+        beyond(answers={"cooc": RehearsalAnswers(8, 0, 3)}), "rehearsal_short", "fewer than 3 items", id="short"
+    ),
+    pytest.param(
+        beyond(answers={"popularity": RehearsalAnswers(1, 1, 0)}),
         "rehearsal_empty",
         "look at popularity",
         id="a kind's own limit",
@@ -66,7 +71,7 @@ def test_what_no_reader_takes_is_refused_whatever_the_mode(mode):
 
 
 def test_nothing_asked_is_no_reason_to_refuse():
-    findings = judged(beyond(answers={"cooc": Answers(0, 0, 0)}), mode="required")
+    findings = judged(beyond(answers={"cooc": RehearsalAnswers(0, 0, 0)}), mode="required")
     assert findings["rehearsal_empty"].value is None
     assert findings["rehearsal_empty"].ok
 

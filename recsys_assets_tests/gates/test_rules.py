@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from recsys_assets.evidence import Finding, Verdict
-from recsys_assets.gates.artifact import ArtifactFacts, Size, artifact_gates
+from recsys_assets.gates.artifact import ArtifactFacts, ArtifactSize, artifact_gates
 from recsys_assets.gates.backtest import Backtested, Measured, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force
@@ -112,9 +112,9 @@ def test_every_limit_and_the_mode_change_the_policy():
 
 def test_an_absent_limit_is_an_error_and_never_a_zero():
     with pytest.raises(TypeError, match="max_bytes"):
-        Size()
+        ArtifactSize()
     with pytest.raises(TypeError):
-        Gate("size", Size(None)).judge(BLOB)
+        Gate("size", ArtifactSize(None)).judge(BLOB)
 
 
 def back_test(**measured):

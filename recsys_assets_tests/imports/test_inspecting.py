@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError, LimitExceededError
-from recsys_assets.imports.contract import Content, breaking_changes, contract_faults
+from recsys_assets.imports.contract import FileContent, breaking_changes, contract_faults
 from recsys_assets.imports.inspecting import inspect, read_arrays, read_table
 from recsys_assets.settings.artifacts import ImportFormat
 
@@ -50,24 +50,26 @@ TENSORS = safetensors(b'{"v":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]}
         pytest.param(
             b'{"a":1,"b":[1,2.5],"c":null}\n{"a":2.5,"b":[],"d":"x"}\n',
             ImportFormat.JSONL,
-            Content({"a": "float64", "b": "list[float64?]", "c": "null?", "d": "string?"}, 2),
+            FileContent({"a": "float64", "b": "list[float64?]", "c": "null?", "d": "string?"}, 2),
             id="json lines: the narrowest type that holds all; absent is null",
         ),
-        pytest.param(b'{"a":1}\n{"a":"x"}', ImportFormat.JSONL, Content({"a": "mixed"}, 2), id="json lines that mix"),
+        pytest.param(
+            b'{"a":1}\n{"a":"x"}', ImportFormat.JSONL, FileContent({"a": "mixed"}, 2), id="json lines that mix"
+        ),
         pytest.param(
             parquet({"i": ["a", None], "v": pa.array([[1.0], [2.0]], pa.list_(pa.float32()))}),
             ImportFormat.PARQUET,
-            Content({"i": "string?", "v": "list[float32]"}, 2),
+            FileContent({"i": "string?", "v": "list[float32]"}, 2),
             id="parquet",
         ),
         pytest.param(
             npz(v=VECTORS, ids=np.array(["a", "bb", "c"])),
             ImportFormat.NPZ,
-            Content({"v": "float32[3,2]", "ids": "string[3]"}, 3),
+            FileContent({"v": "float32[3,2]", "ids": "string[3]"}, 3),
             id="npz",
         ),
-        pytest.param(TENSORS, ImportFormat.SAFETENSORS, Content({"v": "float32[3,2]"}, 3), id="safetensors"),
-        pytest.param(b"\x80anything", ImportFormat.BYTES, Content({}, None), id="bytes that nobody looks into"),
+        pytest.param(TENSORS, ImportFormat.SAFETENSORS, FileContent({"v": "float32[3,2]"}, 3), id="safetensors"),
+        pytest.param(b"\x80anything", ImportFormat.BYTES, FileContent({}, None), id="bytes that nobody looks into"),
     ],
 )
 def test_a_file_says_its_fields_and_its_rows(data, form, content):

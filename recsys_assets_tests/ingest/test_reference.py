@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recsys_assets.ingest.json_object import MAX_DEPTH, MAX_LINE_BYTES
-from recsys_assets.ingest.quarantine import Fault, Reason
+from recsys_assets.ingest.quarantine import LineFault, Reason
 from recsys_assets.ingest.reference import MAX_RANK, read_line
 from recsys_assets.ingest.white_space import WHITE_SPACE, trim
 from recsys_assets_tests.ingest.lines import EVENT, LEFT_OUT, line
@@ -102,24 +102,24 @@ def test_a_good_line_is_an_event(text, expected):
 )
 def test_a_bad_line_has_its_reason(text, reason, detail):
     fault = read_line(text)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, LineFault)
     assert (fault.reason, detail in fault.detail) == (reason, True), fault
 
 
 def test_a_fault_carries_the_names_that_could_be_read():
-    assert read_line(line(item_id=5, tenant=" shop ")) == Fault(
+    assert read_line(line(item_id=5, tenant=" shop ")) == LineFault(
         Reason.WRONG_TYPE, "item_id: expected a string, found 5", "shop", "home"
     )
     fault = read_line(line(surface=5))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, LineFault)
     assert (fault.tenant, fault.surface) == ("shop", None)
 
 
 def test_nesting_is_allowed_to_the_limit_however_deep_the_stack_is():
     inside = MAX_DEPTH - 1  # the line itself is one
-    assert not isinstance(read_line(line(x="Q").replace(b'"Q"', b"[" * inside + b"]" * inside)), Fault)
-    assert isinstance(read_line(line(x="Q").replace(b'"Q"', b"[" * (inside + 1) + b"]" * (inside + 1))), Fault)
-    assert not isinstance(read_line(line(x="[{" * 100)), Fault), "brackets in strings do not nest"
+    assert not isinstance(read_line(line(x="Q").replace(b'"Q"', b"[" * inside + b"]" * inside)), LineFault)
+    assert isinstance(read_line(line(x="Q").replace(b'"Q"', b"[" * (inside + 1) + b"]" * (inside + 1))), LineFault)
+    assert not isinstance(read_line(line(x="[{" * 100)), LineFault), "brackets in strings do not nest"
 
 
 def test_exactly_the_white_space_of_unicode_is_trimmed():

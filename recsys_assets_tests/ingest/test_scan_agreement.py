@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
-from recsys_assets.ingest.quarantine import Fault, Reason
+from recsys_assets.ingest.quarantine import LineFault, Reason
 from recsys_assets.ingest.reference import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets_tests.ingest.lines import GOOD, LEFT_OUT, line, scan, unknown_counts
@@ -136,7 +136,7 @@ def agree(texts, reading=PLAIN):
     for text, event in zip(texts, found, strict=True):
         expected = read_line(text, reading)
         if event is not None:
-            assert not isinstance(expected, Fault), (text, expected)
+            assert not isinstance(expected, LineFault), (text, expected)
             assert event == expected or event == _without_names(expected), text
     return [event is not None for event in found]
 

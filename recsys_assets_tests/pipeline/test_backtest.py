@@ -8,7 +8,7 @@ from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.arrivals import is_up_to_date
-from recsys_assets.pipeline.backtest import Outcome, backtest_days
+from recsys_assets.pipeline.backtest import BacktestResult, backtest_days
 from recsys_assets.pipeline.backtest_arms import build_holdout
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord
@@ -300,10 +300,12 @@ def test_past_days_are_compared_with_what_has_not_seen_the_day_after_them(live):
         live.ship(day)
     tested = list(backtest_days(live.store, live.settings, live.row, [FIRST, SECOND, THIRD, THIRD + timedelta(days=1)]))
     assert [one.against for one in tested] == ["live", str(FIRST), str(SECOND), ""]
-    standing = (
-        {each.name: each.standing for each in tested[1].found.compared} if isinstance(tested[1].found, Outcome) else {}
+    verdicts = (
+        {each.name: each.verdict for each in tested[1].found.compared}
+        if isinstance(tested[1].found, BacktestResult)
+        else {}
     )
-    assert standing["cooc"] == "worse"
+    assert verdicts["cooc"] == "worse"
     assert "nothing was read of" in tested[3].found.message
 
 

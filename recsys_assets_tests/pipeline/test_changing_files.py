@@ -13,7 +13,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.store import Stored
+from recsys_assets.storage.store import StoredObject
 from recsys_assets_tests.small_shop import FIRST, HOME, SmallShop, day_lines
 
 
@@ -24,7 +24,7 @@ class InterruptedStore(FilesystemStore):
         super().__init__(root)
         self.meanwhile = list(meanwhile)
 
-    def get(self, key: str, *, max_bytes: int) -> Stored:
+    def get(self, key: str, *, max_bytes: int) -> StoredObject:
         if key.startswith(f"raw/{FIRST}/shop") and self.meanwhile:
             self.meanwhile.pop()()
         return super().get(key, max_bytes=max_bytes)

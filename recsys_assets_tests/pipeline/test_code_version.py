@@ -85,6 +85,6 @@ def test_another_parameter_is_another_version(version_of):
 def test_every_kernel_has_a_version_of_its_own_that_covers_what_it_compiles():
     versions = {name: code_version(kind.kernel, params={}) for name, kind in KINDS.items()}
     assert len(set(versions.values())) == len(KINDS)
-    walk = module._Walk({"recsys_assets"})
+    walk = module._CodeWalk({"recsys_assets"})
     walk.digest(KINDS["cooc"].kernel)
     assert len(walk._digests) > 10, "functions behind `compiled` are followed"

@@ -7,7 +7,7 @@ import pytest
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import GateReport, Verdict
-from recsys_assets.gates.rehearsal import Answers, NotLoaded, Rehearsed
+from recsys_assets.gates.rehearsal import NotLoaded, RehearsalAnswers, Rehearsed
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.candidate_gates import Questions, judge_whole, read_questions, rehearse
 from recsys_assets.pipeline.context import DayContext
@@ -65,10 +65,10 @@ def test_each_kind_is_asked_what_it_knows(store, release):
     found = asked(store, release)
     assert isinstance(found, Rehearsed)
     assert found.answers == {
-        "popularity": Answers(1, 0, 0),
-        "cooc": Answers(3, 1, 1),  # mug: nothing; cup: one neighbour
-        "implicit": Answers(3, 2, 0),  # bob has an empty list, eve none
-        "content_sim": Answers(3, 2, 0),  # tags are no items: any number is enough
+        "popularity": RehearsalAnswers(1, 0, 0),
+        "cooc": RehearsalAnswers(3, 1, 1),  # mug: nothing; cup: one neighbour
+        "implicit": RehearsalAnswers(3, 2, 0),  # bob has an empty list, eve none
+        "content_sim": RehearsalAnswers(3, 2, 0),  # tags are no items: any number is enough
     }
     assert found.blob_bytes == sum(member.ref.size for member in release.members) < found.held_bytes
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.identity import Target
-from recsys_assets.quality.comparison import Protocol, Standing, compare, paired_interval
+from recsys_assets.quality.comparison import ComparisonVerdict, Protocol, compare, paired_interval
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.release.releases import versions_of
 from recsys_assets.serving.loading import load_trial
@@ -50,25 +50,25 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 180 <= covered <= 199
 
 
-def standings(candidate, live, *, count=200, min_samples=100):
+def verdicts(candidate, live, *, count=200, min_samples=100):
     tasks = Tasks([Task((("tea",),), "ann", ("cup",))] * count, frozenset({"cup"}))
     found = compare(candidate, live, tasks, Protocol(rounds=100, min_samples=min_samples))
-    return {one.name: one.standing for one in found}
+    return {one.name: one.verdict for one in found}
 
 
 def test_the_same_release_is_not_worse_than_itself(release):
-    assert set(standings(release, release).values()) <= {Standing.NOT_WORSE, Standing.INCONCLUSIVE}
-    assert standings(release, release)["cooc"] is Standing.NOT_WORSE
+    assert set(verdicts(release, release).values()) <= {ComparisonVerdict.NOT_WORSE, ComparisonVerdict.INCONCLUSIVE}
+    assert verdicts(release, release)["cooc"] is ComparisonVerdict.NOT_WORSE
 
 
 def test_too_few_samples_decide_nothing(release):
-    assert set(standings(release, release, count=99).values()) == {Standing.INCONCLUSIVE}
+    assert set(verdicts(release, release, count=99).values()) == {ComparisonVerdict.INCONCLUSIVE}
 
 
 def test_a_kind_that_is_gone_is_worse_where_it_answered(release):
     less = snapshot({"popularity": ROWS["popularity"]})
-    assert standings(less, release)["cooc"] is Standing.WORSE
-    assert standings(less, release)["popularity"] is Standing.NOT_WORSE
+    assert verdicts(less, release)["cooc"] is ComparisonVerdict.WORSE
+    assert verdicts(less, release)["popularity"] is ComparisonVerdict.NOT_WORSE
 
 
 def test_the_caller_can_end_a_comparison(release):

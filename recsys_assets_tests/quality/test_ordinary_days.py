@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.encoding.codec import encode
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.quality.comparison import Protocol, Standing, compare
+from recsys_assets.quality.comparison import ComparisonVerdict, Protocol, compare
 from recsys_assets.quality.tasks import before, cut_day, next_item_tasks
 from recsys_assets.release.layout import blob_key
 from recsys_assets.serving.loading import load_trial
@@ -35,7 +35,7 @@ def snapshot(events):
 
 def worse(candidate, live, tasks, *, delta):
     compared = compare(candidate, live, tasks, Protocol(delta=delta, min_samples=100, rounds=400))
-    return {one.name for one in compared if one.standing is Standing.WORSE}
+    return {one.name for one in compared if one.verdict is ComparisonVerdict.WORSE}
 
 
 def day_of(number, like=None):

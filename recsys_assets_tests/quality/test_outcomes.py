@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from recsys_assets.identity import tag_request
-from recsys_assets.quality.outcome_report import ALL, Verdict
-from recsys_assets.quality.outcomes import Exposures, Names, RolloutStep, Rules, find_exposures, rates
+from recsys_assets.quality.outcome_report import ALL, OutcomeVerdict
+from recsys_assets.quality.outcomes import Exposures, Names, OutcomeRules, RolloutStep, find_exposures, rates
 from recsys_assets.quality.rollout_outcomes import judge_rollouts
 from recsys_assets.serving.trial import part_of
 
 LIVE, CANDIDATE = "1" * 64, "2" * 64
 START = datetime(2026, 3, 1, tzinfo=UTC)
-RULES = Rules()
+RULES = OutcomeRules()
 STEPS = [
     RolloutStep(CANDIDATE, LIVE, 5, START, START + timedelta(hours=6)),
     RolloutStep(CANDIDATE, LIVE, 25, START + timedelta(hours=6), None),
@@ -108,18 +108,18 @@ def test_intervals_of_rates_cover_the_truth_though_people_are_alike():
 
 
 def test_a_harmless_candidate_fails_as_seldom_as_the_level_says_and_a_harmful_one_does():
-    assert np.mean([one.verdict is Verdict.FAIL for one in verdicts()]) <= 0.05
+    assert np.mean([one.verdict is OutcomeVerdict.FAIL for one in verdicts()]) <= 0.05
     harmful = verdicts(25, candidate=0.05)
-    assert np.mean([one.verdict is Verdict.FAIL for one in harmful]) >= 0.95
+    assert np.mean([one.verdict is OutcomeVerdict.FAIL for one in harmful]) >= 0.95
     assert "click rate" in harmful[0].why
-    assert np.mean([one.verdict is Verdict.SHIP for one in verdicts(25, candidate=0.18)]) >= 0.95
+    assert np.mean([one.verdict is OutcomeVerdict.SHIP for one in verdicts(25, candidate=0.18)]) >= 0.95
 
 
 def test_a_ratio_of_keys_that_no_chance_explains_holds_whatever_the_rates_say():
     alarms = [one.probability * 2 < 0.001 for found in verdicts() for one in found.steps]
     assert np.mean(alarms) <= 0.01
     broken = [judge_rollouts(world(seed, candidate=0.18, broken=True), STEPS, RULES)[0] for seed in range(3)]
-    assert {one.verdict for one in broken} == {Verdict.HOLD}
+    assert {one.verdict for one in broken} == {OutcomeVerdict.HOLD}
     assert "no chance explains that" in broken[0].why
 
 
@@ -136,7 +136,7 @@ OTHER_KEYS = (pl.int_range(pl.len()) % 500).cast(pl.String)
 )
 def test_what_cannot_be_judged_holds(change, why):  # F74
     (found,) = judge_rollouts(Exposures(change(world(1, keys=3000).frame), 0, 0), STEPS, RULES)
-    assert (found.verdict, why in found.why) == (Verdict.HOLD, True), found.why
+    assert (found.verdict, why in found.why) == (OutcomeVerdict.HOLD, True), found.why
 
 
 def test_without_exposures_of_a_rollout_nothing_is_said_of_it():

@@ -166,7 +166,7 @@ def backtested(live, day, following):
             *numbers_of(one.candidate),
             *numbers_of(one.live),
             *rounded(one.low, one.high),
-            one.standing,
+            one.verdict,
         )
         for number, (new, tasks) in enumerate(arms)
         for one in compare(new, old, tasks, Protocol(k=3, rounds=20, min_samples=1))

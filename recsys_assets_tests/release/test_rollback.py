@@ -13,7 +13,7 @@ from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjec
 from recsys_assets.identity import rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.candidate import Requirement
-from recsys_assets.release.change import Change
+from recsys_assets.release.change import PointerChange
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import Hold, Release
 from recsys_assets.release.forgotten_users import remember
@@ -437,7 +437,7 @@ def test_a_pointer_swapped_after_it_was_read_is_read_and_looked_at_again(shop):
         looks.append(key)
         if key == hold_key(TARGET):  # everything is proven by then
             shop.store.on_call = None
-            swap_to_itself(Change(shop.store, TARGET, "collect", ANN, shop.clock), message="a fence")
+            swap_to_itself(PointerChange(shop.store, TARGET, "collect", ANN, shop.clock), message="a fence")
             shop.store.on_call = lambda _, key: looks.append(key)
 
     shop.store.on_call = fence

@@ -157,7 +157,10 @@ def test_a_reader_that_was_never_asked_to_load_says_so(open_reader):
         pytest.param(lambda store: store.put(POINTER, b""), Problem.BAD_POINTER, State.STALE, id="F3 empty pointer"),
         pytest.param(lambda store: store.put(POINTER, b"{"), Problem.BAD_POINTER, State.STALE, id="F3 torn pointer"),
         pytest.param(
-            lambda store: store.put(POINTER, b"[" * 200_000), Problem.BAD_POINTER, State.STALE, id="F22 deep pointer"
+            lambda store: store.put(POINTER, b"[" * 200_000),
+            Problem.BAD_POINTER,
+            State.STALE,
+            id="F22 deep pointer",
         ),
         pytest.param(
             lambda store: store.put(POINTER, b'{"v":' + b" " * 2_000_000),

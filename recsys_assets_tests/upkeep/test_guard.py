@@ -12,7 +12,7 @@ from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollout import Plan, RolloutState, find_rollout
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.upkeep.guard import FALSE_ABORTS, Guards, Verdict, carry_out, decide, log_evidence
+from recsys_assets.upkeep.guard import FALSE_ABORTS, Guards, RolloutVerdict, carry_out, decide, log_evidence
 from recsys_assets.upkeep.heartbeats import ArmAnswers, Heartbeat, KindAnswers, TrialAnswers, write_heartbeat
 from recsys_assets_tests.release.staging import TARGET, Shop
 
@@ -65,12 +65,12 @@ def baked(shop):
 def test_a_harmless_candidate_is_promoted_step_by_step_by_itself(shop):
     release = find_rollout(shop.store, TARGET).release
     for _ in range(2):
-        assert decision(shop).verdict is Verdict.WAIT
+        assert decision(shop).verdict is RolloutVerdict.WAIT
         baked(shop)
         beat(shop, arm(20_000, 100), arm(2_000, 11))
         act(shop)
     assert read_current(shop.store, TARGET).release_id == release
-    assert decision(shop).verdict is Verdict.NOTHING
+    assert decision(shop).verdict is RolloutVerdict.NOTHING
     assert act(shop) is None
 
 
@@ -88,28 +88,28 @@ def test_too_few_answers_wait_or_advance_as_configured(shop):
     baked(shop)
     beat(shop, arm(900), arm(50))
     assert "50 requests" in decision(shop).why
-    assert decision(shop).verdict is Verdict.WAIT
-    assert decision(shop, Guards(min_requests=1000, advance_unasked=True)).verdict is Verdict.ADVANCE
+    assert decision(shop).verdict is RolloutVerdict.WAIT
+    assert decision(shop, Guards(min_requests=1000, advance_unasked=True)).verdict is RolloutVerdict.ADVANCE
 
 
 def test_a_consumer_that_cannot_load_the_candidate_ends_it_and_a_silent_one_does_not(shop):
     beat(shop, arm(0), arm(0), release=None, fault="cooc is damaged")
     assert "cooc is damaged" in decision(shop).why
-    assert decision(shop).verdict is Verdict.ABORT
+    assert decision(shop).verdict is RolloutVerdict.ABORT
     shop.clock.at += shop.clock.step * 45
-    assert decision(shop).verdict is Verdict.WAIT
+    assert decision(shop).verdict is RolloutVerdict.WAIT
 
 
 def test_counts_of_an_earlier_rollout_say_nothing_of_this_one(shop):
     beat(shop, arm(20_000, 100), arm(1_000, 900), release="f" * 64)
-    assert decision(shop).verdict is Verdict.WAIT
+    assert decision(shop).verdict is RolloutVerdict.WAIT
 
 
 def test_one_user_who_asks_a_thousand_times_is_one(shop):
     beat(shop, arm(20_000, 100), arm(1_000, 400, keys=3))
-    assert decision(shop).verdict is Verdict.WAIT
+    assert decision(shop).verdict is RolloutVerdict.WAIT
     beat(shop, arm(20_000, 100), arm(1_000, 400))
-    assert decision(shop).verdict is Verdict.ABORT
+    assert decision(shop).verdict is RolloutVerdict.ABORT
 
 
 def timed(asked, **slower):
@@ -122,24 +122,26 @@ def timed(asked, **slower):
 @pytest.mark.parametrize(
     ("live", "candidate", "verdict"),
     [
-        pytest.param({}, {"up_to_100": 60}, Verdict.ABORT, id="p99 from 50 us to 100 ms"),
-        pytest.param({}, {"up_to_10": 60}, Verdict.ABORT, id="p99 from 50 us to 10 ms"),
-        pytest.param({"up_to_10": 40}, {"up_to_100": 60}, Verdict.WAIT, id="p99 worse by less than a whole step"),
-        pytest.param({}, {"up_to_100": 8}, Verdict.WAIT, id="p99 within a hundredth"),
-        pytest.param({"up_to_100": 60}, {"up_to_100": 60}, Verdict.WAIT, id="as slow as live"),
+        pytest.param({}, {"up_to_100": 60}, RolloutVerdict.ABORT, id="p99 from 50 us to 100 ms"),
+        pytest.param({}, {"up_to_10": 60}, RolloutVerdict.ABORT, id="p99 from 50 us to 10 ms"),
+        pytest.param(
+            {"up_to_10": 40}, {"up_to_100": 60}, RolloutVerdict.WAIT, id="p99 worse by less than a whole step"
+        ),
+        pytest.param({}, {"up_to_100": 8}, RolloutVerdict.WAIT, id="p99 within a hundredth"),
+        pytest.param({"up_to_100": 60}, {"up_to_100": 60}, RolloutVerdict.WAIT, id="as slow as live"),
     ],
 )
 def test_a_candidate_whose_slowest_answers_are_slower_ends(shop, live, candidate, verdict):
     beat(shop, timed(2000, **live), timed(1000, **candidate))
     assert decision(shop).verdict is verdict
-    if verdict is Verdict.ABORT:
+    if verdict is RolloutVerdict.ABORT:
         assert "answers slower than" in decision(shop).why
 
 
 def test_a_difference_that_is_real_and_tiny_ends_nothing(shop):
     beat(shop, arm(10**8, 10**5), arm(10**8, 3 * 10**5))
     assert decision(shop).rates[0].evidence > 1000
-    assert decision(shop).verdict is Verdict.WAIT
+    assert decision(shop).verdict is RolloutVerdict.WAIT
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.5, 1.0])

@@ -18,7 +18,7 @@ from recsys_assets.release.marking import mark
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.failed_builds import Failure, journal_failure
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
-from recsys_assets.upkeep.staleness import Cause, RawInput, explain_freshness, wanted_at
+from recsys_assets.upkeep.staleness import Cause, RawFiles, explain_freshness, wanted_at
 from recsys_assets_tests.release.staging import KINDS, TARGET, Clock, Shop, change_staged, day, report_of
 
 AGE = timedelta(hours=30)
@@ -37,7 +37,7 @@ def shop():
 
 def explain(shop, raw=None, *, now=DUE):
     wanted = wanted_at(now, max_age=AGE, first=day(0), last=None)
-    return explain_freshness(shop.store, TARGET, wanted, kinds=KINDS, raw=lambda _: raw or RawInput(0))
+    return explain_freshness(shop.store, TARGET, wanted, kinds=KINDS, raw=lambda _: raw or RawFiles(0))
 
 
 def test_data_is_fresh_until_the_instant_at_which_the_next_day_is_due(shop):
@@ -71,13 +71,13 @@ def test_nothing_is_due_before_the_first_day():
 @pytest.mark.parametrize(
     ("raw", "cause", "message"),
     [
-        pytest.param(RawInput(0), Cause.INPUT_MISSING, "2026-03-02 has no raw file", id="F27 no file"),
-        pytest.param(RawInput(1, DUE, settled=False), Cause.INPUT_LATE, "still being written", id="F27 half a file"),
+        pytest.param(RawFiles(0), Cause.INPUT_MISSING, "2026-03-02 has no raw file", id="F27 no file"),
+        pytest.param(RawFiles(1, DUE, settled=False), Cause.INPUT_LATE, "still being written", id="F27 half a file"),
         pytest.param(
-            RawInput(2, DUE + timedelta(minutes=5)), Cause.INPUT_LATE, "after they were due", id="F26 came too late"
+            RawFiles(2, DUE + timedelta(minutes=5)), Cause.INPUT_LATE, "after they were due", id="F26 came too late"
         ),
         pytest.param(
-            RawInput(2, DUE - timedelta(hours=20)), Cause.NOT_BUILT, "schedule and daemon", id="F33 nothing ran"
+            RawFiles(2, DUE - timedelta(hours=20)), Cause.NOT_BUILT, "schedule and daemon", id="F33 nothing ran"
         ),
     ],
 )
@@ -226,7 +226,7 @@ def _canonical_digest(shop):
 def test_a_day_that_failed_before_its_swap_says_how_until_it_is_built(shop):
     failure = Failure(day(1).isoformat(), "canonical", "InputError", "InputError: all 3 lines are bad")
     journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
-    found = explain(shop, RawInput(1, DUE))
+    found = explain(shop, RawFiles(1, DUE))
     assert found.cause is Cause.BUILD_FAILED
     assert "canonical of 2026-03-02: InputError: all 3 lines are bad" in found.why
     shop.stage(1)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recsys_assets.errors import InputError
 from recsys_assets.ingest.sources.columns import Mapped
-from recsys_assets.ingest.sources.streams import Pieces
+from recsys_assets.ingest.sources.streams import PieceStream
 
 _BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the last of year 9999
 _ROWS = 1 << 15  # that become lines at a time
@@ -142,7 +142,7 @@ class RowStream:
         self.digest = digest
         self._translate = translate
         self._batches = self._lines_of(read, mapped, name=name, assume_utc=assume_utc)
-        self._lines = Pieces(self._batches)
+        self._lines = PieceStream(self._batches)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""

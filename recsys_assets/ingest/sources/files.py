@@ -33,12 +33,12 @@ def walk(pattern: str, *, folder: Path) -> Iterator[Entry]:
     a link that leads nowhere and a name that is no UTF-8 are entries with a fault.
     """
     first, *rest = pattern.split("/")
-    walker = _Walk(pattern, folder)
+    walker = _GlobWalk(pattern, folder)
     yield from walker.below("/" if first == "" else "", rest if first == "" else [first, *rest])
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
+class _GlobWalk:
     pattern: str
     folder: Path
 

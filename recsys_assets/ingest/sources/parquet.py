@@ -18,7 +18,7 @@ from recsys_assets.ingest.sources.arrow_rows import check_types, is_string, line
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
 from recsys_assets.ingest.sources.parquet_pages import plan_read
 from recsys_assets.ingest.sources.source import FoundInput
-from recsys_assets.ingest.sources.streams import Pieces, StoredBytes, Unpacked
+from recsys_assets.ingest.sources.streams import PieceStream, StoredBytes, Unpacked
 from recsys_assets.settings.inputs import RawSettings
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -92,7 +92,7 @@ class ParquetStream:
         self._stored = stored
         self._settings = settings
         self._unpacked = Unpacked(name)
-        self._lines = Pieces(self._read())
+        self._lines = PieceStream(self._read())
 
     @property
     def size(self) -> int:

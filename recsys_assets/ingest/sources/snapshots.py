@@ -52,7 +52,7 @@ class DataFile:
     touched_at: datetime
 
 
-class Snapshot(Protocol):
+class TableSnapshot(Protocol):
     """One version of a table."""
 
     version: str
@@ -71,7 +71,7 @@ class Snapshot(Protocol):
         ...
 
 
-Opened = Callable[[str, int | None], Snapshot]
+Opened = Callable[[str, int | None], TableSnapshot]
 
 
 class SnapshotInput:
@@ -83,7 +83,7 @@ class SnapshotInput:
 
     def __init__(
         self,
-        snapshot: Snapshot,
+        snapshot: TableSnapshot,
         rows: DayRows,
         mapped: Mapped,
         *,

@@ -20,7 +20,7 @@ _REMEDIES = {
 }
 
 
-class Pieces:
+class PieceStream:
     """Pieces one behind the other, each asked for when the one before is used up."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -107,14 +107,14 @@ class DecodedStream:
         import pyarrow as pa  # noqa: PLC0415 - `status` finds inputs, opens none, and must not wait for Arrow
 
         self._faults = (OSError, pa.ArrowException)
-        rest = _Asked(self._stored)
+        rest = _ArrowFile(self._stored)
         rest.head = _read_some(rest.read, HEAD_BYTES)
         self._codec = codec_of(rest.head, name=self._name)
         # Arrow's stream, because it distinguishes a truncated stream from a finished one; zstandard's reader does not.
         if self._codec is None:
             self._bytes = rest
         elif self._codec == "xz":
-            self._bytes = Pieces(iter(XzPieces(rest)))
+            self._bytes = PieceStream(iter(XzPieces(rest)))
         else:
             self._bytes = pa.CompressedInputStream(pa.PythonFile(rest, mode="r"), self._codec)
         self._head = _first_of(self._bytes)
@@ -215,7 +215,7 @@ def _read_some(read: Callable[[int], bytes], size: int) -> bytes:
     return data
 
 
-class _Asked:
+class _ArrowFile:
     """Stored bytes in the form in which Arrow asks for them, behind a `head` that was read before."""
 
     def __init__(self, stored: StoredBytes) -> None:

@@ -13,7 +13,7 @@ from psycopg import IsolationLevel, sql
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.columns import Mapped, map_columns
-from recsys_assets.ingest.sources.streams import Pieces
+from recsys_assets.ingest.sources.streams import PieceStream
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.postgres.client import begin_transaction, connected, find_bad_json, table_name, tenant_id
 from recsys_assets.settings.inputs import RawSettings
@@ -47,7 +47,7 @@ _STATE = """
 
 
 @dataclass(frozen=True, slots=True)
-class DayQuery:
+class EventQuery:
     """What to ask a database for the events of one target and day.
 
     `lines` selects (line, instant), one row an event, in no order; `tenant_exists` says whether the table holds any
@@ -59,7 +59,7 @@ class DayQuery:
     rows: sql.Composed
 
 
-def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day: date) -> DayQuery:
+def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day: date) -> EventQuery:
     """Return the queries of a target and day, once table, columns, their types and the tenant are known to be there.
 
     A row whose `raw.nested` column holds no list of items is one line without an item, which the rules refuse.
@@ -88,7 +88,7 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
         chosen=sql.SQL(" AND ").join(chosen),
     )
     exists = sql.SQL("SELECT EXISTS (SELECT {rows} WHERE {tenant})").format(rows=rows, tenant=of_tenant)
-    return DayQuery(lines, exists, sql.SQL("{} WHERE {}").format(rows, sql.SQL(" AND ").join(chosen)))
+    return EventQuery(lines, exists, sql.SQL("{} WHERE {}").format(rows, sql.SQL(" AND ").join(chosen)))
 
 
 def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
@@ -245,7 +245,7 @@ class TableStream:
         self._day = day
         self._name = name
         self._batches = self._read()
-        self._lines = Pieces(self._batches)
+        self._lines = PieceStream(self._batches)
         self.size = 0
         self.digest = ""
 
@@ -279,7 +279,7 @@ def find_tables(settings: Settings, day: date) -> list[TableInput]:
     return [TableInput(settings.raw, row.target, day) for row in settings.targets]
 
 
-def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tuple[DayQuery, _State]:
+def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tuple[EventQuery, _State]:
     """Begin a snapshot that nothing can be written in; return what to ask in it, and what the day's rows are."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
