@@ -47,6 +47,11 @@ makes them; on the next day, which reads one day's events and 27 tallies. The ro
         """On a folder of this machine, with artifacts of three rows: the price of conditions, of fsync, of proofs and
 of the journal. Commands are processes of their own, start to end.""",
     ),
+    "bench_store_latency.py": (
+        "A store that is far away",
+        """SeaweedFS on this machine, behind a proxy that lets each request wait 20 ms: requests, the most at once, the
+seconds in which at least one was under way (so at most what was waited for the store), and the wall clock. Tiny days.""",
+    ),
     "bench_serving.py": (
         "Serving",
         """One process loads a release from a folder and answers from it: with short rows, the worst case for an index,
