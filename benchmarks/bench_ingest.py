@@ -27,7 +27,7 @@ from generate import DAY, SEED, SURFACE, TENANT, generate
 
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.contract import check_events
-from recsys_assets.events.parquet import decode_events, decode_part, encode_events, encode_part
+from recsys_assets.events.event_files import decode_events, decode_part, encode_events, encode_part
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import RawReport
 from recsys_assets.ingest.parse import parse_day

@@ -22,8 +22,8 @@ from workspace import CONFIG
 
 from recsys_assets.encoding.rows import Built
 from recsys_assets.events.dictionaries import merge_days
+from recsys_assets.events.event_files import encode_events
 from recsys_assets.events.events import Events
-from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.pipeline.canonical import build_canonical

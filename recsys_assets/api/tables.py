@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from recsys_assets.errors import InputError, InvalidNodeError
 from recsys_assets.imports.inspecting import read_table
-from recsys_assets.imports.parquet import inspect_parquet
+from recsys_assets.imports.parquet_types import inspect_parquet
 from recsys_assets.settings.artifacts import ImportFormat
 from recsys_assets.trees.content import ARROW, CSV, JSON, JSON_LINES, PARQUET
 

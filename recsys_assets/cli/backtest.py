@@ -11,7 +11,7 @@ from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.pipeline.arrivals import choose_days
-from recsys_assets.pipeline.backtest import BacktestResult, DayTested, backtest_days
+from recsys_assets.pipeline.run_backtest import BacktestResult, DayTested, backtest_days
 from recsys_assets.quality.comparison import ComparedScores, ComparisonVerdict
 
 _LINE, _LEFT, _WIDTH, _MARGIN = 20, 260, 900, 60

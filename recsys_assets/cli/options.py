@@ -12,7 +12,7 @@ from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.messages import name_known
 from recsys_assets.pipeline.context import open_configured_store
-from recsys_assets.pipeline.retention import age_limits, retention
+from recsys_assets.pipeline.upkeep_settings import age_limits, retention
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import journal_key
 from recsys_assets.settings.reading import load_settings

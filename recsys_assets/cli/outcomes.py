@@ -9,7 +9,7 @@ import click
 from recsys_assets.cli.options import day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.pipeline.arrivals import choose_days
-from recsys_assets.pipeline.outcomes import message_of, report_outcomes
+from recsys_assets.pipeline.outcome_reports import message_of, report_outcomes
 from recsys_assets.quality.outcome_report import OutcomeReport, OutcomeVerdict, Share
 from recsys_assets.release.document_encoding import encode
 

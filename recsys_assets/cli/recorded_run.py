@@ -8,8 +8,8 @@ from datetime import date
 import dagster as dg
 
 from recsys_assets.cli.instance import opened_instance
+from recsys_assets.dagster_defs.attempts import OUTCOME, STOPPED, reason_of
 from recsys_assets.dagster_defs.checks import UNDECIDED
-from recsys_assets.dagster_defs.outcomes import OUTCOME, STOPPED, reason_of
 from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets.pipeline.run_day import AssetLine, built_line
 from recsys_assets.pipeline.stopping import is_stopping

@@ -6,7 +6,7 @@ from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_ta
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
-from recsys_assets.pipeline.retention import guards, watch
+from recsys_assets.pipeline.upkeep_settings import guards, watch
 from recsys_assets.release.rolling_out import RolledOut, abort, advance
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.guard import Decision, Guards, carry_out, decide, look_at_rollout

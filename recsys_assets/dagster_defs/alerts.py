@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
-from recsys_assets.dagster_defs.outcomes import reason_of
+from recsys_assets.dagster_defs.attempts import reason_of
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics

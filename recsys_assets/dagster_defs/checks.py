@@ -4,9 +4,9 @@ import warnings
 
 import dagster as dg
 
+from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.metadata import gate_metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key, daily_partitions
-from recsys_assets.dagster_defs.outcomes import attempt
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Verdict

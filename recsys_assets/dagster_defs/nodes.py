@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.outcomes import translate_errors
+from recsys_assets.dagster_defs.attempts import translate_errors
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import name_known

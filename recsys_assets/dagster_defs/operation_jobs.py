@@ -9,17 +9,17 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import Field, create_model
 
+from recsys_assets.dagster_defs.attempts import translate_errors
 from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
 from recsys_assets.dagster_defs.operation_configs import Operating, Operation, OperationConfig, OperationResult, utc_now
 from recsys_assets.dagster_defs.operations import OPERATIONS
-from recsys_assets.dagster_defs.outcomes import translate_errors
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.dagster_defs.reindex import materialization_of, observation_of, report_to_dagster
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
-from recsys_assets.pipeline.retention import age_limits, retention
+from recsys_assets.pipeline.upkeep_settings import age_limits, retention
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.releases import find_release
 from recsys_assets.settings.settings import Settings

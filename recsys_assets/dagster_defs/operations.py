@@ -33,8 +33,8 @@ from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
 from recsys_assets.pipeline.imported import NodePlace
-from recsys_assets.pipeline.retention import guards, watch
 from recsys_assets.pipeline.ship import ship_day
+from recsys_assets.pipeline.upkeep_settings import guards, watch
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold

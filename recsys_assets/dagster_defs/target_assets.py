@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
+from recsys_assets.dagster_defs.attempts import attempt, skipped, translate_errors
 from recsys_assets.dagster_defs.checks import check_result, whole_check_specs
 from recsys_assets.dagster_defs.lineage import (
     about_asset,
@@ -19,15 +20,14 @@ from recsys_assets.dagster_defs.lineage import (
 )
 from recsys_assets.dagster_defs.metadata import markdown_table
 from recsys_assets.dagster_defs.naming import asset_key, publish_pool, rolling_window
-from recsys_assets.dagster_defs.outcomes import attempt, skipped, translate_errors
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.safetensors_codec import VectorShape
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import NoInputError, RefusedError
 from recsys_assets.events.canonicalize import canonicalize
+from recsys_assets.events.event_files import encode_events
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
-from recsys_assets.events.parquet import encode_events
 from recsys_assets.evidence import CANONICAL
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.kinds.params import KindParams
@@ -53,7 +53,7 @@ from recsys_assets.pipeline.steps import (
     signals_step,
 )
 from recsys_assets.postgres.replacing import replace_rows
-from recsys_assets.quality.outcomes import rates
+from recsys_assets.quality.exposures import rates
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key, pointer_key, raw_record_key

@@ -17,8 +17,8 @@ from recsys_assets.engines.engine import Engine
 from recsys_assets.engines.parts import attempt, write_file
 from recsys_assets.errors import CorruptObjectError, EngineRefusedError
 from recsys_assets.events.dictionaries import merge_days
+from recsys_assets.events.event_files import encode_events
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
-from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import KINDS, Kind

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.imports.contract import MAX_FIELDS, NON_FINITE, FileContent
-from recsys_assets.imports.parquet import check_names, inspect_parquet, open_parquet
+from recsys_assets.imports.parquet_types import check_names, inspect_parquet, open_parquet
 from recsys_assets.imports.safetensors import read_safetensors
 from recsys_assets.settings.artifacts import ImportFormat
 

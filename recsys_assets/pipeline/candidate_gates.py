@@ -18,9 +18,9 @@ from recsys_assets.gates.rehearsal import REHEARSAL, NotLoaded, RehearsalAnswers
 from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.pipeline.backtest import backtest_day
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.run_backtest import backtest_day
 from recsys_assets.release.document_encoding import encode, find_document, find_readable
 from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.layout import canonical_record_key, staged_gates_key, staged_key

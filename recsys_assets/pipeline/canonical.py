@@ -19,8 +19,8 @@ from recsys_assets.errors import (
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.contract import check_events
 from recsys_assets.events.erase_users import erase_from_events
+from recsys_assets.events.event_files import decode_part, encode_events
 from recsys_assets.events.events import Events
-from recsys_assets.events.parquet import decode_part, encode_events
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.canonical import CanonicalFacts
 from recsys_assets.gates.policy import canonical_policy

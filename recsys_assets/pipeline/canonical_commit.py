@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
 from recsys_assets.events.erase_users import erase_from_events
+from recsys_assets.events.event_files import decode_events, encode_events
 from recsys_assets.events.events import Events
-from recsys_assets.events.parquet import decode_events, encode_events
 from recsys_assets.identity import Target
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable

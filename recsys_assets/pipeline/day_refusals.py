@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from recsys_assets.errors import InputError, LimitExceededError, NoInputError, NotFoundError
 from recsys_assets.events.erase_users import erase_from_events
-from recsys_assets.events.parquet import decode_events
+from recsys_assets.events.event_files import decode_events
 from recsys_assets.identity import Target
 from recsys_assets.ingest.quarantine import Reason
 from recsys_assets.ingest.reference import RawEvent, read_line

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NoInputError, OutcomeUnknownError
 from recsys_assets.events.erase_users import erase_from_part
-from recsys_assets.events.parquet import SUFFIX, encode_part
+from recsys_assets.events.event_files import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import RawReport

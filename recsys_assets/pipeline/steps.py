@@ -180,7 +180,7 @@ def outcomes_step() -> Step:
     """Return the step that reports what the day's exposures led to, by release."""
 
     def build(context: DayContext) -> Iterator[BuiltStep]:
-        from recsys_assets.pipeline.outcomes import keep_outcomes, numbers_of  # noqa: PLC0415 - off by default
+        from recsys_assets.pipeline.outcome_reports import keep_outcomes, numbers_of  # noqa: PLC0415 - off by default
 
         yield BuiltStep(None, numbers_of(keep_outcomes(context)), {}, outcomes_key(context.target, context.day))
 

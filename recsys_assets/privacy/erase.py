@@ -10,7 +10,7 @@ import msgspec
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
 from recsys_assets.events.erase_users import IsHidden, erase_from_part
-from recsys_assets.events.parquet import decode_part, encode_part
+from recsys_assets.events.event_files import decode_part, encode_part
 from recsys_assets.identity import Target
 from recsys_assets.ingest.quarantine import ERASED
 from recsys_assets.pipeline.canonical import MAX_PART_BYTES

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from recsys_assets.quality.exposures import Exposures, OutcomeRules, RolloutStep, sum_by_key, worth_of
 from recsys_assets.quality.outcome_report import METRICS, Difference, OutcomeVerdict, RolloutOutcome, StepKeys
-from recsys_assets.quality.outcomes import Exposures, OutcomeRules, RolloutStep, sum_by_key, worth_of
 
 SETTLING: Final = timedelta(minutes=5)  # of each step: readers still follow the one before
 _MISMATCH: Final = 0.001  # a ratio of keys that is less probable than this is no chance

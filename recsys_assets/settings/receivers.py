@@ -3,8 +3,8 @@
 import os
 from typing import Final
 
-from recsys_assets.settings.automation import WebhookSettings
 from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.upkeep import WebhookSettings
 
 URL_VARIABLE: Final = "RECSYS_WEBHOOK_URL"
 SECRET_VARIABLE: Final = "RECSYS_WEBHOOK_SECRET"  # noqa: S105 - the name of one

@@ -19,17 +19,6 @@ from recsys_assets.settings.artifacts import (
     ImportFormat,
     ImportSettings,
 )
-from recsys_assets.settings.automation import (
-    AutomationSettings,
-    FreshnessSettings,
-    MetricsSettings,
-    OutcomeSettings,
-    RetentionSettings,
-    RollbackSettings,
-    RolloutSettings,
-    SignalSettings,
-    WebhookSettings,
-)
 from recsys_assets.settings.gates import GateSettings
 from recsys_assets.settings.inputs import (
     LimitSettings,
@@ -39,7 +28,17 @@ from recsys_assets.settings.inputs import (
     StorageSettings,
 )
 from recsys_assets.settings.model import ClosedModel, Table
+from recsys_assets.settings.schedule import AutomationSettings, FreshnessSettings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.upkeep import (
+    MetricsSettings,
+    OutcomeSettings,
+    RetentionSettings,
+    RollbackSettings,
+    RolloutSettings,
+    SignalSettings,
+    WebhookSettings,
+)
 
 # Names of other assets and documents of a target.
 _RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "outcomes"})

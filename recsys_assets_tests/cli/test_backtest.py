@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.pipeline.context import open_configured_store
-from recsys_assets_tests.pipeline.test_backtest import CONFIG, FIRST, SECOND, THIRD, Shop
+from recsys_assets_tests.pipeline.test_run_backtest import CONFIG, FIRST, SECOND, THIRD, Shop
 from recsys_assets_tests.ring_world import RingDay
 
 OFF = CONFIG.replace('mode = "required"', 'mode = "off"').replace(

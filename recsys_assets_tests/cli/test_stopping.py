@@ -11,7 +11,7 @@ import time
 import dagster as dg
 import pytest
 
-from recsys_assets.dagster_defs.outcomes import raise_if_stopping, reason_of
+from recsys_assets.dagster_defs.attempts import raise_if_stopping, reason_of
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.pipeline.stopping import SIGNALS, is_stopping, run_until_signal
 from recsys_assets.release.fault_points import VARIABLE

@@ -6,9 +6,9 @@ from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.dagster_defs.attempts import attempt
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.dagster_defs.naming import daily_partitions
-from recsys_assets.dagster_defs.outcomes import attempt
 from recsys_assets.errors import ConflictError, InputError
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.layout import raw_record_key

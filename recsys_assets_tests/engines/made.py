@@ -11,7 +11,7 @@ from recsys_assets.encoding.rows import LeftOut
 from recsys_assets.engines.building import make_on_engine, scan_source
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.parts import write_file
-from recsys_assets.events.parquet import encode_events
+from recsys_assets.events.event_files import encode_events
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.inputs import LimitSettings

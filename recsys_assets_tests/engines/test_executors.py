@@ -13,7 +13,7 @@ from pyspark import cloudpickle
 
 from recsys_assets.engines import executors, places
 from recsys_assets.engines.executors import Slice, hashing, reading
-from recsys_assets.events.parquet import encode_events
+from recsys_assets.events.event_files import encode_events
 from recsys_assets_tests.kinds.event_rows import events_of, row
 
 COLUMNS = {"user_id": pa.string(), "item_id": pa.string()}

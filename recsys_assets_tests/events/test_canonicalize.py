@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.events.canonicalize import CanonicalCounts, canonicalize
+from recsys_assets.events.event_files import encode_events
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
-from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets_tests.events.rows import ROWS, events, in_order, part, row, rows_of

@@ -13,8 +13,8 @@ from pyarrow import ipc
 from recsys_assets.compiled.strings import Strings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.canonicalize import canonicalize
+from recsys_assets.events.event_files import decode_part, encode_part
 from recsys_assets.events.events import ID_COLUMNS
-from recsys_assets.events.parquet import decode_part, encode_part
 from recsys_assets.ingest.part_merge import ABSENT, Part
 from recsys_assets_tests.events.rows import ROWS, in_order, part, row, rows_of
 

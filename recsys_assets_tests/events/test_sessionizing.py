@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError
 from recsys_assets.events.canonicalize import canonicalize
-from recsys_assets.events.parquet import encode_events
+from recsys_assets.events.event_files import encode_events
 from recsys_assets_tests.events.rows import MIDNIGHT, in_order, part, row, rows_of
 
 MINUTE = 60_000_000_000

@@ -4,7 +4,7 @@ from datetime import date
 
 from recsys_assets.pipeline.day_profile import read_past
 from recsys_assets.release.layout import canonical_gates_key, canonical_profile_key
-from recsys_assets_tests.pipeline.test_backtest import CONFIG, FIRST, SECOND, Shop
+from recsys_assets_tests.pipeline.test_run_backtest import CONFIG, FIRST, SECOND, Shop
 
 
 def test_each_judged_day_leaves_a_profile_that_later_days_are_compared_with(tmp_path):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.events.dictionaries import merge_days
+from recsys_assets.events.event_files import encode_events
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events
-from recsys_assets.events.parquet import encode_events
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.tallies import COUNT, decode_tally, tally_address
 from recsys_assets.pipeline.artifact import build_artifact

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
-from recsys_assets.events.parquet import decode_part
+from recsys_assets.events.event_files import decode_part
 from recsys_assets.kinds.tallies import decode_tally
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document

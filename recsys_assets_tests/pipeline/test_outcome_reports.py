@@ -11,7 +11,7 @@ from recsys_assets.cli.outcomes import run_outcomes
 from recsys_assets.identity import rfc3339, tag_request
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.outcomes import report_outcomes, rollout_steps
+from recsys_assets.pipeline.outcome_reports import report_outcomes, rollout_steps
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.quality.outcome_report import ALL, OutcomeReport
 from recsys_assets.release.document_encoding import read_document

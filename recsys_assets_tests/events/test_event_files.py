@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.errors import CorruptObjectError
+from recsys_assets.events.event_files import decode_events, encode_events
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
-from recsys_assets.events.parquet import decode_events, encode_events
 from recsys_assets_tests.events.rows import ROWS, events, row
 
 

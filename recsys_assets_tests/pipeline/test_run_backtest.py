@@ -8,10 +8,10 @@ from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.arrivals import is_up_to_date
-from recsys_assets.pipeline.backtest import BacktestResult, backtest_days
 from recsys_assets.pipeline.backtest_arms import build_holdout
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord
+from recsys_assets.pipeline.run_backtest import BacktestResult, backtest_days
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets.release.document_encoding import encode, read_document

@@ -1,4 +1,4 @@
-"""Upkeep of a target by its configuration: what is kept, and what a rollout must show; light unless windows matter."""
+"""Upkeep of a target by its settings: what is kept, and what a rollout must show; light unless windows matter."""
 
 from datetime import timedelta
 
