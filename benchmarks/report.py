@@ -50,7 +50,7 @@ of the journal. Commands are processes of their own, start to end.""",
     "bench_store_latency.py": (
         "A store that is far away",
         """SeaweedFS on this machine, behind a proxy that lets each request wait 20 ms: requests, the most at once, the
-seconds in which at least one was under way (so at most what was waited for the store), and the wall clock. Tiny days.""",
+seconds in which at least one was under way (at most what was waited for the store), and the wall clock. Tiny days.""",
     ),
     "bench_serving.py": (
         "Serving",

@@ -81,6 +81,13 @@ class KindDescription:
         return isinstance(self.shape, Shape) and self.shape.value is not None and self.shape.member == "item_id"
 
     @property
+    def names_items(self) -> bool:
+        """Whether its rows, their members or its vectors are of items."""
+        if isinstance(self.shape, VectorShape):
+            return "item_id" in self.shape.tables
+        return "item_id" in {self.shape.key, self.shape.column}
+
+    @property
     def nouns(self) -> tuple[str, str]:
         """The words for one row and for several."""
         known = {"item_id": ("item", "items"), "user_id": ("user", "users")}

@@ -18,6 +18,7 @@ TEST_FILES = sorted(TESTS.rglob("*.py"))
 REPLACED = tomllib.loads((TESTS / "replaced_words.toml").read_text(encoding="utf-8"))
 OPENINGS = [(re.compile(word), remedy) for word, remedy in REPLACED["docstrings"].items()]
 MOST_LINES = 340
+NAMES_FOR_ONE_THING: dict[str, str] = {}  # class names that two modules may have, each with why they mean the same
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "misc", "core", "tools"}
 KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py", "defs"}
 ALLOWED_ALIASES = {
@@ -129,6 +130,22 @@ def size_faults(path):
 )
 def test_rules_of_modules(paths, check):
     assert violations(paths, check) == []
+
+
+def classes_by_name(paths):
+    """Return the modules that define a class of a name, nested ones too, each module once."""
+    found = {}
+    for path in paths:
+        names = {node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
+        for name in names:
+            found.setdefault(name, []).append(relative(path))
+    return found
+
+
+def test_a_class_name_stands_for_one_thing():
+    twice = {name: paths for name, paths in classes_by_name(MODULES).items() if len(paths) > 1}
+    assert {name: paths for name, paths in twice.items() if name not in NAMES_FOR_ONE_THING} == {}
+    assert NAMES_FOR_ONE_THING.keys() <= twice.keys(), "exceptions that nothing needs any more"
 
 
 def test_every_test_folder_mirrors_a_package():

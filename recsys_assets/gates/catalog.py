@@ -1,4 +1,4 @@
-"""Gates of a catalog's tags against the live ones: items lost, tags changed, and events on items that it lacks."""
+"""Gates of what is made of a catalog beside live's: items lost, entries changed, and events on items it lacks."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -7,13 +7,15 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.gates.gate import Gate, Result, at_most
 from recsys_assets.settings.gates import CatalogGate, CatalogSettings
 
 _FEWEST: Final = 20  # items of live, items of both, or events: shares of fewer are chance
 _LOST = ("share of live's items that the catalog lacks", "max_lost_share")
-_CHANGED = ("share of items whose tags differ from live's", "max_changed_share")
+_CHANGED = ("share of items whose {entries} differ from live's", "max_changed_share")
+_ITEM: Final = "item_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,11 @@ class CatalogChange:
     live_items: int
     lost: int  # of live's items, those that the new catalog does not have
     both: int
-    changed: int  # of the items in both, those with other tags
+    changed: int  # of the items in both, those with other entries
     events: int = 0  # of the day that was built with it
     unknown: int = 0  # of them, those on items that the new catalog does not have
     unknown_to_live: int = 0
+    entries: str = "tags"  # the name of what an item has
 
 
 class HasCatalogChange(Protocol):
@@ -38,29 +41,42 @@ class HasCatalogChange(Protocol):
         ...
 
 
-def compare_catalogs(rows: Rows, live: Rows, events: pl.DataFrame) -> CatalogChange:
-    """Return how the tags of a catalog differ from live's; `events` are `item_id` (String) and `count` of a day."""
-    new, old = _tags(rows), _tags(live)
-    both = new.join(old, on="item_id", suffix="_live")
-    lacking = [events.join(one, on="item_id", how="anti")["count"].sum() for one in (new, old)]
+def compare_catalogs(rows: Rows | Vectors, live: Rows | Vectors, events: pl.DataFrame) -> CatalogChange | None:
+    """Return how what is made of a catalog differs from live's; `events` are `item_id` (String) and `count` of a day.
+
+    None if either names no items. An item's entries are the members of its list, in any order; one that has a value or
+    a vector alone has none that could differ: numbers move with every build.
+    """
+    new, old = _entries(rows), _entries(live)
+    if new is None or old is None:
+        return None
+    both = new.join(old, on=_ITEM, suffix="_live")
+    lacking = [events.join(one, on=_ITEM, how="anti")["count"].sum() for one in (new, old)]
     return CatalogChange(
         live_items=len(old),
         lost=len(old) - len(both),
         both=len(both),
-        changed=both.filter(pl.col("tags") != pl.col("tags_live")).height,
+        changed=both.filter(pl.col("entries") != pl.col("entries_live")).height,
         events=int(events["count"].sum()),
         unknown=int(lacking[0]),
         unknown_to_live=int(lacking[1]),
+        entries=(rows.shape.entries if isinstance(rows, Rows) else None) or "entries",
     )
 
 
-def _tags(rows: Rows) -> pl.DataFrame:
-    """Return `item_id` and `tags`, a text of sorted tags, so that their order is no change."""
+def _entries(rows: Rows | Vectors) -> pl.DataFrame | None:
+    """Return `item_id` (distinct) and `entries`, a text of sorted members, so that their order is no change."""
+    if isinstance(rows, Vectors):
+        table = rows.tables.get(_ITEM)
+        return None if table is None else pl.DataFrame({_ITEM: table.ids, "entries": ""})
+    if rows.shape.key != _ITEM:
+        named = rows.member_ids.gather(pl.Series(rows.members).unique()) if rows.shape.column == _ITEM else None
+        return None if named is None else pl.DataFrame({_ITEM: named}).with_columns(entries=pl.lit(""))
     lists = np.repeat(np.arange(len(rows.keys)), np.diff(rows.offsets))
-    tags = pl.DataFrame({"list": lists, "tag": rows.member_ids.gather(pl.Series(rows.members))})
-    joined = tags.group_by("list").agg(pl.col("tag").sort().str.join("\x1f").alias("tags"))
-    items = pl.DataFrame({"list": np.arange(len(rows.keys)), "item_id": rows.key_ids.gather(pl.Series(rows.keys))})
-    return items.join(joined, on="list", how="left").select("item_id", pl.col("tags").fill_null(""))
+    members = pl.DataFrame({"list": lists, "member": rows.member_ids.gather(pl.Series(rows.members))})
+    joined = members.group_by("list").agg(pl.col("member").sort().str.join("\x1f").alias("entries"))
+    items = pl.DataFrame({"list": np.arange(len(rows.keys)), _ITEM: rows.key_ids.gather(pl.Series(rows.keys))})
+    return items.join(joined, on="list", how="left").select(_ITEM, pl.col("entries").fill_null(""))
 
 
 def catalog_gates(limits: CatalogSettings) -> list[Gate[HasCatalogChange]]:
@@ -87,14 +103,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The largest share of items whose tags may change at once."""
+    """The largest share of items whose entries, like tags, may change at once."""
 
     max_changed_share: float
 
     def __call__(self, facts: HasCatalogChange) -> Result:
-        """Compare the share of items with other tags than live's."""
+        """Compare the share of items with other entries than live's."""
         change = facts.catalog
-        return _share(change, change and change.changed, change and change.both, self.max_changed_share, _CHANGED)
+        of = (_CHANGED[0].format(entries=change.entries), _CHANGED[1]) if change else _CHANGED
+        return _share(change, change and change.changed, change and change.both, self.max_changed_share, of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from recsys_assets.encoding.safetensors_codec import Vectors
 
 _STATES = 2  # of a member in a list: named by the first side, and by the second too
 ITEM = "item_id"
+_STRENGTHS = {ITEM: pl.String, "strength": pl.Float64}
 FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
 
 
@@ -128,6 +129,8 @@ def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
     if shape.column == ITEM:
         codes, ids = rows.members, rows.member_ids
         weights = rows.values.astype(np.float64) if shape.value else None
+    elif shape.key is None:
+        return pl.DataFrame(schema=_STRENGTHS)
     else:
         codes = np.repeat(rows.keys, np.diff(rows.offsets))
         ids, weights = rows.key_ids, None
@@ -140,7 +143,7 @@ def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
 def _longest(vectors: Vectors) -> pl.DataFrame:
     table = vectors.tables.get(ITEM)
     if table is None:
-        return pl.DataFrame(schema={ITEM: pl.String, "strength": pl.Float64})
+        return pl.DataFrame(schema=_STRENGTHS)
     return pl.DataFrame({ITEM: table.ids, "strength": table.norms}).sort("strength", ITEM, descending=[True, False])
 
 

@@ -49,7 +49,6 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import index_kind
 from recsys_assets.storage.store import ObjectStore
 
-CATALOG_KIND = "content_sim"
 PREVIEW_ROWS = 10
 LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
 
@@ -71,15 +70,18 @@ def compare_with_live(
 def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | None:
     """Return the live rows of a kind, or None if nothing of it is live.
 
-    The catalog is that of the live `content_sim`; without one, the items of the rows themselves. Raises
-    `NotFoundError` or `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
+    The catalog is what the first live kind that is made of it names, by the order of `KINDS`; a kind that is itself
+    made of it, or one beside which none is live, has the items of its own rows. Raises `NotFoundError` or
+    `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
     """
     current = read_current(store, target)
     if current is None or not {kind, index_kind(kind)} & current.versions.keys():
         return None
     refs = read_release(store, target, current.release_id).artifacts
     rows = _rows(store, target, refs, kind)
-    known = rows if kind == CATALOG_KIND or CATALOG_KIND not in refs else _rows(store, target, refs, CATALOG_KIND)
+    catalogs = [name for name, one in KINDS.items() if one.from_catalog and one.description.names_items]
+    others = [name for name in catalogs if name in refs and not KINDS[kind].from_catalog]
+    known = _rows(store, target, refs, others[0]) if others else rows
     return Baseline(current.release_id, rows, _items(known))
 
 
@@ -228,7 +230,7 @@ def _judge(context: DayContext, kind_name: str, staged: StagedArtifact) -> GateR
         bad_catalog_rows=str(staged.facts.get("bad_catalog_reasons") or ""),
         contract=check_content(rows, params),
         drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
-        catalog=_catalog_change(context, rows) if kind.name == CATALOG_KIND else None,
+        catalog=_catalog_change(context, kind.name, rows) if kind.from_catalog else None,
         is_live=len(rows) == 0 and _is_live(store, row.target, kind.name),
         content=rows,
     )
@@ -288,11 +290,11 @@ def _drift(
     return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)
 
 
-def _catalog_change(context: DayContext, rows: Rows | Vectors) -> CatalogChange | None:
-    """Return how a catalog differs from the live one; None without one, or where drift names that it is damaged."""
+def _catalog_change(context: DayContext, kind: str, rows: Rows | Vectors) -> CatalogChange | None:
+    """Return how what is made of a catalog differs from live's; None without one, or where drift names its damage."""
     with suppress(CorruptObjectError, NotFoundError):
-        live = live_baseline(context.store, context.target, CATALOG_KIND)
-        if live is not None and isinstance(rows, Rows) and isinstance(live.rows, Rows):
+        live = live_baseline(context.store, context.target, kind)
+        if live is not None:
             return compare_catalogs(rows, live.rows, _items_of_day(context))
     return None
 

@@ -218,7 +218,7 @@ def read_configured_catalog(settings: Settings) -> Catalog:
     """Return the catalog that the configuration names, in the form that it names."""
     if settings.raw.catalog is None:
         raise ConfigurationError(
-            "content_sim is on and raw.catalog names no file: name it, or take content_sim out of artifacts.kinds"
+            "raw.catalog names no file, and a kind of artifacts.kinds reads it: name the file, or take that kind out"
         )
     form = CatalogForm(settings.raw.catalog_encoding, settings.raw.catalog_delimiter)
     return read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream, form=form)

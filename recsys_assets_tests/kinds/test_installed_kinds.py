@@ -1,5 +1,6 @@
 """A kind that another package adds is one like ours; a package whose kind cannot be had is named, never passed over."""
 
+import json
 import sys
 from datetime import date
 from textwrap import dedent
@@ -8,14 +9,20 @@ import pytest
 
 from recsys_assets.engines.definitions import find_definition
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.identity import Target
 from recsys_assets.kind_descriptions import describe, installed_descriptions
 from recsys_assets.kinds.registry import KINDS, find_kind, installed_kinds
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact, live_baseline
+from recsys_assets.pipeline.canonical import build_canonical
+from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.serving.lookups import form_of_kind
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.recommending import recommenders
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.inputs import LimitSettings
+from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.diff import diff, read_named
 from recsys_assets.upkeep.report import describe_change
@@ -37,6 +44,16 @@ GOOD = """
         kernel=build_popularity,
         definition="recsys_assets.engines.user_lists:POPULARITY",
     )
+"""
+
+
+MADE_OF_CATALOG = """
+    from recsys_assets.kinds.registry import Kind
+    from recsys_assets.kind_descriptions import CONTENT_SIM_SHAPE, KindDescription
+    from recsys_assets.kinds.content_sim import ContentSimParams, list_tags
+
+    ABOUT = KindDescription("trending", "The labels of each item.", CONTENT_SIM_SHAPE)
+    KIND = Kind(description=ABOUT, params=ContentSimParams, event_columns=(), kernel=list_tags)
 """
 
 
@@ -158,3 +175,50 @@ def test_a_kind_without_a_definition_is_native_only_and_says_so(install, definit
     kind = find_kind("trending")
     with pytest.raises(ConfigurationError, match=message):
         find_definition(kind, kind.params())
+
+
+ITEMS = [f"i{number:02}" for number in range(24)]
+CONFIG = """
+[raw]
+exposures = "{day}.jsonl"
+catalog = "catalog.jsonl"
+[artifacts]
+window_days = 1
+kinds = ["popularity", "trending"]
+[[targets]]
+tenant = "shop"
+surface = "home"
+"""
+
+
+@pytest.fixture
+def catalog_shop(install, tmp_path):
+    """Return a second day: live of another package's kind knows all items, the catalog two of them."""
+    install(MADE_OF_CATALOG)
+    event = {"v": 1, "tenant": "shop", "surface": "home", "session_id": "s", "user_id": "u"}
+    seen = [event | {"ts": f"{DAYS[1]}T08:00:{number:02}Z", "item_id": item} for number, item in enumerate(ITEMS)]
+    (tmp_path / f"{DAYS[1]}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in seen))
+    rows = [json.dumps({"item_id": item, "tags": ["new"]}) for item in ITEMS[:2]]
+    (tmp_path / "catalog.jsonl").write_text("\n".join([*rows, "{"]) + "\n")
+    settings, store = parse_settings(CONFIG.encode(), name="test", base=tmp_path), MemoryStore()
+    live = {"popularity": {"i00": 3, "other": 2}, "trending": {item: ["old"] for item in ITEMS}}
+    publish_fixture(store, "shop", "home", live, day=DAYS[0])
+    context = DayContext(store, settings, settings.targets[0], DAYS[1], run_id="test")
+    build_raw(store, settings, DAYS[1])
+    build_canonical(context)
+    return context
+
+
+def test_a_kind_of_another_package_that_is_made_of_the_catalog_is_compared_with_live(catalog_shop):
+    build_artifact(catalog_shop, "trending")
+    found = {one.gate: one for one in judge_artifact(catalog_shop, "trending").findings}
+    refused = {name for name, one in found.items() if one.verdict is Verdict.REFUSED}
+    assert {"catalog_lost", "catalog_unknown", "bad_catalog_share"} <= refused
+    assert found["catalog_lost"].value == pytest.approx(22 / 24)
+    assert NO_BASELINE not in found["catalog_changed"].message
+
+
+def test_the_items_of_a_kind_of_another_package_are_the_catalog_where_no_other_is_live(catalog_shop):
+    baseline = live_baseline(catalog_shop.store, catalog_shop.target, "popularity")
+    assert baseline is not None
+    assert sorted(baseline.catalog) == ITEMS
