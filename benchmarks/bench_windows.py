@@ -2,21 +2,26 @@
 
     python benchmarks/bench_windows.py --events 100000 --days 28
 
-Prints a Markdown table: seconds to read and build each kind over the window from all events at once, then put together
-from tallies made on the way, then from stored ones, and the rows that a window holds in memory. All three must make
-the same rows, or the run fails.
+Prints a Markdown table: seconds to build each kind of one day; to read and build it over the window from all events at
+once, then from tallies made on the way, then from stored ones; what DuckDB takes for the kinds that it is asked for,
+over as many Parquet files; the memory that the build from stored tallies added, the build of a day beside it; and the
+rows that a window holds in memory. All must make the same rows, or the run fails.
 """
 
 import argparse
 import hashlib
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
+import duckdb
+import peer_duckdb
 import polars as pl
+from bench_kernels import Peak
 from generate import DAY, SURFACE, TENANT, generate
 from workspace import CONFIG
 
@@ -34,12 +39,32 @@ from recsys_assets.pipeline.source import read_source
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_key, canonical_record_key
+from recsys_assets.settings.artifacts import DEFAULT_KINDS
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
 
 TARGET = Target(TENANT, SURFACE)
+COLUMNS = (
+    "kind",
+    "one day s",
+    "all events s",
+    "tallies, first day s",
+    "tallies, next day s",
+    "DuckDB s",
+    "next day, one day = 1",
+    "one day MB",
+    "next day MB",
+    "events held",
+    "rows held",
+)
+QUERIES = {
+    "popularity": peer_duckdb.POPULARITY,
+    "cooc": peer_duckdb.COOC.format(table="events"),
+    "implicit": peer_duckdb.IMPLICIT,
+    "session_seq": peer_duckdb.SESSION_SEQ,
+}
 ROOT = Path(__file__).parents[1]
 
 
@@ -53,17 +78,19 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(generate(chosen.events, chosen.data / str(chosen.events)), Path(folder), chosen.days)
         store = days_of(settings, chosen.days)
-        print("| kind | all events s | tallies, first day s | tallies, next day s | events held | rows held |")
-        print("|---|---:|---:|---:|---:|---:|")
-        for kind in (kind for kind in KINDS.values() if not kind.from_catalog):
-            print(measure(store, settings, kind, chosen.days), flush=True)
+        print(f"| {' | '.join(COLUMNS)} |")
+        print(f"|---{'|---:' * (len(COLUMNS) - 1)}|")
+        files = parquet_days(store, Path(folder), chosen.days)
+        for kind in (kind for kind in KINDS.values() if kind.name in DEFAULT_KINDS and not kind.from_catalog):
+            print(measure(store, settings, kind, chosen.days, files), flush=True)
 
 
 def settings_of(lines: Path, folder: Path, days: int) -> Settings:
     """Return the peers' configuration with a window of `days` for every kind, over the generated day."""
     text = CONFIG.replace('"../', f'"{lines.parent.absolute()}/')
     for kind in (kind for kind in KINDS.values() if not kind.from_catalog):
-        text = text.replace(f"[artifacts.{kind.name}]", f"[artifacts.{kind.name}]\nwindow_days = {days}")
+        head = f"[artifacts.{kind.name}]\nwindow_days = "
+        text = text.replace(f"{head}1\n", f"{head}{days}\n")
     return parse_settings(text.encode(), name="recsys.toml", base=folder)
 
 
@@ -74,7 +101,7 @@ def days_of(settings: Settings, days: int) -> MemoryStore:
     record = build_canonical(DayContext(store, settings, row, DAY)).record
     day = read_events(store, TARGET, DAY, record)
     for number in range(1, days + 1):
-        shifted = day.codes.with_columns(pl.col("ts") + timedelta(days=number))
+        shifted = day.codes.with_columns((pl.col("ts") + timedelta(days=number)).dt.cast_time_unit("ns"))
         sessions = (day.ids["session_id"] + f"-{number:03d}").alias("session_id")
         data = encode_events(Events(shifted, {**day.ids, "session_id": sessions}))
         store.put(canonical_key(TARGET, day_after(number)), data)
@@ -92,7 +119,19 @@ def days_of(settings: Settings, days: int) -> MemoryStore:
     return store
 
 
-def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int) -> str:
+def parquet_days(store: MemoryStore, folder: Path, days: int) -> Path:
+    """Write the days as plain Parquet with ids as strings, a file each, as a lake has them; return their folder."""
+    files = folder / "days"
+    files.mkdir()
+    for number in range(1, days + 1):
+        record = read_document(store, canonical_record_key(TARGET, day_after(number)), CanonicalRecord)
+        day = read_events(store, TARGET, day_after(number), record)
+        strings = {name: ids.gather(day.codes[name]) for name, ids in day.ids.items()}
+        day.codes.with_columns(**strings).write_parquet(files / f"{day_after(number)}.parquet")
+    return files
+
+
+def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int, files: Path) -> str:
     """Return one row of the table, the window moved on by a day for what is stored to be of use."""
     params = read_params(settings, settings.find(TENANT, SURFACE), kind.name)
 
@@ -107,20 +146,61 @@ def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int) -> st
         events = merge_days([_read(store, kind, day_after(n)) for n in range(last - days + 1, last + 1)])
         return kind.build(events, params, LimitSettings()), len(events.codes)
 
-    timed(from_events, days - 1)  # loads what is compiled
-    first, _, _ = timed(put_together, days - 1)
-    seconds, built, held = timed(put_together, days)
-    whole, expected, events = timed(from_events, days)
-    if not built.rows.frame().equals(expected.rows.frame()):
+    def of_one_day(last: int) -> tuple[Built, int]:
+        events = _read(store, kind, day_after(last))
+        return kind.build(events, params, LimitSettings()), len(events.codes)
+
+    timed(of_one_day, days)  # loads what is compiled
+    alone = timed(of_one_day, days)
+    first = timed(put_together, days - 1)
+    tallied = timed(put_together, days)
+    whole = timed(from_events, days)
+    if not tallied.built.rows.frame().equals(whole.built.rows.frame()):
         sys.exit(f"{kind.name}: tallies and events do not make the same rows")
-    return f"| {kind.name} | {whole:.2f} | {first:.2f} | {seconds:.2f} | {events:,} | {held:,} |"
+    peer = with_duckdb(kind.name, files, whole.built)
+    cells = (
+        *(f"{one.seconds:.2f}" for one in (alone, whole, first, tallied)),
+        f"{peer:.2f}",
+        f"{tallied.seconds / alone.seconds:.1f}",
+        f"{alone.added_mb:,.0f}",
+        f"{tallied.added_mb:,.0f}",
+        f"{whole.held:,}",
+        f"{tallied.held:,}",
+    )
+    return f"| {kind.name} | {' | '.join(cells)} |"
 
 
-def timed(work: Any, last: int) -> tuple[float, Built, int]:
-    """Return the seconds that it took, what was built, and how many rows were held."""
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What was built, in how many seconds, of how many rows, and the most memory that it added."""
+
+    built: Built
+    held: int
+    seconds: float
+    added_mb: float
+
+
+def timed(work: Callable[[int], tuple[Built, int]], last: int) -> Timed:
+    """Do some work, and note what it took."""
+    with Peak() as peak:
+        started = perf_counter()
+        built, held = work(last)
+        seconds = perf_counter() - started
+    return Timed(built, held, seconds, peak.added / 1e6)
+
+
+def with_duckdb(kind: str, files: Path, expected: Built) -> float:
+    """Return the seconds that DuckDB takes for a kind over the files of all days; its rows must be the same."""
     started = perf_counter()
-    built, held = work(last)
-    return perf_counter() - started, built, held
+    with duckdb.connect() as database:
+        database.execute(f"create view events as from read_parquet('{files}/*.parquet')")
+        rows = database.sql(QUERIES[kind]).pl()
+    seconds = perf_counter() - started
+    flat = rows if "items" not in rows.columns else rows.select("items").explode("items").unnest("items")
+    counted, known = flat.to_series(-1), expected.rows.values
+    if (len(counted), int(counted.sum())) != (len(known), int(known.sum()) // expected.rows.shape.scale):
+        sys.exit(f"{kind}: DuckDB does not make the same rows")
+    return seconds
 
 
 def _read(store: MemoryStore, kind: Kind, day: date) -> Events:

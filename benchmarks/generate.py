@@ -29,7 +29,7 @@ CHUNK = 1_000_000
 
 Ints = NDArray[np.int64]
 EXPOSURES = f"{DAY}.jsonl"
-CATALOG = "catalog.jsonl"
+CATALOG = "catalog.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Day:
 def generate(events: int, folder: Path) -> Path:
     """Write the day and its catalog into `folder` unless they are there; return the former's path."""
     path = folder / EXPOSURES
-    if path.exists():
+    if path.exists() and (folder / CATALOG).exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     items = 2_000 + int(20 * events**0.5)
@@ -154,14 +154,15 @@ def _write_catalog(path: Path, items: int) -> None:
     numbers = pl.DataFrame({"item": np.arange(items)})
     rows = numbers.select(
         item_id=pl.format("item-{}", (pl.col("item") * 7919 % 1_000_003).cast(pl.String).str.pad_start(7, "0")),
-        tags=pl.concat_list(
-            pl.format("topic-{}", pl.col("item") % TOPICS),
-            pl.format("brand-{}", pl.col("item") * 31 % 997),
-            pl.format("price-{}", pl.col("item") % 7),
+        tags=pl.format(
+            "topic-{}|brand-{}|price-{}",
+            pl.col("item") % TOPICS,
+            pl.col("item") * 31 % 997,
+            pl.col("item") % 7,
         ),
         namespace=pl.lit(""),
     )
-    rows.write_ndjson(path)
+    rows.write_csv(path)
 
 
 def main(arguments: list[str]) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 from generate import DAY, SURFACE, TENANT, generate
-from result import Result, counts_alone, digest, main_of
-from workspace import open_workspace, read_blobs, version_digests
+from result import Result, counts_alone, digest, flat_rows, main_of
+from workspace import DID, open_workspace, read_blobs, version_digests
 
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
@@ -37,14 +37,11 @@ def main() -> None:
     run_day(open_workspace(small, "ours-warm-up"), Result())
     folder = open_workspace(data, "ours")
     result = Result(facts={name: version(name) for name in ("recsys-assets", "polars", "numba", "numpy")})
+    result.did = DID
     run_day(folder, result)
     result.measured()
     registry = folder / "store" / "registry"
-    result.digests |= version_digests(registry)
-    for kind, path in read_blobs(registry).items():
-        if kind in FLAT:
-            result.digests[kind] = digest(_flat(path, *FLAT[kind]))
-    result.digests["cooc_counts"] = digest(counts_alone(_flat(read_blobs(registry)["cooc"], *FLAT["cooc"])))
+    result.digests |= version_digests(registry) | digests_of(registry)
     result.hand_over()
 
 
@@ -70,23 +67,17 @@ def run_day(folder: Path, result: Result) -> None:
         )
 
 
-# How a kind's rows are flattened for comparison: list, owner, inner list, other, number; popularity has no inner list.
-FLAT: dict[str, tuple[str, str, str]] = {
-    "popularity": ("items", "item_id", "count"),
-    "cooc": ("neighbors", "item_id", "count"),
-    "implicit": ("users", "user_id", "score"),
-    "session_seq": ("users", "user_id", "score"),
-}
-
-
-def _flat(path: Path, rows: str, owner: str, number: str) -> pl.DataFrame:
-    """Read an artifact as the flat rows that the peers compute."""
-    document: dict[str, Any] = json.loads(path.read_bytes())
-    if rows == "items":
-        return pl.DataFrame(document["items"], schema={"item_id": pl.String, number: pl.Int64})
-    pairs = [(row[owner], inner["item_id"], inner[number]) for row in document[rows] for inner in row["items"]]
-    other = "other" if owner == "item_id" else "item_id"
-    return pl.DataFrame(pairs, schema={owner: pl.String, other: pl.String, number: pl.Int64}, orient="row")
+def digests_of(registry: Path) -> dict[str, str]:
+    """Hash the rows of the artifacts that the pointer names, as those of the peers are."""
+    found: dict[str, str] = {}
+    for kind, path in read_blobs(registry).items():
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        body = document[{"cooc": "neighbors", "implicit": "users", "session_seq": "users"}.get(kind, "items")]
+        rows = flat_rows(pl.DataFrame(body, infer_schema_length=None), kind)
+        found[kind] = digest(rows)
+        if kind == "cooc":
+            found["cooc_counts"] = digest(counts_alone(rows))
+    return found
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""The same kernels as DuckDB SQL, on strings as parsed; and cooc once more on the coded input that ours works on.
+"""All kinds as DuckDB SQL, on strings as parsed, written as JSON lines; cooc once more on the codes that ours works on.
 
 python benchmarks/peer_duckdb.py EXPOSURES.jsonl
 """
 
 # ruff: noqa: S608 - the values put into the queries are this project's own whole numbers
 
+from pathlib import Path
+
 import duckdb
-import polars as pl
-import pyarrow as pa
-from result import MAX_ITEMS_PER_USER, MAX_NEIGHBORS, MIN_SUPPORT, Result, counts_alone, digest, main_of
+from generate import CATALOG
+from result import MAX_NEIGHBORS, MIN_SUPPORT, Result, digests_of_lines, main_of, out_folder
 
 COLUMNS = """{v: 'INTEGER', ts: 'TIMESTAMP', tenant: 'VARCHAR', surface: 'VARCHAR', session_id: 'VARCHAR',
 user_id: 'VARCHAR', item_id: 'VARCHAR', request_id: 'VARCHAR', rank: 'INTEGER'}"""
@@ -21,7 +22,7 @@ from read_json(?, format = 'newline_delimited', columns = {COLUMNS})
 
 POPULARITY = "select item_id, count(*) as count from events group by item_id order by count desc, item_id"
 
-COOC = f"""
+COOC_ROWS = f"""
 with visited as (select distinct session_id, item_id from {{table}}),
 pairs as (
     select a.item_id, b.item_id as other, count(*) as count
@@ -30,28 +31,37 @@ pairs as (
 )
 select item_id, other, count from pairs
 qualify row_number() over (partition by item_id order by count desc, other) <= {MAX_NEIGHBORS}
-order by item_id, count desc, other
 """
 
-IMPLICIT = f"""
-with scores as (
-    select user_id, item_id, count(*) as score from events where user_id is not null group by user_id, item_id
+COOC = f"""
+select item_id, list({{{{'item_id': other, 'count': count}}}} order by count desc, other) as items
+from ({COOC_ROWS}) group by item_id order by item_id
+"""
+
+SCORED = """
+select user_id, list({'item_id': item_id, 'score': score} order by score desc, item_id) as items
+from (select user_id, item_id, count(*) as score from %s group by user_id, item_id)
+group by user_id order by user_id
+"""
+
+IMPLICIT = SCORED % "(select user_id, item_id from events where user_id is not null)"
+
+SESSION_SEQ = (
+    SCORED
+    % """(
+    select user_id, item_id from events where user_id is not null
+    qualify row_number() over (partition by user_id order by ts, session_id, rank, item_id, request_id) > 1
+)"""
 )
-select user_id, item_id, score from scores
-qualify row_number() over (partition by user_id order by score desc, item_id) <= {MAX_ITEMS_PER_USER}
-order by user_id, score desc, item_id
-"""
 
-SESSION_SEQ = f"""
-with placed as (
-    select user_id, item_id,
-        row_number() over (partition by user_id order by ts, session_id, rank, item_id, request_id) as place
-    from events where user_id is not null
-),
-scores as (select user_id, item_id, count(*) as score from placed where place > 1 group by user_id, item_id)
-select user_id, item_id, score from scores
-qualify row_number() over (partition by user_id order by score desc, item_id) <= {MAX_ITEMS_PER_USER}
-order by user_id, score desc, item_id
+CONTENT_SIM = """
+with tagged as (
+    select item_id, [trim(tag) for tag in string_split_regex(lower(tags), '[,;|]') if trim(tag) <> ''] as tags
+    from read_csv('{catalog}', header = true, all_varchar = true)
+    where coalesce(namespace, '') in ('', 'home')
+)
+select item_id, list_filter(tags, lambda tag, place: list_position(tags, tag) = place) as tags
+from tagged where len(tags) > 0 order by item_id
 """
 
 # Codes in the order of the strings, as ours has them once a day is canonical.
@@ -66,36 +76,30 @@ join (select item_id, (row_number() over (order by item_id) - 1)::uinteger as co
 
 
 def main() -> None:
-    """Run every phase, then cooc on codes (aside, so that it weighs on nothing else), then hash what came out."""
+    """Run every phase, then cooc on codes (aside, so that it weighs on nothing else), then hash what was written."""
     path = main_of("peer_duckdb.py")
-    result = Result(facts={"duckdb": duckdb.__version__, "pyarrow": pa.__version__})
-    tables: dict[str, pa.Table] = {}
+    out = out_folder(path, "duckdb")
+    result = Result(facts={"duckdb": duckdb.__version__})
+    result.did = {"kinds": "5 of 5", "JSON": "lines"}
+    queries = {
+        "popularity": POPULARITY,
+        "cooc": COOC.format(table="events"),
+        "implicit": IMPLICIT,
+        "session_seq": SESSION_SEQ,
+        "content_sim": CONTENT_SIM.format(catalog=Path(path).with_name(CATALOG)),
+    }
     with duckdb.connect() as database:
         with result.phase("parse"):
             database.execute(PARSE, [path])
-        queries = {
-            "popularity": POPULARITY,
-            "cooc": COOC.format(table="events"),
-            "implicit": IMPLICIT,
-            "session_seq": SESSION_SEQ,
-        }
         for name, query in queries.items():
             with result.phase(name):
-                tables[name] = database.sql(query).to_arrow_table()
+                database.execute(f"copy ({query}) to '{out / name}.jsonl' (format json)")
         result.measured()
         database.execute(CODED)
         with result.phase("cooc_coded"):
-            database.sql(COOC.format(table="coded")).to_arrow_table()
-    for name, table in tables.items():
-        result.digests[name] = digest(_frame(table))
-    result.digests["cooc_counts"] = digest(counts_alone(_frame(tables["cooc"])))
+            database.sql(COOC_ROWS.format(table="coded")).to_arrow_table()
+    result.digests = digests_of_lines(out)
     result.hand_over()
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - narrows what from_arrow may return
-    return frame
 
 
 if __name__ == "__main__":

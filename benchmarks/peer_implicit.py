@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 def main() -> None:
     """Code the ids, fit, read the neighbours out, then hash the counts."""
     path = main_of("peer_implicit.py")
-    result = Result(facts={"implicit": version("implicit")})
+    result = Result(facts={"implicit": version("implicit")}, did={"kinds": "cooc alone, ties at will"})
     with result.phase("parse"):
         visits = pl.scan_ndjson(path, schema={"session_id": pl.String, "item_id": pl.String}).collect()
     with result.phase("code"):

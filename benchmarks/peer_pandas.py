@@ -1,36 +1,41 @@
-"""The same kernels in pandas, written as one would by hand.
+"""All kinds in pandas, written as one would by hand, and as JSON lines.
 
 python benchmarks/peer_pandas.py EXPOSURES.jsonl
 """
 
+import json
+from pathlib import Path
+
 import pandas as pd
-import polars as pl
-from result import MAX_ITEMS_PER_USER, MAX_NEIGHBORS, MIN_SUPPORT, Result, counts_alone, digest, main_of
+from generate import CATALOG
+from result import MAX_NEIGHBORS, MIN_SUPPORT, Result, digests_of_lines, main_of, out_folder
 
 
 def main() -> None:
-    """Run every phase, then hash what came out."""
+    """Run every phase, then hash what was written."""
     path = main_of("peer_pandas.py")
-    result = Result(facts={"pandas": pd.__version__})
+    out = out_folder(path, "pandas")
+    result = Result(facts={"pandas": pd.__version__}, did={"kinds": "5 of 5", "JSON": "lines"})
     with result.phase("parse"):
         events = _parse(path)
     known = events[events["user_id"] != ""]
-    frames: dict[str, pd.DataFrame] = {}
     with result.phase("popularity"):
         counts = events.groupby("item_id", sort=True, observed=True).size().reset_index(name="count")
-        frames["popularity"] = counts.sort_values(["count", "item_id"], ascending=[False, True])
+        best = counts.sort_values(["count", "item_id"], ascending=[False, True])
+        best.to_json(out / "popularity.jsonl", orient="records", lines=True)
     with result.phase("cooc"):
-        frames["cooc"] = _cooc(events)
+        _write(_cooc(events), out / "cooc.jsonl", "item_id", "other", "count")
     with result.phase("implicit"):
-        frames["implicit"] = _scores(known)
+        _write(_scores(known), out / "implicit.jsonl", "user_id", "item_id", "score")
     with result.phase("session_seq"):
         order = ["user_id", "ts", "session_id", "rank", "item_id", "request_id"]
-        sorted_events = known.sort_values(order)
-        frames["session_seq"] = _scores(sorted_events[sorted_events["user_id"].duplicated()])
+        ordered = known.sort_values(order)
+        later = _scores(ordered[ordered["user_id"].duplicated()])
+        _write(later, out / "session_seq.jsonl", "user_id", "item_id", "score")
+    with result.phase("content_sim"):
+        _tags(path).to_json(out / "content_sim.jsonl", orient="records", lines=True)
     result.measured()
-    for name, frame in frames.items():
-        result.digests[name] = digest(pl.from_pandas(frame))
-    result.digests["cooc_counts"] = digest(counts_alone(pl.from_pandas(frames["cooc"])))
+    result.digests = digests_of_lines(out)
     result.hand_over()
 
 
@@ -56,8 +61,23 @@ def _cooc(events: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(events: pd.DataFrame) -> pd.DataFrame:
     counts = events.groupby(["user_id", "item_id"]).size().reset_index(name="score")
-    ordered = counts.sort_values(["user_id", "score", "item_id"], ascending=[True, False, True])
-    return ordered.groupby("user_id").head(MAX_ITEMS_PER_USER)
+    return counts.sort_values(["user_id", "score", "item_id"], ascending=[True, False, True])
+
+
+def _tags(path: str) -> pd.DataFrame:
+    rows = pd.read_csv(Path(path).with_name(CATALOG), keep_default_na=False)
+    split = rows["tags"].str.lower().str.split("[,;|]", regex=True)
+    rows["tags"] = [[*dict.fromkeys(tag.strip() for tag in tags if tag.strip())] for tags in split]
+    return rows[["item_id", "tags"]].sort_values("item_id")
+
+
+def _write(rows: pd.DataFrame, path: Path, owner: str, member: str, number: str) -> None:
+    """Write a line for each owner; the rows are in order."""
+    with path.open("w", encoding="utf-8") as file:
+        for name, group in rows.groupby(rows[owner].to_numpy(), sort=True):
+            pairs = zip(group[member], group[number].tolist(), strict=True)
+            items = [{"item_id": other, number: count} for other, count in pairs]
+            file.write(json.dumps({owner: name, "items": items}) + "\n")
 
 
 if __name__ == "__main__":

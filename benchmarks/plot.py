@@ -1,4 +1,4 @@
-"""Draws time and memory over the number of events, on logarithmic axes; the same figures give the same SVG."""
+"""Draws time and memory over the number of events, and the phases of one size; the same figures give the same SVG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,5 +25,21 @@ def draw(series: Mapping[str, Sequence[Point]], path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel="events", ylabel=label)
         axes.grid(visible=True, which="major", alpha=0.3)
     time.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def draw_phases(seconds: Mapping[str, Mapping[str, float]], order: Sequence[str], path: Path, *, events: int) -> None:
+    """Write bars of each engine's phases, one after the other, to `path`."""
+    figure, axes = plt.subplots(figsize=(11, 0.6 + 0.45 * len(seconds)), layout="constrained")
+    names = [*reversed(seconds)]
+    left = dict.fromkeys(names, 0.0)
+    colors = plt.get_cmap("tab20")
+    for number, phase in enumerate(phase for phase in order if any(phase in found for found in seconds.values())):
+        widths = [seconds[name].get(phase, 0.0) for name in names]
+        axes.barh(names, widths, left=[left[name] for name in names], color=colors(number), label=phase)
+        left = {name: left[name] + width for name, width in zip(names, widths, strict=True)}
+    axes.set(xlabel=f"seconds, {events:,} events")
+    axes.legend(frameon=False, ncols=5, fontsize="small")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

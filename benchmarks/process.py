@@ -1,9 +1,12 @@
-"""One engine in a process of its own: how long until it said it was done, and how much memory it had at most."""
+"""One engine in a process of its own: seconds until it was done, those of the processor, and its peak of memory."""
 
 import json
+import os
+import resource
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
@@ -12,6 +15,7 @@ from typing import Any
 from result import MEASURED
 
 SAMPLE_SECONDS = 0.01
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +23,16 @@ class Run:
     """One process: seconds from its start to the end of its work, its peaks, and what it handed over."""
 
     wall: float
+    cpu: float  # of the processor, by the process and all that it started
+    work_cpu: float  # the same of its phases alone; that of the whole where it does not say
+    load: float  # of the machine in the minute before it began
+    others: float  # processors that others kept busy meanwhile; 0 on a quiet machine
     anon_mb: float  # peak RssAnon: heap, without the mapped pages of files, which the kernel can drop
     rss_mb: float  # peak resident set, those pages included
     seconds: dict[str, float]
     digests: dict[str, str]
     facts: dict[str, str]
+    did: dict[str, str]
 
 
 class EngineFailedError(Exception):
@@ -32,6 +41,7 @@ class EngineFailedError(Exception):
 
 def run_process(command: Sequence[str], *, environment: Mapping[str, str]) -> Run:
     """Run `command` and watch it until it prints MEASURED, or else until it ends."""
+    load, busy, ended = os.getloadavg()[0], _busy_seconds(), _ended_children()
     started = perf_counter()
     process = subprocess.Popen(
         command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -42,47 +52,81 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str]) -> Ru
     watcher.start()
     errors = _drain(process)
     lines: list[str] = []
-    wall = None
+    spent: tuple[float, float, float] | None = None  # wall, processor, processors of all
     assert process.stdout is not None  # noqa: S101 - it was asked for above
     for line in process.stdout:
         if line.strip() == MEASURED:
-            wall = perf_counter() - started
+            spent = perf_counter() - started, _spent_by(_family(process.pid)), _busy_seconds() - busy
             done.set()
         lines.append(line)
     code = process.wait()
-    wall = wall or perf_counter() - started
+    wall, cpu, of_all = spent or (perf_counter() - started, _ended_children() - ended, _busy_seconds() - busy)
     done.set()
     watcher.join()
     if code != 0:
         raise EngineFailedError(f"{' '.join(command)} ended with {code}:\n{''.join(lines[-5:])}{errors()[-2000:]}")
-    return _run(wall, peaks, lines)
-
-
-def _run(wall: float, peaks: dict[str, float], lines: list[str]) -> Run:
-    """Read what the process handed over; a program that is not ours hands over nothing."""
     last: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith('{"seconds"') else {}
     return Run(
         wall=wall,
+        cpu=cpu,
+        work_cpu=last.get("work_cpu") or cpu,
+        load=load,
+        others=max(of_all - cpu, 0.0) / wall,
         anon_mb=peaks.get("RssAnon", 0.0),
         rss_mb=max(peaks.get("VmHWM", 0.0), peaks.get("VmRSS", 0.0)),
         seconds=last.get("seconds", {}),
         digests=last.get("digests", {}),
         facts=last.get("facts", {}),
+        did=last.get("did", {}),
     )
 
 
+def _ended_children() -> float:
+    """Processor seconds of this process's children that have ended, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _busy_seconds() -> float:
+    """Processor seconds that the whole machine has spent on work; 0 on systems that do not say."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, path.read_text().splitlines()[0].split()[1:8])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all that it started, as far as they live."""
+    found = [pid]
+    for one in found:
+        with suppress(OSError):
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+    return found
+
+
+def _spent_by(pids: Sequence[int]) -> float:
+    """Processor seconds of these processes and of those of their children that have ended."""
+    ticks = 0
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / TICKS
+
+
 def _watch(pid: int, peaks: dict[str, float], done: threading.Event) -> None:
-    """Keep the highest figures of /proc/<pid>/status until `done`; nothing is known on systems without it."""
-    status = Path(f"/proc/{pid}/status")
+    """Keep the highest figures of the family's /proc/<pid>/status until `done`; unknown on systems without it."""
     while not done.is_set():
-        try:
-            lines = status.read_text().splitlines()
-        except OSError:
-            return
-        for line in lines:
-            name, _, value = line.partition(":")
-            if name in {"RssAnon", "VmRSS", "VmHWM"}:
-                peaks[name] = max(peaks.get(name, 0.0), int(value.split()[0]) / 1024)
+        sums: dict[str, float] = {}
+        for one in _family(pid):
+            with suppress(OSError):
+                for line in Path(f"/proc/{one}/status").read_text().splitlines():
+                    name, _, value = line.partition(":")
+                    if name in {"RssAnon", "VmRSS", "VmHWM"}:
+                        sums[name] = sums.get(name, 0.0) + int(value.split()[0]) / 1024
+        for name, size in sums.items():
+            peaks[name] = max(peaks.get(name, 0.0), size)
         sleep(SAMPLE_SECONDS)
 
 

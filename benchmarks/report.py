@@ -1,35 +1,55 @@
-"""Turns measured runs into docs/benchmarks.md and its plot: medians, ratios to ours, peaks, growth, versions."""
+"""Turns measured runs into docs/benchmarks.md and its plots: medians, ratios to ours, peaks, growth, versions."""
 
+import math
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from plot import draw
+from plot import draw, draw_phases
 from process import Run
+from result import DEEDS
 
 Runs = Mapping[int, Mapping[str, Sequence[Run]]]
 
 PHASES = ("parse", "canonical", "popularity", "cooc", "implicit", "session_seq", "content_sim", "gates", "manifest")
-ASIDE = {"cooc_coded", "code"}  # measured for one comparison each, no part of the path
+ASIDE = {"cooc_coded", "code", "start"}  # measured for one comparison each, no part of the path
 OURS = "ours"
+AIMS = Path(__file__).with_name("aims.md")  # written by hand: what was aimed at, what was reached, and why not more
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` and `make bench-full`; do not edit. One generated day per size (Zipf items, sessions with a
-topic, about 200 bytes a line, fixed seeds; `benchmarks/generate.py`). Every engine runs in a process of its own,
-{rounds} rounds in turn; figures are medians. *wall* counts from the start of the process to the end of its work,
-interpreter and imports included; *work* is the sum of the phases. *heap* is the peak of RssAnon, *resident* the peak of
-the resident set, pages of mapped files included.
+Written by `make bench` and `make bench-full`; do not edit (the aims stand in `benchmarks/aims.md`). One generated day
+per size (Zipf items, sessions with a topic, about 200 bytes a line, fixed seeds; `benchmarks/generate.py`), and its
+catalog as CSV. Every engine runs in a process of its own, {rounds} rounds in turn; figures are medians of the rounds
+that an engine took part in. *wall* counts from the start of the process to the end of its work, interpreter and imports
+included; *CPU* is the processor's time of the process and all that it started, which hardly hangs on what others do;
+*work* is the sum of the phases, by wall clock and by the processor's. *heap* is the peak
+of RssAnon, *resident* the peak of the resident set, pages of mapped files included. *others* is how many processors were busy with something else meanwhile: 0 is a quiet machine, and wall
+times are of use only near it.
 
-What the engines do is not all the same, and the difference is not in our favour: `ours` checks every line, puts bad
-ones aside, writes a canonical day, encodes, hashes and gates five artifacts and swaps the pointer durably; the peers
-parse and compute four of them, and keep the rows in memory. `implicit` does only cooc; `cooc_coded` is DuckDB on the
-coded ids that ours works on. Results are compared: every engine must have the same rows, or the run fails.
+{absent}Results are compared: every engine must have the same rows at min_support 1 and without a cut of users' lists,
+or the run fails.
 """
+
+TOTALS = (
+    "engine",
+    "rounds",
+    "wall s",
+    "CPU s",
+    "work s",
+    "work CPU s",
+    "events/s of work",
+    "heap MB",
+    "resident MB",
+    "others",
+    "work, ours = 1",
+    "work CPU, ours = 1",
+)
+GROWTH = "Exponents: 1.00 is in proportion to the events, less is slower growth; a fixed start makes them small."
 
 ASIDES = {  # by program: the heading, and the text above its table
     "bench_ingest.py": (
@@ -40,7 +60,8 @@ line of ten kinds in a thousand (`parse 0.1% bad`) every one is found and report
     "bench_windows.py": (
         "Rolling windows",
         """28 days of a tenth of that: built from all events at once; from the days' tallies on the first day, which
-makes them; on the next day, which reads one day's events and 27 tallies. The rows are the same, or the run fails.""",
+makes them; on the next day, which reads one day's events and 27 tallies. DuckDB reads and counts 28 Parquet files. The
+rows are the same, or the run fails.""",
     ),
     "bench_pointer.py": (
         "Shipping, undoing, reading",
@@ -62,22 +83,44 @@ at which it was due, so that its wait for a turn counts.""",
 
 
 def write_report(
-    runs: Runs, message: Mapping[str, str], *, folder: Path, rounds: int, asides: Mapping[str, str]
+    runs: Runs,
+    message: Mapping[str, str],
+    *,
+    folder: Path,
+    rounds: int,
+    asides: Mapping[str, str],
+    load: float,
+    absent: str,
 ) -> None:
-    """Write benchmarks.md and benchmarks.svg into `folder`."""
-    lines = [INTRODUCTION.format(rounds=rounds), *_machine(runs), "", "![time and memory by size](benchmarks.svg)", ""]
+    """Write benchmarks.md, benchmarks.svg and benchmarks-phases.svg into `folder`."""
+    lines = [INTRODUCTION.format(rounds=rounds, absent=absent), *_machine(runs, load), ""]
+    lines += [AIMS.read_text(encoding="utf-8")] if AIMS.exists() else []
+    lines += ["## What each side does", "", *_deeds(runs), "", "![time and memory by size](benchmarks.svg)", ""]
+    lines += ["![where the time goes](benchmarks-phases.svg)", ""]
     for events, engines in runs.items():
         lines += [f"## {events:,} events", "", *_totals(engines, message, events=events), "", *_phases(engines), ""]
-    lines += ["## Growth", "", *_growth(runs), "", "## Agreement", "", *_agreement(runs), ""]
+    lines += ["## Growth", "", GROWTH, "", *_growth(runs), "", "## Agreement", "", *_agreement(runs), ""]
     for program, table in asides.items():
         heading, text_above = ASIDES[program]
         lines += [f"## {heading}", "", text_above, f"(`benchmarks/{program}`)", "", table]
     folder.mkdir(exist_ok=True)
     (folder / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
     draw(_series(runs), folder / "benchmarks.svg")
+    largest = {name: found for name, found in runs[max(runs)].items() if found and found[0].seconds}
+    phases = {name: {phase: _seconds(found, phase) for phase in found[0].seconds} for name, found in largest.items()}
+    draw_phases(phases, (*PHASES, "start"), folder / "benchmarks-phases.svg", events=max(runs))
 
 
-def _machine(runs: Runs) -> Iterator[str]:
+def _deeds(runs: Runs) -> Iterator[str]:
+    """One row per engine: what it did of a day's work, by its own account; what it did not stays empty."""
+    yield f"| engine | {' | '.join(DEEDS)} |"
+    yield f"|---{'|---' * len(DEEDS)}|"
+    did = {name: run.did for engines in runs.values() for name, found in engines.items() for run in found}
+    for name, deeds in did.items():
+        yield f"| {name} | {' | '.join(deeds.get(deed, '') for deed in DEEDS)} |"
+
+
+def _machine(runs: Runs, load: float) -> Iterator[str]:
     cpu = next(
         (line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.machine()
     )
@@ -85,6 +128,8 @@ def _machine(runs: Runs) -> Iterator[str]:
         k: v for engines in runs.values() for found in engines.values() for run in found for k, v in run.facts.items()
     }
     yield f"Machine: {cpu}, {os.cpu_count()} cores; Python {platform.python_version()}; {datetime.now(UTC):%Y-%m-%d}."
+    others = [run.others for engines in runs.values() for found in engines.values() for run in found]
+    yield f"Load when it began: {load:.1f}; meanwhile others kept {median(others):.1f} processors busy (median)."
     yield "Versions: " + ", ".join(f"{name} {value}" for name, value in sorted(facts.items())) + "."
 
 
@@ -94,22 +139,32 @@ def _cpu_lines() -> list[str]:
 
 
 def _totals(engines: Mapping[str, Sequence[Run]], message: Mapping[str, str], *, events: int) -> Iterator[str]:
-    yield "| engine | wall s | work s | events/s of work | heap MB | resident MB | work, ours = 1 |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
-    base = _work(engines[OURS]) if engines.get(OURS) else None
+    yield f"| {' | '.join(TOTALS)} |"
+    yield f"|---{'|---:' * (len(TOTALS) - 1)}|"
+    ours = engines.get(OURS)
+    base = (_work(ours), _median(ours, lambda run: run.work_cpu)) if ours else None
     for name, found in engines.items():
         work = _work(found)
-        ratio = f"{work / base:.1f}" if base else ""
+        cpu = _median(found, lambda run: run.work_cpu)
+        ratios = [f"{work / base[0]:.1f}", f"{cpu / base[1]:.1f}"] if base else ["", ""]
         cells = (
             f"**{name}**: {message[name]}",
-            f"{median(run.wall for run in found):.2f}",
+            f"{len(found)}",
+            f"{_median(found, lambda run: run.wall):.2f}",
+            f"{_median(found, lambda run: run.cpu):.2f}",
             f"{work:.2f}",
+            f"{cpu:.2f}",
             f"{events / work:,.0f}",
-            f"{median(run.anon_mb for run in found):,.0f}",
-            f"{median(run.rss_mb for run in found):,.0f}",
-            ratio,
+            f"{_median(found, lambda run: run.anon_mb):,.0f}",
+            f"{_median(found, lambda run: run.rss_mb):,.0f}",
+            f"{_median(found, lambda run: run.others):.1f}",
+            *ratios,
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def _median(found: Sequence[Run], of: Callable[[Run], float]) -> float:
+    return median(of(run) for run in found)
 
 
 def _phases(engines: Mapping[str, Sequence[Run]]) -> Iterator[str]:
@@ -125,20 +180,27 @@ def _phases(engines: Mapping[str, Sequence[Run]]) -> Iterator[str]:
 
 
 def _phase(found: Sequence[Run], phase: str) -> str:
-    return f"{median(run.seconds[phase] for run in found):.3f}" if phase in found[0].seconds else ""
+    return f"{_seconds(found, phase):.3f}" if phase in found[0].seconds else ""
+
+
+def _seconds(found: Sequence[Run], phase: str) -> float:
+    return median(run.seconds[phase] for run in found)
 
 
 def _growth(runs: Runs) -> Iterator[str]:
-    yield "| engine | from | to | events | work | heap |"
+    yield "| engine | from | to | work | CPU | heap |"
     yield "|---|---:|---:|---:|---:|---:|"
-    sizes = list(runs)
-    for small, large in pairwise(sizes):
-        for name in runs[large]:
-            before, after = runs[small].get(name), runs[large][name]
+    for small, large in pairwise(runs):
+        for name, after in runs[large].items():
+            before = runs[small].get(name)
             if before and after:
-                heap = median(run.anon_mb for run in after) / (median(run.anon_mb for run in before) or 1)
-                times = f"{_work(after) / _work(before):.1f} times"
-                yield f"| {name} | {small:,} | {large:,} | {large / small:.0f} times | {times} | {heap:.1f} times |"
+                measures = (
+                    (_work(before), _work(after)),
+                    (_median(before, lambda run: run.cpu), _median(after, lambda run: run.cpu)),
+                    (_median(before, lambda run: run.anon_mb), _median(after, lambda run: run.anon_mb)),
+                )
+                cells = [f"{math.log(more / (less or 1)) / math.log(large / small):.2f}" for less, more in measures]
+                yield f"| {name} | {small:,} | {large:,} | {' | '.join(cells)} |"
 
 
 def _agreement(runs: Runs) -> Iterator[str]:

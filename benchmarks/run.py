@@ -1,6 +1,9 @@
 """Runs every engine on the same days, several rounds in turn, checks that they agree, and writes docs/benchmarks.md.
 
 python benchmarks/run.py --events 100000 1000000 --rounds 3
+
+Refuses to begin on a machine that is busy already, because what it measured there would be the neighbours' work;
+--despite-load measures all the same, and the report says so.
 """
 
 import argparse
@@ -12,13 +15,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engines import Engine, all_engines
+from engines import REFERENCE, REFERENCE_VARIABLE, SPARK_IS_HERE, Engine, all_engines, reference_binary
 from generate import generate
 from process import EngineFailedError, Run, run_process
 from report import write_report
 
 ROOT = Path(__file__).parents[1]
 MAX_ASIDE_EVENTS = 1_000_000
+MAX_LOAD = 1.5
+NO_REFERENCE = (
+    f"The reference (`{REFERENCE}`) was not at hand: no binary is named by {REFERENCE_VARIABLE} and none is on PATH. "
+    "The ratios are to DuckDB and the other peers.\n"
+)
+NO_SPARK = "Spark was not at hand: it needs the group `test-spark` and a Java.\n"
 
 Runs = dict[int, dict[str, list[Run]]]
 
@@ -26,6 +35,14 @@ Runs = dict[int, dict[str, list[Run]]]
 def main(arguments: Sequence[str]) -> int:
     """Measure, compare and write; exit 1 when an engine failed or two disagree."""
     chosen = _parse(arguments)
+    load = os.getloadavg()[0]
+    if load > MAX_LOAD and not chosen.despite_load:
+        print(
+            f"the machine is busy: its load is {load:.1f}, at most {MAX_LOAD} is measured at: wait, or measure all the "
+            "same by --despite-load (make bench LOAD=--despite-load), which the report will say",
+            file=sys.stderr,
+        )
+        return 2
     engines = [engine for engine in all_engines() if not chosen.engines or engine.name in chosen.engines]
     runs: Runs = {}
     failures: list[str] = []
@@ -33,7 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         data = generate(events, chosen.data / str(events)).parent
         runs[events] = defaultdict(list)
         for round_number in range(1, chosen.rounds + 1):
-            for engine in (engine for engine in engines if events <= engine.max_events):
+            for engine in engines:
+                if events > engine.max_events or (round_number > 1 and events >= engine.one_round_from):
+                    continue
                 try:
                     run = measure(engine, data)
                 except EngineFailedError as error:
@@ -41,11 +60,15 @@ def main(arguments: Sequence[str]) -> int:
                     print(error, file=sys.stderr, flush=True)
                     continue
                 runs[events][engine.name].append(run)
-                print(f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s", flush=True)
+                print(
+                    f"{events:>11,} {engine.name:<13} round {round_number} {run.wall:8.2f} s {run.cpu:8.2f} CPU-s",
+                    flush=True,
+                )
         failures += disagreements(runs[events], events=events)
     message = {engine.name: engine.message for engine in engines}
-    tables, faults = asides(chosen)
-    write_report(runs, message, folder=chosen.out, rounds=chosen.rounds, asides=tables)
+    tables, faults = ({}, []) if chosen.engines_only else asides(chosen)
+    absent = ("" if reference_binary() else NO_REFERENCE) + ("" if SPARK_IS_HERE else NO_SPARK)
+    write_report(runs, message, folder=chosen.out, rounds=chosen.rounds, asides=tables, load=load, absent=absent)
     failures += faults
     for failure in failures:
         print(failure, file=sys.stderr)
@@ -55,8 +78,10 @@ def main(arguments: Sequence[str]) -> int:
 def measure(engine: Engine, data: Path) -> Run:
     """Run one engine once on an empty workspace, and remove what it wrote."""
     command = engine.prepare(data)
-    run = run_process(command, environment={**os.environ, **engine.environment(data)})
+    environment = {**os.environ, **engine.environment(data)}
+    run = run_process(command, environment={name: value for name, value in environment.items() if value is not None})
     run.digests.update(engine.collect(data))
+    run.did.update(engine.did)
     shutil.rmtree(data / engine.name, ignore_errors=True)
     return run
 
@@ -107,7 +132,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", required=True)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--despite-load", action="store_true", help=f"measure even above a load of {MAX_LOAD}")
     parser.add_argument("--engines", nargs="*", help="names; all that can run when left out")
+    parser.add_argument("--engines-only", action="store_true", help="leave out what is measured beside the engines")
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "bench", help="where days are generated and kept")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="where benchmarks.md and benchmarks.svg go")
     return parser.parse_args(arguments)

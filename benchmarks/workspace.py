@@ -6,10 +6,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from generate import CATALOG, DAY, SURFACE, TENANT
-from result import MAX_ITEMS_PER_USER, MAX_NEIGHBORS, MIN_SUPPORT
+from result import MAX_NEIGHBORS, MIN_SUPPORT
 
 PLENTY = 1_000_000_000
 SEGMENT = "default"
+DID = {
+    "lines checked": "all",
+    "bad lines kept": "with reasons",
+    "day stored": "Parquet, sorted",
+    "kinds": "5 of 5",
+    "JSON": "documents",
+    "hashed": "SHA-256",
+    "gated": "day and kinds, as stored",
+    "shipped": "synced",
+}
 
 CONFIG = f"""
 [storage]
@@ -20,19 +30,23 @@ catalog = "../{CATALOG}"
 [partitions]
 start = {DAY}
 [artifacts.popularity]
+window_days = 1
 max_items = {PLENTY}
 max_bytes = {PLENTY}
 [artifacts.cooc]
+window_days = 1
 min_support = {MIN_SUPPORT}
 max_neighbors = {MAX_NEIGHBORS}
 max_items = {PLENTY}
 max_bytes = {PLENTY}
 [artifacts.implicit]
-max_items_per_user = {MAX_ITEMS_PER_USER}
+window_days = 1
+max_items_per_user = {PLENTY}
 max_events_per_user = {PLENTY}
 max_bytes = {PLENTY}
 [artifacts.session_seq]
-max_items_per_user = {MAX_ITEMS_PER_USER}
+window_days = 1
+max_items_per_user = {PLENTY}
 max_events_per_user = {PLENTY}
 max_bytes = {PLENTY}
 [artifacts.content_sim]
