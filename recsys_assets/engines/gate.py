@@ -1,6 +1,6 @@
 """The engine gate: a canary of two made-up days on the chosen engine before it builds anything."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cache
 from typing import Any
@@ -38,21 +38,6 @@ EVENT_KINDS = (None, "click", "purchase", "default", "\u00e9")
 _NANOSECONDS_A_DAY = 86_400 * 10**9
 _ROBOT, _CRAWLED, _ONCE = "robot", "crawled", "once"
 
-# Cuts and limits that bite in so few events.
-PARAMS: Mapping[str, Mapping[str, object]] = {
-    "popularity": {"max_items": 30},
-    "cooc": {"min_support": 2, "max_neighbors": 7, "max_items": 20, "max_items_per_session": 12},
-    "implicit": {
-        "max_items_per_user": 9,
-        "max_events_per_user": 60,
-        "weights": {"default": 0.1, "click": 2.5, "purchase": 1000.000001},
-    },
-    "session_seq": {"max_items_per_user": 9, "max_events_per_user": 60},
-    "item_seq": {"min_support": 2, "max_next": 3, "max_items": 12, "max_items_per_session": 12},
-    "sequential_rules": {"max_neighbors": 7, "max_items": 20, "max_items_per_session": 12, "self_entry": True},
-    "content_sim": {"max_items": 25},
-}
-
 
 def canary_window() -> Window:
     """Return the days of the canary's events."""
@@ -61,7 +46,7 @@ def canary_window() -> Window:
 
 def canary_params(kind: str) -> KindParams:
     """Return parameters with which every cut and limit of the kind is met; the defaults where none is given."""
-    return KINDS[kind].params.model_validate(PARAMS.get(kind, {}))
+    return KINDS[kind].params.model_validate(KINDS[kind].canary)
 
 
 def canary_source(kind: str) -> Events | pl.DataFrame:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,12 +21,19 @@ from recsys_assets.kinds.cooc_scan import (
     new_thread_scratch,
     scoring_of,
 )
-from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise
+from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise, TuningGrid
 from recsys_assets.kinds.paths import Baskets, fill_baskets
 from recsys_assets.kinds.similarity import CODES, Score
 from recsys_assets.kinds.tallies import TODAY, ages_of, weights_by_age
 
 BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one
+COOC_GRID: Final = TuningGrid(
+    scores=(
+        {"score": "count", "shrinkage": 0},
+        *({"score": score, "shrinkage": shrinkage} for score in ("cosine", "jaccard") for shrinkage in (0, 3, 10)),
+    ),
+    steps={"min_support": (1, 2), "window_days": (7, 14, 28), "half_life_days": (7, 14)},
+)
 MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out for `max_neighbors` each
 
 _Block = tuple[Codes, Numbers, Codes, Numbers]  # items, lengths of their lists, neighbours, counts

@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from recsys_assets.errors import LimitExceededError
 from recsys_assets.events.events import Events
 from recsys_assets.settings.artifacts import EngineName
+from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.model import ClosedModel
 from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 
@@ -33,6 +35,14 @@ class Promise:
     lower_case: bool = False  # members are
     dimensions: int | None = None  # of every vector
     max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # by the column of ids
+
+
+@dataclass(frozen=True, slots=True)
+class TuningGrid:
+    """What `tune` tries of a kind of neighbours: ways to score them, then, of the best, one setting after the other."""
+
+    scores: tuple[Mapping[str, object], ...]
+    steps: Mapping[str, tuple[object, ...]]  # values by setting, in the order in which settings are varied
 
 
 class KindParams(ClosedModel):
@@ -126,3 +136,26 @@ def choose_events(events: Events, params: EventParams) -> Events:
     if WITHOUT_KIND in params.events:
         found = found | pl.col(EVENT).is_null()
     return Events(events.codes.filter(found.fill_null(value=False)), events.ids)
+
+
+def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
+    """Raise `LimitExceededError` naming the number and the setting if events or catalog are too many."""
+    if isinstance(source, pl.DataFrame):
+        _check(source.height, limits.max_distinct_items, what="catalog rows", setting="max_distinct_items")
+        return
+    _check(source.codes.height, limits.max_events, what="events", setting="max_events")
+    _check(_distinct(source, "item_id"), limits.max_distinct_items, what="distinct items", setting="max_distinct_items")
+    _check(_distinct(source, "session_id"), limits.max_sessions, what="distinct sessions", setting="max_sessions")
+    _check(_distinct(source, "user_id"), limits.max_users, what="distinct users", setting="max_users")
+
+
+def _distinct(events: Events, column: str) -> int:
+    return len(events.ids.get(column, pl.Series(dtype=pl.String)))
+
+
+def _check(found: int, limit: int, *, what: str, setting: str) -> None:
+    if found > limit:
+        raise LimitExceededError(
+            f"there are {found:,} {what}, limits.{setting} allows {limit:,}: "
+            f"raise limits.{setting} if memory allows, or shorten the window (window_days)"
+        )

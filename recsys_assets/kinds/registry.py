@@ -1,7 +1,7 @@
 """The registry of artifact kinds: those of this package and those that installed packages add by entry point."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from recsys_assets.encoding.rows import Built, columns_of_rows
 from recsys_assets.encoding.safetensors_codec import COLUMNS as EMBEDDING_COLUMNS
-from recsys_assets.errors import ConfigurationError, LimitExceededError
+from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
 from recsys_assets.identity import is_slug
 from recsys_assets.kind_descriptions import (
@@ -29,12 +29,12 @@ from recsys_assets.kind_descriptions import (
 )
 from recsys_assets.kinds.als_factors import AlsParams, factorise
 from recsys_assets.kinds.content_sim import ContentSimParams, list_tags
-from recsys_assets.kinds.cooc import CoocParams, count_neighbors
+from recsys_assets.kinds.cooc import COOC_GRID, CoocParams, count_neighbors
 from recsys_assets.kinds.implicit import ImplicitParams, score_items
 from recsys_assets.kinds.item_seq import ItemSeqParams, count_next
-from recsys_assets.kinds.params import EventParams, KindParams, choose_events
+from recsys_assets.kinds.params import EventParams, KindParams, TuningGrid, check_limits, choose_events
 from recsys_assets.kinds.popularity import PopularityParams, build_popularity
-from recsys_assets.kinds.sequential_rules import SequentialRulesParams, find_rules
+from recsys_assets.kinds.sequential_rules import RULES_GRID, SequentialRulesParams, find_rules
 from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
 from recsys_assets.messages import name_known, plural
 from recsys_assets.settings.inputs import LimitSettings
@@ -48,29 +48,6 @@ NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
 GROUP: Final = "recsys_assets.kinds"
 
 
-def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
-    """Raise `LimitExceededError` naming the number and the setting if events or catalog are too many."""
-    if isinstance(source, pl.DataFrame):
-        _check(source.height, limits.max_distinct_items, what="catalog rows", setting="max_distinct_items")
-        return
-    _check(source.codes.height, limits.max_events, what="events", setting="max_events")
-    _check(_distinct(source, "item_id"), limits.max_distinct_items, what="distinct items", setting="max_distinct_items")
-    _check(_distinct(source, "session_id"), limits.max_sessions, what="distinct sessions", setting="max_sessions")
-    _check(_distinct(source, "user_id"), limits.max_users, what="distinct users", setting="max_users")
-
-
-def _distinct(events: Events, column: str) -> int:
-    return len(events.ids.get(column, pl.Series(dtype=pl.String)))
-
-
-def _check(found: int, limit: int, *, what: str, setting: str) -> None:
-    if found > limit:
-        raise LimitExceededError(
-            f"there are {found:,} {what}, limits.{setting} allows {limit:,}: "
-            f"raise limits.{setting} if memory allows, or shorten the window (window_days)"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of artifact, all that is known of it: description, parameters, kernel, and its form in relations."""
@@ -82,6 +59,12 @@ class Kind:
     definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on use; empty: native only
     # Why an artifact of this kind may be without rows, which then is left out of the release; empty text: it refuses.
     may_be_empty: str = ""
+    # Parameters with which the canary of an engine, two days of a few hundred events, meets every cut and limit.
+    canary: Mapping[str, object] = field(default_factory=dict[str, object])
+    compiles: Mapping[str, object] = field(
+        default_factory=dict[str, object]
+    )  # parameters that need other compiled code
+    tuning: TuningGrid | None = None  # what `tune` tries, of a kind of neighbours
 
     @property
     def name(self) -> str:
@@ -163,6 +146,8 @@ def _broken(point: EntryPoint, why: str) -> ConfigurationError:
     )
 
 
+_FEW_OF_A_USER: Final = {"max_items_per_user": 9, "max_events_per_user": 60}
+
 _OWN: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
@@ -172,6 +157,8 @@ _OWN: Final[Mapping[str, Kind]] = {
             event_columns=("item_id",),
             kernel=build_popularity,
             definition="recsys_assets.engines.user_lists:POPULARITY",
+            canary={"max_items": 30},
+            compiles={"half_life_days": 1},
         ),
         Kind(
             description=COOC,
@@ -179,6 +166,9 @@ _OWN: Final[Mapping[str, Kind]] = {
             event_columns=("session_id", "item_id"),
             kernel=count_neighbors,
             definition="recsys_assets.engines.sequences:COOC",
+            canary={"min_support": 2, "max_neighbors": 7, "max_items": 20, "max_items_per_session": 12},
+            compiles={"half_life_days": 1, "score": "jaccard"},
+            tuning=COOC_GRID,
         ),
         Kind(
             description=IMPLICIT,
@@ -187,6 +177,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             kernel=score_items,
             definition="recsys_assets.engines.user_lists:IMPLICIT",
             may_be_empty=NO_USERS,
+            canary={"weights": {"default": 0.1, "click": 2.5, "purchase": 1000.000001}, **_FEW_OF_A_USER},
         ),
         Kind(
             description=SESSION_SEQ,
@@ -195,6 +186,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             kernel=score_followers,
             definition="recsys_assets.engines.user_lists:SESSION_SEQ",
             may_be_empty=NO_USERS,
+            canary=_FEW_OF_A_USER,
         ),
         Kind(
             description=CONTENT_SIM,
@@ -203,6 +195,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             kernel=list_tags,
             definition="recsys_assets.engines.content_sim:CONTENT_SIM",
             may_be_empty=NO_TAGS,
+            canary={"max_items": 25},
         ),
         Kind(
             description=ITEM_SEQ,
@@ -211,6 +204,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             kernel=count_next,
             definition="recsys_assets.engines.sequences:ITEM_SEQ",
             may_be_empty=NO_ORDER,
+            canary={"min_support": 2, "max_next": 3, "max_items": 12, "max_items_per_session": 12},
         ),
         Kind(
             description=SEQUENTIAL_RULES,
@@ -219,6 +213,9 @@ _OWN: Final[Mapping[str, Kind]] = {
             kernel=find_rules,
             definition="recsys_assets.engines.sequences:SEQUENTIAL_RULES",
             may_be_empty=NO_ORDER,
+            canary={"max_neighbors": 7, "max_items": 20, "max_items_per_session": 12, "self_entry": True},
+            compiles={"by_support": True, "self_entry": True},
+            tuning=RULES_GRID,
         ),
         Kind(
             description=ALS_FACTORS,

@@ -14,7 +14,7 @@ from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import SEQUENTIAL_RULES_SHAPE
-from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise
+from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise, TuningGrid
 from recsys_assets.kinds.paths import Paths, fill_paths
 
 REACH: Final = 10  # distinct instants that a rule spans at most
@@ -22,6 +22,7 @@ REACH: Final = 10  # distinct instants that a rule spans at most
 UNIT: Final = 5040
 SCALE: Final = 1_000_000
 _THOUSANDTHS: Final = 1000
+RULES_GRID: Final = TuningGrid(scores=({"by_support": False}, {"by_support": True}), steps={"window_days": (7, 14, 28)})
 _BLOCK = 2048  # items that a thread takes at a time
 
 

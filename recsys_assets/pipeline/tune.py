@@ -26,13 +26,12 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import WindowDays, find_days, is_refused
 from recsys_assets.pipeline.tune_options import (
     BEAM,
-    MOST_OPTIONS,
     Option,
     configured,
-    half_lives,
-    min_supports,
+    most_options,
     scores,
-    windows,
+    steps,
+    vary,
 )
 from recsys_assets.quality import comparison, tasks
 from recsys_assets.quality.comparison import Floats, paired_interval, score
@@ -116,8 +115,8 @@ def tune(
     """Back-test options for neighbours on the last `days` days with events up to `end`, and return them best first.
 
     Every option learns from the days before each held-out day, and is asked for the next items of its sessions by the
-    reader's lookups. At most `MOST_OPTIONS` are tried: first every score, then, of the best `BEAM` so far, every
-    `min_support`, window and half-life. Each result is stored once it is known, so that a call that was stopped goes
+    reader's lookups. At most `most_options` are tried: first every score, then, of the best `BEAM` so far, every
+    value of one setting after the other. Each result is stored once it is known, so that a call that was stopped goes
     on where it was. Nothing else in the store changes. `report` is called before each build.
 
     Raises `InputError` if there are not two days with events.
@@ -125,8 +124,8 @@ def tune(
     bench = _Bench(store, settings, row, report=report, held_out=_held_out(store, settings, row, days=days, end=end))
     now = configured(settings, row)
     bench.measure([now, *scores(settings, row)])
-    for vary in (min_supports, windows, half_lives):
-        bench.measure([option for best in bench.best(BEAM) for option in vary(best)])
+    for setting in steps():
+        bench.measure([option for best in bench.best(BEAM) for option in vary(best, setting)])
     bench.sweep()
     found = [bench.tuned(option, now) for option in bench.options]
     ranked = sorted(found, key=lambda one: (-one.ndcg, one.option.key))
@@ -181,9 +180,10 @@ class _Bench:
         known = {one.key for one in self.options}
         new = [one for key, one in {one.key: one for one in options}.items() if key not in known]
         self.options += new
+        most = most_options()
         for number, option in enumerate(new, start=1):
             for day, record in self.held_out.items():
-                self.report(f"option {len(known) + number} of at most {MOST_OPTIONS}: {option}, {day}")
+                self.report(f"option {len(known) + number} of at most {most}: {option}, {day}")
                 self.results[option.key, day] = self._result(option, day, record)
 
     def best(self, count: int) -> list[Option]:

@@ -1,31 +1,43 @@
 """Options that `tune` tries: kinds of neighbours with their parameters, varied step by step, and their lines."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from recsys_assets.kinds.params import KindParams
-from recsys_assets.kinds.registry import read_params
+from recsys_assets.kinds.params import KindParams, TuningGrid
+from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.build import NATIVE
 from recsys_assets.settings.reading import with_parameters
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
-COOC, RULES = "cooc", "sequential_rules"
-SCORES: Final = (
-    ("count", 0),
-    ("cosine", 0),
-    ("cosine", 3),
-    ("cosine", 10),
-    ("jaccard", 0),
-    ("jaccard", 3),
-    ("jaccard", 10),
-)
-MIN_SUPPORTS, WINDOWS, HALF_LIVES = (1, 2), (7, 14, 28), (7, 14)
 BEAM = 3  # of the options so far, the best of which are varied further
-MOST_OPTIONS: Final = 1 + len(SCORES) + 2 + BEAM * (len(MIN_SUPPORTS) + len(WINDOWS) + len(HALF_LIVES))
-_VARIED: Final = ("score", "shrinkage", "by_support", "min_support", "window_days", "half_life_days")
+
+
+def tuned_kinds() -> Mapping[str, TuningGrid]:
+    """Return what is varied of each kind that says so, ours first."""
+    return {name: kind.tuning for name, kind in KINDS.items() if kind.tuning is not None}
+
+
+def steps() -> Mapping[str, int]:
+    """Return the settings that are varied one after the other, and the most values that a kind has for each."""
+    counts: dict[str, int] = {}
+    for grid in tuned_kinds().values():
+        for name, values in grid.steps.items():
+            counts[name] = max(counts.get(name, 0), len(values))
+    return counts
+
+
+def most_options() -> int:
+    """Return how many options are tried at most."""
+    return 1 + sum(len(grid.scores) for grid in tuned_kinds().values()) + BEAM * sum(steps().values())
+
+
+def _varied() -> tuple[str, ...]:
+    """Return the settings that options differ in: those of scores, then the others."""
+    scores = (name for grid in tuned_kinds().values() for values in grid.scores for name in values)
+    return tuple(dict.fromkeys((*scores, *steps())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +56,12 @@ class Option:
     def varied(self) -> dict[str, Any]:
         """The parameters that options differ in."""
         values = self.params.model_dump(mode="json")
-        return {name: values[name] for name in _VARIED if name in values}
+        return {name: values[name] for name in _varied() if name in values}
 
     def changes(self, other: "Option") -> int:
         """Return how many settings differ; another kind is more than any of them."""
-        mine, others = self.varied, other.varied
-        return sum(mine.get(name) != others.get(name) for name in _VARIED) + len(_VARIED) * (self.kind != other.kind)
+        mine, others, varied = self.varied, other.varied, _varied()
+        return sum(mine.get(name) != others.get(name) for name in varied) + len(varied) * (self.kind != other.kind)
 
     def lines(self, settings: Settings, row: TargetSettings) -> str:
         """Return the lines of a configuration file that give a target this option."""
@@ -73,37 +85,26 @@ class Option:
 
 
 def configured(settings: Settings, row: TargetSettings) -> Option:
-    """Return what the target has now: its pairs, else its sequential rules, else the default of pairs."""
-    kinds = settings.artifacts.kinds
-    kind = RULES if RULES in kinds and COOC not in kinds else COOC
+    """Return what the target has now: of the first kind that is configured and can be tuned, else of the first."""
+    known = [*tuned_kinds()]
+    kind = next((name for name in known if name in settings.artifacts.kinds), known[0])
     return Option(kind, read_params(settings, row, kind))
 
 
 def scores(settings: Settings, row: TargetSettings) -> Iterator[Option]:
-    """Yield every score of pairs, and both of rules, all else as configured."""
-    pairs, rules = (Option(kind, read_params(settings, row, kind)) for kind in (COOC, RULES))
-    for name, shrinkage in SCORES:
-        yield _with(pairs, score=name, shrinkage=shrinkage)
-    for by_support in (False, True):
-        yield _with(rules, by_support=by_support)
+    """Yield every way to score of every kind, all else as configured."""
+    for kind, grid in tuned_kinds().items():
+        now = Option(kind, read_params(settings, row, kind))
+        for values in grid.scores:
+            yield _with(now, values)
 
 
-def min_supports(option: Option) -> list[Option]:
-    """Return an option with every least support; of sequential rules, which have none, nothing."""
-    return [_with(option, min_support=n) for n in MIN_SUPPORTS] if option.kind == COOC else []
+def vary(option: Option, setting: str) -> list[Option]:
+    """Return an option with every value of one setting; nothing if its kind has no such setting."""
+    return [_with(option, {setting: value}) for value in tuned_kinds()[option.kind].steps.get(setting, ())]
 
 
-def windows(option: Option) -> list[Option]:
-    """Return an option with every window."""
-    return [_with(option, window_days=n) for n in WINDOWS]
-
-
-def half_lives(option: Option) -> list[Option]:
-    """Return an option with every half-life; of sequential rules, which have none, nothing."""
-    return [_with(option, half_life_days=n) for n in HALF_LIVES] if option.kind == COOC else []
-
-
-def _with(option: Option, **values: object) -> Option:
+def _with(option: Option, values: Mapping[str, object]) -> Option:
     # Checked again: what is left out of a dump (engine, shards) is kept, and the new values become what they are there.
     given = {name: getattr(option.params, name) for name in type(option.params).model_fields}
     return Option(option.kind, type(option.params).model_validate({**given, **values}))

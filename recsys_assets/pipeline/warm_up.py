@@ -6,7 +6,7 @@ Compiled code is kept beside the sources; a later call finds it there and takes 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,14 +82,13 @@ def _events(day: date) -> str:
 
 
 def _windows(days: int) -> str:
-    """Return the windows of all kinds; in the longer one, days weigh by their age and pairs have a score."""
-    other = {
-        "popularity": "half_life_days = 1\n",
-        "cooc": 'half_life_days = 1\nscore = "jaccard"\n',
-        "sequential_rules": "by_support = true\nself_entry = true\n",
-    }
-    tables = "".join(f"[artifacts.{kind}]\n{lines}" for kind, lines in other.items()) if days > 1 else ""
+    """Return the windows of all kinds; in the longer one, each has the parameters that need other compiled code."""
+    tables = "".join(f"[artifacts.{kind}]\n{_lines(KINDS[kind].compiles)}" for kind in OF_ROWS) if days > 1 else ""
     return f"[artifacts]\nwindow_days = {days}\nkinds = {[*OF_ROWS]}\n{tables}"
+
+
+def _lines(values: Mapping[str, object]) -> str:
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from recsys_assets.engines.definitions import find_definition
+from recsys_assets.engines.gate import canary_params
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.identity import Target
@@ -17,6 +18,7 @@ from recsys_assets.pipeline.artifact import build_artifact, judge_artifact, live
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.tune_options import configured, scores, vary
 from recsys_assets.serving.lookups import form_of_kind
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.recommending import recommenders
@@ -222,3 +224,16 @@ def test_the_items_of_a_kind_of_another_package_are_the_catalog_where_no_other_i
     baseline = live_baseline(catalog_shop.store, catalog_shop.target, "popularity")
     assert baseline is not None
     assert sorted(baseline.catalog) == ITEMS
+
+
+def test_a_kind_of_another_package_says_itself_what_is_tuned_and_what_its_canary_meets(install, tmp_path):
+    grid = 'tuning=TuningGrid(({"max_items": 1}, {"max_items": 5}), {"window_days": (1, 2)}), canary={"max_items": 3},'
+    text = GOOD.replace("kernel=build", f"{grid}\n        kernel=build")
+    install("from recsys_assets.kinds.params import TuningGrid\n" + dedent(text))
+    settings = parse_settings(CONFIG.encode(), name="test", base=tmp_path)
+    now = configured(settings, settings.targets[0])
+    assert now.kind == "trending"
+    tried = [one for one in scores(settings, settings.targets[0]) if one.kind == "trending"]
+    assert [one.varied["max_items"] for one in tried] == [1, 5]
+    assert [one.params.window_days for one in vary(now, "window_days")] == [1, 2]
+    assert canary_params("trending").model_dump()["max_items"] == 3

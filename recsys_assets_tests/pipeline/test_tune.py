@@ -14,7 +14,7 @@ from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.tune import tune
-from recsys_assets.pipeline.tune_options import MOST_OPTIONS
+from recsys_assets.pipeline.tune_options import most_options
 from recsys_assets.quality.tasks import TASK_COLUMNS, next_item_tasks
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import CanonicalRecord
@@ -174,7 +174,7 @@ def test_the_order_of_the_options_is_that_of_an_independent_scorer(tuned):
 
 def test_it_is_bounded_and_compares_with_what_is_configured(tuned):
     *_, found = tuned
-    assert len(found.options) <= MOST_OPTIONS
+    assert len(found.options) <= most_options()
     assert len(found.days) == 2
     (now,) = (one for one in found.options if one.option.key == found.configured.key)
     assert (now.difference, now.low, now.high) == (0, 0, 0)
