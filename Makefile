@@ -81,9 +81,10 @@ demo: $(READY) ## Generate two shops and a week of events; build, gate and ship 
 
 ui: $(READY) ## Open the web UI on the demo's data, on this machine only (PORT=3000)
 	@[ -e $(DEMO)/.ran ] || $(MAKE) --no-print-directory demo
-	@cp dagster.yaml $(DEMO)/dagster/dagster.yaml
+	@DAGSTER_HOME=$(DEMO)/dagster $(BIN)/python examples/demo/open_home.py
 	@echo "http://127.0.0.1:$(PORT)"
-	@DAGSTER_HOME=$(DEMO)/dagster RECSYS_CONFIG=$(DEMO)/recsys.toml exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+	@cd $(DEMO) && DAGSTER_HOME=$(DEMO)/dagster RECSYS_CONFIG=$(DEMO)/recsys.toml \
+		exec $(CURDIR)/$(BIN)/dg dev --workspace $(CURDIR)/workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 bench: $(BENCH_READY) ## Measure against peers at 0.1 and 1 million events (minutes); writes docs/benchmarks.md (LOAD=--despite-load)
 	@$(BIN)/python benchmarks/run.py --events 100000 1000000 --rounds 3 $(LOAD)

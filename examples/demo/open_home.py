@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
+_ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 SETTINGS = Path(__file__).parents[2] / "dagster.yaml"
 
 
@@ -23,6 +24,15 @@ def main(home: Path) -> None:
             instance.get_runs_count()
             instance.get_asset_keys()
             instance.all_instigator_state()
+            _begin_at_the_newest_event(instance)
+
+
+def _begin_at_the_newest_event(instance: dg.DagsterInstance) -> None:
+    """Let the daemon begin where the log ends: one that finds no beginning warns of it, and begins there, too."""
+    names = [f"EVENT_LOG_CONSUMER_CURSOR-{status.value}" for status in _ENDS]
+    newest = instance.event_log_storage.get_maximum_record_id()
+    if newest and not instance.daemon_cursor_storage.get_cursor_values(set(names)):
+        instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(names, str(newest)))
 
 
 if __name__ == "__main__":

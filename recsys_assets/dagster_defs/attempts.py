@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from recsys_assets.dagster_defs.naming import day_of
+from recsys_assets.dagster_defs.private_api import planned_checks
 from recsys_assets.errors import NoInputError, RecsysAssetsError
 from recsys_assets.pipeline.steps import RETRIES, RETRY_SECONDS, RETRYABLE_ERRORS, journal_error
 from recsys_assets.pipeline.stopping import is_stopping
@@ -99,7 +100,11 @@ def _our_errors() -> set[str]:
 
 
 def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputError) -> None:
-    """Record why a partition has nothing to build: an observation says it, and the partition stays missing."""
+    """Record why a partition has nothing to build: an observation says it, and the partition stays missing.
+
+    Checks of what is skipped with it pass: Dagster calls one that was planned and never reported skipped, and shows
+    an asset of whose days one is skipped as if its check had passed on none.
+    """
     context.log.warning(str(error))
     context.log_event(
         dg.AssetObservation(
@@ -109,3 +114,14 @@ def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputE
             metadata={OUTCOME: error.outcome},
         ),
     )
+    for check in planned_checks(context, dg.AssetSelection.assets(key).downstream()):
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=check.asset_key,
+            check_name=check.name,
+            passed=True,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={OUTCOME: error.outcome},
+            description=f"nothing to judge: {error}",
+            partition=context.partition_key,
+        )
+        context.log_event(evaluation)  # pyright: ignore[reportArgumentType] - it takes it

@@ -64,21 +64,23 @@ def _refuse_old_bytes(day: DayContext) -> None:
         )
 
 
-def severity_of(report: GateReport) -> dg.AssetCheckSeverity | None:
-    """Return how bad it is what gates found: an error stops the day, a warning is worth a look, None is all well."""
-    if not report.passed:
-        return dg.AssetCheckSeverity.ERROR
+def verdict_of(report: GateReport) -> tuple[bool, dg.AssetCheckSeverity]:
+    """Return whether a check passed, and its severity: an error stops the day, a warning is worth a look.
+
+    What passed is a warning, too: in the graph, the severity of the newest day colours what an older one failed by.
+    """
     advised = any(finding.verdict is Verdict.ADVISED for finding in report.findings)
-    return dg.AssetCheckSeverity.WARN if advised else None
+    severity = dg.AssetCheckSeverity.WARN if report.passed else dg.AssetCheckSeverity.ERROR
+    return report.passed and not advised, severity
 
 
 def check_result(judged: JudgedStep) -> dg.AssetCheckResult:
     """Return what gates found as the result of their check: passed, a warning where one advises, or an error."""
-    severity = severity_of(judged.report)
+    passed, severity = verdict_of(judged.report)
     return dg.AssetCheckResult(
-        passed=severity is None,
+        passed=passed,
         check_name=judged.check,
-        severity=severity or dg.AssetCheckSeverity.ERROR,
+        severity=severity,
         description=judged.message,
         metadata=gate_metadata(judged.report) | numbers({UNDECIDED: judged.undecided or None}),
     )

@@ -1,4 +1,4 @@
-"""Private names of Dagster that have no public ones: an unresolved job, ticks of a cron, events of another time.
+"""Private names of Dagster that have no public ones: unresolved jobs, ticks, events of another time, planned checks.
 
 Checked with Dagster 1.13; a test names the version, so that a newer one is looked at before it is allowed.
 """
@@ -36,3 +36,11 @@ def report_of(instance: dg.DagsterInstance, found: dg.AssetMaterialization, *, a
         job_name=RUNLESS_JOB_NAME,
     )
     instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID, timestamp=at.timestamp())
+
+
+def planned_checks(context: dg.AssetExecutionContext, assets: dg.AssetSelection) -> set[dg.AssetCheckKey]:
+    """Return the checks of some assets that this run is to report."""
+    planned = context.instance.all_logs(context.run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED)
+    data = [one.dagster_event.asset_check_planned_data for one in planned if one.dagster_event is not None]
+    graph = context.op_execution_context.job_def.asset_layer.asset_graph
+    return {dg.AssetCheckKey(one.asset_key, one.check_name) for one in data} & assets.resolve_checks(graph)

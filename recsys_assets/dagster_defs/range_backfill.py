@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.checks import severity_of
+from recsys_assets.dagster_defs.checks import verdict_of
 from recsys_assets.dagster_defs.lineage import stored
 from recsys_assets.dagster_defs.metadata import gate_metadata, markdown_table, numbers
 from recsys_assets.dagster_defs.operation_configs import Operating, OperationResult, read_day, utc_now
@@ -100,12 +100,12 @@ def _materialization(store: ObjectStore, key: dg.AssetKey, day: date, built: Bui
 
 
 def _evaluation(key: dg.AssetKey, day: date, judged: JudgedStep) -> dg.AssetCheckEvaluation:
-    severity = severity_of(judged.report)
+    passed, severity = verdict_of(judged.report)
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=judged.check,
-        passed=severity is None,
-        severity=severity or dg.AssetCheckSeverity.ERROR,
+        passed=passed,
+        severity=severity,
         description=judged.message,
         metadata=gate_metadata(judged.report),
         partition=day.isoformat(),

@@ -33,6 +33,23 @@ def test_a_day_without_a_file_in_a_backfill_of_a_group_is_a_skip(shop):
     assert result.success
     assert materialized(result) == set()
     assert skipped_because(result, key("shop", "home", "canonical")) == "no_input"
+    assert states_of_checks(shop) == {
+        ("canonical", str(after(1)), "SUCCEEDED"),
+        ("popularity", str(after(1)), "SUCCEEDED"),
+    }
+
+
+def states_of_checks(shop):
+    """Return what the asset graph counts: the state of each day of each check of the target."""
+    keys = [dg.AssetCheckKey(key("shop", "home", name), "gates") for name in ("canonical", "popularity")]
+    found = shop.instance.event_log_storage.get_asset_check_partition_info(keys)
+    return {(one.check_key.asset_key.path[-1], one.partition_key, one.latest_execution_status.value) for one in found}
+
+
+def test_a_day_without_a_file_for_anybody_leaves_no_check_unreported(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    assert shop.build(after(1)).success
+    assert {state for _, _, state in states_of_checks(shop)} == {"SUCCEEDED"}
 
 
 def test_a_kind_alone_builds_what_is_missing_before_it(shop):
