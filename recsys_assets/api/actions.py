@@ -27,9 +27,9 @@ class Asked:
     """One request: its checked parameters, its body, its headers, and the name of its token (None: it has none)."""
 
     query: Any
-    body: bytes
-    headers: Mapping[str, str]
-    by: str | None
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    by: str | None = None
 
     def read(self, form: type[Form]) -> Form:
         """Return the body, a JSON document, as a checked value; `BadRequestError` says where it is none."""

@@ -27,6 +27,7 @@ from recsys_assets.api.console_actions import ActQuery, act, may_act, read_form
 from recsys_assets.api.content import send_content
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
+from recsys_assets.api.node_forms import DownloadQuery
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.pages import (
     PAGES,
@@ -42,6 +43,7 @@ from recsys_assets.api.problems import ProblemDetails, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
 from recsys_assets.api.site import Site
+from recsys_assets.api.trees import download_node
 from recsys_assets.errors import RecsysAssetsError
 
 _log = logging.getLogger(__name__)
@@ -118,6 +120,9 @@ def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
         read(path, RequestClass.LIGHT, _bare_answer(answer))
     for page in PAGES:
         read(page.path, page.cost, _page_answer(site, page))
+    # What pages offer to download stands among them: a browser sends the token that it was given to pages alone.
+    read("/artifacts/{version}/content", RequestClass.HEAVY, _content_answer(site))
+    read("/trees/{id}/download", RequestClass.HEAVY, _download_answer(site))
     read(console_actions.PATH, RequestClass.LIGHT, _confirm_answer(site))
     by_path[console_actions.PATH]["POST"] = _acting_page(site, budgets)
     for action in actions:
@@ -160,6 +165,10 @@ def _json_answer(site: Site, route: Route) -> Answering:
 
 def _content_answer(site: Site) -> Answering:
     return lambda request: send_content(site, _query(request, ArtifactQuery), request)
+
+
+def _download_answer(site: Site) -> Answering:
+    return lambda request: download_node(site, Asked(_query(request, DownloadQuery), headers=request.headers))
 
 
 def _bare_answer(answer: Answering) -> Answering:

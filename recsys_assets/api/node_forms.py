@@ -13,6 +13,7 @@ from recsys_assets.api.tables import Format
 from recsys_assets.errors import InvalidNodeError
 from recsys_assets.evidence import Scalar
 from recsys_assets.trees.content import TYPES, Content, json_content, refuse_pickles, table_content
+from recsys_assets.trees.documents import NodeRecord, TreeEntry
 from recsys_assets.trees.reading import Branch, NodeRevision
 
 Ulid = Annotated[str, msgspec.Meta(pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$", min_length=26, max_length=26)]
@@ -24,6 +25,10 @@ HierarchyName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]{1,100}$", min_le
 Depth = Annotated[int, msgspec.Meta(ge=0, le=100)]
 PageNumber = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Search = Annotated[
+    str, msgspec.Meta(max_length=200, description="a part of any value of the metadata, or how the id begins")
+]
+FieldValue = Annotated[str, msgspec.Meta(pattern="^[^:]{1,64}:", max_length=265, description="field:value")]
 Revision = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
@@ -56,14 +61,13 @@ class NodesQuery(NoQuery, frozen=True, kw_only=True):
 
     page: PageNumber = 1
     size: PageSize = 50
+    q: Search | None = None
     hierarchy: HierarchyName | None = None
     level: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     parent_id: ParentId | None = None
     created_from: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     created_before: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    metadata: Annotated[str, msgspec.Meta(pattern="^[^:]{1,64}:", max_length=265, description="field:value")] | None = (
-        None
-    )
+    metadata: FieldValue | None = None
     deleted: bool = False
 
 
@@ -161,6 +165,17 @@ def view_branch(branch: Branch) -> BranchView:
     """Return a subtree as it is answered."""
     children = tuple(map(view_branch, branch.children))
     return BranchView(**_fields(branch.node), children_total=branch.total, children=children)
+
+
+def view_revision(record: NodeRecord) -> RevisionView:
+    """Return a revision as the list of a node's has it."""
+    content = view_content(record.content)
+    return RevisionView(record.revision, record.updated_at, record.document, record.fields, content)
+
+
+def view_change(entry: TreeEntry) -> ChangeView:
+    """Return an entry of a hierarchy's log as it is answered."""
+    return ChangeView(entry.sequence, entry.at, entry.actor, entry.reason, entry.change, entry.ids)
 
 
 def _fields(node: NodeRevision) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.console_actions import VERBS, ActQuery
 from recsys_assets.api.drawings import draw_lineage, draw_report
+from recsys_assets.api.node_forms import RevisionQuery
+from recsys_assets.api.node_pages import NodesPageQuery, gather_node, gather_nodes
 from recsys_assets.api.operations import Done
 from recsys_assets.api.outcome_view import gather_outcomes, show_rollout
 from recsys_assets.api.overview import TargetSummaries, TargetSummary, look_at_all, select_targets
@@ -62,7 +64,13 @@ def answer_page(site: Site, page: PageOf, query: queries.NoQuery, *, acts: bool 
     text = (
         _environment()
         .get_template(page.template)
-        .render(shown, now=site.now(), run_url=partial(_run_url, site), pictured=partial(_pictured, site))
+        .render(
+            shown,
+            now=site.now(),
+            trees=tuple(site.trees),
+            run_url=partial(_run_url, site),
+            pictured=partial(_pictured, site),
+        )
     )
     refresh = query.refresh if isinstance(query, queries.OverviewQuery) else None
     return HTMLResponse(text, headers={"Refresh": str(refresh)} if refresh else None)
@@ -319,4 +327,6 @@ PAGES: Final = (
         RequestClass.HEAVY,
     ),
     PageOf("/artifacts/{version}", queries.RowsQuery, "artifact.html", _artifact_page, RequestClass.HEAVY),
+    PageOf("/trees", NodesPageQuery, "nodes.html", gather_nodes),
+    PageOf("/trees/{id}", RevisionQuery, "node.html", gather_node),
 )

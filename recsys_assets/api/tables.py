@@ -3,14 +3,14 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from starlette.responses import Response
 
-from recsys_assets.errors import InputError, InvalidNodeError
-from recsys_assets.imports.inspecting import read_table
-from recsys_assets.imports.parquet_types import inspect_parquet
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import BadRequestError, InputError, InvalidNodeError
 from recsys_assets.settings.artifacts import ImportFormat
 from recsys_assets.trees.content import ARROW, CSV, JSON, JSON_LINES, PARQUET
 
@@ -18,6 +18,18 @@ Format: TypeAlias = Literal["json", "csv", "parquet"]
 MEDIA: Final[Mapping[Format, str]] = {"json": JSON, "csv": f"{CSV}; charset=utf-8", "parquet": PARQUET}
 MAX_UNPACKED_BYTES: Final = 1_000_000_000
 _BY_MEDIA: Final[Mapping[str, Format]] = {JSON: "json", CSV: "csv", PARQUET: "parquet"}
+_ENDINGS: Final[Mapping[str, str]] = {
+    JSON: "json",
+    "application/zip": "zip",
+    JSON_LINES: "jsonl",
+    ARROW: "arrow",
+    "application/pdf": "pdf",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "text/plain": "txt",
+    CSV: "csv",
+    PARQUET: "parquet",
+}
 _LINES: Final = (JSON_LINES, "application/jsonl")
 _TABLES: Final = (PARQUET, ARROW, CSV, *_LINES)
 
@@ -49,7 +61,22 @@ def _quality(parameters: str) -> float:
 
 def is_table(content_type: str) -> bool:
     """Return whether bytes of a content type have rows."""
-    return content_type.partition(";")[0].strip().lower() in _TABLES
+    return _bare(content_type) in _TABLES
+
+
+def ending_of(content_type: str) -> str:
+    """Return how the name of a file of a content type ends."""
+    return _ENDINGS.get(_bare(content_type), "bin")
+
+
+def read_rows(data: bytes, content_type: str, *, name: str) -> Any:
+    """Return content as rows: a table, or the records of a JSON list; `BadRequestError` if it has none."""
+    if is_table(content_type):
+        return open_table(data, content_type, name=name)
+    if _bare(content_type) == JSON:
+        with suppress(msgspec.MsgspecError):
+            return decoder_of(list[dict[str, Any]]).decode(data)
+    raise BadRequestError(f"{name} is {content_type}, which has no rows: leave format out")
 
 
 def open_table(data: bytes, content_type: str, *, name: str) -> Any:
@@ -58,7 +85,10 @@ def open_table(data: bytes, content_type: str, *, name: str) -> Any:
     from pyarrow import csv as arrow_csv  # noqa: PLC0415
     from pyarrow import ipc  # noqa: PLC0415
 
-    kind = content_type.partition(";")[0].strip().lower()
+    from recsys_assets.imports.inspecting import read_table  # noqa: PLC0415
+    from recsys_assets.imports.parquet_types import inspect_parquet  # noqa: PLC0415
+
+    kind = _bare(content_type)
     try:
         if kind == PARQUET:
             inspect_parquet(data, name=name, max_unpacked_bytes=MAX_UNPACKED_BYTES)
@@ -70,6 +100,10 @@ def open_table(data: bytes, content_type: str, *, name: str) -> Any:
         return arrow_csv.read_csv(pa.BufferReader(data))
     except (InputError, pa.ArrowException, OSError, ValueError) as error:
         raise InvalidNodeError(f"{name} cannot be read as rows: {str(error)[:300]}") from error
+
+
+def _bare(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def send_rows(rows: Any, chosen: Format, *, name: str) -> Response:

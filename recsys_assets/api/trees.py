@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
-import msgspec
 from starlette.responses import Response
 
 from recsys_assets.api.actions import Action, Asked, Reply
@@ -25,23 +24,24 @@ from recsys_assets.api.node_forms import (
     TreeBody,
     split_data,
     view_branch,
-    view_content,
+    view_change,
     view_node,
+    view_revision,
 )
 from recsys_assets.api.queries import NoQuery
 from recsys_assets.api.site import Site
-from recsys_assets.api.tables import choose_format, is_table, open_table, send_rows, write_rows
-from recsys_assets.decoders import decoder_of
+from recsys_assets.api.tables import choose_format, ending_of, is_table, open_table, read_rows, send_rows, write_rows
 from recsys_assets.errors import (
     BadRequestError,
+    ConfigurationError,
     InvalidNodeError,
     NoSuchNodeError,
     StaleRevisionError,
     UnknownAddressError,
 )
-from recsys_assets.messages import name_known
 from recsys_assets.release.journal import Actor
 from recsys_assets.trees.content import JSON, Content, metadata_of
+from recsys_assets.trees.finding import named_tree, page_of_nodes, tree_of_node
 from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.state import Filter
 from recsys_assets.trees.tree import ArtifactTree
@@ -49,18 +49,6 @@ from recsys_assets.trees.tree import ArtifactTree
 ROOT: Final = "/api/v1/artifacts"
 MAX_BODY_BYTES: Final = 100_000_000
 _ONE: Final = f"{ROOT}/{{id}}"
-_ENDINGS: Final[Mapping[str, str]] = {
-    "application/json": "json",
-    "application/zip": "zip",
-    "application/x-ndjson": "jsonl",
-    "application/vnd.apache.arrow.file": "arrow",
-    "application/pdf": "pdf",
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "text/plain": "txt",
-    "text/csv": "csv",
-    "application/vnd.apache.parquet": "parquet",
-}
 
 
 def create_node(site: Site, asked: Asked) -> Reply:
@@ -79,21 +67,18 @@ def list_nodes(site: Site, asked: Asked) -> NodePage:
         created_from=query.created_from,
         created_before=query.created_before,
         metadata=(name, value) if query.metadata else None,
+        text=query.q,
         deleted=query.deleted,
     )
-    trees = site.trees.values() if query.hierarchy is None else [_tree(site, query.hierarchy)]
-    start, left, total = (query.page - 1) * query.size, query.size, 0
-    items: list[NodeView] = []
-    for tree in trees:
-        found, count = tree.page(wanted, start=max(start - total, 0), size=left)
-        items += map(view_node, found)
-        left, total = query.size - len(items), total + count
-    return NodePage(tuple(items), total, query.page, query.size, -(-total // query.size))
+    if query.hierarchy is not None:
+        _tree(site, query.hierarchy)  # an unknown one is no address
+    items, total = page_of_nodes(site.trees, wanted, hierarchy=query.hierarchy, page=query.page, size=query.size)
+    return NodePage(tuple(view_node(node) for _, node in items), total, query.page, query.size, -(-total // query.size))
 
 
 def show_node(site: Site, asked: Asked) -> Reply:
     """Return a node in its newest revision, or in an older one."""
-    tree, query = _tree_of(site, asked.query.id), asked.query
+    tree, query = tree_of_node(site.trees, asked.query.id), asked.query
     node = tree.find(query.id, revision=query.revision)
     if node.etag in TAG.findall(asked.headers.get("if-none-match", "")):
         return Reply(None, status=304, headers=_tag(node))
@@ -107,7 +92,7 @@ def replace_node(site: Site, asked: Asked) -> Reply:
         raise BadRequestError(f"the body names the id {body.id}, the address {node}: leave it out of the body")
     if asked.headers.get("if-none-match", "").strip() == "*":
         return _create(site, asked, body, node=node)
-    tree = _tree_of(site, node)
+    tree = tree_of_node(site.trees, node)
     before = tree.find(node)
     if body.parent_id not in {None, before.document.parent} or body.hierarchy not in {None, tree.hierarchy.name}:
         raise InvalidNodeError(f"node {node} is below {before.document.parent}, and stays there: create another node")
@@ -119,7 +104,7 @@ def replace_node(site: Site, asked: Asked) -> Reply:
 
 def replace_content(site: Site, asked: Asked) -> Reply:
     """Make a new revision of a node with the body as its content, and the header Content-Type as its type."""
-    tree, node = _tree_of(site, asked.query.id), asked.query.id
+    tree, node = tree_of_node(site.trees, asked.query.id), asked.query.id
     before = tree.find(node)
     content = Content(asked.body, asked.headers.get("content-type", "application/octet-stream"))
     if is_table(content.content_type):
@@ -130,7 +115,7 @@ def replace_content(site: Site, asked: Asked) -> Reply:
 
 def delete_node(site: Site, asked: Asked) -> Reply:
     """Move a node into the trash; refused while it has children."""
-    tree, node = _tree_of(site, asked.query.id), asked.query.id
+    tree, node = tree_of_node(site.trees, asked.query.id), asked.query.id
     expected = _expected(asked, tree.find(node)) if "if-match" in asked.headers else None
     tree.delete(node, expected=expected, by=_actor(asked))
     return Reply(None, status=204)
@@ -138,77 +123,57 @@ def delete_node(site: Site, asked: Asked) -> Reply:
 
 def restore_node(site: Site, asked: Asked) -> Reply:
     """Take a node back out of the trash, as long as its grace lasts."""
-    made = _tree_of(site, asked.query.id, deleted=True).restore(asked.query.id, by=_actor(asked))
+    made = tree_of_node(site.trees, asked.query.id, deleted=True).restore(asked.query.id, by=_actor(asked))
     return Reply(view_node(made), headers=_tag(made))
 
 
 def show_subtree(site: Site, asked: Asked) -> BranchView:
     """Return a node with what is below it: at most 1,000 nodes, level by level."""
     body = asked.read(TreeBody)
-    return view_branch(_tree_of(site, body.root_id).tree(body.root_id, max_depth=body.max_depth))
+    return view_branch(tree_of_node(site.trees, body.root_id).tree(body.root_id, max_depth=body.max_depth))
 
 
 def show_node_tree(site: Site, asked: Asked) -> BranchView:
     """Return a node with what is below it, as `$tree` does."""
     query = asked.query
-    return view_branch(_tree_of(site, query.id).tree(query.id, max_depth=query.max_depth))
+    return view_branch(tree_of_node(site.trees, query.id).tree(query.id, max_depth=query.max_depth))
 
 
 def expand_node(site: Site, asked: Asked) -> NodeView:
     """Return a node with its hierarchy and the label of its level, without its children."""
-    return view_node(_tree_of(site, asked.query.id).find(asked.query.id, revision=asked.query.revision))
+    return view_node(tree_of_node(site.trees, asked.query.id).find(asked.query.id, revision=asked.query.revision))
 
 
 def show_node_metadata(site: Site, asked: Asked) -> Mapping[str, object]:
     """Return the metadata of a node alone: of typed data its metadata, of any other all of it."""
-    node = _tree_of(site, asked.query.id).find(asked.query.id, revision=asked.query.revision)
+    node = tree_of_node(site.trees, asked.query.id).find(asked.query.id, revision=asked.query.revision)
     return metadata_of(node.document.data)
 
 
 def list_revisions(site: Site, asked: Asked) -> tuple[RevisionView, ...]:
     """Return the revisions of a node, oldest first."""
-    return tuple(
-        RevisionView(one.revision, one.updated_at, one.document, one.fields, view_content(one.content))
-        for one in _tree_of(site, asked.query.id).revisions(asked.query.id)
-    )
+    return tuple(map(view_revision, tree_of_node(site.trees, asked.query.id).revisions(asked.query.id)))
 
 
 def list_changes(site: Site, asked: Asked) -> tuple[ChangeView, ...]:
     """Return the newest changes of a hierarchy, newest first: who did what, when and why."""
-    tree = _tree(site, asked.query.hierarchy)
-    return tuple(
-        ChangeView(one.sequence, one.at, one.actor, one.reason, one.change, one.ids)
-        for one in tree.history(limit=asked.query.limit)
-    )
+    return tuple(map(view_change, _tree(site, asked.query.hierarchy).history(limit=asked.query.limit)))
 
 
 def download_node(site: Site, asked: Asked) -> Response:
     """Send the content of a node as a file; a table as JSON records, CSV or Parquet; data alone as JSON."""
     query: DownloadQuery = asked.query
-    tree = _tree_of(site, query.id)
+    tree = tree_of_node(site.trees, query.id)
     node = tree.find(query.id, revision=query.revision)
     name = f"artifact_{query.id}"
     if node.document.content is None:
         return _file(write_rows_of_data(node), JSON, name)
     with site.heavy.pass_through():
         data, kind = tree.read_content(node), node.document.content.content_type
-        if is_table(kind):
-            chosen = choose_format(query.format, asked.headers.get("accept", ""))
-            return send_rows(open_table(data, kind, name=f"the content of {query.id}"), chosen, name=name)
-    if query.format not in {None, _ENDINGS.get(_bare(kind))}:
-        records = _records(data) if _bare(kind) == JSON else None
-        if records is None:
-            raise BadRequestError(f"format={query.format}: the content is {kind}, which has no rows; leave format out")
-        return send_rows(records, query.format or "json", name=name)
-    return _file(data, kind, name)
-
-
-def _records(data: bytes) -> list[dict[str, Any]] | None:
-    """Return a JSON document as records, or None if it is no list of objects."""
-    try:
-        return decoder_of(list[dict[str, Any]]).decode(data)
-    except msgspec.MsgspecError:
-        return None
+        if not is_table(kind) and query.format in {None, ending_of(kind)}:
+            return _file(data, kind, name)
+        rows = read_rows(data, kind, name=f"the content of {query.id}")
+        return send_rows(rows, choose_format(query.format, asked.headers.get("accept", "")), name=name)
 
 
 def write_rows_of_data(node: NodeRevision) -> bytes:
@@ -224,31 +189,15 @@ def _create(site: Site, asked: Asked, body: NewNode, *, node: str | None) -> Rep
 
 
 def _tree(site: Site, name: str | None) -> ArtifactTree:
-    """Return the tree of a name, or the only one there is."""
-    if name is None and len(site.trees) == 1:
-        return next(iter(site.trees.values()))
-    if name in site.trees:
-        return site.trees[name]
-    if not site.trees:
-        raise UnknownAddressError("no artifact tree is configured: add a table [hierarchies.<name>]")
-    raise UnknownAddressError(f"hierarchy {name!r}: {name_known(name or '', site.trees)}")
-
-
-def _tree_of(site: Site, node: str, *, deleted: bool = False) -> ArtifactTree:
-    """Return the tree that has a node; `NoSuchNodeError` says whether one had it."""
-    why = f"node {node} is in no tree"
-    for tree in site.trees.values():
-        found = tree.look(lambda state: (node in state.revisions, node in state.deleted, node in state.purged))
-        if found[0] and (deleted or not found[1]):
-            return tree
-        if any(found):
-            why = f"node {node} was deleted{'; it can be restored for a while' if found[1] else ' for good'}"
-    raise NoSuchNodeError(why)
+    try:
+        return named_tree(site.trees, name)
+    except ConfigurationError as error:
+        raise UnknownAddressError(str(error)) from error
 
 
 def _tree_of_parent(site: Site, body: NewNode) -> ArtifactTree:
     try:
-        tree = _tree_of(site, body.parent_id or "")
+        tree = tree_of_node(site.trees, body.parent_id or "")
     except NoSuchNodeError as error:
         raise InvalidNodeError(f"parent_id: {error}") from error
     if body.hierarchy not in {None, tree.hierarchy.name}:
@@ -279,13 +228,8 @@ def _tag(node: NodeRevision) -> dict[str, str]:
     return {"ETag": f'"{node.etag}"', "Cache-Control": "no-cache"}
 
 
-def _bare(kind: str) -> str:
-    return kind.partition(";")[0].strip().lower()
-
-
 def _file(data: bytes, kind: str, name: str) -> Response:
-    ending = _ENDINGS.get(_bare(kind), "bin")
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{ending}"', "Content-Type": kind}
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{ending_of(kind)}"', "Content-Type": kind}
     return Response(data, headers=headers)
 
 

@@ -75,6 +75,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
     "deliver": Subcommand("webhooks:run_deliver", "Send to [[webhooks]] what they have not taken yet"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
+    "tree": Subcommand(
+        "tree:tree", "List, show, save, download and delete nodes of artifact trees ([hierarchies.<name>])"
+    ),
     "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
     "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not end"),
     "reindex": Subcommand("repair:run_reindex", "Repair gaps in the journal, and report to Dagster"),

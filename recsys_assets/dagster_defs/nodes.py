@@ -8,11 +8,11 @@ import dagster as dg
 from recsys_assets.dagster_defs.attempts import translate_errors
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.messages import name_known
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.trees.content import Content
+from recsys_assets.trees.finding import named_tree
 from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.tree import open_trees
 
@@ -36,11 +36,10 @@ def save_node(
     settings = settings or load_settings(None)
     with translate_errors():
         trees = open_trees(RunStore(settings).store, settings)
-        if hierarchy not in trees:
-            raise ConfigurationError(f"hierarchies: {name_known(hierarchy, trees)}")
+        tree = named_tree(trees, hierarchy)
         name = context.asset_key.to_user_string()
         partition = context.partition_key if context.has_partition_key else ""
-        node = trees[hierarchy].save(
+        node = tree.save(
             data,
             parent=_newest_node(context, parent) if isinstance(parent, dg.AssetKey) else parent,
             content=content,
@@ -69,5 +68,5 @@ def _shown(node: NodeRevision, settings: Settings) -> dict[str, dg.MetadataValue
     if found.content is not None:
         shown["recsys/bytes"] = dg.MetadataValue.int(found.content.size)
     if settings.api.url is not None:
-        shown["recsys/page"] = dg.MetadataValue.url(f"{settings.api.url.rstrip('/')}/api/v1/artifacts/{node.id}")
+        shown["recsys/page"] = dg.MetadataValue.url(f"{settings.api.url.rstrip('/')}/trees/{node.id}")
     return shown

@@ -22,6 +22,7 @@ class Filter:
     created_from: datetime | None = None
     created_before: datetime | None = None
     metadata: tuple[str, Scalar] | None = None
+    text: str | None = None  # a part of any searchable value, or how the id begins
     deleted: bool = False
 
     def takes(self, node: NodeRecord) -> bool:
@@ -29,6 +30,8 @@ class Filter:
         if self.level is not None and node.level != self.level:
             return False
         if self.metadata is not None and not _holds(node, *self.metadata):
+            return False
+        if self.text is not None and not _mentions(node, self.text.casefold()):
             return False
         if self.created_from is None and self.created_before is None:
             return True
@@ -50,6 +53,11 @@ def _holds(node: NodeRecord, name: str, value: Scalar) -> bool:
         except ValueError:
             return False
     return found is not None and found == value
+
+
+def _mentions(node: NodeRecord, text: str) -> bool:
+    """Return whether a value of a searchable field holds a text, or the id begins with it, in any case of letters."""
+    return node.id.casefold().startswith(text) or any(text in str(value).casefold() for value in node.fields.values())
 
 
 @dataclass(slots=True)

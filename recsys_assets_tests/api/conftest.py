@@ -45,9 +45,17 @@ class Client:
         return self.request("HEAD", path, **more)
 
 
-def settings_in(folder, *, targets=(("shop", "home"), ("shop", "cart"))):
+TREES = """
+[hierarchies.ml_pipeline]
+levels = ["experiment", "model", "predictions"]
+[hierarchies.documents]
+levels = ["project", "document"]
+"""
+
+
+def settings_in(folder, *, targets=(("shop", "home"), ("shop", "cart")), more=""):
     rows = "".join(f'[[targets]]\ntenant = "{tenant}"\nsurface = "{surface}"\n' for tenant, surface in targets)
-    (folder / "recsys.toml").write_text(CONFIG + rows)
+    (folder / "recsys.toml").write_text(CONFIG + more + rows)
     return load_settings(str(folder / "recsys.toml"))
 
 

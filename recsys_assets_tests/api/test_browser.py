@@ -3,6 +3,7 @@
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from recsys_assets.api.application import make_application
@@ -17,7 +18,8 @@ from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.api import ApiSettings, TokenSettings
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets.trees.content import table_content
+from recsys_assets_tests.api.conftest import TREES, settings_in
 from recsys_assets_tests.browsing import THOROUGH, chromium, faults_of, needs_chromium, serving
 from recsys_assets_tests.serving.releases import TARGET, Shop
 
@@ -58,7 +60,8 @@ def releases(tmp_path_factory):
     (folder / "catalog.jsonl").write_text(
         '{"item_id":"item 001","title":"The first one","url":"https://shop.example/1"}'
     )
-    settings = settings_in(folder, targets=[("shop", "home"), ("shop", "cart"), ("shop", "offers")])
+    targets = [("shop", "home"), ("shop", "cart"), ("shop", "offers")]
+    settings = settings_in(folder, targets=targets, more=TREES)
     place_hold(store, settings.targets[1].target, by=ada, now=shop.clock)
     return Site(store, settings, now=lambda: NOW), found
 
@@ -81,9 +84,25 @@ def page(releases, browser):
 
 
 @pytest.fixture(scope="module")
-def addresses(releases):
+def model(releases):
+    """A model in a tree: trained twice, with a table, below an experiment and above many predictions."""
+    tree = releases[0].trees["ml_pipeline"]
+    experiment = tree.save({"name": "nightly", "notes": "as long as a note gets when nobody stops it " * 4})
+    model = tree.save({"rmse": 0.25, "shape": [1, 2]}, parent=experiment.id)
+    for n in range(60):
+        tree.save({"day": f"2026-01-{n % 30 + 1:02}"}, parent=model.id)
+    content = table_content(pl.DataFrame({"item": ["a"], "score": [0.5]}))
+    data = {"type": "ml_training", "metadata": {"status": "success", "config_id": "c1"}}
+    return tree.revise(model.id, data, content=content, by=Actor("ada", "trained again"))
+
+
+@pytest.fixture(scope="module")
+def addresses(releases, model):
     first, last = releases[1][0], releases[1][-1]
     return {
+        "nodes": "/trees?hierarchy=ml_pipeline",
+        "node": f"/trees/{model.id}",
+        "older revision": f"/trees/{model.id}?revision=1",
         "overview": "/",
         "target": HOME,
         "target without a release": "/targets/shop/offers",
@@ -148,6 +167,19 @@ def test_rows_are_found_by_prefix(page, addresses):
     page.get_by_label("Ids that begin with").fill("item 01")
     page.get_by_role("button", name="Find").click()
     assert page.get_by_text("1 to 10 of 10, the most support first").is_visible()
+
+
+def test_a_model_is_found_by_its_status_and_its_table_is_downloaded(page, model):
+    page.goto("/")
+    page.get_by_role("link", name="Trees").click()
+    page.get_by_label("Search").fill("success")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name=model.id).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == f"artifact_{model.id}.csv"
+    page.get_by_label("Revisions").get_by_role("link", name="1").click()
+    assert page.get_by_text("0.25").first.is_visible()
 
 
 def test_a_keyboard_gets_past_the_header_and_opens_what_is_folded(page):

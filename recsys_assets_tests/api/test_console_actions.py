@@ -1,6 +1,7 @@
 """Actions from a page: offered to a token that may act, confirmed with a reason, taken from this console alone."""
 
 import hashlib
+import re
 from base64 import b64encode
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_browser_is_asked_for_a_token_and_sends_it_as_a_password(open_with):
     assert client.get("/", headers=password()).status_code == 200
     assert client.get("/", headers=password("guess")).status_code == 401
     assert client.get("/", headers={"Authorization": "Basic !"}).status_code == 401
+
+
+def test_what_pages_offer_to_download_takes_the_browsers_password(open_with, releases):
+    client = open_with("read")
+    version = releases[0].refs["cooc"].version
+    (link,) = re.findall(r'href="([^"]*/content[^"]*)"', client.get(f"/artifacts/{version}", headers=password()).text)
+    assert (
+        client.get(link.replace("&amp;", "&"), headers=password()).content
+        == client.get(f"/v1/artifacts/{version}/content", headers={"Authorization": "Bearer secret"}).content
+    )
+    assert client.get(link.replace("&amp;", "&")).status_code == 401
 
 
 def test_machines_need_a_bearer_for_browsers_send_passwords_of_themselves(open_with):

@@ -3,16 +3,52 @@
 import re
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
+
+from recsys_assets.release.journal import Actor
+from recsys_assets.trees.content import table_content
+from recsys_assets.trees.tree import open_trees
+from recsys_assets_tests.api.conftest import TREES, settings_in
 
 HOME = "/targets/shop/home"
 EVIL = '"><img src=x onerror=alert(1)>&{{7*7}}'
 
 
 @pytest.fixture
-def addresses(releases):
+def settings(tmp_path):
+    return settings_in(tmp_path, more=TREES)
+
+
+@pytest.fixture
+def trees(store, settings):
+    return open_trees(store, settings)
+
+
+@pytest.fixture
+def model(trees):
+    """A model with two revisions and a table, below an experiment, with predictions below it; and one in the trash."""
+    tree = trees["ml_pipeline"]
+    root = tree.save({"name": "nightly"})
+    model = tree.save({"type": "ml_training", "metadata": {"status": "failed"}}, parent=root.id)
+    tree.save({"day": "2026-01-03", "who": EVIL}, parent=model.id)
+    tree.delete(tree.save({"name": "a mistake"}).id)
+    content = table_content(pl.DataFrame({"item": ["a", "b"], "score": [0.5, 1.0]}))
+    data = {"type": "ml_training", "metadata": {"status": "success", "config_id": "c1"}}
+    return tree.revise(model.id, data, content=content, by=Actor("anna", "trained again"))
+
+
+@pytest.fixture
+def addresses(releases, model):
     version = releases[2].refs["cooc"].version
     return [
+        "/trees",
+        "/trees?hierarchy=ml_pipeline&level=1&metadata=status:success",
+        "/trees?hierarchy=documents",
+        "/trees?deleted=true",
+        f"/trees/{model.id}",
+        f"/trees/{model.id}?revision=1",
+        f"/trees/{model.document.parent}",
         "/",
         HOME,
         "/targets/shop/cart",
@@ -107,6 +143,57 @@ def test_the_first_page_reports_live_release_age_and_state(client, releases):
 def test_a_search_that_finds_nothing_says_so(client, releases):
     answer = client.get(f"/artifacts/{releases[2].refs['cooc'].version}", params={"id": EVIL})
     assert (answer.status_code, "No row of" in answer.text, "<img" in answer.text) == (200, True, False)
+
+
+def listed(client, address):
+    """Return the ids of the nodes that a page lists, in order."""
+    return re.findall(r'<th scope="row"><(?:a|span) class="id"[^>]*>(\w{26})<', client.get(address).text)
+
+
+def test_nodes_are_found_by_search_filters_and_pages(client, trees, model):
+    root, below = trees["ml_pipeline"].find(model.document.parent), trees["ml_pipeline"].children(model.id)[0]
+    document = trees["documents"].save({"title": "Nightly report"})
+    assert listed(client, "/trees") == [root.id, model.id, below.id, document.id]
+    assert listed(client, "/trees?q=NIGHT") == [root.id, document.id]
+    assert listed(client, f"/trees?q={model.id[:26].lower()}") == [model.id]
+    assert listed(client, "/trees?q=&hierarchy=&level=1&metadata=status:success") == [model.id]
+    assert listed(client, f"/trees?parent_id={model.id}") == [below.id]
+    today = model.document.created_at[:10]
+    assert listed(client, f"/trees?first_day={today}&last_day={today}&hierarchy=documents") == [document.id]
+    assert listed(client, f"/trees?first_day={today}&last_day=2020-01-01") == []
+    assert len(listed(client, "/trees?deleted=true")) == 1
+    assert client.get("/trees?first_day=2026-02-30").status_code == 422
+    for n in range(50):
+        trees["documents"].save({"n": n})
+    first = client.get("/trees?hierarchy=documents")
+    assert "page 1 of 2" in first.text
+    (onward,) = re.findall(r'href="(/trees\?page=2[^"]*)"', first.text)
+    assert len(listed(client, onward.replace("&amp;", "&"))) == 1
+
+
+def test_a_node_shows_its_data_place_revisions_and_downloads(client, trees, model):
+    text = client.get(f"/trees/{model.id}").text
+    for shown in ("<h1>model", "success", "c1", model.document.parent, "2026-01-03", "&lt;img"):
+        assert shown in text
+    assert "<img" not in text
+    rows = client.get(f"/trees/{model.id}/download", params={"format": "csv"})
+    assert rows.text == "item,score\r\na,0.5\r\nb,1.0\r\n"
+    assert "attachment" in rows.headers["content-disposition"]
+    older = client.get(f"/trees/{model.id}?revision=1").text
+    assert "an older one" in older
+    assert "failed" in older
+    assert f"/trees/{model.id}/download?revision=1" in older
+    assert client.get(f"/trees/{model.id}/download?revision=1").json()["metadata"] == {"status": "failed"}
+    assert "trained again" in client.get("/trees?hierarchy=ml_pipeline").text
+    for n in range(120):
+        trees["ml_pipeline"].save({"n": n}, parent=model.document.parent)
+    assert "All 121 children" in client.get(f"/trees/{model.document.parent}").text
+
+
+def test_without_hierarchies_pages_say_how_to_have_some(store, tmp_path, open_client):
+    client = open_client(store, settings=settings_in(tmp_path))
+    assert "[hierarchies." in client.get("/trees").text
+    assert 'href="/trees"' not in client.get("/").text
 
 
 def luminance(colour):

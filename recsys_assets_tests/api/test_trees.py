@@ -116,6 +116,7 @@ def test_lists_come_in_pages_and_by_filters(api):
     assert listed(parent_id="root") == (ids, 3, 1)
     assert listed(parent_id=ids[0]) == ([child["id"]], 1, 1)
     assert listed(metadata="name:e1") == ([ids[1]], 1, 1)
+    assert listed(q="E1") == ([ids[1]], 1, 1)
     assert listed(hierarchy="ml_pipeline")[1] == 4
     assert listed(created_from="2100-01-01T00:00:00Z") == ([], 0, 0)
     assert listed(created_before="2100-01-01T00:00:00Z")[1] == 4

@@ -66,7 +66,7 @@ def test_assets_save_nodes_below_each_others_and_a_retry_saves_no_second_one(set
     shown = {key: value.value for key, value in event.asset_materialization.metadata.items()}
     assert shown[NODE] == child.id
     assert (shown["recsys/level"], shown["recsys/bytes"]) == ("model", 3)
-    assert shown["recsys/page"] == f"https://recsys.example/api/v1/artifacts/{child.id}"
+    assert shown["recsys/page"] == f"https://recsys.example/trees/{child.id}"
     assert {entry.run_id for entry in tree.history()} == {result.run_id}
 
 

@@ -157,6 +157,9 @@ def test_pages_and_filters(tree):
         assert found(metadata=field) == ([node.id], 1)
     assert found(metadata=("public", "true")) == ([ids[2]], 1)
     assert found(metadata=("size", "x")) == ([], 0)
+    assert found(text="SUCC") == ([child.id], 1)
+    assert found(text="TRUE") == ([ids[2]], 1)
+    assert found(text=ids[1].lower()) == ([ids[1]], 1)
     later = tree.find(ids[1]).document.created_at
     assert found(created_from=tree._now() + timedelta(days=1)) == ([], 0)
     assert found(created_before=tree._now()) == ([*ids, child.id], 4)

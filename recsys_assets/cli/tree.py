@@ -1,0 +1,205 @@
+"""Commands on artifact trees, and those of them that read: list, show, subtree, log, download."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from recsys_assets.api.node_forms import NodePage, view_branch, view_change, view_node, view_revision
+from recsys_assets.cli.options import clock, instant_type
+from recsys_assets.cli.output import Stacked, echo, print_json, print_stacked, when
+from recsys_assets.cli.tree_changes import (
+    Trees,
+    delete_node,
+    hierarchy_option,
+    on_trees,
+    pair_of,
+    restore_node,
+    revise_node,
+    save_node,
+)
+from recsys_assets.errors import InputError
+from recsys_assets.messages import plural
+from recsys_assets.trees.content import searchable
+from recsys_assets.trees.finding import named_tree, page_of_nodes, tree_of_node
+from recsys_assets.trees.reading import Branch, NodeRevision
+from recsys_assets.trees.state import Filter
+
+_FIELDS: Final = 4  # of the metadata, beside a node in a list
+
+_revision_option = click.option("--revision", type=click.IntRange(1), help="an older one; else the newest")
+
+
+@click.group("tree")
+def tree() -> None:
+    """List, show, save, download and delete nodes of artifact trees ([hierarchies.<name>])."""
+
+
+@on_trees("list")
+@hierarchy_option
+@click.option("--level", type=click.IntRange(0), help="nodes of this level, 0 for roots")
+@click.option("--parent", help="children of the node with this id; `root` for roots")
+@click.option("--metadata", metavar="NAME=VALUE", help="nodes whose metadata has this value")
+@click.option("--search", help="a part of any value of the metadata, or how the id begins")
+@click.option("--created-from", type=instant_type, help="not older than this time")
+@click.option("--created-before", type=instant_type, help="older than this time")
+@click.option("--deleted", is_flag=True, help="those in the trash")
+@click.option("--page", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--size", default=50, show_default=True, type=click.IntRange(1, 1_000), help="nodes of a page")
+def list_nodes(  # noqa: PLR0913 - one parameter per option of the command
+    trees: Trees,
+    *,
+    hierarchy: str | None,
+    level: int | None,
+    parent: str | None,
+    metadata: str | None,
+    search: str | None,
+    created_from: datetime | None,
+    created_before: datetime | None,
+    deleted: bool,
+    page: int,
+    size: int,
+    as_json: bool,
+) -> None:
+    """List nodes, oldest first, a page at a time."""
+    wanted = Filter(
+        level=level,
+        parent="" if parent == "root" else parent,
+        created_from=created_from,
+        created_before=created_before,
+        metadata=None if metadata is None else pair_of(metadata),
+        text=search,
+        deleted=deleted,
+    )
+    found, total = page_of_nodes(trees, wanted, hierarchy=hierarchy, page=page, size=size)
+    pages = -(-total // size)
+    if as_json:
+        print_json(NodePage(tuple(view_node(node) for _, node in found), total, page, size, pages))
+        return
+    print_stacked("", (_record(node) for _, node in found))
+    echo(f"page {page} of {max(pages, 1)}, {plural(total, 'node')}")
+
+
+@on_trees("show")
+@click.argument("node")
+@_revision_option
+def show_node(trees: Trees, *, node: str, revision: int | None, as_json: bool) -> None:
+    """Show a NODE by its id: its data, content, place, and revisions."""
+    of = tree_of_node(trees, node)
+    found, revisions = of.find(node, revision=revision), of.revisions(node)
+    if as_json:
+        print_json({**msgspec.to_builtins(view_node(found)), "revisions": [view_revision(one) for one in revisions]})
+        return
+    document, now = found.document, clock()
+    children = of.look(lambda state: len(state.children(node)))
+    notes = [("hierarchy", document.hierarchy), ("parent", document.parent or "none: it is a root")]
+    notes += [("created", when(document.created_at, now=now)), ("updated", when(document.updated_at, now=now))]
+    if document.content is not None:
+        notes.append(("content", f"{document.content.content_type}, SHA-256 {document.content.digest}"))
+    notes += [("etag", found.etag), ("revisions", f"{len(revisions)}"), ("children", f"{children:,}")]
+    notes += ((f"data.{name}", _text(value)) for name, value in document.data.items())
+    print_stacked("", [Stacked(document.id, found.label, _facts(found), notes)], wide=True)
+
+
+@on_trees("subtree")
+@click.argument("node")
+@click.option("--depth", type=click.IntRange(0), help="so many levels down; else all")
+@click.option("--nodes", default=1_000, show_default=True, type=click.IntRange(1, 10_000), help="at most so many nodes")
+def show_subtree(trees: Trees, *, node: str, depth: int | None, nodes: int, as_json: bool) -> None:
+    """Show a NODE with what is below it, level by level."""
+    branch = tree_of_node(trees, node).tree(node, max_depth=depth, max_nodes=nodes)
+    if as_json:
+        print_json(view_branch(branch))
+    else:
+        print_stacked("", _branches(branch, depth=0))
+
+
+@on_trees("log")
+@hierarchy_option
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="newest changes")
+def show_log(trees: Trees, *, hierarchy: str | None, limit: int, as_json: bool) -> None:
+    """Show who changed what in a tree, when and why, newest first."""
+    found = named_tree(trees, hierarchy).history(limit=limit)
+    if as_json:
+        print_json([view_change(one) for one in found])
+        return
+    now = clock()
+    print_stacked(
+        "",
+        (
+            Stacked(
+                f"#{one.sequence} {one.change}",
+                "",
+                (when(one.at, now=now),),
+                [("", ", ".join(one.ids)), ("", f"by {one.actor}: {one.reason}" if one.reason else f"by {one.actor}")],
+            )
+            for one in found
+        ),
+    )
+
+
+@on_trees("download")
+@click.argument("node")
+@_revision_option
+@click.option("--format", "chosen", type=click.Choice(("json", "csv", "parquet")), help="a table in this format")
+@click.option("--output", type=click.Path(dir_okay=False), help="file, or - for standard output")
+def download_node(
+    trees: Trees, *, node: str, revision: int | None, chosen: Any, output: str | None, as_json: bool
+) -> None:
+    """Write the content of a NODE into a file; of one without content its data, as JSON."""
+    from recsys_assets.api.tables import ending_of, read_rows, write_rows  # noqa: PLC0415 - the others need no rows
+
+    of = tree_of_node(trees, node)
+    found = of.find(node, revision=revision)
+    content = found.document.content
+    data = msgspec.json.encode(found.document.data) if content is None else of.read_content(found)
+    ending = "json" if content is None else ending_of(content.content_type)
+    if chosen is not None and content is not None and chosen != ending:
+        data, ending = write_rows(read_rows(data, content.content_type, name=f"the content of {node}"), chosen), chosen
+    name = output or f"artifact_{node}.{ending}"
+    if name != "-" and Path(name).exists():
+        raise InputError(f"{name} is there already: name another file by --output")
+    with click.open_file(name, "wb") as file:
+        file.write(data)
+    if name != "-":
+        print_json({"file": name, "bytes": len(data)}) if as_json else echo(f"{name}: {len(data):,} bytes")
+
+
+for _command in (
+    *(list_nodes, show_node, show_subtree, show_log, download_node),
+    *(save_node, revise_node, delete_node, restore_node),
+):
+    tree.add_command(_command)
+
+
+def _record(node: NodeRevision) -> Stacked:
+    notes = [("updated", when(node.document.updated_at, now=clock())), ("", _fields(node))]
+    return Stacked(node.id, node.label, _facts(node), [note for note in notes if note[1]])
+
+
+def _facts(node: NodeRevision) -> tuple[str, ...]:
+    content = node.document.content
+    facts = (f"revision {node.document.revision}",)
+    return facts if content is None else (*facts, f"{content.size:,} bytes of {content.content_type}")
+
+
+def _fields(node: NodeRevision, most: int = 1_000) -> str:
+    return ", ".join(f"{name} {value}" for name, value in [*searchable(node.document.data).items()][:most])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _branches(branch: Branch, *, depth: int) -> Iterator[Stacked]:
+    """Yield a node and what is below it, each a little more to the right than its parent."""
+    indent = "  " * depth
+    facts = [fields] if (fields := _fields(branch.node, _FIELDS)) else []
+    if branch.total > len(branch.children):
+        facts.append(f"({len(branch.children):,} of {branch.total:,} children are shown)")
+    yield Stacked(f"{indent}{branch.node.id}", branch.node.label, facts)
+    for one in branch.children:
+        yield from _branches(one, depth=depth + 1)
