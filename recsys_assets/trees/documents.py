@@ -18,12 +18,22 @@ FORMAT: Final = 1
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no letter that looks like a digit
 _ULID: Final = re.compile(f"[0-7][{_ALPHABET}]{{25}}", re.ASCII)
 _RANDOM_BITS: Final = 80
+_TIME_CHARACTERS: Final = 10
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def new_ulid(at: datetime) -> str:
-    """Return a ULID: 26 characters, of which the first ten are the milliseconds of an instant, the others random."""
+def new_ulid(at: datetime, *, after: str | None = None) -> str:
+    """Return a ULID: 26 characters, of which the first ten are the milliseconds of an instant, the others random.
+
+    One of the same millisecond as `after` is the next number after it: what one writer saves stays in its order.
+    """
     number = (at - _EPOCH) // timedelta(milliseconds=1) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    if after is not None and after[:_TIME_CHARACTERS] == _spelled(number)[:_TIME_CHARACTERS]:
+        number = sum(_ALPHABET.index(letter) << 5 * place for place, letter in enumerate(reversed(after))) + 1
+    return _spelled(number)
+
+
+def _spelled(number: int) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -63,6 +63,7 @@ class ArtifactTree(TreeReader):
         super().__init__(store, hierarchy)
         self._now, self._pause = now, pause
         self._is_proven = False
+        self._last_id: str | None = None
 
     def save(
         self,
@@ -82,7 +83,9 @@ class ArtifactTree(TreeReader):
         checked, at = self._check(data, content), self._now()
         if node is not None and not is_ulid(node):
             raise InvalidNodeError(f"id {node[:100]!r} is no ULID: 26 capitals and digits, without I, L, O and U")
-        name = node or new_ulid(at)
+        with self._lock:
+            name = node or new_ulid(at, after=self._last_id)
+            self._last_id = name if node is None else self._last_id
 
         def judge(state: TreeState) -> Planned | None:
             if origin in state.origins:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -50,6 +50,15 @@ def test_levels_are_those_of_the_parents_and_a_node_reads_back_as_it_was_saved(t
     assert again.read_content(model) == b"weights"
     assert again.children() == (experiment,)
     assert again.children(experiment.id) == (model,)
+
+
+def test_nodes_of_one_millisecond_stay_in_the_order_in_which_a_writer_saved_them(store):
+    instant = datetime(2026, 1, 1, tzinfo=UTC)
+    tree = ArtifactTree(store, PIPELINE, now=lambda: instant)
+    saved = [tree.save({"n": n}).id for n in range(20)]
+    assert [node.id for node in tree.children()] == saved
+    assert len({name[:10] for name in saved}) == 1
+    assert all(map(is_ulid, saved))
 
 
 def test_parents_must_exist_and_levels_end(tree):
