@@ -46,8 +46,8 @@ def one(name: str, kind: str, **settings: Any) -> Model:
     """Return one of our kinds with its settings: the kernel's rows, encoded, proven, and asked by the lookups."""
     params = KINDS[kind].params(**settings)
 
-    def learn(_: World, days: Days, last: date) -> Answer:
-        found = recommenders({kind: _rows(kind, params, days, last)})
+    def learn(world: World, days: Days, last: date) -> Answer:
+        found = recommenders({kind: _rows(world, kind, params, days, last)})
         return lambda tasks, k: score(found[kind], tasks, k=k)
 
     return Model(name, params.window_days, learn)
@@ -56,9 +56,9 @@ def one(name: str, kind: str, **settings: Any) -> Model:
 def blended(name: str, window_days: int, *, fused: bool = False, **settings: Mapping[str, Any]) -> Model:
     """Return the blend of several kinds, each with its settings; `fused` by reciprocal ranks, as it was before."""
 
-    def learn(_: World, days: Days, last: date) -> Answer:
+    def learn(world: World, days: Days, last: date) -> Answer:
         rows = {
-            kind: _rows(kind, KINDS[kind].params(window_days=window_days, **own), days, last)
+            kind: _rows(world, kind, KINDS[kind].params(window_days=window_days, **own), days, last)
             for kind, own in settings.items()
         }
         found = recommenders(rows)
@@ -80,10 +80,10 @@ def peer(name: str, window_days: int) -> Model:
     return Model(name, window_days, learn)
 
 
-def _rows(kind: str, params: Any, days: Days, last: date) -> Lookup[Any]:
+def _rows(world: World, kind: str, params: Any, days: Days, last: date) -> Lookup[Any]:
     columns = KINDS[kind].reading(params).event_columns
     tallies = with_ages(
-        [_tally(days[day], columns) for day in sorted(days)], [(last - day).days for day in sorted(days)]
+        [world.tally(day, columns) for day in sorted(days)], [(last - day).days for day in sorted(days)]
     )
     built = KINDS[kind].build(merge_tallies(tallies), params, LimitSettings()).rows
     window = Window.ending(last, days=params.window_days)
@@ -92,16 +92,6 @@ def _rows(kind: str, params: Any, days: Days, last: date) -> Lookup[Any]:
     if served.rows is None:
         raise ValueError(kind)
     return served.rows
-
-
-_tallies: dict[tuple[int, tuple[str, ...]], Events] = {}
-
-
-def _tally(day: Events, columns: tuple[str, ...]) -> Events:
-    key = (id(day), columns)
-    if key not in _tallies:
-        _tallies[key] = tally_day(day, columns)
-    return _tallies[key]
 
 
 def _score_fused(parts: Mapping[str, Recommender], tasks: Tasks, k: int) -> Scores:

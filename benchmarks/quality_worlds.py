@@ -1,7 +1,7 @@
 """Sets of events by day to score artifacts on: folders of JSON lines, a package's groceries, a law that is known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.events.events import Events
+from recsys_assets.kinds.tallies import tally_day
 
 COLUMNS = ("ts", "user_id", "session_id", "item_id", "event")
 FIRST = date(2026, 1, 1)
@@ -23,6 +24,13 @@ class World:
     name: str
     message: str
     days: Mapping[date, Events]
+    _tallies: dict[tuple[date, tuple[str, ...]], Events] = field(default_factory=dict, repr=False)
+
+    def tally(self, day: date, columns: tuple[str, ...]) -> Events:
+        """Return a day's tally, made once: many models learn from the same days."""
+        if (day, columns) not in self._tallies:
+            self._tallies[day, columns] = tally_day(self.days[day], columns)
+        return self._tallies[day, columns]
 
 
 def read_world(folder: Path) -> World:
