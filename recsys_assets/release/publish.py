@@ -139,9 +139,7 @@ def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
     try:
         prove_members(store, target, candidate.members)
     except RefusedError:
-        missing = missing_blobs(store, target, candidate.refs)
-        if not missing or rescue(store, target, missing):
-            raise
+        rescue(store, target, missing_blobs(store, target, candidate.refs))
         prove_members(store, target, candidate.members)
 
 

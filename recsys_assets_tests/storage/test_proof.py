@@ -8,7 +8,7 @@ import pytest
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, UnsafeStoreError
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.storage.proof import KEY, check_format, ensure_proven
+from recsys_assets.storage.proof import KEY, check_format, ensure_proven, written_roots
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -91,6 +91,19 @@ def test_a_proof_of_before_is_made_again_and_says_when():
     store.put(KEY, msgspec.json.encode({"v": 1, "root": store.root_uri}))
     ensure_proven(store, now=lambda: NOW)
     assert msgspec.json.decode(store.objects[KEY][0])["at"] == "2026-03-01T00:00:00Z"
+
+
+def test_a_public_root_that_is_new_is_remembered_between_two_proofs_which_it_does_not_stand_for():
+    store = MemoryStore()
+    ensure_proven(store, now=lambda: NOW)
+    store.public_root = "memory://alias"
+    ensure_proven(store, now=lambda: NOW + timedelta(hours=1))
+    assert written_roots(store) == (store.root_uri, "memory://alias")
+    assert msgspec.json.decode(store.objects[KEY][0])["at"] == "2026-03-01T00:00:00Z"
+    calls = []
+    store.on_call = lambda verb, key: calls.append((verb, key))
+    ensure_proven(store, now=lambda: NOW + timedelta(hours=2))
+    assert calls == [("get", KEY)]
 
 
 def test_a_proof_copied_from_another_store_proves_nothing():  # F10

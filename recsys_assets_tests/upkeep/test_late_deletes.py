@@ -202,6 +202,24 @@ def test_what_a_delete_hits_hours_late_is_taken_back_by_the_next_collection(shop
     assert is_sound(shop)
 
 
+def test_a_delete_that_hits_after_the_trash_was_emptied_is_undone_by_its_sender(shop):  # F55 F6
+    slept = []
+
+    def sleep(verb, key):
+        if verb == "delete_unchanged" and key.startswith(ARTIFACTS) and not slept:
+            slept.append(key)
+            gather(shop, by=BOB)
+            later(shop, days=9)
+            gather(shop, by=BOB)
+            assert rebuild_and_ship(shop) == shop.old.id
+
+    shop.store.on_call = sleep
+    gather(shop)
+    shop.store.on_call = None
+    assert shop.store.stat(slept[0]) is not None
+    assert is_sound(shop)
+
+
 def test_wrong_bytes_in_the_trash_do_not_repair_live(shop):  # F55 F13
     held_delete(shop)
     shop.clock.at += DELETE_LIFETIME
