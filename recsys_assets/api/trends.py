@@ -15,11 +15,9 @@ from recsys_assets.api.problems import redact
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import Finding, GateReport
 from recsys_assets.identity import Target
-from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import Release
-from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import find_release
-from recsys_assets.release.staged import find_report_of_kind
+from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore, fan_out
 
@@ -171,7 +169,7 @@ def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -
     """Return what the gates said of days, also of such as were refused; a day that has no report is left out."""
 
     def read(day: date) -> GateReport | None:
-        return _redacted(lambda: find_document(store, canonical_gates_key(target, day), GateReport))
+        return _redacted(lambda: find_report_of_day(store, target, day))
 
     found = fan_out(read, days)
     return {day: report for day, report in zip(days, found, strict=True) if report is not None}

@@ -11,13 +11,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from recsys_assets.evidence import GateReport, Scalar, Verdict
+from recsys_assets.evidence import Scalar, Verdict
 from recsys_assets.identity import parse_rfc3339, rfc3339
-from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.journal import DONE, HELD, IMPORT, LOST, REFUSED, TEST, UNCHANGED, newest_first
-from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import find_readable_release
-from recsys_assets.release.staged import find_report_of_kind
+from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -186,7 +184,7 @@ def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus
 
 
 def _verdicts(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> Iterator[Sample]:
-    canonical = find_document(store, canonical_gates_key(row.target, day), GateReport)
+    canonical = find_report_of_day(store, row.target, day)
     reports = {"canonical": canonical}
     reports |= {kind: find_report_of_kind(store, row.target, day, kind) for kind in settings.kinds_for(row)}
     for subject, report in reports.items():

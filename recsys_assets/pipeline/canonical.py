@@ -28,28 +28,37 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part_merge import Part
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import (
+    NOT_LOOKED,
     RECENT,
-    commit_day,
+    StoredDay,
+    commit_bytes,
+    commit_record,
     erase_from_day,
     is_marked,
+    is_same_day,
     read_columns,
     read_stored_day,
+    with_results_of,
 )
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_profile import describe_day, keep_profile, read_past, score_live
+from recsys_assets.pipeline.day_profile import describe_day, keep_results, read_past, score_live, with_results
 from recsys_assets.pipeline.day_refusals import check_input, refuse_lost_events, refuse_missing_files
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
 from recsys_assets.release.candidate import without_overridden
-from recsys_assets.release.document_encoding import encode, find_document, find_readable, read_document
+from recsys_assets.release.document_encoding import (
+    MAX_DOCUMENT_BYTES,
+    decode,
+    find_document,
+    find_readable,
+    read_document,
+)
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
-    canonical_gates_key,
-    canonical_prefix,
-    canonical_profile_key,
     canonical_record_key,
     raw_record_key,
 )
+from recsys_assets.release.staged import find_canonical_report, find_report_of_day
 from recsys_assets.settings.gates import DayGate
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -89,11 +98,12 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     """
     RECENT.forget()
     without = context.forgotten
-    for _ in range(MAX_COMMITS):
+    for attempt in range(MAX_COMMITS):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
             if without is None:
                 without = read_forgotten_of(context.origin, context.target)
-            built = _build_once(context, without)
+            is_first = attempt == 0 and context.is_new(raw_record_key(context.day))  # then no day was built from it
+            built = _build_once(context, without, NOT_LOOKED if is_first else None)
             now = read_forgotten_of(context.origin, context.target)
             if now.mark(context.day) == without.mark(context.day):  # else one more was forgotten meanwhile
                 _erase(context, now)  # the days before it too: artifacts of the day are built from all
@@ -105,10 +115,41 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     )
 
 
-def _build_once(context: DayContext, forgotten: Forgotten) -> CanonicalDayBuilt:
-    """Build the day over what is stored without forgotten users."""
+def _build_once(context: DayContext, forgotten: Forgotten, over: StoredDay | None) -> CanonicalDayBuilt:
+    """Build the day without forgotten users `over` what is stored (None: it is read); judge one that is new at once.
+
+    Its results are then written with its record. Gates that cannot judge are for the check of the day to name.
+    """
+    store, target, day = context.store, context.target, context.day
+    if over is None:
+        over = read_stored_day(store, target, day)
+    merged = _merge(context, over, forgotten)
+    record, data, preview, late = merged.record, merged.data, merged.preview, merged.late
+    if not is_same_day(over.record, record):
+        refuse_lost_events(context, over, record, forgotten)
+        if over.record is not None:
+            record = with_results_of(over.record, record)
+        commit_bytes(store, target, day, over=over, data=data, record=record)
+        del merged, data  # their memory is needed to judge
+        if over.record_etag is None:
+            with suppress(Exception):
+                record = _judge(context, record)
+        commit_record(store, target, day, over=over, record=record)
+    return CanonicalDayBuilt(record, preview, late)
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """A day's parts as one: the record and the bytes to write, the first rows, and late events by day."""
+
+    record: CanonicalRecord
+    data: bytes
+    preview: pl.DataFrame
+    late: Mapping[str, int]
+
+
+def _merge(context: DayContext, over: StoredDay, forgotten: Forgotten) -> _Merged:
     store, settings, row, day = context.store, context.settings, context.row, context.day
-    over = read_stored_day(store, row.target, day)
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
     check_input(store, raw, share, settings, row.target)
@@ -119,7 +160,6 @@ def _build_once(context: DayContext, forgotten: Forgotten) -> CanonicalDayBuilt:
     events = erase_from_events(merged, lambda user: forgotten.hides(user, day)) if forgotten else merged
     data = encode_events(events)
     gone = len(merged.codes) - len(events.codes)
-    mark = forgotten.mark(day)
     record = CanonicalRecord(
         digest=hashlib.sha256(data).hexdigest(),
         size=len(data),
@@ -130,26 +170,50 @@ def _build_once(context: DayContext, forgotten: Forgotten) -> CanonicalDayBuilt:
         rejects=share.rejects,
         inputs=tuple(Input(name=f.name, digest=f.digest, size=f.size) for f in raw.files if f.name in share.files),
         user_key=raw.user_key,
-        erased=mark or UNSET,
+        erased=forgotten.mark(day) or UNSET,
     )
-    if over.record != record:
-        refuse_lost_events(context, over, record, forgotten)
-        commit_day(store, row.target, day, over=over, data=data, record=record)
     preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
-    return CanonicalDayBuilt(record, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
+    return _Merged(record, data, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
 
 
 def judge_canonical(context: DayContext) -> GateReport:
-    """Read the stored day back, judge it, keep the report beside it, and return it."""
+    """Read the stored day back, judge it, keep the report and the profile in its record, and return the report.
+
+    Raises `ConflictError` when others kept writing the day.
+    """
+    key = canonical_record_key(context.target, context.day)
+    for _ in range(MAX_COMMITS):
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
+            stored = context.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+            record = decode(stored.data, CanonicalRecord, name=key)
+            judged = _judge(context, record)
+            keep_results(context.store, context.target, context.day, record, judged, over=stored.etag)
+            return _report_in(judged)
+        context.staged_evidence()
+    raise ConflictError(
+        f"{context.target} {context.day}: judged {MAX_COMMITS} times in a row while others wrote it: run its check"
+    )
+
+
+def find_own_canonical_report(context: DayContext) -> GateReport | None:
+    """Return the report of a day that this very run built and judged by today's limits, or None."""
+    key = canonical_record_key(context.target, context.day)
+    if not context.is_new(key):
+        return None
+    report = read_document(context.store, key, CanonicalRecord).gates
+    policy = canonical_policy(context.settings, context.row)
+    return report if report is not UNSET and report.policy == policy.digest else None
+
+
+def _judge(context: DayContext, record: CanonicalRecord) -> CanonicalRecord:
+    """Return the record with what the gates say of the stored bytes, and with their profile."""
     store, row, day = context.store, context.row, context.day
-    record = read_document(store, canonical_record_key(row.target, day), CanonicalRecord)
     events = read_columns(store, row.target, day, record)
     RECENT.keep(record.digest, events)
-    stored = {item.key for item in store.list(canonical_prefix(row.target))}
-    past = read_past(store, row.target, day, most=context.settings.gates_for(row).day.history_days, stored=stored)
+    most, first = context.settings.gates_for(row).day.history_days, context.settings.partitions.start
+    past = read_past(store, row.target, day, most=most, first=first)
     policy = canonical_policy(context.settings, row)
-    kept = canonical_profile_key(row.target, day) in stored
-    live = score_live(store, row.target, day, events, record, kept=kept) if DayGate.LIVE in policy.gates else None
+    live = score_live(store, row.target, day, events, record) if DayGate.LIVE in policy.gates else None
     profile = describe_day(events, day, record, past, live=live)
     facts = CanonicalFacts(
         digest=record.digest,
@@ -165,17 +229,19 @@ def judge_canonical(context: DayContext) -> GateReport:
     )
     numbers = {"sessions": profile.sessions, "users": profile.users}
     report = policy.judge(record.digest, facts, numbers=numbers)
-    if canonical_gates_key(row.target, day) in stored:
-        report = without_overridden(report, _answered_before(store, row.target, day, record))
-    store.put(canonical_gates_key(row.target, day), encode(report))
-    keep_profile(store, row.target, profile, report)
-    return report
+    return with_results(record, without_overridden(report, _answered_before(context, record)), profile)
 
 
-def _answered_before(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> dict[str, str]:
+def _report_in(record: CanonicalRecord) -> GateReport:
+    if record.gates is UNSET:
+        raise TypeError(f"the record of {record.digest} was not judged")
+    return record.gates
+
+
+def _answered_before(context: DayContext, record: CanonicalRecord) -> dict[str, str]:
     """Return the gates whose refusal of these very bytes somebody answered for: same bytes, same word."""
     try:
-        report = find_document(store, canonical_gates_key(target, day), GateReport)
+        report = find_canonical_report(context.store, context.target, context.day, record)
     except CorruptObjectError:
         return {}
     return report.answered if report is not None and report.version == record.digest else {}
@@ -251,7 +317,10 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
 
 
 def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, policy: str) -> bool:
-    report = find_readable(store, canonical_gates_key(row.target, day), GateReport)  # the candidate names damage
+    try:
+        report = find_report_of_day(store, row.target, day)
+    except CorruptObjectError:
+        return False  # the candidate names damage
     return report is not None and report.policy != policy
 
 

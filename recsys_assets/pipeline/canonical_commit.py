@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -38,6 +39,11 @@ class StoredDay:
     record_etag: str | None = None
     data: bytes | None = None
     etag: str | None = None
+    was_read: bool = True
+
+
+NOT_LOOKED: Final = StoredDay(was_read=False)
+"""No day, as nobody looked: that there is one shows when it is created."""
 
 
 def read_stored_day(store: ObjectStore, target: Target, day: date) -> StoredDay:
@@ -73,21 +79,45 @@ def commit_day(
 
     Raises `ConflictError` then: read the day again. Interrupted, it is completed by the next `read_stored_day`.
     """
-    following = canonical_next_key(target, day, record.digest)
+    commit_bytes(store, target, day, over=over, data=data, record=record)
+    commit_record(store, target, day, over=over, record=record)
+
+
+def commit_bytes(
+    store: ObjectStore, target: Target, day: date, *, over: StoredDay, data: bytes, record: CanonicalRecord
+) -> None:
+    """Write the bytes of a day, the first half of `commit_day`; where there was no record they belong to nobody yet."""
     if over.record_etag is not None:
-        store.put(following, encode(record))
+        store.put(canonical_next_key(target, day, record.digest), encode(record))
     _write_bytes(store, canonical_key(target, day), over, data, record.digest)
     reach("canonical.after_bytes")
+
+
+def commit_record(store: ObjectStore, target: Target, day: date, *, over: StoredDay, record: CanonicalRecord) -> None:
+    """Write the record of a day whose bytes are written, the second half of `commit_day`."""
     key = canonical_record_key(target, day)
     if over.record_etag is None:
         store.create(key, encode(record))
-    else:
-        store.swap(key, encode(record), expected=over.record_etag)
-        store.delete(following)
+        return
+    store.swap(key, encode(record), expected=over.record_etag)
+    store.delete(canonical_next_key(target, day, record.digest))
+
+
+def is_same_day(one: CanonicalRecord | None, other: CanonicalRecord) -> bool:
+    """Return whether two records are of the same bytes, counts and inputs, whatever gates said of them."""
+    return one is not None and with_results_of(one, other) == one
+
+
+def with_results_of(before: CanonicalRecord, record: CanonicalRecord) -> CanonicalRecord:
+    """Return a record with what gates said before: of other bytes, as that report says itself, until they judge."""
+    return msgspec.structs.replace(record, gates=before.gates, profile=before.profile, v=before.v)
 
 
 def _write_bytes(store: ObjectStore, key: str, over: StoredDay, data: bytes, digest: str) -> None:
-    """Write the Parquet object over what was read; bytes without a record belong to nobody and are replaced."""
+    """Write the Parquet object over what was read; bytes without a record belong to nobody and are replaced.
+
+    Raises `ConflictError` for bytes that are there where nobody looked for a record.
+    """
     if over.etag is not None:
         if over.data is None or hashlib.sha256(over.data).hexdigest() != digest:
             store.swap(key, data, expected=over.etag)
@@ -95,6 +125,8 @@ def _write_bytes(store: ObjectStore, key: str, over: StoredDay, data: bytes, dig
     try:
         store.create(key, data)
     except ConflictError:
+        if not over.was_read:
+            raise
         left = store.get(key, max_bytes=MAX_DAY_BYTES)
         if hashlib.sha256(left.data).hexdigest() != digest:
             store.swap(key, data, expected=left.etag)

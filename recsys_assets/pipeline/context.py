@@ -53,6 +53,10 @@ class DayContext:
         """The store itself, behind any cache: for proofs, and for what other writers may have changed."""
         return self.store.origin if isinstance(self.store, RunReads) else self.store
 
+    def is_new(self, key: str) -> bool:
+        """Return whether this very run created an object: then there was none, and nothing that is built from it."""
+        return isinstance(self.store, RunReads) and self.store.is_new(key)
+
     def staged_evidence(self) -> ObjectStore:
         """Return where a candidate is read from; canonical days are read again, as an erasure may change them."""
         if isinstance(self.store, RunReads):

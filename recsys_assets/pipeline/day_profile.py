@@ -1,14 +1,15 @@
 """Profiles of canonical days in the store: each day's own, and the ordinary days that it is compared with."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
+from msgspec import UNSET
 
 from recsys_assets.decoders import decoder_of
-from recsys_assets.errors import CorruptObjectError, NotFoundError
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.events.day_profile import PROFILE_FORMAT, DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import GateReport
@@ -19,29 +20,32 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.records import FACT, key_of_record
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.quality.live_score import score_live as score_rows
-from recsys_assets.release.document_encoding import encode, find_document
-from recsys_assets.release.documents import CanonicalRecord, Member
-from recsys_assets.release.layout import PROFILE_ENDING, canonical_gates_key, canonical_prefix, canonical_profile_key
+from recsys_assets.release.document_encoding import decode, encode, find_stored
+from recsys_assets.release.documents import CANONICAL_FORMAT, CanonicalRecord, Member
+from recsys_assets.release.layout import (
+    canonical_gates_key,
+    canonical_prefix,
+    canonical_profile_key,
+    canonical_record_key,
+)
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.sharding import sharded_kind
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, StoredObject
 
 MAX_BYTES = 1_000_000
+_TRIES = 10
 
 
-def read_past(
-    store: ObjectStore, target: Target, day: date, *, most: int, stored: Collection[str] | None = None
-) -> Past:
+def read_past(store: ObjectStore, target: Target, day: date, *, most: int, first: date = date.min) -> Past:
     """Return at most `most` ordinary days before `day`, newest first, and how many in a row before it were refused.
 
-    `stored` are the keys below the target's canonical prefix; None: they are listed.
+    No day before `first` counts.
     """
-    if stored is None:
-        stored = [item.key for item in store.list(canonical_prefix(target))]
     found: list[DayProfile] = []
     refused = 0
-    for profile in _earlier(store, target, day, stored):
+    for profile in _earlier(store, target, day, first):
         if not profile.refused:
             found.append(profile)
         elif not found:
@@ -65,12 +69,12 @@ def describe_day(
 
 
 def score_live(
-    store: ObjectStore, target: Target, day: date, events: Events, record: CanonicalRecord, *, kept: bool
+    store: ObjectStore, target: Target, day: date, events: Events, record: CanonicalRecord
 ) -> Mapping[str, LiveScore] | None:
     """Return what each kind of the live release that ranks items is worth on a day's events; None if nothing can say.
 
     A release of this day or a later one has seen it, or says nothing of what was known before it: then the score stands
-    that the same bytes had when they were judged first, if a profile is `kept`. Kinds of users that are hashed by
+    that the same bytes had when they were judged first. Kinds of users that are hashed by
     another key are left out. A live release that cannot be read is named where artifacts are compared with it.
     """
     with suppress(CorruptObjectError, NotFoundError):
@@ -81,7 +85,7 @@ def score_live(
                 members = {sharded_kind(member.ref.kind): member for member in release.members}
                 key = key_of_record(record)
                 return _scores(store, target, day, events, {k: m for k, m in members.items() if _may_ask(k, m, key)})
-    before = _find_profile(store, canonical_profile_key(target, day)) if kept else None
+    before = find_profile(store, target, day, record)
     return before.live if before is not None and before.digest == record.digest else None
 
 
@@ -106,42 +110,112 @@ def _scores(
     return found
 
 
-def keep_profile(store: ObjectStore, target: Target, profile: DayProfile, report: GateReport) -> None:
-    """Write a day's profile with the gates that refused it: without any, later days are compared with it."""
+def with_results(record: CanonicalRecord, report: GateReport, profile: DayProfile) -> CanonicalRecord:
+    """Return the record with what its gates said, and its profile with the gates that refused it.
+
+    Without any, later days are compared with it.
+    """
     refused = tuple(finding.gate for finding in report.refusals)
-    key = canonical_profile_key(target, date.fromisoformat(profile.day))
-    store.put(key, msgspec.json.encode(replace(profile, refused=refused)))
+    counts = msgspec.Raw(msgspec.json.encode(replace(profile, refused=refused)))
+    return msgspec.structs.replace(record, gates=report, profile=counts, v=CANONICAL_FORMAT)
+
+
+def keep_results(
+    store: ObjectStore, target: Target, day: date, record: CanonicalRecord, judged: CanonicalRecord, *, over: str
+) -> None:
+    """Write a record with new results of its gates over the one that was read with the etag `over`.
+
+    Raises `ConflictError` if the day was written again meanwhile: the results are not of what is stored now.
+    """
+    if judged == record:
+        return
+    store.swap(canonical_record_key(target, day), encode(judged), expected=over)
+    if record.v < CANONICAL_FORMAT:  # they were beside it, where nobody looks any more
+        store.delete(canonical_gates_key(target, day))
+        store.delete(canonical_profile_key(target, day))
 
 
 def accept_day(store: ObjectStore, target: Target, day: date, answered: GateReport) -> None:
     """Keep that somebody answered for a day's refusals: later windows use it, and later days are compared with it.
 
-    Nothing is written if the stored report is of other bytes or limits, or says so already.
+    Nothing is written if the stored report is of other bytes or limits, or says so already. Raises `ConflictError` when
+    others kept writing the day.
     """
-    key = canonical_gates_key(target, day)
-    stored = find_document(store, key, GateReport)
-    if stored is None or (stored.version, stored.policy) != (answered.version, answered.policy):
+    for _ in range(_TRIES):
+        with suppress(ConflictError):  # another writer: the next look shows what is there now
+            _accept_once(store, target, day, answered)
+            return
+    raise ConflictError(f"{target} {day}: {_TRIES} writes in a row met another writer: try again")
+
+
+def _accept_once(store: ObjectStore, target: Target, day: date, answered: GateReport) -> None:
+    key = canonical_record_key(target, day)
+    stored = find_stored(store, key)
+    if stored is None:
         return
-    if stored != answered:
-        store.put(key, encode(answered))
-    profile = _find_profile(store, canonical_profile_key(target, day))
-    if profile is not None and profile.digest == answered.version and profile.refused:
-        keep_profile(store, target, profile, answered)
+    record = decode(stored.data, CanonicalRecord, name=key)
+    report = find_canonical_report(store, target, day, record)
+    if report is None or (report.version, report.policy) != (answered.version, answered.policy):
+        return
+    profile = find_profile(store, target, day, record)
+    if profile is None or profile.digest != answered.version:
+        judged = msgspec.structs.replace(record, gates=answered, v=CANONICAL_FORMAT)
+    else:
+        judged = with_results(record, answered, profile)
+    keep_results(store, target, day, record, judged, over=stored.etag)
 
 
-def _earlier(store: ObjectStore, target: Target, day: date, stored: Collection[str]) -> Iterator[DayProfile]:
-    """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
-    prefix = canonical_prefix(target)
-    earlier = (key for key in stored if key.endswith(PROFILE_ENDING) and key < f"{prefix}{day}")
-    for key in sorted(earlier, reverse=True):
-        profile = _find_profile(store, key)
-        if profile is not None:
-            yield profile
-
-
-def _find_profile(store: ObjectStore, key: str) -> DayProfile | None:
+def find_profile(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> DayProfile | None:
+    """Return the profile of a day, None if there is none, or none that can be read: it is made when it is judged."""
     try:
-        found = decoder_of(DayProfile).decode(store.get(key, max_bytes=MAX_BYTES).data)
+        if record.v < CANONICAL_FORMAT:
+            data = store.get(canonical_profile_key(target, day), max_bytes=MAX_BYTES).data
+        elif record.profile is UNSET:
+            return None
+        else:
+            data = bytes(record.profile)
+        found = decoder_of(DayProfile).decode(data)
     except (NotFoundError, msgspec.MsgspecError):
-        return None  # made again when its day is judged again
+        return None
     return found if found.v <= PROFILE_FORMAT else None  # of a newer version: what its numbers mean is not known
+
+
+def _earlier(store: ObjectStore, target: Target, day: date, first: date) -> Iterator[DayProfile]:
+    """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
+    for one, stored in _records_before(store, target, day, first):
+        with suppress(CorruptObjectError):
+            record = decode(stored.data, CanonicalRecord, name=canonical_record_key(target, one))
+            profile = find_profile(store, target, one, record)
+            if profile is not None:
+                yield profile
+
+
+def _records_before(store: ObjectStore, target: Target, day: date, first: date) -> Iterator[tuple[date, StoredObject]]:
+    """Yield the days before `day` that have a record, with its bytes, newest first.
+
+    Most days follow one another, and windows read them anyway: only behind one that is missing they are listed.
+    """
+    while day > first:
+        day -= timedelta(days=1)
+        stored = find_stored(store, canonical_record_key(target, day))
+        if stored is None:
+            break
+        yield day, stored
+    else:
+        return
+    prefix = canonical_prefix(target)
+    names = {item.key.removeprefix(prefix) for item in store.list(prefix)}
+    listed = (one for name in names if (one := _day_of_record(name)) is not None and first <= one < day)
+    for one in sorted(listed, reverse=True):
+        stored = find_stored(store, canonical_record_key(target, one))
+        if stored is not None:
+            yield one, stored
+
+
+def _day_of_record(name: str) -> date | None:
+    """Return the day of a canonical record by its name below the prefix; None for whatever else is there."""
+    try:
+        day = date.fromisoformat(name.removesuffix(".json"))
+    except ValueError:
+        return None
+    return day if name == f"{day}.json" else None

@@ -16,7 +16,6 @@ from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import find_document, find_readable
 from recsys_assets.release.documents import CanonicalRecord, Release, StagedArtifact
 from recsys_assets.release.layout import (
-    canonical_gates_key,
     canonical_key,
     canonical_record_key,
     staged_gates_key,
@@ -24,7 +23,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
-from recsys_assets.release.staged import find_report_of_kind
+from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -74,7 +73,7 @@ def as_recorded(context: DayContext, required: Mapping[str, Requirement]) -> dic
 
 def is_refused_for(context: DayContext, gates: Collection[str]) -> bool:
     """Return whether the gates of the day's canonical events refused it, for nothing but these gates."""
-    report = find_document(context.store, canonical_gates_key(context.target, context.day), GateReport)
+    report = find_report_of_day(context.store, context.target, context.day)
     return report is not None and bool(report.refusals) and {one.gate for one in report.refusals} <= set(gates)
 
 
@@ -143,7 +142,8 @@ def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterat
             with suppress(CorruptObjectError):
                 yield find_report_of_kind(store, target, day, subject)
     for earlier in (*days_before(context), day):
-        yield find_readable(store, canonical_gates_key(target, earlier), GateReport)
+        with suppress(CorruptObjectError):
+            yield find_report_of_day(store, target, earlier)
 
 
 def _staged_release(context: DayContext) -> Release | None:

@@ -99,7 +99,8 @@ def run_day(
     targets nothing is built where the day's files could not be read. Errors that a retry may cure are retried after a
     `pause`. Ends after the step under way when the process is to stop. `watch` is shown the results themselves.
     """
-    first = DayContext(RunReads(store), settings, rows[0], day, run_id=str(uuid4()))
+    reads = RunReads(store)
+    first = DayContext(reads, settings, rows[0], day, run_id=str(uuid4()))
     reading = _RawReading(_Run(first, pause, watch), [row.target for row in rows])
     yield from reading.lines()
     if reading.raw is None and len(rows) > 1:
@@ -109,7 +110,7 @@ def run_day(
             return
         context = reading.run.context  # of one target, raw is part of its run
         if len(rows) > 1:
-            context = replace(context, store=RunReads(store), row=row, run_id=str(uuid4()))
+            context = replace(context, store=reads.of_next_target(), row=row, run_id=str(uuid4()))
         context = replace(context, forgotten=_forgotten(reading.raw, row.target), is_whole_run=True)
         yield from _target_lines(_Run(context, pause, watch), read=reading.raw is not None)
 

@@ -16,7 +16,7 @@ from recsys_assets.errors import (
     NotFoundError,
 )
 from recsys_assets.events.events import Events
-from recsys_assets.evidence import GateReport, Scalar
+from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.quarantine import encode_rejects
 from recsys_assets.ingest.sources.finding import open_stream
@@ -36,13 +36,13 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import (
-    canonical_gates_key,
     canonical_key,
     canonical_record_key,
     catalog_quarantine_key,
     tally_key,
     tally_prefix,
 )
+from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
@@ -170,7 +170,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
 def is_refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
     """Return whether the gates refused these very bytes; a day that was never judged is for the swap to name."""
     try:
-        report = find_document(context.store, canonical_gates_key(context.target, day), GateReport)
+        report = find_canonical_report(context.store, context.target, day, record)
     except CorruptObjectError:
         return False
     return report is not None and report.version == record.digest and bool(report.refusals)
@@ -229,6 +229,8 @@ def _quarantine(context: DayContext, catalog: Catalog) -> None:
     key = catalog_quarantine_key(context.target, context.day)
     if catalog.rejects:
         context.store.put(key, encode_rejects(catalog.rejects))
+    elif context.is_new(canonical_record_key(context.target, context.day)):
+        return  # no build before this one could write any
     elif context.store.stat(key) is not None:
         context.store.delete(key)
 

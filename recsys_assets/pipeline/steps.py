@@ -17,7 +17,7 @@ from recsys_assets.gates.gate import undecided
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, find_own_report, judge_artifact
 from recsys_assets.pipeline.candidate_gates import judge_whole
-from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.canonical import build_canonical, find_own_canonical_report, judge_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import find_staged, import_day, journal_import, judge_import
 from recsys_assets.pipeline.overrides import way_out
@@ -114,7 +114,10 @@ def canonical_step() -> Step:
         key = canonical_key(context.target, context.day)
         yield BuiltStep(day.record.digest, day.numbers, {"first rows": first}, key, day.record.rows)
 
-    return Step(CANONICAL, frozenset({RAW}), build, judge_canonical)
+    def judge(context: DayContext) -> GateReport:
+        return find_own_canonical_report(context) or judge_canonical(context)
+
+    return Step(CANONICAL, frozenset({RAW}), build, judge)
 
 
 def artifact_step(kind: str) -> Step:

@@ -12,7 +12,6 @@ from recsys_assets.errors import (
     NotFoundError,
     RefusedError,
 )
-from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.white_space import trim
 from recsys_assets.kinds.registry import KINDS, read_params
@@ -34,7 +33,6 @@ from recsys_assets.release.hold import swap_to_itself
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import (
     TALLIES,
-    canonical_gates_key,
     canonical_record_key,
     intent_prefix,
     staged_prefix,
@@ -42,6 +40,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollout import end_rollout
+from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -235,7 +234,7 @@ def _judge_rebuilt(task: Forgetting, days: Collection[date]) -> None:
     """Judge each day whose report is of other bytes: of today, or of a forget that was killed before it judged."""
     for day in sorted(days):
         record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
-        report = find_document(task.store, canonical_gates_key(task.target, day), GateReport)
+        report = None if record is None else find_canonical_report(task.store, task.target, day, record)
         if record is not None and report is not None and report.version != record.digest:
             judge_canonical(DayContext(task.store, task.settings, task.row, day))
 

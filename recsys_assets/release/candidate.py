@@ -14,14 +14,13 @@ from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
-    canonical_gates_key,
     canonical_key,
     canonical_record_key,
     staged_gates_key,
     staged_key,
 )
 from recsys_assets.release.pointer import release_id_of
-from recsys_assets.release.staged import find_report
+from recsys_assets.release.staged import find_canonical_report, find_report
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
@@ -191,7 +190,7 @@ class _CandidateReading:
         record = self.records.of(day)
         if not isinstance(record, CanonicalRecord):
             return None  # noted where the artifact that names it was read
-        read = partial(find_document, self.store, canonical_gates_key(self.target, day), GateReport)
+        read = partial(find_canonical_report, self.store, self.target, day, record)
         report = self._report(read, f"{CANONICAL} {day}", (CANONICAL, record.digest))
         if report is None:
             if self._is_refused(day, record):
@@ -229,7 +228,7 @@ class _CandidateReading:
     def _is_refused(self, day: date, record: CanonicalRecord) -> bool:
         """Return whether a day is rightly not used: its gates refused these very bytes, by the limits in force."""
         try:
-            report = find_document(self.store, canonical_gates_key(self.target, day), GateReport)
+            report = find_canonical_report(self.store, self.target, day, record)
         except CorruptObjectError:
             return False
         judged = (CANONICAL, record.digest, self.requirements[CANONICAL].policy)

@@ -15,10 +15,12 @@ from recsys_assets.errors import (
 )
 from recsys_assets.evidence import GateReport
 from recsys_assets.release.documents import (
+    CANONICAL_FORMAT,
     FORMAT,
     JOURNAL_FORMAT,
     RELEASE_FORMAT,
     STAGED_FORMAT,
+    CanonicalRecord,
     JournalEntry,
     Record,
     Release,
@@ -32,6 +34,7 @@ _ACTIONS: Final = {"mend": "repair"}
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
 _NEWEST: Final[Mapping[type, int]] = {  # of the others: FORMAT
+    CanonicalRecord: CANONICAL_FORMAT,
     JournalEntry: JOURNAL_FORMAT,
     Release: RELEASE_FORMAT,
     StagedArtifact: STAGED_FORMAT,

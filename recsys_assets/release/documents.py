@@ -10,6 +10,7 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
+CANONICAL_FORMAT: Final = 2  # 2: the report of its gates and its profile are in the record; 1: beside it
 STAGED_FORMAT: Final = 2  # 2: the report of its gates is in the document; 1: beside it
 RELEASE_FORMAT: Final = 2  # 2: a record carries its own digest
 JOURNAL_FORMAT: Final = 2  # 2: the message of an entry is `message` in its details
@@ -37,7 +38,10 @@ class Build(Record, frozen=True):
 
 
 class CanonicalRecord(Record, frozen=True):
-    """One canonical day: the Parquet object's digest and size, its counts, and the raw files that it was made from."""
+    """One canonical day: the Parquet object's digest and size, its counts, the raw files that it was made from.
+
+    What its gates said, and its profile, are added when it is judged; in format 1 they are in documents beside it.
+    """
 
     digest: str
     size: int
@@ -49,7 +53,9 @@ class CanonicalRecord(Record, frozen=True):
     inputs: tuple[Input, ...]
     user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key that users are hashed by; not written if none
     erased: str | msgspec.UnsetType = msgspec.UNSET  # mark of the forgotten users it is without; not written if none
-    v: int = FORMAT
+    v: int = CANONICAL_FORMAT
+    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # not written before they ran; of which bytes, it says itself
+    profile: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # `DayProfile`, which later days are compared with
 
 
 class Shards(Record, frozen=True):

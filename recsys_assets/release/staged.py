@@ -1,4 +1,4 @@
-"""Staged artifacts: a day's reference to what was built of a kind, and the report of its gates, in one document."""
+"""Reports of gates in the store: each in one document with what it judged, a canonical day or a staged artifact."""
 
 from datetime import date
 
@@ -9,9 +9,25 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document
-from recsys_assets.release.documents import STAGED_FORMAT, StagedArtifact
-from recsys_assets.release.layout import staged_gates_key, staged_key
+from recsys_assets.release.documents import CANONICAL_FORMAT, STAGED_FORMAT, CanonicalRecord, StagedArtifact
+from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.storage.store import ObjectStore
+
+
+def find_canonical_report(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> GateReport | None:
+    """Return the report of a canonical day's gates, or None if they never ran; its `version` says on which bytes.
+
+    Format 1 kept it in a document beside. Raises `CorruptObjectError` if that is damaged.
+    """
+    if record.v >= CANONICAL_FORMAT:
+        return None if record.gates is UNSET else record.gates
+    return find_document(store, canonical_gates_key(target, day), GateReport)
+
+
+def find_report_of_day(store: ObjectStore, target: Target, day: date) -> GateReport | None:
+    """Return the report of a day's canonical events, None where there are none or their gates did not run."""
+    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
+    return None if record is None else find_canonical_report(store, target, day, record)
 
 
 def read_with_etag(store: ObjectStore, target: Target, day: date, kind: str) -> tuple[StagedArtifact, str]:

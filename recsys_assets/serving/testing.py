@@ -20,7 +20,6 @@ from recsys_assets.release.documents import Build, CanonicalRecord, Input, Shard
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import (
     blob_key,
-    canonical_gates_key,
     canonical_key,
     canonical_record_key,
     staged_key,
@@ -129,10 +128,17 @@ def _put_canonical_day(store: ObjectStore, target: Target, day: date, *, content
     digest = hashlib.sha256(content.encode()).hexdigest()
     source = Input(name=f"{_GATE}.jsonl", digest=digest, size=len(content))
     record = CanonicalRecord(
-        digest=digest, size=len(content), rows=1, events=1, duplicates=0, bad=0, rejects={}, inputs=(source,)
+        digest=digest,
+        size=len(content),
+        rows=1,
+        events=1,
+        duplicates=0,
+        bad=0,
+        rejects={},
+        inputs=(source,),
+        gates=_report(CANONICAL, digest),
     )
     store.put(canonical_record_key(target, day), encode(record))
-    store.put(canonical_gates_key(target, day), encode(_report(CANONICAL, digest)))
     return Input(name=canonical_key(target, day), digest=digest, size=len(content))
 
 

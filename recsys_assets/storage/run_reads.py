@@ -1,6 +1,6 @@
 """Reads through memory: each object once for one look, or what a run wrote and read, once for the run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import Final, TypeVar, cast
 
@@ -11,24 +11,39 @@ MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is
 MAX_OBJECT_BYTES: Final = 16_000_000
 _BLOCKED: Final = "registry/blocked/"
 _STAGING: Final = "staging/"
-_CACHED: Final = ("artifacts/", "canonical/", "raw/", "releases/", _STAGING, "registry/current/", _BLOCKED)
+_RAW: Final = "raw/"
+_RECORD: Final = "/record.json"
+_CANONICAL: Final = "canonical/"
+_CACHED: Final = ("artifacts/", _CANONICAL, _RAW, "releases/", _STAGING, "registry/current/", _BLOCKED)
 
 
 class RunReads:
     """A store of which the objects of a day are read once, and not at all where this run wrote them.
 
     Cached are artifacts, canonical days, raw records and parts, release records, staged references with their gate
-    reports, the pointer and the blocked items as the run saw them first (that there are none, too). Everything else
-    (journal, holds, labels, announcements, notes of forgotten users) is read from the store each time, and so is every
-    `stat` and `list`. Proofs ask the `origin`.
+    reports, the pointer and the blocked items as the run saw them first; that there are no blocked items, or no
+    canonical day, too. Everything else (journal, holds, labels, announcements, notes of forgotten users) is read from
+    the store each time, and so is every `stat` and `list`. Proofs ask the `origin`.
     """
 
-    def __init__(self, origin: ObjectStore) -> None:
+    def __init__(
+        self, origin: ObjectStore, *, found: Mapping[str, StoredObject] | None = None, new: Iterable[str] = ()
+    ) -> None:
+        """Begin with objects that were found, and with the keys of those that are new."""
         self.origin: Final = origin
         self._found: dict[str, StoredObject] = {}
         self._absent: dict[str, NotFoundError] = {}
+        self._new: set[str] = set()
         self._bytes = 0
         self._lock = Lock()
+        self._new.update(new)
+        for key, one in (found or {}).items():
+            self._keep(key, one)
+
+    def of_next_target(self) -> "RunReads":
+        """Return the reads of another target's run on the same day: what all share is the record of its raw files."""
+        found = {key: one for key, one in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
+        return RunReads(self.origin, found=found, new=[key for key in self._new if key.startswith(_RAW)])
 
     @property
     def root_uri(self) -> str:
@@ -40,8 +55,12 @@ class RunReads:
         """Those of the store behind it."""
         return self.origin.uri_roots
 
+    def is_new(self, key: str) -> bool:
+        """Return whether this run created the object: there was none before it."""
+        return key in self._new
+
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object as this run wrote it or read it first; absent objects are asked for each time."""
+        """Return the object as this run wrote it or read it first; others that are absent are asked for each time."""
         found = self._found.get(key)
         if found is not None and len(found.data) <= max_bytes:
             return found
@@ -50,7 +69,7 @@ class RunReads:
         try:
             found = self.origin.get(key, max_bytes=max_bytes)
         except NotFoundError as error:
-            if key.startswith(_BLOCKED):
+            if key.startswith((_BLOCKED, _CANONICAL)):
                 self._absent[key] = error
             raise
         self._keep(key, found)
@@ -68,6 +87,7 @@ class RunReads:
         """Write a new object and return its etag."""
         self.drop(key)
         etag = self.origin.create(key, data)
+        self._new.add(key)
         self._keep(key, StoredObject(data, etag))
         return etag
 
@@ -75,7 +95,7 @@ class RunReads:
         """Replace the object that was read with etag `expected`."""
         self.drop(key)
         etag = self.origin.swap(key, data, expected=expected)
-        if key.startswith(_STAGING):  # a swapped pointer or record is read again: others swap it, too
+        if key.startswith((_STAGING, _CANONICAL)):  # a swapped pointer is read again: others swap it, too
             self._keep(key, StoredObject(data, etag))
         return etag
 
@@ -102,12 +122,13 @@ class RunReads:
 
     def drop_below(self, prefix: str) -> None:
         """Read what is below `prefix` from the store again when it is asked for next."""
-        for key in [key for key in self._found if key.startswith(prefix)]:
+        for key in [key for key in (*self._found, *self._absent) if key.startswith(prefix)]:
             self.drop(key)
 
     def drop(self, key: str) -> None:
         """Read the object from the store again when it is asked for next: another writer may have changed it."""
         with self._lock:
+            self._absent.pop(key, None)
             gone = self._found.pop(key, None)
             self._bytes -= len(gone.data) if gone else 0
 

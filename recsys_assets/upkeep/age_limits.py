@@ -15,7 +15,13 @@ from recsys_assets.identity import Target
 from recsys_assets.release.change import PointerChange
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES
 from recsys_assets.release.journal import Actor, Clock
-from recsys_assets.release.layout import canonical_prefix, canonical_record_key, raw_prefix, staged_prefix
+from recsys_assets.release.layout import (
+    canonical_prefix,
+    canonical_record_key,
+    catalog_quarantine_key,
+    raw_prefix,
+    staged_prefix,
+)
 from recsys_assets.release.releases import read_release
 from recsys_assets.storage.store import Listed, ObjectStore
 from recsys_assets.upkeep.collect import append_entry
@@ -158,8 +164,12 @@ def _kept_days(
 
 
 def _drop_record(store: ObjectStore, target: Target, day: date) -> bool:
-    """Delete a day's record if it still is the one that was read; return whether the day may go."""
+    """Delete a day's record if it still is the one that was read; return whether the day may go.
+
+    Bad rows of the catalog that it was built with go first: whoever builds the day again takes it that there are none.
+    """
     key = canonical_record_key(target, day)
+    store.delete(catalog_quarantine_key(target, day))
     try:
         stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
         store.delete_unchanged(key, expected=stored.etag)

@@ -14,10 +14,10 @@ from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Stage
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import LOST, REFUSED, message_of, newest_first
 from recsys_assets.release.judgement import ending, is_in_force
-from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_key
+from recsys_assets.release.layout import canonical_record_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
-from recsys_assets.release.staged import find_report, find_report_of_kind
+from recsys_assets.release.staged import find_canonical_report, find_report, find_report_of_kind
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
@@ -201,7 +201,7 @@ def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str
     """Yield what the gates said no to, of exactly what the day holds now."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is not None:
-        report = find_document(store, canonical_gates_key(target, day), GateReport)
+        report = find_canonical_report(store, target, day, record)
         yield from _refused(report, record.digest)
     for kind in kinds:
         staged = find_document(store, staged_key(target, day, kind), StagedArtifact)

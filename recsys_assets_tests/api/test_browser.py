@@ -9,10 +9,8 @@ import pytest
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.evidence import Finding, GateReport, Verdict
-from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
-from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
@@ -21,6 +19,7 @@ from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.trees.content import table_content
 from recsys_assets_tests.api.conftest import TREES, settings_in
 from recsys_assets_tests.browsing import THOROUGH, chromium, faults_of, needs_chromium, serving
+from recsys_assets_tests.release.staging import put_report_of_day
 from recsys_assets_tests.serving.releases import TARGET, Shop
 
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -33,7 +32,7 @@ MANY = {f"item {n:03}": {f"item {m:03}": 9 - m for m in range(5) if m != n} for 
 
 def refuse(store, clock):
     finding = Finding("bad_share", Verdict.REFUSED, 0.4, {"max_bad_share": 0.01}, SENTENCE, count=7)
-    store.put(canonical_gates_key(TARGET, BAD_DAY), encode(GateReport("canonical", "0" * 64, (finding,))))
+    put_report_of_day(store, TARGET, BAD_DAY, GateReport("canonical", "0" * 64, (finding,)))
     entry = entry_of(
         action="build",
         outcome=REFUSED,

@@ -15,13 +15,14 @@ from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
-from recsys_assets.release.layout import blob_key, canonical_gates_key, release_key
+from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.api.conftest import settings_in
+from recsys_assets_tests.release.staging import put_report_of_day
 from recsys_assets_tests.serving.releases import TARGET, rows_of
 
 HOME = "/targets/shop/home"
@@ -229,7 +230,7 @@ def judge(store, day, *, value, most, sessions=3):
     message = f"share of bad lines is {value}, raw.max_bad_share allows at most {most}"
     finding = Finding("bad_share", verdict, value, {"max_bad_share": most}, f"{message}: see /srv/raw/day.jsonl")
     report = GateReport("canonical", "0" * 64, (finding,), facts={"sessions": sessions})
-    store.put(canonical_gates_key(TARGET, day), encode(report))
+    put_report_of_day(store, TARGET, day, report)
 
 
 def test_a_refused_day_is_in_no_window_and_leads_to_its_finding(store, shop, open_client):

@@ -12,9 +12,8 @@ from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor, newest_first
-from recsys_assets.release.layout import canonical_gates_key
 from recsys_assets.release.releases import read_release
-from recsys_assets_tests.release.staging import change_staged
+from recsys_assets_tests.release.staging import change_canonical, change_staged
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, TARGETS, after, day_lines, open_shop
 
 KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
@@ -248,7 +247,7 @@ def test_f32_the_manifest_refuses_when_a_gate_did_not_run(shop, subject):
     shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))])
     before = shop.live()
     if subject == "canonical":
-        shop.store.delete(canonical_gates_key(HOME, FIRST))
+        change_canonical(shop.store, HOME, FIRST, gates=UNSET)
     else:
         change_staged(shop.store, HOME, FIRST, subject, gates=UNSET)
     result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])

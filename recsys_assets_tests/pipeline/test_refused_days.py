@@ -1,9 +1,11 @@
 """A broken day is refused on default settings, and the next good day ships without it: nothing waits for anybody."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.events.day_profile import PROFILE_FORMAT
@@ -14,12 +16,13 @@ from recsys_assets.pipeline.day_profile import read_past
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.documents import StagedArtifact
+from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.layout import canonical_gates_key, canonical_key, canonical_profile_key, staged_key
+from recsys_assets.release.layout import canonical_key, canonical_record_key, staged_key
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.gates.test_day import FIRST, ordinary, permuted
+from recsys_assets_tests.release.staging import change_canonical
 
 ORDINARY = 20
 BROKEN, NEXT = (FIRST + timedelta(days=ORDINARY + n) for n in range(2))
@@ -128,15 +131,14 @@ def test_a_day_that_somebody_answers_for_is_ordinary_and_is_used(long):
 
 
 def test_artifacts_that_hold_a_day_refused_since_do_not_ship_until_they_are_built_again(long):
-    gates, profile = (key(long.target, BROKEN) for key in (canonical_gates_key, canonical_profile_key))
-    refused = long.store.get(gates, max_bytes=10**6).data
-    long.store.delete(gates)
+    key = canonical_record_key(long.target, BROKEN)
+    refused = long.store.get(key, max_bytes=10**6).data
+    change_canonical(long.store, long.target, BROKEN, gates=UNSET)
     following = long.built(ORDINARY + 1)
     assert long.used(following)
-    long.store.put(gates, refused)
+    long.store.put(key, refused)
     with pytest.raises(RefusedError, match=f"hold events of {BROKEN}: build them again, which leaves that day out"):
         long.ship(following)
-    assert long.store.get(profile, max_bytes=10**6)
     long.artifacts(following)
     assert long.ship(following).live
 
@@ -152,8 +154,8 @@ def test_artifacts_without_a_day_that_was_accepted_since_do_not_ship(long):
 def test_a_day_is_left_out_only_by_a_report_that_refuses_these_bytes_by_these_limits(long, change):
     following = long.built(ORDINARY + 1)
     by = Actor("ann", "a test")
-    report = msgspec.json.decode(long.store.get(canonical_gates_key(long.target, BROKEN), max_bytes=10**6).data)
-    long.store.put(canonical_gates_key(long.target, BROKEN), msgspec.json.encode({**report, **change}))
+    report = read_document(long.store, canonical_record_key(long.target, BROKEN), CanonicalRecord).gates
+    change_canonical(long.store, long.target, BROKEN, gates=replace(report, **change))
     with pytest.raises(RefusedError, match=f"{BROKEN} came after it was built"):
         ship_day(long.context(following), by=by, dry_run=True)
 
@@ -176,15 +178,20 @@ def test_live_is_scored_on_a_day_that_it_has_not_seen_and_that_score_stays(long)
 
 def test_profiles_of_before_are_compared_with_and_those_of_a_newer_version_are_not(long):
     last = FIRST + timedelta(days=ORDINARY - 1)
-    key = canonical_profile_key(long.target, last)
-    stored = msgspec.json.decode(long.store.get(key, max_bytes=10**6).data)
+    stored = msgspec.json.decode(
+        read_document(long.store, canonical_record_key(long.target, last), CanonicalRecord).profile
+    )
+
+    def write(profile):
+        change_canonical(long.store, long.target, last, profile=msgspec.Raw(msgspec.json.encode(profile)))
+
     assert stored["v"] == PROFILE_FORMAT
     live = {"questions": 9, "answered": 8, "gain": 0.2, "chance": 0.1, "error": 0.01, "window_days": 1, "age_days": 1}
-    long.store.put(key, msgspec.json.encode({**stored, "v": 2, "live": {"implicit": live}}))
+    write({**stored, "v": 2, "live": {"implicit": live}})
     assert not read_past(long.store, long.target, BROKEN, most=1).days[0].live["implicit"].by_user
     later = {"repeats", "session_sizes", "user_sizes", "recent_correlation", "revisited_share", "live", "v"}
-    long.store.put(key, msgspec.json.encode({name: one for name, one in stored.items() if name not in later}))
+    write({name: one for name, one in stored.items() if name not in later})
     assert read_past(long.store, long.target, BROKEN, most=1).days[0].repeats is None
     assert long.ship(long.built(ORDINARY + 1)).live
-    long.store.put(key, msgspec.json.encode({**stored, "v": PROFILE_FORMAT + 1}))
+    write({**stored, "v": PROFILE_FORMAT + 1})
     assert read_past(long.store, long.target, BROKEN, most=1).days[0].day == str(last - timedelta(days=1))

@@ -19,7 +19,6 @@ from recsys_assets.release.forgotten_users import is_anybody_forgotten, read_for
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import (
     blob_key,
-    canonical_gates_key,
     canonical_key,
     canonical_record_key,
     staged_key,
@@ -152,6 +151,20 @@ def stored_report(store, target, on, kind):
     return read_document(store, staged_key(target, on, kind), StagedArtifact).gates
 
 
+def change_canonical(store, target, on, **change):
+    """Change fields of a canonical day's record; `gates=UNSET` are gates that did not run."""
+    key = canonical_record_key(target, on)
+    store.put(key, encode(msgspec.structs.replace(read_document(store, key, CanonicalRecord), **change)))
+
+
+def put_report_of_day(store, target, on, report):
+    """Put what gates said of a day's events, in a record of no events."""
+    record = CanonicalRecord(
+        digest=report.version, size=0, rows=0, events=0, duplicates=0, bad=0, rejects={}, inputs=(), gates=report
+    )
+    store.put(canonical_record_key(target, on), encode(record))
+
+
 def put_object(store, target, kind, data, version):
     key = blob_key(target, kind, version)
     if store.stat(key) is None:
@@ -184,9 +197,9 @@ def stage_canonical(store, target, on, *, content=0):
         rejects={},
         inputs=raw,
         erased=mark or UNSET,
+        gates=report_of("canonical", digest),
     )
     store.put(canonical_record_key(target, on), encode(canonical))
-    store.put(canonical_gates_key(target, on), encode(report_of("canonical", digest)))
     return Input(name=canonical_key(target, on), digest=digest, size=7)
 
 

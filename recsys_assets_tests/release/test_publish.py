@@ -22,7 +22,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.release import journal
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import encode, read_document
-from recsys_assets.release.documents import GateReport, StagedArtifact
+from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.judgement import Ruling
@@ -49,6 +49,7 @@ from recsys_assets_tests.release.staging import (
     TARGET,
     Shop,
     artifact,
+    change_canonical,
     change_staged,
     day,
     report_of,
@@ -219,12 +220,29 @@ def former_report_beside_an_artifact_that_was_not_judged(store):
 
 
 def canonical_gate_skipped(store):
-    store.delete(canonical_gates_key(TARGET, day(1)))
+    change_canonical(store, TARGET, day(1), gates=UNSET)
 
 
 def canonical_gate_refused(store):
-    key = canonical_gates_key(TARGET, day(1))
-    store.put(key, encode(refuse(read_document(store, key, GateReport))))
+    record = read_document(store, canonical_record_key(TARGET, day(1)), CanonicalRecord)
+    change_canonical(store, TARGET, day(1), gates=refuse(record.gates))
+
+
+def canonical_in_format_1(store):
+    """Write a canonical day as format 1 did: the report in a document beside."""
+    key = canonical_record_key(TARGET, day(1))
+    store.put(canonical_gates_key(TARGET, day(1)), encode(read_document(store, key, CanonicalRecord).gates))
+    change_canonical(store, TARGET, day(1), gates=UNSET, v=1)
+
+
+def former_canonical_report_corrupt(store):
+    canonical_in_format_1(store)
+    store.put(canonical_gates_key(TARGET, day(1)), b"{")
+
+
+def former_canonical_report_refused(store):
+    canonical_gate_refused(store)
+    canonical_in_format_1(store)
 
 
 def canonical_rebuilt(store):
@@ -297,6 +315,8 @@ REFUSALS = [
     ),
     pytest.param(canonical_gate_skipped, "canonical 2026-03-02: gates contract, size did not", id="F32 canonical gate"),
     pytest.param(canonical_gate_refused, "canonical 2026-03-02: gate contract refused", id="F32 canonical refused"),
+    pytest.param(former_canonical_report_corrupt, "canonical 2026-03-02: .*is no GateReport", id="F14 day in format 1"),
+    pytest.param(former_canonical_report_refused, "canonical 2026-03-02: gate contract ref", id="F32 day in format 1"),
     pytest.param(canonical_rebuilt, "cooc: canonical 2026-03-02 was rebuilt", id="F29 F31 canonical rebuilt since"),
     pytest.param(canonical_gone, "cooc: canonical 2026-03-02 was rebuilt", id="canonical gone"),
     pytest.param(kind_not_built, "cooc: was not built", id="F32 kind not built"),
@@ -347,6 +367,7 @@ def test_an_advice_does_not_stop_a_day(shop, store):  # F32
 def test_a_day_that_was_staged_in_format_1_ships(shop, store):
     shop.stage(1)
     in_format_1(store)
+    canonical_in_format_1(store)
     assert shop.publish(1).how is Ruling.SHIP
 
 

@@ -9,17 +9,25 @@ from msgspec import UNSET
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.evidence import Finding, Verdict
 from recsys_assets.identity import rfc3339
-from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, tail
 from recsys_assets.release.labels import Labelled
-from recsys_assets.release.layout import canonical_gates_key, journal_key, pointer_key
+from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.marking import mark
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.failed_builds import Failure, journal_failure
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.upkeep.staleness import Cause, RawFiles, explain_freshness, wanted_at
-from recsys_assets_tests.release.staging import KINDS, TARGET, Clock, Shop, change_staged, day, report_of
+from recsys_assets_tests.release.staging import (
+    KINDS,
+    TARGET,
+    Clock,
+    Shop,
+    change_canonical,
+    change_staged,
+    day,
+    report_of,
+)
 
 AGE = timedelta(hours=30)
 DUE = datetime(2026, 3, 3, 6, tzinfo=UTC)  # when data through day(1), 2 March, must be live
@@ -106,7 +114,7 @@ def test_a_refused_gate_is_named_with_its_numbers_though_no_ship_was_tried(shop,
     if subject == "cooc":
         change_staged(shop.store, TARGET, day(1), "cooc", gates=report)
     else:
-        shop.store.put(canonical_gates_key(TARGET, day(1)), encode(report))
+        change_canonical(shop.store, TARGET, day(1), gates=report)
     found = explain(shop)
     assert found.cause is Cause.GATE_REFUSED
     assert f"{subject}: gate volume refused: 0 events, at least 1" in found.why
