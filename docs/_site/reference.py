@@ -15,6 +15,7 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.artifacts import HierarchySettings, ImportSettings
 from recsys_assets.settings.gates import CustomGate
+from recsys_assets.settings.outputs import SinkSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.settings.upkeep import WebhookSettings
@@ -57,6 +58,7 @@ def settings_reference() -> Iterator[str]:
                     yield from _section(f"[{name}.{inner}]", message.annotation)
     yield from _section("[gates.custom.<name>]", CustomGate)
     yield from _section("[[webhooks]]", WebhookSettings)
+    yield from _section("[sinks.<name>]", SinkSettings)
     yield from _section("[imports.<kind>]", ImportSettings)
     yield from _section("[hierarchies.<name>]", HierarchySettings)
     yield from _section("[artifacts]", Settings.model_fields["artifacts"].annotation)

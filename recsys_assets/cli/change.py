@@ -9,6 +9,7 @@ import click
 from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
+    CommandContext,
     acting,
     actor_options,
     clock,
@@ -19,6 +20,7 @@ from recsys_assets.cli.options import (
     json_option,
 )
 from recsys_assets.cli.output import echo, print_json
+from recsys_assets.cli.sinks import follow_after
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.context import open_configured_store
@@ -161,4 +163,4 @@ def run_retire(
     store = open_configured_store(settings)
     done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
     print_json(done) if as_json else echo(f"{target}: {done.message}")
-    return 0
+    return 0 if dry_run else follow_after(CommandContext(settings, store, (target,)))

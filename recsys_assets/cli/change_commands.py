@@ -17,6 +17,7 @@ from recsys_assets.cli.options import (
     target_options,
 )
 from recsys_assets.cli.output import echo, print_json
+from recsys_assets.cli.sinks import follow_after
 from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.release.journal import Actor
 
@@ -103,7 +104,8 @@ def _command(name: str, act: Callable[..., Any], report: Callable[..., int]) -> 
     ) -> int:
         context = open_context(config=config, tenant=tenant, surface=surface)
         try:
-            return report(act, Call(context, acting(actor, reason), dry_run), own, as_json=as_json)
+            code = report(act, Call(context, acting(actor, reason), dry_run), own, as_json=as_json)
+            return code if dry_run else max(code, follow_after(context))
         finally:  # a refusal is news, too
             if not dry_run:
                 deliver_after(context)

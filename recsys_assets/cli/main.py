@@ -73,6 +73,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     ),
     "retire": Subcommand("change:run_retire", "Stop serving a target that is in the configuration no more"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
+    "sync": Subcommand("sinks:run_sync", "Make every database of [sinks] serve what is live"),
     "deliver": Subcommand("webhooks:run_deliver", "Send to [[webhooks]] what they have not taken yet"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
     "tree": Subcommand(

@@ -1,8 +1,10 @@
 """Commands that only read: status, log, at, verify, diff, report."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -36,6 +38,9 @@ from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, served_targets
 from recsys_assets.upkeep.verify import verify
 
+if TYPE_CHECKING:
+    from recsys_assets.sinks.configured import SinkStatus
+
 
 @click.command("status")
 @target_options
@@ -54,12 +59,26 @@ def show_status(
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
     found = look_at_targets(context.store, context.settings, targets, now=clock())
+    sinks = _sinks(context, targets)
     if as_json:
-        print_json([{**_fields(row), "freshness": age, "configured": age is not None} for row, age in found])
+        more = [{"sinks": one} if context.settings.sinks else {} for one in sinks]
+        rows = zip(found, more, strict=True)
+        print_json([{**_fields(row), "freshness": age, "configured": age is not None, **m} for (row, age), m in rows])
     else:
-        print_stacked("", (_stacked(row, age) for row, age in found), wide=wide)
+        rows = zip(found, sinks, strict=True)
+        print_stacked("", (_stacked(row, age, one) for (row, age), one in rows), wide=wide)
     is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)
-    return EXIT_REFUSED if is_stale or any(row.problems for row, _ in found) else 0
+    is_behind = any(one.is_problem for of_target in sinks for one in of_target)
+    return EXIT_REFUSED if is_stale or is_behind or any(row.problems for row, _ in found) else 0
+
+
+def _sinks(context: CommandContext, targets: Sequence[Target]) -> "list[tuple[SinkStatus, ...]]":
+    """Return how the sinks of each target stand."""
+    if not context.settings.sinks:
+        return [() for _ in targets]
+    from recsys_assets.sinks.configured import look_at_sinks  # noqa: PLC0415 - who has none need not load it
+
+    return [look_at_sinks(context.store, context.settings, target, now=clock()) for target in targets]
 
 
 @click.command("log")
@@ -202,7 +221,7 @@ def _unconfigured(context: CommandContext) -> list[Target]:
         return []
 
 
-def _stacked(row: TargetStatus, age: Freshness | None) -> Stacked:
+def _stacked(row: TargetStatus, age: Freshness | None, sinks: "Sequence[SinkStatus]") -> Stacked:
     """Return how a target stands: what is live and fresh in a row; holds, causes, attempts and problems below it."""
     now = clock()
     state = "not configured" if age is None else "fresh" if age.fresh else "stale"
@@ -222,6 +241,7 @@ def _stacked(row: TargetStatus, age: Freshness | None) -> Stacked:
         notes.append(("last", ": ".join(filter(None, (did, str(last.details.get("message", "")))))))
     if row.consumers is not None and row.consumers.message:
         notes.append(("consumers", row.consumers.message))
+    notes += (("problem" if one.is_problem else "sink", f"{one.sink}: {one.message}") for one in sinks)
     if row.blocked:
         notes.append(("blocked", ", ".join(one.item for one in row.blocked)))
     notes += (("left out", f"live is without {kind}: {why}") for kind, why in row.left_out.items())

@@ -22,6 +22,7 @@ from recsys_assets.dagster_defs.operation_jobs import operation_jobs
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
 from recsys_assets.dagster_defs.rollouts import live_sensor, rollout_sensor
 from recsys_assets.dagster_defs.run_store import RunStore
+from recsys_assets.dagster_defs.sinks import sink_sensor, sinks_asset
 from recsys_assets.dagster_defs.target_assets import (
     artifact_asset,
     canonical_asset,
@@ -80,10 +81,15 @@ def build_definitions(
             freshness_sensor(settings, store, rows, prefix=prefix),
             rollout_sensor(settings, store, rows, prefix=prefix),
             live_sensor(settings, store, rows, prefix=prefix),
+            *([sink_sensor(settings, store, rows, prefix=prefix)] if _has_sinks(settings, rows) else []),
             *alert_sensors(settings, store, rows, prefix=prefix),
         ],
         executor=None if prefix else dg.in_process_executor,
     )
+
+
+def _has_sinks(settings: Settings, rows: Sequence[TargetSettings]) -> bool:
+    return any(settings.sinks_for(row.target) for row in rows)
 
 
 def target_parts(
@@ -103,6 +109,7 @@ def target_parts(
         *_checks(settings, store, row),
         manifest_asset(settings, store, row),
         *([signals_asset(settings, store, row)] if settings.signals.write else []),
+        *([sinks_asset(settings, store, row)] if settings.sinks_for(row.target) else []),
         *([outcomes_asset(settings, store, row)] if settings.outcomes.enabled else []),
         freshness_check(settings, store, row),
     ]

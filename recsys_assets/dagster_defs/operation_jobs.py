@@ -12,7 +12,7 @@ from pydantic import Field, create_model
 from recsys_assets.dagster_defs.attempts import translate_errors
 from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
 from recsys_assets.dagster_defs.operation_configs import Operating, Operation, OperationConfig, OperationResult, utc_now
-from recsys_assets.dagster_defs.operations import OPERATIONS
+from recsys_assets.dagster_defs.operations import OPERATIONS, SYNC_JOB, follow
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.dagster_defs.reindex import materialization_of, observation_of, report_to_dagster
 from recsys_assets.dagster_defs.run_store import RunStore
@@ -58,12 +58,16 @@ def operation_jobs(
     # Dagster knows a type by its name in the whole process, and graphs of other targets may be in it.
     targets = Enum(f"Target_{sha256(repr(names).encode()).hexdigest()[:8]}", {name: name for name in names})
     return [
-        *(_target_job(one, settings, store, targets, prefix=prefix) for one in OPERATIONS),
+        *(_target_job(one, settings, store, targets, prefix=prefix) for one in OPERATIONS if _has_use(one, settings)),
         _all_job(COLLECT_JOB, _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
         _job(f"{prefix}retire", _retire(settings, store, prefix=prefix), _RETIRE, _prefilled(RetireConfig, "")),
         _all_job("reindex", _reindex_all(settings, store, rows, prefix=prefix), prefix=prefix),
         *([_all_job(SIGN_JOB, _sign_all(store, rows, prefix=prefix), prefix=prefix)] if settings.signing_keys else []),
     ]
+
+
+def _has_use(operation: Operation, settings: Settings) -> bool:
+    return operation.name != SYNC_JOB or bool(settings.sinks)
 
 
 def _retire(settings: Settings, store: RunStore, *, prefix: str) -> dg.OpDefinition:
@@ -99,6 +103,8 @@ def _target_job(
         with translate_errors():
             by = _by(context, config.reason, config.actor)
             done = operation.act(Operating(context, settings, store.store, row, config, by, raw))
+        if done.entry is not None and not config.dry_run and settings.sinks_for(row.target):
+            context.log.info("sinks: %s", follow(settings, store.store, row.target).message)
         _report(context, store.store, row, done)
         if done.numbers:
             context.add_output_metadata({"lines": dg.MetadataValue.md(done.lines), **done.numbers})

@@ -28,7 +28,7 @@ from recsys_assets.dagster_defs.operation_configs import (
 )
 from recsys_assets.dagster_defs.range_backfill import backfill_target
 from recsys_assets.gates.imported import find_rules
-from recsys_assets.identity import parse_rfc3339
+from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
@@ -46,8 +46,12 @@ from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
 from recsys_assets.upkeep.live_guard import carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import restore_pointer
 
+SYNC_JOB: Final = "sync_sinks"
+
 if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
+    from recsys_assets.settings.settings import Settings
+    from recsys_assets.storage.store import ObjectStore
 
 
 def _roll_back(o: Operating) -> OperationResult:
@@ -157,6 +161,24 @@ def _decide_rollback(o: Operating) -> OperationResult:
     )
 
 
+def _sync(o: Operating) -> OperationResult:
+    from recsys_assets.sinks.configured import look_at_sinks  # noqa: PLC0415 - off by default
+
+    if not o.config.dry_run:
+        return follow(o.settings, o.store, o.row.target)
+    found = look_at_sinks(o.store, o.settings, o.row.target, now=utc_now())
+    return OperationResult(f"dry run: {'; '.join(f'{one.sink} {one.message}' for one in found)}")
+
+
+def follow(settings: "Settings", store: "ObjectStore", target: Target) -> OperationResult:
+    """Make the sinks of a target serve what is live."""
+    from recsys_assets.sinks.configured import SinkFault, sync_sinks  # noqa: PLC0415 - off by default
+
+    done = list(sync_sinks(store, settings, target, now=utc_now))
+    lines = [f"{one.sink}: {one.error if isinstance(one, SinkFault) else one.message}" for one in done]
+    return OperationResult("; ".join(lines), failed=any(isinstance(one, SinkFault) for one in done))
+
+
 def _simply(change: Callable[..., Any], *fields: str) -> Callable[[Operating], OperationResult]:
     """Return the operation that is a change of one target, given these fields of its configuration."""
 
@@ -216,6 +238,13 @@ OPERATIONS: Final = (
         OperationConfig,
         _simply(restore_pointer),
         "Put a lost or damaged pointer back to what the journal last recorded as live.",
+    ),
+    Operation(
+        SYNC_JOB,
+        OperationConfig,
+        _sync,
+        "Make the databases that services look up in serve what is live.",
+        waits=True,
     ),
     Operation("pin", PinConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),
     Operation("mark_bad", MarkConfig, _mark(Labelled.BAD), "Keep a release from shipping again."),

@@ -66,12 +66,13 @@ def _requests(row: TargetSettings, found: Decision, *, op: str, now: datetime) -
     if found.rollout is None or found.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:
         return []
     key = f"{found.rollout.updated_at}|{found.verdict.value}"
-    return [_request(row, SENSOR, "the guard of the rollout", key, found.verdict.value, op=op, now=now)]
+    return [request_operation(row, SENSOR, "the guard of the rollout", key, found.verdict.value, op=op, now=now)]
 
 
-def _request(
+def request_operation(
     row: TargetSettings, sensor: str, reason: str, key: str, why: str, *, op: str, now: datetime
 ) -> dg.RunRequest:
+    """Return the run of an operation on a target; the key is that of what it is about, so that it is asked for once."""
     config = {"target": str(row.target), "actor": f"{sensor} (sensor)", "reason": reason}
     return dg.RunRequest(
         run_key=f"{slug(row)}|{key}|{int(now.timestamp()) // _AGAIN_SECONDS}",
@@ -118,7 +119,7 @@ def live_sensor(
             if found.verdict is LiveVerdict.ROLL_BACK:
                 op, key = f"{prefix}{LIVE_JOB}_target", f"{found.live}|{found.verdict.value}"
                 requests.append(
-                    _request(row, LIVE_SENSOR, "the guard of live", key, found.verdict.value, op=op, now=now)
+                    request_operation(row, LIVE_SENSOR, "the guard of live", key, found.verdict.value, op=op, now=now)
                 )
         skip = None if requests else dg.SkipReason("; ".join(reasons)[:1000])
         return dg.SensorResult(

@@ -9,12 +9,10 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from http.client import HTTPException, HTTPMessage
-from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -205,9 +203,9 @@ class _Look:
         message_id = f"msg_{hashlib.sha256(named.encode()).hexdigest()[:32]}"
         headers = {"webhook-id": message_id, "webhook-timestamp": str(at)}
         if receiver.secret:
-            secret = _text_at(receiver.secret, self._settings)
+            secret = self._settings.text_at(receiver.secret, what="a webhook")
             headers["webhook-signature"] = sign(secret, message_id, at, body)
-        return self._post(_text_at(receiver.url, self._settings), body, headers)
+        return self._post(self._settings.text_at(receiver.url, what="a webhook"), body, headers)
 
     def _later(self, state: Delivered, fault: str) -> tuple[Delivered, str]:
         pause = min(_FIRST_PAUSE * 2 ** min(state.failures, 10), _LONGEST_PAUSE)
@@ -262,18 +260,3 @@ def _of_entry(target: Target, event: str | None, entry: JournalEntry) -> dict[st
 def _of_freshness(target: Target, event: str, cause: str | None, why: str) -> dict[str, Any]:
     text = f"{target} {'is stale' if cause else 'is fresh again'}: {why}"[:MAX_CHARACTERS]
     return {"event": event, "text": text, "target": str(target), "cause": cause, "why": why[:MAX_CHARACTERS]}
-
-
-def _text_at(place: str, settings: Settings) -> str:
-    """Return what `env:NAME` or `file:PATH` holds, or the text itself; `ConfigurationError` names the place alone."""
-    form, _, where = place.partition(":")
-    if form == "env":
-        if not os.environ.get(where):
-            raise ConfigurationError(f"${where} is not set: a webhook of the configuration names it")
-        return os.environ[where].strip()
-    if form == "file":
-        try:
-            return Path(settings.resolve(where)).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigurationError(f"{where} cannot be read ({error.strerror}): a webhook names it") from None
-    return place

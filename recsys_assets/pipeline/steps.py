@@ -33,6 +33,7 @@ from recsys_assets.upkeep.failed_builds import GATE, Failure, journal_failure
 RAW: Final = "raw"
 MANIFEST: Final = "manifest"
 SIGNALS: Final = "signals"
+SINKS: Final = "sinks"
 OUTCOMES: Final = "outcomes"
 GATES: Final = "gates"  # the check of an asset by its own gates
 
@@ -102,6 +103,8 @@ def target_steps(settings: Settings, row: TargetSettings) -> tuple[Step, ...]:
     steps.append(manifest_step(settings.kinds_for(row)))
     if settings.signals.write:
         steps.append(signals_step())
+    if settings.sinks_for(row.target):
+        steps.append(sinks_step())
     return (*steps, outcomes_step()) if settings.outcomes.enabled else tuple(steps)
 
 
@@ -177,6 +180,17 @@ def signals_step() -> Step:
         yield BuiltStep(None, written.numbers)
 
     return Step(SIGNALS, frozenset({MANIFEST}), build, is_follow_up=True)
+
+
+def sinks_step() -> Step:
+    """Return the step that makes the target's sinks serve what is live, which need not be of this day."""
+
+    def build(context: DayContext) -> Iterator[BuiltStep]:
+        from recsys_assets.sinks.configured import follow_all  # noqa: PLC0415 - off by default
+
+        yield BuiltStep(None, follow_all(context.origin, context.settings, context.target, now=context.now))
+
+    return Step(SINKS, frozenset({MANIFEST}), build, is_follow_up=True)
 
 
 def outcomes_step() -> Step:

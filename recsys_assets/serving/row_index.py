@@ -100,6 +100,18 @@ class RowIndex(Generic[Row]):
         """Return the row at a position."""
         return self.form.decoder.decode(memoryview(self.data)[self.starts[number] : self.starts[number + 1] - 1])
 
+    def id(self, number: int) -> str:
+        """Return the id of the row at a position."""
+        return self.form.id_of(self.row(number))
+
+    def size(self, start: int, stop: int) -> int:
+        """Return how many bytes the rows from one position up to another take, with the commas behind them."""
+        return self.starts[stop] - self.starts[start]
+
+    def array(self, start: int, stop: int) -> bytes:
+        """Return the rows from one position up to another as a JSON array: the bytes as they are stored."""
+        return b"[%b]" % self.data[self.starts[start] : self.starts[stop] - 1]
+
     def find(self, key: str) -> Row | None:
         """Return the first row of an id, or None if there is none: one decode, however many rows there are."""
         mask = len(self.slots) - 1

@@ -23,7 +23,9 @@ Location: TypeAlias = tuple[int | str, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
-_NOT_SHOWN = frozenset({"user_key", "key", "other_key", "push", "metrics"})  # a secret may be written there
+_NOT_SHOWN = frozenset(
+    {"user_key", "key", "other_key", "push", "metrics", "secret", "url"}
+)  # a secret may be written there
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 DEFAULT_CONFIG = "recsys.toml"
 _OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
@@ -89,11 +91,10 @@ def _describe(place: Location, finding: ErrorDetails, lines: dict[Location, int]
     if finding["type"] == "extra_forbidden":
         return f"{head}: unknown key; {name_known(str(where[-1]), _allowed_keys(where, root), intro='allowed here:')}"
     message = finding["msg"].removeprefix("Value error, ")
-    return (
-        f"{head}: {message}"
-        if _NOT_SHOWN.intersection(where[-1:])
-        else f"{head}: {message} (found {finding['input']!r:.80})"
-    )
+    value = finding["input"]
+    inner: Iterable[object] = value if isinstance(value, dict) else ()
+    is_shown = _NOT_SHOWN.isdisjoint(where[-1:]) and _NOT_SHOWN.isdisjoint(inner)
+    return f"{head}: {message} (found {value!r:.80})" if is_shown else f"{head}: {message}"
 
 
 def _allowed_keys(where: Location, root: type[BaseModel]) -> list[str]:

@@ -1,5 +1,6 @@
 """The whole of recsys.toml, checked: its tables, its targets, and what single targets override."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from pydantic import Field, model_validator
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import CANONICAL
-from recsys_assets.identity import check_distinct, is_slug
+from recsys_assets.identity import Target, check_distinct, is_slug
 from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.messages import name_known
 from recsys_assets.settings.api import ApiSettings
@@ -28,6 +29,7 @@ from recsys_assets.settings.inputs import (
     StorageSettings,
 )
 from recsys_assets.settings.model import ClosedModel, Table
+from recsys_assets.settings.outputs import SignalSettings, SinkSettings
 from recsys_assets.settings.schedule import AutomationSettings, FreshnessSettings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.settings.upkeep import (
@@ -36,12 +38,11 @@ from recsys_assets.settings.upkeep import (
     RetentionSettings,
     RollbackSettings,
     RolloutSettings,
-    SignalSettings,
     WebhookSettings,
 )
 
 # Names of other assets and documents of a target.
-_RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "outcomes"})
+_RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "sinks", "outcomes"})
 
 
 class Settings(ClosedModel):
@@ -64,6 +65,9 @@ class Settings(ClosedModel):
     metrics: MetricsSettings = MetricsSettings()
     webhooks: tuple[WebhookSettings, ...] = Field(default=(), description="who is sent what happens")
     signals: SignalSettings = SignalSettings()
+    sinks: Mapping[str, SinkSettings] = Field(
+        default_factory=dict[str, SinkSettings], description="[sinks.<name>]: databases that follow the pointer"
+    )
     api: ApiSettings = ApiSettings()
     imports: Mapping[str, ImportSettings] = Field(
         default_factory=dict[str, ImportSettings], description="[imports.<kind>]: what other teams build"
@@ -131,6 +135,20 @@ class Settings(ClosedModel):
         return self
 
     @model_validator(mode="after")
+    def _known_sinks(self) -> "Settings":
+        targets = {str(row.target) for row in self.targets}
+        kinds = {*self.artifacts.kinds, *self.imports}
+        for name, one in self.sinks.items():
+            if not is_slug(name) or name != name.lower():
+                raise ValueError(f"sinks.{name}: choose a name of small letters, digits and _")
+            for setting, named, known in (("targets", one.targets, targets), ("kinds", one.kinds, kinds)):
+                if unknown := sorted(set(named) - known):
+                    raise ValueError(
+                        f"sinks.{name}.{setting} names {', '.join(unknown)}: known are {', '.join(sorted(known))}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _known_kinds(self) -> "Settings":
         # A gate of a misspelt kind would be required of nothing.
         known = {*self.artifacts.kinds, *DEFAULT_KINDS, *self.imports, BLEND}
@@ -158,6 +176,10 @@ class Settings(ClosedModel):
     def imports_for(self, row: TargetSettings) -> dict[str, ImportSettings]:
         """Return what other teams build for one target, by kind."""
         return {kind: one for kind, one in self.imports.items() if not one.targets or str(row.target) in one.targets}
+
+    def sinks_for(self, target: Target) -> dict[str, SinkSettings]:
+        """Return the sinks that a target is written to, by name."""
+        return {name: one for name, one in self.sinks.items() if not one.targets or str(target) in one.targets}
 
     def kinds_for(self, row: TargetSettings) -> tuple[str, ...]:
         """Return every kind of a target's releases: those that are built, then those that are imported."""
@@ -210,6 +232,20 @@ class Settings(ClosedModel):
     def resolve(self, path: str) -> str:
         """Return `path` as it stands for URIs and absolute paths, else relative to the config file's folder."""
         return path if "://" in path else str((self.base / path).absolute())
+
+    def text_at(self, place: str, *, what: str) -> str:
+        """Return what `env:NAME` or `file:PATH` holds, or the text itself; an error names the place alone."""
+        form, _, where = place.partition(":")
+        if form == "env":
+            if not os.environ.get(where):
+                raise ConfigurationError(f"${where} is not set: {what} of the configuration names it")
+            return os.environ[where].strip()
+        if form == "file":
+            try:
+                return Path(self.resolve(where)).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigurationError(f"{where} cannot be read ({error.strerror}): {what} names it") from None
+        return place
 
 
 def _overridden(table: Table, by: Table) -> Table:

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator
 
-from recsys_assets.settings.model import MAX_DAYS, MAX_HOURS, MAX_MINUTES, MAX_SECONDS, ClosedModel, Share
+from recsys_assets.settings.model import MAX_DAYS, MAX_HOURS, MAX_MINUTES, ClosedModel, Share
 from recsys_assets.settings.schedule import check_cron
 
 
@@ -137,20 +137,6 @@ class OutcomeSettings(ClosedModel):
     )
     history_days: int = Field(
         default=7, ge=0, le=100, description="a user who was seen so many days before, or later, is a returning one"
-    )
-
-
-class SignalSettings(ClosedModel):
-    """Whether the artifacts are also written to a database, and how its tenants are found."""
-
-    write: bool = Field(default=False, description="whether each day is written to $RECSYS_SIGNALS_DATABASE_URL")
-    tenants: str | None = Field(
-        default="tenants",
-        description="the table that resolves a tenant, by external_id or id; none: its name is the id",
-    )
-    create_tenants: bool = Field(default=False, description="whether a tenant that is not there is added")
-    statement_timeout_seconds: float = Field(
-        default=600, ge=1, le=MAX_SECONDS, description="how long one statement may take"
     )
 
 

@@ -1,0 +1,171 @@
+"""A DynamoDB-compatible table as a sink: a partition per bucket, an item per row, an item for the pointer."""
+
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+
+from recsys_assets.errors import (
+    ConfigurationError,
+    ConflictError,
+    InputError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+)
+from recsys_assets.retry import Pause, attempts, wait
+from recsys_assets.storage.store import AT_ONCE, fan_out
+
+_WRITES: Final = 25  # that one request takes
+_TRIES: Final = 12
+_MAX_VALUE_BYTES: Final = 390_000  # an item takes 400 KB with its keys and the names of its attributes
+_MAX_KEY_BYTES: Final = 1024
+_POINTER: Final = "pointer"  # the sort key of the one item below a pointer's key
+_RETRIED: Final = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+    }
+)
+_WRONG: Final = (NoCredentialsError, PartialCredentialsError, NoRegionError)
+
+
+class DynamoSink:
+    """Rows as items: partition key `pk`, the bucket's name, sort key `sk`, the row's, and the row's JSON in `value`.
+
+    A lookup is one GetItem; all rows of a bucket are one Query. Reads are consistent. Credentials, region and endpoint
+    are found as AWS's tools find them.
+    """
+
+    def __init__(self, table: str, *, region: str | None, what: str, pause: Pause = wait) -> None:
+        """Make the client; nothing is asked yet. `what` names the sink in messages."""
+        self._table, self._what, self._pause = table, what, pause
+        config = Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"mode": "standard", "max_attempts": 6},
+            max_pool_connections=AT_ONCE,
+        )
+        with self._translated():
+            self._client: Any = boto3.session.Session().client("dynamodb", region_name=region, config=config)
+
+    def read_pointer(self, key: str) -> bytes | None:
+        """Return the document of the pointer's item, or None."""
+        with self._translated():
+            found = self._client.get_item(TableName=self._table, Key=_key(key, _POINTER), ConsistentRead=True)
+        return found["Item"]["value"]["S"].encode() if "Item" in found else None
+
+    def swap_pointer(self, key: str, data: bytes, *, expected: bytes | None) -> None:
+        """Replace the document that was read, on the condition that it still stands there."""
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if expected is not None:
+            condition = {
+                "ConditionExpression": "#value = :before",
+                "ExpressionAttributeNames": {"#value": "value"},
+                "ExpressionAttributeValues": {":before": {"S": expected.decode()}},
+            }
+        try:
+            with self._translated():
+                self._client.put_item(TableName=self._table, Item=self._item(key, _POINTER, data), **condition)
+        except ConflictError:
+            if self.read_pointer(key) != data:  # ours already: the reply was lost, and boto3 had sent it again
+                raise
+
+    def read_bucket(self, name: str) -> dict[str, bytes]:
+        """Return all rows of a bucket."""
+        return {item["sk"]["S"]: item["value"]["S"].encode() for item in self._query(name)}
+
+    def change_bucket(self, name: str, *, put: Mapping[str, bytes], remove: Collection[str]) -> None:
+        """Write rows of a bucket and remove others, as many at once as a request takes."""
+        requests = [{"PutRequest": {"Item": self._item(name, key, value)}} for key, value in put.items()]
+        self._write([*requests, *({"DeleteRequest": {"Key": _key(name, key)}} for key in remove)])
+
+    def delete_buckets(self, names: Sequence[str]) -> None:
+        """Remove all items of buckets, several of them at once."""
+
+        def delete(name: str) -> None:
+            keys = [item["sk"]["S"] for item in self._query(name, ProjectionExpression="sk")]
+            self._write([{"DeleteRequest": {"Key": _key(name, key)}} for key in keys])
+
+        fan_out(delete, names)
+
+    def _query(self, name: str, **more: Any) -> Iterator[Mapping[str, Any]]:
+        question: dict[str, Any] = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :bucket",
+            "ExpressionAttributeValues": {":bucket": {"S": name}},
+            **more,
+        }
+        while True:
+            with self._translated():
+                page = self._client.query(**question)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            question["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _write(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        """Send writes; what a busy table leaves undone is sent again, ever later."""
+        for start in range(0, len(requests), _WRITES):
+            left: Sequence[Mapping[str, Any]] = requests[start : start + _WRITES]
+            for _ in attempts(_TRIES, first_seconds=0.05, longest_seconds=5, pause=self._pause):
+                with self._translated():
+                    answer = self._client.batch_write_item(RequestItems={self._table: list(left)})
+                left = answer.get("UnprocessedItems", {}).get(self._table, [])
+                if not left:
+                    break
+            else:
+                raise StoreUnavailableError(
+                    f"{self._what}: the table is too busy to write: raise its write capacity; what it serves stays"
+                )
+
+    def _item(self, bucket: str, key: str, value: bytes) -> dict[str, Any]:
+        if len(value) > _MAX_VALUE_BYTES or not 0 < len(key.encode()) <= _MAX_KEY_BYTES:
+            raise InputError(
+                f"{self._what}: row {key[:80]!r} of {bucket} takes {len(value):,} bytes, its key "
+                f"{len(key.encode()):,}: an item of the table holds {_MAX_VALUE_BYTES:,}, a key {_MAX_KEY_BYTES:,}: "
+                f"lower the kind's cut (max_items_per_user, max_neighbors), or leave it out of {self._what}.kinds"
+            )
+        return {**_key(bucket, key), "value": {"S": value.decode()}}
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> RecsysAssetsError:
+        if isinstance(error, _WRONG):
+            return ConfigurationError(f"{self._what}: {error}: set credentials and region as for any tool of AWS")
+        if not isinstance(error, ClientError):
+            return StoreUnavailableError(f"{self._what}: {error}: what it serves stays; `recsys-assets sync` goes on")
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "ConditionalCheckFailedException":
+            return ConflictError(f"{self._what}: the pointer was changed by somebody else: read it again")
+        if code == "ResourceNotFoundException":
+            return ConfigurationError(f"{self._what}: there is no table {self._table!r}: {create_command(self._table)}")
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if code in _RETRIED or status >= 500:  # noqa: PLR2004 - the server's fault
+            return StoreUnavailableError(f"{self._what}: {error}: what it serves stays; `recsys-assets sync` goes on")
+        return ConfigurationError(f"{self._what}: {error}: check the table's keys, credentials and permissions")
+
+
+def create_command(table: str) -> str:
+    """Return the command that makes a table as this sink wants it."""
+    return (
+        f"make it by `aws dynamodb create-table --table-name {table} --billing-mode PAY_PER_REQUEST "
+        "--attribute-definitions AttributeName=pk,AttributeType=S AttributeName=sk,AttributeType=S "
+        "--key-schema AttributeName=pk,KeyType=HASH AttributeName=sk,KeyType=RANGE`"
+    )
+
+
+def _key(bucket: str, key: str) -> dict[str, Any]:
+    return {"pk": {"S": bucket}, "sk": {"S": key}}
