@@ -5,7 +5,7 @@
 First the mutants that once survived, by name; then a sample of all that operators make of the modules below. Tests are
 collected once; functions get the code of a mutant for a while, and meet the tests that run its line, quickest first; in
 the end all run once more as they are. Ends 1 if a named one survives, or more than a tenth of the sample.
-docs/explanation/mutants.md says why some survive.
+docs/explanation/how-safety-is-tested.md says why some survive.
 """
 
 import argparse
@@ -44,7 +44,14 @@ COMMIT = (
     "upkeep/test_clocks.py",
 )
 FORGET = ("privacy/test_fencing.py", "privacy/test_forgetting.py", "privacy/test_search.py")
-GATES = ("gates/test_rules.py", "gates/test_modes.py", "gates/test_day.py", "gates/test_drift.py")
+GATES = (
+    "gates/test_catalog.py",
+    "gates/test_day.py",
+    "gates/test_drift.py",
+    "gates/test_modes.py",
+    "gates/test_rehearsal.py",
+    "gates/test_rules.py",
+)
 COLLECTION = ("upkeep/test_collect.py", "upkeep/test_late_deletes.py", "upkeep/test_lost_entries.py")
 MODULES = {  # and the tests that are to notice
     "storage/filesystem.py": (*STORAGE, "upkeep/test_relocate.py"),
@@ -67,10 +74,14 @@ MODULES = {  # and the tests that are to notice
     "gates/gate.py": GATES,
     "gates/artifact.py": GATES,
     "gates/canonical.py": GATES,
+    "gates/catalog.py": GATES,
     "gates/day_activity.py": GATES,
+    "gates/day_comparison.py": GATES,
     "gates/day_items.py": GATES,
     "gates/day_live.py": GATES,
+    "gates/drift.py": GATES,
     "gates/policy.py": GATES,
+    "gates/rehearsal.py": GATES,
     "release/forgotten_users.py": (*FORGET, "release/test_publish.py"),
     "privacy/forget.py": FORGET,
     "privacy/erase.py": FORGET,

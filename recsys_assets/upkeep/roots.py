@@ -7,6 +7,7 @@ from itertools import islice
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
+from recsys_assets.messages import plural
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact
 from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_first
@@ -83,9 +84,9 @@ def _refuse_gaps(store: ObjectStore, target: Target) -> None:
     missing = missing_sequences(store, target)
     if missing:
         raise RefusedError(
-            f"{target}: {len(missing)} journal entries are gone, {missing[0]} to {missing[-1]}, so what was live is "
-            "not known: does a lifecycle rule of the bucket delete objects by age? End it, restore the entries from a "
-            "backup, or fill their places by `recsys-assets reindex`; nothing is collected"
+            f"{target}: the journal lacks {plural(len(missing), 'entry')} of {missing[0]} to {missing[-1]}, so what "
+            "was live is not known: does a lifecycle rule of the bucket delete objects by age? End it, restore entries "
+            "from a backup, or fill their places by `recsys-assets reindex`; nothing is collected"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
+from recsys_assets.messages import plural
 from recsys_assets.release.blocking import BlockedItem, find_blocked
 from recsys_assets.release.candidate import kinds_left_out
 from recsys_assets.release.documents import Hold, JournalEntry, Release
@@ -176,7 +177,8 @@ def _pointer_problems(
 def _gaps(listed: set[int]) -> Iterator[str]:
     gone = set(range(1, max(listed, default=0))) - listed
     if gone:
-        yield f"{len(gone)} journal entries are gone, the first is {min(gone)}: fix it by `recsys-assets reindex`"
+        lacks = f"the journal lacks {plural(len(gone), 'entry')}, the first is {min(gone)}"
+        yield f"{lacks}: fix it by `recsys-assets reindex`"
 
 
 def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
+from recsys_assets.messages import plural
 from recsys_assets.release.blocking import blocked_faults
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, read_document
 from recsys_assets.release.documents import Intent, Release
@@ -139,7 +140,8 @@ def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:
     newest = int(names[-1].rpartition("/")[2].removesuffix(".json")) if names else 0
     gaps = [n for n in range(1, newest + 1) if journal_key(target, n) not in set(names)]
     if gaps:
-        yield f"{len(gaps)} journal entries are gone, the first is {gaps[0]}: fix it by `recsys-assets reindex`"
+        lacks = f"the journal lacks {plural(len(gaps), 'entry')}, the first is {gaps[0]}"
+        yield f"{lacks}: fix it by `recsys-assets reindex`"
     yield from (e.reason for e in newest_first(store, target) if e.action == LOST and e.sequence not in gaps)
 
 

@@ -10,6 +10,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import digest_of, read_release
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.upkeep.status import status_of
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import BOT, KINDS, SHARDED, TARGET, WITH_SHARDS, Shop, day
 
@@ -44,6 +45,7 @@ def test_any_flipped_byte_of_a_record_is_found(shop, change):  # F57
     with pytest.raises(CorruptObjectError, match="restore it from a backup"):
         read_release(shop.store, TARGET, release_id)
     assert not verify(shop.store, TARGET, keep=2).ok
+    assert any(release_id in problem for problem in status_of(shop.store, TARGET, now=shop.clock()).problems)
 
 
 def test_a_record_of_the_former_format_is_read_and_held_against_its_windows(shop):

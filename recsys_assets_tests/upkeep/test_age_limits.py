@@ -121,7 +121,7 @@ def test_a_day_that_is_built_again_meanwhile_stays(shop):
 
 def test_nothing_goes_when_it_is_not_known_what_is_kept(shop):
     shop.store.delete(journal_key(TARGET, 3))
-    with pytest.raises(RefusedError, match="journal entries are gone"):
+    with pytest.raises(RefusedError, match="the journal lacks"):
         old(shop, **{CANONICAL: 1})
 
 

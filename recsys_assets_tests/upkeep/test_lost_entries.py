@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from recsys_assets.errors import RefusedError
+from recsys_assets.messages import plural
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, newest_first, tail
 from recsys_assets.release.layout import blob_prefix, journal_key
@@ -70,7 +71,7 @@ def test_a_listing_that_ends_early_hides_no_entry(shop):
 def test_status_names_a_gap(shop, gone):  # F53
     lose(shop, *gone)
     (problem,) = status_of(shop.store, TARGET, now=shop.clock()).problems
-    assert problem.startswith(f"{len(gone)} journal entries are gone, the first is {gone[0]}")
+    assert problem.startswith(f"the journal lacks {plural(len(gone), 'entry')}, the first is {gone[0]}")
     repair_journal(shop.store, TARGET, by=ANN, now=shop.clock)
     assert not status_of(shop.store, TARGET, now=shop.clock()).problems
 
@@ -80,7 +81,7 @@ def test_status_names_a_gap(shop, gone):  # F53
 def test_nothing_is_collected_while_an_entry_is_gone(shop, gone, keep):  # F53
     before = blobs(shop)
     lose(shop, *gone)
-    with pytest.raises(RefusedError, match=r"journal entries are gone.*lifecycle rule"):
+    with pytest.raises(RefusedError, match=r"the journal lacks .*lifecycle rule"):
         gather(shop, keep)
     assert blobs(shop) == before
 
