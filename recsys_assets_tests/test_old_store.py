@@ -1,6 +1,8 @@
 """A store as version 0.1 wrote it stays readable: looking, serving, verifying and rolling back work over it.
 
 `old_stores/store-0.1.tar.gz` holds every kind of document that 0.1 stored; `store-0.1.json` what 0.1 said of it.
+`old_stores/trees-1.tar.gz` holds artifact trees as their first format had them: revisions, contents of every form, a
+node in the trash, one that was purged, one of a registered file, a sealed segment; `trees-1.json` what they held.
 """
 
 import json
@@ -11,12 +13,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from recsys_assets.errors import NoSuchNodeError
 from recsys_assets.serving.reader import Reader
+from recsys_assets.settings.reading import load_settings
+from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.open import open_store
+from recsys_assets.trees.state import Filter
+from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests import warm_processes
 
 HERE = Path(__file__).parent / "old_stores"
 EXPECTED = json.loads((HERE / "store-0.1.json").read_text(encoding="utf-8"))
+TREES = json.loads((HERE / "trees-1.json").read_text(encoding="utf-8"))
 WRITTEN_AT = b"/tmp/recsys-old-store"
 TARGETS = sorted(target for target, live in EXPECTED["live"].items() if live["release"])
 ASKED = {"popularity": None, "cooc": "neighbors", "item_seq": "next_items", "implicit": "for_user"}
@@ -111,3 +119,48 @@ def test_rollback_puts_an_old_release_back_and_its_entry_follows_the_old_ones(fo
     found = by_target(rows)[f"{tenant}/{surface}"]
     assert found["release"] == found["last"]["after"] != before
     assert found["last"]["sequence"] == EXPECTED["journal"][f"{tenant}/{surface}"][0]["sequence"] + 1
+
+
+@pytest.fixture
+def open_old_trees(tmp_path):
+    """A function that opens the old trees, each time as a process that begins does."""
+    with tarfile.open(HERE / "trees-1.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    settings = load_settings(str(tmp_path / "recsys-old-trees" / "recsys.toml"))
+    return lambda: open_trees(FilesystemStore(tmp_path / "recsys-old-trees" / "store"), settings)
+
+
+@pytest.mark.parametrize("name", ["ml_pipeline", "documents"])
+def test_old_trees_hold_every_node_revision_and_content(open_old_trees, name):
+    tree, expected = open_old_trees()[name], TREES[name]
+    assert [node.id for node in tree.page(size=1_000)[0]] == [*expected["nodes"]]
+    for node, said in expected["nodes"].items():
+        found = tree.find(node)
+        assert (found.label, found.etag, plain(found.document)) == (said["label"], said["etag"], said["document"])
+        revisions = tree.revisions(node)
+        assert [one.document for one in revisions] == said["revisions"]
+        assert [tree.find(node, revision=n + 1).etag for n in range(len(revisions))] == said["revisions"]
+        assert [one.id for one in tree.children(node)] == said["children"]
+        if said["content"] is not None:
+            assert tree.read_content(found).hex() == said["content"]
+    assert [node.id for node in tree.children()] == expected["roots"]
+    assert [node.id for node in tree.page(Filter(deleted=True))[0]] == expected["trash"]
+    entries = tree.history(limit=1_000)
+    assert [[e.sequence, e.change, e.actor, e.reason, e.run_id, e.at, [*e.ids]] for e in entries] == expected["log"]
+
+
+def test_old_trees_are_searched_and_grow_on(open_old_trees):
+    tree = open_old_trees()["ml_pipeline"]
+    for search, ids in TREES["found"].items():
+        name, _, value = search.partition(":")
+        assert [node.id for node in tree.page(Filter(metadata=(name, value)))[0]] == ids
+    with pytest.raises(NoSuchNodeError, match="for good"):
+        tree.find(TREES["purged"])
+    (trash,) = TREES["ml_pipeline"]["trash"]
+    tree.restore(trash)
+    revised = tree.revise(trash, {"name": "of today"})
+    again = open_old_trees()["ml_pipeline"]
+    assert again.find(trash) == revised
+    assert [entry.sequence for entry in again.history(limit=3)] == [
+        number + TREES["ml_pipeline"]["log"][0][0] for number in (2, 1, 0)
+    ]
