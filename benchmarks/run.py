@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[1]
 MAX_ASIDE_EVENTS = 1_000_000
 MAX_LOAD = 1.5
 NO_REFERENCE = (
-    f"The reference (`{REFERENCE}`) was not at hand: no binary is named by {REFERENCE_VARIABLE} and none is on PATH. "
+    f"The reference (`{REFERENCE}`) was not available: no binary is named by {REFERENCE_VARIABLE} and none is on PATH. "
     "The ratios are to DuckDB and the other peers.\n"
 )
-NO_SPARK = "Spark was not at hand: it needs the group `test-spark` and a Java.\n"
+NO_SPARK = "Spark was not available: it needs the group `test-spark` and a Java.\n"
 
 Runs = dict[int, dict[str, list[Run]]]
 

@@ -1,16 +1,33 @@
-"""Metrics of what is live as Prometheus text: a few gauges for each target, and never more targets than a bound."""
+"""Metrics as Prometheus text: what is live of each target, how files were tested; for a bounded number of targets."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
 from typing import Final
 
 from prometheus_client import generate_latest
 
 from recsys_assets.api.site import Site
-from recsys_assets.observability.build_metrics import Gauges, Sample, registry_of
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.observability.build_metrics import (
+    MAX_RECENT,
+    Gauges,
+    Sample,
+    is_recent,
+    recent_entries,
+    registry_of,
+    samples_of_tests,
+)
+from recsys_assets.release.documents import JournalEntry
+from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.status import TargetStatus, status
+
+_log = logging.getLogger(__name__)
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_TARGETS: Final = 200  # series are paid for by everybody who stores them
@@ -25,8 +42,31 @@ HELP: Final = {
     "recsys_target_questions": "Questions that consumers asked the live release and the one before, by kind.",
     "recsys_target_questions_without_items": "Those of them that were empty, unknown or failed.",
     "recsys_target_short_answers": "Answers with fewer items than the consumer wants.",
+    "recsys_target_last_test": "How the last test of a file of another team ended: 1 for that outcome.",
+    "recsys_target_last_test_timestamp_seconds": "When a file of the kind was tested last.",
+    "recsys_target_tests": "Tests of files of the kind in the last 7 days, by outcome and actor.",
     "recsys_targets_left_out": "Targets beyond the bound.",
 }
+
+
+@dataclass(slots=True)
+class RecentEntries:
+    """Entries of journals from which tests are counted: they never change, so that each is read once."""
+
+    _known: dict[Target, tuple[JournalEntry, ...]] = field(default_factory=dict[Target, tuple[JournalEntry, ...]])
+
+    def of(self, store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
+        """Return the entries of a target, newest first; of a journal that cannot be read those that are known."""
+        known = self._known.get(target, ())
+        read_to = known[0].sequence if known else 0
+        try:
+            new = tuple(takewhile(lambda entry: entry.sequence > read_to, recent_entries(store, target, now=now)))
+        except RecsysAssetsError as error:  # status counts it among the problems
+            _log.warning("%s: tests are counted without what is new: %s", target, error)
+            return known
+        kept = tuple(entry for entry in (*new, *known) if is_recent(entry, now=now))[:MAX_RECENT]
+        self._known[target] = kept
+        return kept
 
 
 @dataclass(slots=True)
@@ -34,6 +74,7 @@ class Scrapes:
     """The last answer, kept for some seconds: many scrapers ask the store no more often than one."""
 
     kept_seconds: float = KEPT_SECONDS
+    _entries: RecentEntries = field(default_factory=RecentEntries)
     _text: str = ""
     _until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -42,14 +83,15 @@ class Scrapes:
         """Return the metrics, at most so many seconds old; one thread at a time asks the store."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._text = metrics_text(site)
+                self._text = metrics_text(site, self._entries)
                 self._until = time.monotonic() + self.kept_seconds
             return self._text
 
 
-def metrics_text(site: Site) -> str:
+def metrics_text(site: Site, entries: RecentEntries | None = None) -> str:
     """Return the gauges of the first `MAX_TARGETS` targets as Prometheus reads them; what is unknown has no sample."""
-    gauges = Gauges(tuple(_samples(site)), help_texts=HELP, with_empty=True)
+    samples = (*_samples(site), *_tests(site, entries or RecentEntries()))
+    gauges = Gauges(samples, help_texts=HELP, with_empty=True)
     return generate_latest(registry_of(gauges)).decode()
 
 
@@ -60,6 +102,14 @@ def _samples(site: Site) -> Iterator[Sample]:
         yield from (Sample(name, labels, value) for name, value in _values(row))
         yield from _answers(row, labels)
     yield Sample("recsys_targets_left_out", {}, len(site.targets) - len(shown))
+
+
+def _tests(site: Site, entries: RecentEntries) -> Iterator[Sample]:
+    """Yield how files of other teams were tested, of the targets that have kinds of theirs."""
+    rows = [row for row in site.settings.targets[:MAX_TARGETS] if site.settings.imports_for(row)]
+    now = site.now()
+    for row, found in zip(rows, fan_out(lambda row: entries.of(site.store, row.target, now=now), rows), strict=True):
+        yield from samples_of_tests(found, site.settings, row, prefix="recsys_target")
 
 
 def _answers(row: TargetStatus, labels: Mapping[str, str]) -> Iterator[Sample]:

@@ -1,18 +1,20 @@
 """Metrics of a target's build side: age of its data, how the last attempt ended, gates, rows, bytes, seconds."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import islice, takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from recsys_assets.evidence import Scalar, Verdict
-from recsys_assets.identity import parse_rfc3339, rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import DONE, HELD, IMPORT, LOST, REFUSED, TEST, UNCHANGED, newest_first
 from recsys_assets.release.releases import find_readable_release
 from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
@@ -36,14 +38,16 @@ BUILD_HELP: Final[Mapping[str, str]] = {
     "recsys_build_measured_timestamp_seconds": "When the numbers of this target were taken from the store.",
     "recsys_build_last_test": "How the last test of a file of another team ended: 1 for that outcome.",
     "recsys_build_last_test_timestamp_seconds": "When a file of the kind was tested last.",
-    "recsys_build_tests": "Tests of files of the kind in the last 7 days, by outcome.",
+    "recsys_build_tests": "Tests of files of the kind in the last 7 days, by outcome and actor.",
     "recsys_build_run_success": "Whether the last run of the target ended well.",
     "recsys_build_run_seconds": "How long the last run of the target took.",
     "recsys_build_run_timestamp_seconds": "When the last run of the target ended.",
 }
 TESTS_SINCE = timedelta(days=7)
 PASSED = "passed"
-_LOOKED_AT = 1000  # journal entries
+MAX_RECENT = 1000  # journal entries
+MAX_ACTORS = 20
+OTHERS = "others"
 OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
 
 
@@ -131,34 +135,60 @@ def measure_run(row: TargetSettings, run: RunEnd) -> Iterator[Sample]:
 
 def measure_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> Iterator[Sample]:
     """Yield how the tests of files that other teams built have ended, nightly ones and those by hand, by kind."""
-    found = list(_tests(store, row, set(settings.imports_for(row)), since=rfc3339(now - TESTS_SINCE)))
-    for kind in dict.fromkeys(kind for kind, _, _ in found):
+    return samples_of_tests(recent_entries(store, row.target, now=now), settings, row, prefix="recsys_build")
+
+
+def recent_entries(store: ObjectStore, target: Target, *, now: datetime) -> Iterator[JournalEntry]:
+    """Yield the journal's entries that tests are counted from, newest first: those of a week, and not too many."""
+    return islice(takewhile(lambda entry: is_recent(entry, now=now), newest_first(store, target)), MAX_RECENT)
+
+
+def is_recent(entry: JournalEntry, *, now: datetime) -> bool:
+    """Return whether tests are counted from an entry; one that was lost does not say when it was."""
+    return entry.action == LOST or entry.at >= rfc3339(now - TESTS_SINCE)
+
+
+def samples_of_tests(
+    entries: Iterable[JournalEntry], settings: Settings, row: TargetSettings, *, prefix: str
+) -> Iterator[Sample]:
+    """Yield how the tests in entries of the journal (newest first) ended, and how many of whom passed."""
+    found = list(_tests(entries, set(settings.imports_for(row))))
+    known = [*dict.fromkeys(one.actor for one in found)][:MAX_ACTORS]
+    for kind in dict.fromkeys(one.kind for one in found):
         labels = {**_labels(row), "kind": kind}
-        outcomes = [(outcome, at) for of, outcome, at in found if of == kind]
-        last, at = outcomes[0]
-        yield Sample("recsys_build_last_test_timestamp_seconds", labels, parse_rfc3339(at).timestamp())
+        last, *_ = tests = [one for one in found if one.kind == kind]
+        yield Sample(f"{prefix}_last_test_timestamp_seconds", labels, parse_rfc3339(last.at).timestamp())
+        counts = Counter((one.actor if one.actor in known else OTHERS, one.outcome) for one in tests)
         for outcome in (PASSED, REFUSED):
-            yield Sample("recsys_build_last_test", {**labels, "outcome": outcome}, outcome == last)
-            count = sum(one == outcome for one, _ in outcomes)
-            yield Sample("recsys_build_tests", {**labels, "outcome": outcome}, count)
+            yield Sample(f"{prefix}_last_test", {**labels, "outcome": outcome}, outcome == last.outcome)
+            for actor in dict.fromkeys(actor for actor, _ in counts):
+                more = {**labels, "outcome": outcome, "actor": actor}
+                yield Sample(f"{prefix}_tests", more, counts[actor, outcome])
 
 
-def _tests(store: ObjectStore, row: TargetSettings, kinds: set[str], *, since: str) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, outcome and instant of each test, newest first.
+class _Tested(NamedTuple):
+    kind: str
+    outcome: str
+    at: str
+    actor: str  # without the host: a build has another one each night
+
+
+def _tests(entries: Iterable[JournalEntry], kinds: set[str]) -> Iterator[_Tested]:
+    """Yield each test that entries (newest first) record, newest first.
 
     A build registers a file before its gates judge it, and journals only a refusal of theirs: both are one test.
     """
     refused: set[tuple[str, Scalar]] = set()
-    newest = takewhile(lambda entry: entry.action == LOST or entry.at >= since, newest_first(store, row.target))
-    for entry in islice(newest, _LOOKED_AT):
+    for entry in entries:
         kind, day = str(entry.details.get("kind") or entry.details.get("step")), entry.details.get("day")
+        actor = entry.actor.partition("@")[0]
         if kind not in kinds:
             continue
         if entry.action == BUILD and entry.details.get("error") == GATE:
             refused.add((kind, day))
-            yield kind, REFUSED, entry.at
+            yield _Tested(kind, REFUSED, entry.at, actor)
         elif entry.action == TEST or (entry.action == IMPORT and (kind, day) not in refused):
-            yield kind, PASSED if entry.outcome == DONE else REFUSED, entry.at
+            yield _Tested(kind, PASSED if entry.outcome == DONE else REFUSED, entry.at, actor)
         elif entry.action == IMPORT:
             refused.discard((kind, day))
 

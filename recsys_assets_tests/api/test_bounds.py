@@ -1,22 +1,26 @@
 """Bounds on answers and on calls of the store: pages, the artifact cache, series of metrics, redacted texts."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from recsys_assets.api import metrics
-from recsys_assets.api.metrics import Scrapes, metrics_text
+from recsys_assets.api.metrics import RecentEntries, Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.problems import HIDDEN, base_name, redact
 from recsys_assets.api.routes import ACTIONS, ROUTES
 from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
+from recsys_assets.release.journal import DONE, REFUSED, TEST, Actor, append, entry_of, tail
+from recsys_assets.release.pointer import read_current
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
 from recsys_assets_tests.api.conftest import settings_in
 from recsys_assets_tests.serving.releases import TARGET
 
 HOME = "/v1/targets/shop/home"
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def walk(client, path, **query):
@@ -123,6 +127,48 @@ def test_what_consumers_answered_shows_in_the_target_and_in_metrics(store, relea
         assert f"recsys_target_questions{{{labels.format(release)}}} {asked}" in lines
         assert f"recsys_target_questions_without_items{{{labels.format(release)}}} {without}" in lines
     assert sum(line.startswith("recsys_target_short_answers{") for line in lines) == 2
+
+
+IMPORT = '[imports.scores]\npath = "drop/{day}.jsonl"\nformat = "jsonl"\ntargets = ["shop/home"]\n'
+
+
+def test_tests_of_files_are_counted_by_whom_and_each_entry_is_read_once(store, releases, tmp_path):
+    assert releases
+    site = Site(store, settings_in(tmp_path, more=IMPORT), now=lambda: NOW)
+
+    def tested(actor, *, passed, at=NOW):
+        entry = entry_of(
+            action=TEST,
+            outcome=DONE if passed else REFUSED,
+            by=Actor(actor, ""),
+            now=at,
+            live=read_current(store, TARGET),
+            message="",
+            details={"kind": "scores"},
+        )
+        append(store, TARGET, entry, after=tail(store, TARGET))
+
+    tested("long ago", passed=True, at=NOW - timedelta(days=8))
+    tested("ann@host-1", passed=True)
+    tested("ann@host-2", passed=True)
+    tested("ben", passed=False)
+    scrapes = Scrapes(kept_seconds=0)
+    text = scrapes.text(site)
+    labels = 'actor="{}",kind="scores",outcome="{}",surface="home",tenant="shop"'
+    for actor, outcome, count in (("ann", "passed", 2.0), ("ann", "refused", 0.0), ("ben", "refused", 1.0)):
+        assert f"recsys_target_tests{{{labels.format(actor, outcome)}}} {count}\n" in text
+    assert "long ago" not in text
+    last = 'recsys_target_last_test{{kind="scores",outcome="{}",surface="home",tenant="shop"}} {}'
+    assert last.format("refused", 1.0) in text
+    assert last.format("passed", 0.0) in text
+    entries, read = RecentEntries(), []
+    entries.of(store, TARGET, now=NOW)
+    tested("cleo", passed=True)
+    store.on_call = lambda verb, key: read.append(key[-7:-5]) if verb == "get" else None
+    assert [one.actor for one in entries.of(store, TARGET, now=NOW)] == ["cleo", "ben", "ann@host-2", "ann@host-1"]
+    store.on_call = None
+    newest = tail(store, TARGET).sequence
+    assert set(read) <= {f"{newest:02}", f"{newest - 1:02}"}, "what is known is not read again"
 
 
 def test_metrics_of_many_targets_are_cut_and_say_so(store, tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
+from recsys_assets.api.metrics import metrics_text
+from recsys_assets.api.site import Site
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, RefusedError
 from recsys_assets.evidence import Verdict
@@ -21,7 +23,7 @@ from recsys_assets.pipeline.imported import find_staged, import_day, judge_impor
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.steps import import_step, journal_refusals
 from recsys_assets.pipeline.warm_up import build_days
-from recsys_assets.release.journal import Actor, newest_first
+from recsys_assets.release.journal import Actor, newest_first, this_account
 from recsys_assets.release.layout import blob_key, staged_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
@@ -278,10 +280,14 @@ def judge_by_command(shop, data, *more):
 
 
 def samples(shop):
-    """What Prometheus reads of tests, by metric and outcome."""
+    """What Prometheus reads of tests, by metric and outcome, and of counts by actor."""
     text = "".join(path.read_text() for path in (shop.folder / "metrics").glob("*.tests.prom"))
-    found = [one for family in text_string_to_metric_families(text) for one in family.samples]
-    return {(one.name, one.labels.get("outcome")): one.value for one in found}
+    return by_labels(one for family in text_string_to_metric_families(text) for one in family.samples)
+
+
+def by_labels(samples):
+    names = ("outcome", "actor")
+    return {(one.name, *(one.labels[name] for name in names if name in one.labels)): one.value for one in samples}
 
 
 def test_a_test_registers_nothing_and_is_kept_with_who_and_how_it_ended(shop):
@@ -294,8 +300,8 @@ def test_a_test_registers_nothing_and_is_kept_with_who_and_how_it_ended(shop):
     assert isinstance(unreadable.exception, InputError)
     assert message(shop) == [("test", "done"), ("test", "refused"), ("test", "refused")]
     assert [item.key.partition("/")[0] for item in shop.store.list("") if "/shop/" in item.key] == ["registry"] * 3
-    assert samples(shop)["recsys_build_tests", "passed"] == 1
-    assert samples(shop)["recsys_build_tests", "refused"] == 2
+    assert samples(shop)["recsys_build_tests", "passed", "ada"] == 1
+    assert samples(shop)["recsys_build_tests", "refused", "ada"] == 2
     assert samples(shop)["recsys_build_last_test", "refused"] == 1
     (found,) = status(shop.store, [HOME], now=now())
     assert (found.last, found.failed) == (None, ()), "a test is no attempt at what is live"
@@ -311,12 +317,14 @@ def test_a_refused_import_by_hand_reaches_the_metrics(shop):
     of_day = DayContext(shop.store, shop.settings, row(shop), after(1), run_id="test")
     list(import_step("vectors").build(of_day))
     assert journal_refusals(of_day, judge_import(of_day, "vectors")) == []
-    nightly = {
-        (one.name, one.labels.get("outcome")): one.value
-        for one in measure_tests(shop.store, shop.settings, row(shop), now=now())
-    }
-    assert nightly["recsys_build_tests", "refused"] == 2, "a build's registration and its gates are one test"
-    assert nightly["recsys_build_tests", "passed"] == 1
+    found = by_labels(measure_tests(shop.store, shop.settings, row(shop), now=now()))
+    nightly = this_account().partition("@")[0]
+    assert found["recsys_build_tests", "refused", nightly] == 1, "a build's registration and its gates are one test"
+    assert (found["recsys_build_tests", "refused", "ada"], found["recsys_build_tests", "passed", "ada"]) == (1, 1)
+    text = metrics_text(Site(shop.store, shop.settings))
+    for actor, outcome in ((nightly, "refused"), ("ada", "refused"), ("ada", "passed")):
+        labels = f'actor="{actor}",kind="vectors",outcome="{outcome}",surface="home",tenant="shop"'
+        assert f"recsys_target_tests{{{labels}}} 1.0" in text
 
 
 def test_the_job_shows_what_each_gate_found_and_fails_for_a_refused_file(shop):
