@@ -20,9 +20,10 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.records import FACT, key_of_record
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.quality.live_score import score_live as score_rows
-from recsys_assets.release.document_encoding import decode, encode, find_stored
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_stored
 from recsys_assets.release.documents import CANONICAL_FORMAT, CanonicalRecord, Member
 from recsys_assets.release.layout import (
+    blob_key,
     canonical_gates_key,
     canonical_prefix,
     canonical_profile_key,
@@ -32,6 +33,7 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.sharding import sharded_kind
+from recsys_assets.storage.run_reads import MAX_OBJECT_BYTES, prefetch
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
 MAX_BYTES = 1_000_000
@@ -45,7 +47,7 @@ def read_past(store: ObjectStore, target: Target, day: date, *, most: int, first
     """
     found: list[DayProfile] = []
     refused = 0
-    for profile in _earlier(store, target, day, first):
+    for profile in _earlier(store, target, day, first, most):
         if not profile.refused:
             found.append(profile)
         elif not found:
@@ -100,6 +102,9 @@ def _scores(
     store: ObjectStore, target: Target, day: date, events: Events, members: Mapping[str, Member]
 ) -> dict[str, LiveScore]:
     found: dict[str, LiveScore] = {}
+    refs = [one.ref for one in members.values() if one.ref.size <= MAX_OBJECT_BYTES]
+    keys = [blob_key(target, ref.kind, ref.version) for ref in refs]
+    prefetch(store, keys, max_bytes=MAX_OBJECT_BYTES)
     for kind, member in sorted(members.items()):
         last = date.fromisoformat(member.window_last)
         window = (last - date.fromisoformat(member.window_first)).days + 1
@@ -180,9 +185,9 @@ def find_profile(store: ObjectStore, target: Target, day: date, record: Canonica
     return found if found.v <= PROFILE_FORMAT else None  # of a newer version: what its numbers mean is not known
 
 
-def _earlier(store: ObjectStore, target: Target, day: date, first: date) -> Iterator[DayProfile]:
+def _earlier(store: ObjectStore, target: Target, day: date, first: date, most: int) -> Iterator[DayProfile]:
     """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
-    for one, stored in _records_before(store, target, day, first):
+    for one, stored in _records_before(store, target, day, first, most):
         with suppress(CorruptObjectError):
             record = decode(stored.data, CanonicalRecord, name=canonical_record_key(target, one))
             profile = find_profile(store, target, one, record)
@@ -190,26 +195,37 @@ def _earlier(store: ObjectStore, target: Target, day: date, first: date) -> Iter
                 yield profile
 
 
-def _records_before(store: ObjectStore, target: Target, day: date, first: date) -> Iterator[tuple[date, StoredObject]]:
+def _records_before(
+    store: ObjectStore, target: Target, day: date, first: date, most: int
+) -> Iterator[tuple[date, StoredObject]]:
     """Yield the days before `day` that have a record, with its bytes, newest first.
 
     Most days follow one another, and windows read them anyway: only behind one that is missing they are listed.
     """
-    while day > first:
-        day -= timedelta(days=1)
-        stored = find_stored(store, canonical_record_key(target, day))
+    before = day
+    while before > first:
+        before -= timedelta(days=1)
+        stored = find_stored(store, canonical_record_key(target, before))
         if stored is None:
             break
-        yield day, stored
+        if before == day - timedelta(days=1):
+            prefetch(store, _keys_before(target, before, first, most - 1), max_bytes=MAX_DOCUMENT_BYTES)
+        yield before, stored
     else:
         return
     prefix = canonical_prefix(target)
     names = {item.key.removeprefix(prefix) for item in store.list(prefix)}
-    listed = (one for name in names if (one := _day_of_record(name)) is not None and first <= one < day)
+    listed = (one for name in names if (one := _day_of_record(name)) is not None and first <= one < before)
     for one in sorted(listed, reverse=True):
         stored = find_stored(store, canonical_record_key(target, one))
         if stored is not None:
             yield one, stored
+
+
+def _keys_before(target: Target, day: date, first: date, most: int) -> list[str]:
+    """Return the keys of the records of at most so many days before `day`, none of which is before `first`."""
+    count = min(most, (day - first).days)
+    return [canonical_record_key(target, day - timedelta(days=n + 1)) for n in range(count)]
 
 
 def _day_of_record(name: str) -> date | None:

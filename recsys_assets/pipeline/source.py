@@ -33,7 +33,7 @@ from recsys_assets.kinds.tallies import (
 )
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.release.document_encoding import find_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import (
     canonical_key,
@@ -44,6 +44,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.settings.settings import Settings
+from recsys_assets.storage.run_reads import prefetch
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -149,6 +150,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
     are more than `limits.max_events` allows.
     """
     store, target = context.store, context.target
+    prefetch(store, [canonical_record_key(target, day) for day in window.days], max_bytes=MAX_DOCUMENT_BYTES)
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
     standing = {day: record for day, record in found.items() if record is not None}
     refused = tuple(day for day, record in standing.items() if day < window.last and is_refused(context, day, record))

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.release.document_encoding import find_document, read_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
@@ -22,6 +22,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.staged import find_canonical_report, find_report
 from recsys_assets.sharding import sharded_kind
+from recsys_assets.storage.run_reads import prefetch
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -211,6 +212,8 @@ class _CandidateReading:
         keys = {day: canonical_key(self.target, day) for day in window.days}
         if not used.keys() & set(keys.values()):
             return  # made from the catalog
+        records = [canonical_record_key(self.target, day) for day in window.days]
+        prefetch(self.store, records, max_bytes=MAX_DOCUMENT_BYTES)
         for day, key in keys.items():
             record = self.records.of(day)
             if isinstance(record, str):

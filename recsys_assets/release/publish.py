@@ -34,7 +34,7 @@ from recsys_assets.release.shards import missing_blobs, prove_members
 from recsys_assets.release.trash import rescue
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, overlapped
 
 SHIP = "ship"
 
@@ -98,21 +98,23 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     if dry_run:
         candidate = read_candidate(evidence, target, day, kinds=kinds, requirements=requirements)
         return _rehearse(_Publish(change, candidate, build, allow_older, evidence))
-    ensure_proven(store)
-    try:
-        candidate = read_candidate(evidence, target, day, kinds=kinds, requirements=requirements)
-        return _publish(_Publish(change, candidate, build, allow_older, evidence, plan))
-    except (RefusedError, CorruptObjectError, ConflictError) as error:
-        _record_refusal(change, day, error)
-        error.journaled = True
-        raise
+    with overlapped(store) as beside:
+        proven = beside.start(ensure_proven, store)
+        candidate = beside.start(read_candidate, evidence, target, day, kinds=kinds, requirements=requirements)
+        current = beside.start(read_current, store, target)
+        proven()
+        try:
+            return _publish(_Publish(change, candidate(), build, allow_older, evidence, plan), current())
+        except (RefusedError, CorruptObjectError, ConflictError) as error:
+            _record_refusal(change, day, error)
+            error.journaled = True
+            raise
 
 
-def _publish(asked: _Publish) -> PublishOutcome:
+def _publish(asked: _Publish, current: Current | None) -> PublishOutcome:
     """Announce, verify, record, then swap if every attempt's judgement says so."""
     change, candidate = asked.change, asked.candidate
     store, target = change.store, change.target
-    current = read_current(store, target)
     reach("ship.after_read")
     release = release_of(
         target, candidate, build=asked.build, now=change.now(), parent=current.release_id if current else None
@@ -146,8 +148,11 @@ def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
 def _judge(
     asked: _Publish, change: PointerChange, release: Release, current: Current | None, head: JournalHead
 ) -> Move | Stay:
-    check_forgotten(asked.change.store, asked.change.target, asked.candidate)
-    judgement = _judgement(asked, release, current, head)
+    with overlapped(asked.change.store) as beside:
+        unforgotten = beside.start(check_forgotten, asked.change.store, asked.change.target, asked.candidate)
+        judging = beside.start(_judgement, asked, release, current, head)
+        unforgotten()
+        judgement = judging()
     details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
     if asked.candidate.left_out:
         details[LEFT_OUT] = "; ".join(f"{kind}: {why}" for kind, why in asked.candidate.left_out.items())
@@ -171,15 +176,13 @@ def _judge(
 
 def _judgement(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Judgement:
     store, target = asked.change.store, asked.change.target
-    live = _live(asked, current, head)
-    judgement = judge(
-        release,
-        live=live,
-        hold=read_hold(store, target),
-        bad=find_label(store, target, Labelled.BAD, release.id),
-        now=asked.change.now(),
-        allow_older=asked.allow_older,
-    )
+    with overlapped(store) as beside:
+        hold = beside.start(read_hold, store, target)
+        bad = beside.start(find_label, store, target, Labelled.BAD, release.id)
+        live = _live(asked, current, head)
+        judgement = judge(
+            release, live=live, hold=hold(), bad=bad(), now=asked.change.now(), allow_older=asked.allow_older
+        )
     losses = asked.candidate.losses(current.versions) if current else ()
     if judgement.ruling is Ruling.SHIP and losses:
         raise RefusedError(

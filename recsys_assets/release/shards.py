@@ -14,8 +14,9 @@ from recsys_assets.release.document_encoding import decode, encode
 from recsys_assets.release.documents import FORMAT, Member, Record
 from recsys_assets.release.layout import blob_key
 from recsys_assets.sharding import MAX_SHARDS, RULE, SHARDS_FORM, index_kind, sharded_kind
-from recsys_assets.storage.store import Listed, ObjectStore, fan_out
+from recsys_assets.storage.store import AT_ONCE, Listed, ObjectStore, fan_out, is_remote
 
+_SMALL_BYTES = 4_000_000
 _FEW = 20  # more objects than that has a release with shards
 
 
@@ -64,9 +65,10 @@ def check_digits(version: str, digest: str, *, name: str) -> None:
 def blob_faults(store: ObjectStore, target: Target, windows: Mapping[ArtifactRef, Window]) -> tuple[str, ...]:
     """Return what is wrong with each blob that cannot be served, or whose own window is not the one recorded of it.
 
-    Nothing for those that can; two are read at a time.
+    Nothing for those that can; two are read at a time, and more of small ones where the store is remote.
     """
-    with ThreadPoolExecutor(2) as pool:
+    small = is_remote(store) and all(ref.size <= _SMALL_BYTES for ref in windows)
+    with ThreadPoolExecutor(AT_ONCE if small else 2) as pool:
         return tuple(fault for fault in pool.map(partial(_fault, store, target), windows.items()) if fault)
 
 

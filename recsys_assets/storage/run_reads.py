@@ -1,11 +1,13 @@
 """Reads through memory: each object once for one look, or what a run wrote and read, once for the run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import Final, TypeVar, cast
 
-from recsys_assets.errors import NotFoundError
-from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
+from recsys_assets.errors import NotFoundError, RecsysAssetsError
+from recsys_assets.storage.store import Listed, ObjectStore, StoredObject, fan_out, is_remote
 
 MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is read again each time
 MAX_OBJECT_BYTES: Final = 16_000_000
@@ -120,6 +122,19 @@ class RunReads:
         self.drop(key)
         self.origin.delete_unchanged(key, expected=expected)
 
+    def prefetch(self, keys: Iterable[str], *, max_bytes: int) -> None:
+        """Read objects that are about to be asked for side by side, where the store is remote.
+
+        What cannot be read is left to whoever asks for it, in whose order errors come.
+        """
+        missing = [key for key in keys if key not in self._found and key not in self._absent]
+        if len(missing) > 1 and is_remote(self.origin):
+            fan_out(partial(self._try, max_bytes), missing)
+
+    def _try(self, max_bytes: int, key: str) -> None:
+        with suppress(RecsysAssetsError):
+            self.get(key, max_bytes=max_bytes)
+
     def drop_below(self, prefix: str) -> None:
         """Read what is below `prefix` from the store again when it is asked for next."""
         for key in [key for key in (*self._found, *self._absent) if key.startswith(prefix)]:
@@ -144,6 +159,12 @@ class RunReads:
                 self._bytes -= len(self._found.pop(oldest).data)
             self._found[key] = found
             self._bytes += size
+
+
+def prefetch(store: ObjectStore, keys: Iterable[str], *, max_bytes: int) -> None:
+    """Read objects that are about to be asked for side by side, if they are cached for the run."""
+    if isinstance(store, RunReads):
+        store.prefetch(keys, max_bytes=max_bytes)
 
 
 _last: tuple[str, RunReads] | None = None

@@ -1,10 +1,12 @@
 """The one protocol of the bytes column: what every store of objects can do and promises, and the keys that it takes."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from recsys_assets.errors import UnsafeNameError
 from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
@@ -154,6 +156,8 @@ def check_root(root: str) -> str:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+Answer: TypeAlias = Callable[[], Result]
 
 
 def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Result, ...]:
@@ -162,3 +166,38 @@ def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Resu
         return tuple(map(work, items))
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(items)), thread_name_prefix="fan-out") as pool:
         return tuple(pool.map(work, items))
+
+
+def is_remote(store: ObjectStore) -> bool:
+    """Return whether each call is a request over a network: in a folder, threads cost more than they save."""
+    return store.root_uri.startswith("s3://")
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Questions that are asked side by side, each answered when its result is called for.
+
+    Without a pool each is asked only then, so that calls and errors come in the order of the results in any case.
+    """
+
+    pool: ThreadPoolExecutor | None
+
+    def start(
+        self, ask: Callable[Parameters, Result], *args: Parameters.args, **more: Parameters.kwargs
+    ) -> Answer[Result]:
+        """Ask, and return what waits for the result, or raises what was raised instead of it."""
+        return partial(ask, *args, **more) if self.pool is None else self.pool.submit(ask, *args, **more).result
+
+
+@contextmanager
+def overlapped(store: ObjectStore) -> Generator[SideBySide]:
+    """Yield what lets questions to a remote store overlap; to any other they are asked one after the other.
+
+    For reads that do not depend on one another: what must be in order (bytes before their record, an announcement
+    before proofs, a swap before its entry) is never asked through this.
+    """
+    if not is_remote(store):
+        yield SideBySide(None)
+        return
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="overlap") as pool:
+        yield SideBySide(pool)

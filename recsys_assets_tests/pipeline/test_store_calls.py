@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
@@ -30,10 +32,19 @@ for _verb in VERBS:
     setattr(Counting, _verb, _counted(_verb))
 
 
-def test_a_second_day_of_five_kinds_makes_few_calls_and_keeps_the_proofs_of_the_swap(tmp_path):
+class Remote(Counting):
+    """Such a store that is taken for one behind a network: what may overlap does."""
+
+    @property
+    def root_uri(self):
+        return f"s3://bucket/{self.name}"
+
+
+@pytest.mark.parametrize("kind", [Counting, Remote])
+def test_a_second_day_of_five_kinds_makes_few_calls_and_keeps_the_proofs_of_the_swap(tmp_path, kind):
     shop = open_shop(tmp_path, None)
     settings = parse_settings((CONFIG + WINDOWS + TARGETS).encode(), name="test", base=tmp_path)
-    store = Counting()
+    store = kind()
     store.calls = Counter()
     for n in range(2):
         shop.write(after(n), day_lines(after(n), targets=(HOME,), shift=n))
@@ -42,5 +53,5 @@ def test_a_second_day_of_five_kinds_makes_few_calls_and_keeps_the_proofs_of_the_
         assert [line.text for line in lines if line.state != "ok"] == []
     kinds = len(settings.artifacts.kinds)
     assert kinds == 5
-    assert sum(store.calls.values()) <= MOST_CALLS, store.calls
+    assert sum(store.calls.values()) == MOST_CALLS, store.calls
     assert store.calls["get", "artifacts"] >= kinds, "the swap reads every new blob from the store itself"
