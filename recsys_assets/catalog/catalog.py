@@ -15,6 +15,7 @@ from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks
 from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason, Reject, hidden_lines, show_line
+from recsys_assets.ingest.sources.forms import appended_form
 from recsys_assets.ingest.sources.source import RawStream
 from recsys_assets.ingest.sources.streams import FileStream
 
@@ -100,6 +101,7 @@ def read_catalog(
                 kept += [_frame(rows), found]
                 rows = []
             elif isinstance(found.row, LineFault):
+                _check_one_file(name, found)
                 faults[found.row.reason] += 1
                 sizes[found.row.reason] += len(found.text)
                 rejects += [_reject(name, found, found.row)] if len(rejects) < MAX_KEPT else []
@@ -110,6 +112,13 @@ def read_catalog(
         bad, bad_bytes = (sum(counts[reason] for reason in NO_LINES) for counts in (faults, sizes))
         faults[Reason.HIDDEN_LINES] = hidden_lines(bad, bad_bytes, good=len(taken), good_bytes=good_bytes)
         return Catalog(taken, stream.digest, stream.size, dict(+faults), tuple(rejects))
+
+
+def _check_one_file(name: str, found: CatalogLine) -> None:
+    """Raise `InputError` if a bad row is the beginning of another file, appended to this one."""
+    if form := appended_form(found.text, is_json=False):
+        where = f"catalog {name}: line {found.line:,}"
+        raise InputError(f"{where} is no text, but the beginning of {form}: store the two as files of their own")
 
 
 @dataclass(slots=True)

@@ -86,6 +86,7 @@ class FileTally:
     vague: Counter[LineFault] = field(default_factory=Counter[LineFault])  # lines that name no target, or not in full
     text: int = 0  # bytes of all lines, decompressed
     bad_text: Counter[Reason] = field(default_factory=Counter[Reason])  # bytes of bad lines
+    appended: tuple[int, str] | None = None  # the first line, from 1, that is another file's, and what file's
 
     def record(self) -> FileRecord:
         """Return what is known of the input now."""
@@ -95,6 +96,8 @@ class FileTally:
 
     def add(self, judged: JudgedChunk) -> None:
         """Count the lines of a chunk."""
+        if judged.appended and not self.appended:
+            self.appended = self.lines + judged.appended[0] + 1, judged.appended[1]
         self.lines += judged.lines
         late = sum(count for fault, count in judged.faults.items() if fault.reason is Reason.OUT_OF_WINDOW)
         self.good += judged.lines - judged.faults.total() + late
@@ -112,7 +115,15 @@ class FileTally:
         return hidden_lines(bad, bad_bytes, good=self.good, good_bytes=self.text - self.bad_text.total())
 
     def _useless(self) -> str | None:
-        """Return why a file with lines and without a good one is refused as a whole; blank lines alone are nothing."""
+        """Return why a file is refused as a whole: another one is appended to it, or none of its lines is good.
+
+        Blank lines alone are nothing.
+        """
+        if self.appended:
+            where, what = f"{self.source.name}: line {self.appended[0]:,}", self.appended[1]
+            return (
+                f"{where} is no text, but the beginning of {what}: store the two as files of their own, and run again"
+            )
         if self.good or self.lines == self.blank:
             return None
         what = f"{self.source.name} has {plural(self.lines, 'line')}, and none is an event"

@@ -13,8 +13,9 @@ from recsys_assets.ingest.chunk_scan import SURFACE, TENANT, UNKNOWN, Progress, 
 from recsys_assets.ingest.chunks import Buffer, Chunk, LongLine
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.part_merge import Part, part_of, take_rows
-from recsys_assets.ingest.quarantine import LineFault, Reason
+from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason
 from recsys_assets.ingest.reference import PLAIN, RawEvent, Reading, read_line
+from recsys_assets.ingest.sources.forms import appended_form
 from recsys_assets.ingest.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
 
 Names = tuple[str, str]
@@ -63,7 +64,8 @@ class Refused:
 class JudgedChunk:
     """What one chunk held: `faults` counts every refused line, `refused` keeps the first ones.
 
-    `spilled` counts good events that a neighbouring day reads from this very file.
+    `spilled` counts good events that a neighbouring day reads from this very file. `appended` is the first line, from
+    0, that begins or goes on as another file does, and what file.
     """
 
     lines: int = 0
@@ -74,14 +76,20 @@ class JudgedChunk:
     foreign: Counter[Names] = field(default_factory=Counter[Names])
     unknown: Counter[str] = field(default_factory=Counter[str])
     spilled: Counter[Target] = field(default_factory=Counter[Target])
+    appended: tuple[int, str] | None = None
 
 
 def judge_long_line(line: LongLine, rules: ChunkRules) -> JudgedChunk:
     """Return the judgement of a line that no chunk can hold."""
     fault = LineFault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
     text = line.head if rules.reading.shows_values else WITHHELD
+    form = appended_form(line.head)
     return JudgedChunk(
-        1, line.size, refused=[Refused(0, fault, text, line.size)], faults=Counter([_without_detail(fault)])
+        1,
+        line.size,
+        refused=[Refused(0, fault, text, line.size)],
+        faults=Counter([_without_detail(fault)]),
+        appended=(0, form) if form else None,
     )
 
 
@@ -156,6 +164,9 @@ class _Doubtful:
 
     def _refuse(self, number: int, fault: LineFault, text: bytes) -> None:
         self._judged.faults[_without_detail(fault)] += 1
+        if fault.reason in NO_LINES and not self._judged.appended:
+            form = appended_form(text)
+            self._judged.appended = (number, form) if form else None
         if self._room:
             self._room -= 1
             shown = text if self._rules.reading.shows_values else WITHHELD

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -363,6 +364,15 @@ def test_rows_that_stand_in_a_long_bad_one_count_as_bad_rows(tmp_path, name, spo
     catalog = read_catalog(path)
     assert len(catalog.rows) == 70
     assert abs(catalog.bad - lost) <= 3
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["after a line end", "in a row"])
+def test_another_file_behind_the_rows_is_refused_by_name(tmp_path, name, end):  # F62
+    rows = "\n".join([*(["item_id,tags,price"] if name == "c.csv" else []), *rows_of(name, range(100))])
+    (tmp_path / name).write_bytes(rows.encode() + end + gzip.compress(os.urandom(5000)))
+    with pytest.raises(InputError, match=r"10[0-2] is no text, but the beginning of gzip"):
+        read_catalog(tmp_path / name)
 
 
 @pytest.mark.parametrize(

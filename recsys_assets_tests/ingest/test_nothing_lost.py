@@ -2,7 +2,10 @@
 
 import bz2
 import gzip
+import io
 import lzma
+import re
+import zipfile
 from datetime import date
 
 import pytest
@@ -155,3 +158,38 @@ def test_a_byte_order_mark_costs_its_line_alone_and_says_so(tmp_path, end):
     assert report.targets[HOME].events == 2
     assert report.targets[HOME].rejects[Reason.BYTE_ORDER_MARK] == 2
     assert "it seems to hold a byte order mark" in report.files[0].error
+
+
+def zipped(data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("events.jsonl", data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("compress", "form"),
+    [
+        pytest.param(gzip.compress, "gzip", id="gzip"),
+        pytest.param(zstandard.compress, "zstd", id="zstd"),
+        pytest.param(bz2.compress, "bz2", id="bz2"),
+        pytest.param(lzma.compress, "xz", id="xz"),
+        pytest.param(zipped, "a zip archive", id="zip"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["after a line end", "in a line"])
+def test_compressed_bytes_behind_text_are_never_a_few_bad_lines(tmp_path, compress, form, end):  # F62
+    (tmp_path / "raw").mkdir()
+    text = b"\n".join(line(item_id=f"i{n:03d}") for n in range(1000))
+    (tmp_path / "raw" / f"{DAY}.jsonl").write_bytes(text + end + compress(line(item_id="other") * 3))
+    assert re.search(r"line 100[01]|line 1,00[01]", error := str(read(tmp_path).files[0].error)), error
+    assert f"the beginning of {form}" in error
+
+
+def test_a_bad_line_that_names_a_compression_refuses_no_file(tmp_path):
+    (tmp_path / "raw").mkdir()
+    bad = b"BZh91AY&SY is how bz2 begins\n" + b'{"v":1,"note":"}PK\\u0003\\u0004"\n'
+    (tmp_path / "raw" / f"{DAY}.jsonl").write_bytes((line() + b"\n") * 200 + bad)
+    found = read(tmp_path)
+    assert found.files[0].error is None
+    assert found.targets[HOME].bad == 2

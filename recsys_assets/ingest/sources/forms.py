@@ -14,6 +14,7 @@ _PIECE = 1 << 18
 _MARK = b"\xef\xbb\xbf"
 _SPACE = _MARK + b" \t\r\n"
 _TAR, _TAR_PLACE = b"ustar", 257
+_SHORT = 3  # bytes; fewer of them may begin an ordinary bad line
 
 _COMPRESSED: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip",
@@ -52,6 +53,14 @@ _BY_ENDING: Mapping[str, str] = {
 }
 _JOINED = re.compile(rb"\}([\s,;\x1e]|\xe2\x80[\xa8\xa9]|\xc2\x85)*\{")
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]|[\x80-\xff]{4}.*[\x80-\xff]{4}")
+_BEGINNING = b"|".join(
+    (
+        rb"\x1f\x8b(?=\x08)|BZh(?=[1-9]1AY&SY)",
+        *(re.escape(magic) for magic in (*_COMPRESSED, *_REFUSED) if len(magic) > _SHORT),
+    )
+)
+_BEHIND_OBJECT = re.compile(rb"(?:\A|\}[ \t\r]*)(" + _BEGINNING + b")")
+_ANYWHERE = re.compile(b"(" + _BEGINNING + b")")
 _ARRAY = "a JSON array: write one object a line"
 _MARKUP = "HTML or XML: look whether an error page was saved in place of the file"
 
@@ -96,6 +105,17 @@ def _refused_form(head: bytes) -> tuple[str, str] | None:
     if len(text) > 1 and (text.count(0) == len(text) // 2 and not (any(text[::2]) and any(text[1::2]))):
         return "UTF-16", "write plain UTF-8"
     return None
+
+
+def appended_form(line: bytes, *, is_json: bool = True) -> str | None:
+    """Return the form of another file whose bytes a bad line begins with, or has behind an object; None for no such.
+
+    A row of CSV has no end of its own: there they are looked for at any place.
+    """
+    found = (_BEHIND_OBJECT if is_json else _ANYWHERE).search(line)
+    if not found or not _BINARY.search(line):
+        return None
+    return codec_of(found[1] + line[found.end() :][:1], name="") or _REFUSED[found[1]][0]
 
 
 def guess_form(head: bytes) -> str:
