@@ -12,11 +12,11 @@ from typing import Final, TypeAlias
 from cachetools import LRUCache
 
 from recsys_assets.api.problems import redact
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import Finding, GateReport
 from recsys_assets.identity import Target
+from recsys_assets.release.document_encoding import if_readable
 from recsys_assets.release.documents import Release
-from recsys_assets.release.releases import find_release
+from recsys_assets.release.releases import find_readable_release
 from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore, fan_out
@@ -65,7 +65,7 @@ class ReleasePoints:
             known = self._known.get((target, release))
         if known is not None:
             return known
-        record = _read(store, target, release)
+        record = find_readable_release(store, target, release)
         if record is None:
             return None
         point = _point(record)
@@ -183,10 +183,7 @@ def read_staged_reports(store: ObjectStore, target: Target, day: date, kinds: It
 
 def _redacted(read: Callable[[], GateReport | None]) -> GateReport | None:
     """Return a stored gate report with the places that it names taken out, or None if there is none to be read."""
-    try:
-        report = read()
-    except CorruptObjectError:
-        return None  # made again when its subject is judged again
+    report = if_readable(read)  # it is made again when its subject is judged again
     return replace(report, findings=tuple(map(_redact, report.findings))) if report else None
 
 
@@ -199,7 +196,7 @@ def draw_gates(
     store: ObjectStore, target: Target, points: Sequence[ReleasePoint], days: Mapping[date, GateReport]
 ) -> dict[str, TrendLine]:
     """Return a line for each gate that judged by a number, by `subject/gate`: of days, and of kinds by release."""
-    records = fan_out(lambda point: _read(store, target, point.id), points)
+    records = fan_out(lambda point: find_readable_release(store, target, point.id), points)
     judged = chain(
         ((day, report) for day, report in days.items()),
         (
@@ -249,13 +246,6 @@ def _words(name: str, samples: Sequence[TrendPoint]) -> str:
 
 def _shown(number: float) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:.3g}"
-
-
-def _read(store: ObjectStore, target: Target, release: str) -> Release | None:
-    try:
-        return find_release(store, target, release)
-    except CorruptObjectError:
-        return None  # `verify` names it
 
 
 def _point(record: Release) -> ReleasePoint:

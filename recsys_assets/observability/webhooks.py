@@ -19,10 +19,10 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import msgspec
 
-from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, RecsysAssetsError
+from recsys_assets.errors import ConfigurationError, ConflictError, RecsysAssetsError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.pipeline.freshness import freshness
-from recsys_assets.release.document_encoding import decode, encode, find_stored
+from recsys_assets.release.document_encoding import decode, encode, find_stored, if_readable
 from recsys_assets.release.documents import JournalEntry, Record
 from recsys_assets.release.journal import DONE, IMPORT, RECOVERED, REFUSED, TEST, message_of, read_entry, tail
 from recsys_assets.release.layout import webhook_key
@@ -225,10 +225,8 @@ class _Look:
 
 
 def _decode(stored: StoredObject | None, key: str) -> Delivered | None:
-    try:
-        return decode(stored.data, Delivered, name=key) if stored else None
-    except CorruptObjectError:
-        return None  # it begins again, with the newest entry
+    """Return how far a receiver is; one that cannot be read begins again, with the newest entry."""
+    return if_readable(lambda: decode(stored.data, Delivered, name=key)) if stored else None
 
 
 def _wants(receiver: WebhookSettings, row: TargetSettings) -> bool:

@@ -50,6 +50,7 @@ from recsys_assets.release.document_encoding import (
     decode,
     find_document,
     find_readable,
+    if_readable,
     read_document,
 )
 from recsys_assets.release.documents import CanonicalRecord, Input
@@ -59,6 +60,7 @@ from recsys_assets.release.layout import (
     raw_record_key,
 )
 from recsys_assets.release.staged import find_canonical_report, find_report_of_day
+from recsys_assets.retry import attempts
 from recsys_assets.settings.gates import DayGate
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -98,7 +100,7 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     """
     RECENT.forget()
     without = context.forgotten
-    for attempt in range(MAX_COMMITS):
+    for attempt in attempts(MAX_COMMITS, pause=context.pause):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
             if without is None:
                 without = read_forgotten_of(context.origin, context.target)
@@ -240,10 +242,7 @@ def _report_in(record: CanonicalRecord) -> GateReport:
 
 def _answered_before(context: DayContext, record: CanonicalRecord) -> dict[str, str]:
     """Return the gates whose refusal of these very bytes somebody answered for: same bytes, same word."""
-    try:
-        report = find_canonical_report(context.store, context.target, context.day, record)
-    except CorruptObjectError:
-        return {}
+    report = if_readable(lambda: find_canonical_report(context.store, context.target, context.day, record))
     return report.answered if report is not None and report.version == record.digest else {}
 
 
@@ -292,7 +291,11 @@ def _erase(context: DayContext, forgotten: Forgotten) -> list[date]:
     erased: list[date] = []
     for day in [*days_before(context), context.day] if forgotten else ():
         record = find_readable(store, canonical_record_key(target, day), CanonicalRecord)  # the candidate names damage
-        if record is not None and not is_marked(record, forgotten, day) and erase_from_day(store, target, day):
+        if (
+            record is not None
+            and not is_marked(record, forgotten, day)
+            and erase_from_day(store, target, day, pause=context.pause)
+        ):
             erased.append(day)
     if erased:
         context.staged_evidence()  # of canonical days, what this run read before is another by now
@@ -317,10 +320,7 @@ def judge_earlier_days_again(context: DayContext) -> list[date]:
 
 
 def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, policy: str) -> bool:
-    try:
-        report = find_report_of_day(store, row.target, day)
-    except CorruptObjectError:
-        return False  # the candidate names damage
+    report = if_readable(lambda: find_report_of_day(store, row.target, day))  # the candidate names damage
     return report is not None and report.policy != policy
 
 

@@ -2,25 +2,26 @@
 
 import hashlib
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
+from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.events.erase_users import erase_from_events
 from recsys_assets.events.event_files import decode_events, encode_events
 from recsys_assets.events.events import Events
 from recsys_assets.identity import Target
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable, if_readable
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
 from recsys_assets.release.layout import canonical_key, canonical_next_key, canonical_record_key
+from recsys_assets.retry import Pause, retry_conflicts, wait
 from recsys_assets.storage.store import ObjectStore
 
 MAX_DAY_BYTES = 4_000_000_000
@@ -53,10 +54,7 @@ def read_stored_day(store: ObjectStore, target: Target, day: date) -> StoredDay:
         stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
     except NotFoundError:
         return StoredDay()
-    try:
-        record = decode(stored.data, CanonicalRecord, name=key)
-    except CorruptObjectError:
-        record = None
+    record = if_readable(lambda: decode(stored.data, CanonicalRecord, name=key))
     try:
         found = store.get(canonical_key(target, day), max_bytes=MAX_DAY_BYTES)
     except NotFoundError:
@@ -133,17 +131,21 @@ def _write_bytes(store: ObjectStore, key: str, over: StoredDay, data: bytes, dig
 
 
 def erase_from_day(
-    store: ObjectStore, target: Target, day: date, names: Collection[str] = (), *, dry_run: bool = False
+    store: ObjectStore,
+    target: Target,
+    day: date,
+    names: Collection[str] = (),
+    *,
+    dry_run: bool = False,
+    pause: Pause = wait,
 ) -> int | None:
     """Take users out of a canonical day, and mark it as without all who are forgotten by now; return how many events.
 
     `names` go beside those. None: the day cannot be read, and is to be built again. Raises
     `ConflictError` when others kept writing the day.
     """
-    for _ in range(_TRIES):
-        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
-            return _erase_once(store, target, day, names, dry_run=dry_run)
-    raise ConflictError(f"{canonical_key(target, day)}: {_TRIES} writes in a row met another writer: try again")
+    erase = partial(_erase_once, store, target, day, names, dry_run=dry_run)
+    return retry_conflicts(erase, name=canonical_key(target, day), tries=_TRIES, pause=pause)
 
 
 def _erase_once(store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool) -> int | None:

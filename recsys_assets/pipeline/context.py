@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recsys_assets.identity import Target
 from recsys_assets.release.forgotten_users import Forgotten
 from recsys_assets.release.layout import canonical_prefix
+from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.open import open_store
@@ -41,6 +42,7 @@ class DayContext:
     now: Callable[[], datetime] = utc_now
     engines: "EngineRegistry | None" = None  # opens engines; None: they are where the configuration says
     forgotten: Forgotten | None = None  # users to forget, as the run saw them last; None: they are read
+    pause: Pause = wait  # between attempts to write what others write too
     is_whole_run: bool = False  # the run goes on to the ship, and itself withdraws what holds a forgotten user
 
     @property

@@ -2,9 +2,9 @@
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import CANONICAL, GateReport
@@ -13,7 +13,7 @@ from recsys_assets.pipeline.backtest_arms import staged_arm
 from recsys_assets.pipeline.canonical import days_before
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.candidate import Requirement
-from recsys_assets.release.document_encoding import find_document, find_readable
+from recsys_assets.release.document_encoding import find_document, find_readable, if_readable
 from recsys_assets.release.documents import CanonicalRecord, Release, StagedArtifact
 from recsys_assets.release.layout import (
     canonical_key,
@@ -22,7 +22,7 @@ from recsys_assets.release.layout import (
     staged_key,
 )
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import find_release
+from recsys_assets.release.releases import find_readable_release, find_release
 from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
 from recsys_assets.settings.settings import Settings
@@ -139,11 +139,9 @@ def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterat
         if one.whole:
             yield find_readable(store, staged_gates_key(target, day, subject), GateReport)
         elif subject != CANONICAL:
-            with suppress(CorruptObjectError):
-                yield find_report_of_kind(store, target, day, subject)
+            yield if_readable(partial(find_report_of_kind, store, target, day, subject))
     for earlier in (*days_before(context), day):
-        with suppress(CorruptObjectError):
-            yield find_report_of_day(store, target, earlier)
+        yield if_readable(partial(find_report_of_day, store, target, earlier))
 
 
 def _staged_release(context: DayContext) -> Release | None:
@@ -155,9 +153,7 @@ def _staged_release(context: DayContext) -> Release | None:
 def _live_release(context: DayContext) -> Release | None:
     """Return the live release, or None; a damaged record answers for nothing."""
     current = read_current(context.store, context.target)
-    with suppress(CorruptObjectError):
-        return None if current is None else find_release(context.store, context.target, current.release_id)
-    return None
+    return find_readable_release(context.store, context.target, current.release_id if current else None)
 
 
 def _answered_days(release: Release | None) -> dict[str, dict[str, str]]:

@@ -10,7 +10,7 @@ from datetime import date
 import msgspec
 from msgspec import UNSET
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NoInputError, OutcomeUnknownError
+from recsys_assets.errors import ConflictError, NoInputError, OutcomeUnknownError
 from recsys_assets.events.erase_users import erase_from_part
 from recsys_assets.events.event_files import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
@@ -33,10 +33,11 @@ from recsys_assets.pipeline.records import (
     record_of_target,
     shown_name,
 )
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable, if_readable
 from recsys_assets.release.documents import Input
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten
 from recsys_assets.release.layout import quarantine_prefix, raw_prefix, raw_record_key
+from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
@@ -107,7 +108,7 @@ class RawDay:
         return [(name, reason, count) for name, rejects in shares for reason, count in sorted(rejects.items())]
 
 
-def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
+def build_raw(store: ObjectStore, settings: Settings, day: date, *, pause: Pause = wait) -> RawDay:
     """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
 
     Where `raw.user_key` is set, ids of users are hashed before anything is written, and only file and line
@@ -127,7 +128,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date) -> RawDay:
     stays = known is not None and _is_of(known, settings, key) and _unchanged(store, known, files)
     if known is not None and stays and not (known.missing and settings.raw.rebuild_without_missing_files):
         return RawDay(known, reused=True)
-    for _ in range(MAX_COMMITS):
+    for _ in attempts(MAX_COMMITS, pause=pause):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the files are read again
             forgotten = read_forgotten(store)
             record = _read_once(store, settings, day, files, key, tuple(skipped), known, forgotten)
@@ -205,10 +206,7 @@ def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawR
         return None
     if stored.data != encode(record):
         store.swap(key, encode(record), expected=stored.etag)
-    try:
-        return decode(stored.data, RawRecord, name=key)
-    except CorruptObjectError:
-        return None
+    return if_readable(lambda: decode(stored.data, RawRecord, name=key))
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ from recsys_assets.kinds.tallies import (
 )
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, if_readable
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import (
     canonical_key,
@@ -171,10 +171,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
 
 def is_refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
     """Return whether the gates refused these very bytes; a day that was never judged is for the swap to name."""
-    try:
-        report = find_canonical_report(context.store, context.target, day, record)
-    except CorruptObjectError:
-        return False
+    report = if_readable(lambda: find_canonical_report(context.store, context.target, day, record))
     return report is not None and report.version == record.digest and bool(report.refusals)
 
 

@@ -8,7 +8,7 @@ from datetime import date
 
 import msgspec
 
-from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, OutcomeUnknownError
+from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.events.erase_users import IsHidden, erase_from_part
 from recsys_assets.events.event_files import decode_part, encode_part
 from recsys_assets.identity import Target
@@ -20,6 +20,7 @@ from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, 
 from recsys_assets.release.documents import Input
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import canonical_prefix, raw_record_key
+from recsys_assets.retry import Pause, retry_conflicts, wait
 from recsys_assets.storage.store import ObjectStore
 
 _RAW = "raw/"
@@ -55,7 +56,7 @@ class ErasedFromRaw:
 
 
 def erase_from_raw(
-    store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool
+    store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool, pause: Pause = wait
 ) -> ErasedFromRaw:
     """Take a user, under any of these names, out of a day's parts of a target and its quarantine; count what went.
 
@@ -64,7 +65,8 @@ def erase_from_raw(
     writing the record.
     """
     key = raw_record_key(day)
-    for _ in range(_TRIES):
+
+    def erase_once() -> ErasedFromRaw:
         try:
             stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
             record = decode(stored.data, RawRecord, name=key)
@@ -77,13 +79,13 @@ def erase_from_raw(
         if dry_run or changed == record:
             return erasure.result
         reach("forget.before_raw_record")
-        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
-            store.swap(key, encode(changed), expected=stored.etag)
-            reach("forget.after_raw_record")
-            for replaced in _names(record) - _names(changed):
-                store.delete(replaced)
-            return erasure.result
-    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer: try again")
+        store.swap(key, encode(changed), expected=stored.etag)
+        reach("forget.after_raw_record")
+        for replaced in _names(record) - _names(changed):
+            store.delete(replaced)
+        return erasure.result
+
+    return retry_conflicts(erase_once, name=key, tries=_TRIES, pause=pause)
 
 
 def _names(record: RawRecord) -> set[str]:

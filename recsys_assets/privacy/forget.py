@@ -41,6 +41,7 @@ from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.staged import find_canonical_report
+from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -97,6 +98,7 @@ class Forgetting:
     by: Actor
     now: Callable[[], datetime]
     is_configured: bool = True
+    pause: Pause = wait  # between attempts to write what others write too
 
     @property
     def target(self) -> Target:
@@ -125,9 +127,13 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
         raise ConfigurationError("--user is empty: name the user's id as events carry it")
     store, target, today, names = task.store, task.target, task.now().date(), task.names
     under_way: list[str] = [] if dry_run else _note(task, today)
-    raw = {day: erase_from_raw(store, target, day, names, dry_run=dry_run) for day in raw_days(store) if day <= today}
+    raw = {
+        day: erase_from_raw(store, target, day, names, dry_run=dry_run, pause=task.pause)
+        for day in raw_days(store)
+        if day <= today
+    }
     canonical = {
-        day: erase_from_day(store, target, day, names, dry_run=dry_run)
+        day: erase_from_day(store, target, day, names, dry_run=dry_run, pause=task.pause)
         for day in canonical_days(store, target)
         if day <= today
     }
@@ -205,7 +211,7 @@ def _rebuild(task: Forgetting, days: Sequence[date]) -> str:
     if not task.is_configured:
         return f"what is live, of {last}, cannot be rebuilt: the target is not in the configuration: retire it"
     problem = ""
-    for _ in range(_REBUILDS):
+    for _ in attempts(_REBUILDS, pause=task.pause):
         before = _digests(task, needed)
         try:
             return _rebuild_once(task, {*days, *needed}, last)

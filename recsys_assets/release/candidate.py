@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, read_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, if_readable, read_document
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
@@ -230,10 +230,7 @@ class _CandidateReading:
 
     def _is_refused(self, day: date, record: CanonicalRecord) -> bool:
         """Return whether a day is rightly not used: its gates refused these very bytes, by the limits in force."""
-        try:
-            report = find_canonical_report(self.store, self.target, day, record)
-        except CorruptObjectError:
-            return False
+        report = if_readable(lambda: find_canonical_report(self.store, self.target, day, record))
         judged = (CANONICAL, record.digest, self.requirements[CANONICAL].policy)
         return (
             day < self.day

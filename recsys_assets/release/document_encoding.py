@@ -1,6 +1,6 @@
 """Documents as bytes: written as compact JSON, read back strictly and bounded, in a format that each one names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -53,6 +53,7 @@ def upgrade_entry(entry: JournalEntry) -> JournalEntry:
     )
 
 
+Found = TypeVar("Found")
 Document = TypeVar("Document", bound=Record | GateReport)
 
 
@@ -99,8 +100,13 @@ def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
 
 def find_readable(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
     """Read and decode one document, or return None for one that is absent or damaged: writing it again repairs both."""
+    return if_readable(lambda: find_document(store, key, kind))
+
+
+def if_readable(read: Callable[[], Found | None]) -> Found | None:
+    """Return what `read` finds, or None where it is damaged, which `verify` names or a write repairs."""
     try:
-        return find_document(store, key, kind)
+        return read()
     except CorruptObjectError:
         return None
 

@@ -17,7 +17,7 @@ from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, create_d
 from recsys_assets.release.documents import ForgottenUser, ForgottenUsersKey
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import FORGOTTEN, forgotten_key
-from recsys_assets.retry import attempts
+from recsys_assets.retry import retry_conflicts
 from recsys_assets.storage.store import ObjectStore
 
 _KEY = "key"
@@ -135,11 +135,9 @@ def remember(
         pseudonym=True if pseudonym else UNSET,
     )
     key = forgotten_key(target, name)
-    for _ in attempts(_TRIES):
-        with suppress(ConflictError, NotFoundError):  # another writer: the next look shows what is there now
-            _write_note(store, key, note, through)
-            return name
-    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer: try again")
+    lost = (ConflictError, NotFoundError)
+    retry_conflicts(lambda: _write_note(store, key, note, through), name=key, tries=_TRIES, lost=lost)
+    return name
 
 
 def _write_note(store: ObjectStore, key: str, note: ForgottenUser, through: date) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -11,7 +12,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import Move, PointerChange, change_pointer
-from recsys_assets.release.document_encoding import decode, encode, find_document, find_stored
+from recsys_assets.release.document_encoding import decode, encode, find_document, find_stored, if_readable
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
@@ -95,7 +96,8 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     key = hold_key(target)
     stored: StoredObject | None = None  # most targets have none: that one stands shows when it is created
     for _ in attempts(MAX_ATTEMPTS):
-        hold = placed if placed.lifted or stored is None else stricter(_standing(stored, key), placed)
+        found = if_readable(partial(decode, stored.data, Hold, name=key)) if stored else None  # damaged: written over
+        hold = placed if placed.lifted or stored is None else stricter(found, placed)
         try:
             if stored is None:
                 store.create(key, encode(hold))
@@ -117,14 +119,6 @@ def swap_to_itself(change: PointerChange, *, message: str, details: Mapping[str,
         return Move(current.versions, message=message, details=details or {})
 
     return change_pointer(change, stay_on)
-
-
-def _standing(stored: StoredObject, key: str) -> Hold | None:
-    """Return the hold as stored; one that cannot be read keeps nobody from writing another over it."""
-    try:
-        return decode(stored.data, Hold, name=key)
-    except CorruptObjectError:
-        return None
 
 
 def is_loud(hold: Hold, *, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError
+from recsys_assets.errors import ConfigurationError, ConflictError
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release.document_encoding import (
     create_document,
@@ -17,6 +17,7 @@ from recsys_assets.release.document_encoding import (
     find_document,
     find_readable,
     find_stored,
+    if_readable,
     read_document,
 )
 from recsys_assets.release.documents import Label, Tag
@@ -131,10 +132,8 @@ def put_tag(store: ObjectStore, target: Target, tag: Tag) -> str | None:
         create_document(store, key, tag)
         return None
     store.swap(key, encode(tag), expected=stored.etag)
-    try:
-        return decode(stored.data, Tag, name=key).release
-    except CorruptObjectError:
-        return None  # what could not be read is written over
+    before = if_readable(lambda: decode(stored.data, Tag, name=key))  # what could not be read is written over
+    return before.release if before else None
 
 
 def remove_tag(store: ObjectStore, target: Target, name: str) -> None:

@@ -13,7 +13,7 @@ from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjec
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of, parse_rfc3339, rfc3339
 from recsys_assets.release.candidate import Candidate
-from recsys_assets.release.document_encoding import create_document, encode, read_document
+from recsys_assets.release.document_encoding import create_document, encode, if_readable, read_document
 from recsys_assets.release.documents import RELEASE_FORMAT, Build, JournalEntry, Release
 from recsys_assets.release.journal import changes
 from recsys_assets.release.layout import blob_key, release_key
@@ -102,10 +102,7 @@ def find_release(store: ObjectStore, target: Target, release_id: str) -> Release
 
 def find_readable_release(store: ObjectStore, target: Target, release_id: str | None) -> Release | None:
     """Return one release record, or None if there is none, or none that can be trusted: `verify` names those."""
-    try:
-        return find_release(store, target, release_id) if release_id else None
-    except CorruptObjectError:
-        return None
+    return if_readable(lambda: find_release(store, target, release_id)) if release_id else None
 
 
 def refs_of(release: Release) -> tuple[ArtifactRef, ...]:

@@ -5,10 +5,9 @@ from datetime import date
 import msgspec
 from msgspec import UNSET
 
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document, if_readable
 from recsys_assets.release.documents import CANONICAL_FORMAT, STAGED_FORMAT, CanonicalRecord, StagedArtifact
 from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
 from recsys_assets.storage.store import ObjectStore
@@ -68,8 +67,5 @@ def is_left_out(store: ObjectStore, target: Target, day: date, staged: StagedArt
     """Return whether the gates left an artifact of a day out of its release; a damaged report says nothing."""
     if staged.facts.get("rows") != 0:
         return False
-    try:
-        report = find_report(store, target, day, staged)
-    except CorruptObjectError:
-        return False
+    report = if_readable(lambda: find_report(store, target, day, staged))
     return report is not None and report.version == staged.ref.version and report.left_out_because is not None

@@ -9,9 +9,11 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError, UnsafeStoreError
+from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.folders import (
     known,
     opened_file,
@@ -33,23 +35,23 @@ _STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_00
 
 
 @contextmanager
-def locked(root: str, key: str, *, seconds: float) -> Generator[None]:
+def locked(root: str, key: str, *, seconds: float, pause: Pause = wait) -> Generator[None]:
     """Hold the key's lock alone among all threads and processes; `StoreUnavailableError` after `seconds` in vain."""
     name = hashlib.sha256(key.encode()).hexdigest()
     with opened_folder(root, [LOCKS], make=True) as folder:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
     try:
         with known("flock"):
-            _wait_for(fd, key, seconds)
+            _wait_for(fd, key, seconds, pause)
         yield
     finally:
         os.close(fd)
 
 
-def _wait_for(fd: int, key: str, seconds: float) -> None:
+def _wait_for(fd: int, key: str, seconds: float, pause: Pause) -> None:
     """Lock, but not for ever: a writer that is stopped while it holds the lock must not stop everybody."""
     deadline = time.monotonic() + seconds
-    while True:
+    for _ in attempts(None, first_seconds=_PAUSE_SECONDS, longest_seconds=_PAUSE_SECONDS, pause=pause):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -57,7 +59,6 @@ def _wait_for(fd: int, key: str, seconds: float) -> None:
                 raise StoreUnavailableError(
                     f"{key}: another process holds its lock for {seconds:g} s: see who, then try again"
                 ) from error
-            time.sleep(_PAUSE_SECONDS)
         else:
             return
 
@@ -132,11 +133,16 @@ class FilesystemStore:
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], *, public_root: str | None = None, lock_seconds: float = 30.0
+        self,
+        root: str | os.PathLike[str],
+        *,
+        public_root: str | None = None,
+        lock_seconds: float = 30.0,
+        pause: Pause = wait,
     ) -> None:
         self._root = check_root(os.path.realpath(root))
         self._public_root = check_root(public_root or f"file://{_named(root, self._root)}")
-        self._lock_seconds = lock_seconds
+        self._lock = partial(locked, self._root, seconds=lock_seconds, pause=pause)
         self._swept = False
 
     @property
@@ -204,7 +210,7 @@ class FilesystemStore:
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object read as `expected`, alone among all processes that swap this key."""
         *folder, name = check_key(key).split("/")
-        with translate_os_errors(key), locked(self._root, key, seconds=self._lock_seconds):
+        with translate_os_errors(key), self._lock(key):
             found, etag = self._found(folder, name, key)
             if found is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
@@ -241,7 +247,7 @@ class FilesystemStore:
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the file read as `expected`, alone among all processes that swap this key."""
         *folder, name = check_key(key).split("/")
-        with translate_os_errors(key), locked(self._root, key, seconds=self._lock_seconds):
+        with translate_os_errors(key), self._lock(key):
             _, etag = self._found(folder, name, key)
             if etag != expected:
                 raise ConflictError(f"{key} is {etag or 'gone'} by now, expected {expected}")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
-from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
+from recsys_assets.release.document_encoding import if_readable
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import Current, read_current
@@ -49,10 +49,7 @@ def journal_failure(store: ObjectStore, target: Target, failure: Failure, *, by:
 
 
 def _live(store: ObjectStore, target: Target) -> Current | None:
-    try:
-        return read_current(store, target)
-    except CorruptObjectError:
-        return None  # `status` names it; that the day failed is reported all the same
+    return if_readable(lambda: read_current(store, target))  # `status` names damage: the day is reported all the same
 
 
 def failed_days(store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:

@@ -135,7 +135,7 @@ def _fence(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
         _record_end(change)
         return
     left_since = change.now() - retention.grace
-    for _ in range(FENCES):
+    for _ in attempts(FENCES, pause=change.pause):
         entry = swap_to_itself(
             change,
             message=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
