@@ -25,6 +25,7 @@ OWN_LABELS = {
     "recsys_target_questions": {"kind", "release"},
     "recsys_target_questions_without_items": {"kind", "release"},
     "recsys_target_short_answers": {"kind", "release"},
+    "recsys_target_refresh_failures": {"problem"},
     "recsys_build_artifact_rows": {"kind"},
     "recsys_build_artifact_bytes": {"kind"},
     "recsys_build_gates": {"subject", "verdict"},

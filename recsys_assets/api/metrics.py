@@ -42,6 +42,7 @@ HELP: Final = {
     "recsys_target_questions": "Questions that consumers asked the live release and the one before, by kind.",
     "recsys_target_questions_without_items": "Those of them that were empty, unknown or failed.",
     "recsys_target_short_answers": "Answers with fewer items than the consumer wants.",
+    "recsys_target_refresh_failures": "Looks at the store that brought live consumers nothing since each began.",
     "recsys_target_last_test": "How the last test of a file of another team ended: 1 for that outcome.",
     "recsys_target_last_test_timestamp_seconds": "When a file of the kind was tested last.",
     "recsys_target_tests": "Tests of files of the kind in the last 7 days, by outcome and actor.",
@@ -101,6 +102,8 @@ def _samples(site: Site) -> Iterator[Sample]:
         labels = {"tenant": row.tenant, "surface": row.surface}
         yield from (Sample(name, labels, value) for name, value in _values(row))
         yield from _answers(row, labels)
+        for problem, count in row.consumers.failures.items() if row.consumers else ():
+            yield Sample("recsys_target_refresh_failures", {**labels, "problem": problem}, count)
     yield Sample("recsys_targets_left_out", {}, len(site.targets) - len(shown))
 
 

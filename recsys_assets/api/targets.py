@@ -23,10 +23,12 @@ from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefi
 from recsys_assets.settings.schedule import next_tick
 from recsys_assets.upkeep.heartbeats import (
     MAX_RELEASES,
+    Failures,
     Heartbeat,
     ReleaseAnswers,
     Seconds,
     TrialAnswers,
+    format_with,
     write_heartbeat,
 )
 from recsys_assets.upkeep.live_guard import Answers
@@ -89,6 +91,7 @@ class Beat(Record, frozen=True):
     answers: Annotated[tuple[ReleaseAnswers, ...], msgspec.Meta(max_length=MAX_RELEASES)] = ()
     blocked: str | msgspec.UnsetType = msgspec.UNSET
     trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET
+    failures: Failures | msgspec.UnsetType = msgspec.UNSET
 
 
 def receive_heartbeat(site: Site, asked: Asked) -> None:
@@ -96,7 +99,7 @@ def receive_heartbeat(site: Site, asked: Asked) -> None:
     target, beat = site.find(asked.query.tenant, asked.query.surface), asked.read(Beat)
     said = {name: getattr(beat, name) for name in beat.__struct_fields__}
     nonce, seen_at = token_hex(8), rfc3339(site.now())
-    heartbeat = Heartbeat(**said, seen_at=seen_at, nonce=nonce, v=Heartbeat.newest_format)
+    heartbeat = Heartbeat(**said, seen_at=seen_at, nonce=nonce, v=format_with(beat.failures))
     try:
         write_heartbeat(site.store, target, heartbeat, expected=None)
     except UnsafeNameError as error:

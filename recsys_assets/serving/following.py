@@ -37,6 +37,7 @@ from recsys_assets.serving.state import (
     problem_of_blobs,
     problem_of_pointer,
 )
+from recsys_assets.serving.threads import renew_after_fork
 from recsys_assets.serving.trial import TrialFollower
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.store import ObjectStore
@@ -84,6 +85,11 @@ class Follower:
         self.controls: tuple[ReleaseCounter, ...] = ()  # of releases in `counters`, as a trial compared with them
         self._copy_fault: str | None = None
         self._is_first = True
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Count failures from zero, as answers are."""
+        self.refresh_failures = {}
 
     def look(self, *, accept_older: bool) -> Refresh:
         """Return what one look at the store brought; never raises the package's errors.

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from secrets import token_hex
 
 from msgspec import UNSET, UnsetType
@@ -14,11 +15,27 @@ from recsys_assets.release.journal import Clock
 from recsys_assets.serving.state import Status
 from recsys_assets.serving.threads import Poller, renew_after_fork
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.heartbeats import MAX_SECONDS, Heartbeat, ReleaseAnswers, TrialAnswers, write_heartbeat
+from recsys_assets.upkeep.heartbeats import (
+    MAX_SECONDS,
+    Heartbeat,
+    ReleaseAnswers,
+    TrialAnswers,
+    format_with,
+    write_heartbeat,
+)
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # so soon after a switch it is written
 _LEAST_SECONDS = 10.0  # between two beats that say the same, however often the consumer polls
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderCounts:
+    """What a reader counted: answers by release, those of a trial, and looks at the store that failed, by problem."""
+
+    answers: tuple[ReleaseAnswers, ...]
+    trial: TrialAnswers | None
+    failures: dict[str, int]
 
 
 class HeartbeatWriter:
@@ -36,18 +53,16 @@ class HeartbeatWriter:
         every_seconds: float,
         now: Clock,
         status: Callable[[], Status],
-        answers: Callable[[], tuple[ReleaseAnswers, ...]],
+        counted: Callable[[], ReaderCounts],
         blocked: Callable[[], str | None],
-        trial: Callable[[], TrialAnswers | None],
     ) -> None:
         self.consumer = check_segment(consumer, what="consumer")
         self._store = store
         self._every_seconds = min(max(every_seconds, _LEAST_SECONDS), MAX_SECONDS)
         self._now = now
         self._status = status
-        self._answers = answers
+        self._counted = counted
         self._blocked = blocked
-        self._trial = trial
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._tried: Heartbeat | None = None  # the last one, written or not: a store that fails is not hurried
@@ -104,7 +119,7 @@ class HeartbeatWriter:
         return self._blocked() or UNSET
 
     def _heartbeat_of_now(self, *, left: bool) -> Heartbeat:
-        status = self._status()
+        status, counted = self._status(), self._counted()
         return Heartbeat(
             consumer=self.consumer,
             release=status.release_id,
@@ -113,8 +128,9 @@ class HeartbeatWriter:
             every_seconds=self._every_seconds,
             nonce=token_hex(8),
             left=left,
-            answers=self._answers(),
+            answers=counted.answers,
             blocked=self._mark(),
-            trial=self._trial() or UNSET,
-            v=Heartbeat.newest_format,
+            trial=counted.trial or UNSET,
+            failures=counted.failures or UNSET,
+            v=format_with(counted.failures),
         )

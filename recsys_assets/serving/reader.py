@@ -14,7 +14,7 @@ from recsys_assets.release.journal import Clock
 from recsys_assets.serving.counting import AnswerCounts, ReleaseCounter, counts_by_release
 from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
-from recsys_assets.serving.heartbeat import HeartbeatWriter
+from recsys_assets.serving.heartbeat import HeartbeatWriter, ReaderCounts
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits, load_at
 from recsys_assets.serving.snapshot import Snapshot
@@ -114,9 +114,8 @@ class Reader:
                 every_seconds=poll_seconds,
                 now=now,
                 status=self.status,
-                answers=self._answers,
+                counted=lambda: ReaderCounts(self._answers(), self._trial_answers(), {**self.refresh_failures}),
                 blocked=lambda: self._follower.blocking.updated_at,
-                trial=self._trial_answers,
             )
         )
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")

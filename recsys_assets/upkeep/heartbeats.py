@@ -1,5 +1,6 @@
 """Heartbeats of consumers, one small object each, and which consumers serve the live release."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ import msgspec
 
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.messages import plural
 from recsys_assets.release.document_encoding import decode, encode
 from recsys_assets.release.documents import FORMAT, Record
 from recsys_assets.release.journal import Clock
@@ -29,6 +31,9 @@ LATENCY_BOUNDS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Times = Annotated[tuple[Count, ...], msgspec.Meta(min_length=11, max_length=11)]
+Failures = Annotated[
+    Mapping[Annotated[str, msgspec.Meta(min_length=1, max_length=50)], Count], msgspec.Meta(max_length=20)
+]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
 
 _PAUSE_SECONDS = 1.0
@@ -94,9 +99,10 @@ class Heartbeat(Record, frozen=True):
     )
     blocked: str | msgspec.UnsetType = msgspec.UNSET  # time of the list of blocked items that it honours, if any
     trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET  # of a rollout, by consumers that follow it
+    failures: Failures | msgspec.UnsetType = msgspec.UNSET  # looks at the store that brought nothing, by problem
     v: int = FORMAT
 
-    newest_format: ClassVar[int] = 2
+    newest_format: ClassVar[int] = 3  # what it lacks, older versions read: 2 without failures, 1 without answers
 
     def __post_init__(self) -> None:
         """Refuse a time that is none."""
@@ -119,6 +125,11 @@ class Heard:
 
     beats: tuple[Heartbeat, ...]
     faults: tuple[str, ...]
+
+
+def format_with(failures: Mapping[str, int] | msgspec.UnsetType) -> int:
+    """Return the format of a heartbeat: without failures the one before, which earlier versions read, too."""
+    return Heartbeat.newest_format if failures else 2
 
 
 def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expected: str | None) -> str:
@@ -215,7 +226,16 @@ class Convergence:
         if not live:
             return "no heartbeats"
         message = f"{len(self.serving)} of {live} live consumers serve it"
-        return f"{message}; behind: {', '.join(map(_straggler, self.behind))}" if self.behind else message
+        message = f"{message}; behind: {', '.join(map(_straggler, self.behind))}" if self.behind else message
+        return f"{message}; {_failures_message(self.failures)}" if self.failures else message
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Looks at the store that brought live consumers nothing since each began, by problem."""
+        counts = Counter[str]()
+        for beat in (*self.serving, *self.behind):
+            counts.update(beat.failures or {})
+        return +counts
 
 
 def convergence(store: ObjectStore, target: Target, release: str | None, *, now: datetime) -> Convergence:
@@ -251,6 +271,11 @@ def wait_until_converged(
         if not found.behind or left <= 0:
             return found
         pause(min(_PAUSE_SECONDS, left))
+
+
+def _failures_message(failures: Mapping[str, int]) -> str:
+    by_problem = ", ".join(f"{count:,} {problem}" for problem, count in sorted(failures.items()))
+    return f"{plural(sum(failures.values()), 'look')} of theirs failed: {by_problem}"
 
 
 def _straggler(beat: Heartbeat) -> str:

@@ -12,6 +12,7 @@ from recsys_assets.api.openapi import describe
 from recsys_assets.api.problems import HIDDEN, base_name, redact
 from recsys_assets.api.routes import ACTIONS, ROUTES
 from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
+from recsys_assets.identity import rfc3339
 from recsys_assets.release.journal import DONE, REFUSED, TEST, Actor, append, entry_of, tail
 from recsys_assets.release.pointer import read_current
 from recsys_assets.serving.served import ServedArtifact
@@ -108,11 +109,12 @@ def test_what_consumers_answered_shows_in_the_target_and_in_metrics(store, relea
             consumer=f"web-{n}",
             release=releases[n].id,
             state="fresh",
-            seen_at="2026-03-01T00:00:00Z",
+            seen_at=rfc3339(datetime.now(UTC)),
             every_seconds=60.0,
             nonce="",
             answers=(ReleaseAnswers(release=releases[n].id, kinds=counts),),
-            v=2,
+            failures={"outage": n, "denied": 1} if n else msgspec.UNSET,
+            v=3 if n else 2,
         )
         write_heartbeat(store, TARGET, beat, expected=None)
     shown = client.get(HOME).json()["answers"]
@@ -127,6 +129,9 @@ def test_what_consumers_answered_shows_in_the_target_and_in_metrics(store, relea
         assert f"recsys_target_questions{{{labels.format(release)}}} {asked}" in lines
         assert f"recsys_target_questions_without_items{{{labels.format(release)}}} {without}" in lines
     assert sum(line.startswith("recsys_target_short_answers{") for line in lines) == 2
+    for problem, count in (("outage", 3.0), ("denied", 2.0)):
+        problems = f'problem="{problem}",surface="home",tenant="shop"'
+        assert f"recsys_target_refresh_failures{{{problems}}} {count}" in lines
 
 
 IMPORT = '[imports.scores]\npath = "drop/{day}.jsonl"\nformat = "jsonl"\ntargets = ["shop/home"]\n'

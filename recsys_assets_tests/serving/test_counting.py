@@ -188,19 +188,22 @@ def test_a_registry_exposes_answers_failures_and_ages_of_this_process(store, sho
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_worker_begins_at_zero(shop, open_reader):
+def test_a_forked_worker_begins_at_zero(store, shop, open_reader):
     shop.ship(0)
     reader = open_reader()
     reader.refresh()
     reader.snapshot().for_user("user")
+    store.inject(Fault("get", FaultMode.FAIL, times=2))
+    assert reader.refresh().problem is Problem.OUTAGE
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
         reader.snapshot().for_user("user")
-        os.write(send, str(reader.counters[0].counts()["implicit"].asked).encode())
+        os.write(send, f"{reader.counters[0].counts()['implicit'].asked} {len(reader.refresh_failures)}".encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(receive, 9) == b"1"
+    assert os.read(receive, 9) == b"1 0"
+    assert reader.refresh_failures == {Problem.OUTAGE: 1}
     os.close(receive)
     os.close(send)
     reader.snapshot().for_user("user")

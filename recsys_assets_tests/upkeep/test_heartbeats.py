@@ -1,5 +1,6 @@
 """Heartbeats: one object a consumer, whoever writes it; who is live, who is behind, and what is collected."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from recsys_assets.errors import ConflictError
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix, pointer_key
+from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.heartbeats import (
@@ -103,7 +105,7 @@ def test_who_is_live(one, live):
             id="before all time",
         ),
         pytest.param(msgspec.json.encode(beat_of("bad")).replace(b"60.0", b"1e300"), id="believed for ever"),
-        pytest.param(msgspec.json.encode(beat_of("bad")).replace(b'"v":1', b'"v":3'), id="of a later format"),
+        pytest.param(msgspec.json.encode(beat_of("bad")).replace(b'"v":1', b'"v":4'), id="of a later format"),
     ],
 )
 def test_one_that_cannot_be_read_is_reported_and_hides_no_other(store, data):
@@ -213,3 +215,21 @@ def test_collection_takes_what_the_long_dead_left_and_nothing_else(store, shop):
     assert store.stat(heartbeat_key(TARGET, "seldom")) is not None
     assert store.stat(f"{heartbeat_prefix(TARGET)}odd.json") is not None
     assert store.stat(pointer_key(TARGET)) is not None
+
+
+def test_looks_that_failed_are_in_the_heartbeat_and_in_what_status_says(store, shop):
+    shop.ship(0)
+    reader = Reader(store, "shop", "home", now=shop.clock, heartbeat="web-1")
+    reader.refresh()
+    assert reader.beat()
+    assert heartbeat_of(store, "web-1")["v"] == 2  # what earlier versions read, too
+    store.inject(Fault("get", FaultMode.FAIL, times=2))
+    reader.refresh()
+    assert reader.beat()
+    assert heartbeat_of(store, "web-1")["failures"] == {"outage": 1}
+    (row,) = status(store, [TARGET], now=shop.clock())
+    assert row.consumers.message == "1 of 1 live consumers serve it; 1 look of theirs failed: 1 outage"
+
+
+def heartbeat_of(store, consumer):
+    return json.loads(store.get(heartbeat_key(TARGET, consumer), max_bytes=32_000).data)
