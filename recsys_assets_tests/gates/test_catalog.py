@@ -62,3 +62,9 @@ def test_a_catalog_of_few_items_and_the_first_one_are_not_judged():
     assert refused({"i000": ["x"]}, live=some(0.1), events=EVENTS.head(3)) == []
     findings = [gate.judge(Facts(None)) for gate in catalog_gates(CatalogSettings())]
     assert {(one.verdict, one.message) for one in findings} == {(Verdict.PASSED, NO_BASELINE)}
+
+
+def test_changed_entries_are_called_what_the_kind_calls_them():
+    facts = Facts(compare_catalogs(rows({item: ["x"] for item in ITEMS}), rows(ITEMS), EVENTS))
+    (changed,) = [found for gate in catalog_gates(CatalogSettings()) if not (found := gate.judge(facts)).ok]
+    assert "tags" in changed.message

@@ -12,7 +12,7 @@ from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day,
 from recsys_assets.events.events import ID_COLUMNS, Events
 from recsys_assets.evidence import Finding, Verdict
 from recsys_assets.gates.canonical import day_gates
-from recsys_assets.gates.day_comparison import Past
+from recsys_assets.gates.day_comparison import FEWEST_EVENTS, Past, check_distance
 from recsys_assets.settings.gates import DaySettings, Mode
 
 FIRST = date(2026, 1, 5)
@@ -339,3 +339,97 @@ def test_one_overridden_day_makes_the_next_one_like_it_ordinary():
     assert "day_shape" in refusals(strange)
     answered = Past((with_past(profile(strange, DAYS), past().days), *past().days))
     assert "day_shape" not in refusals(strange, DAYS + 1, known=answered)
+
+
+DAY_PROFILE = profile(DAY, DAYS)
+
+
+def found_by(gate: str, day: DayProfile, known: Past, *, warm_up_days: int = 5) -> Finding:
+    gates = day_gates(DaySettings(mode=Mode.REQUIRED, warm_up_days=warm_up_days))
+    return next(one for one in gates if one.name == gate).judge(Facts(day, known))
+
+
+def test_a_day_of_a_fifth_of_the_sessions_is_like_another():
+    known = [replace(past().days[0], sessions=sessions) for sessions in (2, 3)]
+    assert [one.sessions for one in Past(tuple(known)).like(replace(past().days[0], sessions=15)).days] == [3]
+
+
+def test_the_fewest_events_are_judged():
+    strange = with_past(profile(permuted(DAY), DAYS), past().days)
+    assert not found_by("day_item_mix", replace(strange, delivered=FEWEST_EVENTS), past()).ok
+    assert found_by("day_item_mix", replace(strange, delivered=FEWEST_EVENTS - 1), past()).ok
+
+
+def test_three_days_that_have_a_distribution_are_enough_to_be_far_from():
+    days = [replace(one, user_sizes=(9, 0)) for one in past().days[:3]]
+    far = replace(days[0], user_sizes=(0, 9))
+
+    def distance_of(day, known):
+        return check_distance("x", day, Past(tuple(known)), lambda one: one.user_sizes, least_limit=0.4, independent=90)
+
+    assert (distance_of(far, days).value, distance_of(far, days).ok) == (1, False)
+    assert distance_of(days[0], days).ok
+    assert distance_of(far, days[:2]) is None
+    assert distance_of(replace(far, user_sizes=None), days) is None
+
+
+def test_a_day_is_refused_by_its_distances_from_the_sizes_and_hours_that_are_usual():
+    day = profile(DAY, DAYS)
+    sizes = tuple(reversed(day.session_sizes))
+    assert "sessions of other sizes" in found_by("day_shape", replace(day, session_sizes=sizes), past()).message
+    hours = tuple(day.hours[hour - 12] for hour in range(24))
+    assert "at other hours" in found_by("day_hours", replace(day, hours=hours), past()).message
+
+
+def test_repeats_within_sessions_are_compared_with_ordinary_days():
+    day = profile(DAY, DAYS)
+    found = found_by("day_shape", replace(day, repeats=round(0.9 * day.events)), past())
+    assert "events that repeat an item of their session" in found.message
+    assert not found.ok
+
+
+def test_a_weekday_that_is_not_known_yet_may_differ_as_weekdays_do():
+    levels = (1.0, 0.2, 1.0, 0.2, 1.0, 1.0, 1.0)
+    days = dated([resized(past().days[n % DAYS], levels[n % 7]) for n in range(19)])
+    known = [one for n, one in enumerate(days) if n % 7 < 5]
+    friday, saturday = (replace(resized(past().days[0], 0.2), day=f"2026-01-{day}") for day in (23, 24))
+    assert not volume_of(friday, known).ok
+    assert volume_of(saturday, known).ok
+
+
+def test_hours_of_silence_that_an_ordinary_day_had_are_ordinary():
+    quiet = replace(
+        DAY_PROFILE, hours=tuple(0 if hour >= 14 else count for hour, count in enumerate(DAY_PROFILE.hours))
+    )
+    assert "usual activity in hours without any event" in found_by("day_hours", quiet, past()).message
+    assert not found_by("day_hours", quiet, past()).ok
+    assert found_by("day_hours", quiet, Past((quiet, *past().days))).ok
+
+
+def test_a_shift_is_seen_after_three_days_if_asked_so():
+    shifted = profile(moved(DAY.filter(pl.col("ts").dt.hour() < 20), hours=3), DAYS)
+    message = found_by("day_hours", shifted, past(3), warm_up_days=3).message
+    assert "all were moved by -3 h" in message
+
+
+def test_counts_on_the_fewest_shared_items_are_compared():
+    strange = replace(with_past(DAY_PROFILE, past().days), item_correlation=-1.0)
+    enough, few = (Past(tuple(replace(one, shared_items=items) for one in past().days)) for items in (10, 9))
+    assert not found_by("day_item_mix", strange, enough).ok
+    assert "counts with earlier days" not in found_by("day_item_mix", strange, few).message
+
+
+def test_live_is_judged_from_the_day_on_that_ends_the_warm_up():
+    assert not judged_by_live({"cooc": score(0.0)}, days=5).ok
+    days = Past(tuple(replace(one, live={"implicit": of_users(0.3)}) for one in past(5).days))
+    assert not found_by("day_new_users", replace(DAY_PROFILE, live={"implicit": of_users(1.0)}), days).ok
+
+
+def test_a_kind_that_was_never_worth_anything_judges_no_day():
+    found = judged_by_live({"cooc": score(0.0)}, known={"cooc": 0.0})
+    assert (found.verdict, "not judged" in found.message) == (Verdict.PASSED, True)
+
+
+def test_a_few_wrong_answers_that_hardly_differ_are_as_unsure_as_few_answers_are():
+    assert judged_by_live({"cooc": score(0.0, answered=20, error=0.001)}).ok
+    assert not judged_by_live({"cooc": score(0.0, answered=2000, error=0.001)}).ok

@@ -120,6 +120,22 @@ def test_a_spoilt_day_is_refused_by_the_gate_that_sees_it(kind, events, gate):
     assert gate in refused(kind, events)
 
 
+@pytest.mark.parametrize("kind", ["popularity", "cooc"])
+def test_what_is_as_it_was_keeps_the_strictest_limits(kind):
+    limits = DriftLimits(
+        max_rows_factor=1,
+        max_items_factor=1,
+        min_overlap=1,
+        min_rank_correlation=0.999,
+        max_churn=0,
+        min_coverage_ratio=1,
+        max_gini_rise=0,
+        max_unknown_share=0,
+    )
+    same = baseline(live(kind).rows)
+    assert {found.verdict for found in judged(same.rows, same, limits)} == {Verdict.PASSED}
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_mode_says_what_becomes_of_a_number_over_its_limit(mode):
     limits = STRICT["popularity"].model_copy(update={"mode": mode})

@@ -165,6 +165,10 @@ def crowd():
 
 # Every one of these sorts otherwise, by what it stands for.
 RENAMED = dict(zip(ITEMS, reversed(ITEMS), strict=True))
+SCORED = {
+    "cooc": {"score": st.sampled_from(Score)},
+    "sequential_rules": {"self_entry": st.booleans(), "by_support": st.booleans()},
+}
 
 
 @pytest.mark.parametrize("name", ["cooc", "implicit", "item_seq", "popularity", "sequential_rules"])
@@ -172,7 +176,7 @@ RENAMED = dict(zip(ITEMS, reversed(ITEMS), strict=True))
 def test_other_names_of_items_give_the_same_scores(name, data, rows):
     """Same instant means no order: nothing may hang on the order of ids, where no cut has to choose among equals."""
     kind = ROW_KINDS[name]
-    params = kind.params(**({"self_entry": data.draw(st.booleans())} if name == "sequential_rules" else {}))
+    params = kind.params(**{setting: data.draw(values) for setting, values in SCORED.get(name, {}).items()})
     plain = build(kind, events_of(rows), params).rows.frame()
     renamed = build(kind, events_of([r._replace(item_id=RENAMED[r.item_id]) for r in rows]), params).rows.frame()
     items = [column for column in plain.columns if column in {"item_id", "neighbor_id", "next_id"}]
