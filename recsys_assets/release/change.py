@@ -29,7 +29,7 @@ from recsys_assets.release.rollout import end_stale_rollout
 from recsys_assets.release.shards import missing_blobs
 from recsys_assets.release.trash import DELETE_LIFETIME, decode_sweep, lately_taken, rescue
 from recsys_assets.retry import Pause, attempts, wait
-from recsys_assets.storage.store import ObjectStore, overlapped
+from recsys_assets.storage.store import ObjectStore
 
 MAX_ATTEMPTS = 10
 _RECORDING_ATTEMPTS = 3
@@ -206,10 +206,9 @@ def look_for_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -
     A collection writes down what it may take, then swaps the pointer to itself, then deletes. So either we see what it
     wrote down, or our swap meets its swap and loses: a blob can not go between this look and a swap that wins.
     """
-    with overlapped(change.store) as beside:
-        lately = beside.start(lately_taken, change.store, change.target, refs)
-        _claim(change, {(ref.kind, ref.version) for ref in refs})
-        late = lately()  # a listing that fails ends the attempt: no swap unchecked
+    _claim(change, {(ref.kind, ref.version) for ref in refs})
+    # Only then those that are over: one that ends meanwhile is seen as under way, or here.
+    late = lately_taken(change.store, change.target, refs)  # a listing that fails ends the attempt: no swap unchecked
     if late is not None:
         raise ConflictError(
             f"{change.target}: the collection of {late.at} by {late.actor} took an artifact of this release, and a "

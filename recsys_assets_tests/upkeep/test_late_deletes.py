@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableError
+from recsys_assets.identity import ArtifactRef
+from recsys_assets.release.change import PointerChange, look_for_collections
 from recsys_assets.release.document_encoding import create_document, encode, find_document
 from recsys_assets.release.documents import Sweep, Taken
 from recsys_assets.release.fault_points import VARIABLE
@@ -83,6 +85,22 @@ def test_a_release_waits_if_only_one_of_its_artifacts_was_taken_lately(shop):  #
     taken, kept = shop.old.refs["cooc"], shop.ship(9).release.refs["popularity"]
     assert lately_taken(shop.store, TARGET, (kept,)) is None
     assert lately_taken(shop.store, TARGET, (kept, taken)) is not None
+
+
+class RemoteStore(MemoryStore):
+    """A store whose calls are requests, as what overlaps reads of such stores sees it."""
+
+    root_uri = "s3://memory"
+
+
+def test_collections_under_way_are_looked_for_before_those_that_are_over():  # F55
+    store, asked = RemoteStore(), []
+    store.on_call = lambda verb, key: asked.append((verb, key))
+    change = PointerChange(store, TARGET, "ship", ANN, now=now, pause=no_pause)
+    look_for_collections(change, (ArtifactRef("cooc", "0" * 64, 1, "0" * 64),))
+    under_way = asked.index(("get", sweep_key(TARGET)))
+    over = next(n for n, (verb, key) in enumerate(asked) if verb == "list" and key.startswith(trash_prefix(TARGET)))
+    assert under_way < over  # the other way round, one that ends between the two looks is seen by neither
 
 
 def flip_a_digit(data):
