@@ -59,7 +59,7 @@ def _refuse_old_bytes(day: DayContext) -> None:
             f" and {len(changed) - MAX_NAMES} more" if changed[MAX_NAMES:] else ""
         )
         raise InputError(
-            f"inputs changed since this day was built ({names}): re-execute all steps of the run, with raw, instead of "
+            f"inputs changed since this day was built ({names}): re-execute all steps of the run instead of "
             "those that failed"
         )
 

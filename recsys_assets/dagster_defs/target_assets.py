@@ -32,6 +32,7 @@ from recsys_assets.evidence import CANONICAL
 from recsys_assets.imports.inspecting import inspect
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import Kind
+from recsys_assets.pipeline.arrivals import changed_inputs
 from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.context import DayContext
@@ -313,9 +314,13 @@ def _ensure_canonical(context: dg.AssetExecutionContext, day: DayContext) -> Non
 def _ensure_raw(context: dg.AssetExecutionContext, day: DayContext) -> None:
     """Read the raw files of the day if no run has done so: `raw` is in another group, and may not be selected.
 
-    A day that was read before is left as it is: what changed since is for `raw` itself. Raises `NoInputError` for a
-    day without a file, as `raw` does.
+    A day that was read before is left as it is: what changed since is for `raw` itself. But who re-executes a run has
+    fixed its input, so that it is read again. Raises `NoInputError` for a day without a file, as `raw` does.
     """
     if day.store.stat(raw_record_key(day.day)) is None:
         context.log.info("raw of %s was not selected and never built: its files are read by this step", day.day)
-        build_raw(day.store, day.settings, day.day)
+    elif context.run.parent_run_id is not None and changed_inputs(day):
+        context.log.info("raw files of %s changed since they were read, and are read again by this step", day.day)
+    else:
+        return
+    build_raw(day.store, day.settings, day.day)
