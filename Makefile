@@ -23,7 +23,7 @@ SAMPLE ?= 40
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 
-.PHONY: help setup test storm mutants check demo ui bench bench-full quality docs lock clean
+.PHONY: help setup test walk storm mutants check demo ui bench bench-full quality docs lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ $(TEST_READY): $(READY)
 
 test: $(TEST_READY) ## Run the whole test suite, side by side
 	@$(PYTEST)
+
+walk: $(READY) ## Walk through both UIs as a person does, with a Chromium of this machine (minutes; STEPS="--only console --year")
+	@$(BIN)/python -W ignore -m recsys_assets_tests.walk $(STEPS)
 
 storm: $(READY) ## Shake a store in memory, a folder, then a bucket: commands, kills, stops, lies (MINUTES=5 SEED=1 WORKERS=6)
 	@SEEDS=100 FIRST_SEED=$(SEED) $(BIN)/pytest -q recsys_assets_tests/upkeep/test_interleavings.py

@@ -30,14 +30,15 @@ from recsys_assets.api.metrics import Scrapes
 from recsys_assets.api.node_forms import DownloadQuery
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.pages import (
+    HTMX,
     PAGES,
     PageOf,
     answer_page,
     keep_overview_warm,
+    page_file,
     page_of_action,
     page_of_api,
     page_of_problem,
-    style_sheet,
 )
 from recsys_assets.api.problems import ProblemDetails, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
@@ -53,13 +54,14 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # a form says to its own server where it stands, and links elsewhere say nothing
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 
 
@@ -102,7 +104,8 @@ def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
         "/openapi.json": lambda _: Response(description, media_type=MEDIA),
         "/metrics": lambda _: Response(scrapes.text(site), headers={"Content-Type": metrics.MEDIA}),
         "/api": lambda request: HTMLResponse(page_of_api(document, base=str(request.base_url).rstrip("/"))),
-        "/style.css": lambda _: Response(style_sheet(), media_type="text/css"),
+        "/style.css": lambda _: Response(page_file("style.css"), media_type="text/css"),
+        f"/{HTMX}": lambda _: Response(page_file(HTMX), media_type="text/javascript", headers=_FOREVER),
     }
 
     by_path: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)

@@ -1,4 +1,7 @@
-"""The web page over the API: the same answers, put into templates; no script, no build step, nothing from elsewhere."""
+"""The web page over the API: the same answers, put into templates; no build step, nothing from elsewhere.
+
+Every page works without a script. Where there is one, htmx asks for the same page again and puts a part of it in place.
+"""
 
 import re
 import threading
@@ -41,6 +44,7 @@ from recsys_assets.upkeep.diff import LIVE
 
 _RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPLATES: Final = "templates"
+HTMX: Final = "htmx-2.0.10.min.js"  # as published, 0BSD; another version is another name
 _RECENT: Final = 12  # journal entries in the table of a target
 _IN_PICTURE: Final = 60  # in its timeline
 _CHOICES: Final = 30  # releases to go back to
@@ -109,9 +113,9 @@ def page_of_action(site: Site, query: ActQuery, *, done: Done | None = None) -> 
 
 
 @cache
-def style_sheet() -> bytes:
-    """Return the one style sheet."""
-    return files("recsys_assets.api").joinpath(_TEMPLATES, "style.css").read_bytes()
+def page_file(name: str) -> bytes:
+    """Return a file that pages load: the style sheet, or htmx."""
+    return files("recsys_assets.api").joinpath(_TEMPLATES, name).read_bytes()
 
 
 def _targets_page(site: Site, query: queries.OverviewQuery) -> dict[str, Any]:
@@ -302,6 +306,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(filters())
+    environment.globals.update({"htmx": HTMX})  # pyright: ignore[reportCallIssue, reportArgumentType] - names of any type
     return environment
 
 

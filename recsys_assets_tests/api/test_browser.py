@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import unquote
 
 import polars as pl
 import pytest
@@ -159,6 +160,41 @@ def test_a_release_is_compared_from_the_target_and_items_have_their_title(page):
     page.get_by_role("button", name="Show").click()
     page.get_by_role("link", name="The first one").click()
     assert page.get_by_role("heading", name="cooc for The first one").is_visible()
+
+
+def test_lists_follow_what_is_typed_and_the_page_stays(page, addresses):
+    for address, label, typed, found, rows in (
+        ("/", "Name", "cart", "shop/cart", 1),
+        (addresses["rows"], "Ids that begin with", "item 05", "1 to 10 of 10", 10),
+    ):
+        page.goto(address)
+        page.evaluate("window.stays = true")
+        page.get_by_label(label).press_sequentially(typed)
+        page.wait_for_url(lambda url, typed=typed: typed in unquote(url))
+        assert page.get_by_text(found).first.is_visible()
+        assert page.locator("tbody tr").count() == rows
+        assert page.evaluate("window.stays")
+
+
+def test_two_releases_are_asked_without_a_reload(page, releases):
+    page.goto(f"{HOME}/recommendations?id=item+001")
+    page.evaluate("window.stays = true")
+    page.get_by_label("Before").select_option(releases[1][0].id)
+    page.wait_for_url(f"**before={releases[1][0].id}*")
+    page.get_by_label("Item or user id").fill("item 002")
+    page.keyboard.press("Tab")
+    page.get_by_role("heading", name="cooc for item 002").wait_for()
+    assert page.evaluate("window.stays")
+
+
+def test_pages_search_without_a_script(releases, browser):
+    with serving(make_application(releases[0])) as url:
+        page = browser.new_page(base_url=url, java_script_enabled=False)
+        page.goto("/")
+        page.get_by_label("Name").fill("cart")
+        page.get_by_role("button", name="Show").click()
+        assert page.locator("tbody tr").count() == 1
+        page.close()
 
 
 def test_rows_are_found_by_prefix(page, addresses):

@@ -1,16 +1,19 @@
 """The web page: what it shows, that names stay text, and that it can be read by those who do not see it."""
 
+import hashlib
 import re
 from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 
+from recsys_assets.api.pages import HTMX
 from recsys_assets.release.journal import Actor
 from recsys_assets.trees.content import table_content
 from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests.api.conftest import TREES, settings_in
 
+PUBLISHED = "71ea67185bfa8c98c39d31717c6fce5d852370fcdfd129db4543774d3145c0de"  # of htmx.min.js 2.0.10
 HOME = "/targets/shop/home"
 EVIL = '"><img src=x onerror=alert(1)>&{{7*7}}'
 
@@ -90,10 +93,16 @@ def test_every_page_is_whole_and_needs_nothing_from_elsewhere(client, addresses)
         assert answer.headers["content-type"].startswith("text/html"), address
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert page.all("html") == [{"lang": "en"}]
-        assert page.all("script") == []
+        assert page.all("script") == [{"src": f"/{HTMX}", "defer": None}]
         links = [attributes["href"] for tag in ("a", "link") for attributes in page.all(tag)]
         assert all(link.startswith(("/", "#")) and not link.startswith("//") for link in links)
         assert not re.search(r"style=|onclick=", answer.text)
+
+
+def test_the_script_of_the_pages_is_htmx_as_it_was_published(client):
+    answer = client.get(f"/{HTMX}")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert hashlib.sha256(answer.content).hexdigest() == PUBLISHED
 
 
 def test_every_page_can_be_read_aloud(client, addresses):
