@@ -27,9 +27,9 @@ per size (Zipf items, sessions with a topic, about 200 bytes a line, fixed seeds
 catalog as CSV. Every engine runs in a process of its own, {rounds} rounds in turn; figures are medians of the rounds
 that an engine took part in. *wall* counts from the start of the process to the end of its work, interpreter and imports
 included; *CPU* is the processor's time of the process and all that it started, which hardly hangs on what others do;
-*work* is the sum of the phases, by wall clock and by the processor's. *heap* is the peak
-of RssAnon, *resident* the peak of the resident set, pages of mapped files included. *others* is how many processors were busy with something else meanwhile: 0 is a quiet machine, and wall
-times are of use only near it.
+*work* is the sum of the phases, by wall clock and by the processor's. *heap* is the peak of RssAnon, *resident* the
+peak of the resident set, pages of mapped files included. *others* is how many processors were busy with something else
+meanwhile: 0 is a quiet machine, and wall times are of use only near it.
 
 {absent}Results are compared: every engine must have the same rows at min_support 1 and without a cut of users' lists,
 or the run fails.
