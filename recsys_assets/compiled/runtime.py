@@ -1,11 +1,14 @@
 """Compilation of functions: without the interpreter's lock, once for each state of the sources, kept beside them."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from recsys_assets.errors import ConfigurationError
@@ -71,11 +74,30 @@ class _Later:
         return self._found
 
 
+@cache
+def _import_numba() -> None:
+    """Import numba without scipy.linalg, which it loads only to see whether it is there: as long as itself.
+
+    An empty module stands for what it looks at, and is gone again when numba is there: compiled code that does need
+    linear algebra makes numba import the true one.
+    """
+    looked_at = "scipy.linalg.cython_blas"
+    stands_in = looked_at not in sys.modules and find_spec("scipy") is not None
+    if stands_in:
+        sys.modules[looked_at] = ModuleType(looked_at)
+    try:
+        import_module("numba.np.arraymath")  # this is what looks
+    finally:
+        if stands_in:
+            del sys.modules[looked_at]
+
+
 def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     """Tie compiled code that is kept on disk to the sources of all it may call, not of its own module alone.
 
     numba looks at the module of the function only, and would go on running what it called before that was changed.
     """
+    _import_numba()
     from numba import config, njit  # noqa: PLC0415 - see `_Later`
 
     if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue] - numba makes it at import

@@ -5,11 +5,12 @@ import re
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
-
-from psycopg import sql
+from typing import TYPE_CHECKING, Any
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from psycopg import sql
 
 _CONNECT_SECONDS = 10
 _WRONG = ("25", "28", "3D", "3F", "42")  # SQLSTATE: writes where none may be, credentials, database, schema, names
@@ -38,7 +39,7 @@ _FOUND = "RA001"  # an SQLSTATE of our own
 
 
 def require_driver(what: str) -> Any:
-    """Return psycopg, imported only here: who has no database need not install it."""
+    """Return psycopg, imported when it is used: who has no database need not install it, nor wait for it."""
     try:
         import psycopg  # noqa: PLC0415
     except ImportError as error:
@@ -127,16 +128,20 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def table_name(place: str) -> sql.Identifier:
+def table_name(place: str) -> "sql.Identifier":
     """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
     parts = place.split(".")
     if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
         raise ConfigurationError(f"{place!r} names no table: expected table or schema.table")
+    from psycopg import sql  # noqa: PLC0415 - see `require_driver`
+
     return sql.Identifier(*parts)
 
 
 def tenant_id(connection: Any, table: str, tenant: str) -> Any:
     """Return the `id` of the one row whose external_id or id is `tenant`; `InputError` if there is none, or several."""
+    from psycopg import sql  # noqa: PLC0415 - see `require_driver`
+
     query = sql.SQL("SELECT id FROM {} WHERE external_id::text = {} OR id::text = {}")
     ids = [row[0] for row in connection.execute(query.format(table_name(table), tenant, tenant)).fetchall()]
     if len(ids) != 1:
@@ -146,6 +151,8 @@ def tenant_id(connection: Any, table: str, tenant: str) -> Any:
 
 def create_tenant(connection: Any, table: str, tenant: str) -> None:
     """Add a row with this external_id, its id by the table's default, unless the tenant is there by either."""
+    from psycopg import sql  # noqa: PLC0415 - see `require_driver`
+
     query = sql.SQL(
         "INSERT INTO {table} (external_id) SELECT {tenant} WHERE NOT EXISTS "
         "(SELECT 1 FROM {table} WHERE external_id::text = {tenant} OR id::text = {tenant}) ON CONFLICT DO NOTHING"

@@ -19,9 +19,12 @@ QUICK = '[artifacts]\nkinds = ["popularity"]\n'
 SMALL = '[artifacts]\nkinds = ["cooc", "popularity"]\n[artifacts.popularity]\nmax_bytes = 300\n'
 PROGRAM = """
 import sys
+from importlib import import_module
 from recsys_assets.cli.main import recsys_assets
 code = recsys_assets.main(["run", "--config", "recsys.toml", "--start", "2026-01-01"], standalone_mode=False)
-sys.exit(code or ("dagster was imported" if {"dagster", "sqlalchemy"} & set(sys.modules) else 0))
+needless = {"dagster", "sqlalchemy", "psycopg", "scipy.linalg"} & set(sys.modules)
+true_one = hasattr(import_module("scipy.linalg.cython_blas"), "__pyx_capi__")
+sys.exit(code or (f"{needless} imported" if needless else 0 if true_one else "scipy is not what it was"))
 """
 
 
