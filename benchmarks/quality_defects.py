@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from itertools import combinations
 from multiprocessing import cpu_count, get_context
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,18 @@ def table(sets: Sequence[Measured], now: datetime) -> str:
     broken, found = sum(one.broken.total() for one in sets), sum(one.found.total() for one in sets)
     judged, refused = sum(one.judged for one in sets), sum(len(one.refused) for one in sets)
     said = f"{_share(found, broken)} broken days are refused, and {_share(refused, judged, 1)} ordinary ones"
-    return "\n".join([*lines, "", f"Over all sets and both windows {said}."])
+    return "\n".join([*lines, "", f"Over all sets and both windows {said}.{_of_four(sets)}"])
+
+
+def _of_four(sets: Sequence[Measured]) -> str:
+    """Say how many broken days are refused on the four sets on which the fewest are, where there are more."""
+    found, broken = Counter[str](), Counter[str]()
+    for one in sets:
+        found[one.name] += one.found.total()
+        broken[one.name] += one.broken.total()
+    fours = [tuple(sum(part[name] for name in names) for part in (found, broken)) for names in combinations(found, 4)]
+    fewest = min(fours, key=lambda four: four[0] / four[1], default=None)
+    return f" On the four sets on which the fewest are, it is {_share(*fewest, 1)}." if fewest else ""
 
 
 def _share(found: int, broken: int, digits: int = 0) -> str:
