@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
@@ -18,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # `_nrt=False`: without counting references, which took two thirds of the time. Sound because functions compiled so
 # allocate no array, and their callers hold every array that they pass until they return.
 _LOCK = RLock()  # two threads may call the same code first
+_STARTED = time.time()
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 
@@ -104,9 +106,11 @@ def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         raise ConfigurationError(
             "NUMBA_DISABLE_JIT is set, so that nothing is compiled: a day takes hundreds of times as long; unset it"
         )
+    folders = tuple(sorted({Path(__file__).parent, Path(function.__code__.co_filename).parent}))
+    if _changed_since_start(folders):
+        return njit(**{**_OPTIONS, "cache": False}, **options)(function)
     dispatcher: Any = njit(**_OPTIONS, **options)(function)
-    folders = {Path(__file__).parent, Path(function.__code__.co_filename).parent}
-    digest = _digest(tuple(sorted(folders)))
+    digest = _digest(folders)
     kept = dispatcher._cache._cache_file  # noqa: SLF001 - numba has no way
     kept._source_stamp = digest  # noqa: SLF001
     # Compared before anything is unpickled: what other sources kept may name classes that are gone.
@@ -114,7 +118,16 @@ def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     return dispatcher
 
 
+def _changed_since_start(folders: tuple[Path, ...]) -> bool:
+    """Return whether sources are newer than this process: what it has loaded must not be kept under their digest."""
+    return any(file.stat().st_ctime > _STARTED for file in _sources(folders))
+
+
+def _sources(folders: tuple[Path, ...]) -> list[Path]:
+    return [file for folder in folders for file in sorted(folder.glob("*.py"))]
+
+
 @cache
 def _digest(folders: tuple[Path, ...]) -> str:
-    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    files = _sources(folders)
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

@@ -45,6 +45,27 @@ def test_code_is_compiled_again_when_what_it_calls_changes_in_another_module(tmp
     assert run(tmp_path, 2) == ["2", "0"]
 
 
+@pytest.mark.slow
+def test_a_process_whose_sources_were_replaced_keeps_nothing_of_what_it_compiles(tmp_path):
+    """As by an upgrade in place: the next process would run old code, or find classes that are gone."""
+    (tmp_path / "caller.py").write_text(CALLER.partition("result = ")[0])
+    callee = tmp_path / "callee.py"
+    callee.write_text(CALLEE.format(1))
+    program = f"""
+import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
+import numpy as np, caller, time
+time.sleep(0.02)
+open({str(callee)!r}, "w").write({CALLEE.format(2)!r})
+result = np.zeros(1, np.int64)
+caller.ask(result)
+print(result[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"], "it runs on as it was loaded"
+    assert list(tmp_path.glob("**/*.nb?")) == []
+    assert run(tmp_path, 2) == ["2", "0"]
+
+
 def test_numba_is_not_imported_before_something_compiled_is_called():
     """It takes a second to import, which commands that compute nothing need not pay; nor for pandera if all is well."""
     late = {"numba", "pandera", "llvmlite", "narwhals"}
