@@ -160,7 +160,7 @@ def _write_catalog(path: Path, items: int) -> None:
             pl.col("item") * 31 % 997,
             pl.col("item") % 7,
         ),
-        namespace=pl.lit(""),
+        namespace=pl.lit(None, pl.String),  # blank; an empty text would be written with quotes
     )
     rows.write_csv(path)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys_assets.catalog.csv_rows import list_series, read_csv_rows, read_plain_lines
+from recsys_assets.catalog.csv_rows import list_series, read_csv_pieces, read_plain_lines
 from recsys_assets.catalog.rows import CatalogLine, CatalogRow, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
@@ -152,9 +152,8 @@ def _as_utf8(data: bytes, encoding: str) -> bytes:
     return data.decode(encoding, errors="surrogateescape").encode(errors="surrogateescape")
 
 
-def _read_csv(pieces: Iterator[bytes], name: str, form: CatalogForm) -> Iterator[CatalogLine]:
-    lines = (line for piece in pieces for line in piece.split(b"\n"))
-    return read_csv_rows(lines, name, delimiter=form.delimiter)
+def _read_csv(pieces: Iterator[bytes], name: str, form: CatalogForm) -> Iterator[CatalogLine | pl.DataFrame]:
+    return read_csv_pieces(pieces, name, delimiter=form.delimiter)
 
 
 def _read_json(pieces: Iterator[bytes], _name: str, _form: CatalogForm) -> Iterator[CatalogLine | pl.DataFrame]:

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -32,14 +33,85 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number to Python alone
 
 
-def read_csv_rows(lines: Iterator[bytes], name: str, *, delimiter: str = ",") -> Iterator[CatalogLine]:
+def read_csv_pieces(
+    pieces: Iterator[bytes], name: str, *, delimiter: str = ","
+) -> Iterator[CatalogLine | pl.DataFrame]:
+    """Yield the rows of many lines at a time: as one frame where all are plain, else one by one from there on.
+
+    Raises as `read_csv_rows`.
+    """
+    header, fields, skipped = b"", None, 0
+    for piece in pieces:
+        body, lines = piece, piece.count(b"\n") + 1
+        if fields is None:
+            header, _, body = piece.partition(b"\n")
+            fields, lines = _plain_header(header, name, delimiter), lines - 1
+        plain = _read_plain_cells(body, fields, delimiter) if fields else None
+        if plain is None:  # a quote may reach over any number of lines: no later piece is known to begin with a row
+            rest = (line for some in chain([body], pieces) for line in some.split(b"\n"))
+            yield from read_csv_rows(chain([header], rest), name, delimiter=delimiter, skipped=skipped)
+            return
+        yield plain
+        skipped += lines
+    if fields is None:
+        _read_header([], name)
+
+
+def _plain_header(header: bytes, name: str, delimiter: str) -> list[str | None]:
+    """Return our name for each column; nothing if a quote, or what no text has, asks for a closer look."""
+    if any(byte in header for byte in (b'"', b"\0")):
+        return []
+    text = header.removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="surrogateescape")
+    return _read_header(text.split(delimiter), name)
+
+
+def _read_plain_cells(lines: bytes, fields: Sequence[str | None], delimiter: str) -> pl.DataFrame | None:
+    """Return the rows of lines in columns of `catalog.SCHEMA`; None if one of them needs a closer look.
+
+    Without quotes a cell ends at a delimiter and a row with its line, so counting shows that all is well.
+    """
+    lines = lines.removesuffix(b"\r").replace(b"\r\n", b"\n")
+    long = len(lines) > MAX_LINE_BYTES and max(map(len, lines.split(b"\n"))) > MAX_LINE_BYTES
+    if long or any(byte in lines for byte in (b'"', b"\r", b"\0")):
+        return None
+    try:
+        return _frame_of_cells([line.split(delimiter) for line in lines.decode().split("\n") if line], fields)
+    except (UnicodeDecodeError, FaultError):
+        return None
+
+
+def _frame_of_cells(cells: Sequence[Sequence[str]], fields: Sequence[str | None]) -> pl.DataFrame | None:
+    if any(len(row) != len(fields) for row in cells):
+        return None
+    columns: dict[str, Sequence[str]] = {
+        field: column for field, column in zip(fields, zip(*cells, strict=True), strict=False) if field
+    }
+    prices = [_number(cell) if trim(cell) else None for cell in columns.get("price", [""] * len(cells))]
+    tags = [text.replace(",", "|").replace(";", "|").split("|") for text in columns.get("tags", ())]
+    frame = pl.DataFrame(
+        {
+            "item_id": _trimmed(columns.get("item_id", ())),
+            "tags": list_series(tags),
+            "namespace": _trimmed(columns.get("namespace", [None] * len(cells))),
+            "price": pl.Series(prices, dtype=pl.Float64),
+            "created_at": _trimmed(columns.get("created_at", [None] * len(cells))),
+        }
+    ).with_columns(pl.col("namespace", "created_at").replace("", None))
+    return None if (frame["item_id"] == "").any() or not frame["price"].is_finite().all() else frame
+
+
+def read_csv_rows(
+    lines: Iterator[bytes], name: str, *, delimiter: str = ",", skipped: int = 0
+) -> Iterator[CatalogLine]:
     """Yield the rows below the header; raises `InputError` if the header names no items or no tags.
+
+    So many lines are `skipped` below the header: somebody else read them.
 
     A byte order mark before the header is dropped, because spreadsheets write one. Quotes are as RFC 4180 has them. A
     bad row over several lines is a fault of each of them: a stray quote makes one row of the lines up to the next
     quote, and they were as many rows.
     """
-    rows = _rows(lines, delimiter)
+    rows = _rows(lines, delimiter, skipped)
     header, _, _ = next(rows, ([], 0, ""))
     fields = _read_header(header if isinstance(header, list) else [], name)
     for cells, line, text in rows:
@@ -81,7 +153,7 @@ def _is_row(line: str, fields: list[str | None], delimiter: str) -> bool:
     return len(fields) in {line.count(delimiter) + 1, len(quoted)}
 
 
-def _rows(lines: Iterator[bytes], delimiter: str) -> Iterator[tuple[list[str] | csv.Error, int, str]]:
+def _rows(lines: Iterator[bytes], delimiter: str, skipped: int) -> Iterator[tuple[list[str] | csv.Error, int, str]]:
     """Yield the cells of each row (or what is wrong with them), the line that it begins on, and its text."""
     taken: list[str] = []
 
@@ -102,7 +174,8 @@ def _rows(lines: Iterator[bytes], delimiter: str) -> Iterator[tuple[list[str] | 
         except csv.Error as error:
             cells = error
         yield cells, first, "\n".join(taken)
-        first += len(taken)
+        first += len(taken) + skipped
+        skipped = 0  # they come right after the header
         taken.clear()
 
 
@@ -195,18 +268,18 @@ def _frame(rows: Sequence[_TypedRow]) -> pl.DataFrame:
     lists = [row.tags or () for row in rows]
     frame = pl.DataFrame(
         {
-            "item_id": _trimmed(rows, "item_id"),
+            "item_id": _trimmed(_known(rows, "item_id")),
             "tags": list_series(lists),
-            "namespace": _trimmed(rows, "namespace"),
+            "namespace": _trimmed(_known(rows, "namespace")),
             "price": pl.Series(_known(rows, "price"), dtype=pl.Float64),
-            "created_at": _trimmed(rows, "created_at"),
+            "created_at": _trimmed(_known(rows, "created_at")),
         }
     )
     return frame.with_columns(pl.col("namespace", "created_at").replace("", None))
 
 
-def _trimmed(rows: Sequence[_TypedRow], name: str) -> pl.Series:
-    return pl.Series(_known(rows, name), dtype=pl.String).str.strip_chars(WHITE_SPACE)
+def _trimmed(texts: Sequence[str | None]) -> pl.Series:
+    return pl.Series(texts, dtype=pl.String).str.strip_chars(WHITE_SPACE)
 
 
 def _known(rows: Sequence[_TypedRow], name: str) -> list[Any]:

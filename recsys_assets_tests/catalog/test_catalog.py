@@ -1,5 +1,6 @@
 """Catalogs: every good row in order, every bad one with its line and reason."""
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -16,11 +17,11 @@ from hypothesis import strategies as st
 
 from recsys_assets.catalog import catalog as catalog_module
 from recsys_assets.catalog.catalog import MAX_KEPT, SCHEMA, CatalogForm, read_catalog
-from recsys_assets.catalog.csv_rows import read_plain_lines
+from recsys_assets.catalog.csv_rows import read_csv_pieces, read_csv_rows, read_plain_lines
 from recsys_assets.catalog.rows import FIELDS, _read_plain, make_row
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.json_object import find_repeated, read_object
-from recsys_assets.ingest.quarantine import Reason
+from recsys_assets.ingest.quarantine import LineFault, Reason
 
 SPELLED = [
     '{"item_id": " a ", "tags": ["x", " Ü"], "namespace": " ", "price": 1.5, "more": {"a": [1e3, null, "é"]}}'.encode(),
@@ -312,6 +313,37 @@ def test_lines_that_are_read_as_a_whole_are_the_rows_of_the_strict_reader(rows):
         assert whole.rows() == [
             (row.item_id, list(row.tags), row.namespace, row.price, row.created_at) for row in message
         ]
+
+
+def as_read(found):
+    """The rows and faults of a reader, those of frames one by one."""
+    for one in found:
+        if isinstance(one, pl.DataFrame):
+            yield from ((item, tuple(tags), *rest) for item, tags, *rest in one.rows())
+        else:
+            fault = isinstance(one.row, LineFault)
+            yield (one.line, one.text, one.row) if fault else dataclasses.astuple(one.row)
+
+
+CSV_LINES = st.lists(
+    st.lists(
+        st.sampled_from(["a", " b\u00a0", "", "x;y|", "1.5", "nan", '"', "\r", "\0", "\udcff"]), min_size=4, max_size=4
+    ),
+    max_size=5,
+)
+
+
+@given(pieces=st.lists(CSV_LINES, min_size=1, max_size=3), blank=st.booleans(), end=st.sampled_from(["", "\r"]))
+@settings(max_examples=300)
+def test_plain_csv_is_read_at_once_as_it_is_row_by_row(pieces, blank, end):
+    """In whatever pieces the lines come; what cannot be plain is read row by row from there on, under its number."""
+    texts = ["\n".join([*(",".join(cells) + end for cells in piece), *[""] * blank]) for piece in pieces]
+    data = [text.encode(errors="surrogateescape") for text in (f"id,tags,price,surface{end}\n{texts[0]}", *texts[1:])]
+    strict = list(as_read(read_csv_rows((line for piece in data for line in piece.split(b"\n")), "catalog")))
+    assert list(as_read(read_csv_pieces(iter(data), "catalog"))) == strict
+    if not any(letter in text.replace("\r\n", "\n").removesuffix("\r") for text in texts for letter in '"\r\0\udcff'):
+        bad = any(isinstance(row[0], int) for row in strict)
+        assert bad or all(isinstance(one, pl.DataFrame) for one in read_csv_pieces(iter(data), "catalog"))
 
 
 @pytest.mark.parametrize(
