@@ -1,22 +1,53 @@
-"""One artifact on an engine: the definition asked for, its rows read back in order, and encoded as they come."""
+"""One artifact on an engine: its kind's relational definition, whose rows are read back in order and encoded."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 import polars as pl
 
 from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode_pieces
 from recsys_assets.encoding.rows import LeftOut, Rows, rows_without_items
-from recsys_assets.engines.definitions import definition_of, find_definition
 from recsys_assets.engines.engine import Engine, Finished
 from recsys_assets.engines.parts import columns_of, rows_of
 from recsys_assets.engines.relation import Definition, Frame
-from recsys_assets.errors import EngineUnavailableError
+from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.params import KindParams
-from recsys_assets.kinds.registry import Kind
+from recsys_assets.kinds.registry import KINDS, Kind
+
+
+def definition_of(kind: Kind) -> Definition:
+    """Return the relational definition of a kind; `ConfigurationError` if it is native only."""
+    if not kind.definition:
+        known = ", ".join(name for name, one in KINDS.items() if one.definition)
+        raise ConfigurationError(
+            f"artifacts.{kind.name}.engine: {kind.name} has no relational definition, so only the native engine builds "
+            f"it; those that have one are {known}"
+        )
+    try:
+        found: object = resolve_name(kind.definition)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"the kind {kind.name} names the definition {kind.definition}, which cannot be loaded ({error}): repair "
+            "the package that adds the kind"
+        ) from error
+    if not isinstance(found, Definition):
+        raise ConfigurationError(f"the kind {kind.name}: {kind.definition} is no engines.relation.Definition")
+    return found
+
+
+def find_definition(kind: Kind, params: KindParams) -> Definition:
+    """Return the relational definition of a kind; `ConfigurationError` if it has none for these parameters."""
+    definition = definition_of(kind)
+    if params.native_only:
+        raise ConfigurationError(
+            f"artifacts.{kind.name}.engine: only the native engine knows {params.native_only} of {kind.name}: leave "
+            'that out, or build the kind with engine = "native"'
+        )
+    return definition
 
 
 @dataclass(frozen=True, slots=True)

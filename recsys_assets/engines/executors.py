@@ -1,18 +1,33 @@
 """Functions that Spark's executors run in Python: read columns of Parquet, hash files, write parts, anywhere.
 
-The functions go to the executors by value, with what they ask of `places`: there pyarrow must be installed, and this
-package need not. They carry names of files and nothing else; credentials are those of the executors' environment.
+The functions go to the executors by value: there pyarrow must be installed, and this package need not. They carry
+names of files and nothing else; credentials are those of the executors' environment.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import fs, parquet
 
-from recsys_assets.engines.places import filesystem_of
+
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """Return the file system of a path, a file:// or an s3:// URI, and the path in it.
+
+    Buckets are reached as the environment of the process that asks says (AWS_ENDPOINT_URL, AWS_REGION, credentials
+    by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by a profile or the machine's role): no secret is handed on.
+    """
+    if not uri.startswith("s3://"):
+        return fs.LocalFileSystem(), uri.removeprefix("file://")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    scheme, _, host = endpoint.rpartition("://")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    options: dict[str, Any] = {"endpoint_override": host, "scheme": scheme or "https"} if endpoint else {}
+    return fs.S3FileSystem(region=region, **options), uri.removeprefix("s3://")
+
 
 Batches = Iterator[Any]  # of pyarrow.RecordBatch
 Job = Callable[[Batches], Batches]  # for DataFrame.mapInArrow: batches of a partition in, batches out

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs, parquet
 
 from recsys_assets.encoding.rows import Rows
-from recsys_assets.engines.places import filesystem_of
+from recsys_assets.engines.executors import filesystem_of
 from recsys_assets.engines.relation import KEY, MEMBER, VALUE
 from recsys_assets.errors import EngineUnavailableError
 from recsys_assets.kind_descriptions import Shape

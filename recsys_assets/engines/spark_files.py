@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from pyarrow import parquet
 
-from recsys_assets.engines import executors, places
+from recsys_assets.engines import executors
 from recsys_assets.engines.engine import DAY_STRIDE, stored
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import finished_parts, open_part, size_of
@@ -141,8 +141,7 @@ def _numbers(spark: Any, things: Sequence[object]) -> Any:
 def _map(frame: Any, job: executors.Job, schema: str) -> Any:
     """Return what a job makes of a frame; it travels by value, as this package is not installed on executors."""
     pickling = require("pyspark.cloudpickle", extra="spark")
-    for module in (executors, places):
-        pickling.register_pickle_by_value(module)
+    pickling.register_pickle_by_value(executors)
     return frame.mapInArrow(job, schema)
 
 

@@ -14,6 +14,8 @@ from recsys_assets.encoding.rows import Built, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import COOC_SHAPE
 from recsys_assets.kinds.cooc_scan import (
+    CODES,
+    Score,
     Scoring,
     best_neighbors,
     best_scored,
@@ -23,7 +25,6 @@ from recsys_assets.kinds.cooc_scan import (
 )
 from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise, TuningGrid
 from recsys_assets.kinds.paths import Baskets, fill_baskets
-from recsys_assets.kinds.similarity import CODES, Score
 from recsys_assets.kinds.tallies import TODAY, ages_of, weights_by_age
 
 BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one

@@ -1,10 +1,62 @@
-"""Implicit feedback: how much each user had to do with each item, by weighted counts."""
+"""Implicit feedback: how much each user had to do with each item, by events whose weights sum exactly."""
 
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from recsys_assets.compiled.strings import Numbers
 from recsys_assets.encoding.rows import Built
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import IMPLICIT_SHAPE
-from recsys_assets.kinds.user_lists import list_users
-from recsys_assets.kinds.weights import WeightedParams, weights_of
+from recsys_assets.kinds.user_lists import UserParams, list_users
+
+WEIGHT_SCALE = 1_000_000  # weights are summed as whole millionths: sums of integers do not depend on their order
+MAX_SCORE = 2**33  # below it no two scores are one double, so that each has one shortest text
+
+Weight = Annotated[Decimal, Field(gt=0, lt=MAX_SCORE, decimal_places=6)]
+
+
+class WeightedParams(UserParams):
+    """Parameters of every kind that sums the weights of a user's events."""
+
+    weights: Mapping[str, Weight] = Field(
+        default={"default": Decimal(1)},
+        description="weight by the events' `event` value, up to six decimals; `default` for all others",
+    )
+
+    @model_validator(mode="after")
+    def _scores_are_exact(self) -> Self:
+        heaviest = max(self.weights.values(), default=Decimal(1))
+        if heaviest * self.max_events_per_user >= MAX_SCORE:
+            raise ValueError(
+                f"a weight of {heaviest} times max_events_per_user = {self.max_events_per_user} reaches {MAX_SCORE}, "
+                "past which scores are not exact: lower one of them"
+            )
+        return self
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _as_written(cls, value: object) -> object:
+        """Read floats by their shortest text: 0.1 in the file is one tenth, not the nearest binary number."""
+        if not isinstance(value, Mapping):
+            return value
+        return {key: Decimal(repr(w)) if isinstance(w, float) else w for key, w in value.items()}
+
+    def millionths(self, event: str | None) -> int:
+        """Return the weight of an event kind in whole millionths."""
+        fallback = self.weights.get("default", Decimal(1))
+        weight = fallback if event is None else self.weights.get(event, fallback)
+        return int(weight * WEIGHT_SCALE)
+
+
+def weights_of(events: Events, params: WeightedParams) -> Numbers:
+    """Return the weight of each event kind in millionths, last that of events without one; a single one if equal."""
+    kinds = [*events.ids["event"].to_list(), None] if params.weights.keys() - {"default"} else [None]
+    weights = np.array([params.millionths(kind) for kind in kinds], np.int64)
+    return weights if len(set(weights.tolist())) > 1 else weights[-1:]
 
 
 class ImplicitParams(WeightedParams):

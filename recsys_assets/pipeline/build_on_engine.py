@@ -6,9 +6,8 @@ from datetime import date
 from functools import partial
 
 from recsys_assets.encoding.codec import encode_pieces
-from recsys_assets.engines.building import answer_on_engine, scan_source
+from recsys_assets.engines.building import answer_on_engine, find_definition, scan_source
 from recsys_assets.engines.content_sim import encode_tags
-from recsys_assets.engines.definitions import find_definition
 from recsys_assets.engines.engine import Engine
 from recsys_assets.engines.parts import attempt, write_file
 from recsys_assets.engines.registry import EngineRegistry

@@ -5,7 +5,7 @@ import sys
 import narwhals as nw
 import pytest
 
-from recsys_assets.engines.definitions import definition_of
+from recsys_assets.engines.building import definition_of
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.gate import canary_params, canary_source
 from recsys_assets.engines.polars_engine import PolarsEngine

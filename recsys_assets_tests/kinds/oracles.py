@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise, permutations, product
 from math import isqrt
 
-from recsys_assets.kinds.similarity import Score
+from recsys_assets.kinds.cooc_scan import Score
 from recsys_assets_tests.kinds.event_rows import canonical
 
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load
 
 from recsys_assets.encoding.codec import encode_content
-from recsys_assets.engines.definitions import find_definition
+from recsys_assets.engines.building import find_definition
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.als_factors import ITEM, USER

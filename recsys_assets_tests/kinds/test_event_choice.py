@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.engines.definitions import find_definition
+from recsys_assets.engines.building import find_definition
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.gates.policy import artifact_policy
 from recsys_assets.kinds.registry import KINDS, read_params

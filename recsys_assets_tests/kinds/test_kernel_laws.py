@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.kinds.contracts import check_rows
-from recsys_assets.kinds.similarity import Score
+from recsys_assets.kinds.cooc_scan import Score
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets_tests.kinds import oracles
 from recsys_assets_tests.kinds.event_rows import ITEMS, KINDS_OF_EVENT, event_rows, events_of, row

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.kinds.cooc_scan import Score
 from recsys_assets.kinds.registry import KINDS, find_kind, read_params
-from recsys_assets.kinds.similarity import Score
 from recsys_assets.settings.artifacts import DEFAULT_KINDS
 from recsys_assets.settings.reading import parse_settings
 

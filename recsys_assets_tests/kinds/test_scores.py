@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recsys_assets.kinds.contracts import check_rows
+from recsys_assets.kinds.cooc_scan import CODES, SCALE, Score, similarity
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.kinds.similarity import CODES, SCALE, Score, similarity
 from recsys_assets.kinds.tallies import merge_tallies, tally_day, weights_by_age, with_ages
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets_tests.kinds import oracles

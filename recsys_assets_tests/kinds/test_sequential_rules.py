@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_assets.engines.definitions import find_definition
+from recsys_assets.engines.building import find_definition
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import decode_tally, encode_tally, merge_tallies, tally_day

@@ -7,8 +7,7 @@ import sys
 import dagster as dg
 import pytest
 
-from recsys_assets.cli.recorded_run import read_result
-from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
+from recsys_assets.cli.recorded_run import SequentialJobs, read_result
 from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.release.journal import newest_first
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore

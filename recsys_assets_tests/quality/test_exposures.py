@@ -8,9 +8,16 @@ import polars as pl
 import pytest
 
 from recsys_assets.identity import tag_request
-from recsys_assets.quality.exposures import Exposures, Names, OutcomeRules, RolloutStep, find_exposures, rates
+from recsys_assets.quality.exposures import (
+    Exposures,
+    Names,
+    OutcomeRules,
+    RolloutStep,
+    find_exposures,
+    judge_rollouts,
+    rates,
+)
 from recsys_assets.quality.outcome_report import ALL, OutcomeVerdict
-from recsys_assets.quality.rollout_outcomes import judge_rollouts
 from recsys_assets.serving.trial import part_of
 
 LIVE, CANDIDATE = "1" * 64, "2" * 64

@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
+from recsys_assets.cli.recorded_run import SequentialJobs
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.jobs import BUILD_ALL
-from recsys_assets.dagster_defs.sequential_jobs import SequentialJobs
 from recsys_assets_tests.small_shop import TARGETS, open_shop
 
 ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'
