@@ -15,7 +15,7 @@ from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.forgotten_users import Forgotten, note_faults, read_forgotten, read_forgotten_of, remember
 from recsys_assets.release.journal import newest_first
-from recsys_assets.release.layout import blob_prefix, forgotten_key, raw_record_key
+from recsys_assets.release.layout import blob_prefix, forgotten_key, intent_key, pointer_key, raw_record_key
 from recsys_assets.release.releases import read_release
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import verify
@@ -56,6 +56,22 @@ def test_nothing_that_is_built_from_or_served_names_the_user(shop):
     assert live_users(shop) == {"implicit": {STAYS, "u5"}, "session_seq": {STAYS, "u5"}}
     assert read_release(shop.store, HOME, shop.live().release_id).data_through == "2026-01-02"
     assert verify(shop.store, HOME).ok
+
+
+def test_where_nothing_is_live_a_change_under_way_is_named_since_no_pointer_fences_it_off(shop):
+    key = intent_key(HOME, "a" * 32)
+    shop.store.put(key, b"{}")
+    shop.store.delete(pointer_key(HOME))
+    forgot = forget(shop)
+    assert [place for place in forgot.places if place.startswith(f"{key} (a change under way")]
+    assert forgot.exit_code == 1
+
+
+def test_a_line_of_quarantine_that_is_gone_stops_no_forget(shop):
+    for item in list(shop.store.list("quarantine/")):
+        shop.store.delete(item.key)
+    forgot = forget(shop)
+    assert (forgot.events, forgot.quarantined) == (6, 0)
 
 
 def test_tallies_that_no_window_asks_for_any_more_go_too(shop):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from safetensors.numpy import save
 
 from recsys_assets.ingest.quarantine import mentions
 from recsys_assets.kinds.tallies import encode_tally, tally_day
@@ -35,6 +36,10 @@ def npz(**arrays):
     return sink.getvalue()
 
 
+def safetensors(**arrays):
+    return save(arrays)
+
+
 def quarantined(text, detail="", size=None):
     return json.dumps({"text": text, "detail": detail, "size": size or len(text.encode())}).encode() + b"\n"
 
@@ -50,6 +55,7 @@ def quarantined(text, detail="", size=None):
         pytest.param(gzip.compress(json.dumps([USER]).encode()), id="gzip"),
         pytest.param(pa.compress(json.dumps([USER]).encode(), codec="zstd", asbytes=True), id="zstd"),
         pytest.param(npz(users=np.array(["a", USER])), id="npz"),
+        pytest.param(safetensors(names=np.frombuffer(USER.encode(), np.uint8)), id="safetensors-bytes"),
         pytest.param(b"\x00\x01" + USER.encode() + b"\x00", id="bytes"),
     ],
 )
@@ -98,6 +104,7 @@ def test_a_line_that_was_cut_within_the_id_counts_as_naming_the_user():
     text = '{"user_id":"user-1234'
     assert holds(quarantined(text, size=9000), {"user-123456"}, is_quarantine=True)
     assert not holds(quarantined(text, size=9000), {"other"}, is_quarantine=True)
+    assert not holds(quarantined(text), {"user-123456"}, is_quarantine=True), "whole, as its size says"
 
 
 def test_objects_of_another_target_are_not_searched_and_strays_are():
