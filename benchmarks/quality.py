@@ -133,7 +133,7 @@ def _beside(scored: Scored, base: Scored) -> str:
     return f"{gains.mean():+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-TUNE_DAYS, LEAST_QUESTIONS, LEAST_OF_DAY = 4, 500, 20
+TUNE_DAYS, LEAST_QUESTIONS, LEAST_OF_DAY = 4, 1000, 20
 _CONFIG = """
 [raw]
 exposures = "{day}.jsonl"

@@ -51,6 +51,11 @@ GATES = (
     "gates/test_modes.py",
     "gates/test_rehearsal.py",
     "gates/test_rules.py",
+    "pipeline/test_bad_catalog.py",
+    "pipeline/test_kinds_left_out.py",
+    "pipeline/test_overrides.py",
+    "pipeline/test_rehearsal.py",
+    "pipeline/test_run_backtest.py",
 )
 COLLECTION = ("upkeep/test_collect.py", "upkeep/test_late_deletes.py", "upkeep/test_lost_entries.py")
 MODULES = {  # and the tests that are to notice
