@@ -1,6 +1,7 @@
 """Every error of the package, grouped by what the person or program that meets it does next."""
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 
 class RecsysAssetsError(Exception):
@@ -130,3 +131,20 @@ class OperationRefusedError(RefusedError):
 
 class UnknownAddressError(NotFoundError):
     """What was asked of the read API is not there; unlike others' messages, this one may be shown to anybody."""
+
+
+# --- what servers answer, however they word it ------------------------------------------------------------------------
+
+
+class Answer(Enum):
+    """One meaning of an object server's answer."""
+
+    MISSING = auto()
+    UNCHANGED = auto()
+    LOST = auto()  # the condition of a write did not hold
+    BUSY = auto()  # another conditional write was under way; this one was not applied
+    DENIED = auto()
+    WRONG = auto()  # no such bucket, a region or address that is none
+    COLD = auto()  # in a storage class that is read only after a restore
+    UNSUPPORTED = auto()  # 501: the server does not know this header or call
+    SILENT = auto()  # 5xx, throttled, timed out, broken off: it may have been applied

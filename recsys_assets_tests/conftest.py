@@ -24,6 +24,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import settings
 
+from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, running
+
 START_SECONDS = 60
 
 # Whoever starts the tests may hand them the width of a terminal; what commands print is read line by line.
@@ -154,6 +156,18 @@ def _free_port():
             except OSError:
                 continue
             return port
+
+
+@pytest.fixture(scope="session")
+def gcs_server():
+    with running(GcsHandler) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server():
+    with running(AzureHandler) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

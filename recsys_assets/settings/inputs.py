@@ -15,17 +15,20 @@ EventField: TypeAlias = Literal[
 ConstantField: TypeAlias = Literal["tenant", "surface", "event"]
 
 # A folder, or a bucket and its prefix, as it stands in URIs: no empty segment, none of dots, no ? # %.
-_ROOT = re.compile(r"(file://(?=/)|s3:/(?=/)|)(/(?!\.{1,2}(/|$))[^/?#%\x00-\x1f\x7f]+)+/?")
+_ROOT = re.compile(r"(file://(?=/)|(?:s3|gs|az):/(?=/)|)(/(?!\.{1,2}(/|$))[^/?#%\x00-\x1f\x7f]+)+/?")
 TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:")
 
 
 class StorageSettings(ClosedModel):
     """Where everything that is built lives."""
 
-    root: str = Field(default="data/store", description="a folder (relative to the config file), or s3://bucket/prefix")
+    root: str = Field(
+        default="data/store",
+        description="a folder (relative to the config file), or s3://, gs:// or az://, bucket and prefix",
+    )
     public_root: str | None = Field(
         default=None,
-        description="the root as services see it, where they see another mount or bucket: /folder, or s3://bucket/prefix",
+        description="the root as services see it, where they see another mount or bucket: /folder, or like root",
     )
     must_exist: bool = Field(
         default=False, description="refuse a root where no store was begun (`recsys-assets init`): a missing mount"
@@ -35,7 +38,9 @@ class StorageSettings(ClosedModel):
     @classmethod
     def _is_a_root(cls, root: str | None) -> str | None:
         if root is not None and not _ROOT.fullmatch(root):
-            raise ValueError("expected a whole path like /mnt/store, or s3://bucket/prefix, without . and .. in it")
+            raise ValueError(
+                "expected a path like /mnt/store, or s3://, gs:// or az:// and bucket, without . and .. in it"
+            )
         return root
 
 

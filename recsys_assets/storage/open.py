@@ -1,12 +1,14 @@
-"""Open the store that a root names: a folder, or s3://bucket/prefix."""
+"""Open the store that a root names: a folder, or a bucket of S3, Google Cloud Storage or Azure."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.proof import require_begun
-from recsys_assets.storage.store import ObjectStore, check_s3_prefix
+from recsys_assets.storage.store import ObjectStore, check_bucket_prefix
+
+_BUCKETS: Final = {"s3": "", "gs": "gcs", "az": "azure"}  # schemes, with the extra that brings the client
 
 
 def open_store(
@@ -18,8 +20,10 @@ def open_store(
 ) -> ObjectStore:
     """Return the store below `root`; nothing is read or written yet, unless it `must_exist`.
 
-    `root` is a folder (`/path`, `path` or `file:///path`) or `s3://bucket/prefix`; `s3_client` makes the boto3 client
-    (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers). `public_root`
+    `root` is a folder (`/path`, `path` or `file:///path`), or `s3://bucket/prefix`, `gs://bucket/prefix` or
+    `az://container/prefix`; credentials are found as the tools of each cloud find them. `s3_client` makes the boto3
+    client (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers).
+    `public_root`
     is the root as services see it, where that is another: a mount, or the alias of a bucket.
     Raises `ConfigurationError` for any other scheme, and, with `must_exist`, where no store was begun before: a mount
     that is missing leaves an empty folder, which would else be taken for a new store.
@@ -32,21 +36,38 @@ def open_store(
 
 
 def _open(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
-    if root.startswith("s3://"):
-        return _open_s3(root, s3_client, public_root)
+    scheme, _, place = root.partition("://")
+    if scheme in _BUCKETS and place != root:
+        return _open_bucket(scheme, root, s3_client, public_root)
     folder = root.removeprefix("file://") if root.startswith("file:///") else root
     if "://" in folder or not folder.strip("/"):
-        raise ConfigurationError(f"storage root {root!r}: expected a folder below /, or s3://bucket/prefix")
+        raise ConfigurationError(
+            f"storage root {root!r}: expected a folder below /, or {', '.join(f'{one}://...' for one in _BUCKETS)}"
+        )
     return FilesystemStore(folder, public_root=public_root)
 
 
-def _open_s3(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
-    """Make the S3 store; boto3 is imported only here, for a folder need not pay for it."""
-    bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
+def _open_bucket(scheme: str, root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
+    """Make the store of a cloud; its client is imported only here, for others need not install or pay for it."""
+    bucket, _, prefix = root.removeprefix(f"{scheme}://").rstrip("/").partition("/")
     if not bucket:
-        raise ConfigurationError(f"storage root {root!r} names no bucket: expected s3://bucket/prefix")
+        raise ConfigurationError(f"storage root {root!r} names no bucket: expected {scheme}://bucket/prefix")
     if prefix:
-        check_s3_prefix(prefix)
+        check_bucket_prefix(prefix)
+    try:
+        if scheme == "gs":
+            from recsys_assets.storage.gcs import GcsStore  # noqa: PLC0415
+
+            return GcsStore(bucket=bucket, prefix=prefix, public_root=public_root)
+        if scheme == "az":
+            from recsys_assets.storage.azure import AzureStore, open_container  # noqa: PLC0415
+
+            return AzureStore(open_container(bucket), prefix=prefix, public_root=public_root)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"storage root {root!r} needs the library {error.name}, which is not installed: "
+            f'pip install "recsys-assets[{_BUCKETS[scheme]}]"'
+        ) from error
     from recsys_assets.s3.client import make_client  # noqa: PLC0415
     from recsys_assets.storage.s3 import S3Store  # noqa: PLC0415
 

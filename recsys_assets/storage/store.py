@@ -12,7 +12,7 @@ from recsys_assets.errors import UnsafeNameError
 from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
 
 MAX_KEY_BYTES = 900
-MAX_S3_PREFIX_BYTES = 120  # S3 ends at 1,024 bytes, the prefix, a slash and the key together
+MAX_PREFIX_BYTES = 120  # S3, GCS and Azure end at 1,024 bytes or characters, the prefix, a slash and the key together
 KEY_FILE = "key.json"  # the last segment of keys that hold a secret
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
 AT_ONCE: Final = 10  # as many as boto3 keeps connections
@@ -137,12 +137,12 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def check_s3_prefix(prefix: str) -> str:
+def check_bucket_prefix(prefix: str) -> str:
     """Return `prefix` if every key fits below it in a bucket; raise `UnsafeNameError` otherwise."""
     check_key(prefix)
     size = len(prefix.encode())
-    if size > MAX_S3_PREFIX_BYTES:
-        raise UnsafeNameError(f"prefix {prefix[:40]!r}... takes {size} bytes: at most {MAX_S3_PREFIX_BYTES}")
+    if size > MAX_PREFIX_BYTES:
+        raise UnsafeNameError(f"prefix {prefix[:40]!r}... takes {size} bytes: at most {MAX_PREFIX_BYTES}")
     return prefix
 
 

@@ -13,11 +13,13 @@ from recsys_assets.release.layout import intent_prefix
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.storage.open import open_store
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests import warm_processes
 from recsys_assets_tests.release.acting import ROOT, command
 from recsys_assets_tests.release.staging import TARGET, day
+from recsys_assets_tests.storage.cloud_fakes import connection_string
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +82,18 @@ def test_eight_processes_race_on_s3(s3_server):  # F5
     message = race(root, writers=8, rounds=rounds, environment=s3_server.environment())
     store = S3Store(s3_server.client(), bucket=s3_server.bucket, prefix=prefix)
     check(store, message, writers=8, rounds=rounds)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_processes_race_on_other_clouds(cloud, gcs_server, azure_server, monkeypatch):  # F5
+    writers, rounds = (8, 200) if os.environ.get("THOROUGH") else (3, 1)  # `make check` is thorough
+    found = {
+        "STORAGE_EMULATOR_HOST": gcs_server.endpoint,
+        "AZURE_STORAGE_CONNECTION_STRING": connection_string(azure_server.endpoint),
+    }
+    root = f"{cloud}://bucket/raced"
+    message = race(root, writers=writers, rounds=rounds, environment=found)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    check(open_store(root), message, writers=writers, rounds=rounds)

@@ -26,6 +26,7 @@ from recsys_assets.upkeep.repair import live_targets, relocate, restore_pointer
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Clock, Shop
 from recsys_assets_tests.serving.releases import Shop as ServedShop
+from recsys_assets_tests.storage.cloud_fakes import connection_string
 
 ANN = Actor("ann", "the disk was replaced")
 MAX = 10_000_000
@@ -238,6 +239,25 @@ def test_a_prefix_of_a_bucket_copied_to_a_folder_and_back(tmp_path, s3_server): 
     relocate(back, [TARGET], by=ANN, now=shop.clock, dry_run=False)
     assert all(uri.startswith(f"{back.root_uri}/") for uri in uris(back).values())
     assert verify(back, TARGET).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_a_folder_copied_to_another_cloud_and_back(tmp_path, cloud, gcs_server, azure_server, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string(azure_server.endpoint))
+    folder = FilesystemStore(tmp_path / "one")
+    shop = ServedShop(folder)
+    shop.ship(0)
+    bucket = copy(folder, open_store(f"{cloud}://bucket/relocated"))
+    assert served(bucket).status().state is State.FRESH
+    relocate(bucket, [TARGET], by=ANN, now=shop.clock, dry_run=False)
+    assert all(uri.startswith(f"{cloud}://bucket/relocated/artifacts/") for uri in uris(bucket).values())
+    assert verify(bucket, TARGET).ok
+    ServedShop(bucket, clock=shop.clock).ship(1)
+    back = copy(bucket, FilesystemStore(tmp_path / "two"))
+    relocate(back, [TARGET], by=ANN, now=shop.clock, dry_run=False)
+    assert service_reads(f"file://{tmp_path}/two", back) == 5
 
 
 def config(folder, root, more=""):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from recsys_assets.errors import ConfigurationError, InputError, MissingInputError
+from recsys_assets.errors import Answer, ConfigurationError, InputError, MissingInputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.streams import DecodedStream
 from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, is_uncommitted, takes
 from recsys_assets.retry import attempts
-from recsys_assets.s3.answers import S3_ERRORS, S3Answer, answer_of, error_for
+from recsys_assets.s3.answers import S3_ERRORS, answer_of, error_for
 from recsys_assets.s3.client import list_objects
 from recsys_assets.settings.settings import Settings
 
@@ -108,7 +108,7 @@ class _ObjectBytes:
             try:
                 count = self._body.readinto(buffer) or 0
             except S3_ERRORS as error:
-                if attempt == _TRIES - 1 or answer_of(error) is not S3Answer.SILENT:
+                if attempt == _TRIES - 1 or answer_of(error) is not Answer.SILENT:
                     raise self._translate_error(error) from error
                 count = 0
             self.size += count
@@ -136,11 +136,11 @@ class _ObjectBytes:
 
     def _translate_error(self, error: Exception) -> Exception:
         answer = answer_of(error)
-        if answer is S3Answer.LOST:
+        if answer is Answer.LOST:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")
-        if answer is S3Answer.MISSING:
+        if answer is Answer.MISSING:
             return InputError(f"{self._name} is gone since it was listed; run the day again")
-        if answer is S3Answer.DENIED:  # the bucket was listed: it is this object alone, or its key
+        if answer is Answer.DENIED:  # the bucket was listed: it is this object alone, or its key
             return InputError(f"{self._name} may not be read ({error}): give the right to read it and run again")
         return error_for(self._name, error)
 
@@ -221,7 +221,7 @@ def find_object(uri: str, *, client: Any) -> RawObject:
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except S3_ERRORS as error:
-        if answer_of(error) is S3Answer.MISSING:
+        if answer_of(error) is Answer.MISSING:
             raise MissingInputError(f"{uri} is not there: put it there, or name another place") from error
         raise error_for(uri, error) from error
     size, modified = int(head["ContentLength"]), head["LastModified"]
