@@ -123,7 +123,7 @@ def list_users(site: Site, query: ArtifactPageQuery) -> Page[Holder]:
 
 
 def list_day_users(site: Site, query: DayQuery) -> Page[Holder]:
-    """Return the releases that rest on a day of input, with the kinds that were made from it."""
+    """Return the releases that rest on a day of input, with the kinds that were built from it."""
     target = site.find(query.tenant, query.surface)
 
     def uses(release: Release) -> list[str]:

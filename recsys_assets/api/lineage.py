@@ -1,4 +1,4 @@
-"""The tree of what was made from what: target > release > artifact > canonical day > raw file, as deep as query."""
+"""The tree of inputs: target > release > artifact > canonical day > raw file, as deep as query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Node:
 
 
 def target_tree(target: Target, release: Release | None, *, depth: int) -> Node:
-    """Return a target and, to a depth, what its release was made from (None: nothing is live)."""
+    """Return a target and, to a depth, the inputs of its release (None: nothing is live)."""
     below = [release] if release else []
     children = tuple(release_tree(one, depth=depth - 1) for one in below) if depth else ()
     return _node(0, str(target), str(target), {"segment": target.segment}, children, of=len(below))
@@ -43,7 +43,7 @@ def release_tree(release: Release, *, depth: int) -> Node:
 
 
 def artifact_tree(release: Release, member: Member, *, depth: int) -> Node:
-    """Return an artifact with the inputs that it was made from."""
+    """Return an artifact with its inputs."""
     days = {f"{_prefix(release)}{day.day}.parquet": day for day in release.canonical}
     shown = member.inputs[:MAX_CHILDREN] if depth > 0 else ()
     children = tuple(_input_tree(used, days.get(used.name), release, depth=depth - 1) for used in shown)

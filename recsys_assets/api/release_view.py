@@ -22,7 +22,7 @@ MAX_DAYS: Final = 35  # of the picture of a window, and of the days that are due
 
 @dataclass(frozen=True, slots=True)
 class InputView:
-    """One thing that something was made from, by name and SHA-256; of files the name alone, never a folder."""
+    """One input, by name and SHA-256; of files the name alone, never a folder."""
 
     name: str
     digest: str

@@ -134,7 +134,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Everything that an answer is made from."""
+    """Everything that an answer is built from."""
 
     store: ObjectStore
     settings: Settings

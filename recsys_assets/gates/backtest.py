@@ -124,14 +124,14 @@ class NotWorse:
         return Result(self._verdict(why), measured.candidate - measured.live, message, remedy, compared=live)
 
     def _message(self, measured: Measured) -> str:
-        standing = {True: "worse than live", False: "not worse than live", None: "not sure beside live"}
+        words = {True: "worse than live", False: "not worse than live", None: "not sure beside live"}
         if measured.candidate == measured.live == 0:
             return (
                 f"neither side recommends one next item of {measured.samples:,} sessions (nDCG@{self.k} 0 and 0), "
                 "which shows nothing: is what is held out of another shop, or are its ids new?"
             )
         return (
-            f"{standing[measured.worse]}: nDCG@{self.k} is {measured.candidate:.4g}, live's is {measured.live:.4g}; "
+            f"{words[measured.worse]}: nDCG@{self.k} is {measured.candidate:.4g}, live's is {measured.live:.4g}; "
             f"difference between {measured.low:.4g} and {measured.high:.4g} ({measured.allowed:.4g} is allowed), "
             f"{measured.samples:,} sessions (at least {self.min_samples}){self._it_takes(measured)}"
         )

@@ -1,4 +1,4 @@
-"""Gates of what is made of a catalog beside live's: items lost, entries changed, and events on items it lacks."""
+"""Gates of what is built from a catalog beside live's: items lost, entries changed, and events on items it lacks."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -42,7 +42,7 @@ class HasCatalogChange(Protocol):
 
 
 def compare_catalogs(rows: Rows | Vectors, live: Rows | Vectors, events: pl.DataFrame) -> CatalogChange | None:
-    """Return how what is made of a catalog differs from live's; `events` are `item_id` (String) and `count` of a day.
+    """Return how what a catalog became differs from live's; `events` are `item_id` (String) and `count` of a day.
 
     None if either names no items. An item's entries are the members of its list, in any order; one that has a value or
     a vector alone has none that could differ: numbers move with every build.

@@ -102,7 +102,7 @@ class KindParams(ClosedModel):
 
 
 class EventParams(KindParams):
-    """Parameters of every kind that is made of events."""
+    """Parameters of every kind that is built from events."""
 
     events: tuple[str, ...] = Field(
         default=(),

@@ -124,12 +124,12 @@ class _Looking:
         kinds = self._rolling()
         if not kinds:
             return
-        standing = {day: record.digest for day in days if (record := self._canonical(day)) is not None}
-        for day in standing:
-            stale = [kind for kind, length in kinds.items() if self._rests_on_other(kind, day, length, standing)]
+        digests = {day: record.digest for day in days if (record := self._canonical(day)) is not None}
+        for day in digests:
+            stale = [kind for kind, length in kinds.items() if self._rests_on_other(kind, day, length, digests)]
             if stale:
                 window = Window.ending(day, days=max(kinds.values()))
-                parts = [digest for other, digest in standing.items() if window.first <= other <= day]
+                parts = [digest for other, digest in digests.items() if window.first <= other <= day]
                 why = f"{', '.join(stale)} of {day} rest on days that were built again since"
                 yield Due(self.row, day, why, _address("window", *parts))
 
@@ -162,7 +162,7 @@ class _Looking:
         lengths = {name: read_params(self.settings, self.row, name).window_days for name in kinds}
         return {name: days for name, days in lengths.items() if days > 1}
 
-    def _rests_on_other(self, kind: str, day: date, length: int, standing: Mapping[date, str]) -> bool:
+    def _rests_on_other(self, kind: str, day: date, length: int, digests: Mapping[date, str]) -> bool:
         staged = find_readable(self.store, staged_key(self.row.target, day, kind), StagedArtifact)
         if staged is None:
             return False
@@ -170,7 +170,7 @@ class _Looking:
         window = Window.ending(day, days=length)
         return any(
             used.get(canonical_key(self.row.target, other)) != digest
-            for other, digest in standing.items()
+            for other, digest in digests.items()
             if window.first <= other <= day
         )
 

@@ -70,8 +70,8 @@ def compare_with_live(
 def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | None:
     """Return the live rows of a kind, or None if nothing of it is live.
 
-    The catalog is what the first live kind that is made of it names, by the order of `KINDS`; a kind that is itself
-    made of it, or one beside which none is live, has the items of its own rows. Raises `NotFoundError` or
+    The catalog is what the first live kind that is built from it names, by the order of `KINDS`; a kind that is itself
+    built from it, or one beside which none is live, has the items of its own rows. Raises `NotFoundError` or
     `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
     """
     current = read_current(store, target)
@@ -291,7 +291,7 @@ def _drift(
 
 
 def _catalog_change(context: DayContext, kind: str, rows: Rows | Vectors) -> CatalogChange | None:
-    """Return how what is made of a catalog differs from live's; None without one, or where drift names its damage."""
+    """Return how what a catalog became differs from live's; None without one, or where drift names its damage."""
     with suppress(CorruptObjectError, NotFoundError):
         live = live_baseline(context.store, context.target, kind)
         if live is not None:

@@ -48,7 +48,7 @@ class HeldOut:
 
     @property
     def facts(self) -> dict[str, Scalar]:
-        """What proves later that nothing was made from these events."""
+        """What proves later that nothing was built from these events."""
         since = {} if self.since is None else {"held_out_since": rfc3339(self.since)}
         return {"held_out": self.source.name, "held_out_digest": self.source.digest, **since}
 
@@ -129,7 +129,7 @@ def staged_arm(store: ObjectStore, target: Target, day: date, *, kinds: Collecti
 
 
 def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str, versions: Mapping[str, str]) -> Arm:
-    """Return the candidate of these versions, with what the artifacts that the day staged were made from."""
+    """Return the candidate of these versions, with the inputs of the artifacts that the day staged."""
     side = staged_arm(store, target, day, kinds={sharded_kind(kind) for kind in versions})
     return (
         Arm(release, versions, [], frozenset()) if side is None else replace(side, release=release, versions=versions)

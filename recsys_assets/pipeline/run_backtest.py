@@ -73,7 +73,7 @@ def compare_on_held_out(
 ) -> BacktestResult | NotTested:
     """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
 
-    Never on events that a side was made from: then, and without events, nothing is compared and it says why.
+    Never on events that a side was built from: then, and without events, nothing is compared and it says why.
     Raises `LimitExceededError` after `gates.backtest.max_seconds`, `CorruptObjectError` or `NotFoundError` for a side
     that no reader would take.
     """
@@ -190,7 +190,7 @@ def backtest_days(
 ) -> Iterator[DayTested]:
     """Yield, for each day, its staged artifacts compared on held-out events; nothing ships and no gate is asked.
 
-    The baseline is the live release. Where live was made from the events in question, or is the day's own, it is what
+    The baseline is the live release. Where live was built from the events in question, or is the day's own, it is what
     the day before staged; the day after says more than the day's own last part, so that it goes first with both. A day
     that was not built, or cannot be read, says so.
     """

@@ -152,11 +152,11 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
     store, target = context.store, context.target
     prefetch(store, [canonical_record_key(target, day) for day in window.days], max_bytes=MAX_DOCUMENT_BYTES)
     found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
-    standing = {day: record for day, record in found.items() if record is not None}
-    refused = tuple(day for day, record in standing.items() if day < window.last and is_refused(context, day, record))
-    records = {day: record for day, record in standing.items() if day not in refused}
+    stored = {day: record for day, record in found.items() if record is not None}
+    refused = tuple(day for day, record in stored.items() if day < window.last and is_refused(context, day, record))
+    records = {day: record for day, record in stored.items() if day not in refused}
     inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
-    days = WindowDays(records, inputs, tuple(day for day in window.days if day not in standing), refused)
+    days = WindowDays(records, inputs, tuple(day for day in window.days if day not in stored), refused)
     limit = context.settings.limits.max_events
     if days.events > limit:
         raise LimitExceededError(

@@ -56,13 +56,13 @@ class BlockedItems(Record, frozen=True):
         for text in (self.updated_at, *(one.until for one in self.items if one.until is not None)):
             parse_rfc3339(text)
 
-    def standing(self, now: datetime) -> tuple[BlockedItem, ...]:
+    def in_force(self, now: datetime) -> tuple[BlockedItem, ...]:
         """Return the blocks that are in force at an instant."""
         return tuple(one for one in self.items if one.until is None or parse_rfc3339(one.until) > now)
 
     def ids(self, now: datetime) -> frozenset[str]:
         """Return the ids that are blocked at an instant."""
-        return frozenset(one.item for one in self.standing(now))
+        return frozenset(one.item for one in self.in_force(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +171,9 @@ def _change(  # noqa: PLR0913 - each is an independent fact of a change
 ) -> BlockOutcome:
     if dry_run:
         found = find_blocked(store, target)
-        standing = found.standing(now()) if found else ()
-        would = "nothing would change" if edit(standing) == standing else f"would say that {message}"
-        return BlockOutcome(f"dry run: {would}", standing, None, None)
+        before = found.in_force(now()) if found else ()
+        would = "nothing would change" if edit(before) == before else f"would say that {message}"
+        return BlockOutcome(f"dry run: {would}", before, None, None)
     ensure_proven(store)
     done = _write(store, target, edit, now=now)
     reach(f"{action}.after_write")
@@ -200,10 +200,10 @@ def _write(
         found = None if stored is None else parse_blocked(target, stored.data)
         if stored is not None and stored.data in sent:
             return _Written(sent[stored.data], found, changed=True)
-        standing = found.standing(now()) if found else ()
-        after = edit(standing)
-        if after == standing:
-            return _Written(standing, found, changed=False)
+        before = found.in_force(now()) if found else ()
+        after = edit(before)
+        if after == before:
+            return _Written(before, found, changed=False)
         written = BlockedItems(updated_at=_later(now(), found), items=after)
         data = encode(written)
         try:
@@ -212,9 +212,9 @@ def _write(
             else:
                 store.swap(key, data, expected=stored.etag)
         except (OutcomeUnknownError, ConflictError):  # a lost condition, too: the request may have been sent twice
-            sent[data] = standing
+            sent[data] = before
             continue
-        return _Written(standing, written, changed=True)
+        return _Written(before, written, changed=True)
     raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer, or no answer: look at the list and retry")
 
 

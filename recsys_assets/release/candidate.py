@@ -151,7 +151,7 @@ class _CandidateReading:
     faults: list[str] = field(default_factory=list[str])
     refused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # subject and gate
     marks: dict[date, str | None] = field(default_factory=dict[date, str | None])
-    days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were made from
+    days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were built from
     left_out: list[GateReport] = field(default_factory=list[GateReport])  # of kinds without rows that may be so
 
     @cached_property
@@ -207,11 +207,11 @@ class _CandidateReading:
         return self._report(read, subject, (subject, release_id))
 
     def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:
-        """Note every day of the window whose events are not the ones that the artifact was made from."""
+        """Note every day of the window whose events are not the ones that the artifact was built from."""
         used = {item.name: item.digest for item in staged.inputs}
         keys = {day: canonical_key(self.target, day) for day in window.days}
         if not used.keys() & set(keys.values()):
-            return  # made from the catalog
+            return  # built from the catalog
         records = [canonical_record_key(self.target, day) for day in window.days]
         prefetch(self.store, records, max_bytes=MAX_DOCUMENT_BYTES)
         for day, key in keys.items():
@@ -224,7 +224,7 @@ class _CandidateReading:
                         f"{kind}: {CANONICAL} {day} came after it was built, or was accepted since: build it again"
                     )
             elif key in used and (record is None or record.digest != used[key]):
-                self.faults.append(f"{kind}: {CANONICAL} {day} was rebuilt since it was made from it: build it again")
+                self.faults.append(f"{kind}: {CANONICAL} {day} was rebuilt since: build it again")
             elif key in used:
                 self.days.add(day)
 

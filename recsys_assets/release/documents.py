@@ -21,7 +21,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Input(Record, frozen=True):
-    """One thing that something was made from: what it is called, its SHA-256, and its size in bytes."""
+    """One input of something: what it is called, its SHA-256, and its size in bytes."""
 
     name: str
     digest: str
@@ -38,7 +38,7 @@ class Build(Record, frozen=True):
 
 
 class CanonicalRecord(Record, frozen=True):
-    """One canonical day: the Parquet object's digest and size, its counts, the raw files that it was made from.
+    """One canonical day: the Parquet object's digest and size, its counts, the raw files that it was built from.
 
     What its gates said, and its profile, are added when it is judged; in format 1 they are in documents beside it.
     """

@@ -39,7 +39,7 @@ class HoldOutcome:
 
 
 def read_hold(store: ObjectStore, target: Target) -> Hold | None:
-    """Return the hold on a target unless it was lifted; whether it still stands is for `judgement.is_standing`."""
+    """Return the hold on a target unless it was lifted; whether it still stands is for `judgement.is_in_force`."""
     hold = find_document(store, hold_key(target), Hold)
     return None if hold is None or hold.lifted else hold
 
@@ -58,11 +58,11 @@ def place_hold(
     if dry_run:
         return HoldOutcome(f"dry run: would hold {target} until {ending(hold)}", read_hold(store, target), None)
     ensure_proven(store)
-    standing = write_hold(store, target, hold)
+    held = write_hold(store, target, hold)
     end_rollout(store, target, why=f"held by {by.name}", by=by, now=now)
     reach("hold.before_swap_to_itself")
-    entry = swap_to_itself(PointerChange(store, target, "hold", by, now), message=f"held until {ending(standing)}")
-    return HoldOutcome(f"{target} is held until {ending(standing)}", standing, entry)
+    entry = swap_to_itself(PointerChange(store, target, "hold", by, now), message=f"held until {ending(held)}")
+    return HoldOutcome(f"{target} is held until {ending(held)}", held, entry)
 
 
 def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> HoldOutcome:

@@ -87,20 +87,20 @@ def ending(hold: Hold) -> str:
     return " and ".join(ends) or "it is lifted by `recsys-assets release-hold`"
 
 
-def stricter(standing: Hold | None, placed: Hold) -> Hold:
+def stricter(stored: Hold | None, placed: Hold) -> Hold:
     """Return the hold that ends only when both would: an older promise to hold is never cut short by a newer one."""
-    if standing is None or standing.lifted is not None:
+    if stored is None or stored.lifted is not None:
         return placed
-    if not (standing.until or standing.after_data):
-        return standing
+    if not (stored.until or stored.after_data):
+        return stored
     if not (placed.until or placed.after_data):
         return placed
     return Hold(
         at=placed.at,
         actor=placed.actor,
         reason=placed.reason,
-        until=_later(standing.until, placed.until),
-        after_data=max((d for d in (standing.after_data, placed.after_data) if d is not None), default=None),
+        until=_later(stored.until, placed.until),
+        after_data=max((d for d in (stored.after_data, placed.after_data) if d is not None), default=None),
     )
 
 

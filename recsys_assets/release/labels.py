@@ -62,8 +62,8 @@ def put_label(
     try:
         create_document(store, key, document)
     except ConflictError:
-        standing = find_readable(store, key, Label)
-        if standing is None or not is_over(standing, now):
+        known = find_readable(store, key, Label)
+        if known is None or not is_over(known, now):
             return False
         store.put(key, encode(document))
     return True

@@ -47,7 +47,7 @@ def canonical_key(target: Target, day: date) -> str:
 
 
 def canonical_record_key(target: Target, day: date) -> str:
-    """Return the key of what the canonical object holds and was made from."""
+    """Return the key of what the canonical object holds and was built from."""
     return f"{canonical_prefix(target)}{day}.json"
 
 

@@ -80,8 +80,8 @@ def mark(
         raise ConfigurationError(f"{rfc3339(until)} is over (it is {rfc3339(at)}): name an end that is yet to come")
     if label is Labelled.PINNED:
         _check_kept(store, target, release_id)
-    standing = find_label(store, target, label, release_id)
-    is_new = standing is None or is_over(standing, at)
+    before = find_label(store, target, label, release_id)
+    is_new = before is None or is_over(before, at)
     end = f" until {rfc3339(until)}" if until else ""
     message = f"release {release_id[:12]} {_STATES[label]}{end if is_new else ' already'}"
     if dry_run:
@@ -127,8 +127,8 @@ def tag(
 
     The release that has a name is kept from collection. Raises as `mark` does.
     """
-    standing, release_id = find_tag(store, target, check_tag(name)), None
-    had = standing.release if standing else None
+    before, release_id = find_tag(store, target, check_tag(name)), None
+    had = before.release if before else None
     if release is not None:
         release_id = _find(store, target, release)
         _check_kept(store, target, release_id)

@@ -14,7 +14,7 @@ from recsys_assets.serving.row_index import Lookup, RowIndex, index_rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedArtifact:
-    """The proven bytes of one version, the window they were made from, and their rows (None: of no known shape).
+    """The proven bytes of one version, the window they were built from, and their rows (None: of no known shape).
 
     Bytes of another form than the kinds' JSON hold no window: theirs is empty.
     """

@@ -71,7 +71,7 @@ def artifacts(members: Sequence[Member], before: Sequence[Member]) -> Section:
 
 
 def inputs(release: Release) -> Section:
-    """Return what the release was made from: each canonical day with its raw files, and what else was read."""
+    """Return the inputs of the release: each canonical day with its raw files, and what else was read."""
     days = tuple(
         (day.day, day.digest[:_DIGITS], len(day.inputs), sum(one.size for one in day.inputs), _summary(day.gates))
         for day in release.canonical

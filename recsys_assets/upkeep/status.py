@@ -53,7 +53,7 @@ def look_at_blocked(store: ObjectStore, target: Target, *, now: datetime) -> Blo
     """Return what is blocked of a target; a list or heartbeats that cannot be read are its fault, not raised."""
     try:
         found = find_blocked(store, target)
-        items = found.standing(now) if found else ()
+        items = found.in_force(now) if found else ()
         beats = read_heartbeats(store, target).beats
     except RecsysAssetsError as error:
         return Blocked(target.tenant, target.surface, (), "", str(error))
@@ -136,7 +136,7 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
         failed=_or_note(problems, lambda: failed_days(store, target, now=now)) or (),
         consumers=consumers,
         answers=answers,
-        blocked=blocked.standing(now) if blocked else (),
+        blocked=blocked.in_force(now) if blocked else (),
         problems=tuple(problems),
     )
 

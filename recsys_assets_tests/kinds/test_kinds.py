@@ -17,7 +17,7 @@ TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 OFF_BY_DEFAULT = {"item_seq", "sequential_rules", "als_factors"}
 
 
-ALL = {"events": ()}  # of every kind that is made of events
+ALL = {"events": ()}  # of every kind that is built from events
 
 
 def params_of(text, kind):

@@ -1,4 +1,4 @@
-"""A day is scored on events that nothing was made from, beside the live release; the swap proves what came of it."""
+"""A day is scored on events that nothing was built from, beside the live release; the swap proves what came of it."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -97,7 +97,7 @@ def live(shop):
 
 
 def inputs_of(release):
-    """Return names and digests of everything that a release's record says it was made from."""
+    """Return names and digests of everything that a release's record says it was built from."""
     made = {(one.name, one.digest) for member in release.members for one in member.inputs}
     return {name for name, _ in made} | {digest for _, digest in made} | {day.digest for day in release.canonical}
 
