@@ -35,6 +35,14 @@ MAX_UNPACKED_BYTES: Final = 4_000_000_000
 _ARROW: Final = b"ARROW1"
 _USER: Final = "user"  # part of the name of a field that holds users
 _USER_COLUMN: Final = "user_id"
+_PLAIN: Final = (  # types of columns whose distinct values every version of the library finds
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_dictionary,
+    pa.types.is_primitive,
+)
 _OTHER_IDS: Final = frozenset({"item_id", "session_id", "request_id"})
 _OF_TARGET = re.compile(
     r"(?:(?:canonical|tallies|artifacts|staging|releases|heartbeats|intents|trash)|registry/[^/]+|raw/[^/]+)"
@@ -117,12 +125,12 @@ def _in_table(table: Any, names: Collection[str]) -> bool:
 
 
 def _in_column(column: Any, names: Collection[str], *, is_user: bool) -> bool:
+    """Look into every value; numbers and times are passed over, unless users are what they stand for."""
     kind = column.type
-    if pa.types.is_nested(kind):
-        return any(_in_value(value.as_py(), names, field=_USER if is_user else "") for value in column)
-    if not (is_user or pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return pa.types.is_binary(kind) and any(_in_value(value, names) for value in column.unique().to_pylist())
-    return any(_in_value(value, names, field=_USER if is_user else "") for value in column.unique().to_pylist())
+    if not is_user and (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+        return False
+    values = column.unique() if any(is_plain(kind) for is_plain in _PLAIN) else column
+    return any(_in_value(value.as_py(), names, field=_USER if is_user else "") for value in values)
 
 
 def _in_archive(data: bytes, names: Collection[str]) -> bool:

@@ -30,6 +30,14 @@ def parquet(**columns):
     return sink.getvalue()
 
 
+def arrow(column):
+    sink = io.BytesIO()
+    table = pa.table({"text": column})
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
 def npz(**arrays):
     sink = io.BytesIO()
     np.savez_compressed(sink, **arrays)
@@ -49,6 +57,10 @@ def quarantined(text, detail="", size=None):
     [
         pytest.param(parquet(user_id=["a", USER]), id="parquet"),
         pytest.param(parquet(who=[["a"], [USER]]), id="parquet-nested"),
+        pytest.param(parquet(blob=[b"a", USER.encode()]), id="parquet-binary"),
+        pytest.param(arrow(pa.array(["a", USER], pa.string_view())), id="arrow-view"),
+        pytest.param(arrow(pa.array([b"users", USER.encode()], pa.binary(5))), id="arrow-fixed"),
+        pytest.param(arrow(pa.array([USER], pa.json_())), id="arrow-extension"),
         pytest.param(json.dumps({"users": [{"user_id": USER}]}).encode(), id="json-escaped"),
         pytest.param(json.dumps({"users": {USER: 1}}, ensure_ascii=False).encode(), id="json-key"),
         pytest.param(b'{"a":1}\n' + json.dumps({"user_id": f" {USER} "}).encode(), id="json-lines-padded"),
