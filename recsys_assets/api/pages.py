@@ -31,6 +31,7 @@ from recsys_assets.api.problems import ProblemDetails
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
 from recsys_assets.api.release_view import cover_days, days_to_cover
 from recsys_assets.api.site import Site
+from recsys_assets.api.tables import is_table
 from recsys_assets.api.timeline import draw_timeline
 from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_staged_reports
 from recsys_assets.api.wording import filters
@@ -278,12 +279,13 @@ def _diff_page(site: Site, query: queries.DiffQuery) -> dict[str, Any]:
 def _artifact_page(site: Site, query: queries.RowsQuery) -> dict[str, Any]:
     plain = queries.ArtifactQuery(version=query.version, tenant=query.tenant, surface=query.surface, kind=query.kind)
     artifact = artifacts.show_metadata(site, plain)
-    ranks = (artifact.rows or 0) <= MAX_RANKED
+    ranks = artifact.rows is not None and artifact.rows <= MAX_RANKED
     if query.sort is None and ranks:
         query = msgspec.structs.replace(query, sort="support")
+    has_rows = artifact.rows is not None or is_table(artifact.media_type)
     return {
         "artifact": artifact,
-        "page": artifacts.list_rows(site, query),
+        "page": artifacts.list_rows(site, query) if has_rows else None,
         "query": query,
         "ranks": ranks,
         "displays": site.displays.of(site.settings, artifact.surface),

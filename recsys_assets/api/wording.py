@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 from markupsafe import Markup
 
 from recsys_assets.errors import ConfigurationError
@@ -78,6 +79,13 @@ def brief(number: float) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:.2g}"
 
 
+def cell(value: object) -> str:
+    """Return a value of a row as text: what is no text or number as JSON."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    return msgspec.json.encode(value).decode()
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage with one digit."""
     return f"{share:.1%}"
@@ -102,6 +110,7 @@ def filters() -> dict[str, Any]:
         "day_end": day_end,
         "limits": limits,
         "brief": brief,
+        "cell": cell,
     }
 
 

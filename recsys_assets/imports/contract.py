@@ -11,6 +11,12 @@ MAX_FIELDS = 1000  # columns or arrays of one file
 NON_FINITE = " with NaN or infinity"  # ends the type of a field that holds such numbers
 _ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
 _AXIS = re.compile(r"[a-z][a-z0-9_]*|[0-9]{1,15}")
+_MEANT = {
+    **dict.fromkeys(("float", "double", "number"), "float64"),
+    **dict.fromkeys(("int", "integer", "long"), "int64"),
+    **dict.fromkeys(("str", "text", "utf8", "large_string"), "string"),
+    **dict.fromkeys(("boolean",), "bool"),
+}  # names of types elsewhere: a contract that has one is kept by no file
 ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 
@@ -42,6 +48,9 @@ def check_contract(contract: Fields, *, form: ImportFormat, key: str) -> None:
             raise ConfigurationError(f'{key}.{field} is {kind!r}: expected a dtype and a shape, like "float32[n,64]"')
         if form not in ARRAYS and not kind.removesuffix("?"):
             raise ConfigurationError(f'{key}.{field} is {kind!r}: expected a type, like "string" or "float64?"')
+        meant = _MEANT.get(kind.replace("list[", "").rstrip("]?").lower())
+        if form not in ARRAYS and meant is not None:
+            raise ConfigurationError(f"{key}.{field} is {kind!r}, a type that no file has: did you mean {meant}?")
 
 
 def contract_faults(contract: Fields, found: Fields, *, form: ImportFormat) -> tuple[str, ...]:

@@ -39,8 +39,11 @@ def _code(function: Callable[..., Any]) -> str:
 
 
 def _plain(function: Any) -> Any:
-    """Return a function as it was written, where it was compiled."""
-    return vars(function).get("_function", function) if not isinstance(function, type) else function
+    """Return a function as it was written, before and after it was compiled: by us, or by numba."""
+    if isinstance(function, type):
+        return function
+    known = vars(function)
+    return known.get("_function") or known.get("py_func") or function
 
 
 class _CodeWalk:
@@ -88,7 +91,7 @@ class _CodeWalk:
             home = str(plain.__module__)
             ours = home.partition(".")[0] in self._packages
             return f"code {self.digest(plain)}" if ours else f"other {home}.{plain.__qualname__}"
-        return f"value of {type(found).__qualname__}"
+        return "value"  # of whatever type: what stands for compiled code has another one before its first call
 
 
 def _is_plain(values: Any) -> bool:

@@ -80,6 +80,18 @@ def test_rows_of_an_imported_table_come_in_pages_and_as_files(imported):
     assert (asked.status_code, "not looked up by id" in asked.json()["detail"]) == (422, True)
 
 
+def test_an_imported_artifact_has_a_page_with_its_rows_or_none(imported):
+    client, bring = imported
+    lines = (b'{"item_id":"<b>%d","v":[%d],"ok":true,"deep":{"a":null}}\n' % (n, n) for n in range(60))
+    version = bring("scores", b"".join(lines))
+    page = client.get(f"/artifacts/{version}")
+    for shown in ("&lt;b&gt;7", "[7]", "{&#34;a&#34;:null}", "1 to 50 of 60", "60 rows"):
+        assert shown in page.text, shown
+    assert "51 to 60 of 60" in client.get(f"/artifacts/{version}?start=50").text
+    assert "One id" not in page.text
+    assert "kept as it came" in client.get(f"/artifacts/{bring('model', b'x')}").text
+
+
 def test_a_registered_file_is_a_node_of_its_tree_below_its_parent_with_its_metadata(tmp_path, store):
     tree = '[hierarchies.ml_pipeline]\nlevels = ["experiment", "model"]\n'
     shown = 'hierarchy = "ml_pipeline"\nmetadata = { team = "ranking" }\n'

@@ -1,11 +1,23 @@
 """Lineage goes from a source to a pointer, and Dagster's staleness says what changed: code, data, or nothing."""
 
+import importlib
+import linecache
+import sys
+import warnings
+
 import dagster as dg
 import pytest
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
-from dagster._core.loader import LoadingContextForTest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster_graphql.test.utils import execute_dagster_graphql
 
 from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.kind_descriptions import installed_descriptions
+from recsys_assets.kinds.registry import installed_kinds
+from recsys_assets.pipeline import code_version
+from recsys_assets.serving.lookups import form_of_kind
 from recsys_assets_tests.small_shop import FIRST, TARGETS, day_lines, open_shop
 
 KIND = dg.AssetKey(["shop", "home", "content_sim"])
@@ -98,30 +110,129 @@ def test_every_asset_has_a_code_version_its_code_and_a_link_to_its_page(built):
     assert link == "https://recsys.example/targets/shop/home"
 
 
-def staleness(shop, name):
-    """Return what Dagster says of the first day of an asset, under the configuration as it is now."""
-    graph = build_definitions(shop.settings).resolve_asset_graph()
-    asked = dg.AssetKey(["shop", "home", name]), FIRST.isoformat()
-    resolver = CachingStaleStatusResolver(shop.instance, graph, LoadingContextForTest(shop.instance))
-    causes = {cause.category.value for cause in resolver.get_stale_causes(*asked)}
-    return resolver.get_status(*asked).value, causes
+STALE = """query Stale($key: AssetKeyInput!, $day: String!) {
+  assetNodes(assetKeys: [$key]) {
+    staleStatus(partition: $day)
+    staleCauses(partition: $day) { category key { path } dependency { path } }
+  }
+}"""
+LOADED = """
+from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.settings.reading import load_settings
+
+defs = build_definitions(load_settings({config!r}))
+"""
+KERNEL = """
+from recsys_assets.kind_descriptions import POPULARITY_SHAPE, KindDescription
+from recsys_assets.kinds.popularity import PopularityParams, build_popularity
+from recsys_assets.kinds.registry import Kind
+
+ABOUT = KindDescription("trending", "What is seen most.", POPULARITY_SHAPE)
 
 
-def test_staleness_says_when_code_and_when_data_changed_and_when_neither_did(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
+def build_trending(events, params):
+    return build_popularity(events, params)
+
+
+def unrelated():
+    return 1
+
+
+KIND = Kind(description=ABOUT, params=PopularityParams, event_columns=("item_id",), kernel=build_trending)
+"""
+
+
+@pytest.fixture
+def trending(tmp_path, monkeypatch):
+    """A function that writes the module of a kind of another package, as an installer of its next version does."""
+
+    def write(text):
+        (tmp_path / "acme_trending.py").write_text(text)
+        for cached in (installed_kinds, installed_descriptions, form_of_kind, code_version._code, code_version._nodes):
+            cached.cache_clear()
+        linecache.clearcache()
+        sys.modules.pop("acme_trending", None)
+        importlib.invalidate_caches()
+
+    metadata = tmp_path / "acme_trending-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-trending\nVersion: 1.0\n")
+    groups = (f"[recsys_assets.{group}]\ntrending = acme_trending:{name}\n" for group, name in GROUPS.items())
+    (metadata / "entry_points.txt").write_text("".join(groups))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # the first place is taken away while files are loaded
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    write(KERNEL)
+    yield write
+    write("")
+    (metadata / "entry_points.txt").write_text("")
+    write("")
+
+
+GROUPS = {"kinds": "KIND", "kind_descriptions": "ABOUT"}
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """A function that asks GraphQL how stale assets of the first day are, with the code and configuration of now."""
+
+    def answer(instance, *names):
+        sys.modules.pop("definitions_of_now", None)  # a location that is loaded again runs its file again
+        file = tmp_path / "definitions_of_now.py"
+        file.write_text(LOADED.format(config=str(tmp_path / "recsys.toml")))
+        origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file=str(file)), "here")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Dagster reads a property of its own that it has deprecated
+            with WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as process:
+                context = process.create_request_context()
+                for one in context.get_code_location_entries().values():
+                    assert one.load_error is None, one.load_error.to_string()
+                return [_stale(context, name) for name in names]
+
+    return answer
+
+
+def _stale(context, name):
+    """Return the status of an asset, and the causes: what changed, and where."""
+    key = {"path": ["shop", "home", name]}
+    found = execute_dagster_graphql(context, STALE, {"key": key, "day": FIRST.isoformat()})
+    assert not found.errors, found.errors
+    (node,) = found.data["assetNodes"]
+    causes = {(one["category"], (one["dependency"] or one["key"])["path"][-1]) for one in node["staleCauses"]}
+    return node["staleStatus"], causes
+
+
+@pytest.mark.slow
+def test_graphql_says_when_code_and_when_data_changed_and_when_neither_did(tmp_path, trending, ask):
+    one = TARGETS.split("[[targets]]\n")[1]
+    few = '[artifacts]\nkinds = ["popularity", "trending"]\n'
+
+    def configure(extra=""):
+        shop.configure(few + extra, targets=f"[[targets]]\n{one}")
+
+    (tmp_path / "history").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "history")) as instance:
         shop = open_shop(tmp_path, instance)
-        few = '[artifacts]\nkinds = ["popularity"]\n'
-        one = TARGETS.split("[[targets]]\n")[1]
-        shop.configure(few, targets=f"[[targets]]\n{one}")
+        configure()
         shop.write(FIRST, day_lines(FIRST))
-        shop.build(FIRST)
-        shop.configure(f"{few}[artifacts.popularity]\nmax_bytes = 9_000_000\n", targets=f"[[targets]]\n{one}")
-        assert staleness(shop, "popularity") == ("FRESH", set()), "a limit does not change what is built"
-        shop.configure(f"{few}[artifacts.popularity]\nmax_items = 3\n", targets=f"[[targets]]\n{one}")
-        assert staleness(shop, "popularity") == ("STALE", {"CODE"})
-        shop.configure(few, targets=f"[[targets]]\n{one}")
+        assert shop.build(FIRST).success
+        fresh = ("FRESH", set())
+        assert ask(instance, "popularity", "trending") == [fresh, fresh]
+
+        configure("[artifacts.popularity]\nmax_bytes = 9_000_000\n")
+        trending(KERNEL.replace("unrelated", "renamed"))
+        assert ask(instance, "popularity", "trending") == [fresh, fresh], "neither changes what is built"
+
+        configure("[artifacts.popularity]\nmax_items = 3\n")
+        trending(KERNEL.replace("(events, params)\n", "(events, params) or None\n"))
+        assert ask(instance, "popularity", "trending") == [
+            ("STALE", {("CODE", "popularity")}),
+            ("STALE", {("CODE", "trending")}),
+        ]
+
+        configure()
+        trending(KERNEL)
         shop.write(FIRST, day_lines(FIRST, shift=1))
-        shop.build(
-            FIRST, job="build_shop__home", selection=[dg.AssetKey("raw"), dg.AssetKey(["shop", "home", "canonical"])]
-        )
-        assert staleness(shop, "popularity") == ("STALE", {"DATA"})
+        upstream = [dg.AssetKey("raw"), dg.AssetKey(["shop", "home", "canonical"])]
+        shop.build(FIRST, job="build_shop__home", selection=upstream)
+        stale = ("STALE", {("DATA", "canonical")})
+        assert ask(instance, "popularity", "trending", "canonical") == [stale, stale, fresh]

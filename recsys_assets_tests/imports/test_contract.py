@@ -75,3 +75,10 @@ def test_the_same_fields_and_fields_beside_them_break_nobody(fields, more, form)
 def test_a_contract_that_cannot_be_read_names_its_key():
     with pytest.raises(ConfigurationError, match=r"imports.x.contract.v is 'float32'.*shape"):
         check_contract({"v": "float32"}, form=NPZ, key="imports.x.contract")
+
+
+@pytest.mark.parametrize(("kind", "meant"), [("float", "float64"), ("list[str?]?", "string"), ("Integer", "int64")])
+def test_a_type_that_no_file_has_is_answered_with_the_one_that_was_meant(kind, meant):
+    with pytest.raises(ConfigurationError, match=f"imports.x.contract.v is .*did you mean {meant}"):
+        check_contract({"v": kind}, form=JSONL, key="imports.x.contract")
+    check_contract({"v": "struct<text: string, long: int64>"}, form=PARQUET, key="imports.x.contract")

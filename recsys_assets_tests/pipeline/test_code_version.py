@@ -88,3 +88,10 @@ def test_every_kernel_has_a_version_of_its_own_that_covers_what_it_compiles():
     walk = module._CodeWalk({"recsys_assets"})
     walk.digest(KINDS["cooc"].kernel)
     assert len(walk._digests) > 10, "functions behind `compiled` are followed"
+
+
+def test_a_function_that_was_compiled_meanwhile_is_the_same_code(version_of):
+    """A run compiles what it calls first: Dagster must not take that for other code, nor miss a change behind it."""
+    compiled = KERNEL.replace("def halve", "import numba\n\n    @numba.njit\n    def halve")
+    assert version_of(compiled) == version_of(KERNEL)
+    assert version_of(compiled.replace("// 2", "// 3")) != version_of(KERNEL)
