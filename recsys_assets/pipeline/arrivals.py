@@ -26,16 +26,16 @@ from recsys_assets.pipeline.records import (
 from recsys_assets.pipeline.ship import requirements
 from recsys_assets.release.candidate import read_candidate
 from recsys_assets.release.document_encoding import find_document, find_readable
-from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
+from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import (
     canonical_key,
     canonical_prefix,
     canonical_record_key,
     raw_record_key,
-    staged_key,
 )
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.releases import find_release
+from recsys_assets.release.staged import find_readable_artifact
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -163,7 +163,7 @@ class _Looking:
         return {name: days for name, days in lengths.items() if days > 1}
 
     def _rests_on_other(self, kind: str, day: date, length: int, digests: Mapping[date, str]) -> bool:
-        staged = find_readable(self.store, staged_key(self.row.target, day, kind), StagedArtifact)
+        staged = find_readable_artifact(self.store, self.row.target, day, kind)
         if staged is None:
             return False
         used = {item.name: item.digest for item in staged.inputs}
@@ -230,12 +230,12 @@ def due_imports(
 
 
 def _is_up_to_date(store: ObjectStore, row: TargetSettings, kind: str, day: date, digest: str) -> bool:
-    staged = find_readable(store, staged_key(row.target, day, kind), StagedArtifact)
+    staged = find_readable_artifact(store, row.target, day, kind)
     return staged is not None and [used.digest for used in staged.inputs] == [digest]
 
 
 def _is_built(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> bool:
-    return all(store.stat(staged_key(row.target, day, kind)) is not None for kind in settings.artifacts.kinds)
+    return all(find_readable_artifact(store, row.target, day, kind) is not None for kind in settings.artifacts.kinds)
 
 
 def is_up_to_date(context: DayContext) -> bool:

@@ -30,7 +30,6 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import fact_of_key
 from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, read_content, read_staged
 from recsys_assets.release.blocking import blocked_ids
-from recsys_assets.release.document_encoding import encode as encode_document
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
@@ -38,11 +37,15 @@ from recsys_assets.release.layout import (
     TALLIES,
     canonical_key,
     canonical_record_key,
-    staged_key,
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
-from recsys_assets.release.staged import keep_report, read_with_etag
+from recsys_assets.release.staged import (
+    find_staged_artifact,
+    keep_report,
+    read_staged_place,
+    withdraw_staged,
+)
 from recsys_assets.settings.gates import DriftGate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -121,7 +124,7 @@ def build_artifact(context: DayContext, kind_name: str, *, judged: bool = False)
     if judged:
         report = _judge(context, kind_name, built.staged)
         built = replace(built, staged=msgspec.structs.replace(built.staged, gates=report))
-    context.store.put(staged_key(context.target, context.day, kind_name), encode_document(built.staged))
+    context.stage(built.staged)
     if not (context.is_whole_run or KINDS[kind_name].from_catalog):
         forgotten = read_forgotten_of(context.origin, context.target)
         if withdraw_forgotten(context, [kind_name], forgotten):
@@ -173,10 +176,9 @@ def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: For
 
     withdrawn: list[str] = []
     for kind in kinds if forgotten else ():
-        key = staged_key(target, context.day, kind)
-        staged = find_document(context.store, key, StagedArtifact)
+        staged = find_staged_artifact(context.store, target, context.day, kind)
         if staged is not None and is_stale(staged):
-            context.store.delete(key)
+            withdraw_staged(context.store, target, context.day, kind)
             withdrawn.append(kind)
     if withdrawn:
         for item in store.list(f"{TALLIES}{target.tenant}/{target.surface}/"):
@@ -189,15 +191,15 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
 
     Raises `ConflictError` if the artifact was built again meanwhile.
     """
-    staged, etag = read_with_etag(context.store, context.target, context.day, kind_name)
-    report = _judge(context, kind_name, staged)
-    keep_report(context.store, context.target, context.day, staged, report, over=etag)
+    found = read_staged_place(context.store, context.target, context.day, kind_name)
+    report = _judge(context, kind_name, found.artifact)
+    keep_report(context.store, found.artifact, report, over=found)
     return report
 
 
 def find_own_report(context: DayContext, kind_name: str) -> GateReport | None:
     """Return the report of an artifact that this very run built and judged by today's limits, or None."""
-    staged = find_document(context.store, staged_key(context.target, context.day, kind_name), StagedArtifact)
+    staged = find_staged_artifact(context.store, context.target, context.day, kind_name)
     if staged is None or staged.gates is UNSET or staged.build.run_id != context.run_id:
         return None
     params = read_params(context.settings, context.row, kind_name)

@@ -16,11 +16,11 @@ from recsys_assets.pipeline.records import FACT, key_of_record
 from recsys_assets.pipeline.source import find_days, read_tallies
 from recsys_assets.quality.tasks import TASK_COLUMNS, before, cut_day
 from recsys_assets.release.document_encoding import find_document, read_document
-from recsys_assets.release.documents import CanonicalRecord, Input, StagedArtifact
-from recsys_assets.release.layout import blob_key, canonical_key, canonical_record_key, staged_key
+from recsys_assets.release.documents import CanonicalRecord, Input
+from recsys_assets.release.layout import blob_key, canonical_key, canonical_record_key
 from recsys_assets.release.pointer import read_current, release_id_of
 from recsys_assets.release.releases import read_release
-from recsys_assets.release.staged import is_left_out
+from recsys_assets.release.staged import find_staged_artifact, is_left_out
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot
@@ -114,7 +114,7 @@ def live_arm(store: ObjectStore, target: Target) -> Arm | None:
 
 def staged_arm(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> Arm | None:
     """Return what a day staged, or None if it did not stage every kind; without what its release leaves out."""
-    staged = [find_document(store, staged_key(target, day, kind), StagedArtifact) for kind in kinds]
+    staged = [find_staged_artifact(store, target, day, kind) for kind in kinds]
     found = [one for one in staged if one is not None]
     if len(found) < len(kinds):
         return None

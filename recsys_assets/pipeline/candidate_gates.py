@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -21,11 +22,11 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.run_backtest import backtest_day
-from recsys_assets.release.document_encoding import encode, find_document, find_readable
-from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
-from recsys_assets.release.layout import canonical_record_key, staged_gates_key, staged_key
+from recsys_assets.release.document_encoding import find_document, if_readable
+from recsys_assets.release.documents import CanonicalRecord
+from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.pointer import release_id_of
-from recsys_assets.release.staged import is_left_out
+from recsys_assets.release.staged import find_readable_artifact, find_report_together, is_left_out, keep_report_together
 from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
@@ -177,25 +178,24 @@ def judge_whole(context: DayContext, *, only_missing: bool = False) -> list[Gate
         return []
     reports: list[GateReport] = []
     for policy in whole_policies(context.settings, row):
-        key = staged_gates_key(row.target, day, policy.subject)
         judged = (release_id_of(row.target, versions), policy.digest)
-        if only_missing and _judged(store, key) == judged:
+        if only_missing and _judged(context, policy.subject) == judged:
             continue
         report = _JUDGES[policy.subject](context, versions)
-        store.put(key, encode(report))
+        keep_report_together(store, row.target, day, report)
         reports.append(report)
     return reports
 
 
-def _judged(store: ObjectStore, key: str) -> tuple[str, str] | None:
-    report = find_readable(store, key, GateReport)  # one that is damaged is judged again, which replaces it
-    return (report.version, report.policy) if report else None
+def _judged(context: DayContext, subject: str) -> tuple[str, str] | None:
+    report = if_readable(partial(find_report_together, context.store, context.target, context.day, subject))
+    return (report.version, report.policy) if report else None  # one that is damaged is judged again
 
 
 def _staged_versions(context: DayContext) -> dict[str, str] | None:
     versions: dict[str, str] = {}
     for kind in context.settings.kinds_for(context.row):
-        staged = find_readable(context.store, staged_key(context.target, context.day, kind), StagedArtifact)
+        staged = find_readable_artifact(context.store, context.target, context.day, kind)
         if staged is None:
             return None
         if is_left_out(context.store, context.target, context.day, staged):

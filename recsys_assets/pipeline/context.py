@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from recsys_assets.identity import Target
+from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten
-from recsys_assets.release.layout import canonical_prefix
+from recsys_assets.release.layout import canonical_prefix, canonical_record_key
+from recsys_assets.release.staged import hold_staged, put_staged
 from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -58,6 +60,19 @@ class DayContext:
     def is_new(self, key: str) -> bool:
         """Return whether this very run created an object: then there was none, and nothing that is built from it."""
         return isinstance(self.store, RunReads) and self.store.is_new(key)
+
+    def stage(self, staged: StagedArtifact) -> None:
+        """Stage an artifact: by itself, or, in a run that goes on to the ship, beside all others that it builds."""
+        if self.is_whole_run and isinstance(self.store, RunReads):
+            is_first = self.is_new(canonical_record_key(self.target, self.day))
+            hold_staged(self.store, self.target, self.day, staged, is_first=is_first)
+        else:
+            put_staged(self.store, self.target, self.day, staged)
+
+    def read_again(self) -> "DayContext":
+        """Return the context that reads everything from the store again but what the run holds to write it."""
+        store = self.store.read_again() if isinstance(self.store, RunReads) else RunReads(self.store)
+        return replace(self, store=store, forgotten=None)
 
     def staged_evidence(self) -> ObjectStore:
         """Return where a candidate is read from; canonical days are read again, as an erasure may change them."""

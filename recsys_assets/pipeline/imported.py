@@ -22,15 +22,20 @@ from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release import journal
-from recsys_assets.release.document_encoding import encode, find_document, find_readable
 from recsys_assets.release.documents import STAGED_FORMAT, Input, JournalEntry, StagedArtifact
 from recsys_assets.release.journal import Actor, this_account
-from recsys_assets.release.layout import blob_key, staged_key
+from recsys_assets.release.layout import blob_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import read_blob
-from recsys_assets.release.staged import keep_report, read_with_etag
+from recsys_assets.release.staged import (
+    find_readable_artifact,
+    find_staged_artifact,
+    keep_report,
+    put_staged,
+    read_staged_place,
+)
 from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -94,7 +99,7 @@ def register(
         facts=_facts(received.content, context.settings.imports[ref.kind]),
         build=build_info(context.settings, context.run_id),
     )
-    store.put(staged_key(row.target, day, ref.kind), encode(staged))
+    put_staged(store, row.target, day, staged)
     return ArtifactBuilt(staged, _preview(received.content), reused)
 
 
@@ -130,7 +135,7 @@ def _show_in_tree(
 
 def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
     """Return what is registered of a kind for a day, or None if nothing is that can be read."""
-    staged = find_readable(store, staged_key(row.target, day, kind), StagedArtifact)
+    staged = find_readable_artifact(store, row.target, day, kind)
     return None if staged is None else staged.ref
 
 
@@ -147,10 +152,10 @@ def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
         if place is not None:
             received = receive(place, rules, kind=kind)
             return register(context, received, dropped_on=dropped_on)
-        staged = find_document(store, staged_key(row.target, dropped_on, kind), StagedArtifact)
+        staged = find_staged_artifact(store, row.target, dropped_on, kind)
         if staged is not None and staged.window_first == dropped_on.isoformat():
             staged = msgspec.structs.replace(staged, window_last=day.isoformat(), gates=UNSET, v=STAGED_FORMAT)
-            store.put(staged_key(row.target, day, kind), encode(staged))
+            put_staged(store, row.target, day, staged)
             return ArtifactBuilt(staged, _preview(_content(staged.facts)), reused=True)
     allowed = f", nor of the {rules.max_age_days} days before" if rules.max_age_days else ""
     raise InputError(
@@ -171,12 +176,13 @@ def judge_import(context: DayContext, kind: str) -> GateReport:
     """Read the stored file back, judge it, keep the report with the staged reference, and return it."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
-    staged, etag = read_with_etag(store, row.target, day, kind)
+    found = read_staged_place(store, row.target, day, kind)
+    staged = found.artifact
     data = read_blob(store, row.target, staged.ref)
     content = inspect(data, rules.format, name=staged.inputs[0].name, max_unpacked_bytes=rules.max_unpacked_bytes)
     age = (day - date.fromisoformat(staged.window_first)).days
     report = _judge(store, settings, row, staged.ref, data=data, content=content, age_days=age)
-    keep_report(store, row.target, day, staged, report, over=etag)
+    keep_report(store, staged, report, over=found)
     return report
 
 

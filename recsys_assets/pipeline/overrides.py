@@ -13,17 +13,20 @@ from recsys_assets.pipeline.backtest_arms import staged_arm
 from recsys_assets.pipeline.canonical import days_before
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.candidate import Requirement
-from recsys_assets.release.document_encoding import find_document, find_readable, if_readable
-from recsys_assets.release.documents import CanonicalRecord, Release, StagedArtifact
+from recsys_assets.release.document_encoding import find_document, if_readable
+from recsys_assets.release.documents import CanonicalRecord, Release
 from recsys_assets.release.layout import (
     canonical_key,
     canonical_record_key,
-    staged_gates_key,
-    staged_key,
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_readable_release, find_release
-from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
+from recsys_assets.release.staged import (
+    find_report_of_day,
+    find_report_of_kind,
+    find_report_together,
+    find_staged_artifact,
+)
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -84,7 +87,7 @@ def unbuilt_kinds(context: DayContext) -> list[str]:
     name = canonical_key(target, day)
 
     def is_built(kind: str) -> bool:
-        staged = find_document(store, staged_key(target, day, kind), StagedArtifact)
+        staged = find_staged_artifact(store, target, day, kind)
         if staged is None or KINDS[kind].from_catalog:
             return staged is not None
         return record is not None and (name, record.digest) in {(used.name, used.digest) for used in staged.inputs}
@@ -137,7 +140,7 @@ def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterat
     store, target, day = context.store, context.target, context.day
     for subject, one in required.items():
         if one.whole:
-            yield find_readable(store, staged_gates_key(target, day, subject), GateReport)
+            yield if_readable(partial(find_report_together, store, target, day, subject))
         elif subject != CANONICAL:
             yield if_readable(partial(find_report_of_kind, store, target, day, subject))
     for earlier in (*days_before(context), day):

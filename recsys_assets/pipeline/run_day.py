@@ -12,6 +12,7 @@ from recsys_assets.evidence import CANONICAL, LEFT_OUT
 from recsys_assets.identity import Target, is_version
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import withdraw_forgotten
+from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import RawDay, build_raw
 from recsys_assets.pipeline.steps import (
@@ -121,6 +122,8 @@ def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
     steps = target_steps(run.context.settings, run.context.row)
     first = next(number for number, step in enumerate(steps) if step.name == MANIFEST)
     yield from _steps(run, steps[:first], stopped)
+    if not (yield from run.stage(judged=not stopped & steps[first].after)):
+        return
     if not stopped & {RAW, CANONICAL}:
         if not (yield from run.withdraw()):
             return
@@ -158,6 +161,18 @@ class _Run:
     watch: Watch | None = None
     withdrawn: Collection[str] = ()  # kinds that were built while a user was forgotten
 
+    def stage(self, *, judged: bool) -> Lines:
+        """Write what the run staged, all in one document, after judging it as a whole where every kind is there."""
+
+        def work(context: DayContext) -> Iterator[JudgedStep]:
+            for report in judge_whole(context) if judged else ():
+                yield JudgedStep(report.subject, report)
+            if isinstance(context.store, RunReads):
+                context.store.flush()
+
+        asset = "/".join((*self.context.row.slug_parts, MANIFEST))
+        return (yield from self.attempt(asset, "staging", [self.context.target], work))
+
     def withdraw(self) -> Lines:
         """Withdraw what was built while a user was forgotten, by one look for all kinds; it is built again."""
         context = self.context
@@ -166,7 +181,7 @@ class _Run:
         def work(context: DayContext) -> Iterator[BuiltStep]:
             forgotten = read_forgotten_of(context.origin, context.target)
             self.withdrawn = withdraw_forgotten(context, kinds, forgotten)
-            self.context = replace(context, forgotten=forgotten, is_whole_run=False)
+            self.context = replace(context, forgotten=forgotten, is_whole_run=not self.withdrawn)
             yield from ()
 
         asset = "/".join((*context.row.slug_parts, MANIFEST))
@@ -206,7 +221,7 @@ class _Run:
                     self.pause(RETRY_SECONDS)
                     if is_stopping():
                         return False
-                    self.context = replace(self.context, store=RunReads(self.context.origin), forgotten=None)
+                    self.context = self.context.read_again()
                     continue
                 yield self._failed(asset, name, targets, error)
             except Exception as error:  # noqa: BLE001 - a defect of one step must not stop other targets

@@ -159,7 +159,7 @@ def manifest_step(kinds: Sequence[str]) -> Step:
     """
 
     def build(context: DayContext) -> Iterator[BuiltStep | JudgedStep]:
-        for report in judge_whole(context):
+        for report in judge_whole(context, only_missing=context.is_whole_run):
             yield JudgedStep(report.subject, report)
         shipped = ship_day(context, by=actor_of(context))
         artifacts = ShownTable(("kind", "version", "bytes"), shipped.artifact_rows)

@@ -25,8 +25,8 @@ from recsys_assets.privacy.erase import ErasedFromRaw, canonical_days, erase_fro
 from recsys_assets.privacy.search import names_user, places_that_hold, releases_that_hold, under_other_key
 from recsys_assets.release import journal
 from recsys_assets.release.change import PointerChange
-from recsys_assets.release.document_encoding import find_document
-from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Release, StagedArtifact
+from recsys_assets.release.document_encoding import find_document, read_document
+from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Release, StagedArtifact, StagedDay
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import swap_to_itself
@@ -35,12 +35,13 @@ from recsys_assets.release.layout import (
     TALLIES,
     canonical_record_key,
     intent_prefix,
+    staged_day_key,
     staged_prefix,
 )
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollout import end_rollout
-from recsys_assets.release.staged import find_canonical_report
+from recsys_assets.release.staged import find_canonical_report, withdraw_staged
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -261,18 +262,25 @@ def _withdraw_staged(task: Forgetting) -> set[date]:
     store, prefix = task.store, staged_prefix(task.target)
     withdrawn: set[date] = set()
     for item in store.list(prefix):
-        day, _, name = item.key.removeprefix(prefix).partition("/")
-        if not name or name.endswith(".gates.json"):
+        name, _, kind = item.key.removeprefix(prefix).partition("/")
+        if kind.endswith(".gates.json"):
             continue
         try:
-            staged = find_document(store, item.key, StagedArtifact)
-            if staged is None or not any(names_user(store, task.target, task.names, ref) for ref in staged.refs):
-                continue
-            withdrawn.add(date.fromisoformat(day))
+            day = date.fromisoformat(name.removesuffix(".json"))
+            for staged in _staged_in(store, task.target, day, item.key):
+                if any(names_user(store, task.target, task.names, ref) for ref in staged.refs):
+                    withdraw_staged(store, task.target, day, staged.kind)
+                    withdrawn.add(day)
         except (CorruptObjectError, NotFoundError, ValueError):
             continue  # nothing ships from it
-        store.delete(item.key)
     return withdrawn
+
+
+def _staged_in(store: ObjectStore, target: Target, day: date, key: str) -> tuple[StagedArtifact, ...]:
+    """Return the artifacts that a document below the staged prefix names: of a run, or of one kind."""
+    if key != staged_day_key(target, day):
+        return (read_document(store, key, StagedArtifact),)
+    return tuple(read_document(store, key, StagedDay).artifacts.values())
 
 
 def _days_behind(task: Forgetting, last: date) -> set[date]:

@@ -10,17 +10,15 @@ from msgspec import UNSET, UnsetType
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, if_readable, read_document
+from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, if_readable
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
 from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
     canonical_key,
     canonical_record_key,
-    staged_gates_key,
-    staged_key,
 )
 from recsys_assets.release.pointer import release_id_of
-from recsys_assets.release.staged import find_canonical_report, find_report
+from recsys_assets.release.staged import find_canonical_report, find_report, find_report_together, read_staged_place
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.run_reads import prefetch
 from recsys_assets.storage.store import ObjectStore
@@ -165,7 +163,7 @@ class _CandidateReading:
         Nothing of a kind without rows that may be so: its report is kept instead.
         """
         try:
-            staged = read_document(self.store, staged_key(self.target, self.day, kind), StagedArtifact)
+            staged = read_staged_place(self.store, self.target, self.day, kind).artifact
             window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
         except NotFoundError:
             self.faults.append(f"{kind}: was not built for this day: build it")
@@ -203,7 +201,7 @@ class _CandidateReading:
     def whole(self, subject: str, members: Sequence[Member]) -> GateReport | None:
         """Return what gates said of these very artifacts together, or note why that proves nothing."""
         release_id = release_id_of(self.target, {member.ref.kind: member.ref.version for member in members})
-        read = partial(find_document, self.store, staged_gates_key(self.target, self.day, subject), GateReport)
+        read = partial(find_report_together, self.store, self.target, self.day, subject)
         return self._report(read, subject, (subject, release_id))
 
     def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:

@@ -103,6 +103,14 @@ class StagedArtifact(Record, frozen=True):
         return (*self.named, *self.shard_refs)
 
 
+class StagedDay(Record, frozen=True):
+    """What one run staged of a day: each artifact by its kind, and what gates said of them together, by subject."""
+
+    artifacts: Mapping[str, StagedArtifact]
+    gates: Mapping[str, GateReport] = msgspec.field(default_factory=dict[str, GateReport])
+    v: int = FORMAT
+
+
 class Pointer(Record, frozen=True):
     """ManifestV1, what services read: exactly five keys; `current` maps kind to URI."""
 

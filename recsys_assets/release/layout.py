@@ -126,6 +126,11 @@ def staged_key(target: Target, day: date, kind: str) -> str:
     return f"{staged_prefix(target)}{day}/{kind}.json"
 
 
+def staged_day_key(target: Target, day: date) -> str:
+    """Return the key of what one run staged of a day, all of it in one document."""
+    return f"{staged_prefix(target)}{day}.json"
+
+
 def staged_gates_key(target: Target, day: date, kind: str) -> str:
     """Return the key of what the gates said of a day's artifacts together; in format 1, of one artifact."""
     return f"{staged_prefix(target)}{day}/{kind}.gates.json"

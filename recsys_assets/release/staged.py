@@ -1,15 +1,25 @@
 """Reports of gates in the store: each in one document with what it judged, a canonical day or a staged artifact."""
 
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
 
+from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target
-from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_document, if_readable
-from recsys_assets.release.documents import CANONICAL_FORMAT, STAGED_FORMAT, CanonicalRecord, StagedArtifact
-from recsys_assets.release.layout import canonical_gates_key, canonical_record_key, staged_gates_key, staged_key
+from recsys_assets.release.document_encoding import decode, encode, find_document, find_stored, if_readable
+from recsys_assets.release.documents import CANONICAL_FORMAT, STAGED_FORMAT, CanonicalRecord, StagedArtifact, StagedDay
+from recsys_assets.release.layout import (
+    canonical_gates_key,
+    canonical_record_key,
+    staged_day_key,
+    staged_gates_key,
+    staged_key,
+)
+from recsys_assets.storage.run_reads import RunReads
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -29,22 +39,126 @@ def find_report_of_day(store: ObjectStore, target: Target, day: date) -> GateRep
     return None if record is None else find_canonical_report(store, target, day, record)
 
 
-def read_with_etag(store: ObjectStore, target: Target, day: date, kind: str) -> tuple[StagedArtifact, str]:
-    """Return what a day staged of a kind, and the etag that `keep_report` replaces; `NotFoundError` if nothing."""
+@dataclass(frozen=True, slots=True)
+class StagedPlace:
+    """A staged artifact, the document that holds it, alone or with others of its run, and that one's etag."""
+
+    artifact: StagedArtifact
+    key: str
+    etag: str
+    together: StagedDay | None = None
+
+
+def find_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedPlace | None:
+    """Return what a day staged of a kind and where, or None: in the document of the run, else in one of its own.
+
+    Raises `CorruptObjectError` if that cannot be read.
+    """
+    stored = find_stored(store, staged_day_key(target, day))
+    if stored is not None:
+        together = decode(stored.data, StagedDay, name=staged_day_key(target, day))
+        if kind in together.artifacts:
+            return StagedPlace(together.artifacts[kind], staged_day_key(target, day), stored.etag, together)
     key = staged_key(target, day, kind)
-    stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
-    return decode(stored.data, StagedArtifact, name=key), stored.etag
+    stored = find_stored(store, key)
+    return None if stored is None else StagedPlace(decode(stored.data, StagedArtifact, name=key), key, stored.etag)
 
 
-def keep_report(
-    store: ObjectStore, target: Target, day: date, staged: StagedArtifact, report: GateReport, *, over: str
-) -> None:
-    """Write the report of its gates into a staged artifact's document, which was read with the etag `over`.
+def find_staged_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
+    """Return what a day staged of a kind, or None; `CorruptObjectError` if it cannot be read."""
+    found = find_staged_place(store, target, day, kind)
+    return None if found is None else found.artifact
+
+
+def find_readable_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
+    """Return what a day staged of a kind, None too where it cannot be read: the candidate names that."""
+    return if_readable(partial(find_staged_artifact, store, target, day, kind))
+
+
+def read_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedPlace:
+    """Return what a day staged of a kind, and what `keep_report` replaces; `NotFoundError` if nothing."""
+    found = find_staged_place(store, target, day, kind)
+    if found is None:
+        raise NotFoundError(f"{staged_key(target, day, kind)} is not in the store")
+    return found
+
+
+def put_staged(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> None:
+    """Stage an artifact by itself, in place of one that a run staged together with others."""
+    store.put(staged_key(target, day, staged.kind), encode(staged))
+    _take_out(store, target, day, staged.kind)
+
+
+def hold_staged(reads: RunReads, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
+    """Stage an artifact beside the others of a run, whose one document `reads.flush` writes when all are built.
+
+    `is_first`: no earlier run can have staged anything of the day.
+    """
+    key = staged_day_key(target, day)
+    stored = None if is_first and not reads.is_held(key) else find_stored(reads, key)
+    try:
+        before = decode(stored.data, StagedDay, name=key) if stored is not None else StagedDay(artifacts={})
+    except CorruptObjectError:
+        before = StagedDay(artifacts={})  # written over
+    artifacts = {**before.artifacts, staged.kind: staged}
+    reads.hold(key, encode(msgspec.structs.replace(before, artifacts=artifacts)))
+
+
+def withdraw_staged(store: ObjectStore, target: Target, day: date, kind: str) -> None:
+    """Remove what a day staged of a kind; nothing is fine."""
+    store.delete(staged_key(target, day, kind))
+    _take_out(store, target, day, kind)
+
+
+def _take_out(store: ObjectStore, target: Target, day: date, kind: str) -> None:
+    """Take a kind out of the document of a run; one that cannot be read is removed, as nothing ships from it."""
+    key = staged_day_key(target, day)
+    stored = find_stored(store, key)
+    if stored is None:
+        return
+    try:
+        before = decode(stored.data, StagedDay, name=key)
+    except CorruptObjectError:
+        store.delete(key)
+        return
+    if kind in before.artifacts:
+        left = {name: one for name, one in before.artifacts.items() if name != kind}
+        store.swap(key, encode(msgspec.structs.replace(before, artifacts=left)), expected=stored.etag)
+
+
+def keep_report(store: ObjectStore, staged: StagedArtifact, report: GateReport, *, over: StagedPlace) -> None:
+    """Write the report of its gates into a staged artifact's document, which was read as `over`.
 
     Raises `ConflictError` if the artifact was built again meanwhile: the report is not of what is stored now.
     """
     judged = msgspec.structs.replace(staged, gates=report, v=STAGED_FORMAT)
-    store.swap(staged_key(target, day, staged.kind), encode(judged), expected=over)
+    document = judged
+    if over.together is not None:
+        artifacts = {**over.together.artifacts, staged.kind: judged}
+        document = msgspec.structs.replace(over.together, artifacts=artifacts)
+    store.swap(over.key, encode(document), expected=over.etag)
+
+
+def find_report_together(store: ObjectStore, target: Target, day: date, subject: str) -> GateReport | None:
+    """Return what gates said of a day's artifacts together, or None if they did not run."""
+    stored = find_stored(store, staged_day_key(target, day))
+    if stored is not None:
+        found = decode(stored.data, StagedDay, name=staged_day_key(target, day)).gates.get(subject)
+        if found is not None:
+            return found
+    return find_document(store, staged_gates_key(target, day, subject), GateReport)
+
+
+def keep_report_together(store: ObjectStore, target: Target, day: date, report: GateReport) -> None:
+    """Write what gates said of a day's artifacts together: into the document of a run where there is one."""
+    key = staged_day_key(target, day)
+    stored = find_stored(store, key)
+    if stored is None:
+        store.put(staged_gates_key(target, day, report.subject), encode(report))
+        return
+    before = decode(stored.data, StagedDay, name=key)
+    gates = {**before.gates, report.subject: report}
+    store.swap(key, encode(msgspec.structs.replace(before, gates=gates)), expected=stored.etag)
 
 
 def find_report(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> GateReport | None:
@@ -59,7 +173,7 @@ def find_report(store: ObjectStore, target: Target, day: date, staged: StagedArt
 
 def find_report_of_kind(store: ObjectStore, target: Target, day: date, kind: str) -> GateReport | None:
     """Return the report of what a day staged of a kind, or None where nothing is staged or its gates did not run."""
-    staged = find_document(store, staged_key(target, day, kind), StagedArtifact)
+    staged = find_staged_artifact(store, target, day, kind)
     return None if staged is None else find_report(store, target, day, staged)
 
 

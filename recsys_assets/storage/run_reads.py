@@ -15,6 +15,7 @@ _BLOCKED: Final = "registry/blocked/"
 _STAGING: Final = "staging/"
 _RAW: Final = "raw/"
 _RECORD: Final = "/record.json"
+_HELD: Final = "held"  # in place of an etag
 _CANONICAL: Final = "canonical/"
 _CACHED: Final = ("artifacts/", _CANONICAL, _RAW, "releases/", _STAGING, "registry/current/", _BLOCKED)
 
@@ -36,6 +37,7 @@ class RunReads:
         self._found: dict[str, StoredObject] = {}
         self._absent: dict[str, NotFoundError] = {}
         self._new: set[str] = set()
+        self._held: dict[str, bytes] = {}
         self._bytes = 0
         self._lock = Lock()
         self._new.update(new)
@@ -63,6 +65,8 @@ class RunReads:
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object as this run wrote it or read it first; others that are absent are asked for each time."""
+        if key in self._held:
+            return StoredObject(self._held[key], _HELD)
         found = self._found.get(key)
         if found is not None and len(found.data) <= max_bytes:
             return found
@@ -95,6 +99,9 @@ class RunReads:
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object that was read with etag `expected`."""
+        if key in self._held:
+            self._held[key] = data
+            return _HELD
         self.drop(key)
         etag = self.origin.swap(key, data, expected=expected)
         if key.startswith((_STAGING, _CANONICAL)):  # a swapped pointer is read again: others swap it, too
@@ -103,6 +110,7 @@ class RunReads:
 
     def put(self, key: str, data: bytes) -> str:
         """Write the object whatever was there."""
+        self._held.pop(key, None)
         self.drop(key)
         etag = self.origin.put(key, data)
         self._keep(key, StoredObject(data, etag))
@@ -114,6 +122,7 @@ class RunReads:
 
     def delete(self, key: str) -> None:
         """Remove the object."""
+        self._held.pop(key, None)
         self.drop(key)
         self.origin.delete(key)
 
@@ -121,6 +130,26 @@ class RunReads:
         """Remove the object that was read with etag `expected`."""
         self.drop(key)
         self.origin.delete_unchanged(key, expected=expected)
+
+    def hold(self, key: str, data: bytes) -> None:
+        """Keep an object as if it were written, for this run alone, until `flush`: the run adds to it step by step."""
+        self._held[key] = data
+
+    def is_held(self, key: str) -> bool:
+        """Return whether an object waits for `flush`."""
+        return key in self._held
+
+    def flush(self) -> None:
+        """Write what is held."""
+        for key, data in list(self._held.items()):
+            self.put(key, data)
+
+    def read_again(self) -> "RunReads":
+        """Return reads of the same run that know nothing but what is held: another writer may have changed the rest."""
+        again = RunReads(self.origin)
+        for key, data in self._held.items():
+            again.hold(key, data)
+        return again
 
     def prefetch(self, keys: Iterable[str], *, max_bytes: int) -> None:
         """Read objects that are about to be asked for side by side, where the store is remote.

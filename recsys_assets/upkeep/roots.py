@@ -9,7 +9,7 @@ from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact
+from recsys_assets.release.documents import Intent, JournalEntry, Release, StagedArtifact, StagedDay
 from recsys_assets.release.journal import HELD, LOST, missing_sequences, newest_first
 from recsys_assets.release.labels import Labelled, labelled, list_tags
 from recsys_assets.release.layout import (
@@ -17,6 +17,7 @@ from recsys_assets.release.layout import (
     is_intent_key,
     release_key,
     release_prefix,
+    staged_day_key,
     staged_prefix,
     sweep_key,
 )
@@ -263,12 +264,17 @@ def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tupl
     prefix = staged_prefix(target)
     for item in store.list(prefix):
         day_text, _, name = item.key[len(prefix) :].partition("/")
-        if name.endswith(".gates.json") or not name:
+        if name.endswith(".gates.json"):
             continue
         try:
-            day = date.fromisoformat(day_text)
-            if day >= since:
+            day = date.fromisoformat(day_text.removesuffix(".json"))
+            if day < since:
+                continue
+            if item.key != staged_day_key(target, day):
                 yield day, read_document(store, item.key, StagedArtifact).refs
+            else:
+                for staged in read_document(store, item.key, StagedDay).artifacts.values():
+                    yield day, staged.refs
         except (ValueError, NotFoundError, CorruptObjectError):
             continue  # it cannot ship before it is built again
 

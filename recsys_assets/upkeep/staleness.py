@@ -10,14 +10,14 @@ from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavaila
 from recsys_assets.evidence import GateReport
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.document_encoding import find_document
-from recsys_assets.release.documents import CanonicalRecord, JournalEntry, StagedArtifact
+from recsys_assets.release.documents import CanonicalRecord, JournalEntry
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import LOST, REFUSED, message_of, newest_first
 from recsys_assets.release.judgement import ending, is_in_force
-from recsys_assets.release.layout import canonical_record_key, staged_key
+from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
-from recsys_assets.release.staged import find_canonical_report, find_report, find_report_of_kind
+from recsys_assets.release.staged import find_canonical_report, find_report, find_report_of_kind, find_staged_artifact
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
@@ -204,7 +204,7 @@ def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str
         report = find_canonical_report(store, target, day, record)
         yield from _refused(report, record.digest)
     for kind in kinds:
-        staged = find_document(store, staged_key(target, day, kind), StagedArtifact)
+        staged = find_staged_artifact(store, target, day, kind)
         if staged is not None:
             yield from _refused(find_report(store, target, day, staged), staged.ref.version)
 

@@ -29,7 +29,7 @@ _DAY = r"\d{4}-\d{2}-\d{2}"
 _KNOWN = {  # by prefix, before the target: the names of what is stored there
     "artifacts": rf"[^/]+/{_ID}\.[a-z0-9]{{1,20}}",
     "canonical": rf"{_DAY}\.(?:parquet|json|gates\.json|profile\.json|[0-9a-f]{{16}}\.next\.json)",
-    "staging": rf"{_DAY}/[^/]+\.json",
+    "staging": rf"{_DAY}(?:/[^/]+)?\.json",
     "releases": rf"{_ID}\.json",
     "intents": r"(?:[0-9a-f]{32}|sweep)\.json",
     "trash": rf"(?:[0-9a-f]{{32}}/(?:sweep\.json|[^/]+/{_ID}\.[a-z0-9]{{1,20}})|clock-[0-9a-f]{{16}}\.json)",

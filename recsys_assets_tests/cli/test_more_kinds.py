@@ -10,9 +10,7 @@ from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import NotFoundError
-from recsys_assets.evidence import GateReport
-from recsys_assets.release.document_encoding import find_document
-from recsys_assets.release.layout import staged_gates_key
+from recsys_assets.release.staged import find_report_together
 from recsys_assets.serving.reader import Reader
 from recsys_assets_tests.api.conftest import Client
 from recsys_assets_tests.kinds.test_installed_kinds import GOOD, install  # noqa: F401 - a fixture
@@ -63,7 +61,7 @@ def call(*arguments, code=0):
 
 def judged(shop, day, subject):
     if subject == "rehearsal":
-        report = find_document(shop.store, staged_gates_key(HOME, day, subject), GateReport)
+        report = find_report_together(shop.store, HOME, day, subject)
     else:
         report = stored_report(shop.store, HOME, day, subject)
     return {finding.gate: finding for finding in report.findings}

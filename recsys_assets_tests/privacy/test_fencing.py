@@ -17,9 +17,9 @@ from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.layout import canonical_key, raw_record_key, staged_key
+from recsys_assets.release.staged import find_staged_artifact
 from recsys_assets_tests.privacy.erasing import (
     BY,
     GONE,
@@ -137,7 +137,7 @@ def build_all_but_ship(shop, day, ship):
 
 def test_a_run_builds_again_what_it_built_beside_a_forget_and_ships(shop):
     shop.write(after(2), day_lines(after(2), shift=2))
-    store = Beside(shop.store, "put", f"staging/shop/home/{after(2)}/implicit.json", lambda: forget(shop))
+    store = Beside(shop.store, "put", f"staging/shop/home/{after(2)}.json", lambda: forget(shop))
     row = shop.settings.find(HOME.tenant, HOME.surface)
     lines = list(run_day(store, shop.settings, [row], after(2)))
     assert store.done
@@ -146,7 +146,7 @@ def test_a_run_builds_again_what_it_built_beside_a_forget_and_ships(shop):
     users = live_users(shop)["implicit"]
     assert GONE not in users
     assert STAYS in users
-    staged = read_document(shop.store, staged_key(HOME, after(2), "implicit"), StagedArtifact)
+    staged = find_staged_artifact(shop.store, HOME, after(2), "implicit")
     assert staged.ref.version == shop.live().versions["implicit"]
 
 

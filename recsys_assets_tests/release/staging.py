@@ -25,6 +25,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.publish import publish
 from recsys_assets.release.shards import Shard, make_index
+from recsys_assets.release.staged import read_staged_place
 
 TARGET = Target("shop", "home")
 DAY = date(2026, 3, 1)
@@ -142,13 +143,17 @@ def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=(), 
 
 def change_staged(store, target, on, kind, **change):
     """Change fields of what a day staged of a kind; `gates=UNSET` are gates that did not run."""
-    key = staged_key(target, on, kind)
-    store.put(key, encode(msgspec.structs.replace(read_document(store, key, StagedArtifact), **change)))
+    found = read_staged_place(store, target, on, kind)
+    document = changed = msgspec.structs.replace(found.artifact, **change)
+    if found.together is not None:
+        artifacts = {**found.together.artifacts, kind: changed}
+        document = msgspec.structs.replace(found.together, artifacts=artifacts)
+    store.put(found.key, encode(document))
 
 
 def stored_report(store, target, on, kind):
     """The report of what a day staged of a kind."""
-    return read_document(store, staged_key(target, on, kind), StagedArtifact).gates
+    return read_staged_place(store, target, on, kind).artifact.gates
 
 
 def change_canonical(store, target, on, **change):
