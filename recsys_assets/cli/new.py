@@ -31,6 +31,9 @@ directory_type = "project"
 
 [tool.dg.project]
 root_module = "{module}"
+
+[tool.dg.cli]
+suppress_warnings = ["project_and_activated_venv_mismatch"]
 """,
     "recsys.toml": """\
 # What recommendations are built from, and for whom. Paths count from this file.
@@ -85,14 +88,33 @@ def test_definitions_load():
     keys = defs().resolve_asset_graph().get_all_asset_keys()
     assert ("{module}", "home", "manifest") in {{tuple(key.path) for key in keys}}
 ''',
-    ".gitignore": "data/store/\n.dagster/\n.venv/\n__pycache__/\n",
+    ".dagster/dagster.yaml": """\
+# Dagster's instance: SQLite files beside this file, and a queue that keeps the runs of one target apart.
+telemetry:
+  enabled: false
+run_coordinator:
+  module: recsys_assets.dagster_defs.queue
+  class: TargetQueue
+  config:
+    dequeue_interval_seconds: 1
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - key: recsys/target
+        value: {{applyLimitPerUniqueValue: true}}
+        limit: 1
+run_monitoring:
+  enabled: true
+""",
+    ".gitignore": "data/store/\n.dagster/*\n!.dagster/dagster.yaml\n.venv/\n__pycache__/\n",
     "README.md": """\
 # {name}
 
 Recommendations by recsys-assets: `recsys.toml` says what they are built from, `{module}/defs/` what Dagster loads.
 
     uv sync
-    mkdir -p .dagster && export DAGSTER_HOME=$PWD/.dagster
+    export DAGSTER_HOME=$PWD/.dagster
     uv run recsys-assets run --start {first} --end {last}
     uv run recsys-assets status
     uv run dg dev

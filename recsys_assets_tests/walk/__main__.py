@@ -2,7 +2,8 @@
 
     python -m recsys_assets_tests.walk [--only NAME] [--year] [--pictures FOLDER]
 
-Steps come in order and build on each other; one that fails stops no other. Pictures of what was seen stay in FOLDER.
+Limits of time grow with what else the machine does, which is printed beside what was measured. Steps come in order
+and build on each other; one that fails stops no other. Pictures of what was seen stay in FOLDER.
 """
 
 import argparse

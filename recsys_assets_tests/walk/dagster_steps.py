@@ -91,7 +91,7 @@ def rollback_past_a_queue(walk):
     walk.dev.ask(CANCEL, ids=[run["runId"] for run in waiting])
     walk.say(f"rollback behind {len(waiting)} waiting builds: {took:.1f} s")
     assert len(waiting) >= QUEUED // 2, "too few builds were waiting to say anything"
-    assert took < ROLLBACK_SECONDS, f"{took:.1f} s"
+    assert took < walk.limit(ROLLBACK_SECONDS), f"{took:.1f} s"
 
 
 def hold_from_the_launchpad(walk):
@@ -150,7 +150,7 @@ def year_in_one_run(walk):
     took = time.monotonic() - started
     walk.say(f"a year in one run: {took:.0f} s of the clock")
     assert _status(walk, run) == "SUCCESS"
-    assert took < YEAR_SECONDS, f"{took:.0f} s"
+    assert took < walk.limit(YEAR_SECONDS), f"{took:.0f} s"
 
 
 def _launchpad(walk, job, op, config, *, target="shop/home"):

@@ -13,6 +13,7 @@ FILES = {
     "pyproject.toml": '[project]\nname = "foreign"\nversion = "0"\n\n[tool.dg]\ndirectory_type = "project"\n\n'
     '[tool.dg.project]\nroot_module = "foreign"\ncode_location_name = "foreign"\n\n'
     '[tool.dg.cli]\nsuppress_warnings = ["project_and_activated_venv_mismatch"]\n',
+    ".dagster/dagster.yaml": "telemetry:\n  enabled: false\n",
     "foreign/__init__.py": "",
     "foreign/definitions.py": "from pathlib import Path\n\nimport dagster as dg\n\n\n@dg.definitions\ndef defs():\n"
     "    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n",
@@ -43,10 +44,8 @@ def component_in_a_foreign_project(walk):
 
 
 def _dg(folder, *words):
-    home = folder / ".dagster"
-    home.mkdir(exist_ok=True)
     given = {name: value for name, value in os.environ.items() if name not in {"RECSYS_CONFIG", "VIRTUAL_ENV"}}
-    environment = {**given, "PYTHONPATH": str(folder), "DAGSTER_HOME": str(home)}
+    environment = {**given, "PYTHONPATH": str(folder), "DAGSTER_HOME": str(folder / ".dagster")}
     command = [str(Path(sys.executable).with_name("dg")), *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr

@@ -1,6 +1,7 @@
 """The scene of the walk: a shop whose days end yesterday, Dagster and the console on it, and a browser in front."""
 
 import hashlib
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,9 +60,13 @@ class Walk:
         self.dagster.wait_for_timeout(1500)
         self.dagster.screenshot(path=self.pictures / f"{name}.png")
 
+    def limit(self, seconds: float) -> float:
+        """Return a limit of the clock on this machine now: longer where more waits for a core than there are cores."""
+        return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
     def say(self, text: str) -> None:
-        """Print what was measured."""
-        print(f"    {text}", flush=True)  # noqa: T201 - a script
+        """Print what was measured, and how much waited for a core then."""
+        print(f"    {text} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)", flush=True)  # noqa: T201 - a script
 
 
 @contextmanager
