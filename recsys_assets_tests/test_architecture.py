@@ -18,6 +18,11 @@ TEST_FILES = sorted(TESTS.rglob("*.py"))
 REPLACED = tomllib.loads((TESTS / "replaced_words.toml").read_text(encoding="utf-8"))
 OPENINGS = [(re.compile(word), remedy) for word, remedy in REPLACED["docstrings"].items()]
 MOST_LINES = 340
+MAY_SLEEP = {
+    "recsys_assets/retry.py",
+    "recsys_assets/serving/blocking.py",  # hands the interpreter to threads that serve, and waits for nothing
+    "recsys_assets/serving/row_index.py",
+}
 NAMES_FOR_ONE_THING: dict[str, str] = {}  # class names that two modules may have, each with why they mean the same
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "lib", "misc", "core", "tools"}
 KNOWS_DAGSTER = {"dagster_defs", "cli", "definitions.py", "defs"}
@@ -97,6 +102,15 @@ def mock_faults(path):
     yield from (name for name in imports(path) if name.startswith(("unittest.mock", "mock", "pytest_mock")))
 
 
+def sleep_faults(path):
+    if relative(path) not in MAY_SLEEP:
+        nodes = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute | ast.alias))
+        names = (node.attr if isinstance(node, ast.Attribute) else node.name for node in nodes)
+        yield from (
+            f"{name}: take a pause of `recsys_assets.retry`, which tests replace" for name in names if name == "sleep"
+        )
+
+
 def init_faults(path):
     body = tree(path).body
     if path.parent == PACKAGE:
@@ -125,6 +139,7 @@ def size_faults(path):
         pytest.param(MODULES, import_faults, id="an import is absolute and known by one name"),
         pytest.param(MODULES, dagster_faults, id="only the edge imports Dagster"),
         pytest.param(TEST_FILES, mock_faults, id="tests use fakes that are product code"),
+        pytest.param(MODULES, sleep_faults, id="only retry waits"),
         pytest.param(INITS, init_faults, id="an init file is empty but for the package's own docstring"),
     ],
 )

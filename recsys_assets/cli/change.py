@@ -1,11 +1,11 @@
 """Commands that change what one target serves: ship, rollback, hold, release-hold, restore-pointer, retire."""
 
-import time
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import click
 
+from recsys_assets import retry
 from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
@@ -67,7 +67,7 @@ def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
     The rollback is done either way; who is behind follows at its next poll of the store, unless it cannot reach it.
     """
     context = call.context
-    found = wait_until_converged(context.store, context.target, done.live, seconds=seconds, now=clock, pause=time.sleep)
+    found = wait_until_converged(context.store, context.target, done.live, seconds=seconds, now=clock, pause=retry.wait)
     return Awaited(done, found)
 
 

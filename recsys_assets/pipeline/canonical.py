@@ -184,7 +184,7 @@ def judge_canonical(context: DayContext) -> GateReport:
     Raises `ConflictError` when others kept writing the day.
     """
     key = canonical_record_key(context.target, context.day)
-    for _ in range(MAX_COMMITS):
+    for _ in attempts(MAX_COMMITS, pause=context.pause):
         with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
             stored = context.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
             record = decode(stored.data, CanonicalRecord, name=key)

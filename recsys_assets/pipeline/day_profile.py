@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -32,6 +33,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.staged import find_canonical_report
+from recsys_assets.retry import Pause, retry_conflicts, wait
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.run_reads import MAX_OBJECT_BYTES, prefetch
 from recsys_assets.storage.store import ObjectStore, StoredObject
@@ -140,17 +142,14 @@ def keep_results(
         store.delete(canonical_profile_key(target, day))
 
 
-def accept_day(store: ObjectStore, target: Target, day: date, answered: GateReport) -> None:
+def accept_day(store: ObjectStore, target: Target, day: date, answered: GateReport, *, pause: Pause = wait) -> None:
     """Keep that somebody answered for a day's refusals: later windows use it, and later days are compared with it.
 
     Nothing is written if the stored report is of other bytes or limits, or says so already. Raises `ConflictError` when
     others kept writing the day.
     """
-    for _ in range(_TRIES):
-        with suppress(ConflictError):  # another writer: the next look shows what is there now
-            _accept_once(store, target, day, answered)
-            return
-    raise ConflictError(f"{target} {day}: {_TRIES} writes in a row met another writer: try again")
+    accept, lost = partial(_accept_once, store, target, day, answered), (ConflictError,)
+    retry_conflicts(accept, name=f"{target} {day}", tries=_TRIES, pause=pause, lost=lost)
 
 
 def _accept_once(store: ObjectStore, target: Target, day: date, answered: GateReport) -> None:

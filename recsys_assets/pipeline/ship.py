@@ -113,7 +113,7 @@ def ship_day(
         keep_signed(context.origin, row.target)
         for used in outcome.release.canonical:
             if used.gates.answered:
-                accept_day(context.store, row.target, date.fromisoformat(used.day), used.gates)
+                accept_day(context.store, row.target, date.fromisoformat(used.day), used.gates, pause=context.pause)
     return ShippedDay(outcome)
 
 
