@@ -18,7 +18,7 @@ from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import Forgetting, forget_user
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.forgotten_users import remember
-from recsys_assets.release.layout import canonical_key, raw_record_key, staged_key
+from recsys_assets.release.layout import canonical_key, pointer_key, raw_record_key, staged_key
 from recsys_assets.release.staged import find_staged_artifact
 from recsys_assets_tests.privacy.erasing import (
     BY,
@@ -122,6 +122,18 @@ def test_a_ship_under_way_loses_its_swap_to_a_forget(shop):
         build_all_but_ship(shop, after(2), lambda: ship_day(context_of(shop, after(2), store), by=BY))
     assert store.done
     assert GONE not in live_users(shop)["implicit"]
+
+
+def test_a_ship_that_was_judged_before_a_forget_loses_its_swap_though_live_never_held_the_user(shop):
+    shop.configure()
+    new = "u9"
+    shop.write(after(2), [line.replace(f'"{GONE}"', f'"{new}"') for line in day_lines(after(2), shift=2)])
+    store = Beside(shop.store, "swap", pointer_key(HOME), lambda: forget(shop, user=new))
+    before = live_users(shop)
+    with pytest.raises(ConflictError, match="forgotten"):
+        build_all_but_ship(shop, after(2), lambda: ship_day(context_of(shop, after(2), store), by=BY))
+    assert store.done
+    assert live_users(shop) == before
 
 
 def build_all_but_ship(shop, day, ship):
