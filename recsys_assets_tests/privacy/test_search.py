@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -10,10 +11,13 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import save
 
+from recsys_assets.encoding.safetensors_codec import Table, Vectors, encode_vectors
+from recsys_assets.identity import Window
 from recsys_assets.ingest.quarantine import mentions
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import encode_tally, tally_day
-from recsys_assets.privacy.search import holds, places_that_hold
-from recsys_assets.release.layout import tree_log_key, tree_segment_key
+from recsys_assets.privacy.search import holds, names_user, places_that_hold
+from recsys_assets.release.layout import blob_key, tree_log_key, tree_segment_key
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.trees.content import table_content
 from recsys_assets.trees.documents import Hierarchy
@@ -158,3 +162,13 @@ def test_artifact_trees_are_searched_through_revisions_contents_and_segments():
 )
 def test_a_count_is_no_id_and_a_number_in_a_field_of_users_is(document, is_found):
     assert holds(json.dumps(document).encode(), {"3"}) is is_found
+
+
+def test_a_user_who_has_a_vector_is_found_by_the_whole_id():
+    shape, store = KINDS["als_factors"].shape, MemoryStore()
+    tables = {column: Table(pl.Series(["u10", "u2"]), np.ones((2, 3), np.float32)) for column in shape.tables}
+    window = Window(date(2026, 1, 1), date(2026, 1, 1))
+    blob = encode_vectors(Vectors(shape, tables), kind="als_factors", target=HOME, window=window, max_bytes=10**6)
+    store.put(blob_key(HOME, "als_factors", blob.ref.version), blob.data)
+    assert names_user(store, HOME, {"u2"}, blob.ref)
+    assert not names_user(store, HOME, {"u1", "u"}, blob.ref)
