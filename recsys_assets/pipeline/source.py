@@ -45,7 +45,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.run_reads import prefetch
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, overlapped
 
 
 def read_tallies(
@@ -58,7 +58,11 @@ def read_tallies(
     address, or for days that have left the window, is deleted: nothing else ever needs it.
     """
     keys = {day: _key(target, kind, day, record) for day, record in records.items()}
-    tallies = [_tally(store, target, kind, day, records[day], key=key) for day, key in sorted(keys.items())]
+    days = sorted(records)
+    with overlapped(store) as side:
+        asked = [side.start(_stored_tally, store, keys[day]) for day in days]
+        stored = [(day, answer()) for day, answer in zip(days, asked, strict=True)]
+    tallies = [_made_tally(store, target, kind, day, records[day], keys[day]) if t is None else t for day, t in stored]
     _sweep(store, target, kind, keys)
     return tallies
 
@@ -67,11 +71,16 @@ def _key(target: Target, kind: Kind, day: date, record: CanonicalRecord) -> str:
     return tally_key(target, kind.name, day, tally_address(record.digest, kind.event_columns))
 
 
-def _tally(store: ObjectStore, target: Target, kind: Kind, day: date, record: CanonicalRecord, *, key: str) -> Events:
+def _stored_tally(store: ObjectStore, key: str) -> Events | None:
     try:
         return decode_tally(store.get(key, max_bytes=MAX_TALLY_BYTES).data)
     except (NotFoundError, CorruptObjectError):
-        tally = tally_day(read_events(store, target, day, record, columns=kind.event_columns), kind.event_columns)
+        return None
+
+
+def _made_tally(store: ObjectStore, target: Target, kind: Kind, day: date, record: CanonicalRecord, key: str) -> Events:
+    """Make a tally of the day's events, one day at a time: they are far more than what is left of them."""
+    tally = tally_day(read_events(store, target, day, record, columns=kind.event_columns), kind.event_columns)
     store.put(key, encode_tally(tally))
     return tally
 

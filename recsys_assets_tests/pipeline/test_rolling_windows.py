@@ -1,6 +1,7 @@
 """A rolling window is put together from stored tallies, and is what its days' events make, whatever is stored."""
 
 import hashlib
+import threading
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -126,6 +127,28 @@ def test_the_next_day_reads_the_events_of_no_day_but_its_own(store, kind):
     put_day(store, 3, day_of(3, ORDINARY))
     whole = merge_days([only(day_of(number, ORDINARY), kind.event_columns) for number in (1, 2, 3)])
     assert built(kind, read(store, config, kind, 3)) == built(kind, whole)
+
+
+def test_stored_tallies_are_asked_for_side_by_side_where_the_store_is_remote():
+    class Remote(MemoryStore):
+        together = threading.Barrier(1)
+
+        @property
+        def root_uri(self):
+            return "s3://bucket/prefix"
+
+        def get(self, key, *, max_bytes):
+            if key.startswith(prefix):
+                self.together.wait(timeout=30)
+            return super().get(key, max_bytes=max_bytes)
+
+    kind, store, config = OF_EVENTS[0], Remote(), settings_of(3)
+    prefix = tally_prefix(TARGET, kind.name)
+    for number in range(3):
+        put_day(store, number, day_of(number, ORDINARY))
+    first = built(kind, read(store, config, kind, 2))
+    store.together = threading.Barrier(3)
+    assert built(kind, read(store, config, kind, 2)) == first
 
 
 def test_a_day_delivered_again_is_counted_as_it_is_now_and_its_old_tally_goes(store):
