@@ -1,7 +1,6 @@
 """Artifact stage: a window of days, or the catalog, to one immutable blob, its reference and its gate report."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -13,22 +12,18 @@ from msgspec import UNSET
 
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
-from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError
+from recsys_assets.errors import ConflictError
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.gates.artifact import ArtifactFacts
-from recsys_assets.gates.catalog import CatalogChange, compare_catalogs
-from recsys_assets.gates.drift import NoBaseline
-from recsys_assets.gates.drift_distance import Baseline, Drift, item_strengths, measure_drift
-from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.policy import artifact_policy
-from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
+from recsys_assets.identity import Target, Window, rfc3339
 from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS, read_params
+from recsys_assets.pipeline.baseline import catalog_change_of, drift_of, require_day
 from recsys_assets.pipeline.build import make_artifact
-from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import fact_of_key
-from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, read_content, read_staged
+from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, read_staged
 from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
@@ -39,61 +34,18 @@ from recsys_assets.release.layout import (
     canonical_record_key,
 )
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import read_release
 from recsys_assets.release.staged import (
     find_staged_artifact,
     keep_report,
     read_staged_place,
     withdraw_staged,
 )
-from recsys_assets.settings.gates import DriftGate
 from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import index_kind
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10
 LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
-
-
-def compare_with_live(
-    store: ObjectStore, target: Target, rows: Rows | Vectors, *, kind: str, top_items: int
-) -> Drift | NoBaseline:
-    """Return how far `rows` lie from the live artifact of their kind, or why there is nothing to compare with.
-
-    A live release that is damaged is reported, not raised: what would fix it may be the very artifact under judgement.
-    """
-    try:
-        live = live_baseline(store, target, kind)
-    except (CorruptObjectError, NotFoundError) as error:
-        return NoBaseline(fault=str(error))
-    return NoBaseline() if live is None else measure_drift(rows, live, top_items=top_items)
-
-
-def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | None:
-    """Return the live rows of a kind, or None if nothing of it is live.
-
-    The catalog is what the first live kind that is built from it names, by the order of `KINDS`; a kind that is itself
-    built from it, or one beside which none is live, has the items of its own rows. Raises `NotFoundError` or
-    `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
-    """
-    current = read_current(store, target)
-    if current is None or not {kind, index_kind(kind)} & current.versions.keys():
-        return None
-    refs = read_release(store, target, current.release_id).artifacts
-    rows = _rows(store, target, refs, kind)
-    catalogs = [name for name, one in KINDS.items() if one.from_catalog and one.description.names_items]
-    others = [name for name in catalogs if name in refs and not KINDS[kind].from_catalog]
-    known = _rows(store, target, refs, others[0]) if others else rows
-    return Baseline(current.release_id, rows, _items(known))
-
-
-def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], kind: str) -> Rows | Vectors:
-    return read_content(store, target, refs[kind], KINDS[kind].shape)[1]
-
-
-def _items(rows: Rows | Vectors) -> pl.Series:
-    return item_strengths(rows)["item_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +89,7 @@ def _build(context: DayContext, kind_name: str) -> ArtifactBuilt:
     row, day = context.row, context.day
     kind, params = KINDS[kind_name], read_params(context.settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
-    record = _require_day(context.store, row.target, day)
+    record = require_day(context.store, row.target, day)
     blocked = blocked_ids(context.store, row.target, now=context.now())
     made = make_artifact(context, BuildSpec(row, kind, params, window, blocked))
     staged = StagedArtifact(
@@ -231,8 +183,8 @@ def _judge(context: DayContext, kind_name: str, staged: StagedArtifact) -> GateR
         bad_catalog_share=float(staged.facts.get("bad_catalog_share") or 0.0),
         bad_catalog_rows=str(staged.facts.get("bad_catalog_reasons") or ""),
         contract=check_content(rows, params),
-        drift=_drift(store, settings, row, kind.name, rows=rows, policy=policy),
-        catalog=_catalog_change(context, kind.name, rows) if kind.from_catalog else None,
+        drift=drift_of(context, kind.name, rows, policy),
+        catalog=catalog_change_of(context, kind.name, rows) if kind.from_catalog else None,
         is_live=len(rows) == 0 and _is_live(store, row.target, kind.name),
         content=rows,
     )
@@ -274,46 +226,6 @@ def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
         values=rows.values[:stop],
     )
     return first.frame().head(limit)
-
-
-def _drift(
-    store: ObjectStore,
-    settings: Settings,
-    row: TargetSettings,
-    kind: str,
-    *,
-    rows: Rows | Vectors,
-    policy: Policy[ArtifactFacts],
-) -> Drift | NoBaseline:
-    """Return how far the rows lie from live; nothing is read if no gate asks."""
-    if not policy.gates.keys() & set(DriftGate):
-        return NoBaseline()
-    top_items = settings.gates_for(row).drift.of_kind(kind).top_items
-    return compare_with_live(store, row.target, rows, kind=kind, top_items=top_items)
-
-
-def _catalog_change(context: DayContext, kind: str, rows: Rows | Vectors) -> CatalogChange | None:
-    """Return how what a catalog became differs from live's; None without one, or where drift names its damage."""
-    with suppress(CorruptObjectError, NotFoundError):
-        live = live_baseline(context.store, context.target, kind)
-        if live is not None:
-            return compare_catalogs(rows, live.rows, _items_of_day(context))
-    return None
-
-
-def _items_of_day(context: DayContext) -> pl.DataFrame:
-    """Return `item_id` and `count` of the day's canonical events."""
-    record = _require_day(context.store, context.target, context.day)
-    events = read_events(context.store, context.target, context.day, record, columns=("item_id",))
-    counts = events.codes.group_by("item_id").agg(pl.len().cast(pl.Int64).alias("count"))
-    return counts.with_columns(item_id=events.ids["item_id"].gather(counts["item_id"]))
-
-
-def _require_day(store: ObjectStore, target: Target, day: date) -> CanonicalRecord:
-    record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
-    if record is None:
-        raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")
-    return record
 
 
 def _facts(made: BuildResult, window: Window) -> dict[str, Scalar]:

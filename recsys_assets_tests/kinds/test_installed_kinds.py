@@ -14,7 +14,8 @@ from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.identity import Target
 from recsys_assets.kind_descriptions import describe, installed_descriptions
 from recsys_assets.kinds.registry import KINDS, find_kind, installed_kinds
-from recsys_assets.pipeline.artifact import build_artifact, judge_artifact, live_baseline
+from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
+from recsys_assets.pipeline.baseline import live_baseline
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw

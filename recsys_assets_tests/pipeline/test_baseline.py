@@ -6,7 +6,7 @@ from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Drift
 from recsys_assets.identity import Target
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.pipeline.artifact import compare_with_live
+from recsys_assets.pipeline.baseline import compare_with_live
 from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.serving.testing import publish_fixture
