@@ -1,7 +1,9 @@
 """The API looks up a row of a kind in shards by its one shard, pages through all, and reports its size as a whole."""
 
+import io
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from recsys_assets.release.layout import blob_key
@@ -34,6 +36,22 @@ def test_a_row_is_found_by_id_and_rows_are_paged(client, index):
         seen += [row["user_id"] for row in page["rows"]]
         start = page["next"]
     assert sorted(seen) == sorted(USERS)
+
+
+def test_rows_are_handed_out_as_csv_and_parquet(client, index):
+    sent = client.get(f"{index}/rows", params={"format": "csv"})
+    assert sent.headers["content-type"] == "text/csv; charset=utf-8"
+    header, *rows = sent.text.splitlines()
+    assert (header, len(rows)) == ("user_id,items", 30)
+    assert 'user 0,"[{""item_id"":""item 0"",""score"":2.0}]"' in rows
+    accepted = client.get(f"{index}/rows", headers={"Accept": "application/vnd.apache.parquet"})
+    assert accepted.headers["content-disposition"].endswith('.parquet"')
+    frame = pl.read_parquet(io.BytesIO(accepted.content))
+    assert sorted(frame["user_id"]) == sorted(USERS)
+    assert {user: items[0]["item_id"] for user, items in frame.iter_rows()}["user 7"] == "item 7"
+    some = client.get(f"{index}/rows", params={"format": "parquet", "start": 28, "limit": 5})
+    assert len(pl.read_parquet(io.BytesIO(some.content))) == 2
+    assert client.get(f"{index}/rows", params={"format": "csv", "id": "user 7"}).text.count("\n") == 2
 
 
 def test_the_index_is_reported_and_handed_out_and_a_release_reports_all_bytes(client, index, release):

@@ -4,6 +4,11 @@ import base64
 import hashlib
 import io
 import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +17,7 @@ from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.api.conftest import CONFIG, Client
+from recsys_assets_tests.browsing import serving
 
 ROOT = "/api/v1/artifacts"
 SECRET = "writer"
@@ -86,6 +92,10 @@ def test_the_sequence_of_the_suites_document(api):
     tree = api("POST", "/$tree", json={"root_id": experiment["id"], "max_depth": 3}).json()
     assert tree["children"][0]["id"] == model["id"]
     assert tree["children"][0]["children"][0]["id"] == predictions["id"]
+    shallow = api("POST", "/$tree", json={"root_id": experiment["id"], "max_depth": 1}).json()["children"][0]
+    assert (shallow["children"], shallow["children_total"]) == ([], 1)
+    assert api("GET", f"/{experiment['id']}/$tree", params={"max_depth": 0}).json()["children"] == []
+    assert api("GET", f"/{experiment['id']}/$tree").json() == tree
     expanded = api("GET", f"/{experiment['id']}/$expand").json()
     assert (expanded["level_label"], expanded["hierarchy"]) == ("experiment", "ml_pipeline")
     assert "children" not in expanded
@@ -100,6 +110,27 @@ def test_the_sequence_of_the_suites_document(api):
         assert api("GET", f"/{node['id']}").status_code == 404
     listed = api("GET").json()
     assert listed == {"items": [], "total": 0, "page": 1, "size": 50, "pages": 0}
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("jq"), reason="the page's commands need curl and jq")
+def test_the_commands_of_the_page_run_as_they_are_written(application, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "keep-an-artifact-tree.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```bash\n(API=.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    pl.DataFrame({"item": ["a"], "score": [0.5]}).write_parquet(tmp_path / "rows.parquet")
+    with serving(application) as url:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.replace("http://127.0.0.1:8080", url)],
+            env={**os.environ, "TOKEN": SECRET, "NO_PROXY": "*", "no_proxy": "*"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert '"model": "trained"' in done.stdout, "the tree"
+    assert '"content_size"' in done.stdout, "the revision with the table"
+    assert done.stdout.endswith("item,score\na,0.5\n"), "the table as CSV"
 
 
 def test_lists_come_in_pages_and_by_filters(api):
@@ -123,7 +154,11 @@ def test_lists_come_in_pages_and_by_filters(api):
     api("DELETE", f"/{child['id']}")
     assert listed(deleted="true") == ([child["id"]], 1, 1)
     assert api("POST", f"/{child['id']}/$restore").json()["id"] == child["id"]
-    changes = api("GET", "/$log").json()
+    newest = api("PUT", f"/{child['id']}", json={"data": {"name": "m2"}}).json()["revision"]
+    assert api("GET", f"/{child['id']}/$metadata", params={"revision": newest - 1}).json() == {"name": "m"}
+    assert api("GET", f"/{child['id']}/$expand", params={"revision": newest - 1}).json()["data"] == {"name": "m"}
+    assert api("GET", f"/{child['id']}/$download", params={"revision": newest - 1}).json() == {"name": "m"}
+    changes = api("GET", "/$log", params={"limit": 4}).json()[1:]
     assert [(one["change"], one["actor"]) for one in changes[:3]] == [
         ("restore", "anna"),
         ("delete", "anna"),
