@@ -10,13 +10,17 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from recsys_assets.identity import Target
+from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.filesystem import FilesystemStore
+from recsys_assets.storage.open import open_store
+from recsys_assets.upkeep.repair import relocate
 
 HOME, STRANGE = Target("shop", "home"), Target("tück & co", "startseite")
 ROWS: dict[str, Any] = {
@@ -50,6 +54,28 @@ def _good(folder: Path) -> Iterator[dict[str, Any]]:
     yield _case(folder, "shards without a single object", shards={"cooc": 4, "implicit": 3})
     yield _case(folder, "a time without a fraction", _in_pointer(updated_at="2026-01-02T03:04:05Z"))
     yield _case(folder, "a kind that nobody knows", _with_unknown_kind, strict=False)
+    yield from _elsewhere(folder)
+
+
+def _elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield stores that builder and reader see by different names."""
+    behind, root = (folder / f"behind-a-link{ending}" for ending in ("", ".disk"))
+    root.mkdir(parents=True)
+    behind.symlink_to(root)
+    yield _case(folder, "behind a link")
+
+    mount = folder / "at-another-mount"
+    writer = open_store(str(folder / "at-another-mount.disk"), public_root=str(mount))
+    publish_fixture(writer, HOME.tenant, HOME.surface, ROWS)
+    (folder / "at-another-mount.disk").rename(mount)
+    yield _case(folder, "at another mount")
+
+    first, moved = folder / "moved-and-relocated.before", folder / "moved-and-relocated"
+    publish_fixture(FilesystemStore(first), HOME.tenant, HOME.surface, ROWS)
+    first.rename(moved)
+    by = Actor("ann", "the disk was replaced")
+    relocate(FilesystemStore(moved), [HOME], by=by, now=lambda: datetime.now(UTC), dry_run=False)
+    yield _case(folder, "moved and relocated")
 
 
 def _bad(folder: Path) -> Iterator[dict[str, Any]]:
@@ -122,7 +148,8 @@ def _case(
 ) -> dict[str, Any]:
     """Make one store; `strict` says whether a reader may demand that a release record names the artifacts."""
     root = (folder / name.replace(" ", "-")).absolute()
-    publish_fixture(FilesystemStore(root), target.tenant, target.surface, ROWS, shards=shards)
+    if not (root / pointer_key(target)).exists():
+        publish_fixture(FilesystemStore(root), target.tenant, target.surface, ROWS, shards=shards)
     if edit is not None:
         edit(root, target)
     return {
