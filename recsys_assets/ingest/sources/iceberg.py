@@ -47,15 +47,20 @@ class IcebergSnapshot:
         """Return the files whose partition and statistics leave room for such rows, each with its deletes."""
         found: list[DataFile] = []
         for task in self._table.scan(row_filter=_filter(rows), snapshot_id=self._asked).plan_files():
-            deletes = sorted(f"{one.file_path} {one.content_offset or 0}" for one in task.delete_files)
+            named = ((one.file_path, one.file_size_in_bytes, one.record_count) for one in task.delete_files)
+            deletes = sorted(" ".join(map(str, one)) for one in named)
             mark = " ".join([task.file.file_path, str(task.file.file_size_in_bytes), *deletes])
             found.append(DataFile(mark, self._newest(task.file, rows)))
         return found
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
-        """Return the batches of the scan."""
+        """Yield the batches of one file after the other: the library's own reader holds many whole files at once."""
+        reading: Any = import_module("pyiceberg.io.pyarrow")  # of which the two verbs below are the library's own
         chosen = self._table.scan(row_filter=_filter(rows), selected_fields=tuple(columns), snapshot_id=self._asked)
-        return chosen.to_arrow_batch_reader()
+        scan = reading.ArrowScan(self._table.metadata, self._table.io, chosen.projection(), chosen.row_filter)
+        for task in sorted(chosen.plan_files(), key=lambda task: task.file.file_path):
+            deletes = reading._read_all_delete_files(self._table.io, [task])  # noqa: SLF001
+            yield from scan._record_batches_from_scan_tasks_and_deletes([task], deletes)  # noqa: SLF001
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:

@@ -238,3 +238,20 @@ def test_files_of_the_table_are_refused_with_the_setting_that_reads_it(shop):
     (found,) = shop.inputs("lake/day={day}/*.parquet")
     with pytest.raises(InputError, match=r'raw\.exposures = "delta:lake"'):
         found.open()
+
+
+@pytest.mark.slow
+def test_a_table_in_a_bucket_is_read_as_one_in_a_folder(shop, s3_server, monkeypatch):
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    place = f"s3://{s3_server.bucket}/{s3_server.new_prefix()}/lake"
+    options = {"AWS_ALLOW_HTTP": "true"}
+    for start, items in ((START, "ab"), (START, "c"), (START + timedelta(days=1), "d")):
+        write_deltalake(place, rows(*items, start=start), mode="append", storage_options=options)
+    DeltaTable(place, storage_options=options).delete("item_id = 'a'")
+    assert shop.items(f"delta:{place}") == ({HOME: ["b", "c"]}, [])
+    assert shop.items(f"delta:{place}@2")[0] == {HOME: ["a", "b", "c"]}
+    (found,) = shop.inputs(f"delta:{place}")
+    assert (found.name, found.version) == (f"delta:{place}/{DAY}", "version 3")
+    with pytest.raises(InputError, match="is no Delta table that is there"):
+        shop.inputs(f"delta:{place}-not-there")

@@ -4,15 +4,30 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import EqualTo
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestWriterV2,
+    write_manifest_list,
+)
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
+from pyiceberg.typedef import Record
 from pyiceberg.utils.config import Config
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets_tests.ingest.sources.test_delta import CART, DAY, HOME, START, Shop, rows
 
 TABLE = "iceberg:shop.events"
+DELETE_COLUMNS = [("file_path", pa.string(), "2147483546"), ("pos", pa.int64(), "2147483545")]
 
 
 class Lake(Shop):
@@ -67,6 +82,67 @@ def test_deleted_rows_do_not_come_back_and_a_pinned_snapshot_has_them(lake):
     assert then.version == f"snapshot {before}" != now.version
     assert now.name == then.name == f"{TABLE}/{DAY}"
     assert now.digest() != then.digest()
+
+
+class DeleteManifest(ManifestWriterV2):
+    """A manifest of delete files, which pyiceberg reads and writes none of."""
+
+    def content(self):
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self):
+        return {**super()._meta, "content": "deletes"}
+
+
+def delete_by_position(table, *positions):
+    """Commit a file that names rows of the table's one data file by their position, as Spark and Flink write them."""
+    parent, files = table.current_snapshot(), table.io
+    (task,) = table.scan().plan_files()
+    place = f"{table.location()}/data/deletes.parquet"
+    with files.new_output(place).create() as out:
+        ids = [pa.field(n, t, metadata={"PARQUET:field_id": i}) for n, t, i in DELETE_COLUMNS]
+        named = [[task.file.file_path] * len(positions), list(positions)]
+        pq.write_table(pa.table(named, schema=pa.schema(ids)), out)
+    snapshot = parent.snapshot_id + 1
+    file = DataFile.from_args(
+        content=DataFileContent.POSITION_DELETES,
+        file_path=place,
+        file_format=FileFormat.PARQUET,
+        partition=Record(),
+        record_count=len(positions),
+        file_size_in_bytes=len(files.new_input(place)),
+    )
+    output = files.new_output(f"{table.location()}/metadata/deletes.avro")
+    with DeleteManifest(table.spec(), table.schema(), output, snapshot, "deflate") as writer:
+        entry = ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=snapshot, data_file=file)
+        writer.add_entry(entry)
+    listed = f"{table.location()}/metadata/snap-{snapshot}.avro"
+    sequence = table.metadata.next_sequence_number()
+    with write_manifest_list(2, files.new_output(listed), snapshot, parent.snapshot_id, sequence, "deflate") as found:
+        found.add_manifests([*parent.manifests(files), writer.to_manifest_file()])
+    made = Snapshot(
+        snapshot_id=snapshot,
+        parent_snapshot_id=parent.snapshot_id,
+        sequence_number=sequence,
+        manifest_list=listed,
+        schema_id=table.schema().schema_id,
+        summary=Summary(Operation.DELETE),
+    )
+    reference = SetSnapshotRefUpdate(snapshot_id=snapshot, ref_name="main", type="branch")
+    with table.transaction() as transaction:
+        transaction._apply((AddSnapshotUpdate(snapshot=made), reference))
+
+
+def test_rows_that_a_file_deletes_by_position_do_not_come_back_and_the_mark_is_another(lake):
+    lake.write("a", "b", "c")
+    (before,) = lake.inputs()
+    delete_by_position(lake.table, 0, 2)
+    (after,) = lake.inputs()
+    assert lake.items() == ({HOME: ["b"]}, [])
+    assert before.digest() != after.digest()
+    pinned = before.version.removeprefix("snapshot ")
+    assert lake.items(f"{TABLE}@{pinned}")[0] == {HOME: ["a", "b", "c"]}
 
 
 def test_commits_to_other_days_leave_the_mark_and_those_to_the_day_change_it(lake):
