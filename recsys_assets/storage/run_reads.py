@@ -1,5 +1,6 @@
 """Reads through memory: each object once for one look, or what a run wrote and read, once for the run."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,7 @@ _BLOCKED: Final = "registry/blocked/"
 _STAGING: Final = "staging/"
 _RAW: Final = "raw/"
 _RECORD: Final = "/record.json"
+_RUN_STAGED: Final = re.compile(rf"{_STAGING}[^/]+/[^/]+/[^/]+\.json")  # what one run staged of a day
 _HELD: Final = "held"  # in place of an etag
 _CANONICAL: Final = "canonical/"
 _CACHED: Final = ("artifacts/", _CANONICAL, _RAW, "releases/", _STAGING, "registry/current/", _BLOCKED)
@@ -24,9 +26,10 @@ class RunReads:
     """A store of which the objects of a day are read once, and not at all where this run wrote them.
 
     Cached are artifacts, canonical days, raw records and parts, release records, staged references with their gate
-    reports, the pointer and the blocked items as the run saw them first; that there are no blocked items, or no
-    canonical day, too. Everything else (journal, holds, labels, announcements, notes of forgotten users) is read from
-    the store each time, and so is every `stat` and `list`. Proofs ask the `origin`.
+    reports, the pointer and the blocked items as the run saw them first; that there are no blocked items, no
+    canonical day, or no document of what one run staged, too. Everything else (journal, holds, labels, announcements,
+    notes of forgotten users) is read from the store each time, and so is every `stat` and `list`. Proofs ask the
+    `origin`.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class RunReads:
         try:
             found = self.origin.get(key, max_bytes=max_bytes)
         except NotFoundError as error:
-            if key.startswith((_BLOCKED, _CANONICAL)):
+            if key.startswith((_BLOCKED, _CANONICAL)) or _RUN_STAGED.fullmatch(key):
                 self._absent[key] = error
             raise
         self._keep(key, found)

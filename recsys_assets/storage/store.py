@@ -170,7 +170,7 @@ def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Resu
 
 def is_remote(store: ObjectStore) -> bool:
     """Return whether each call is a request over a network: in a folder, threads cost more than they save."""
-    return store.root_uri.startswith("s3://")
+    return not store.root_uri.startswith(("file://", "memory://"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,3 +107,14 @@ def test_collection_keeps_what_a_run_staged():
     assert blob not in read_roots(shop.store, TARGET, Retention(), now=shop.clock()).blobs
     reads.flush()
     assert blob in read_roots(shop.store, TARGET, Retention(), now=shop.clock()).blobs
+
+
+def test_a_run_that_stages_kind_by_kind_looks_once_for_a_document_of_all():
+    store, calls = MemoryStore(), []
+    artifacts = [staged_by_itself(MemoryStore(), kind) for kind in KINDS]
+    store.on_call = lambda verb, key: calls.append((verb, key))
+    reads = RunReads(store)
+    for staged in artifacts:
+        put_staged(reads, TARGET, day(0), staged)
+    assert [found(reads, kind) for kind in KINDS] == artifacts
+    assert sorted(calls) == [("get", KEY), *sorted(("put", staged_key(TARGET, day(0), kind)) for kind in KINDS)]
