@@ -157,7 +157,7 @@ def _progress(total: int) -> Generator[Progress]:
     """Show days done on a terminal (standard error stays quiet elsewhere); lines go to standard output."""
     console = Console()
     columns = (
-        TextColumn("{task.description:<34.34}"),
+        TextColumn("{task.description:<38.38}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("days{task.fields[failed]}"),

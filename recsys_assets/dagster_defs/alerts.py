@@ -58,7 +58,8 @@ def _webhook_sensor(
         name=f"{prefix}{WEBHOOK_SENSOR}",
         minimum_interval_seconds=WEBHOOK_SECONDS,
         default_status=_running(bool(receivers(settings))),
-        description="Send to [[webhooks]] what happened to targets, and which turned stale or fresh again.",
+        description="Send to [[webhooks]] what happened to targets, and which turned stale or fresh again. On where a "
+        "receiver is configured.",
     )
     def send_webhooks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = begin_tick(context, rows, RotatingCursor)
@@ -75,7 +76,7 @@ def _run_failure_sensor(rows: Sequence[TargetSettings], *, prefix: str) -> dg.Se
     @dg.run_failure_sensor(
         name=f"{prefix}run_failure_webhook",
         default_status=_running(is_wanted()),
-        description=f"Post every run that fails to the webhook of ${WEBHOOK}.",
+        description=f"Post every run that fails to the webhook of ${WEBHOOK}. On where that is set.",
     )
     def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
@@ -110,7 +111,8 @@ def _metrics_sensors(
             run_status=ended,
             name=f"{prefix}metrics_of_{ended.value.lower()}",
             default_status=_running(is_exported),
-            description="Export the metrics of the targets of a run that ended: see [metrics] in the configuration.",
+            description="Export the metrics of the targets of a run that ended. On where metrics.folder or "
+            "metrics.push is set.",
         )
         def metrics(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
             run, now = context.dagster_run, datetime.now(UTC)

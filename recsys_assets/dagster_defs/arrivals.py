@@ -91,7 +91,8 @@ def arrivals_sensor(
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
-        description="Start a target's day when its raw files have arrived and settled, and past days that changed.",
+        description="Start a target's day when its raw files have arrived and settled, and past days "
+        "that changed, with every window over them. On where automation.watch is set; a tick says why nothing starts.",
     )
     def raw_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:

@@ -90,7 +90,8 @@ def freshness_sensor(
         name=f"{prefix}{SENSOR}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Look at the age of live data of every target, whether or not anything runs.",
+        description="Look at the age of live data of every target, whether or not anything runs; the "
+        "check `fresh` says why one is stale. It starts no run. On from the first load.",
     )
     def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick, now = begin_tick(context, rows, FreshnessCursor), datetime.now(UTC)

@@ -35,7 +35,8 @@ def import_sensor(
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
-        description="Register and test files that other teams drop; ship them where the rest of their day is built.",
+        description="Register and test files that other teams drop; ship them where the rest of their "
+        "day is built. On for targets with imports where automation.watch is set.",
     )
     def import_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:

@@ -56,7 +56,8 @@ def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob
         execution_timezone=automation.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING if automation.nightly else dg.DefaultScheduleStatus.STOPPED,
         description=f"Build, gate and ship the newest ended day of {row.target}: {automation.cron} in "
-        f"{automation.timezone}; also a day that ended since the tick before and was its newest at none.",
+        f"{automation.timezone}; also a day that ended since the tick before and was its newest at none. "
+        "On where automation.nightly is set.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         days = days_of_tick(context.scheduled_execution_time, cron=automation.cron, timezone=automation.timezone)
@@ -88,7 +89,8 @@ def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleD
         execution_timezone="UTC",
         run_config={"ops": {f"{prefix}collect_targets": {"config": {"dry_run": mode != "apply"}}}},
         default_status=dg.DefaultScheduleStatus.STOPPED if mode == "off" else dg.DefaultScheduleStatus.RUNNING,
-        description="Collect what nothing needs." if mode == "apply" else "Report what a collection would take.",
+        description=("Collect what nothing needs" if mode == "apply" else "Report what a collection would take")
+        + ": retention.collect says which, or off.",
     )
 
 

@@ -38,7 +38,8 @@ def rollout_sensor(
         job_name=f"{prefix}{JOB}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if rolled_out else dg.DefaultSensorStatus.STOPPED,
-        description="Advance or abort what is shown to a share of requests, by what consumers answered.",
+        description="Advance or abort what is shown to a share of requests, by what consumers "
+        "answered. On for targets with [rollout].",
     )
     def rollouts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not rolled_out:
@@ -98,7 +99,8 @@ def live_sensor(
         job_name=f"{prefix}{LIVE_JOB}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
-        description="Roll back, or alert, where live answers without items far more often than the release before.",
+        description="Roll back, or alert, where live answers without items far more often than the release before. On "
+        "where rollback.automatic says so.",
     )
     def answers(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:

@@ -62,7 +62,8 @@ def sink_sensor(
         job_name=f"{prefix}{SYNC_JOB}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Make databases that services look up in follow what is live, wherever it was changed.",
+        description="Make databases that services look up in follow what is live, wherever it was "
+        "changed. On from the first load.",
     )
     def sinks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = begin_tick(context, written, RotatingCursor)
