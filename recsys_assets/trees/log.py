@@ -53,6 +53,13 @@ class TreeLog:
         key = tree_log_key(self.hierarchy, sequence)
         return decode(self.store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, TreeEntry, name=key)
 
+    def stands(self) -> bool:
+        """Return whether the last entry that was read is there still: not so in a store that was restored meanwhile."""
+        if self.sequence == 0:
+            return True
+        last = find_stored(self.store, tree_log_key(self.hierarchy, self.sequence))
+        return last is not None and hashlib.sha256(last.data).hexdigest() == self._digest
+
     def append(self, entry: TreeEntry) -> bool:
         """Write an entry under the next number, and return whether it won; if not, there are new entries to read.
 

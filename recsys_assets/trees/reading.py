@@ -135,11 +135,14 @@ class TreeReader:
         try:
             for entry in self._log.new_entries():
                 self._state.apply(entry)
-        except CorruptObjectError:  # a store that was restored from a backup has another past: read it from the start
-            log, state = TreeLog(self.store, self.hierarchy.name), TreeState()
-            for entry in log.new_entries():
-                state.apply(entry)
-            self._log, self._state = log, state
+        except CorruptObjectError:  # a store that was restored from a backup has another past
+            self._read_from_start()
+
+    def _read_from_start(self) -> None:
+        log, state = TreeLog(self.store, self.hierarchy.name), TreeState()
+        for entry in log.new_entries():
+            state.apply(entry)
+        self._log, self._state = log, state
 
 
 def _levels(state: TreeState, node: str, max_depth: int | None, max_nodes: int) -> list[list[tuple[NodeRecord, int]]]:

@@ -280,6 +280,9 @@ class ArtifactTree(TreeReader):
                     if planned is None:
                         return
                     missing = planned.objects.keys() - written
+                    if not missing and not self._log.stands():
+                        self._read_from_start()
+                        continue  # judged by what is there
                     if not missing:
                         won = self._log.append(planned.entry)
                         self._refresh()

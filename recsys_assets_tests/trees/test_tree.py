@@ -270,6 +270,23 @@ def test_a_table_is_kept_as_parquet(tree):
 # --- races, kills and lost objects -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("others_wrote", [False, True])
+def test_a_process_that_outlived_a_restore_writes_after_what_was_restored(tree, store, others_wrote):
+    kept = tree.save({"n": 0})
+    backup = dict(store.objects)
+    gone = [tree.save({"n": n}) for n in range(3)]
+    store.objects.clear()
+    store.objects.update(backup)
+    written = [reopened(tree).save({"of": "another"}) for _ in range(3 if others_wrote else 0)]
+    with pytest.raises(InvalidNodeError, match="is not in this tree"):
+        tree.save({}, parent=gone[0].id)
+    written.append(tree.save({"of": "this"}))
+    again = reopened(tree)
+    assert {node.id for node in again.children()} == {one.id for one in (kept, *written)}
+    assert [entry.sequence for entry in again.history()] == [*range(1 + len(written), 0, -1)]
+    assert [node.id for node in tree.children()] == [node.id for node in again.children()]
+
+
 def test_of_two_writers_one_wins_each_entry_and_nothing_is_lost(tree):
     writers = [tree, *(reopened(tree) for _ in range(3))]
     root = tree.save({})
