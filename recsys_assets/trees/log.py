@@ -51,14 +51,17 @@ class TreeLog:
     def read(self, sequence: int) -> TreeEntry:
         """Return one entry by its number."""
         key = tree_log_key(self.hierarchy, sequence)
-        return decode(self.store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, TreeEntry, name=key)
+        line = self._line(sequence)
+        if line is None:
+            raise CorruptObjectError(f"{key} is lost: restore it from a backup")
+        return decode(line, TreeEntry, name=key)
 
     def stands(self) -> bool:
         """Return whether the last entry that was read is there still: not so in a store that was restored meanwhile."""
         if self.sequence == 0:
             return True
-        last = find_stored(self.store, tree_log_key(self.hierarchy, self.sequence))
-        return last is not None and hashlib.sha256(last.data).hexdigest() == self._digest
+        last = self._line(self.sequence)
+        return last is not None and hashlib.sha256(last).hexdigest() == self._digest
 
     def append(self, entry: TreeEntry) -> bool:
         """Write an entry under the next number, and return whether it won; if not, there are new entries to read.
@@ -83,6 +86,19 @@ class TreeLog:
         for level, number in sorted(self._unsealed):
             self._segment(level, number, write=True)
         self._unsealed.clear()
+
+    def _line(self, sequence: int) -> bytes | None:
+        """Return an entry as it is stored: by itself or, in a copy that was made meanwhile, in a segment alone."""
+        single = find_stored(self.store, tree_log_key(self.hierarchy, sequence))
+        if single is not None:
+            return single.data
+        for level in range(1, LEVELS + 1):
+            number, place = divmod(sequence - 1, FAN**level)
+            key = tree_segment_key(self.hierarchy, level, number)
+            sealed = find_stored(self.store, key, max_bytes=_MAX_SEGMENT_BYTES)
+            if sealed is not None:
+                return self._unpack(sealed.data, level, number)[place]
+        return None
 
     def _take(self, line: bytes, *, name: str) -> TreeEntry:
         entry = decode(line, TreeEntry, name=name)

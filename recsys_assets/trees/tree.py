@@ -282,7 +282,7 @@ class ArtifactTree(TreeReader):
                     missing = planned.objects.keys() - written
                     if not missing and not self._log.stands():
                         self._read_from_start()
-                        continue  # judged by what is there
+                        break  # and judge by what is there
                     if not missing:
                         won = self._log.append(planned.entry)
                         self._refresh()

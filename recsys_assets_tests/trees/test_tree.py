@@ -22,7 +22,7 @@ from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import node_prefix, tree_log_key
 from recsys_assets.storage.filesystem import FilesystemStore
-from recsys_assets.storage.memory import Fault, FaultMode
+from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.trees.collecting import collect_tree
 from recsys_assets.trees.content import Content, json_content, table_content
 from recsys_assets.trees.documents import Hierarchy, is_ulid, new_ulid
@@ -268,6 +268,35 @@ def test_a_table_is_kept_as_parquet(tree):
 
 
 # --- races, kills and lost objects -----------------------------------------------------------------------------------
+
+
+def test_a_backup_that_is_taken_while_nodes_are_saved_is_whole(tree, store, clock):
+    """Logs first, as the page on backups says; and of a log segments that were sealed after its entries were listed."""
+    root = tree.save({"name": "kept"}, content=json_content("kept"))
+    for n in range(16):
+        tree.save({"n": n}, parent=root.id, content=json_content(n))
+    copy = MemoryStore(clock=clock.timestamp)
+
+    def copy_over(chosen):
+        for item in store.list(""):
+            if chosen(item.key) and item.key not in copy.objects:
+                copy.put(item.key, store.get(item.key, max_bytes=10**6).data)
+
+    copy_over(lambda key: "/log/" in key and "/segments/" not in key)
+    for n in range(16):
+        tree.save({"later": n}, parent=root.id, content=json_content(n))
+    tree.delete(tree.children(root.id)[0].id)
+    copy_over(lambda key: "/segments/" in key)
+    copy_over(lambda key: "/log/" not in key)
+    restored = ArtifactTree(copy, PIPELINE, now=clock, pause=lambda _: None)
+    children = restored.children(root.id)
+    assert len(children) == 31, "17 entries were copied one by one, the others in a segment"
+    assert restored.read_content(root) == b'"kept"'
+    assert all(restored.read_content(node) for node in children)
+    assert len(restored.history(limit=100)) == 1 + len(children)
+    restored.save({"after": "the restore"}, parent=root.id)
+    again = ArtifactTree(copy, PIPELINE)
+    assert len(again.children(root.id)) == len(children) + 1
 
 
 @pytest.mark.parametrize("others_wrote", [False, True])
