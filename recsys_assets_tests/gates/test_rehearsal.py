@@ -50,6 +50,19 @@ BEYOND = [
 ]
 
 
+def test_what_people_watch_over_days_are_shares_of_what_was_asked():
+    answers = {"cooc": RehearsalAnswers(8, 4, 2), "popularity": RehearsalAnswers(0, 0, 0)}
+    assert Rehearsed(seconds=1.5, blob_bytes=100, held_bytes=250, answers=answers).numbers == {
+        "load_seconds": 1.5,
+        "held_bytes": 250,
+        "bytes_per_blob_byte": 2.5,
+        "asked/cooc": 8,
+        "empty/cooc": 0.5,
+        "short/cooc": 0.25,
+        "asked/popularity": 0,
+    }
+
+
 def test_a_candidate_at_every_limit_passes():
     assert {one.verdict for one in judged(AT_THE_LIMIT, mode="required").values()} == {Verdict.PASSED}
 

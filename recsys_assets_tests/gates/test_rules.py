@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from recsys_assets.evidence import Finding, Verdict
+from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.gates.artifact import ArtifactFacts, ArtifactSize, artifact_gates
 from recsys_assets.gates.backtest import Backtested, Measured, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
-from recsys_assets.gates.gate import Gate, Policy, in_force
+from recsys_assets.gates.gate import Gate, Policy, in_force, undecided
 from recsys_assets.kinds.cooc import CoocParams
 from recsys_assets.settings.gates import BacktestSettings, GateSettings, Mode
 from recsys_assets.settings.target import TargetSettings
@@ -138,3 +138,14 @@ def test_a_back_test_that_is_not_sure_says_what_it_would_take(measured, message)
     assert found.verdict is Verdict.ADVISED
     assert message in found.message
     assert "would decide" not in back_test(worse=True).message
+
+
+def test_undecided_is_what_required_gates_advise_and_nobody_answered_for():
+    advised = Finding("unsure", Verdict.ADVISED, None, {"mode": "required"}, "too little")
+    others = (
+        replace(advised, verdict=Verdict.PASSED),
+        replace(advised, verdict=Verdict.REFUSED),
+        replace(advised, params={"mode": "advisory"}),
+        replace(advised, params={"mode": "required", OVERRIDDEN: "ann: as it should be"}),
+    )
+    assert undecided(GateReport("canonical", "d", (*others, advised))) == (advised,)
