@@ -42,6 +42,13 @@ def test_a_target_has_its_own_modes(tmp_path):
     assert gates["bad_share"].params["mode"] == "advisory"
 
 
+@pytest.mark.parametrize(("kind", "judged"), [("content_sim", True), ("cooc", False)])
+def test_only_what_is_made_of_the_catalog_is_judged_by_its_gates(tmp_path, kind, judged):
+    found, row = settings("", tmp_path)
+    gates = artifact_policy(found, row, kind, read_params(found, row, kind)).gates
+    assert {"bad_catalog_share" in gates, "catalog_lost" in gates} == {judged}
+
+
 @pytest.mark.parametrize("gate", ["not_empty", "days", "left_out_share", "drift_rows"])
 def test_gates_of_an_artifact_have_modes_too(tmp_path, gate):
     for mode in ("off", "advisory"):

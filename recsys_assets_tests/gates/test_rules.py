@@ -10,6 +10,7 @@ from recsys_assets.gates.backtest import Backtested, Measured, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force, undecided
 from recsys_assets.kinds.cooc import CoocParams
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import BacktestSettings, GateSettings, Mode
 from recsys_assets.settings.target import TargetSettings
 
@@ -149,3 +150,9 @@ def test_undecided_is_what_required_gates_advise_and_nobody_answered_for():
         replace(advised, params={"mode": "required", OVERRIDDEN: "ann: as it should be"}),
     )
     assert undecided(GateReport("canonical", "d", (*others, advised))) == (advised,)
+
+
+def test_weights_of_events_are_part_of_the_policy():
+    weighed = [KINDS["implicit"].params(weights={"click": weight}) for weight in (1.0, 2.0)]
+    policies = [Policy("implicit", in_force(artifact_gates(LIMITS, ROW, "implicit", one), {})) for one in weighed]
+    assert len({policy.digest for policy in policies}) == 2
