@@ -60,7 +60,7 @@ def every_page_in_every_look(walk):
         answer = page.goto(address)
         assert answer.status == (404 if name == "error" else 200), (address, answer.status)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        faults += [f for turn in range(len(LOOKS)) for f in faults_of(page, looks=[LOOKS[turn]], tallest=80_000)]
+        faults += [f for turn in range(len(LOOKS)) for f in faults_of(page, looks=[LOOKS[turn]], tallest=100_000)]
         for width, scheme in LOOKS:
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
