@@ -225,7 +225,7 @@ def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry
 def _without_events(day: date, wanted: Wanted, raw: RawFiles) -> tuple[Cause, str]:
     if not raw.files:
         return Cause.INPUT_MISSING, f"{day} has no raw file: ask whoever delivers it"
-    newest = rfc3339(raw.newest) if raw.newest else "an unknown time"
+    newest = rfc3339(raw.newest.replace(microsecond=0)) if raw.newest else "an unknown time"
     if not raw.settled:
         return Cause.INPUT_LATE, f"the raw files of {day} are still being written (last change {newest})"
     if raw.newest and wanted.due and raw.newest > wanted.due:

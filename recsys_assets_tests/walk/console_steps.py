@@ -5,15 +5,18 @@ from datetime import UTC, datetime
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
 from recsys_assets.release.hold import read_hold
+from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import known_releases
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests.api.conftest import settings_in
 from recsys_assets_tests.browsing import LOOKS, faults_of, serving
 from recsys_assets_tests.small_shop import HOME
 from recsys_assets_tests.walk.scene import NEWEST, ago
 
+ANN = Actor("ann", "the walk")
 PAGE = "/targets/shop/home"
 MANY = 1000
 HOME_SECONDS, HOME_BYTES, ROWS = 0.5, 300_000, 50
@@ -109,6 +112,8 @@ def _addresses(walk):
         "rows": f"/artifacts/{live.versions['cooc']}",
         "outcomes": f"{PAGE}/outcomes",
         "hold": f"{PAGE}/act?action=hold",
+        "trees": "/trees",
+        "node": f"/trees/{open_trees(walk.store, walk.shop.settings)['lab'].save({}, by=ANN).id}",
         "API": "/api",
         "error": "/targets/nobody/home",
     }

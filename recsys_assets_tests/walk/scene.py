@@ -32,6 +32,8 @@ max_age_hours = 20
 name = "ann"
 sha256 = "{hashlib.sha256(SECRET.encode()).hexdigest()}"
 scopes = ["read", "operate"]
+[hierarchies.lab]
+levels = ["experiment", "model"]
 [artifacts]
 kinds = ["popularity", "cooc"]
 """
