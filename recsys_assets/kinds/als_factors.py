@@ -94,8 +94,9 @@ def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
     first, second = (_START * random.random((count, params.factors), np.float32) for count in matrix.shape)
     if not matrix.nnz:
         return first, second
+    solver = _library("implicit.cpu.als")  # before the limit, which reaches only the libraries that are loaded
     with _library("threadpoolctl").threadpool_limits(limits=1, user_api="blas"):  # sums are split by threads there
-        model = _library("implicit.cpu.als").AlternatingLeastSquares(
+        model = solver.AlternatingLeastSquares(
             factors=params.factors,
             regularization=params.regularization,
             iterations=params.iterations,
