@@ -2,10 +2,10 @@
 
     python benchmarks/bench_windows.py --events 100000 --days 28
 
-Prints a Markdown table: seconds to build each kind of one day; to read and build it over the window from all events at
-once, then from tallies made on the way, then from stored ones; what DuckDB takes for the kinds that it is asked for,
-over as many Parquet files; the memory that the build from stored tallies added, the build of a day beside it; and the
-rows that a window holds in memory. All must make the same rows, or the run fails.
+Prints a Markdown table: processor seconds to build each kind of one day; to read and build it over the window from all
+events at once, then from tallies made on the way, then from stored ones; what DuckDB takes for the same over as many
+Parquet files; the memory that the build from stored tallies added, the build of a day beside it; and the rows that a
+window holds in memory. All must make the same rows, or the run fails.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import duckdb
 import peer_duckdb
@@ -48,11 +48,11 @@ from recsys_assets.storage.memory import MemoryStore
 TARGET = Target(TENANT, SURFACE)
 COLUMNS = (
     "kind",
-    "one day s",
-    "all events s",
-    "tallies, first day s",
-    "tallies, next day s",
-    "DuckDB s",
+    "one day, CPU s",
+    "all events, CPU s",
+    "tallies, first day, CPU s",
+    "tallies, next day, CPU s",
+    "DuckDB, CPU s",
     "next day, one day = 1",
     "one day MB",
     "next day MB",
@@ -183,19 +183,19 @@ class Timed:
 def timed(work: Callable[[int], tuple[Built, int]], last: int) -> Timed:
     """Do some work, and note what it took."""
     with Peak() as peak:
-        started = perf_counter()
+        started = process_time()
         built, held = work(last)
-        seconds = perf_counter() - started
+        seconds = process_time() - started
     return Timed(built, held, seconds, peak.added / 1e6)
 
 
 def with_duckdb(kind: str, files: Path, expected: Built) -> float:
     """Return the seconds that DuckDB takes for a kind over the files of all days; its rows must be the same."""
-    started = perf_counter()
+    started = process_time()
     with duckdb.connect() as database:
         database.execute(f"create view events as from read_parquet('{files}/*.parquet')")
         rows = database.sql(QUERIES[kind]).pl()
-    seconds = perf_counter() - started
+    seconds = process_time() - started
     flat = rows if "items" not in rows.columns else rows.select("items").explode("items").unnest("items")
     counted, known = flat.to_series(-1), expected.rows.values
     if (len(counted), int(counted.sum())) != (len(known), int(known.sum()) // expected.rows.shape.scale):

@@ -59,9 +59,9 @@ line of ten kinds in a thousand (`parse 0.1% bad`) every one is found and report
     ),
     "bench_windows.py": (
         "Rolling windows",
-        """28 days of a tenth of that: built from all events at once; from the days' tallies on the first day, which
-makes them; on the next day, which reads one day's events and 27 tallies. DuckDB reads and counts 28 Parquet files. The
-rows are the same, or the run fails.""",
+        """28 days of a tenth of that, in seconds of the processor: built from all events at once; from the days'
+tallies on the first day, which makes them; on the next day, which reads one day's events and 27 tallies. DuckDB reads
+and counts 28 Parquet files. The rows are the same, or the run fails.""",
     ),
     "bench_pointer.py": (
         "Shipping, undoing, reading",
