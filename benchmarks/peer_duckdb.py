@@ -95,9 +95,11 @@ def main() -> None:
             with result.phase(name):
                 database.execute(f"copy ({query}) to '{out / name}.jsonl' (format json)")
         result.measured()
+        spent = result.work_cpu
         database.execute(CODED)
         with result.phase("cooc_coded"):
             database.sql(COOC_ROWS.format(table="coded")).to_arrow_table()
+        result.work_cpu = spent
     result.digests = digests_of_lines(out)
     result.hand_over()
 
