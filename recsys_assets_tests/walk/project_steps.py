@@ -18,6 +18,8 @@ FILES = {
     "foreign/definitions.py": "from pathlib import Path\n\nimport dagster as dg\n\n\n@dg.definitions\ndef defs():\n"
     "    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n",
     "foreign/defs/__init__.py": "",
+    "foreign/defs/executor.py": "import dagster as dg\n\n\n@dg.definitions\ndef executor():\n"
+    "    return dg.Definitions(executor=dg.in_process_executor)  # a process for each step takes minutes\n",
     "foreign/defs/orders.py": "import dagster as dg\n\n\n@dg.asset\ndef orders() -> None: ...\n",
 }
 
