@@ -115,8 +115,8 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: Seen | None = N
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for _ in attempts(MAX_ATTEMPTS, pause=change.pause):
         current, etag = (seen.current, seen.current.etag) if seen else _read(change)
-        if current is not None and current.pointer.updated_at in sent:
-            tried = sent[current.pointer.updated_at]
+        tried = sent.get(current.pointer.updated_at) if current is not None else None
+        if current is not None and tried is not None and tried.move.versions == current.versions:  # not a rival's
             return _record(change, tried.before, current, tried.move, after=tried.head.last)
         head = seen.head if seen else _recover(change, current, since=head)
         judged = judge(current, head)

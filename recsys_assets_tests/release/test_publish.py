@@ -1,7 +1,7 @@
 """Publish ships only what proves itself, in order, and says why in every other case; what is live stays live."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import pytest
@@ -699,3 +699,22 @@ def test_a_golden_artifact_proves_its_golden_version():
     data, version = artifact(Target("demo", "home", "default"), "popularity", Window(on, on), rows)
     assert version == GOLDEN
     assert version_of(data, name="golden") == GOLDEN
+
+
+def test_a_rival_of_the_same_instant_is_not_taken_for_the_swap_that_was_lost(shop, store):  # F7 F16
+    shop.ship(0)
+    for n in (1, 2):
+        shop.stage(n)
+    behind = datetime(2026, 1, 1, tzinfo=UTC)  # both write the first instant after that of the pointer
+    store.inject(Fault("swap", FaultMode.LOSE_REQUEST, prefix=pointer_key(TARGET)))
+    calls, done = [], []
+
+    def ship_meanwhile(verb, key):
+        calls.extend([verb] if key == pointer_key(TARGET) else [])
+        if calls[-3:] == ["swap", "get", "get"]:
+            store.on_call = None
+            done.append(shop.publish(2, now=lambda: behind).how)
+
+    store.on_call = ship_meanwhile
+    outcome = shop.publish(1, now=lambda: behind)
+    assert (done, outcome.how) == ([Ruling.SHIP], Ruling.OLDER)
