@@ -74,7 +74,7 @@ def dynamo_endpoint():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(endpoint).items():
             patch.setenv(name, value)
-        boto3.client("dynamodb").create_table(
+        boto3.session.Session().client("dynamodb").create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],

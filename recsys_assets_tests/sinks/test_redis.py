@@ -143,7 +143,7 @@ def test_the_code_of_the_page_on_sinks_finds_rows(redis_place, redis_url):
     redis_place.ship(0, {"popularity": {"i1": 2}, "cooc": {"i1": {"i2": 6}}})
     redis_place.sync()
     page = (Path(__file__).parents[2] / "docs/how-to/sinks.md").read_text(encoding="utf-8")
-    *code, last = page.split("```python\n")[1].split("```")[0].strip().splitlines()
+    *code, last = page.split("```{.python .no-run}\n")[1].split("```")[0].strip().splitlines()
     text = "\n".join(code).replace("redis://localhost:6379/0", redis_url).replace("rank:", f"{redis_place.prefix}:")
     scope = {}
     exec(text, scope)  # noqa: S102 - our own page

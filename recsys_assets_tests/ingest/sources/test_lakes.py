@@ -145,7 +145,7 @@ def test_what_a_job_has_not_committed_is_passed_over_and_named(tmp_path, place):
 def test_a_table_in_a_bucket_is_refused_as_one_in_a_folder(tmp_path, s3_server, monkeypatch):
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
-    client, prefix = boto3.client("s3"), s3_server.new_prefix()
+    client, prefix = boto3.session.Session().client("s3"), s3_server.new_prefix()
     put(tmp_path, "part.parquet")
     data = (tmp_path / "part.parquet").read_bytes()
     client.put_object(Bucket=s3_server.bucket, Key=f"{prefix}/day={DAY}/h=1/a.parquet", Body=data)
