@@ -76,8 +76,8 @@ def raw_asset(
 
 
 def _parameters(raw: RawSettings) -> dict[str, Any]:
-    """Return the settings that say what an event is; limits, timeouts and the catalog have settings of their own."""
-    others = ("max_", "catalog", "statement_timeout", "rebuild_")
+    """Return the settings that say what an event is; not limits, timeouts, the way to a warehouse and the catalog."""
+    others = ("max_", "adbc", "catalog", "statement_timeout", "rebuild_")
     return {name: value for name, value in raw.model_dump(mode="json").items() if not name.startswith(others)}
 
 

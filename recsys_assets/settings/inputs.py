@@ -16,7 +16,14 @@ ConstantField: TypeAlias = Literal["tenant", "surface", "event"]
 
 # A folder, or a bucket and its prefix, as it stands in URIs: no empty segment, none of dots, no ? # %.
 _ROOT = re.compile(r"(file://(?=/)|(?:s3|gs|az):/(?=/)|)(/(?!\.{1,2}(/|$))[^/?#%\x00-\x1f\x7f]+)+/?")
-TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:")
+TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:", "adbc:")
+
+
+# What ends the name of a driver's option that holds a secret.
+_SECRET = re.compile(
+    r"(password|passcode|passphrase|secret|token|credentials?|api_?key|private_?key\w*|pkcs8_\w+)$", re.IGNORECASE
+)
+_PLACES = ("env:", "file:")
 
 
 class StorageSettings(ClosedModel):
@@ -72,13 +79,37 @@ def _place(place: str | None) -> str | None:
     return place
 
 
+class AdbcSettings(ClosedModel):
+    """How the warehouse is reached that `raw.exposures = "adbc:SELECT ..."` asks."""
+
+    driver: str | None = Field(
+        default=None,
+        pattern="^[a-z0-9_]+$",
+        description="snowflake, bigquery, or any other for which adbc_driver_NAME is installed",
+    )
+    options: Mapping[str, str] = Field(
+        default_factory=dict[str, str],
+        description='the options that its driver connects by, as uri; secrets in "env:NAME" or "file:PATH"',
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _holds_no_secret(cls, options: Mapping[str, str]) -> Mapping[str, str]:
+        for name, value in options.items():
+            if not value.startswith(_PLACES) and (_SECRET.search(name) or "@" in value):
+                raise ValueError(
+                    f'{name} may be a secret: put it elsewhere, and name that by "env:NAME" or "file:PATH"'
+                )
+        return options
+
+
 class RawSettings(ClosedModel):
     """Where raw events and the catalog are found, and how many bad lines a day may have."""
 
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
         description="template with {day}, {tenant}, {surface}: a glob over paths or s3://; or a table, "
-        "as postgresql:name, delta:path, iceberg:name; or duckdb:SELECT ...",
+        "as postgresql:name, delta:path, iceberg:name; or duckdb:SELECT ..., adbc:SELECT ...",
     )
     columns: Mapping[EventField, str] = Field(
         default_factory=dict[EventField, str],
@@ -104,6 +135,7 @@ class RawSettings(ClosedModel):
         le=MAX_SECONDS,
         description="of a table or query: how long one answer may take",
     )
+    adbc: AdbcSettings = AdbcSettings()
     session_gap_minutes: float | None = Field(
         default=None,
         gt=0,
@@ -152,7 +184,7 @@ class RawSettings(ClosedModel):
 
     @property
     def table_form(self) -> str | None:
-        """The form of the table that events are read from: postgresql, delta, iceberg, duckdb; None: files."""
+        """The form of the table that events are read from: postgresql, delta, iceberg, duckdb, adbc; None: files."""
         return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
 
     @field_validator("user_key")

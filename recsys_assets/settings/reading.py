@@ -24,7 +24,7 @@ _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
 _NOT_SHOWN = frozenset(
-    {"user_key", "key", "other_key", "push", "metrics", "secret", "url"}
+    {"user_key", "key", "other_key", "push", "metrics", "secret", "url", "adbc"}
 )  # a secret may be written there
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 DEFAULT_CONFIG = "recsys.toml"
@@ -93,7 +93,7 @@ def _describe(place: Location, finding: ErrorDetails, lines: dict[Location, int]
     message = finding["msg"].removeprefix("Value error, ")
     value = finding["input"]
     inner: Iterable[object] = value if isinstance(value, dict) else ()
-    is_shown = _NOT_SHOWN.isdisjoint(where[-1:]) and _NOT_SHOWN.isdisjoint(inner)
+    is_shown = _NOT_SHOWN.isdisjoint(where[-1:]) and _NOT_SHOWN.isdisjoint(inner) and "adbc" not in where
     return f"{head}: {message} (found {value!r:.80})" if is_shown else f"{head}: {message}"
 
 

@@ -37,12 +37,12 @@ def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, 
 def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
     """Return a column as text (`rank`: as integers) that JSON carries without loss.
 
-    Ids may be text, bytes of text, integers (their decimal digits), or a dictionary of those. `ts` may be a timestamp
+    Ids may be text, bytes of text, integers (their decimal digits), decimals without a fraction, or a dictionary of
+    those. `ts` may be a timestamp
     of any unit with a zone, or RFC 3339 text. Raises `InputError` naming the column for any other type.
     """
+    array = _plain(field, array, name=name)
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return field_array(field, array.dictionary_decode(), name=name, assume_utc=assume_utc)
     if pa.types.is_null(kind):
         return array.cast(pa.large_string())
     if field == "rank" and pa.types.is_integer(kind):
@@ -55,6 +55,18 @@ def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
         return array.cast(pa.large_binary()).view(pa.large_string())
     wanted = {"rank": "integers", "ts": "a timestamp or RFC 3339 text"}.get(field, "text or integers")
     raise InputError(f"{name}: the column for {field} holds {kind}, expected {wanted}: convert it")
+
+
+def _plain(field: str, array: Any, *, name: str) -> Any:
+    """Return a column without a dictionary, and decimals without a fraction as the whole numbers that they are."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if not (pa.types.is_decimal(array.type) and array.type.scale == 0) or field == "ts":
+        return array
+    try:
+        return array.cast(pa.int64() if field == "rank" else pa.large_string())
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{name}: the column for {field} holds {array.type} beyond 64 bits: convert it") from error
 
 
 def is_string(kind: Any) -> bool:

@@ -1,5 +1,6 @@
 """Events by a query of DuckDB, for whatever its scanners read: one SELECT a day, which can write nothing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -17,25 +18,25 @@ _DAY = "{day}"
 _BATCH_ROWS = 1 << 14
 
 
-def find_query(settings: Settings, day: date) -> "list[QueryInput]":
+def find_query(settings: Settings, day: date) -> "list[DuckDbInput]":
     """Return the rows that the query of `raw.exposures` gives for a day; nothing if it gives none.
 
     Raises `ConfigurationError` for anything but one SELECT with `{day}` in it, `InputError` for one that fails,
     `StoreUnavailableError` for one that takes too long or cannot reach what it reads.
     """
-    found = QueryInput(settings, day)
+    found = DuckDbInput(settings, day, scheme=SCHEME)
     return [found] if found.rows else []
 
 
-class QueryInput:
+class QueryInput(ABC):
     """The rows of a query for one day, of all targets; row N, from 1, is line N."""
 
-    def __init__(self, settings: Settings, day: date) -> None:
-        self.name = f"duckdb:query/{day}"
+    def __init__(self, settings: Settings, day: date, *, scheme: str) -> None:
+        self.name = f"{scheme}query/{day}"
         self.targets = tuple(row.target for row in settings.targets)
         self._settings = settings
         self._day = day
-        query = settings.raw.exposures.removeprefix(SCHEME).strip().rstrip(";")
+        query = settings.raw.exposures.removeprefix(scheme).strip().rstrip(";")
         if _DAY not in query:
             raise ConfigurationError(f"raw.exposures is a query without {_DAY}: choose the rows of a day by it")
         self._query = query.replace(_DAY, day.isoformat())
@@ -45,18 +46,12 @@ class QueryInput:
         """How many rows the query gives."""
         return self._state[0]
 
+    @abstractmethod
     def open(self) -> RowStream:
         """Return the rows as lines; the query runs when they are read."""
-        raw = self._settings.raw
-        with self._connected() as connection:
-            schema = connection.sql(self._query).limit(0).to_arrow_table().schema
-        mapped = map_columns(raw, schema.names, name=self.name, known={})
-        return RowStream(
-            self._batches, mapped, name=self.name, digest=self.digest(), assume_utc=raw.assume_utc, translate=_as_it_is
-        )
 
     def digest(self) -> str:
-        """Return a mark of the rows' content, whatever their order, that DuckDB computes: the query runs for it."""
+        """Return a mark of the rows' content, whatever their order: the query runs for it."""
         return f"rows:{self._state[0]}:{self._state[1]}"
 
     def appearance(self) -> str:
@@ -66,6 +61,31 @@ class QueryInput:
     def touched_at(self) -> datetime:
         """Return the day's beginning: a query does not say when its rows came."""
         return datetime(self._day.year, self._day.month, self._day.day, tzinfo=UTC)
+
+    @cached_property
+    @abstractmethod
+    def _state(self) -> tuple[int, str]:
+        """How many rows there are, and the sum of their hashes."""
+
+    def _too_slow(self) -> StoreUnavailableError:
+        seconds = self._settings.raw.statement_timeout_seconds
+        return StoreUnavailableError(
+            f"{self.name}: no answer within {seconds:g} s (raw.statement_timeout_seconds): read less, or allow more"
+        )
+
+
+class DuckDbInput(QueryInput):
+    """The rows that DuckDB gives; it computes their mark too."""
+
+    def open(self) -> RowStream:
+        """Return the rows as lines; the query runs when they are read."""
+        raw = self._settings.raw
+        with self._connected() as connection:
+            schema = connection.sql(self._query).limit(0).to_arrow_table().schema
+        mapped = map_columns(raw, schema.names, name=self.name, known={})
+        return RowStream(
+            self._batches, mapped, name=self.name, digest=self.digest(), assume_utc=raw.assume_utc, translate=as_it_is
+        )
 
     @cached_property
     def _state(self) -> tuple[int, str]:
@@ -99,10 +119,7 @@ class QueryInput:
                     )
                 yield connection
         except library.InterruptException as error:
-            seconds = self._settings.raw.statement_timeout_seconds
-            raise StoreUnavailableError(
-                f"{self.name}: no answer within {seconds:g} s (raw.statement_timeout_seconds): read less, or allow more"
-            ) from error
+            raise self._too_slow() from error
         except library.HTTPException as error:
             raise StoreUnavailableError(f"{self.name}: {error}: nothing has changed; try again") from error
         except library.Error as error:
@@ -121,7 +138,8 @@ class QueryInput:
 
 
 @contextmanager
-def _as_it_is() -> Generator[None]:
+def as_it_is() -> Generator[None]:
+    """Leave errors as they are: who reads the batches has them translated."""
     yield
 
 

@@ -31,6 +31,7 @@ _POSTGRES = "postgresql:"
 _DELTA = "delta:"
 _ICEBERG = "iceberg:"
 _DUCKDB = "duckdb:"
+_ADBC = "adbc:"
 
 
 def proven(settings: Settings, places: "Sequence[Seekable]") -> "list[Seekable]":
@@ -146,6 +147,10 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
         from recsys_assets.ingest.sources.duckdb_query import find_query  # noqa: PLC0415
 
         return find_query(settings, day)
+    if exposures.startswith(_ADBC):
+        from recsys_assets.ingest.sources.adbc_query import find_adbc  # noqa: PLC0415
+
+        return find_adbc(settings, day)
     found = {place.name: place for place in _places(settings, day, skipped)}
     for distance in range(1, settings.raw.spill_days + 1 if found else 1):
         for other in (day - timedelta(days=distance), day + timedelta(days=distance)):
@@ -164,7 +169,7 @@ def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequen
     if "://" in exposures:
         raise ConfigurationError(
             f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key, postgresql:table, delta:path or "
-            "iceberg:table, or duckdb:SELECT ..."
+            "iceberg:table, duckdb:SELECT ... or adbc:SELECT ..."
         )
     return find_files(settings, day, skipped=skipped)
 

@@ -1,0 +1,269 @@
+"""Events by a query of a warehouse through its ADBC driver: one SELECT a day, read as Arrow batches."""
+
+import hashlib
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from importlib import import_module
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError, StoreUnavailableError
+from recsys_assets.ingest.sources.arrow_rows import RowStream, check_types, lines_of_batch
+from recsys_assets.ingest.sources.columns import FIELDS, Mapped, map_columns
+from recsys_assets.ingest.sources.duckdb_query import QueryInput, as_it_is
+from recsys_assets.settings.inputs import RawSettings
+from recsys_assets.settings.settings import Settings
+
+SCHEME = "adbc:"
+_MODULUS = 1 << 128
+_ROWS = 1 << 15  # that are hashed at a time
+_GRACE_SECONDS = 5.0  # in which a query that was cancelled is expected to end
+_PACKAGED = ("snowflake", "bigquery")  # drivers that are extras
+_OUTAGES = frozenset({"IO", "TIMEOUT", "CANCELLED"})
+_REFUSALS = frozenset({"UNAUTHENTICATED", "UNAUTHORIZED"})
+# The parts of an address that are secret by themselves: a driver may show them without the rest.
+_PARTS = re.compile(r":([^:@/\s]+)@|(?:password|passcode|pwd|secret|token|key)=([^&;\s]+)", re.IGNORECASE)
+
+
+def find_adbc(settings: Settings, day: date) -> "list[AdbcInput]":
+    """Return the rows that the query of `raw.exposures` gives for a day; nothing if it gives none.
+
+    Raises `ConfigurationError` for what is not one query with `{day}` in it, and for a driver or account that is not
+    there, `InputError` for a query that fails or lacks a column, `StoreUnavailableError` for one that takes too long.
+    """
+    found = AdbcInput(settings, day)
+    return [found] if found.rows else []
+
+
+class RowSum:
+    """The number of lines and the sum of their hashes, whatever their order."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.total = 0
+
+    def add(self, lines: bytes) -> None:
+        """Count lines, each of which ends with LF."""
+        for line in lines.splitlines():
+            self.rows += 1
+            self.total += int.from_bytes(hashlib.blake2b(line, digest_size=16).digest())
+
+    @property
+    def state(self) -> tuple[int, str]:
+        """Rows and mark."""
+        return self.rows, f"{self.total % _MODULUS:032x}"
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstRun:
+    """What a query gave when it ran for its mark."""
+
+    schema: Any
+    mapped: Mapped | None  # None: there is no row
+    state: tuple[int, str]
+
+
+class AdbcInput(QueryInput):
+    """The rows that a warehouse gives; their mark is computed here, and proven when they are read."""
+
+    def __init__(self, settings: Settings, day: date) -> None:
+        super().__init__(settings, day, scheme=SCHEME)
+        if ";" in self._query:
+            raise ConfigurationError("raw.exposures is a query of ADBC with ; in it: only one SELECT is read")
+        # What stands in FROM can only be read, whatever the warehouse calls its statements.
+        self._select = f"SELECT * FROM (\n{self._query}\n) AS events_of_the_day"  # noqa: S608
+
+    def open(self) -> RowStream:
+        """Return the rows as lines; the query runs again when they are read, and must give the same ones."""
+        if self._first_run.mapped is None:
+            raise InputError(f"{self.name} gives no row")
+        return _ProvenStream(
+            self._same_batches,
+            self._first_run.mapped,
+            name=self.name,
+            digest=self.digest(),
+            assume_utc=self._settings.raw.assume_utc,
+            translate=as_it_is,
+        )
+
+    @cached_property
+    def _state(self) -> tuple[int, str]:
+        return self._first_run.state
+
+    @cached_property
+    def _first_run(self) -> _FirstRun:
+        utc = self._settings.raw.assume_utc
+        mapped, total, schema = None, RowSum(), None
+        for batch in self._batches():
+            schema = batch.schema
+            if mapped is None:
+                mapped = map_columns(self._settings.raw, schema.names, name=self.name, known={})
+                check_types(schema, mapped, name=self.name, assume_utc=utc)
+            for start in range(0, len(batch), _ROWS):
+                total.add(lines_of_batch(batch.slice(start, _ROWS), mapped, name=self.name, assume_utc=utc))
+        return _FirstRun(schema, mapped, total.state)
+
+    def _same_batches(self) -> Iterator[Any]:
+        for batch in self._batches():
+            if batch.schema != self._first_run.schema:
+                raise _changed(self.name)
+            yield batch
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield the batches that hold rows, their columns called as the configuration has them."""
+        adbc = self._settings.raw.adbc
+        options = {
+            name: self._settings.text_at(place, what=f"raw.adbc.options.{name}") for name, place in adbc.options.items()
+        }
+        secrets = [text for name, text in options.items() if text != adbc.options[name]]
+        manager, path = _driver(adbc.driver, what=self.name)
+        with self._translated(manager, secrets), ExitStack() as opened:
+            ask = _Asking(opened, self._settings.raw.statement_timeout_seconds, self._too_slow)
+            connection = ask(lambda: manager.connect(driver=path, db_kwargs=options))
+            opened.push(_close(connection))
+            cursor = connection.cursor()
+            opened.push(_close(cursor))
+            ask(lambda: cursor.execute(self._select), cancel=cursor.adbc_cancel)
+            reader = cursor.fetch_record_batch()
+            opened.push(_close(reader))
+            names = called(self._settings.raw, reader.schema.names)
+            while (batch := ask(lambda: next(reader, None), cancel=cursor.adbc_cancel)) is not None:
+                if len(batch):
+                    yield batch.rename_columns(names)
+
+    @contextmanager
+    def _translated(self, manager: Any, secrets: Iterable[str]) -> Generator[None]:
+        """Raise what a driver raises as ours, without any secret and without what it came from, which may hold one."""
+        try:
+            yield
+        except (manager.Error, manager.Warning, pa.ArrowException, OSError) as error:
+            status = getattr(getattr(error, "status_code", None), "name", "")
+            raise self._ours(status, redacted(" ".join(str(error).split()), secrets)) from None
+
+    def _ours(self, status: str, message: str) -> RecsysAssetsError:
+        if status in _OUTAGES:
+            return StoreUnavailableError(f"{self.name}: {message}: nothing has changed; try again")
+        if status in _REFUSALS:
+            return ConfigurationError(f"{self.name}: {message}: check raw.adbc.options, and what that user may read")
+        return InputError(
+            f"{self.name}: {message}: correct the query of raw.exposures, what it reads, or raw.adbc.options"
+        )
+
+
+class _ProvenStream(RowStream):
+    """Rows that must have the mark, or the last of them is an error."""
+
+    def _lines_of(
+        self, read: Callable[[], Iterable[Any]], mapped: Mapped, *, name: str, assume_utc: bool
+    ) -> Generator[bytes]:
+        total = RowSum()
+        with closing(super()._lines_of(read, mapped, name=name, assume_utc=assume_utc)) as blocks:
+            for lines in blocks:
+                total.add(lines)
+                yield lines
+        rows, mark = total.state
+        if self.digest != f"rows:{rows}:{mark}":
+            raise _changed(name)
+
+
+class _Asking:
+    """Calls of a driver, each within a time, also where the driver cannot be interrupted.
+
+    A call that does not even end when it is cancelled is left to its thread, and what was opened is closed after it.
+    """
+
+    def __init__(self, opened: ExitStack, seconds: float, too_slow: Callable[[], Exception]) -> None:
+        self._opened = opened
+        self._seconds = seconds
+        self._too_slow = too_slow
+
+    def __call__(self, call: Callable[[], Any], *, cancel: Callable[[], None] | None = None) -> Any:
+        given: list[Any] = []
+        raised: list[Exception] = []
+
+        def work() -> None:
+            try:
+                given.append(call())
+            except Exception as error:  # noqa: BLE001 - raised again below
+                raised.append(error)
+
+        worker = Thread(target=work, daemon=True)
+        worker.start()
+        try:
+            worker.join(self._seconds)
+            if worker.is_alive():
+                raise self._too_slow()
+        finally:
+            self._end(worker, cancel)
+        if raised:
+            raise raised[0]
+        return given[0]
+
+    def _end(self, worker: Thread, cancel: Callable[[], None] | None) -> None:
+        if not worker.is_alive():
+            return
+        is_cancelled = False
+        if cancel is not None:
+            with suppress(Exception):
+                cancel()
+                is_cancelled = True
+        worker.join(_GRACE_SECONDS if is_cancelled else 0)
+        if worker.is_alive():
+            left = self._opened.pop_all()
+            Thread(target=lambda: (worker.join(), left.close()), daemon=True).start()
+
+
+def _close(thing: Any) -> Callable[..., bool]:
+    """Return what closes it as an exit of a context; what is only read has nothing to lose by an error of closing."""
+
+    def leave(*_: object) -> bool:
+        with suppress(Exception):
+            thing.close()
+        return False
+
+    return leave
+
+
+def called(raw: RawSettings, found: list[str]) -> list[str]:
+    """Return the columns by the names that are looked for, where only upper and lower case differ.
+
+    Snowflake says TS for a column that was written ts. Names that are there as they are looked for stay, and so do
+    those of which there are several.
+    """
+    wanted = [raw.columns.get(field, field) for field in FIELDS]
+    folded = [name.casefold() for name in found]
+    by_fold = {name.casefold(): name for name in wanted if name not in found and folded.count(name.casefold()) == 1}
+    return [by_fold.get(name.casefold(), name) for name in found]
+
+
+def redacted(message: str, secrets: Iterable[str]) -> str:
+    """Return a message without the secrets, and without the parts of them that are secret by themselves."""
+    parts = {part for text in secrets for match in _PARTS.findall(text) for part in match}
+    texts = {*secrets, *parts}
+    for text in sorted({*texts, *map(unquote, texts)} - {""}, key=len, reverse=True):
+        message = message.replace(text, "***")
+    return message
+
+
+def _driver(name: str | None, *, what: str) -> tuple[Any, str]:
+    """Return the driver manager and where the driver is, imported only here: who has no warehouse needs neither."""
+    if name is None:
+        raise ConfigurationError(f'{what}: raw.adbc.driver is not set: name it, as "snowflake" or "bigquery"')
+    try:
+        module = import_module(f"adbc_driver_{name}")
+        manager = import_module("adbc_driver_manager.dbapi")
+    except ImportError as error:
+        package = f"'recsys-assets[{name}]'" if name in _PACKAGED else f"adbc-driver-{name.replace('_', '-')}"
+        raise ConfigurationError(f"{what}: needs the ADBC driver {name}: pip install {package}") from error
+    return manager, module._driver_path()  # noqa: SLF001 - its `connect` has other arguments in every driver
+
+
+def _changed(name: str) -> InputError:
+    return InputError(f"{name} gave other rows than a moment before: run the day again once nobody writes to it")
