@@ -1,4 +1,4 @@
-"""Steps in a `dg` project of another team: the component scaffolded, checked, listed, launched, without a warning."""
+"""Steps in a `dg` project of another team: the component scaffolded, checked, listed, launched, no warning of ours."""
 
 import json
 import os
@@ -22,6 +22,8 @@ FILES = {
     "    return dg.Definitions(executor=dg.in_process_executor)  # a process for each step takes minutes\n",
     "foreign/defs/orders.py": "import dagster as dg\n\n\n@dg.asset\ndef orders() -> None: ...\n",
 }
+# Dagster 1.13 passes this parameter itself wherever a component has checks, and then warns of it.
+OF_DAGSTER = "BetaWarning: Parameter `execution_type` of function `AssetsDefinition.__init__`"
 
 
 def component_in_a_foreign_project(walk):
@@ -52,5 +54,6 @@ def _dg(folder, *words):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
-    assert "warning" not in said.lower(), [line for line in said.splitlines() if "warning" in line.lower()][:5]
+    warned = [line for line in said.splitlines() if "warning" in line.lower() and OF_DAGSTER not in line]
+    assert not warned, warned[:5]
     return done.stdout
