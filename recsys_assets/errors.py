@@ -1,7 +1,8 @@
 """Every error of the package, grouped by what the person or program that meets it does next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+from typing import Final
 
 
 class RecsysAssetsError(Exception):
@@ -148,3 +149,15 @@ class Answer(Enum):
     COLD = auto()  # in a storage class that is read only after a restore
     UNSUPPORTED = auto()  # 501: the server does not know this header or call
     SILENT = auto()  # 5xx, throttled, timed out, broken off: it may have been applied
+
+
+ANSWER_OF_STATUS: Final[Mapping[int, Answer]] = {  # of object servers alike
+    304: Answer.UNCHANGED,
+    401: Answer.DENIED,
+    403: Answer.DENIED,
+    404: Answer.MISSING,
+    408: Answer.SILENT,
+    409: Answer.BUSY,
+    412: Answer.LOST,
+    429: Answer.SILENT,
+}

@@ -16,6 +16,7 @@ from botocore.exceptions import ConnectionError as ConnectionFailedError
 from urllib3.exceptions import HTTPError
 
 from recsys_assets.errors import (
+    ANSWER_OF_STATUS,
     Answer,
     ConfigurationError,
     InputError,
@@ -32,16 +33,6 @@ _NOT_IMPLEMENTED = 501
 _SILENT_STATUS = 500  # and above
 
 
-_BY_STATUS = {
-    304: Answer.UNCHANGED,
-    401: Answer.DENIED,
-    403: Answer.DENIED,
-    404: Answer.MISSING,
-    408: Answer.SILENT,
-    409: Answer.BUSY,
-    412: Answer.LOST,
-    429: Answer.SILENT,
-}
 _BY_CODE = {
     "InvalidObjectState": Answer.COLD,
     "NoSuchBucket": Answer.WRONG,
@@ -61,7 +52,7 @@ def answer_of(error: Exception) -> Answer:
         if status >= _SILENT_STATUS:
             return Answer.SILENT
         code = str(error.response.get("Error", {}).get("Code", ""))
-        return _BY_CODE.get(code) or _BY_STATUS.get(status, Answer.WRONG)
+        return _BY_CODE.get(code) or ANSWER_OF_STATUS.get(status, Answer.WRONG)
     if isinstance(error, _DENIED):
         return Answer.DENIED
     return Answer.SILENT if isinstance(error, _SILENT) else Answer.WRONG

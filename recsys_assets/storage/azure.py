@@ -8,7 +8,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
 
-from recsys_assets.errors import Answer, ConfigurationError
+from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.bucket import BucketStore, Condition, read_body
 from recsys_assets.storage.store import Listed, StoredObject
@@ -28,16 +28,6 @@ _BY_CODE: Final = {
     "BlobNotFound": Answer.MISSING,
     "ContainerBeingDeleted": Answer.WRONG,
     "ContainerNotFound": Answer.WRONG,
-}
-_BY_STATUS: Final = {
-    304: Answer.UNCHANGED,
-    401: Answer.DENIED,
-    403: Answer.DENIED,
-    404: Answer.MISSING,
-    408: Answer.SILENT,
-    409: Answer.BUSY,
-    412: Answer.LOST,
-    429: Answer.SILENT,
 }
 
 
@@ -95,7 +85,7 @@ class AzureStore(BucketStore):
         if error.status_code >= _SERVER_FAULT:
             return Answer.SILENT
         code = str(getattr(error, "error_code", ""))
-        return _BY_CODE.get(code) or _BY_STATUS.get(error.status_code, Answer.WRONG)
+        return _BY_CODE.get(code) or ANSWER_OF_STATUS.get(error.status_code, Answer.WRONG)
 
 
 def open_container(name: str) -> ContainerClient:

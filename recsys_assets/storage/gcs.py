@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from recsys_assets.errors import Answer
+from recsys_assets.errors import ANSWER_OF_STATUS, Answer
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.bucket import BucketStore, Condition, read_body
 from recsys_assets.storage.store import AT_ONCE, Listed, StoredObject
@@ -26,16 +26,8 @@ _ADDRESS: Final = "https://storage.googleapis.com"
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 _TIMEOUT: Any = (5, 30)  # seconds to connect, and to wait for bytes
 _SERVER_FAULT = 500
-_BY_STATUS: Final = {
-    304: Answer.UNCHANGED,
-    401: Answer.DENIED,
-    403: Answer.DENIED,
-    404: Answer.MISSING,
-    408: Answer.SILENT,
-    409: Answer.BUSY,
-    412: Answer.LOST,
-    429: Answer.BUSY,  # of writes: an object takes one a second for long, and this one was not applied
-}
+# Of writes, 429 is busy: an object takes one a second for long, and this one was not applied.
+_BY_STATUS: Final = {**ANSWER_OF_STATUS, 429: Answer.BUSY}
 
 
 class GcsRefusedError(Exception):
