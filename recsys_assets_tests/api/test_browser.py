@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import polars as pl
 import pytest
+from playwright.sync_api import expect
 
 from recsys_assets.api.application import make_application
 from recsys_assets.api.site import Site
@@ -159,7 +160,7 @@ def test_a_release_is_compared_from_the_target_and_items_have_their_title(page):
     page.get_by_label("Item or user id").fill("first one")
     page.get_by_role("button", name="Show").click()
     page.get_by_role("link", name="The first one").click()
-    assert page.get_by_role("heading", name="cooc for The first one").is_visible()
+    page.get_by_role("heading", name="cooc for The first one").wait_for()
 
 
 def test_lists_follow_what_is_typed_and_the_page_stays(page, addresses):
@@ -171,8 +172,8 @@ def test_lists_follow_what_is_typed_and_the_page_stays(page, addresses):
         page.evaluate("window.stays = true")
         page.get_by_label(label).press_sequentially(typed)
         page.wait_for_url(lambda url, typed=typed: typed in unquote(url))
-        assert page.get_by_text(found).first.is_visible()
-        assert page.locator("tbody tr").count() == rows
+        page.get_by_text(found).first.wait_for()
+        expect(page.locator("tbody tr")).to_have_count(rows)
         assert page.evaluate("window.stays")
 
 
@@ -201,7 +202,7 @@ def test_rows_are_found_by_prefix(page, addresses):
     page.goto(addresses["rows"])
     page.get_by_label("Ids that begin with").fill("item 01")
     page.get_by_role("button", name="Find").click()
-    assert page.get_by_text("1 to 10 of 10, the most support first").is_visible()
+    page.get_by_text("1 to 10 of 10, the most support first").wait_for()
 
 
 def test_a_model_is_found_by_its_status_and_its_table_is_downloaded(page, model):
@@ -214,7 +215,7 @@ def test_a_model_is_found_by_its_status_and_its_table_is_downloaded(page, model)
         page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == f"artifact_{model.id}.csv"
     page.get_by_label("Revisions").get_by_role("link", name="1").click()
-    assert page.get_by_text("0.25").first.is_visible()
+    page.get_by_text("0.25").first.wait_for()
 
 
 def test_a_keyboard_gets_past_the_header_and_opens_what_is_folded(page):
