@@ -34,13 +34,15 @@ def move_to_trash(
 ) -> bytes | None:
     """Copy one blob into the trash, then delete it; return its bytes, None if it is gone already.
 
+    One that is larger than was announced stays, for the next collection to judge as it is: the announcement is damaged,
+    or it is another object.
     `may_delete` is asked right before the delete: a collection that slept past its lease must not send one. The delete
     is conditional where the store can: in a folder, one that comes late misses a blob that was written again meanwhile.
     """
     key = blob_key(target, taken.kind, taken.version)
     try:
         found = store.get(key, max_bytes=taken.size)
-    except NotFoundError:
+    except (CorruptObjectError, NotFoundError):
         return None
     with suppress(ConflictError):  # copied by this sweep before it was interrupted
         store.create(trashed_key(target, sweep_id, taken.kind, taken.version), found.data)

@@ -166,6 +166,17 @@ def test_an_announcement_that_cannot_be_read_stops_neither_ship_nor_collection(s
     assert is_sound(shop)
 
 
+def test_an_artifact_that_is_larger_than_was_announced_stays_and_stops_no_collection(shop):  # F57
+    ref = shop.old.refs["cooc"]
+    taken = (Taken(kind="cooc", version=ref.version, size=ref.size - 1),)
+    sweep = Sweep(id="6" * 32, at="2026-03-13T00:00:00Z", actor="cy", reason="", decided=True, taken=taken)
+    shop.store.put(sweep_key(TARGET), encode(sweep))
+    gather(shop)  # ends the one that was announced, then takes what it finds itself
+    assert shop.store.stat(sweep_key(TARGET)) is None
+    assert is_sound(shop)
+    assert shop.store.stat(blob_key(TARGET, "cooc", ref.version)) is None
+
+
 def test_a_collector_ends_whose_announcement_was_damaged_and_replaced(shop):  # F57
     done = []
 
