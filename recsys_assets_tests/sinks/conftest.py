@@ -14,6 +14,7 @@ import pytest
 import redis
 from moto.server import ThreadedMotoServer
 
+from recsys_assets.errors import ConflictError
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import decode
 from recsys_assets.serving.testing import DAY, publish_fixture
@@ -176,6 +177,17 @@ class Place:
     @property
     def key(self):
         return f"{self.prefix}:{quote('shop', safe='')}:{quote('home', safe='')}:current"
+
+    def check_swaps(self):
+        """A swap takes what was read, or finds that it was made already."""
+        self.sink.swap_pointer(self.key, b"a", expected=None)
+        self.sink.swap_pointer(self.key, b"a", expected=None)  # sent twice, because the first reply was lost
+        with pytest.raises(ConflictError):
+            self.sink.swap_pointer(self.key, b"b", expected=None)
+        self.sink.swap_pointer(self.key, b"b", expected=b"a")
+        with pytest.raises(ConflictError):
+            self.sink.swap_pointer(self.key, b"c", expected=b"a")
+        assert self.sink.read_pointer(self.key) == b"b"
 
     def pointer(self):
         """What services read first."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_assets.errors import ConfigurationError, ConflictError, InputError, StoreUnavailableError
+from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.sinks.dynamodb import DynamoSink
 from recsys_assets_tests.sinks.conftest import TABLE, Place
 
@@ -15,15 +15,7 @@ def own(dynamo_sink):
 
 
 def test_a_swap_takes_what_was_read_or_is_its_own(own):
-    sink, key = own.sink, own.key
-    sink.swap_pointer(key, b"a", expected=None)
-    sink.swap_pointer(key, b"a", expected=None)  # sent twice, because the first reply was lost
-    with pytest.raises(ConflictError):
-        sink.swap_pointer(key, b"b", expected=None)
-    sink.swap_pointer(key, b"b", expected=b"a")
-    with pytest.raises(ConflictError):
-        sink.swap_pointer(key, b"c", expected=b"a")
-    assert sink.read_pointer(key) == b"b"
+    own.check_swaps()
 
 
 def answers(sink, operation, change):

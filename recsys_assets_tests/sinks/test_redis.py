@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from recsys_assets.errors import ConfigurationError, ConflictError, StoreUnavailableError
+from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.settings.outputs import SinkSettings
 from recsys_assets.sinks import sink as sinks
@@ -82,15 +82,7 @@ def test_processes_that_sync_at_once_end_with_one_whole_release(stored, tmp_path
 
 
 def test_a_swap_takes_what_was_read_or_is_its_own(redis_place):
-    sink, key = redis_place.sink, redis_place.key
-    sink.swap_pointer(key, b"a", expected=None)
-    sink.swap_pointer(key, b"a", expected=None)  # sent twice, because the first reply was lost
-    with pytest.raises(ConflictError):
-        sink.swap_pointer(key, b"b", expected=None)
-    sink.swap_pointer(key, b"b", expected=b"a")
-    with pytest.raises(ConflictError):
-        sink.swap_pointer(key, b"c", expected=b"a")
-    assert sink.read_pointer(key) == b"b"
+    redis_place.check_swaps()
 
 
 @pytest.fixture

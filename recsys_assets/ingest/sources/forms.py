@@ -115,7 +115,7 @@ def appended_form(line: bytes, *, is_json: bool = True) -> str | None:
     found = (_BEHIND_OBJECT if is_json else _ANYWHERE).search(line)
     if not found or not _BINARY.search(line):
         return None
-    return codec_of(found[1] + line[found.end() :][:1], name="") or _REFUSED[found[1]][0]
+    return _COMPRESSED.get(found[1]) or _REFUSED[found[1]][0]
 
 
 def guess_form(head: bytes) -> str:
