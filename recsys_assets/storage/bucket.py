@@ -188,7 +188,7 @@ class BucketStore(ABC):
                 f"{key}: {error}: the server does not know conditional writes, so two publishers could both win: use "
                 "another one"
             )
-        if answer in {Answer.WRONG, Answer.LOST, Answer.BUSY, Answer.UNCHANGED}:
+        if answer in {Answer.WRONG, Answer.LOST, Answer.UNCHANGED}:
             return ConfigurationError(f"{key}: {error}: check {self.address}")
         return StoreUnavailableError(f"{key}: {error}: nothing is known to have changed; try again")
 

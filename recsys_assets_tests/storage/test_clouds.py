@@ -65,6 +65,13 @@ def test_a_write_that_was_not_applied_is_sent_again(cloud, status):
     assert cloud.store.get("a", max_bytes=9).data == b"two"
 
 
+@pytest.mark.parametrize("status", [409, 429])
+def test_a_busy_server_is_no_wrong_address(cloud, status):
+    cloud.fail(*[status] * 20)
+    with pytest.raises(StoreUnavailableError, match="try again"):
+        cloud.store.put("a", b"one")
+
+
 def test_a_condition_that_does_not_hold_is_answered_once(cloud):
     etag = cloud.store.create("a", b"one")
     cloud.store.swap("a", b"two", expected=etag)
