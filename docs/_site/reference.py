@@ -18,7 +18,7 @@ from recsys_assets.settings.gates import CustomGate
 from recsys_assets.settings.outputs import SinkSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.settings.upkeep import WebhookSettings
+from recsys_assets.settings.webhooks import WebhookSettings
 
 END = "<!-- end of what is generated -->"
 PAGES = [Path(__file__).parents[1] / "reference" / f"{name}.md" for name in ("commands", "configuration")]

@@ -5,14 +5,14 @@ import click
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json
-from recsys_assets.settings.receivers import receivers
+from recsys_assets.settings.webhooks import receivers
 
 _SECONDS = 5.0  # for a receiver, before a command ends without it
 
 
 def deliver_after(context: CommandContext) -> None:
     """Send what a command has just done; what is not taken now is sent by the sensor, `deliver` or the next change."""
-    if not receivers(context.settings):
+    if not receivers(context.settings.webhooks):
         return
     from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - loads what builds days
 

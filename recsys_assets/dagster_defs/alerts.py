@@ -13,9 +13,9 @@ from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.webhooks import MAX_CHARACTERS, deliver, send
-from recsys_assets.settings.receivers import URL_VARIABLE, receivers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.webhooks import URL_VARIABLE, receivers
 
 WEBHOOK = URL_VARIABLE
 WEBHOOK_SENSOR = "webhooks"
@@ -57,7 +57,7 @@ def _webhook_sensor(
     @dg.sensor(
         name=f"{prefix}{WEBHOOK_SENSOR}",
         minimum_interval_seconds=WEBHOOK_SECONDS,
-        default_status=_running(bool(receivers(settings))),
+        default_status=_running(bool(receivers(settings.webhooks))),
         description="Send to [[webhooks]] what happened to targets, and which turned stale or fresh again. On where a "
         "receiver is configured.",
     )

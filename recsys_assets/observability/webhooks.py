@@ -26,10 +26,9 @@ from recsys_assets.release.document_encoding import decode, encode, find_stored,
 from recsys_assets.release.documents import JournalEntry, Record
 from recsys_assets.release.journal import DONE, IMPORT, RECOVERED, REFUSED, TEST, message_of, read_entry, tail
 from recsys_assets.release.layout import webhook_key
-from recsys_assets.settings.receivers import FRESH, STALE, receivers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.settings.upkeep import WebhookSettings
+from recsys_assets.settings.webhooks import FRESH, STALE, WebhookSettings, receivers
 from recsys_assets.storage.store import ObjectStore, StoredObject, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 
@@ -66,7 +65,7 @@ def deliver(
     Order is kept for each target and receiver. What a receiver took twice, because an answer was lost or two processes
     delivered at once, has the same `webhook-id`.
     """
-    wanted = receivers(settings)
+    wanted = receivers(settings.webhooks)
     if not wanted:
         return ()
     post = partial(send, seconds=seconds)

@@ -38,8 +38,8 @@ from recsys_assets.settings.upkeep import (
     RetentionSettings,
     RollbackSettings,
     RolloutSettings,
-    WebhookSettings,
 )
+from recsys_assets.settings.webhooks import WebhookSettings
 
 # Names of other assets and documents of a target.
 _RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "sinks", "outcomes"})

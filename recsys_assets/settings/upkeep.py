@@ -1,6 +1,6 @@
-"""Settings of what is kept, reported and undone: retention, metrics, rollback, webhooks, outcomes, signals, rollout."""
+"""Settings of what is kept, reported and undone: retention, metrics, rollback, outcomes, rollout."""
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -71,53 +71,6 @@ class RollbackSettings(ClosedModel):
     )
     watch_hours: float = Field(
         default=24, gt=0, le=MAX_HOURS, description="how long after a release became live it is watched"
-    )
-
-
-WebhookEvent: TypeAlias = Literal[
-    "import",
-    "test_passed",
-    "test_failed",
-    "ship",
-    "refused",
-    "roll_back",
-    "hold",
-    "release_hold",
-    "pin",
-    "unpin",
-    "mark_bad",
-    "unmark_bad",
-    "tag",
-    "untag",
-    "start_rollout",
-    "advance_rollout",
-    "abort_rollout",
-    "restore_pointer",
-    "retire",
-    "target_stale",
-    "target_fresh",
-]
-
-
-class WebhookSettings(ClosedModel):
-    """Who is sent an HTTP request about what happens to targets."""
-
-    name: str = Field(pattern="^[a-z0-9_-]{1,50}$", description="what messages and the store call it")
-    url: str = Field(
-        pattern="^(env:.+|file:.+|https?://.+)$",
-        description='where to, in "env:NAME" or "file:PATH" if that is a secret, or https://...',
-    )
-    secret: str | None = Field(
-        default=None,
-        pattern="^(env|file):.+$",
-        description='what messages are signed with, in "env:NAME" or "file:PATH"; none: they are not signed',
-    )
-    events: tuple[WebhookEvent, ...] = Field(
-        default=get_args(WebhookEvent), min_length=1, description="what it is sent; none named: everything"
-    )
-    targets: tuple[str, ...] = Field(default=(), description='like ["shop/home"]; none: every target')
-    give_up_hours: float = Field(
-        default=72, ge=0, le=MAX_HOURS, description="an event that is older and not taken keeps later ones back no more"
     )
 
 
