@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from recsys_assets.release.rollout import Rollout, RolloutState
-from recsys_assets.upkeep.guard import FALSE_ABORTS, compare, worse_rates
 from recsys_assets.upkeep.heartbeats import ArmAnswers, Heartbeat, KindAnswers, TrialAnswers
+from recsys_assets.upkeep.rollout_guard import FALSE_ABORTS, compare, worse_rates
 
 BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"
 STEPS = ((5, 60), (25, 60))  # percent of the users, and minutes

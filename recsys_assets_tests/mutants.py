@@ -69,7 +69,7 @@ MODULES = {  # and the tests that are to notice
     "release/rollback.py": COMMIT,
     "release/change.py": (*COMMIT, *COLLECTION),
     "release/publish.py": (*COMMIT, *COLLECTION),
-    "release/judgement.py": COMMIT,
+    "release/ship_rules.py": COMMIT,
     "release/recovery.py": COMMIT,
     "release/candidate.py": (*COMMIT, "pipeline/test_kinds_left_out.py", "pipeline/test_refused_days.py"),
     "release/trash.py": COLLECTION,
@@ -137,7 +137,7 @@ NAMED = (
     ),
     (
         "the newest day is the candidate's",
-        "release/judgement.py",
+        "release/ship_rules.py",
         "newest = max(release.data_through, live.data_through) if live else",
         "newest = release.data_through if live else",
         COMMIT,

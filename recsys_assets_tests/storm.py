@@ -30,11 +30,11 @@ from recsys_assets.release.change import PointerChange
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import place_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled, labelled, lift_label, put_label
 from recsys_assets.release.layout import pointer_key, release_prefix
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep import sweep

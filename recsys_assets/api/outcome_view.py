@@ -14,7 +14,7 @@ from recsys_assets.quality.outcome_report import ALL, METRICS, OutcomeReport, Ou
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.layout import outcomes_key
 from recsys_assets.storage.store import fan_out
-from recsys_assets.upkeep.guard import Decision, Guards, look_at_rollout
+from recsys_assets.upkeep.rollout_guard import Decision, Guards, look_at_rollout
 
 DAYS: Final = 30
 _STEP, _HEIGHT, _LEFT, _MARGIN = 22.0, 140.0, 60.0, 16.0

@@ -18,7 +18,7 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.live_guard import live_empty_share
+from recsys_assets.upkeep.answer_guard import live_empty_share
 from recsys_assets.upkeep.staleness import Cause, Freshness
 from recsys_assets.upkeep.status import TargetStatus
 

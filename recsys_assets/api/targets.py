@@ -21,6 +21,7 @@ from recsys_assets.release.documents import Hold, JournalEntry, Record
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
 from recsys_assets.settings.schedule import next_tick
+from recsys_assets.upkeep.answer_guard import Answers
 from recsys_assets.upkeep.heartbeats import (
     MAX_RELEASES,
     Failures,
@@ -31,7 +32,6 @@ from recsys_assets.upkeep.heartbeats import (
     format_with,
     write_heartbeat,
 )
-from recsys_assets.upkeep.live_guard import Answers
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 

@@ -7,10 +7,10 @@ from recsys_assets.cli.options import CommandContext, clock, json_option, open_c
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.upkeep_settings import guards, watch
-from recsys_assets.release.rolling_out import RolledOut, abort, advance
+from recsys_assets.release.rollout_transitions import RolledOut, abort, advance
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.upkeep.guard import Decision, Guards, carry_out, decide, look_at_rollout
-from recsys_assets.upkeep.live_guard import LiveDecision, LiveVerdict, carry_out_on_live, look_at_live
+from recsys_assets.upkeep.answer_guard import LiveDecision, LiveVerdict, carry_out_on_live, look_at_live
+from recsys_assets.upkeep.rollout_guard import Decision, Guards, carry_out, decide, look_at_rollout
 
 
 @click.group("rollout")

@@ -30,8 +30,8 @@ from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import LiveAt, live_at
+from recsys_assets.upkeep.answer_guard import live_empty_share
 from recsys_assets.upkeep.diff import LIVE, KindDiff, diff, read_named
-from recsys_assets.upkeep.live_guard import live_empty_share
 from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import to_markdown
 from recsys_assets.upkeep.staleness import Freshness

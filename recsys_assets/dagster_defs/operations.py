@@ -41,10 +41,10 @@ from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.release.rolling_out import abort, advance
-from recsys_assets.upkeep.guard import carry_out, decide, look_at_rollout
-from recsys_assets.upkeep.live_guard import carry_out_on_live, look_at_live
+from recsys_assets.release.rollout_transitions import abort, advance
+from recsys_assets.upkeep.answer_guard import carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import restore_pointer
+from recsys_assets.upkeep.rollout_guard import carry_out, decide, look_at_rollout
 
 SYNC_JOB: Final = "sync_sinks"
 

@@ -17,7 +17,7 @@ from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.layout import canonical_record_key, outcomes_key
-from recsys_assets.release.rolling_out import ADVANCE, START
+from recsys_assets.release.rollout_transitions import ADVANCE, START
 from recsys_assets.settings.upkeep import OutcomeSettings
 from recsys_assets.storage.store import ObjectStore
 

@@ -18,7 +18,7 @@ from recsys_assets.pipeline.source import read_configured_catalog
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.postgres.client import begin_transaction, connected
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore

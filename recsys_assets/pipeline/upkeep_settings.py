@@ -5,8 +5,8 @@ from datetime import timedelta
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.age_limits import CANONICAL, QUARANTINE, RAW, STAGING, AgeLimits
-from recsys_assets.upkeep.guard import Guards
-from recsys_assets.upkeep.live_guard import GuardMode, Watch
+from recsys_assets.upkeep.answer_guard import GuardMode, Watch
+from recsys_assets.upkeep.rollout_guard import Guards
 from recsys_assets.upkeep.roots import Retention
 
 

@@ -16,11 +16,11 @@ from recsys_assets.release.document_encoding import decode, encode, find_documen
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
-from recsys_assets.release.judgement import ending, stricter
 from recsys_assets.release.layout import hold_key
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, record_unmoved
 from recsys_assets.release.rollout import end_rollout
+from recsys_assets.release.ship_rules import ending, stricter
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, StoredObject
@@ -39,7 +39,7 @@ class HoldOutcome:
 
 
 def read_hold(store: ObjectStore, target: Target) -> Hold | None:
-    """Return the hold on a target unless it was lifted; whether it still stands is for `judgement.is_in_force`."""
+    """Return the hold on a target unless it was lifted; whether it still stands is for `ship_rules.is_in_force`."""
     hold = find_document(store, hold_key(target), Hold)
     return None if hold is None or hold.lifted else hold
 

@@ -23,14 +23,14 @@ from recsys_assets.release.documents import Build, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock, message_of
-from recsys_assets.release.judgement import Judgement, Live, Ruling, judge
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
 from recsys_assets.release.releases import data_through_of, find_release, is_former, record, release_of
-from recsys_assets.release.rolling_out import start
 from recsys_assets.release.rollout import Plan, end_rollout
+from recsys_assets.release.rollout_transitions import start
 from recsys_assets.release.shards import missing_blobs, prove_members
+from recsys_assets.release.ship_rules import Judgement, Live, Ruling, judge
 from recsys_assets.release.trash import rescue
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven

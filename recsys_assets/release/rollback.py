@@ -25,13 +25,13 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import forgotten_since
 from recsys_assets.release.hold import write_hold
 from recsys_assets.release.journal import Actor, Clock, message_of
-from recsys_assets.release.judgement import ending
 from recsys_assets.release.labels import Labelled, find_label, lift_label, put_label
 from recsys_assets.release.layout import intent_key
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
+from recsys_assets.release.ship_rules import ending
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 

@@ -13,10 +13,10 @@ from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import LOST, REFUSED, message_of, newest_first
-from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import find_release
+from recsys_assets.release.ship_rules import ending, is_in_force
 from recsys_assets.release.staged import find_canonical_report, find_report, find_report_of_kind, find_staged_artifact
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days

@@ -14,18 +14,18 @@ from recsys_assets.release.candidate import kinds_left_out
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.hold import is_loud, read_hold
 from recsys_assets.release.journal import LOST, listed_sequences, newest_first
-from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.release.pointer import Current, read_current
 from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.release.shards import missing_blobs
+from recsys_assets.release.ship_rules import ending, is_in_force
 from recsys_assets.storage.run_reads import ReadOnce
 from recsys_assets.storage.store import ObjectStore, fan_out
+from recsys_assets.upkeep.answer_guard import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.failed_builds import failed_days
 from recsys_assets.upkeep.heartbeats import Convergence, convergence, honouring_message, read_heartbeats
-from recsys_assets.upkeep.live_guard import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.retire import retired_at
 
 _HOUSEKEEPING = frozenset(

@@ -11,8 +11,8 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import catalog_quarantine_key
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets_tests.small_shop import FIRST, HOME, after, day_lines, open_shop
 
 SEMICOLONS = "id;tags\na;café\nb;thé\n".encode("windows-1252")

@@ -18,8 +18,8 @@ from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import outcomes_key
-from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan
+from recsys_assets.release.rollout_transitions import abort, advance
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import strays
 from recsys_assets_tests.release.staging import TARGET, Shop

@@ -7,7 +7,7 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets_tests.small_shop import HOME, after, day_lines, open_shop
 
 BAD = after(1)

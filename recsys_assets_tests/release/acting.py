@@ -13,8 +13,8 @@ from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan
+from recsys_assets.release.rollout_transitions import abort, advance
 from recsys_assets.storage.open import open_store
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import restore_pointer

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from recsys_assets.release import journal
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import blob_prefix, intent_prefix, pointer_key
 from recsys_assets.release.pointer import read_current
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests import warm_processes

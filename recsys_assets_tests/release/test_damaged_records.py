@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from recsys_assets.errors import CorruptObjectError, RefusedError
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import digest_of, read_release
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.status import status_of
 from recsys_assets.upkeep.verify import verify

@@ -16,8 +16,8 @@ from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.layout import intent_prefix, pointer_key, sweep_key, trash_prefix
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.rolling_out import settle
 from recsys_assets.release.rollout import find_rollout
+from recsys_assets.release.rollout_transitions import settle
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store

@@ -13,18 +13,18 @@ from recsys_assets.release import journal
 from recsys_assets.release.blocking import block_item, blocked_ids, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import live_at, read_release, refs_of
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan, rolling_release
+from recsys_assets.release.rollout_transitions import abort, advance
 from recsys_assets.release.shards import missing_blobs
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
+from recsys_assets.upkeep.answer_guard import GuardMode, LiveVerdict, Watch, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
-from recsys_assets.upkeep.live_guard import GuardMode, LiveVerdict, Watch, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import repair_journal, restore_pointer
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets.upkeep.verify import verify

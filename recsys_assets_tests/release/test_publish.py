@@ -25,7 +25,6 @@ from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import CanonicalRecord, StagedArtifact
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import (
     blob_key,
     canonical_gates_key,
@@ -39,6 +38,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.release.staging import (
     BOT,

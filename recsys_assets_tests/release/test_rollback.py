@@ -19,7 +19,6 @@ from recsys_assets.release.documents import Hold, Release
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import is_loud, place_hold, read_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import (
     blob_key,
@@ -34,6 +33,7 @@ from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import live_at
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling, is_in_force
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.repair import restore_pointer

@@ -10,16 +10,16 @@ from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedErro
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, newest_first
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import candidate_key, pointer_key, rollout_key
 from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import parse_pointer, read_current
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.release.rolling_out import abort, advance, settle
 from recsys_assets.release.rollout import Plan, RolloutState, find_rollout, rolling_release
+from recsys_assets.release.rollout_transitions import abort, advance, settle
 from recsys_assets.release.shards import missing_blobs
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import relocate

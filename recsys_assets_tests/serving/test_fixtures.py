@@ -12,8 +12,8 @@ from recsys_assets.encoding.codec import encode
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import ConfigurationError, NotFoundError
 from recsys_assets.identity import Target, Window
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.shards import read_blob
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
 from recsys_assets.serving.snapshot import Snapshot

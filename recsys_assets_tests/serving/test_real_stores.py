@@ -9,12 +9,12 @@ from recsys_assets.identity import Target
 from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled, find_label
-from recsys_assets.release.rolling_out import advance
 from recsys_assets.release.rollout import Plan
+from recsys_assets.release.rollout_transitions import advance
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets.upkeep.guard import Guards, RolloutVerdict, carry_out, decide
+from recsys_assets.upkeep.rollout_guard import Guards, RolloutVerdict, carry_out, decide
 from recsys_assets_tests.serving.releases import POINTER, TARGET, Shop, answers
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import blob_key, candidate_key, rollout_key
-from recsys_assets.release.rolling_out import abort, advance
 from recsys_assets.release.rollout import Plan
+from recsys_assets.release.rollout_transitions import abort, advance
 from recsys_assets.release.signatures import Trust
 from recsys_assets.serving.counting import counts_by_release
 from recsys_assets.serving.reader import Reader

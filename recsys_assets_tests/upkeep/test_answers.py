@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.upkeep.answer_guard import Answers, answers_of, worse_kinds
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
-from recsys_assets.upkeep.live_guard import Answers, answers_of, worse_kinds
 from recsys_assets.upkeep.status import status
 from recsys_assets_tests.release.staging import TARGET, Shop
 

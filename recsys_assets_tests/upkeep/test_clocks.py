@@ -9,9 +9,9 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import rfc3339
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.journal import Actor, tail
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.pointer import read_current
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.memory import MemoryStore

@@ -12,7 +12,6 @@ from recsys_assets.release.document_encoding import create_document, encode
 from recsys_assets.release.documents import Intent, Sweep, Taken
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import (
     blob_key,
@@ -28,6 +27,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.storage.proof import KEY as PROOF
 from recsys_assets.upkeep.collect import collect, explain, restore

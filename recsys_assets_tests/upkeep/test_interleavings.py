@@ -16,11 +16,11 @@ from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
 from recsys_assets.release import journal
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled, labelled, lift_label, put_label
 from recsys_assets.release.layout import pointer_key, sweep_key, trash_prefix
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect, restore
 from recsys_assets.upkeep.repair import relocate, repair_journal, restore_pointer

@@ -8,11 +8,11 @@ from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableEr
 from recsys_assets.identity import Target
 from recsys_assets.release.hold import release_hold
 from recsys_assets.release.journal import Actor, newest_first
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import blob_prefix, intent_prefix, pointer_key, trash_prefix
 from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import restore_pointer

@@ -7,8 +7,8 @@ import pytest
 from recsys_assets.identity import rfc3339
 from recsys_assets.release.forgotten_users import forgotten_since
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.heartbeats import Heartbeat, read_heartbeats, write_heartbeat

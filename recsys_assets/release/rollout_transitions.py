@@ -16,7 +16,6 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import forgotten_since
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock
-from recsys_assets.release.judgement import Live, Ruling, is_in_force, judge
 from recsys_assets.release.labels import Labelled, find_label, put_label
 from recsys_assets.release.layout import candidate_key
 from recsys_assets.release.pointer import Current, make_pointer, read_current
@@ -38,6 +37,7 @@ from recsys_assets.release.rollout import (
     write_rollout,
 )
 from recsys_assets.release.shards import prove_members
+from recsys_assets.release.ship_rules import Live, Ruling, is_in_force, judge
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, StoredObject
 

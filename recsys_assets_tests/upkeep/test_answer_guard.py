@@ -11,15 +11,15 @@ from recsys_assets.release import journal
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.hold import place_hold, read_hold, release_hold
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.judgement import Ruling
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.marking import mark
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets.upkeep.answer_guard import GUARD, GuardMode, LiveVerdict, Watch, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
-from recsys_assets.upkeep.live_guard import GUARD, GuardMode, LiveVerdict, Watch, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Shop, day

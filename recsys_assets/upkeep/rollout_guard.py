@@ -12,8 +12,8 @@ from msgspec import UNSET
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.rolling_out import RolledOut, abort, advance, settle
 from recsys_assets.release.rollout import Rollout, RolloutState, find_rollout
+from recsys_assets.release.rollout_transitions import RolledOut, abort, advance, settle
 from recsys_assets.settings.upkeep import RolloutSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import (

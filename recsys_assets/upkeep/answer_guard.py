@@ -12,14 +12,14 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.forgotten_users import forgotten_since
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock, changes
-from recsys_assets.release.judgement import ending, is_in_force
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import effective, find_release
 from recsys_assets.release.rollback import RolledBack, roll_back
+from recsys_assets.release.ship_rules import ending, is_in_force
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.guard import log_evidence
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, is_live, read_heartbeats
+from recsys_assets.upkeep.rollout_guard import log_evidence
 
 GUARD: Final = "answer guard"  # how its actor's name begins: of its holds, its marks and its entries
 FALSE_ROLLBACKS: Final = 0.001  # of releases that are no worse, however often they are looked at

@@ -12,8 +12,8 @@ from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollout import Plan, RolloutState, find_rollout
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.upkeep.guard import FALSE_ABORTS, Guards, RolloutVerdict, carry_out, decide, log_evidence
 from recsys_assets.upkeep.heartbeats import ArmAnswers, Heartbeat, KindAnswers, TrialAnswers, write_heartbeat
+from recsys_assets.upkeep.rollout_guard import FALSE_ABORTS, Guards, RolloutVerdict, carry_out, decide, log_evidence
 from recsys_assets_tests.release.staging import TARGET, Shop
 
 BOT = Actor("guard", "rollout")
