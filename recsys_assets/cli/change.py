@@ -25,10 +25,10 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
-from recsys_assets.release.rollback import RolledBack, roll_back
+from recsys_assets.release.rollback import RollbackOutcome, roll_back
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.upkeep.heartbeats import Convergence, wait_until_converged
-from recsys_assets.upkeep.repair import Restored, restore_pointer
+from recsys_assets.upkeep.repair import RestoreOutcome, restore_pointer
 from recsys_assets.upkeep.retire import retire
 
 _WAIT_SECONDS = 180  # three polls of a consumer that polls once a minute
@@ -47,7 +47,7 @@ wait_option = click.option(
 class Awaited:
     """A rollback, and who serves what it went back to."""
 
-    rolled_back: RolledBack
+    rolled_back: RollbackOutcome
     consumers: Convergence
 
     @property
@@ -61,7 +61,7 @@ class Awaited:
         return EXIT_REFUSED if self.consumers.behind else 0
 
 
-def await_consumers(call: Call, done: RolledBack, *, seconds: float) -> Awaited:
+def await_consumers(call: Call, done: RollbackOutcome, *, seconds: float) -> Awaited:
     """Return when every live consumer serves what a rollback went back to, or after `seconds` with those that do not.
 
     The rollback is done either way; who is behind follows at its next poll of the store, unless it cannot reach it.
@@ -103,7 +103,7 @@ def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, overrid
 @wait_option
 def run_rollback(
     call: Call, *, to: str, no_hold: bool, hold_until: datetime | None, wait: float | None
-) -> RolledBack | Awaited:
+) -> RollbackOutcome | Awaited:
     """Move one target back to an earlier release; verified first, held afterwards, nothing recomputed."""
     if no_hold and hold_until is not None:
         raise click.UsageError("--no-hold and --hold-until exclude each other")
@@ -134,7 +134,7 @@ def run_release_hold(call: Call) -> HoldOutcome:
 
 
 @changes_one_target("restore-pointer")
-def run_restore_pointer(call: Call) -> Restored:
+def run_restore_pointer(call: Call) -> RestoreOutcome:
     """Put a lost or damaged pointer back to what the journal last recorded as live, below the root of now."""
     return restore_pointer(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 

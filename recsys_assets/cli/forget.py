@@ -10,7 +10,7 @@ from recsys_assets.cli.options import clock
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
-from recsys_assets.privacy.forget import Forgetting, Forgot, forget_user
+from recsys_assets.privacy.forget import ForgetOutcome, Forgetting, forget_user
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -19,7 +19,7 @@ from recsys_assets.storage.store import ObjectStore
 _SHOWN = 20  # places in a line for people; the JSON output has all
 
 
-def _message(forgot: Forgot) -> str:
+def _message(forgot: ForgetOutcome) -> str:
     if forgot.failed:
         return f"{forgot.target}: not done: {forgot.message}; fix that and run this again"
     went = (
@@ -48,7 +48,7 @@ def _message(forgot: Forgot) -> str:
 
 @changes_targets("forget", line=_message)
 @click.option("--user", required=True, help="the user's id, as events carry it; hashed here where raw.user_key is set")
-def run_forget(call: Call, *, user: str) -> Sequence[Forgot]:
+def run_forget(call: Call, *, user: str) -> Sequence[ForgetOutcome]:
     """Drop a user's events from every day, rebuild what is live, and list every place that still holds the user.
 
     Targets that are served but no longer in the configuration are searched as well. Ends with 1 if anything still holds
@@ -83,9 +83,9 @@ def _task(store: ObjectStore, settings: Settings, target: Target, user: str, cal
     return Forgetting(store, settings, row, user, call.by, clock, is_configured=is_configured)
 
 
-def _forget(task: Forgetting, *, dry_run: bool) -> Forgot:
+def _forget(task: Forgetting, *, dry_run: bool) -> ForgetOutcome:
     """Forget the user in one target; what is wrong with that one stops no other."""
     try:
         return forget_user(task, dry_run=dry_run)
     except (ConflictError, CorruptObjectError, NotFoundError, RefusedError) as error:
-        return Forgot(str(task.target), str(error), failed=True)
+        return ForgetOutcome(str(task.target), str(error), failed=True)

@@ -21,7 +21,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.blocking import BlockOutcome, block_item, unblock_item
 from recsys_assets.release.documents import Label
 from recsys_assets.release.labels import Labelled, find_label, labelled, list_tags
-from recsys_assets.release.marking import Marked, mark, tag, unmark
+from recsys_assets.release.marking import MarkOutcome, mark, tag, unmark
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.status import Blocked, look_at_blocked
 
@@ -31,7 +31,7 @@ _release_option = click.option("--release", required=True, help="live | a releas
 @changes_one_target("pin")
 @_release_option
 @click.option("--until", type=instant_type, help="the pin ends by itself at this time")
-def run_pin(call: Call, *, release: str, until: datetime | None) -> Marked:
+def run_pin(call: Call, *, release: str, until: datetime | None) -> MarkOutcome:
     """Keep a release from garbage collection, until a time or until `unpin`."""
     context = call.context
     return mark(
@@ -48,14 +48,14 @@ def run_pin(call: Call, *, release: str, until: datetime | None) -> Marked:
 
 @changes_one_target("unpin")
 @_release_option
-def run_unpin(call: Call, *, release: str) -> Marked:
+def run_unpin(call: Call, *, release: str) -> MarkOutcome:
     """Let garbage collection take a release again once it is old enough."""
     return _unmark(call, Labelled.PINNED, release)
 
 
 @changes_one_target("mark-bad")
 @_release_option
-def run_mark_bad(call: Call, *, release: str) -> Marked:
+def run_mark_bad(call: Call, *, release: str) -> MarkOutcome:
     """Keep a release from shipping, and from being what `rollback --to previous` chooses; what is live stays live."""
     store, target = call.context.store, call.context.target
     return mark(store, target, Labelled.BAD, release, by=call.by, now=clock, dry_run=call.dry_run)
@@ -63,7 +63,7 @@ def run_mark_bad(call: Call, *, release: str) -> Marked:
 
 @changes_one_target("unmark-bad")
 @_release_option
-def run_unmark_bad(call: Call, *, release: str) -> Marked:
+def run_unmark_bad(call: Call, *, release: str) -> MarkOutcome:
     """Let a release ship again that was marked bad."""
     return _unmark(call, Labelled.BAD, release)
 
@@ -71,7 +71,7 @@ def run_unmark_bad(call: Call, *, release: str) -> Marked:
 @changes_one_target("tag")
 @click.argument("name")
 @_release_option
-def run_tag(call: Call, *, name: str, release: str) -> Marked:
+def run_tag(call: Call, *, name: str, release: str) -> MarkOutcome:
     """Give a release a NAME, like champion, or move it there from another one.
 
     A release with a name is kept from garbage collection, and `rollback --to NAME` goes back to it.
@@ -81,7 +81,7 @@ def run_tag(call: Call, *, name: str, release: str) -> Marked:
 
 @changes_one_target("untag")
 @click.argument("name")
-def run_untag(call: Call, *, name: str) -> Marked:
+def run_untag(call: Call, *, name: str) -> MarkOutcome:
     """Take a NAME off the release that has it."""
     return tag(call.context.store, call.context.target, name, None, by=call.by, now=clock, dry_run=call.dry_run)
 
@@ -107,7 +107,7 @@ def show_marks(*, config: str | None, tenant: str | None, surface: str | None, a
     return 0
 
 
-def _unmark(call: Call, label: Labelled, release: str) -> Marked:
+def _unmark(call: Call, label: Labelled, release: str) -> MarkOutcome:
     store, target = call.context.store, call.context.target
     return unmark(store, target, label, release, by=call.by, now=clock, dry_run=call.dry_run)
 

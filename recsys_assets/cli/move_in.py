@@ -16,7 +16,7 @@ _LEFT_OUT = "  left out: kinds with a row for each user, whose ids raw.user_key 
 
 
 @dataclass(frozen=True, slots=True)
-class MovedIn:
+class MoveInOutcome:
     """What a move came to: releases found and new, what was proven of a day, and the sentence about it."""
 
     releases: int
@@ -53,7 +53,7 @@ def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: dat
     if not call.dry_run:
         new = move_in(call.context.store, settings, registry, history, by=call.by, now=clock)
     message = _message(call, history[-1].day, len(history), new, proven)
-    return MovedIn(len(history), new, proven, f"{message}\n{_LEFT_OUT}" if hashed else message)
+    return MoveInOutcome(len(history), new, proven, f"{message}\n{_LEFT_OUT}" if hashed else message)
 
 
 def _message(call: Call, last: date, releases: int, new: int, proven: tuple[ComparedVersion, ...]) -> str:

@@ -29,7 +29,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.repair import Relocated, live_targets, relocate, repair_journal
+from recsys_assets.upkeep.repair import RelocateOutcome, live_targets, relocate, repair_journal
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -109,7 +109,7 @@ def run_relocate(
     return 0
 
 
-def _relocation(one: Relocated) -> dict[str, object]:
+def _relocation(one: RelocateOutcome) -> dict[str, object]:
     return {"release": one.release, "before": one.before, "after": one.after, "entry": one.entry}
 
 

@@ -7,7 +7,7 @@ from recsys_assets.cli.options import CommandContext, clock, json_option, open_c
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.upkeep_settings import guards, watch
-from recsys_assets.release.rollout_transitions import RolledOut, abort, advance
+from recsys_assets.release.rollout_transitions import TransitionOutcome, abort, advance
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.answer_guard import LiveDecision, LiveVerdict, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.rollout_guard import Decision, Guards, carry_out, decide, look_at_rollout
@@ -43,14 +43,14 @@ def run_decide(call: Call) -> ChangeResult:
 
 
 @changes_one_target("advance")
-def run_advance(call: Call) -> RolledOut:
+def run_advance(call: Call) -> TransitionOutcome:
     """Show the candidate to the next share of requests, whatever the guard says; after the last step it is live."""
     return advance(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("abort")
 @click.option("--no-mark", is_flag=True, help="do not mark the release bad, so that it may be rolled out again")
-def run_abort(call: Call, *, no_mark: bool) -> RolledOut:
+def run_abort(call: Call, *, no_mark: bool) -> TransitionOutcome:
     """Show the candidate to nobody any more; live never moved."""
     context = call.context
     return abort(context.store, context.target, by=call.by, now=clock, mark_bad=not no_mark, dry_run=call.dry_run)

@@ -47,7 +47,7 @@ def _days(texts: Iterator[str]) -> list[date]:
 
 
 @dataclass(frozen=True, slots=True)
-class ErasedFromRaw:
+class EraseOutcome:
     """What was taken from a day's parts of a target and its quarantine; `fault`: why the day could not be read."""
 
     events: int = 0
@@ -57,7 +57,7 @@ class ErasedFromRaw:
 
 def erase_from_raw(
     store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool, pause: Pause = wait
-) -> ErasedFromRaw:
+) -> EraseOutcome:
     """Take a user, under any of these names, out of a day's parts of a target and its quarantine; count what went.
 
     What is left is written under new keys, then the record is swapped, then the old objects are deleted: interrupted
@@ -66,14 +66,14 @@ def erase_from_raw(
     """
     key = raw_record_key(day)
 
-    def erase_once() -> ErasedFromRaw:
+    def erase_once() -> EraseOutcome:
         try:
             stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
             record = decode(stored.data, RawRecord, name=key)
         except NotFoundError:
-            return ErasedFromRaw()
+            return EraseOutcome()
         except CorruptObjectError as error:
-            return ErasedFromRaw(fault=str(error))
+            return EraseOutcome(fault=str(error))
         erasure = _Erasure(store, target, names, dry_run=dry_run)
         changed = erasure.without_user(record)
         if dry_run or changed == record:
@@ -100,7 +100,7 @@ class _Erasure:
         self._target = target
         self._names = names
         self._dry_run = dry_run
-        self.result = ErasedFromRaw()
+        self.result = EraseOutcome()
 
     def without_user(self, record: RawRecord) -> RawRecord:
         """Return the record of what is left."""
@@ -114,7 +114,7 @@ class _Erasure:
                     share, parts=tuple(part for part, _ in parts), events=share.events - gone
                 )
         lines = [self._lines(kept) for kept in record.quarantine]
-        self.result = ErasedFromRaw(sum(count for _, count in parts), sum(count for _, count in lines))
+        self.result = EraseOutcome(sum(count for _, count in parts), sum(count for _, count in lines))
         return msgspec.structs.replace(record, targets=tuple(targets), quarantine=tuple(kept for kept, _ in lines))
 
     def _part(self, part: Input, is_hidden: IsHidden) -> tuple[Input, int]:

@@ -21,7 +21,7 @@ from recsys_assets.pipeline.canonical_commit import erase_from_day
 from recsys_assets.pipeline.context import COMMAND, DayContext
 from recsys_assets.pipeline.records import configured_key, mark_of_key, mark_of_record
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.privacy.erase import ErasedFromRaw, canonical_days, erase_from_raw, raw_days
+from recsys_assets.privacy.erase import EraseOutcome, canonical_days, erase_from_raw, raw_days
 from recsys_assets.privacy.search import names_user, places_that_hold, releases_that_hold, under_other_key
 from recsys_assets.release import journal
 from recsys_assets.release.change import PointerChange
@@ -59,7 +59,7 @@ _REBUILDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Forgot:
+class ForgetOutcome:
     """Result for one target: what went, and every place that still holds the user."""
 
     target: str
@@ -113,7 +113,7 @@ class Forgetting:
         return frozenset({user} if key is None else {user, key.hash(user)})
 
 
-def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
+def forget_user(task: Forgetting, *, dry_run: bool = False) -> ForgetOutcome:
     """Drop a user's events up to today from all days of a target, rebuild what is live, and list what remains.
 
     The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events; then the
@@ -144,7 +144,7 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> Forgot:
     live = read_current(store, target)
     releases = _releases(task, live)
     holding, other = releases_that_hold(store, target, names, releases), under_other_key(task.settings, releases)
-    forgot = Forgot(
+    forgot = ForgetOutcome(
         target=str(target),
         message=message,
         days=tuple(map(str, days)),
@@ -182,7 +182,7 @@ def _note(task: Forgetting, today: date) -> list[str]:
     return []
 
 
-def _unread(raw: dict[date, ErasedFromRaw], canonical: dict[date, int | None]) -> Iterator[str]:
+def _unread(raw: dict[date, EraseOutcome], canonical: dict[date, int | None]) -> Iterator[str]:
     yield from (f"raw of {day}: {erased.fault}" for day, erased in raw.items() if erased.fault)
     yield from (
         f"canonical {day}: its bytes are not those of its record: build the day again"
@@ -305,7 +305,7 @@ def _has_other_key(task: Forgetting, day: date) -> bool:
     return record is not None and not mark_of_record(record) <= mark_of_key(configured_key(task.settings))
 
 
-def _record(task: Forgetting, forgot: Forgot, live: Current | None) -> JournalEntry:
+def _record(task: Forgetting, forgot: ForgetOutcome, live: Current | None) -> JournalEntry:
     """Write to the journal what was done, without the user's id: it would be there for ever."""
     entry = journal.entry_of(
         action=FORGET,

@@ -41,7 +41,7 @@ _STATES = {Labelled.BAD: "is marked bad", Labelled.PINNED: "is pinned"}
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class MarkOutcome:
     """What marking or naming a release came to: in words, and the journal's entry (None: dry run)."""
 
     message: str
@@ -69,7 +69,7 @@ def mark(
     now: Clock,
     until: datetime | None = None,
     dry_run: bool = False,
-) -> Marked:
+) -> MarkOutcome:
     """Put a mark on a release (its id, 8 digits of it, its name, or `live`); with `until` it ends by itself.
 
     The outcome is `unchanged` if it stands already: the first reason and end stand. Raises `NotFoundError` if no such
@@ -85,7 +85,7 @@ def mark(
     end = f" until {rfc3339(until)}" if until else ""
     message = f"release {release_id[:12]} {_STATES[label]}{end if is_new else ' already'}"
     if dry_run:
-        return Marked(f"dry run: {message}", release_id, None)
+        return MarkOutcome(f"dry run: {message}", release_id, None)
     ensure_proven(store)
     changed = put_label(store, target, label, release_id, by=by, now=at, until=until)
     if label is Labelled.BAD:
@@ -94,7 +94,7 @@ def mark(
         _keep_or_lift(store, target, release_id)
     details = {"release": release_id} | ({"until": rfc3339(until)} if until else {})
     change = _Change(_ACTIONS[label, True], message, details, changed=changed)
-    return Marked(message, release_id, _record(store, target, change, by=by, now=now))
+    return MarkOutcome(message, release_id, _record(store, target, change, by=by, now=now))
 
 
 def unmark(
@@ -106,23 +106,23 @@ def unmark(
     by: Actor,
     now: Clock,
     dry_run: bool = False,
-) -> Marked:
+) -> MarkOutcome:
     """Take a mark off a release; the outcome is `unchanged` if it has none. Raises as `mark` does."""
     release_id = _find(store, target, release)
     was_on = find_label(store, target, label, release_id) is not None
     state = f"{_STATES[label]} no more" if was_on else _STATES[label].replace("is ", "is not ", 1)
     message = f"release {release_id[:12]} {state}"
     if dry_run:
-        return Marked(f"dry run: {message}", release_id, None)
+        return MarkOutcome(f"dry run: {message}", release_id, None)
     ensure_proven(store)
     lift_label(store, target, label, release_id)
     change = _Change(_ACTIONS[label, False], message, {"release": release_id}, changed=was_on)
-    return Marked(message, release_id, _record(store, target, change, by=by, now=now))
+    return MarkOutcome(message, release_id, _record(store, target, change, by=by, now=now))
 
 
 def tag(
     store: ObjectStore, target: Target, name: str, release: str | None, *, by: Actor, now: Clock, dry_run: bool = False
-) -> Marked:
+) -> MarkOutcome:
     """Give a release (as `mark` takes it) a name that a rollback can go to, or take the name off (None).
 
     The release that has a name is kept from collection. Raises as `mark` does.
@@ -134,7 +134,7 @@ def tag(
         _check_kept(store, target, release_id)
     message = _renaming(name, had, release_id)
     if dry_run:
-        return Marked(f"dry run: {message}", release_id, None)
+        return MarkOutcome(f"dry run: {message}", release_id, None)
     ensure_proven(store)
     if release_id is None:
         remove_tag(store, target, name)
@@ -144,7 +144,7 @@ def tag(
         message = _renaming(name, had, release_id)
     details: dict[str, Scalar] = {"tag": name, "release": release_id, "release_before": had}
     change = _Change("tag" if release_id else "untag", message, details, changed=had != release_id)
-    return Marked(message, release_id, _record(store, target, change, by=by, now=now))
+    return MarkOutcome(message, release_id, _record(store, target, change, by=by, now=now))
 
 
 def _find(store: ObjectStore, target: Target, release: str) -> str:

@@ -45,7 +45,7 @@ _DONE_BEFORE = (
 
 
 @dataclass(frozen=True, slots=True)
-class RolledBack:
+class RollbackOutcome:
     """What a rollback came to: the release left, the one live now, in words, the journal's entry (None: dry run)."""
 
     left: str
@@ -94,7 +94,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     mark_bad: bool = True,
     unless: Unless = str,
     dry_run: bool = False,
-) -> RolledBack:
+) -> RollbackOutcome:
     """Move a target to an earlier release; nothing is computed, and nothing but the store is needed.
 
     `to` is `previous` (the last release that was live before this one was shipped and is not marked bad), a release id
@@ -116,12 +116,14 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
         _prove(asked)
         nothing = asked.to.id == left.release_id
         message = _live_already(asked) if nothing else _message(asked)
-        return RolledBack(left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {message}", None)
+        return RollbackOutcome(
+            left.release_id, asked.to.id, None if nothing else asked.hold, f"dry run: {message}", None
+        )
     ensure_proven(store)
     head = recover(store, target, left, by=by, now=now())
     last = head.change
     if to == PREVIOUS and last is not None and _was_interrupted(change, last):
-        return RolledBack(last.before or "", left.release_id, None, _DONE_BEFORE, last)
+        return RollbackOutcome(last.before or "", left.release_id, None, _DONE_BEFORE, last)
     try:
         return _roll_back(_resolve(replace(wish, head=head)), head)
     except (RefusedError, ConflictError) as error:
@@ -195,7 +197,7 @@ def _data_through(wish: _Wish) -> str | None:
     return release.data_through if release else None
 
 
-def _roll_back(asked: _RollbackPlan, head: JournalHead) -> RolledBack:
+def _roll_back(asked: _RollbackPlan, head: JournalHead) -> RollbackOutcome:
     """Prove, mark, hold, then swap: a crash in between leaves the target held on what it had, and a rerun goes on."""
     change = asked.change
     with announced(change, release_id=asked.to.id, refs=refs_of(asked.to)) as change:
@@ -208,7 +210,7 @@ def _roll_back(asked: _RollbackPlan, head: JournalHead) -> RolledBack:
         entry = change_pointer(change, lambda current, _: _judge(asked, current), seen=seen)
         if asked.taken_back:
             _lift_bad(asked)
-    return RolledBack(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
+    return RollbackOutcome(asked.left.release_id, asked.to.id, asked.hold, message_of(entry), entry)
 
 
 def _lift_bad(asked: _RollbackPlan) -> None:

@@ -46,7 +46,7 @@ ADVANCE: Final = "advance_rollout"
 
 
 @dataclass(frozen=True, slots=True)
-class RolledOut:
+class TransitionOutcome:
     """What became of it: in words, the rollout as it stands, and the journal's entry (None: dry run)."""
 
     message: str
@@ -104,7 +104,7 @@ def advance(
     from_step: int | None = None,
     why: str = "",
     dry_run: bool = False,
-) -> RolledOut:
+) -> TransitionOutcome:
     """Take a rollout to its next step, or make the candidate live where that is the last.
 
     `from_step` is the step that was decided on: where another was faster, nothing happens. Promotion proves every blob
@@ -114,11 +114,11 @@ def advance(
     rollout, stored = _require(store, target)
     following = rollout.step + 1
     if rollout.state is RolloutState.RUNNING and from_step not in {None, rollout.step}:
-        return RolledOut(f"the rollout is at {rollout.share} % already", rollout, None)
+        return TransitionOutcome(f"the rollout is at {rollout.share} % already", rollout, None)
     is_last = rollout.state is RolloutState.PROMOTING or rollout.steps[following:] == (WHOLE,)
     goes = "would become live" if is_last else f"would be shown to {rollout.steps[following]} % of requests"
     if dry_run:
-        return RolledOut(f"dry run: release {rollout.release[:12]} {goes}", rollout, None)
+        return TransitionOutcome(f"dry run: release {rollout.release[:12]} {goes}", rollout, None)
     ensure_proven(store)
     record_rollout(store, target, rollout, now=now)
     if is_last:
@@ -128,12 +128,12 @@ def advance(
     moved = write_rollout(store, target, moved, (rollout, stored), now=now())
     reach("advance.after_step")
     entry = record_rollout(store, target, moved, now=now)
-    return RolledOut(f"release {moved.release[:12]} is shown to {moved.share} % of requests", moved, entry)
+    return TransitionOutcome(f"release {moved.release[:12]} is shown to {moved.share} % of requests", moved, entry)
 
 
 def _promote(
     store: ObjectStore, target: Target, rollout: Rollout, stored: StoredObject, *, by: Actor, now: Clock, why: str
-) -> RolledOut:
+) -> TransitionOutcome:
     if rollout.state is RolloutState.RUNNING:
         decided = done_by(msgspec.structs.replace(rollout, state=RolloutState.PROMOTING), PROMOTE, by, why)
         rollout = write_rollout(store, target, decided, (rollout, stored), now=now())
@@ -149,7 +149,7 @@ def _promote(
         raise
     reach("promote.after_promotion")
     done = finish(store, target, RolloutState.PROMOTED, PROMOTE, by, why, now=now, of=rollout)
-    return RolledOut(journal.message_of(entry), done, entry)
+    return TransitionOutcome(journal.message_of(entry), done, entry)
 
 
 def _judge(
@@ -188,7 +188,7 @@ def abort(
     why: str = "",
     mark_bad: bool = True,
     dry_run: bool = False,
-) -> RolledOut:
+) -> TransitionOutcome:
     """End a rollout: from their next poll on readers answer from what is live alone; the release is marked bad.
 
     Raises `RefusedError` if none is in force, or if it is being promoted: roll back then.
@@ -200,7 +200,7 @@ def abort(
         )
     message = f"release {rollout.release[:12]} is shown to nobody any more; {rollout.against[:12]} stays live"
     if dry_run:
-        return RolledOut(f"dry run: {message}", rollout, None)
+        return TransitionOutcome(f"dry run: {message}", rollout, None)
     ensure_proven(store)
     record_rollout(store, target, rollout, now=now)
     if mark_bad:
@@ -209,7 +209,7 @@ def abort(
     reach("abort.after_mark")
     ended = finish(store, target, RolloutState.ABORTED, ABORT, by, why, now=now, of=rollout)
     reach("abort.after_end")
-    return RolledOut(message, ended, record_rollout(store, target, ended, now=now))
+    return TransitionOutcome(message, ended, record_rollout(store, target, ended, now=now))
 
 
 def settle(store: ObjectStore, target: Target, *, by: Actor, now: Clock) -> Rollout | None:

@@ -15,7 +15,7 @@ from recsys_assets.release.journal import Actor, Clock, changes
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import effective, find_release
-from recsys_assets.release.rollback import RolledBack, roll_back
+from recsys_assets.release.rollback import RollbackOutcome, roll_back
 from recsys_assets.release.ship_rules import ending, is_in_force
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, is_live, read_heartbeats
@@ -160,7 +160,7 @@ def why_not(store: ObjectStore, target: Target, found: LiveDecision, *, now: dat
 
 def carry_out_on_live(
     store: ObjectStore, target: Target, found: LiveDecision, *, by: Actor, now: Clock
-) -> RolledBack | None:
+) -> RollbackOutcome | None:
     """Roll back, mark bad and hold if that was decided, to the release that was compared and no further; else None.
 
     Raises `RefusedError` if something came in between, or if that release cannot be served.

@@ -27,21 +27,23 @@ RELOCATE = "relocate"
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
+class RepairOutcome:
     """The numbers of entries that were gone or unreadable, and and whether a swap was recorded only now."""
 
     filled: tuple[int, ...]
     recovered: bool
 
 
-def repair_journal(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Repaired:
+def repair_journal(
+    store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False
+) -> RepairOutcome:
     """Make the journal whole again: every number is there and can be read, and the last swap is recorded.
 
     What an entry said cannot be brought back; in its place stands that it is lost, since when, and who repaired it.
     """
     lost = _lost(store, target)
     if dry_run:
-        return Repaired(tuple(lost), is_unrecorded(read_journal_head(store, target), read_current(store, target)))
+        return RepairOutcome(tuple(lost), is_unrecorded(read_journal_head(store, target), read_current(store, target)))
     ensure_proven(store)
     for sequence, unreadable in lost.items():
         key, entry = journal_key(target, sequence), _holdout(sequence, by, now)
@@ -51,7 +53,7 @@ def repair_journal(store: ObjectStore, target: Target, *, by: Actor, now: Clock,
             create_document(store, key, entry)
     before = read_journal_head(store, target)
     after = recover(store, target, read_current(store, target), by=by, now=now())
-    return Repaired(tuple(lost), after != before)
+    return RepairOutcome(tuple(lost), after != before)
 
 
 def _lost(store: ObjectStore, target: Target) -> dict[int, bool]:
@@ -81,7 +83,7 @@ def _holdout(sequence: int, by: Actor, now: Clock) -> JournalEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreOutcome:
     """What became of it: the release that is live now, in words, and the journal's entry (None: dry run)."""
 
     live: str
@@ -91,7 +93,7 @@ class Restored:
 
 def restore_pointer(
     store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False, pause: Pause = wait
-) -> Restored:
+) -> RestoreOutcome:
     """Make live what was live by the journal, where the pointer is gone, damaged, or older bytes that were put back.
 
     A pointer whose time is yet to come, by a clock that was wrong, gets the time of now.
@@ -103,7 +105,7 @@ def restore_pointer(
     prove_members(store, target, release.members)
     message = f"the pointer is put back to release {release.id[:12]}, data through {release.data_through}"
     if dry_run:
-        return Restored(release.id, f"dry run: {message}", None)
+        return RestoreOutcome(release.id, f"dry run: {message}", None)
     ensure_proven(store)
     change = PointerChange(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True, pause=pause)
 
@@ -121,7 +123,7 @@ def restore_pointer(
 
     with announced(change, release_id=release.id, refs=refs_of(release)) as announcement:
         entry = change_pointer(announcement, judge)
-    return Restored(entry.after or release.id, message_of(entry), entry)
+    return RestoreOutcome(entry.after or release.id, message_of(entry), entry)
 
 
 def _is_replayed(head: JournalHead) -> bool:
@@ -144,7 +146,7 @@ def _last_release(store: ObjectStore, target: Target) -> Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Relocated:
+class RelocateOutcome:
     """What became of one pointer: from which root to which (the same: it stays), and the entry (None: dry run)."""
 
     target: Target
@@ -167,7 +169,7 @@ def live_targets(store: ObjectStore) -> tuple[Target, ...]:
 
 def relocate(
     store: ObjectStore, targets: Iterable[Target], *, by: Actor, now: Clock, dry_run: bool = True
-) -> tuple[Relocated, ...]:
+) -> tuple[RelocateOutcome, ...]:
     """Let the pointers of these targets name the store's first URI root; the same releases stay live.
 
     A pointer that does so already, and a target without one, stays as it is. Each that moves goes through the
@@ -202,11 +204,11 @@ def _refuse_a_part(store: ObjectStore, target: Target, current: Current) -> None
 
 def _relocate(
     store: ObjectStore, target: Target, current: Current, by: Actor, now: Clock, *, dry_run: bool
-) -> Relocated:
+) -> RelocateOutcome:
     kind, uri = next(iter(current.pointer.current.items()))
     before, after = uri.removesuffix(f"/{blob_key(target, kind, current.versions[kind])}"), store.uri_roots[0]
     if dry_run or _names(store, current):
-        return Relocated(target, current.release_id, before, after)
+        return RelocateOutcome(target, current.release_id, before, after)
     release = find_release(store, target, current.release_id)
     refs = refs_of(release) if release is not None else ()
     message = f"the pointer names {after} now, {before} before"
@@ -220,4 +222,4 @@ def _relocate(
     change = PointerChange(store, target, RELOCATE, by, now)
     with announced(change, release_id=current.release_id, refs=refs) as announcement:
         entry = change_pointer(announcement, judge)
-    return Relocated(target, current.release_id, before, after, entry)
+    return RelocateOutcome(target, current.release_id, before, after, entry)

@@ -18,14 +18,14 @@ RETIRE = "retire"
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
+class RetireOutcome:
     """What became of it: in words, and the journal's entry (None: dry run)."""
 
     message: str
     entry: JournalEntry | None
 
 
-def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> Retired:
+def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> RetireOutcome:
     """Hold a target for good, record it in the journal, and take its pointer away; every release stays in the store.
 
     Held first, so that no automation under an old configuration ships again. Broken off, it is done by running it
@@ -41,7 +41,7 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
         "until `collect --apply` for this target takes its artifacts, a grace from now at the earliest"
     )
     if dry_run:
-        return Retired(f"dry run: {message}", None)
+        return RetireOutcome(f"dry run: {message}", None)
     place_hold(store, target, by=by, now=now)
     live = read_current(store, target)
     if live is None or live.release_id != current.release_id:
@@ -56,7 +56,7 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
             f"{target}: the pointer changed while it was retired, so it stays: see `recsys-assets status`, and retire "
             "it again if what is live now is to go too"
         ) from error
-    return Retired(message, entry)
+    return RetireOutcome(message, entry)
 
 
 def retired_at(store: ObjectStore, target: Target) -> datetime | None:

@@ -13,7 +13,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollout import Rollout, RolloutState, find_rollout
-from recsys_assets.release.rollout_transitions import RolledOut, abort, advance, settle
+from recsys_assets.release.rollout_transitions import TransitionOutcome, abort, advance, settle
 from recsys_assets.settings.upkeep import RolloutSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import (
@@ -246,7 +246,9 @@ def _broken(beats: Iterable[Heartbeat], now: datetime) -> str | None:
     return None if named is None else f"{len(faults)} consumers cannot load it; {named[0]}: {named[1]}"
 
 
-def carry_out(store: ObjectStore, target: Target, decision: Decision, *, by: Actor, now: Clock) -> RolledOut | None:
+def carry_out(
+    store: ObjectStore, target: Target, decision: Decision, *, by: Actor, now: Clock
+) -> TransitionOutcome | None:
     """Do what was decided, unless somebody else was faster; None where nothing is to be done.
 
     Raises `RefusedError` when a promotion is refused: the rollout is over then.
