@@ -25,7 +25,7 @@ from bench_kernels import Peak
 from generate import DAY, SURFACE, TENANT, generate
 from workspace import CONFIG
 
-from recsys_assets.encoding.rows import Built
+from recsys_assets.encoding.rows import KernelOutput
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.event_files import encode_events
 from recsys_assets.events.events import Events
@@ -135,18 +135,18 @@ def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int, files
     """Return one row of the table, the window moved on by a day for what is stored to be of use."""
     params = read_params(settings, settings.find(TENANT, SURFACE), kind.name)
 
-    def put_together(last: int) -> tuple[Built, int]:
+    def put_together(last: int) -> tuple[KernelOutput, int]:
         window = Window.ending(day_after(last), days=days)
         source = read_source(
             DayContext(store, settings, settings.find(TENANT, SURFACE), window.last), kind, window
         ).read
         return kind.build(source, params, LimitSettings()), len(source.codes) if isinstance(source, Events) else 0
 
-    def from_events(last: int) -> tuple[Built, int]:
+    def from_events(last: int) -> tuple[KernelOutput, int]:
         events = merge_days([_read(store, kind, day_after(n)) for n in range(last - days + 1, last + 1)])
         return kind.build(events, params, LimitSettings()), len(events.codes)
 
-    def of_one_day(last: int) -> tuple[Built, int]:
+    def of_one_day(last: int) -> tuple[KernelOutput, int]:
         events = _read(store, kind, day_after(last))
         return kind.build(events, params, LimitSettings()), len(events.codes)
 
@@ -174,13 +174,13 @@ def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int, files
 class Timed:
     """What was built, in how many seconds, of how many rows, and the most memory that it added."""
 
-    built: Built
+    built: KernelOutput
     held: int
     seconds: float
     added_mb: float
 
 
-def timed(work: Callable[[int], tuple[Built, int]], last: int) -> Timed:
+def timed(work: Callable[[int], tuple[KernelOutput, int]], last: int) -> Timed:
     """Do some work, and note what it took."""
     with Peak() as peak:
         started = process_time()
@@ -189,7 +189,7 @@ def timed(work: Callable[[int], tuple[Built, int]], last: int) -> Timed:
     return Timed(built, held, seconds, peak.added / 1e6)
 
 
-def with_duckdb(kind: str, files: Path, expected: Built) -> float:
+def with_duckdb(kind: str, files: Path, expected: KernelOutput) -> float:
     """Return the seconds that DuckDB takes for a kind over the files of all days; its rows must be the same."""
     started = process_time()
     with duckdb.connect() as database:

@@ -16,7 +16,7 @@ from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.run_day import AssetLine, run_day
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.filesystem import FilesystemStore
@@ -114,7 +114,7 @@ class SmallShop:
         run_config = {**QUIET, "ops": {op: {"config": config}}}
         return found.execute_in_process(instance=self.instance, raise_on_error=False, run_config=run_config)
 
-    def live(self, target: Target = HOME) -> Current | None:
+    def live(self, target: Target = HOME) -> LivePointer | None:
         return read_current(self.store, target)
 
 

@@ -22,7 +22,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import import_day, judge_import
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled, labelled, lift_label
 from recsys_assets.upkeep.collect import collect
@@ -110,7 +110,7 @@ def build(shop: SmallShop, store, n: int, now, *, allow_older: bool = False) -> 
 def forget(shop: SmallShop, store, user: str, now):
     """Forget a user of the built target."""
     (row,) = shop.settings.targets
-    return forget_user(Forgetting(store, shop.settings, row, user, BUILDER, now))
+    return forget_user(ForgetRequest(store, shop.settings, row, user, BUILDER, now))
 
 
 def act(shop: SmallShop, store, dice: random.Random, now, forgotten: int) -> None:

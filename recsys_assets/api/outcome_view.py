@@ -14,7 +14,7 @@ from recsys_assets.quality.outcome_report import ALL, METRICS, OutcomeReport, Ou
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.layout import outcomes_key
 from recsys_assets.storage.store import fan_out
-from recsys_assets.upkeep.rollout_guard import Decision, Guards, look_at_rollout
+from recsys_assets.upkeep.rollout_guard import Decision, RolloutLimits, look_at_rollout
 
 DAYS: Final = 30
 _STEP, _HEIGHT, _LEFT, _MARGIN = 22.0, 140.0, 60.0, 16.0
@@ -49,7 +49,7 @@ def show_rollout(site: Site, target: Target) -> Decision | str | None:
     """Return what the guard makes of a rollout that is under way, or why that cannot be said; None without one."""
     row = site.settings.find(target.tenant, target.surface)
     try:
-        found = look_at_rollout(site.store, target, Guards.of(site.settings.rollout_for(row)), now=site.now())
+        found = look_at_rollout(site.store, target, RolloutLimits.of(site.settings.rollout_for(row)), now=site.now())
     except RecsysAssetsError as error:
         return redact(str(error))
     return found if found.rollout is not None and found.rollout.is_under_way else None

@@ -24,7 +24,7 @@ from recsys_assets.trees.tree import open_trees
 from recsys_assets.upkeep.age_limits import (
     QUARANTINE,
     AgeLimits,
-    Old,
+    ExpiredObject,
     delete_old,
     explain_age,
     find_old,
@@ -95,7 +95,7 @@ def _explain(context: CommandContext, key: str) -> str:
     return found or explain(context.store, target, key, now=clock, retention=kept)
 
 
-def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[Old, ...]:
+def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[ExpiredObject, ...]:
     """Return what of a target is past its age limits; with `apply` it is deleted."""
     limits = context.age_limits(target)
     if limits.off:
@@ -104,7 +104,7 @@ def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool)
     return delete_old(context.store, target, old, by=by, now=clock) if apply else old
 
 
-def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[Old, ...]:
+def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[ExpiredObject, ...]:
     """Return the bad lines of all targets that are past their limit; with `apply` they are deleted."""
     days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
     old = find_old_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
@@ -122,7 +122,7 @@ def _collect_trees(context: CommandContext, *, by: Actor, apply: bool) -> list[T
     return [collect_tree(tree, grace=grace, now=clock(), by=by, apply=apply) for tree in trees]
 
 
-def _print_old(title: str, old: tuple[Old, ...], *, applied: bool) -> None:
+def _print_old(title: str, old: tuple[ExpiredObject, ...], *, applied: bool) -> None:
     if old:
         word = "deleted" if applied else "would be deleted"
         rows = [(f"{word}, by retention.{one.setting}", one.item.key, one.item.size) for one in old]

@@ -10,7 +10,7 @@ from recsys_assets.cli.options import clock
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
-from recsys_assets.privacy.forget import ForgetOutcome, Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetOutcome, ForgetRequest, forget_user
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -73,17 +73,17 @@ def _served_only(store: ObjectStore, known: set[Target]) -> Iterator[Target]:
     yield from (target for target in found if target is not None and target not in known)
 
 
-def _task(store: ObjectStore, settings: Settings, target: Target, user: str, call: Call) -> Forgetting:
+def _task(store: ObjectStore, settings: Settings, target: Target, user: str, call: Call) -> ForgetRequest:
     is_configured = any(row.target == target for row in settings.targets)
     row = (
         settings.find(target.tenant, target.surface)
         if is_configured
         else TargetSettings(tenant=target.tenant, surface=target.surface)
     )
-    return Forgetting(store, settings, row, user, call.by, clock, is_configured=is_configured)
+    return ForgetRequest(store, settings, row, user, call.by, clock, is_configured=is_configured)
 
 
-def _forget(task: Forgetting, *, dry_run: bool) -> ForgetOutcome:
+def _forget(task: ForgetRequest, *, dry_run: bool) -> ForgetOutcome:
     """Forget the user in one target; what is wrong with that one stops no other."""
     try:
         return forget_user(task, dry_run=dry_run)

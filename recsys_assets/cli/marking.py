@@ -23,7 +23,7 @@ from recsys_assets.release.documents import Label
 from recsys_assets.release.labels import Labelled, find_label, labelled, list_tags
 from recsys_assets.release.marking import MarkOutcome, mark, tag, unmark
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.status import Blocked, look_at_blocked
+from recsys_assets.upkeep.status import BlockedStatus, look_at_blocked
 
 _release_option = click.option("--release", required=True, help="live | a release id (8 digits or more) or name")
 
@@ -183,7 +183,7 @@ def show_blocked_items(
     return EXIT_REFUSED if any(of.fault for of in found) else 0
 
 
-def _list(of: Blocked) -> Stacked:
+def _list(of: BlockedStatus) -> Stacked:
     """Return the blocked items of a target, and who honours the list."""
     now = clock()
     notes = [("problem", of.fault)] if of.fault else [("consumers", of.consumers)]

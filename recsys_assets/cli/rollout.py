@@ -10,7 +10,7 @@ from recsys_assets.pipeline.upkeep_settings import guards, watch
 from recsys_assets.release.rollout_transitions import TransitionOutcome, abort, advance
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.answer_guard import LiveDecision, LiveVerdict, carry_out_on_live, look_at_live
-from recsys_assets.upkeep.rollout_guard import Decision, Guards, carry_out, decide, look_at_rollout
+from recsys_assets.upkeep.rollout_guard import Decision, RolloutLimits, carry_out, decide, look_at_rollout
 
 
 @click.group("rollout")
@@ -64,7 +64,7 @@ def _look(context: CommandContext, target: Target) -> Decision:
     return look_at_rollout(context.store, target, _guards(context, target), now=clock())
 
 
-def _guards(context: CommandContext, target: Target) -> Guards:
+def _guards(context: CommandContext, target: Target) -> RolloutLimits:
     """Return the guards of a target; of one that is not configured any more, as of all."""
     return guards(context.settings, _row(context, target))
 

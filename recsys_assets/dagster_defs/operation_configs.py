@@ -124,7 +124,7 @@ class ForgetConfig(OperationConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class Operating:
+class OperationRun:
     """One run of an operation: its run, the settings and the store, the target, who acts, and the configuration."""
 
     context: dg.OpExecutionContext
@@ -160,7 +160,7 @@ class Operation:
 
     name: str
     config: type[OperationConfig]
-    act: Callable[[Operating], OperationResult]
+    act: Callable[[OperationRun], OperationResult]
     description: str
     waits: bool = False  # long ones have priority in the queue; short ones start at once, whatever runs
 

@@ -11,7 +11,13 @@ from pydantic import Field, create_model
 
 from recsys_assets.dagster_defs.attempts import translate_errors
 from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG
-from recsys_assets.dagster_defs.operation_configs import Operating, Operation, OperationConfig, OperationResult, utc_now
+from recsys_assets.dagster_defs.operation_configs import (
+    Operation,
+    OperationConfig,
+    OperationResult,
+    OperationRun,
+    utc_now,
+)
 from recsys_assets.dagster_defs.operations import OPERATIONS, SYNC_JOB, follow
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.dagster_defs.reindex import materialization_of, observation_of, report_to_dagster
@@ -102,7 +108,7 @@ def _target_job(
         context.instance.add_run_tags(context.run_id, {TARGET_TAG: str(row.target)})
         with translate_errors():
             by = _by(context, config.reason, config.actor)
-            done = operation.act(Operating(context, settings, store.store, row, config, by, raw))
+            done = operation.act(OperationRun(context, settings, store.store, row, config, by, raw))
         if done.entry is not None and not config.dry_run and settings.sinks_for(row.target):
             context.log.info("sinks: %s", follow(settings, store.store, row.target).message)
         _report(context, store.store, row, done)

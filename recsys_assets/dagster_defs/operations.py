@@ -13,10 +13,10 @@ from recsys_assets.dagster_defs.operation_configs import (
     HoldConfig,
     ImportConfig,
     MarkConfig,
-    Operating,
     Operation,
     OperationConfig,
     OperationResult,
+    OperationRun,
     PinConfig,
     RollbackConfig,
     ShipConfig,
@@ -35,7 +35,7 @@ from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_fi
 from recsys_assets.pipeline.imported import NodePlace
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.upkeep_settings import guards, watch
-from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.blocking import block_item, unblock_item
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.labels import Labelled
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from recsys_assets.storage.store import ObjectStore
 
 
-def _roll_back(o: Operating) -> OperationResult:
+def _roll_back(o: OperationRun) -> OperationResult:
     done = roll_back(
         o.store,
         o.row.target,
@@ -68,7 +68,7 @@ def _roll_back(o: Operating) -> OperationResult:
     return OperationResult(done.message, done.entry)
 
 
-def _ship(o: Operating) -> OperationResult:
+def _ship(o: OperationRun) -> OperationResult:
     done = ship_day(
         o.day_context,
         by=o.by,
@@ -79,8 +79,8 @@ def _ship(o: Operating) -> OperationResult:
     return OperationResult(done.message, done.entry)
 
 
-def _mark(label: Labelled) -> Callable[[Operating], OperationResult]:
-    def act(o: Operating) -> OperationResult:
+def _mark(label: Labelled) -> Callable[[OperationRun], OperationResult]:
+    def act(o: OperationRun) -> OperationResult:
         config = o.config
         change = partial(mark, until=_instant(config.until)) if isinstance(config, PinConfig) else mark
         change = change if config.on else unmark
@@ -90,27 +90,27 @@ def _mark(label: Labelled) -> Callable[[Operating], OperationResult]:
     return act
 
 
-def _tag(o: Operating) -> OperationResult:
+def _tag(o: OperationRun) -> OperationResult:
     config = o.config
     done = tag(o.store, o.row.target, config.name, config.release or None, by=o.by, now=utc_now, dry_run=config.dry_run)
     return OperationResult(done.message, done.entry)
 
 
-def _import(o: Operating) -> OperationResult:
+def _import(o: OperationRun) -> OperationResult:
     place, dry_run = _place(o), o.config.dry_run
     node = NodePlace(o.config.parent or None)
     done = import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run, node=node)
     return _tried(done)
 
 
-def _test(o: Operating) -> OperationResult:
+def _test(o: OperationRun) -> OperationResult:
     place = _place(o)
     if o.config.dry_run:
         return OperationResult("dry run: the file would be tested, and the journal would keep how it ended")
     return _tried(try_file(o.store, o.settings, o.row, o.config.kind, place, by=o.by, now=utc_now()))
 
 
-def _place(o: Operating) -> "Seekable":
+def _place(o: OperationRun) -> "Seekable":
     """Return the file that the configuration of an operation names, once its kind is known to be one."""
     find_rules(o.settings, o.row, o.config.kind)
     return named_file(o.config.file)
@@ -120,9 +120,9 @@ def _tried(done: TriedFile) -> OperationResult:
     return OperationResult(done.message, done.entry, failed=not done.passed, shown=gate_metadata(done.gates))
 
 
-def _forget(o: Operating) -> OperationResult:
+def _forget(o: OperationRun) -> OperationResult:
     done = forget_user(
-        Forgetting(o.store, o.settings, o.row, o.config.user, o.by, utc_now, is_configured=True),
+        ForgetRequest(o.store, o.settings, o.row, o.config.user, o.by, utc_now, is_configured=True),
         dry_run=o.config.dry_run,
     )
     message = f"{plural(done.events, 'event')} of {plural(len(done.days), 'day')}; {done.message}"
@@ -131,7 +131,7 @@ def _forget(o: Operating) -> OperationResult:
     return OperationResult(message, done.entry, failed=bool(done.exit_code) and not o.config.dry_run)
 
 
-def _tune(o: Operating) -> OperationResult:
+def _tune(o: OperationRun) -> OperationResult:
     from recsys_assets.pipeline.tune import tune  # noqa: PLC0415 - imports every kernel
 
     found = tune(o.store, o.settings, o.row, days=o.config.days, report=o.context.log.info)
@@ -142,7 +142,7 @@ def _tune(o: Operating) -> OperationResult:
     )
 
 
-def _decide_rollout(o: Operating) -> OperationResult:
+def _decide_rollout(o: OperationRun) -> OperationResult:
     target, wanted = o.row.target, guards(o.settings, o.row)
     if o.config.dry_run:
         return OperationResult(f"dry run: {look_at_rollout(o.store, target, wanted, now=utc_now()).message}")
@@ -151,7 +151,7 @@ def _decide_rollout(o: Operating) -> OperationResult:
     return OperationResult(done.message if done else decision.message, done.entry if done else None)
 
 
-def _decide_rollback(o: Operating) -> OperationResult:
+def _decide_rollback(o: OperationRun) -> OperationResult:
     found = look_at_live(o.store, o.row.target, watch(o.settings, o.row), now=utc_now())
     if o.config.dry_run:
         return OperationResult(f"dry run: {found.message}")
@@ -161,7 +161,7 @@ def _decide_rollback(o: Operating) -> OperationResult:
     )
 
 
-def _sync(o: Operating) -> OperationResult:
+def _sync(o: OperationRun) -> OperationResult:
     from recsys_assets.sinks.configured import look_at_sinks  # noqa: PLC0415 - off by default
 
     if not o.config.dry_run:
@@ -179,10 +179,10 @@ def follow(settings: "Settings", store: "ObjectStore", target: Target) -> Operat
     return OperationResult("; ".join(lines), failed=any(isinstance(one, SinkFault) for one in done))
 
 
-def _simply(change: Callable[..., Any], *fields: str) -> Callable[[Operating], OperationResult]:
+def _simply(change: Callable[..., Any], *fields: str) -> Callable[[OperationRun], OperationResult]:
     """Return the operation that is a change of one target, given these fields of its configuration."""
 
-    def act(o: Operating) -> OperationResult:
+    def act(o: OperationRun) -> OperationResult:
         given = {name: getattr(o.config, name) for name in fields}
         given |= {name: _instant(given[name]) for name in given if name == "until"}
         done = change(o.store, o.row.target, by=o.by, now=utc_now, dry_run=o.config.dry_run, **given)

@@ -9,7 +9,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.checks import verdict_of
 from recsys_assets.dagster_defs.lineage import stored
 from recsys_assets.dagster_defs.metadata import gate_metadata, markdown_table, numbers
-from recsys_assets.dagster_defs.operation_configs import Operating, OperationResult, read_day, utc_now
+from recsys_assets.dagster_defs.operation_configs import OperationResult, OperationRun, read_day, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date
 from recsys_assets.pipeline.context import DayContext
@@ -23,7 +23,7 @@ DATA_VERSION = "dagster/data_version"
 MAX_CAUSES = 10  # in a message
 
 
-def backfill_target(o: Operating) -> OperationResult:
+def backfill_target(o: OperationRun) -> OperationResult:
     """Build the days that an operation names; a failure that names the days and causes if one failed."""
     first, last = read_day(o.config.first_day), read_day(o.config.last_day)
     days = choose_days(o.settings, start=first, end=last, today=utc_now().date())

@@ -104,7 +104,7 @@ def report_to_dagster(
     Of every swap in the journals: the manifest, and each artifact and canonical day that its release records. What was
     built and never shipped, and the checks, come back with the next build.
     """
-    known = _Known(instance)
+    known = _ReportedEvents(instance)
     reported = 0
     for target in targets:
         row = settings.find(target.tenant, target.surface)
@@ -138,7 +138,7 @@ def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterato
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _ReportedEvents:
     """What the instance has events of, looked up once an asset."""
 
     instance: dg.DagsterInstance

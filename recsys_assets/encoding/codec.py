@@ -144,7 +144,7 @@ class SealedShard:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _ShardSpans:
     """Spans of the spool that hold the encoded rows of one shard, piece after piece."""
 
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -192,7 +192,7 @@ def encode_shards(
     """
     head = head_of(shape.body, kind=kind, target=target, window=window)
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as spool:
-        waiting = [_Waiting() for _ in range(count)]
+        waiting = [_ShardSpans() for _ in range(count)]
         for piece in pieces:
             _spool(piece, spool, waiting)
         for number, shard in enumerate(waiting):
@@ -234,7 +234,7 @@ def join_shards(shards: Sequence[Rows]) -> Rows:
     )
 
 
-def _spool(piece: Rows, spool: IO[bytes], waiting: Sequence[_Waiting]) -> None:
+def _spool(piece: Rows, spool: IO[bytes], waiting: Sequence[_ShardSpans]) -> None:
     """Encode the rows of a piece shard by shard, the fixed texts and ids prepared once for all of them."""
     if not len(piece):
         return
@@ -264,7 +264,7 @@ def _permuted(body: Body, order: NDArray[np.int64]) -> Body:
     )
 
 
-def _joined(head: bytes, spool: IO[bytes], shard: _Waiting) -> BytesIO:
+def _joined(head: bytes, spool: IO[bytes], shard: _ShardSpans) -> BytesIO:
     """Return everything of a shard up to the end of its array."""
     out = BytesIO()
     out.write(head + b"[")

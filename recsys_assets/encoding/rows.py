@@ -104,7 +104,7 @@ def _codes(ids: pl.Series, items: frozenset[str]) -> NDArray[np.uint32]:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class Excluded:
     """What a limit of the kind kept out of the counts: so many sessions or users, with so many of the events."""
 
     what: str  # "sessions", "users"; "" for kinds that leave nothing out
@@ -119,9 +119,9 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Built:
+class KernelOutput:
     """What a kernel returns: the rows (or vectors), what was left out, and the numbers that people watch over days."""
 
     rows: Rows | Vectors
-    left_out: LeftOut
+    left_out: Excluded
     numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])

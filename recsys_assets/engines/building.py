@@ -8,8 +8,8 @@ import polars as pl
 
 from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode_pieces
-from recsys_assets.encoding.rows import LeftOut, Rows, rows_without_items
-from recsys_assets.engines.engine import Engine, Finished
+from recsys_assets.encoding.rows import Excluded, Rows, rows_without_items
+from recsys_assets.engines.engine import Engine, EngineOutput
 from recsys_assets.engines.parts import columns_of, rows_of
 from recsys_assets.engines.relation import Definition, Frame
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
@@ -51,11 +51,11 @@ def find_definition(kind: Kind, params: KindParams) -> Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class EngineArtifact:
     """One artifact that an engine computed: its blob, what was left out, its numbers, its first rows."""
 
     blob: Blob
-    left_out: LeftOut
+    left_out: Excluded
     numbers: dict[str, Scalar]
     lists: int  # objects in the body's array
     first: Rows | None
@@ -70,7 +70,7 @@ def scan_source(engine: Engine, kind: Kind, files: Sequence[str]) -> Frame:
 
 def make_on_engine(
     engine: Engine, kind: Kind, params: KindParams, source: Frame, *, folder: str, target: Target, window: Window
-) -> Made:
+) -> EngineArtifact:
     """Compute a kind on an engine, which writes below `folder`, and encode its rows without holding all of them.
 
     Raises `ConfigurationError` for settings that only the native engine knows, `EngineUnavailableError` if the engine
@@ -81,7 +81,7 @@ def make_on_engine(
         answer, kind.row_shape, kind=kind.name, target=target, window=window, max_bytes=params.max_bytes
     )
     left_out, numbers = answer.counts()
-    return Made(blob, left_out, numbers, answer.lists, answer.first)
+    return EngineArtifact(blob, left_out, numbers, answer.lists, answer.first)
 
 
 def answer_on_engine(
@@ -108,7 +108,7 @@ class FinishedRows:
     """The rows of a finished answer, piece by piece, counted: what was written must all be read each time through."""
 
     def __init__(
-        self, engine: Engine, finished: Finished, kind: Kind, definition: Definition, *, blocked: frozenset[str]
+        self, engine: Engine, finished: EngineOutput, kind: Kind, definition: Definition, *, blocked: frozenset[str]
     ) -> None:
         self._blocked = blocked
         self._engine, self._finished, self._shape = engine, finished, kind.row_shape
@@ -117,7 +117,7 @@ class FinishedRows:
         self.lists = 0
         self._rows = 0
 
-    def counts(self) -> tuple[LeftOut, dict[str, Scalar]]:
+    def counts(self) -> tuple[Excluded, dict[str, Scalar]]:
         """Return what was left out, and the numbers; known once the rows were gone through."""
         return self._definition.report(self._finished.counts, self.lists)
 

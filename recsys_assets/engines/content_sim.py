@@ -6,7 +6,7 @@ from typing import Final
 import narwhals as nw
 import polars as pl
 
-from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.encoding.rows import Excluded
 from recsys_assets.engines.relation import (
     ITEM,
     KEY,
@@ -78,12 +78,12 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelati
     return KindRelation(rows, (KEY, PLACE), counts)
 
 
-def report_content_sim(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+def report_content_sim(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernel."""
     ids, with_tags = counts["ids"], counts["with_tags"]
     numbers = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
     numbers |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}
-    return LeftOut(""), {**numbers, "distinct_tags": counts["distinct_tags"]}
+    return Excluded(""), {**numbers, "distinct_tags": counts["distinct_tags"]}
 
 
 CONTENT_SIM: Final = Definition((ROW, ITEM, PLACE, TAG), content_sim, report_content_sim)

@@ -10,7 +10,7 @@ import narwhals as nw
 import polars as pl
 from pyarrow import parquet
 
-from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
+from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
@@ -68,7 +68,7 @@ class DuckDbEngine:
             rows.create(name)
             return nw.from_native(self._database.table(name)).lazy()
 
-    def finish(self, answer: KindRelation, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
         """Compute an answer and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()
@@ -79,7 +79,7 @@ class DuckDbEngine:
             for name in self._kept:
                 self._database.execute(f"drop table {name}")
         self._kept.clear()
-        return Finished((part,), parquet.read_metadata(part).num_rows, counted)
+        return EngineOutput((part,), parquet.read_metadata(part).num_rows, counted)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a part, in order."""

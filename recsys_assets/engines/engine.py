@@ -12,7 +12,7 @@ DAY_STRIDE = 1 << 40  # places of one day: more than any day has events
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class EngineOutput:
     """An answer as an engine wrote it: the parts in order, how many rows they hold together, and its counts."""
 
     parts: tuple[str, ...]  # URIs or paths of Parquet files
@@ -57,7 +57,7 @@ class Engine(Protocol):
         """Return a frame that is read several times, computed once if this engine would not see that by itself."""
         ...
 
-    def finish(self, answer: KindRelation, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
         """Compute an answer and write its rows in order below `folder`, which nobody else uses; what was kept goes."""
         ...
 

@@ -10,8 +10,8 @@ import polars as pl
 from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.decoder import decode
-from recsys_assets.encoding.rows import Built
-from recsys_assets.engines.building import Made, make_on_engine, scan_source
+from recsys_assets.encoding.rows import KernelOutput
+from recsys_assets.engines.building import EngineArtifact, make_on_engine, scan_source
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.engine import Engine
 from recsys_assets.engines.parts import attempt, write_file
@@ -117,7 +117,7 @@ def prove_engine(engine: Engine, kind: Kind, *, work: str, proven: set[tuple[str
     proven.add((engine.identity, kind.name))
 
 
-def _on_engine(engine: Engine, kind: Kind, folder: str) -> Made:
+def _on_engine(engine: Engine, kind: Kind, folder: str) -> EngineArtifact:
     files = [f"{folder}/{number}.parquet" for number in range(1 if kind.from_catalog else len(canary_days()))]
     contents = [encode_tags(canary_catalog())] if kind.from_catalog else [encode_events(day) for day in canary_days()]
     for file, content in zip(files, contents, strict=True):
@@ -126,7 +126,7 @@ def _on_engine(engine: Engine, kind: Kind, folder: str) -> Made:
     return make_on_engine(engine, kind, params, source, folder=folder, target=TARGET, window=canary_window())
 
 
-def _difference(kind: Kind, built: Built, made: Made) -> str:
+def _difference(kind: Kind, built: KernelOutput, made: EngineArtifact) -> str:
     """Say what differs first between the kernel's artifact and the engine's, or nothing."""
     expected = encode_content(
         built.rows, kind=kind.name, target=TARGET, window=canary_window(), max_bytes=len(made.blob.data) * 9

@@ -7,7 +7,7 @@ import narwhals as nw
 import polars as pl
 from pyarrow import parquet
 
-from recsys_assets.engines.engine import DAY_STRIDE, Finished, stored
+from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 
@@ -37,13 +37,13 @@ class PolarsEngine:
         """Return the frame as it is: Polars sees what stands twice in one plan."""
         return frame
 
-    def finish(self, answer: KindRelation, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
         """Compute an answer and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()
         rows.sink_parquet(part)
         counts: Any = answer.counts.to_native()
-        return Finished((part,), parquet.read_metadata(part).num_rows, counts.collect().row(0, named=True))
+        return EngineOutput((part,), parquet.read_metadata(part).num_rows, counts.collect().row(0, named=True))
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a part, in order."""

@@ -19,7 +19,7 @@ PROVEN: set[tuple[str, str]] = set()  # engines and kinds, for the life of this 
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class EngineWorkspace:
     """A proven engine, and the place (a path or a URI) where attempts at artifacts get their folders."""
 
     engine: "Engine"
@@ -70,7 +70,7 @@ class EngineRegistry:
     openers: Mapping[str, Opener] = field(default_factory=lambda: OPENERS)
     proven: set[tuple[str, str]] = field(default_factory=lambda: PROVEN)
 
-    def open(self, name: str, kind: Kind) -> Workshop:
+    def open(self, name: str, kind: Kind) -> EngineWorkspace:
         """Return the engine called `name` once it has proven that it gives the kind's rows as the definition says.
 
         Raises `EngineRefusedError` with the first row that differs, `ConfigurationError` if its library is not
@@ -85,7 +85,7 @@ class EngineRegistry:
         engine = self.openers[name](self._settled(), self.connect)
         work = self._shared() if engine.in_place else scratch_of(self.settings)
         prove_engine(engine, kind, work=work, proven=self.proven)
-        return Workshop(engine, work)
+        return EngineWorkspace(engine, work)
 
     def _settled(self) -> EngineSettings:
         """Return the settings with one way to all files, so that the canary goes the way that days and results go."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import narwhals as nw
 
-from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.encoding.rows import Excluded
 from recsys_assets.evidence import Scalar
 
 Frame = nw.LazyFrame[Any]
@@ -51,7 +51,7 @@ class Definition:
 
     columns: tuple[str, ...]
     answer: Callable[[Frame, Any, Keep], KindRelation]
-    report: Callable[[Counts, int], tuple[LeftOut, dict[str, Scalar]]]
+    report: Callable[[Counts, int], tuple[Excluded, dict[str, Scalar]]]
 
 
 def number_of_rows() -> nw.Expr:

@@ -4,7 +4,7 @@ from typing import Final
 
 import narwhals as nw
 
-from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.encoding.rows import Excluded
 from recsys_assets.engines.relation import (
     INSTANT,
     ITEM,
@@ -59,7 +59,7 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> KindRelation:
     return KindRelation(rows, (KEY, NEGATED, MEMBER), counts)
 
 
-def report_cooc(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+def report_cooc(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernel."""
     del rows
     numbers: dict[str, Scalar] = {name: counts[name] for name in ("sessions", "distinct_items")}
@@ -104,10 +104,10 @@ def session_counts(sessions: Frame, *, longest: int, **of_short: nw.Expr) -> Fra
     return found.select(total(name).alias(name) for name in counts)
 
 
-def left_out_sessions(counts: Counts) -> LeftOut:
+def left_out_sessions(counts: Counts) -> Excluded:
     """Return the sessions that are left out, by what `session_counts` found."""
     groups = counts["left_out"]
-    return LeftOut("sessions", groups=groups, of_groups=counts["sessions"] + groups, events=counts["left_out_events"])
+    return Excluded("sessions", groups=groups, of_groups=counts["sessions"] + groups, events=counts["left_out_events"])
 
 
 COOC: Final = Definition((SESSION, ITEM), cooc, report_cooc)
@@ -166,7 +166,7 @@ def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> KindRelation:
     return KindRelation(rows, (KEY, NEGATED, MEMBER), counts)
 
 
-def report_sequences(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+def report_sequences(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernels."""
     del rows
     return left_out_sessions(counts), {

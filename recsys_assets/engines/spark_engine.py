@@ -7,7 +7,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from recsys_assets.engines.engine import Finished
+from recsys_assets.engines.engine import EngineOutput
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import open_part, read_part
 from recsys_assets.engines.relation import Frame, KindRelation
@@ -57,7 +57,7 @@ class SparkEngine:
             self._kept.append(rows.persist())
         return frame
 
-    def finish(self, answer: KindRelation, folder: str) -> Finished:
+    def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
         """Compute an answer; the executors write its rows as sorted parts, and only finished ones are reported."""
         with self._translate_errors():
             rows: Any = answer.ordered.to_native()
@@ -65,7 +65,7 @@ class SparkEngine:
             written = self._files.write(rows, folder)
             counted = counts.first().asDict()
             self._release()
-        return Finished(written.parts, written.rows, counted)
+        return EngineOutput(written.parts, written.rows, counted)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a part, in order."""

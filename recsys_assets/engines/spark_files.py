@@ -19,7 +19,7 @@ _SQL_TYPES: Mapping[str, Any] = {"string": pa.string(), "bigint": pa.int64()}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenParts:
     """What executors wrote: the parts in the order of their rows, and how many rows they hold together."""
 
     parts: tuple[str, ...]
@@ -37,7 +37,7 @@ class SparkFiles(Protocol):
         """Return the rows of a Parquet file of texts and whole numbers as a frame of Spark."""
         ...
 
-    def write(self, rows: Any, folder: str) -> Written:
+    def write(self, rows: Any, folder: str) -> WrittenParts:
         """Let the executors write a sorted frame below `folder`."""
         ...
 
@@ -70,13 +70,13 @@ class OwnFiles:
         """Scan the file with the schema that it has."""
         return spark.read.parquet(_hadoop(file))
 
-    def write(self, rows: Any, folder: str) -> Written:
+    def write(self, rows: Any, folder: str) -> WrittenParts:
         """Write parts and the mark _SUCCESS; rows are counted while they pass."""
         sql, functions = require("pyspark.sql", extra="spark"), require("pyspark.sql.functions", extra="spark")
         seen = sql.Observation()
         rows = rows.observe(seen, functions.count(functions.lit(1)).alias("rows"))
         rows.write.parquet(f"{_hadoop(folder)}/rows")
-        return Written(finished_parts(f"{folder}/rows"), int(seen.get["rows"]))
+        return WrittenParts(finished_parts(f"{folder}/rows"), int(seen.get["rows"]))
 
     def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
         """Load each file whole on an executor, which Spark does up to 2 GB."""
@@ -102,11 +102,11 @@ class ArrowFiles:
         types = {field.name: "bigint" if pa.types.is_integer(field.type) else "string" for field in schema}
         return self._scan(spark, [executors.Slice(file, 0)], types, place=None)
 
-    def write(self, rows: Any, folder: str) -> Written:
+    def write(self, rows: Any, folder: str) -> WrittenParts:
         """Write a part for each partition, whose name and size its task reports when it has ended well."""
         written = _map(rows, executors.writing(folder), executors.PARTS).collect()
         full = sorted((row["partition"], row["part"]) for row in written if row["rows"])
-        return Written(tuple(part for _, part in full), sum(row["rows"] for row in written))
+        return WrittenParts(tuple(part for _, part in full), sum(row["rows"] for row in written))
 
     def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
         """Hash the files side by side, a piece at a time."""

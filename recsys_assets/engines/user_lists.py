@@ -4,7 +4,7 @@ from typing import Final
 
 import narwhals as nw
 
-from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.encoding.rows import Excluded
 from recsys_assets.engines.relation import (
     EVENT,
     ITEM,
@@ -70,10 +70,10 @@ def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> KindRela
     return KindRelation(rows.select(KEY, MEMBER, VALUE, NEGATED), _ORDER, _counts(users, entries, best, params))
 
 
-def report_users(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+def report_users(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernels."""
     del rows
-    left_out = LeftOut("users", groups=counts["left_out"], of_groups=counts["users"], events=counts["left_out_events"])
+    left_out = Excluded("users", groups=counts["left_out"], of_groups=counts["users"], events=counts["left_out_events"])
     return left_out, {name: counts[name] for name in ("events", "distinct_items", "pairs")}
 
 
@@ -112,9 +112,9 @@ def popularity(events: Frame, params: PopularityParams, keep: Keep) -> KindRelat
     return KindRelation(best, (NEGATED, MEMBER), counts.select(number_of_rows().alias("distinct_items")))
 
 
-def report_popularity(counts: Counts, rows: int) -> tuple[LeftOut, dict[str, Scalar]]:
+def report_popularity(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
     """Return what was left out, and the numbers of the native kernel."""
-    return LeftOut(""), {"distinct_items": counts["distinct_items"], "cut_items": counts["distinct_items"] - rows}
+    return Excluded(""), {"distinct_items": counts["distinct_items"], "cut_items": counts["distinct_items"] - rows}
 
 
 POPULARITY: Final = Definition((ITEM,), popularity, report_popularity)

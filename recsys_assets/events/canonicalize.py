@@ -17,7 +17,7 @@ from recsys_assets.events.dictionaries import CodedColumn, merge_coded
 from recsys_assets.events.events import (
     ID_COLUMNS,
     SCHEMA,
-    Coded,
+    CodedIds,
     Events,
     arrow_strings,
     events_of,
@@ -121,7 +121,7 @@ def _mark_ascending(ts: Rows, ties: Ties, ascending: NDArray[np.bool_]) -> None:
 
 def sessionize(
     columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings], *, gap_minutes: float | None
-) -> Coded | None:
+) -> CodedIds | None:
     """Return the column of sessions with none absent; None if none is, so that nothing has to be changed.
 
     `columns` holds `ts`, `user_id` and `session_id` as `Events` has them, in any order of rows; `ids` the users and

@@ -11,7 +11,7 @@ from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.string_sort import sort_strings
 from recsys_assets.compiled.strings import Strings
 from recsys_assets.errors import InputError
-from recsys_assets.events.events import ID_COLUMNS, Coded, Events, codes_of, events_of, strings_of
+from recsys_assets.events.events import ID_COLUMNS, CodedIds, Events, codes_of, events_of, strings_of
 from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate
 
 
@@ -26,7 +26,7 @@ class CodedColumn:
         """Take rows behind those that are there: `codes` are positions in `ids`, or `ABSENT`."""
         self._codes.append(translate([codes], [self._ids.add(ids)]))
 
-    def finish(self) -> Coded:
+    def finish(self) -> CodedIds:
         """Return all rows, ids ascending and only those that a row uses; this must not be used any more.
 
         So equal rows give equal codes, however they were divided.
@@ -41,10 +41,10 @@ class CodedColumn:
         new = np.empty(len(order), np.uint32)
         new[order] = np.arange(len(order), dtype=np.uint32)
         _apply(codes, new)
-        return Coded(codes, gather(ids, order))
+        return CodedIds(codes, gather(ids, order))
 
 
-def merge_coded(codes: Sequence[NDArray[np.uint32]], ids: Sequence[Strings]) -> Coded:
+def merge_coded(codes: Sequence[NDArray[np.uint32]], ids: Sequence[Strings]) -> CodedIds:
     """Return one column from many pieces."""
     column = CodedColumn()
     for piece, strings in zip(codes, ids, strict=True):

@@ -130,7 +130,7 @@ def codes_in(array: Any) -> NDArray[np.uint32]:
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class CodedIds:
     """One id column on its way: codes by row, and the ascending strings that they stand for."""
 
     codes: NDArray[np.uint32]

@@ -34,7 +34,7 @@ def polars_alone() -> Generator[None]:
     Where pandas, PySpark and Hypothesis are installed pandera imports all three, although it is handed none of their
     objects: half a second of processor and 550 modules. For this thread they are not there meanwhile.
     """
-    finder = _NotHere(get_ident())
+    finder = _OptionalLibrariesHidden(get_ident())
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -43,7 +43,7 @@ def polars_alone() -> Generator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _NotHere(MetaPathFinder):
+class _OptionalLibrariesHidden(MetaPathFinder):
     """A finder to which optional packages of pandera are not installed, for one thread."""
 
     thread: int

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.strings import Codes, offsets_of
-from recsys_assets.encoding.rows import Built, Rows
+from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.encoding.safetensors_codec import Floats, Table, Vectors
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
@@ -43,7 +43,7 @@ class AlsParams(WeightedParams):
         return Promise(dimensions=self.factors, max_vectors={ITEM: self.max_items})
 
 
-def factorise(events: Events, params: AlsParams) -> Built:
+def factorise(events: Events, params: AlsParams) -> KernelOutput:
     """Return a vector per named user and item: the product of two says how likely the user is to like the item.
 
     Reads `user_id`, `item_id` and `event`. A user's confidence in an item is `alpha` times the sum of the weights of
@@ -67,7 +67,7 @@ def factorise(events: Events, params: AlsParams) -> Built:
         )
     }
     numbers = {**summed.numbers, "users": len(users), "items": len(items), **_libraries()}
-    return Built(Vectors(ALS_FACTORS_SHAPE, tables), summed.left_out, numbers)
+    return KernelOutput(Vectors(ALS_FACTORS_SHAPE, tables), summed.left_out, numbers)
 
 
 def _matrix(rows: Rows, params: AlsParams) -> tuple[Codes, Codes, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from recsys_assets.encoding.rows import Built, LeftOut, Rows
+from recsys_assets.encoding.rows import Excluded, KernelOutput, Rows
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.kind_descriptions import CONTENT_SIM_SHAPE
 from recsys_assets.kinds.params import KEY_BYTES, KindParams, Promise
@@ -28,7 +28,7 @@ class ContentSimParams(KindParams):
         return KEY_BYTES + 8 * _TAG_BYTES
 
 
-def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:
+def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> KernelOutput:
     """List each item's tags: trimmed, lower-cased, distinct in order, none empty; items by id.
 
     `catalog`: item_id String, tags List(String), in file order, rows of this surface only (`rows_of_surface`). Of
@@ -55,7 +55,7 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> Built:
         "without_tags": len(last) - len(items),
     }
     numbers = facts | {"cut_items": len(items) - len(keys), "distinct_tags": len(tag_ids)}
-    return Built(found, LeftOut(""), numbers)
+    return KernelOutput(found, Excluded(""), numbers)
 
 
 def rows_of_surface(catalog: pl.DataFrame, surface: str) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, Rows
+from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import COOC_SHAPE
 from recsys_assets.kinds.cooc_scan import (
@@ -91,7 +91,7 @@ class CoocParams(EventParams):
         return self
 
 
-def count_neighbors(events: Events, params: CoocParams) -> Built:
+def count_neighbors(events: Events, params: CoocParams) -> KernelOutput:
     """Count the sessions in which two items met, per item, most first; ties by id; `max_neighbors` of each are kept.
 
     Reads `session_id` and `item_id`; an item counts once per session. Pairs under `min_support` and items left without
@@ -114,7 +114,7 @@ def count_neighbors(events: Events, params: CoocParams) -> Built:
         "distinct_items": int(np.count_nonzero(baskets.support)),
         "pairs_met": int(baskets.work.sum() - len(baskets.items)) // 2,
     }
-    return Built(rows, left_out, numbers)
+    return KernelOutput(rows, left_out, numbers)
 
 
 def _scoring(events: Events, baskets: Baskets, sessions: Numbers, params: CoocParams) -> Scoring:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from recsys_assets.compiled.strings import Numbers
-from recsys_assets.encoding.rows import Built
+from recsys_assets.encoding.rows import KernelOutput
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import IMPLICIT_SHAPE
 from recsys_assets.kinds.user_lists import UserParams, list_users
@@ -63,7 +63,7 @@ class ImplicitParams(WeightedParams):
     """Parameters of implicit feedback."""
 
 
-def score_items(events: Events, params: ImplicitParams) -> Built:
+def score_items(events: Events, params: ImplicitParams) -> KernelOutput:
     """Sum the events' weights per user and item, highest first; ties by item id; anonymous events are skipped.
 
     Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so that sums do not depend on their order.

@@ -7,7 +7,7 @@ from pydantic import Field
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, Rows
+from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import ITEM_SEQ_SHAPE
 from recsys_assets.kinds.contracts import Marks
@@ -31,7 +31,7 @@ class ItemSeqParams(EventParams):
         return Promise(max_lists=self.max_items, max_members=self.max_next, least=self.min_support, others=True)
 
 
-def count_next(events: Events, params: ItemSeqParams) -> Built:
+def count_next(events: Events, params: ItemSeqParams) -> KernelOutput:
     """Count, per item, the sessions in which another came next, most first; ties by id; `max_next` of each are kept.
 
     Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. A session is the path of the instants at
@@ -54,7 +54,7 @@ def count_next(events: Events, params: ItemSeqParams) -> Built:
         "distinct_items": int(np.count_nonzero(paths.support)),
         "pairs_met": len(met[0]),
     }
-    return Built(rows, left_out, numbers)
+    return KernelOutput(rows, left_out, numbers)
 
 
 def _count_pairs(paths: Paths) -> _Pairs:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from recsys_assets.compiled.grouping import count_codes, deal
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.encoding.rows import Excluded
 from recsys_assets.events.events import Events
 from recsys_assets.kinds.tallies import repeats_of
 
@@ -31,7 +31,7 @@ class Paths(NamedTuple):
         return len(self.offsets) - 1
 
 
-def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, LeftOut]:
+def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, Excluded]:
     """Return the sessions as paths; those of more than `max_items` distinct items are left out and counted.
 
     Reads `session_id`, `item_id` and `ts`; rows must be in canonical order, and may be tallies.
@@ -51,12 +51,12 @@ def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, LeftOut]:
     return Paths(visited[:size], steps[:size], offsets[: kept + 1], support), left_out
 
 
-def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> LeftOut:
+def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> Excluded:
     groups = int(left.sum())
     if not groups:
-        return LeftOut("sessions", of_groups=kept)
+        return Excluded("sessions", of_groups=kept)
     sizes = count_codes(events.codes["session_id"].to_numpy(), size=len(left), repeats=repeats_of(events))
-    return LeftOut("sessions", groups=groups, of_groups=kept + groups, events=int(sizes[left].sum()))
+    return Excluded("sessions", groups=groups, of_groups=kept + groups, events=int(sizes[left].sum()))
 
 
 @compiled
@@ -138,7 +138,7 @@ class Baskets(NamedTuple):
         return np.diff(sums[self.starts])
 
 
-def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, LeftOut]:
+def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, Excluded]:
     """Return the sessions as baskets, and by their codes which they are, in the order in which their baskets lie.
 
     Sessions of more than `max_items` distinct items are left out and counted.

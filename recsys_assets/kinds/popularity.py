@@ -9,7 +9,7 @@ from pydantic import Field
 
 from recsys_assets.compiled.grouping import count_codes
 from recsys_assets.compiled.strings import Codes, Numbers
-from recsys_assets.encoding.rows import Built, LeftOut, Rows
+from recsys_assets.encoding.rows import Excluded, KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import POPULARITY_SHAPE
 from recsys_assets.kinds.params import EVENT, EventParams, Promise
@@ -58,7 +58,7 @@ class PopularityParams(EventParams):
         return Promise(max_members=self.max_items)
 
 
-def build_popularity(events: Events, params: PopularityParams) -> Built:
+def build_popularity(events: Events, params: PopularityParams) -> KernelOutput:
     """Count events per item, most seen first; ties by item id; the first `max_items`.
 
     Reads the column `item_id`, and with `weights` `event`, by which an event then counts as several or none. Rows:
@@ -79,7 +79,7 @@ def build_popularity(events: Events, params: PopularityParams) -> Built:
         member_ids=ids,
     )
     numbers = {"distinct_items": len(seen), "cut_items": len(seen) - len(best)}
-    return Built(rows, LeftOut(""), numbers)
+    return KernelOutput(rows, Excluded(""), numbers)
 
 
 def _repeats(events: Events, params: PopularityParams) -> Codes | Numbers:

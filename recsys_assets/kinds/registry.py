@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 from pydantic import ValidationError
 
-from recsys_assets.encoding.rows import Built, columns_of_rows
+from recsys_assets.encoding.rows import KernelOutput, columns_of_rows
 from recsys_assets.encoding.safetensors_codec import COLUMNS as EMBEDDING_COLUMNS
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
@@ -55,7 +55,7 @@ class Kind:
     description: KindDescription  # light: name, shape, words; what serving and reports know of it
     params: type[KindParams]
     event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; nothing for kinds made of the catalog
-    kernel: Callable[[Any, Any], Built]
+    kernel: Callable[[Any, Any], KernelOutput]
     definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on use; empty: native only
     # Why an artifact of this kind may be without rows, which then is left out of the release; empty text: it refuses.
     may_be_empty: str = ""
@@ -98,7 +98,7 @@ class Kind:
         columns = dict.fromkeys((*self.event_columns, *params.more_columns))
         return replace(self, event_columns=tuple(columns))
 
-    def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> Built:
+    def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> KernelOutput:
         """Build the rows from the window's events, or from the catalog's rows of the target's surface.
 
         Raises `LimitExceededError` before any work if the input does not fit.

@@ -11,7 +11,7 @@ from pydantic import Field
 from recsys_assets.compiled.ranking import Best, drain, offer
 from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, Rows
+from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import SEQUENTIAL_RULES_SHAPE
 from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise, TuningGrid
@@ -75,7 +75,7 @@ class _Scoring(NamedTuple):
     self_entry: bool
 
 
-def find_rules(events: Events, params: SequentialRulesParams) -> Built:
+def find_rules(events: Events, params: SequentialRulesParams) -> KernelOutput:
     """Sum, per item, the weights of the items around it in sessions, most first; ties by id; `max_neighbors` are kept.
 
     Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. Two visits of a session at most `REACH`
@@ -98,7 +98,7 @@ def find_rules(events: Events, params: SequentialRulesParams) -> Built:
         "distinct_items": int(np.count_nonzero(paths.support)),
         "visits": len(paths.items),
     }
-    return Built(rows, left_out, numbers)
+    return KernelOutput(rows, left_out, numbers)
 
 
 def _fifth_roots(support: Numbers) -> Numbers:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recsys_assets.encoding.rows import Built
+from recsys_assets.encoding.rows import KernelOutput
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import SESSION_SEQ_SHAPE
 from recsys_assets.kinds.user_lists import UserParams, list_users
@@ -12,7 +12,7 @@ class SessionSeqParams(UserParams):
     """Parameters of session sequences."""
 
 
-def score_followers(events: Events, params: SessionSeqParams) -> Built:
+def score_followers(events: Events, params: SessionSeqParams) -> KernelOutput:
     """Count, per user, every event but the first for its item, highest first; ties by item id.
 
     Reads `user_id` and `item_id`; rows must be in canonical order. A user with a single event stays, without items.

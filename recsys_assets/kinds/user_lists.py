@@ -12,7 +12,7 @@ from recsys_assets.compiled.grouping import NOBODY, count_codes, deal
 from recsys_assets.compiled.ranking import Best, drain, offer
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
-from recsys_assets.encoding.rows import Built, LeftOut, Rows
+from recsys_assets.encoding.rows import Excluded, KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
 from recsys_assets.kind_descriptions import Shape
@@ -70,18 +70,18 @@ class Summed(NamedTuple):
     """The lists of all users as rows, who was left out, and the numbers that people watch."""
 
     rows: Rows
-    left_out: LeftOut
+    left_out: Excluded
     numbers: Mapping[str, Scalar]
 
 
-def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> Built:
+def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> KernelOutput:
     """Sum the events' weights per user and item, highest sum first; ties by item id; `max_items_per_user` are kept.
 
     `weights`: of each event kind by its code, the last for events without a kind; a single one weighs all events. The
     first `skipped` events of a user count for nothing, but the user stays. A user with more than `max_events_per_user`
     events is a robot more often than a person, and would cost most of the work: such users are left out whole.
     """
-    return Built(*sum_users(events, params, shape, weights=weights, skipped=skipped))
+    return KernelOutput(*sum_users(events, params, shape, weights=weights, skipped=skipped))
 
 
 def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> Summed:
@@ -100,13 +100,13 @@ def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numb
     return Summed(rows, left_out, numbers)
 
 
-def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, LeftOut]:
+def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, Excluded]:
     """Deal the rows out to their users, without those of nobody and of the over-active; return their number."""
     known = len(events.ids["user_id"])
     users, repeats = events.codes["user_id"].fill_null(known).to_numpy(), repeats_of(events)
     counts = count_codes(users, size=known, repeats=repeats)
     heavy = counts > params.max_events_per_user
-    left_out = LeftOut(
+    left_out = Excluded(
         "users",
         groups=int(heavy.sum()),
         of_groups=int(np.count_nonzero(counts)),

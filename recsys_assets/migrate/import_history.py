@@ -8,17 +8,17 @@ from typing import Final
 from recsys_assets.errors import ConflictError, NotFoundError, RecsysAssetsError, RefusedError
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.migrate.pipelines_registry import Published, Registry, RegistryLimits
+from recsys_assets.migrate.pipelines_registry import PublishedArtifact, Registry, RegistryLimits
 from recsys_assets.pipeline.artifact import build_artifact, build_info
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.stored_artifact import keep_blob
 from recsys_assets.release.candidate import Candidate
-from recsys_assets.release.change import Move, PointerChange, Stay, announced, change_pointer
+from recsys_assets.release.change import KeepPointer, MovePointer, PointerChange, announced, change_pointer
 from recsys_assets.release.documents import Member
 from recsys_assets.release.journal import Actor, Clock, changes
-from recsys_assets.release.pointer import Current, read_current, release_id_of
+from recsys_assets.release.pointer import LivePointer, read_current, release_id_of
 from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import record, release_of
 from recsys_assets.release.shards import prove_members
@@ -43,7 +43,7 @@ class MovedRelease:
     """One release of the history: the last day of its data, its artifacts, and whether it is new here."""
 
     day: date
-    artifacts: tuple[Published, ...]
+    artifacts: tuple[PublishedArtifact, ...]
     is_new: bool
 
 
@@ -126,11 +126,13 @@ def _ship(change: PointerChange, settings: Settings, moved: MovedRelease) -> Non
     parent = live.release_id if live else None
     release = release_of(target, candidate, build=build, now=change.now(), parent=parent)
 
-    def judge(current: Current | None, _: JournalHead) -> Move | Stay:
+    def judge(current: LivePointer | None, _: JournalHead) -> MovePointer | KeepPointer:
         if (current.release_id if current else None) != parent:
             raise ConflictError(f"{target}: somebody else ships: stop that, then move in again")
         message = f"release {release.id[:12]} of recsys-pipelines with data through {release.data_through}"
-        return Move(candidate.versions, candidate.refs, message, {"release": release.id, "day": release.data_through})
+        return MovePointer(
+            candidate.versions, candidate.refs, message, {"release": release.id, "day": release.data_through}
+        )
 
     with announced(change, release_id=release.id, refs=candidate.refs) as announced_change:
         prove_members(store, target, candidate.members)
@@ -138,21 +140,21 @@ def _ship(change: PointerChange, settings: Settings, moved: MovedRelease) -> Non
         change_pointer(announced_change, judge)
 
 
-def _evidence(one: Published) -> GateReport:
+def _evidence(one: PublishedArtifact) -> GateReport:
     """Say what is known of an artifact that was never judged here."""
     message = "imported from recsys-pipelines: its bytes prove the version and our reader reads it; no gate judged it"
     finding = Finding("imported", Verdict.ADVISED, None, {}, message)
     return GateReport(one.blob.ref.kind, one.blob.ref.version, (finding,))
 
 
-def _newest(found: Iterable[Published]) -> tuple[Published, ...]:
-    newest: dict[str, Published] = {}
+def _newest(found: Iterable[PublishedArtifact]) -> tuple[PublishedArtifact, ...]:
+    newest: dict[str, PublishedArtifact] = {}
     for one in sorted(found, key=lambda each: each.built_at):
         newest[one.blob.ref.kind] = one
     return tuple(newest[kind] for kind in sorted(newest))
 
 
-def _release_id(registry: Registry, made: tuple[Published, ...]) -> str:
+def _release_id(registry: Registry, made: tuple[PublishedArtifact, ...]) -> str:
     return release_id_of(registry.target, {one.blob.ref.kind: one.blob.ref.version for one in made})
 
 
@@ -181,7 +183,7 @@ class ComparedVersion:
 
 
 def prove_day(
-    settings: Settings, row: TargetSettings, registry: Registry, published: Iterable[Published], day: date
+    settings: Settings, row: TargetSettings, registry: Registry, published: Iterable[PublishedArtifact], day: date
 ) -> tuple[ComparedVersion, ...]:
     """Return, for each artifact that it published of a day, whether we make the same of its canonical events.
 

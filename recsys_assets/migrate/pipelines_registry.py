@@ -107,7 +107,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedArtifact:
     """One artifact that it published: our bytes of it, the days it is made of, when it was built, and its file."""
 
     blob: Blob
@@ -137,7 +137,7 @@ class Registry:
     config: PipelinesConfig
     target: Target
 
-    def published(self) -> Iterator[Published]:
+    def published(self) -> Iterator[PublishedArtifact]:
         """Yield every artifact of which it has a record; `InputError` or `CorruptObjectError` names what is broken."""
         records = self._below(self.config.registry_dir, "records", self.target.tenant, self.target.surface)
         found = [place for place in list_places(records) if place.endswith(".json")]
@@ -162,14 +162,14 @@ class Registry:
     def _below(self, *parts: str) -> str:
         return place_below(self.folder, *parts)
 
-    def _read(self, kind: str, record: _Record) -> Published:
+    def _read(self, kind: str, record: _Record) -> PublishedArtifact:
         name = self._place(kind, record)
         data = _bytes_of(name)
         envelope = _envelope(data, name)
         ours = _in_our_form(data, envelope.window.end, record.version)
         served = prove(self.target, kind, record.version, ours, name=name)
         ref = ArtifactRef(kind, record.version, len(ours), sha256(ours).hexdigest())
-        return Published(
+        return PublishedArtifact(
             Blob(ref, ours),
             parse_rfc3339(envelope.window.start).date(),
             parse_rfc3339(envelope.window.end).date() - timedelta(days=1),

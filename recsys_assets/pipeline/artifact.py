@@ -27,7 +27,7 @@ from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, read_
 from recsys_assets.release.blocking import blocked_ids
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import Build, CanonicalRecord, StagedArtifact
-from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
+from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten_of
 from recsys_assets.release.layout import (
     TALLIES,
     canonical_key,
@@ -107,7 +107,7 @@ def _build(context: DayContext, kind_name: str) -> ArtifactBuilt:
     return ArtifactBuilt(staged, preview, made.kept.reused)
 
 
-def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: Forgotten) -> list[str]:
+def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: ForgottenUsers) -> list[str]:
     """Withdraw what is staged of these kinds, and tallies, where a day that it was built from lost a user meanwhile.
 
     A forget that ended while they were built saw none of it; `forgotten` is read after they were staged. Returns the

@@ -54,7 +54,7 @@ from recsys_assets.release.document_encoding import (
     read_document,
 )
 from recsys_assets.release.documents import CanonicalRecord, Input
-from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
+from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten_of
 from recsys_assets.release.layout import (
     canonical_record_key,
     raw_record_key,
@@ -117,7 +117,7 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     )
 
 
-def _build_once(context: DayContext, forgotten: Forgotten, over: StoredDay | None) -> CanonicalDayBuilt:
+def _build_once(context: DayContext, forgotten: ForgottenUsers, over: StoredDay | None) -> CanonicalDayBuilt:
     """Build the day without forgotten users `over` what is stored (None: it is read); judge one that is new at once.
 
     Its results are then written with its record. Gates that cannot judge are for the check of the day to name.
@@ -150,7 +150,7 @@ class _Merged:
     late: Mapping[str, int]
 
 
-def _merge(context: DayContext, over: StoredDay, forgotten: Forgotten) -> _Merged:
+def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers) -> _Merged:
     store, settings, row, day = context.store, context.settings, context.row, context.day
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
@@ -286,7 +286,7 @@ def erase_forgotten(context: DayContext) -> list[date]:
     return _erase(context, read_forgotten_of(context.origin, context.target) if known is None else known)
 
 
-def _erase(context: DayContext, forgotten: Forgotten) -> list[date]:
+def _erase(context: DayContext, forgotten: ForgottenUsers) -> list[date]:
     store, target = context.origin, context.target
     erased: list[date] = []
     for day in [*days_before(context), context.day] if forgotten else ():

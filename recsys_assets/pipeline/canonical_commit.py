@@ -19,7 +19,7 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable, if_readable
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.fault_points import reach
-from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
+from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten_of
 from recsys_assets.release.layout import canonical_key, canonical_next_key, canonical_record_key
 from recsys_assets.retry import Pause, retry_conflicts, wait
 from recsys_assets.storage.store import ObjectStore
@@ -181,7 +181,7 @@ def without(record: CanonicalRecord, gone: int, *, data: bytes, mark: str | Unse
     )
 
 
-def is_marked(record: CanonicalRecord, forgotten: Forgotten, day: date) -> bool:
+def is_marked(record: CanonicalRecord, forgotten: ForgottenUsers, day: date) -> bool:
     """Return True if a day was written without everybody who is forgotten by now."""
     return record.erased == (forgotten.mark(day) or UNSET)
 

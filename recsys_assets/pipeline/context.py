@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import StagedArtifact
-from recsys_assets.release.forgotten_users import Forgotten
+from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.release.layout import canonical_prefix, canonical_record_key
 from recsys_assets.release.staged import hold_staged, put_staged
 from recsys_assets.retry import Pause, wait
@@ -43,7 +43,7 @@ class DayContext:
     run_id: str = COMMAND
     now: Callable[[], datetime] = utc_now
     engines: "EngineRegistry | None" = None  # opens engines; None: they are where the configuration says
-    forgotten: Forgotten | None = None  # users to forget, as the run saw them last; None: they are read
+    forgotten: ForgottenUsers | None = None  # users to forget, as the run saw them last; None: they are read
     pause: Pause = wait  # between attempts to write what others write too
     is_whole_run: bool = False  # the run goes on to the ship, and itself withdraws what holds a forgotten user
 

@@ -16,7 +16,7 @@ from recsys_assets.pipeline.canonical_commit import StoredDay
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files
 from recsys_assets.release.documents import CanonicalRecord
-from recsys_assets.release.forgotten_users import Forgotten
+from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
@@ -105,7 +105,9 @@ def refuse_missing_files(
         )
 
 
-def refuse_lost_events(context: DayContext, over: StoredDay, record: CanonicalRecord, forgotten: Forgotten) -> None:
+def refuse_lost_events(
+    context: DayContext, over: StoredDay, record: CanonicalRecord, forgotten: ForgottenUsers
+) -> None:
     """Raise `InputError` if more than `raw.max_lost_share` of the stored day's distinct events would be lost.
 
     Events of forgotten users are lost to nobody: those that are stored still do not count. Files that are gone, and
@@ -129,7 +131,7 @@ def refuse_lost_events(context: DayContext, over: StoredDay, record: CanonicalRe
         )
 
 
-def _hidden_rows(over: StoredDay, record: CanonicalRecord, forgotten: Forgotten, day: date) -> int | None:
+def _hidden_rows(over: StoredDay, record: CanonicalRecord, forgotten: ForgottenUsers, day: date) -> int | None:
     """Count the stored events of forgotten users; None: another key hashed them, so that nobody can be found there.
 
     A `forget` beside a build, or one that was killed, took them out of the raw parts and not yet out of the day.

@@ -11,7 +11,14 @@ from recsys_assets.identity import REQUEST_TAG, Target, parse_rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.canonical_commit import read_columns
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.quality.exposures import Names, OutcomeRules, RolloutStep, find_exposures, judge_rollouts, rates
+from recsys_assets.quality.exposures import (
+    FeedbackNames,
+    OutcomeRules,
+    RolloutStep,
+    find_exposures,
+    judge_rollouts,
+    rates,
+)
 from recsys_assets.quality.outcome_report import ALL, OutcomeReport
 from recsys_assets.release.document_encoding import encode, find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry
@@ -120,11 +127,11 @@ def _days(first: date, last: date) -> Iterator[date]:
     return (first + timedelta(days=n) for n in range((last - first).days + 1))
 
 
-def _names(wanted: OutcomeSettings) -> Names:
-    return Names(wanted.exposure, wanted.click, wanted.purchase)
+def _names(wanted: OutcomeSettings) -> FeedbackNames:
+    return FeedbackNames(wanted.exposure, wanted.click, wanted.purchase)
 
 
-def _shown(codes: pl.Series, ids: pl.Series, names: Names) -> pl.Series:
+def _shown(codes: pl.Series, ids: pl.Series, names: FeedbackNames) -> pl.Series:
     code = ids.index_of(names.exposure)
     return codes.is_null() if code is None else codes.is_null() | (codes == code).fill_null(value=False)
 

@@ -35,7 +35,7 @@ from recsys_assets.pipeline.records import (
 )
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_readable, if_readable
 from recsys_assets.release.documents import Input
-from recsys_assets.release.forgotten_users import Forgotten, read_forgotten
+from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten
 from recsys_assets.release.layout import quarantine_prefix, raw_prefix, raw_record_key
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.settings.settings import Settings
@@ -62,7 +62,7 @@ class RawDay:
 
     record: RawRecord
     reused: bool
-    forgotten: Mapping[tuple[str, str], Forgotten] | None = None  # by tenant and surface; None: nobody looked
+    forgotten: Mapping[tuple[str, str], ForgottenUsers] | None = None  # by tenant and surface; None: nobody looked
 
     @property
     def digest(self) -> str:
@@ -146,7 +146,7 @@ def _read_once(
     key: UserKey | None,
     skipped: tuple[str, ...],
     known: RawRecord | None,
-    forgotten: Mapping[tuple[str, str], Forgotten],
+    forgotten: Mapping[tuple[str, str], ForgottenUsers],
 ) -> RawRecord:
     """Read the files without forgotten users, and commit the record."""
     keeper = _Keeper(store, day, forgotten, key)
@@ -215,7 +215,7 @@ class _Keeper:
 
     store: ObjectStore
     day: date
-    forgotten: Mapping[tuple[str, str], Forgotten]
+    forgotten: Mapping[tuple[str, str], ForgottenUsers]
     user_key: UserKey | None
     parts: dict[Target, list[Input]] = field(default_factory=dict[Target, list[Input]])
     quarantine: list[Input] = field(default_factory=list[Input])

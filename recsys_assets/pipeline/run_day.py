@@ -33,7 +33,7 @@ from recsys_assets.pipeline.steps import (
     target_steps,
 )
 from recsys_assets.pipeline.stopping import is_stopping
-from recsys_assets.release.forgotten_users import Forgotten, read_forgotten_of
+from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten_of
 from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -144,11 +144,11 @@ def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[As
             return
 
 
-def _forgotten(raw: RawDay | None, target: Target) -> Forgotten | None:
+def _forgotten(raw: RawDay | None, target: Target) -> ForgottenUsers | None:
     """Return the users of a target to forget as raw saw them; None where they are to be read."""
     if raw is None or raw.forgotten is None:
         return None
-    found = raw.forgotten.get((target.tenant, target.surface), Forgotten())
+    found = raw.forgotten.get((target.tenant, target.surface), ForgottenUsers())
     return found if found.fault is None else None
 
 

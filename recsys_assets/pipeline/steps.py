@@ -28,7 +28,7 @@ from recsys_assets.release.layout import blob_key, canonical_key, outcomes_key, 
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore, fan_out
-from recsys_assets.upkeep.failed_builds import GATE, Failure, journal_failure
+from recsys_assets.upkeep.failed_builds import GATE, BuildFailure, journal_failure
 
 RAW: Final = "raw"
 MANIFEST: Final = "manifest"
@@ -226,7 +226,7 @@ def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
     if report.passed:
         return []
     message = "; ".join(report.refused_because) or "no gate ran"
-    failure = Failure(context.day.isoformat(), report.subject, GATE, message)
+    failure = BuildFailure(context.day.isoformat(), report.subject, GATE, message)
     return _journal(context.origin, [context.target], failure, by=actor_of(context))
 
 
@@ -240,7 +240,7 @@ def journal_error(
     if any(isinstance(one, RecsysAssetsError) and one.journaled for one in _chain(error)):
         return []
     kind = type(error).__name__
-    return _journal(store, targets, Failure(day.isoformat(), step, kind, f"{kind}: {error}"), by=by)
+    return _journal(store, targets, BuildFailure(day.isoformat(), step, kind, f"{kind}: {error}"), by=by)
 
 
 def describe_error(error: Exception) -> str:
@@ -260,7 +260,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _journal(store: ObjectStore, targets: Sequence[Target], failure: Failure, *, by: Actor) -> list[str]:
+def _journal(store: ObjectStore, targets: Sequence[Target], failure: BuildFailure, *, by: Actor) -> list[str]:
     def write(target: Target) -> str | None:
         try:
             journal_failure(store, target, failure, by=by, now=datetime.now(UTC))

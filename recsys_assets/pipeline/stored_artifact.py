@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from recsys_assets.artifact_format import Blob, Envelope
 from recsys_assets.encoding.codec import check_places, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
-from recsys_assets.encoding.rows import LeftOut, Rows
+from recsys_assets.encoding.rows import Excluded, Rows
 from recsys_assets.encoding.safetensors_codec import FORM, Vectors, decode_vectors
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import Scalar
@@ -76,7 +76,7 @@ class BuildResult:
     kept: Kept
     first: Rows | Vectors | None  # the first piece of its rows: all of them if they were made here
     lists: int  # objects in the body's array
-    left_out: LeftOut
+    left_out: Excluded
     numbers: Mapping[str, Scalar]
     events: int | None
     inputs: tuple[Input, ...]

@@ -5,8 +5,8 @@ from datetime import timedelta
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.upkeep.age_limits import CANONICAL, QUARANTINE, RAW, STAGING, AgeLimits
-from recsys_assets.upkeep.answer_guard import GuardMode, Watch
-from recsys_assets.upkeep.rollout_guard import Guards
+from recsys_assets.upkeep.answer_guard import GuardMode, GuardSettings
+from recsys_assets.upkeep.rollout_guard import RolloutLimits
 from recsys_assets.upkeep.roots import Retention
 
 
@@ -39,12 +39,12 @@ def _needed_days(settings: Settings, row: TargetSettings) -> int:
     return max([*windows, settings.gates_for(row).day.history_days + 1])
 
 
-def guards(settings: Settings, row: TargetSettings | None) -> Guards:
+def guards(settings: Settings, row: TargetSettings | None) -> RolloutLimits:
     """Return the guards of the rollouts of one target, or of one without a row."""
-    return Guards.of(settings.rollout_for(row) if row else settings.rollout)
+    return RolloutLimits.of(settings.rollout_for(row) if row else settings.rollout)
 
 
-def watch(settings: Settings, row: TargetSettings | None) -> Watch:
+def watch(settings: Settings, row: TargetSettings | None) -> GuardSettings:
     """Return how what is live of one target is watched, or of one without a row."""
     wanted = settings.rollback_for(row) if row else settings.rollback
-    return Watch(GuardMode(wanted.automatic), wanted.watch_hours)
+    return GuardSettings(GuardMode(wanted.automatic), wanted.watch_hours)

@@ -38,7 +38,7 @@ from recsys_assets.release.layout import (
     staged_day_key,
     staged_prefix,
 )
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.staged import find_canonical_report, withdraw_staged
@@ -86,7 +86,7 @@ class ForgetOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgetting:
+class ForgetRequest:
     """Request to forget a user of one target.
 
     `is_configured`: the target is in the configuration, so that what is live can be built again.
@@ -113,7 +113,7 @@ class Forgetting:
         return frozenset({user} if key is None else {user, key.hash(user)})
 
 
-def forget_user(task: Forgetting, *, dry_run: bool = False) -> ForgetOutcome:
+def forget_user(task: ForgetRequest, *, dry_run: bool = False) -> ForgetOutcome:
     """Drop a user's events up to today from all days of a target, rebuild what is live, and list what remains.
 
     The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events; then the
@@ -163,7 +163,7 @@ def forget_user(task: Forgetting, *, dry_run: bool = False) -> ForgetOutcome:
     return replace(forgot, entry=_record(task, forgot, live))
 
 
-def _note(task: Forgetting, today: date) -> list[str]:
+def _note(task: ForgetRequest, today: date) -> list[str]:
     """Write the notes, and fence off every ship that has not seen them; return the announcements of those that remain.
 
     Without a pointer there is nothing to swap: a change that announced itself may still ship what it judged before.
@@ -191,7 +191,7 @@ def _unread(raw: dict[date, EraseOutcome], canonical: dict[date, int | None]) ->
     )
 
 
-def _rebuild(task: Forgetting, days: Sequence[date]) -> str:
+def _rebuild(task: ForgetRequest, days: Sequence[date]) -> str:
     """Judge the changed days, build the live day's artifacts from them, and ship; return how that ended."""
     store, row = task.store, task.row
     for item in store.list(f"{TALLIES}{row.tenant}/{row.surface}/"):
@@ -225,7 +225,7 @@ def _rebuild(task: Forgetting, days: Sequence[date]) -> str:
     return f"what is live, of {last}, could not be rebuilt: {problem}"
 
 
-def _rebuild_once(task: Forgetting, days: Collection[date], last: date) -> str:
+def _rebuild_once(task: ForgetRequest, days: Collection[date], last: date) -> str:
     _judge_rebuilt(task, days)
     context = DayContext(task.store, task.settings, task.row, last, run_id=task.by.run_id or COMMAND, now=task.now)
     judge_earlier_days_again(context)  # by today's limits, which may be others than when they were refused
@@ -237,7 +237,7 @@ def _rebuild_once(task: Forgetting, days: Collection[date], last: date) -> str:
     return f"{last} was rebuilt: {shipped.outcome.message}"
 
 
-def _judge_rebuilt(task: Forgetting, days: Collection[date]) -> None:
+def _judge_rebuilt(task: ForgetRequest, days: Collection[date]) -> None:
     """Judge each day whose report is of other bytes: of today, or of a forget that was killed before it judged."""
     for day in sorted(days):
         record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
@@ -246,7 +246,7 @@ def _judge_rebuilt(task: Forgetting, days: Collection[date]) -> None:
             judge_canonical(DayContext(task.store, task.settings, task.row, day))
 
 
-def _digests(task: Forgetting, days: Collection[date]) -> list[str | None]:
+def _digests(task: ForgetRequest, days: Collection[date]) -> list[str | None]:
     """Return the digests of canonical days, None where there is none."""
     records = (
         find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord) for day in sorted(days)
@@ -254,7 +254,7 @@ def _digests(task: Forgetting, days: Collection[date]) -> list[str | None]:
     return [None if record is None else record.digest for record in records]
 
 
-def _withdraw_staged(task: Forgetting) -> set[date]:
+def _withdraw_staged(task: ForgetRequest) -> set[date]:
     """Delete the references to artifacts that hold the user, of days that failed or are yet to ship; return the days.
 
     The artifacts themselves are collected, as nothing names them; the search at the end lists them until then.
@@ -283,14 +283,14 @@ def _staged_in(store: ObjectStore, target: Target, day: date, key: str) -> tuple
     return tuple(read_document(store, key, StagedDay).artifacts.values())
 
 
-def _days_behind(task: Forgetting, last: date) -> set[date]:
+def _days_behind(task: ForgetRequest, last: date) -> set[date]:
     """Return the days that artifacts of a day are built from."""
     kinds = (name for name in task.settings.artifacts.kinds if name in KINDS)
     windows = (Window.ending(last, days=read_params(task.settings, task.row, kind).window_days) for kind in kinds)
     return {day for window in windows for day in window.days}
 
 
-def _releases(task: Forgetting, live: Current | None) -> list[Release]:
+def _releases(task: ForgetRequest, live: LivePointer | None) -> list[Release]:
     """Return the releases that are live or kept."""
     if live is None:
         return []
@@ -299,13 +299,13 @@ def _releases(task: Forgetting, live: Current | None) -> list[Release]:
     return [read_release(task.store, task.target, release_id) for release_id in kept]
 
 
-def _has_other_key(task: Forgetting, day: date) -> bool:
+def _has_other_key(task: ForgetRequest, day: date) -> bool:
     """Return True if users of a day are hashed by a key that is not the configured one."""
     record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
     return record is not None and not mark_of_record(record) <= mark_of_key(configured_key(task.settings))
 
 
-def _record(task: Forgetting, forgot: ForgetOutcome, live: Current | None) -> JournalEntry:
+def _record(task: ForgetRequest, forgot: ForgetOutcome, live: LivePointer | None) -> JournalEntry:
     """Write to the journal what was done, without the user's id: it would be there for ever."""
     entry = journal.entry_of(
         action=FORGET,

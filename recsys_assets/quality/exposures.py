@@ -30,7 +30,7 @@ _PAIR: Final = ("request_id", "item_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class FeedbackNames:
     """What the kinds of feedback are called; an event without one is an exposure."""
 
     exposure: str = "impression"
@@ -70,7 +70,7 @@ class Exposures:
     unmatched: int
 
 
-def find_exposures(events: pl.DataFrame, names: Names) -> Exposures:
+def find_exposures(events: pl.DataFrame, names: FeedbackNames) -> Exposures:
     """Return the exposures of events with the columns ts, key, visitor, request_id, item_id and event, in any order.
 
     A click or purchase belongs to the exposure of its request and item; each counts once, however often it was sent.

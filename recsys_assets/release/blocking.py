@@ -20,7 +20,7 @@ from recsys_assets.release.documents import FORMAT, JournalEntry, Record
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import blocked_key
-from recsys_assets.release.pointer import Current, read_pointer
+from recsys_assets.release.pointer import LivePointer, read_pointer
 from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
@@ -76,7 +76,7 @@ class BlockOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _ListWrite:
     """The list before and after a write (None: there is none), and whether it changed."""
 
     before: tuple[BlockedItem, ...]
@@ -189,7 +189,7 @@ def _write(
     edit: Callable[[tuple[BlockedItem, ...]], tuple[BlockedItem, ...]],
     *,
     now: Clock,
-) -> _Written:
+) -> _ListWrite:
     """Change the list under its condition; what is over goes out.
 
     Without an answer to a write the list is read again: our bytes there mean that we won.
@@ -199,11 +199,11 @@ def _write(
         stored = find_stored(store, blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
         found = None if stored is None else parse_blocked(target, stored.data)
         if stored is not None and stored.data in sent:
-            return _Written(sent[stored.data], found, changed=True)
+            return _ListWrite(sent[stored.data], found, changed=True)
         before = found.in_force(now()) if found else ()
         after = edit(before)
         if after == before:
-            return _Written(before, found, changed=False)
+            return _ListWrite(before, found, changed=False)
         written = BlockedItems(updated_at=_later(now(), found), items=after)
         data = encode(written)
         try:
@@ -214,7 +214,7 @@ def _write(
         except (OutcomeUnknownError, ConflictError):  # a lost condition, too: the request may have been sent twice
             sent[data] = before
             continue
-        return _Written(before, written, changed=True)
+        return _ListWrite(before, written, changed=True)
     raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer, or no answer: look at the list and retry")
 
 
@@ -235,7 +235,7 @@ def _record(
 ) -> JournalEntry:
     """Write the journal's entry; a pointer that is damaged or gone keeps nobody from blocking an item."""
     found = read_pointer(store, target)
-    live = found if isinstance(found, Current) else None
+    live = found if isinstance(found, LivePointer) else None
     return record_unmoved(
         store,
         target,

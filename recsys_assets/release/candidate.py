@@ -12,7 +12,7 @@ from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Findin
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, if_readable
 from recsys_assets.release.documents import CanonicalDay, CanonicalRecord, Member, StagedArtifact
-from recsys_assets.release.forgotten_users import Forgotten, is_anybody_forgotten, read_forgotten_of
+from recsys_assets.release.forgotten_users import ForgottenUsers, is_anybody_forgotten, read_forgotten_of
 from recsys_assets.release.layout import (
     canonical_key,
     canonical_record_key,
@@ -129,7 +129,7 @@ def check_forgotten(store: ObjectStore, target: Target, candidate: Candidate) ->
     Called at the swap, after the pointer was read: a forget writes its note, then swaps the pointer to itself, so
     either the note is seen here or the swap loses.
     """
-    forgotten = read_forgotten_of(store, target) if is_anybody_forgotten(store, target) else Forgotten()
+    forgotten = read_forgotten_of(store, target) if is_anybody_forgotten(store, target) else ForgottenUsers()
     for day, mark in sorted(candidate.marks.items()):
         if forgotten.mark(day) != mark:
             raise ConflictError(

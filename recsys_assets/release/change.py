@@ -23,7 +23,7 @@ from recsys_assets.release.documents import Intent, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import DONE, MESSAGE, Actor, Clock, append, changed, entry_of
 from recsys_assets.release.layout import intent_key, sweep_key
-from recsys_assets.release.pointer import MAX_AHEAD, Current, make_pointer, read_current, read_pointer, swap_pointer
+from recsys_assets.release.pointer import MAX_AHEAD, LivePointer, make_pointer, read_current, read_pointer, swap_pointer
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.rollout import end_stale_rollout
 from recsys_assets.release.shards import missing_blobs
@@ -36,7 +36,7 @@ _RECORDING_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class MovePointer:
     """The judgement that the pointer may go to these versions; `refs` are the blobs that must be there when it does."""
 
     versions: Mapping[str, str]
@@ -46,7 +46,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class KeepPointer:
     """The judgement that the pointer stays, and why."""
 
     outcome: str
@@ -54,11 +54,11 @@ class Stay:
     details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
 
-Judge = Callable[[Current | None, JournalHead], Move | Stay]
+Judge = Callable[[LivePointer | None, JournalHead], MovePointer | KeepPointer]
 
 
 @dataclass(slots=True)
-class UnderWay:
+class SwapProgress:
     """Whether a swap was sent whose entry is not in the journal yet: only the announcement knows its cause then."""
 
     unrecorded: bool = False
@@ -74,34 +74,34 @@ class PointerChange:
     by: Actor
     now: Clock
     intent: str | None = None  # the announcement of this change, while it is under way
-    under_way: "UnderWay | None" = None  # of an announced change: whether its swap may have won without an entry
+    under_way: "SwapProgress | None" = None  # of an announced change: whether its swap may have won without an entry
     replaces_damage: bool = False  # whether a pointer that cannot be read counts as none, and is replaced
     resets_time: bool = False  # whether a pointer's time that is yet to come may be followed by an earlier one
     pause: Pause = wait  # between attempts
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
+class _UnansweredSwap:
     """A swap that got no answer: what it was judged on, and what it was to do."""
 
-    before: Current | None
-    move: Move
+    before: LivePointer | None
+    move: MovePointer
     head: JournalHead
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PointerBasis:
     """The pointer as it was read before the change was announced, and the journal's head then.
 
     A change may swap on it without reading it again if `look_for_collections` was asked and every blob was proven after
     the announcement: a collection that began before it shows there, and one that began later has swapped the pointer.
     """
 
-    current: Current
+    current: LivePointer
     head: JournalHead
 
 
-def change_pointer(change: PointerChange, judge: Judge, *, seen: Seen | None = None) -> JournalEntry:
+def change_pointer(change: PointerChange, judge: Judge, *, seen: PointerBasis | None = None) -> JournalEntry:
     """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
 
     The first attempt is made on what was `seen`, without another look at the store.
@@ -110,7 +110,7 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: Seen | None = N
     `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written, and its message
     says why: the swap stands, and the next command records it with the cause that was announced.
     """
-    sent: dict[str, _Sent] = {}  # what a swap without an answer tried, by the pointer's time
+    sent: dict[str, _UnansweredSwap] = {}  # what a swap without an answer tried, by the pointer's time
     head = seen.head if seen else None
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for _ in attempts(MAX_ATTEMPTS, pause=change.pause):
@@ -120,7 +120,7 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: Seen | None = N
             return _record(change, tried.before, current, tried.move, after=tried.head.last)
         head = seen.head if seen else _recover(change, current, since=head)
         judged = judge(current, head)
-        if isinstance(judged, Stay):
+        if isinstance(judged, KeepPointer):
             return _record_stay(change, current, judged, head)
         try:
             if current is not None and judged.versions != current.versions:
@@ -136,14 +136,14 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: Seen | None = N
     raise problem
 
 
-def _read(change: PointerChange) -> tuple[Current | None, str | None]:
+def _read(change: PointerChange) -> tuple[LivePointer | None, str | None]:
     """Return the pointer, and the mark of the bytes in its place, which the swap replaces and nothing else."""
     read = read_pointer if change.replaces_damage else read_current
     found = read(change.store, change.target)
-    return found if isinstance(found, Current) else None, found.etag if found is not None else None
+    return found if isinstance(found, LivePointer) else None, found.etag if found is not None else None
 
 
-def _recover(change: PointerChange, current: Current | None, *, since: JournalHead | None) -> JournalHead:
+def _recover(change: PointerChange, current: LivePointer | None, *, since: JournalHead | None) -> JournalHead:
     store, target = change.store, change.target
     return recover(store, target, current, by=change.by, now=change.now(), own_intent=change.intent, since=since)
 
@@ -168,7 +168,7 @@ def announced(change: PointerChange, *, release_id: str, refs: tuple[ArtifactRef
     key = intent_key(change.target, intent.id)
     create_document(change.store, key, intent)
     reach(f"{change.action}.after_intent")
-    under_way = UnderWay()
+    under_way = SwapProgress()
     try:
         yield replace(change, intent=intent.id, under_way=under_way)
     except StoreUnavailableError:
@@ -179,7 +179,7 @@ def announced(change: PointerChange, *, release_id: str, refs: tuple[ArtifactRef
     _withdraw(change, key, under_way)
 
 
-def _withdraw(change: PointerChange, key: str, under_way: UnderWay) -> None:
+def _withdraw(change: PointerChange, key: str, under_way: SwapProgress) -> None:
     """Remove an announcement unless it is still needed; one that stays behind only protects, until collection."""
     if not under_way.unrecorded:
         with suppress(StoreUnavailableError, ConfigurationError):
@@ -267,13 +267,13 @@ def is_clear_of_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]
 
 def _swap(
     change: PointerChange,
-    current: Current | None,
-    move: Move,
+    current: LivePointer | None,
+    move: MovePointer,
     head: JournalHead,
-    sent: dict[str, _Sent],
+    sent: dict[str, _UnansweredSwap],
     *,
     expected: str | None,
-) -> Current:
+) -> LivePointer:
     now = change.now()
     known = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
     if change.resets_time:
@@ -286,7 +286,7 @@ def _swap(
     try:
         return swap_pointer(change.store, change.target, pointer, expected=expected)
     except OutcomeUnknownError:
-        sent[pointer.updated_at] = _Sent(current, move, head)
+        sent[pointer.updated_at] = _UnansweredSwap(current, move, head)
         raise
     except (ConflictError, StoreUnavailableError):
         _note(change, unrecorded=bool(sent))
@@ -294,7 +294,12 @@ def _swap(
 
 
 def _record(
-    change: PointerChange, before: Current | None, now: Current, move: Move, *, after: JournalEntry | None
+    change: PointerChange,
+    before: LivePointer | None,
+    now: LivePointer,
+    move: MovePointer,
+    *,
+    after: JournalEntry | None,
 ) -> JournalEntry:
     entry = entry_of(
         action=change.action,
@@ -322,7 +327,9 @@ def _record(
     )
 
 
-def _record_stay(change: PointerChange, current: Current | None, stay: Stay, head: JournalHead) -> JournalEntry:
+def _record_stay(
+    change: PointerChange, current: LivePointer | None, stay: KeepPointer, head: JournalHead
+) -> JournalEntry:
     entry = entry_of(
         action=change.action,
         outcome=stay.outcome,

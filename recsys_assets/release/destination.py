@@ -10,7 +10,7 @@ from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.labels import PREVIOUS, Labelled, find_label, find_tag, is_tag
 from recsys_assets.release.layout import release_prefix
-from recsys_assets.release.pointer import Current
+from recsys_assets.release.pointer import LivePointer
 from recsys_assets.release.releases import (
     earlier_releases,
     find_readable_release,
@@ -29,7 +29,7 @@ _ID = re.compile(r"[0-9a-f]{8,64}")
 
 
 def choose_destination(
-    store: ObjectStore, target: Target, live: Current, *, to: str, now: datetime, newest: JournalEntry | None = None
+    store: ObjectStore, target: Target, live: LivePointer, *, to: str, now: datetime, newest: JournalEntry | None = None
 ) -> Release:
     """Return the record of the release that `to` means; `newest` is the journal's newest entry, if it is known already.
 

@@ -256,7 +256,7 @@ class Intent(Record, frozen=True):
     v: int = FORMAT
 
 
-class Taken(Record, frozen=True):
+class CollectedBlob(Record, frozen=True):
     """One blob that a collection takes."""
 
     kind: str
@@ -272,7 +272,7 @@ class Sweep(Record, frozen=True):
     actor: str
     reason: str
     decided: bool  # before: everything named may be taken; after: all of it will be
-    taken: tuple[Taken, ...]
+    taken: tuple[CollectedBlob, ...]
     v: int = FORMAT
 
 

@@ -27,7 +27,7 @@ _TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class ForgottenUsers:
     """Users of one target whose events are dropped: hash of the user -> the last day that is dropped.
 
     `fault` names the secret that cannot be read: nobody can be recognised, so nothing of the target may be built.
@@ -55,7 +55,7 @@ class Forgotten:
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:_MARK_DIGITS] if names else None
 
 
-def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], Forgotten]:
+def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], ForgottenUsers]:
     """Return the users to forget, by tenant and surface: one listing, and nothing more where there are none.
 
     A note that cannot be read hides its user on every day; a secret that cannot be read is the `fault` of its target.
@@ -64,10 +64,10 @@ def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], Forgotten]:
     return _read(store, FORGOTTEN)
 
 
-def read_forgotten_of(store: ObjectStore, target: Target) -> Forgotten:
+def read_forgotten_of(store: ObjectStore, target: Target) -> ForgottenUsers:
     """Return the users of one target to forget; `CorruptObjectError` if the secret that names them cannot be read."""
     found = _read(store, f"{FORGOTTEN}{target.tenant}/{target.surface}/")
-    forgotten = found.get((target.tenant, target.surface), Forgotten())
+    forgotten = found.get((target.tenant, target.surface), ForgottenUsers())
     if forgotten.fault is not None:
         raise CorruptObjectError(forgotten.fault)
     return forgotten
@@ -78,7 +78,7 @@ def is_anybody_forgotten(store: ObjectStore, target: Target) -> bool:
     return store.stat(forgotten_key(target, _KEY)) is not None
 
 
-def _read(store: ObjectStore, prefix: str) -> dict[tuple[str, str], Forgotten]:
+def _read(store: ObjectStore, prefix: str) -> dict[tuple[str, str], ForgottenUsers]:
     names: dict[tuple[str, str], list[str]] = {}
     for item in store.list(prefix):
         note = _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN))
@@ -149,20 +149,20 @@ def _write_note(store: ObjectStore, key: str, note: ForgottenUser, through: date
             store.swap(key, encode(note), expected=stored.etag)
 
 
-def _of_target(store: ObjectStore, target: Target, names: list[str]) -> Forgotten:
+def _of_target(store: ObjectStore, target: Target, names: list[str]) -> ForgottenUsers:
     if not names:
-        return Forgotten()
+        return ForgottenUsers()
     try:
         key = bytes.fromhex(read_document(store, forgotten_key(target, _KEY), ForgottenUsersKey).key)
     except (NotFoundError, CorruptObjectError, ValueError) as error:
         fault = f"{forgotten_key(target, _KEY)}, which names the forgotten users of {target}, cannot be read: {error}"
-        return Forgotten(fault=f"{fault}; restore it from a backup: nothing of this target is built without it")
+        return ForgottenUsers(fault=f"{fault}; restore it from a backup: nothing of this target is built without it")
     found: dict[str, date] = {}
     for name in names:
         with suppress(NotFoundError):
             note = forgotten_key(target, name)
             found[name] = _through(store.get(note, max_bytes=MAX_DOCUMENT_BYTES).data, name=note)
-    return Forgotten(key, found)
+    return ForgottenUsers(key, found)
 
 
 def _through(data: bytes, *, name: str) -> date:

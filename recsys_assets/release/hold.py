@@ -11,13 +11,13 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, OutcomeUnkno
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Move, PointerChange, change_pointer
+from recsys_assets.release.change import MovePointer, PointerChange, change_pointer
 from recsys_assets.release.document_encoding import decode, encode, find_document, find_stored, if_readable
 from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import hold_key
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, record_unmoved
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.ship_rules import ending, stricter
@@ -113,10 +113,10 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
 def swap_to_itself(change: PointerChange, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
     """Give the pointer a new time and nothing else: every change under way loses its condition and judges again."""
 
-    def stay_on(current: Current | None, _: JournalHead) -> Move:
+    def stay_on(current: LivePointer | None, _: JournalHead) -> MovePointer:
         if current is None:
             raise RefusedError(f"{change.target}: the pointer is gone: put it back by `recsys-assets restore-pointer`")
-        return Move(current.versions, message=message, details=details or {})
+        return MovePointer(current.versions, message=message, details=details or {})
 
     return change_pointer(change, stay_on)
 

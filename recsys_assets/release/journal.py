@@ -22,7 +22,7 @@ from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release.document_encoding import create_document, read_document
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.layout import journal_key, journal_prefix
-from recsys_assets.release.pointer import Current
+from recsys_assets.release.pointer import LivePointer
 from recsys_assets.storage.store import ObjectStore
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -56,7 +56,7 @@ def entry_of(
     outcome: str,
     by: Actor,
     now: datetime,
-    live: Current | None,
+    live: LivePointer | None,
     message: str = "",
     details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
@@ -81,7 +81,7 @@ def message_of(entry: JournalEntry) -> str:
     return str(entry.details.get(MESSAGE, entry.reason))
 
 
-def changed(entry: JournalEntry, *, to: Current) -> JournalEntry:
+def changed(entry: JournalEntry, *, to: LivePointer) -> JournalEntry:
     """Return the entry as one that records the swap of the pointer to `to`."""
     return msgspec.structs.replace(entry, changed=True, after=to.release_id, pointer_at=to.pointer.updated_at)
 

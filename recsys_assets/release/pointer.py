@@ -32,7 +32,7 @@ MAX_AHEAD: Final = timedelta(days=1)  # a time that is further in the future com
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class LivePointer:
     """The pointer as it was read: what it says, the versions it names, its release id, and the store's mark."""
 
     pointer: Pointer
@@ -60,7 +60,7 @@ def release_id_of(target: Target, versions: Mapping[str, str]) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def read_current(store: ObjectStore, target: Target) -> Current | None:
+def read_current(store: ObjectStore, target: Target) -> LivePointer | None:
     """Return the live pointer, or None if nothing was ever shipped; `CorruptObjectError` if it cannot be trusted."""
     stored = find_stored(store, pointer_key(target))
     if stored is None:
@@ -68,7 +68,7 @@ def read_current(store: ObjectStore, target: Target) -> Current | None:
     return parse_stored_pointer(store, target, stored.data, etag=stored.etag)
 
 
-def read_pointer(store: ObjectStore, target: Target) -> Current | DamagedPointer | None:
+def read_pointer(store: ObjectStore, target: Target) -> LivePointer | DamagedPointer | None:
     """Return the pointer, or, of one that cannot be trusted, what it takes to replace exactly these bytes."""
     key = pointer_key(target)
     try:
@@ -81,7 +81,7 @@ def read_pointer(store: ObjectStore, target: Target) -> Current | DamagedPointer
         return DamagedPointer(stored.etag, str(error))
 
 
-def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, etag: str) -> Current:
+def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, etag: str) -> LivePointer:
     """Check a pointer's bytes as `parse_pointer` does, below the roots of this store.
 
     Where the store was written under other roots, seen from another mount or copied from elsewhere, it says so itself:
@@ -96,7 +96,7 @@ def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, eta
     return parse_pointer((*store.uri_roots, *others), target, data, etag=etag)
 
 
-def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: str) -> Current:
+def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: str) -> LivePointer:
     """Check a pointer's bytes: five keys, this target, and nothing but this target's blobs below one of the roots.
 
     Raises `CorruptObjectError`; put the journal's last release back by `recsys-assets restore-pointer`.
@@ -117,7 +117,7 @@ def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: st
     except ConfigurationError as error:
         raise CorruptObjectError(f"{key}: {error}") from error
     versions = {kind: _version_in(roots, target, kind, uri) for kind, uri in pointer.current.items()}
-    return Current(pointer, versions, release_id_of(target, versions), etag)
+    return LivePointer(pointer, versions, release_id_of(target, versions), etag)
 
 
 def make_pointer(
@@ -140,7 +140,7 @@ def make_pointer(
     )
 
 
-def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expected: str | None) -> Current:
+def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expected: str | None) -> LivePointer:
     """Move the pointer from the one marked `expected` (None: from none) to `pointer`, or raise and leave it.
 
     A reply that was lost is resolved by reading back: `updated_at` makes every pointer's bytes unique, so our bytes

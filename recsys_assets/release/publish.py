@@ -10,10 +10,10 @@ from recsys_assets.identity import Target
 from recsys_assets.release import journal
 from recsys_assets.release.candidate import Candidate, Requirement, check_forgotten, read_candidate
 from recsys_assets.release.change import (
-    Move,
+    KeepPointer,
+    MovePointer,
+    PointerBasis,
     PointerChange,
-    Seen,
-    Stay,
     announced,
     change_pointer,
     is_clear_of_collections,
@@ -24,13 +24,13 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.labels import Labelled, find_label
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, read_journal_head, recover
 from recsys_assets.release.releases import data_through_of, find_release, is_former, record, release_of
 from recsys_assets.release.rollout import Plan, end_rollout
 from recsys_assets.release.rollout_transitions import start
 from recsys_assets.release.shards import missing_blobs, prove_members
-from recsys_assets.release.ship_rules import Judgement, Live, Ruling, judge
+from recsys_assets.release.ship_rules import Judgement, LiveBaseline, Ruling, judge
 from recsys_assets.release.trash import rescue
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
@@ -111,7 +111,7 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
             raise
 
 
-def _publish(asked: _Publish, current: Current | None) -> PublishOutcome:
+def _publish(asked: _Publish, current: LivePointer | None) -> PublishOutcome:
     """Announce, verify, record, then swap if every attempt's judgement says so."""
     change, candidate = asked.change, asked.candidate
     store, target = change.store, change.target
@@ -121,7 +121,7 @@ def _publish(asked: _Publish, current: Current | None) -> PublishOutcome:
     )
     seen = None
     if current is not None and current.release_id != release.id:  # else the pointer stays, or is the first
-        seen = Seen(current, recover(store, target, current, by=change.by, now=change.now()))
+        seen = PointerBasis(current, recover(store, target, current, by=change.by, now=change.now()))
     with announced(change, release_id=release.id, refs=candidate.refs) as change:
         seen = seen if seen and is_clear_of_collections(change, candidate.refs) else None
         _prove(store, target, candidate)  # after the announcement, from which on collection keeps them
@@ -146,8 +146,8 @@ def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
 
 
 def _judge(
-    asked: _Publish, change: PointerChange, release: Release, current: Current | None, head: JournalHead
-) -> Move | Stay:
+    asked: _Publish, change: PointerChange, release: Release, current: LivePointer | None, head: JournalHead
+) -> MovePointer | KeepPointer:
     with overlapped(asked.change.store) as beside:
         unforgotten = beside.start(check_forgotten, asked.change.store, asked.change.target, asked.candidate)
         judging = beside.start(_judgement, asked, release, current, head)
@@ -161,7 +161,7 @@ def _judge(
     if judgement.ruling is Ruling.BAD:
         raise RefusedError(f"{asked.change.target}: {judgement.message}")
     if judgement.ruling is not Ruling.SHIP:
-        return Stay(judgement.ruling.value, judgement.message, details)
+        return KeepPointer(judgement.ruling.value, judgement.message, details)
     if asked.plan is not None and current is not None:
         look(change, asked.candidate.refs)
         begun = start(change, release, asked.candidate.versions, asked.plan, current)
@@ -171,10 +171,10 @@ def _judge(
             end_rollout(change.store, change.target, why=str(error), by=change.by, now=change.now)
             raise
         return replace(begun, details={**details, **begun.details})
-    return Move(asked.candidate.versions, asked.candidate.refs, judgement.message, details)
+    return MovePointer(asked.candidate.versions, asked.candidate.refs, judgement.message, details)
 
 
-def _judgement(asked: _Publish, release: Release, current: Current | None, head: JournalHead) -> Judgement:
+def _judgement(asked: _Publish, release: Release, current: LivePointer | None, head: JournalHead) -> Judgement:
     store, target = asked.change.store, asked.change.target
     with overlapped(store) as beside:
         hold = beside.start(read_hold, store, target)
@@ -193,34 +193,36 @@ def _judgement(asked: _Publish, release: Release, current: Current | None, head:
     return replace(judgement, message=judgement.message + without + (live.note if live else ""))
 
 
-def _live(asked: _Publish, current: Current | None, head: JournalHead) -> Live | None:
+def _live(asked: _Publish, current: LivePointer | None, head: JournalHead) -> LiveBaseline | None:
     """Return what the fence is held against; where the pointer was deleted by hand, the journal's last release."""
     store, target = asked.change.store, asked.change.target
     if current is None:
         last = head.change.after if head.change else None
         release = find_release(store, target, last) if last else None
-        return Live(None, release.data_through) if release else None
+        return LiveBaseline(None, release.data_through) if release else None
     try:
         release = find_release(asked.evidence, target, current.release_id)
     except CorruptObjectError as error:
         return _live_by_artifacts(asked, current, error)
     if release is not None:
         proven = data_through_of(store, target, current) if is_former(release) else None
-        return Live(release.id, proven or release.data_through)
+        return LiveBaseline(release.id, proven or release.data_through)
     if asked.allow_older:
-        return Live(current.release_id, "")
+        return LiveBaseline(current.release_id, "")
     raise RefusedError(
         f"{target}: the record of the live release {current.release_id[:12]} is gone, so its age is unknown: restore "
         "the record, or ship with --allow-older"
     )
 
 
-def _live_by_artifacts(asked: _Publish, current: Current, error: CorruptObjectError) -> Live:
+def _live_by_artifacts(asked: _Publish, current: LivePointer, error: CorruptObjectError) -> LiveBaseline:
     """Return the age of what is live as its artifacts prove it, where its record is damaged."""
     data_through = data_through_of(asked.change.store, asked.change.target, current)
     if data_through is None and not asked.allow_older:
         raise RefusedError(f"{error}; nor do its artifacts say how old it is: or ship with --allow-older") from error
-    return Live(current.release_id, data_through or "", f"; {error}; the age of live is read from its artifacts")
+    return LiveBaseline(
+        current.release_id, data_through or "", f"; {error}; the age of live is read from its artifacts"
+    )
 
 
 def _rehearse(asked: _Publish) -> PublishOutcome:

@@ -22,7 +22,7 @@ from recsys_assets.release.journal import (
     tail,
 )
 from recsys_assets.release.layout import intent_prefix, sweep_key
-from recsys_assets.release.pointer import LATEST, Current, read_current
+from recsys_assets.release.pointer import LATEST, LivePointer, read_current
 from recsys_assets.storage.store import ObjectStore
 
 _OVER = "over"  # in a replay's details: the latest time of a pointer before old bytes were put back
@@ -52,7 +52,7 @@ class JournalHead:
 
 
 def read_journal_head(
-    store: ObjectStore, target: Target, *, since: JournalHead | None = None, live: Current | None = None
+    store: ObjectStore, target: Target, *, since: JournalHead | None = None, live: LivePointer | None = None
 ) -> JournalHead:
     """Return the journal's head; only what came after `since` is looked for, and nothing behind an entry of `live`."""
     live_at = live.pointer.updated_at if live else None
@@ -60,12 +60,12 @@ def read_journal_head(
     return JournalHead(last, change_at_or_before(store, target, last))
 
 
-def is_unrecorded(head: JournalHead, current: Current | None) -> bool:
+def is_unrecorded(head: JournalHead, current: LivePointer | None) -> bool:
     """Return whether the live pointer came without a journal entry."""
     return current is not None and head.pointer_at != current.updated_at
 
 
-def is_replay(head: JournalHead, current: Current) -> bool:
+def is_replay(head: JournalHead, current: LivePointer) -> bool:
     """Return whether the pointer is older than the journal's newest: restored from a backup, or written over."""
     return head.newest_at is not None and current.updated_at < head.newest_at
 
@@ -73,7 +73,7 @@ def is_replay(head: JournalHead, current: Current) -> bool:
 def recover(
     store: ObjectStore,
     target: Target,
-    current: Current | None,
+    current: LivePointer | None,
     *,
     by: Actor,
     now: datetime,
@@ -100,7 +100,7 @@ def recover(
 def record_unmoved(  # noqa: PLR0913 - each is an independent fact of the entry
     store: ObjectStore,
     target: Target,
-    current: Current | None,
+    current: LivePointer | None,
     *,
     action: str,
     outcome: str,
@@ -115,7 +115,7 @@ def record_unmoved(  # noqa: PLR0913 - each is an independent fact of the entry
     return append(store, target, entry, after=last)
 
 
-def _entry(head: JournalHead, current: Current, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
+def _entry(head: JournalHead, current: LivePointer, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
     details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
     action, actor = "recover", Actor("unknown", "the pointer changed without an entry: its writer died, or is not ours")
     if is_replay(head, current):

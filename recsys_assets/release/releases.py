@@ -17,7 +17,7 @@ from recsys_assets.release.document_encoding import create_document, encode, if_
 from recsys_assets.release.documents import RELEASE_FORMAT, Build, JournalEntry, Release
 from recsys_assets.release.journal import changes
 from recsys_assets.release.layout import blob_key, release_key
-from recsys_assets.release.pointer import Current, release_id_of
+from recsys_assets.release.pointer import LivePointer, release_id_of
 from recsys_assets.release.shards import check_digits, missing_blobs, parse_index
 from recsys_assets.sharding import SHARDS_FORM, sharded_kind
 from recsys_assets.storage.store import ObjectStore
@@ -179,7 +179,7 @@ def known_releases(store: ObjectStore, target: Target) -> Iterator[str]:
             yield entry.after
 
 
-def data_through_of(store: ObjectStore, target: Target, live: Current) -> str | None:
+def data_through_of(store: ObjectStore, target: Target, live: LivePointer) -> str | None:
     """Return the last day inside the windows of the live artifacts, each proven by its version; None if none says."""
     ends = [end for kind, version in live.versions.items() if (end := _end(store, target, kind, version)) is not None]
     return (max(ends) - timedelta(days=1)).isoformat() if ends else None

@@ -11,10 +11,10 @@ from recsys_assets.identity import Target, rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.release import journal
 from recsys_assets.release.change import (
-    Move,
+    KeepPointer,
+    MovePointer,
+    PointerBasis,
     PointerChange,
-    Seen,
-    Stay,
     announced,
     change_pointer,
     is_clear_of_collections,
@@ -27,7 +27,7 @@ from recsys_assets.release.hold import write_hold
 from recsys_assets.release.journal import Actor, Clock, message_of
 from recsys_assets.release.labels import Labelled, find_label, lift_label, put_label
 from recsys_assets.release.layout import intent_key
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.shards import prove_members
@@ -56,11 +56,11 @@ class RollbackOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _RollbackRequest:
     """What was asked for, as it was asked, and what was live then."""
 
     change: PointerChange
-    left: Current
+    left: LivePointer
     to: str
     hold: bool
     until: datetime | None
@@ -74,7 +74,7 @@ class _RollbackPlan:
     """What was asked for, resolved: where from, where to, and what goes with it."""
 
     change: PointerChange
-    left: Current
+    left: LivePointer
     to: Release
     hold: Hold | None
     mark_bad: bool
@@ -110,7 +110,7 @@ def roll_back(  # noqa: PLR0913 - each is an independent wish of who rolls back
     left = read_current(store, target)
     if left is None:
         raise RefusedError(f"{target}: nothing is live: put the pointer back by `recsys-assets restore-pointer`")
-    wish = _Wish(change, left, to, hold, until, mark_bad, unless)
+    wish = _RollbackRequest(change, left, to, hold, until, mark_bad, unless)
     if dry_run:
         asked = _resolve(wish)
         _prove(asked)
@@ -146,7 +146,7 @@ def _was_interrupted(change: PointerChange, last: JournalEntry) -> bool:
     return True
 
 
-def _resolve(wish: _Wish) -> _RollbackPlan:
+def _resolve(wish: _RollbackRequest) -> _RollbackPlan:
     """Return the rollback with its destination found, and its hold."""
     store, target = wish.change.store, wish.change.target
     _check(target, wish.unless)
@@ -175,7 +175,7 @@ def _prove(asked: _RollbackPlan) -> None:
         raise RefusedError(f"{error}; what can be rolled back to: {others}") from error
 
 
-def _hold(wish: _Wish) -> Hold:
+def _hold(wish: _RollbackRequest) -> Hold:
     """Return the hold that goes with it; where the data of the release left is unknown, only a hand lifts it."""
     change, until = wish.change, wish.until
     at = rfc3339(change.now())
@@ -184,7 +184,7 @@ def _hold(wish: _Wish) -> Hold:
     return Hold(at=at, actor=change.by.name, reason=change.by.reason, after_data=_data_through(wish))
 
 
-def _data_through(wish: _Wish) -> str | None:
+def _data_through(wish: _RollbackRequest) -> str | None:
     """Return the last day of the data of the release left, by the journal's entry of it or by its record."""
     entry = wish.head.change if wish.head else None
     if entry is not None and entry.after == wish.left.release_id:
@@ -206,7 +206,7 @@ def _roll_back(asked: _RollbackPlan, head: JournalHead) -> RollbackOutcome:
             is_clear = is_clear_of_collections(change, refs_of(asked.to))
             _prove(asked)
             asked = _mark_and_hold(asked, mark=asked.mark_bad and not asked.taken_back)
-        seen = Seen(asked.left, head) if is_clear else None
+        seen = PointerBasis(asked.left, head) if is_clear else None
         entry = change_pointer(change, lambda current, _: _judge(asked, current), seen=seen)
         if asked.taken_back:
             _lift_bad(asked)
@@ -232,17 +232,19 @@ def _mark_and_hold(asked: _RollbackPlan, *, mark: bool) -> _RollbackPlan:
     return asked
 
 
-def _judge(asked: _RollbackPlan, current: Current | None) -> Move | Stay:
+def _judge(asked: _RollbackPlan, current: LivePointer | None) -> MovePointer | KeepPointer:
     """Judge again on the very pointer that is replaced: from another release than was looked at, nobody rolls back."""
     if current is not None and current.release_id == asked.to.id:
-        return Stay(journal.UNCHANGED, _live_already(asked))
+        return KeepPointer(journal.UNCHANGED, _live_already(asked))
     if current is None or current.release_id != asked.left.release_id:
         raise ConflictError(
             f"{asked.change.target}: {asked.left.release_id[:12]} was live when this rollback began, and is no more: "
             "see `recsys-assets status`, then decide again"
         )
     _check(asked.change.target, asked.unless)
-    return Move(versions_of(asked.to), refs_of(asked.to), _message(asked), {"data_through": asked.to.data_through})
+    return MovePointer(
+        versions_of(asked.to), refs_of(asked.to), _message(asked), {"data_through": asked.to.data_through}
+    )
 
 
 def _message(asked: _RollbackPlan) -> str:
@@ -257,7 +259,7 @@ def _live_already(asked: _RollbackPlan) -> str:
     return f"release {asked.to.id[:12]} is live already"
 
 
-def _record_refusal(change: PointerChange, left: Current, refusal: RecsysAssetsError) -> None:
+def _record_refusal(change: PointerChange, left: LivePointer, refusal: RecsysAssetsError) -> None:
     try:
         entry = journal.entry_of(
             action=ROLL_BACK, outcome=journal.REFUSED, by=change.by, now=change.now(), live=left, message=str(refusal)

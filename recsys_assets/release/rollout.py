@@ -16,7 +16,7 @@ from recsys_assets.release.document_encoding import decode, encode, find_stored
 from recsys_assets.release.documents import FORMAT, JournalEntry, Record
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import rollout_key
-from recsys_assets.release.pointer import Current, read_pointer
+from recsys_assets.release.pointer import LivePointer, read_pointer
 from recsys_assets.release.recovery import recover
 from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore, StoredObject
@@ -216,7 +216,7 @@ def write_rollout(
 def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now: Clock) -> JournalEntry:
     """Return the journal's entry of what was done last, written if a crash left none."""
     found = read_pointer(store, target)
-    current = found if isinstance(found, Current) else None  # a damaged one keeps nobody from ending a rollout
+    current = found if isinstance(found, LivePointer) else None  # a damaged one keeps nobody from ending a rollout
     by = Actor(rollout.actor, rollout.reason, rollout.run_id)
     last = recover(store, target, current, by=by, now=now()).last
     for entry in islice(journal.newest_first(store, target), _LOOKED_AT):

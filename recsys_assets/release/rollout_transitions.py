@@ -9,7 +9,7 @@ import msgspec
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Move, PointerChange, Stay, announced, change_pointer
+from recsys_assets.release.change import KeepPointer, MovePointer, PointerChange, announced, change_pointer
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.fault_points import reach
@@ -18,7 +18,7 @@ from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.labels import Labelled, find_label, put_label
 from recsys_assets.release.layout import candidate_key
-from recsys_assets.release.pointer import Current, make_pointer, read_current
+from recsys_assets.release.pointer import LivePointer, make_pointer, read_current
 from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import find_release, read_release, refs_of, versions_of
 from recsys_assets.release.rollout import (
@@ -37,7 +37,7 @@ from recsys_assets.release.rollout import (
     write_rollout,
 )
 from recsys_assets.release.shards import prove_members
-from recsys_assets.release.ship_rules import Live, Ruling, is_in_force, judge
+from recsys_assets.release.ship_rules import LiveBaseline, Ruling, is_in_force, judge
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
@@ -54,7 +54,9 @@ class TransitionOutcome:
     entry: JournalEntry | None
 
 
-def start(change: PointerChange, release: Release, versions: Mapping[str, str], plan: Plan, current: Current) -> Stay:
+def start(
+    change: PointerChange, release: Release, versions: Mapping[str, str], plan: Plan, current: LivePointer
+) -> KeepPointer:
     """Show a release to the first share of requests, beside what is live; it must be announced and proven.
 
     The candidate pointer is written first, then the rollout, whose swap is what readers follow. Another release that is
@@ -63,7 +65,7 @@ def start(change: PointerChange, release: Release, versions: Mapping[str, str], 
     store, target = change.store, change.target
     found = read_rollout(store, target)
     if found is not None and found[0].release == release.id and found[0].is_in_force(current.release_id):
-        return Stay(Ruling.UNCHANGED, f"release {release.id[:12]} is being rolled out, at {found[0].share} %")
+        return KeepPointer(Ruling.UNCHANGED, f"release {release.id[:12]} is being rolled out, at {found[0].share} %")
     pointer = make_pointer(store.uri_roots[0], target, versions, now=change.now(), after=None)
     store.put(candidate_key(target), encode(pointer))
     reach("rollout.after_candidate")
@@ -92,7 +94,7 @@ def start(change: PointerChange, release: Release, versions: Mapping[str, str], 
     gave_way = f" in place of {found[0].release[:12]}" if found and found[0].is_in_force(current.release_id) else ""
     details = {"rollout_at": begun.updated_at, "share": begun.share, "release": release.id}
     message = f"release {release.id[:12]} is shown to {begun.share} % of requests{gave_way}; live stays"
-    return Stay(Ruling.ROLLOUT, message, details)
+    return KeepPointer(Ruling.ROLLOUT, message, details)
 
 
 def advance(
@@ -153,13 +155,13 @@ def _promote(
 
 
 def _judge(
-    change: PointerChange, rollout: Rollout, release: Release, current: Current | None, _: JournalHead
-) -> Move | Stay:
+    change: PointerChange, rollout: Rollout, release: Release, current: LivePointer | None, _: JournalHead
+) -> MovePointer | KeepPointer:
     """Judge a promotion on the very pointer that it replaces, by the rules of every ship."""
     store, target = change.store, change.target
     short = release.id[:12]
     if current is not None and current.release_id == release.id:
-        return Stay(journal.UNCHANGED, f"release {short} is live already")
+        return KeepPointer(journal.UNCHANGED, f"release {short} is live already")
     if current is None or current.release_id != rollout.against:
         raise RefusedError(f"{target}: {rollout.against[:12]} is live no more, beside which {short} was rolled out")
     if forgotten_since(store, target, release.recorded_at):
@@ -167,7 +169,7 @@ def _judge(
     live = find_release(store, target, current.release_id)
     judgement = judge(
         release,
-        live=Live(current.release_id, live.data_through if live else ""),
+        live=LiveBaseline(current.release_id, live.data_through if live else ""),
         hold=read_hold(store, target),
         bad=find_label(store, target, Labelled.BAD, release.id),
         now=change.now(),
@@ -176,7 +178,7 @@ def _judge(
     if judgement.ruling is not Ruling.SHIP:
         raise RefusedError(f"{target}: {judgement.message}")
     details = {"rollout_at": rollout.updated_at, "release": release.id, "data_through": release.data_through}
-    return Move(versions_of(release), refs_of(release), judgement.message, details)
+    return MovePointer(versions_of(release), refs_of(release), judgement.message, details)
 
 
 def abort(

@@ -20,7 +20,7 @@ class Ruling(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveBaseline:
     """What a candidate is held against: the live release (None: the pointer is gone) and the last day of its data."""
 
     release_id: str | None
@@ -37,7 +37,13 @@ class Judgement:
 
 
 def judge(
-    release: Release, *, live: Live | None, hold: Hold | None, bad: Label | None, now: datetime, allow_older: bool
+    release: Release,
+    *,
+    live: LiveBaseline | None,
+    hold: Hold | None,
+    bad: Label | None,
+    now: datetime,
+    allow_older: bool,
 ) -> Judgement:
     """Judge a release: the same as live, marked bad, held, fenced off as older, or free to ship, in this order."""
     short = release.id[:12]

@@ -40,7 +40,7 @@ def find_report_of_day(store: ObjectStore, target: Target, day: date) -> GateRep
 
 
 @dataclass(frozen=True, slots=True)
-class StagedPlace:
+class StagedLocation:
     """A staged artifact, the document that holds it, alone or with others of its run, and that one's etag."""
 
     artifact: StagedArtifact
@@ -49,7 +49,7 @@ class StagedPlace:
     together: StagedDay | None = None
 
 
-def find_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedPlace | None:
+def find_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation | None:
     """Return what a day staged of a kind and where, or None: in the document of the run, else in one of its own.
 
     Raises `CorruptObjectError` if that cannot be read.
@@ -58,10 +58,10 @@ def find_staged_place(store: ObjectStore, target: Target, day: date, kind: str) 
     if stored is not None:
         together = decode(stored.data, StagedDay, name=staged_day_key(target, day))
         if kind in together.artifacts:
-            return StagedPlace(together.artifacts[kind], staged_day_key(target, day), stored.etag, together)
+            return StagedLocation(together.artifacts[kind], staged_day_key(target, day), stored.etag, together)
     key = staged_key(target, day, kind)
     stored = find_stored(store, key)
-    return None if stored is None else StagedPlace(decode(stored.data, StagedArtifact, name=key), key, stored.etag)
+    return None if stored is None else StagedLocation(decode(stored.data, StagedArtifact, name=key), key, stored.etag)
 
 
 def find_staged_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
@@ -75,7 +75,7 @@ def find_readable_artifact(store: ObjectStore, target: Target, day: date, kind: 
     return if_readable(partial(find_staged_artifact, store, target, day, kind))
 
 
-def read_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedPlace:
+def read_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation:
     """Return what a day staged of a kind, and what `keep_report` replaces; `NotFoundError` if nothing."""
     found = find_staged_place(store, target, day, kind)
     if found is None:
@@ -126,7 +126,7 @@ def _take_out(store: ObjectStore, target: Target, day: date, kind: str) -> None:
         store.swap(key, encode(msgspec.structs.replace(before, artifacts=left)), expected=stored.etag)
 
 
-def keep_report(store: ObjectStore, staged: StagedArtifact, report: GateReport, *, over: StagedPlace) -> None:
+def keep_report(store: ObjectStore, staged: StagedArtifact, report: GateReport, *, over: StagedLocation) -> None:
     """Write the report of its gates into a staged artifact's document, which was read as `over`.
 
     Raises `ConflictError` if the artifact was built again meanwhile: the report is not of what is stored now.

@@ -18,7 +18,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.identity import ArtifactRef, Target, check_segment, parse_rfc3339, rfc3339
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_stored
-from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.documents import CollectedBlob, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key, version_of_name
 from recsys_assets.storage.store import Listed, ObjectStore
@@ -30,7 +30,7 @@ DELETE_LIFETIME = timedelta(minutes=15)  # how long after that a delete that was
 
 
 def move_to_trash(
-    store: ObjectStore, target: Target, sweep_id: str, taken: Taken, *, may_delete: Callable[[], bool]
+    store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob, *, may_delete: Callable[[], bool]
 ) -> bytes | None:
     """Copy one blob into the trash, then delete it; return its bytes, None if it is gone already.
 
@@ -62,7 +62,7 @@ def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
         store.delete(key)
 
 
-def put_back(store: ObjectStore, target: Target, taken: Taken, data: bytes) -> None:
+def put_back(store: ObjectStore, target: Target, taken: CollectedBlob, data: bytes) -> None:
     """Write a blob that was deleted too late to its place again; one that is there is fine."""
     with suppress(ConflictError):
         store.create(blob_key(target, taken.kind, taken.version), data)
@@ -97,12 +97,12 @@ def may_still_delete(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
     return now is None or now.modified - since < DELETE_LIFETIME.total_seconds()
 
 
-def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
+def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob) -> bool:
     """Return whether the trash holds one blob that a sweep took."""
     return store.stat(trashed_key(target, sweep_id, taken.kind, taken.version)) is not None
 
 
-def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: Taken) -> bool:
+def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob) -> bool:
     """Copy one blob out of the trash to its place, and return whether it was there to copy."""
     try:
         data = store.get(trashed_key(target, sweep_id, taken.kind, taken.version), max_bytes=taken.size).data
@@ -211,10 +211,10 @@ def _unreadable(sweep_id: str, items: list[Listed]) -> Sweep:
     return Sweep(id=sweep_id, at=at, actor="unknown", reason="its record cannot be read", decided=True, taken=())
 
 
-def _taken_of(target: Target, sweep_id: str, item: Listed) -> Taken | None:
+def _taken_of(target: Target, sweep_id: str, item: Listed) -> CollectedBlob | None:
     """Return what a copy in the trash is of."""
     name = _COPY.fullmatch(item.key.removeprefix(f"{trash_prefix(target)}{sweep_id}/"))
-    return Taken(kind=name[1], version=version_of_name(name[2]), size=item.size) if name else None
+    return CollectedBlob(kind=name[1], version=version_of_name(name[2]), size=item.size) if name else None
 
 
 def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep, *, needed: Collection[tuple[str, str]] = ()) -> None:

@@ -13,7 +13,7 @@ from recsys_assets.release.documents import Release
 from recsys_assets.release.journal import changes
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import blob_key, pointer_key
-from recsys_assets.release.pointer import Current, make_pointer, parse_stored_pointer
+from recsys_assets.release.pointer import LivePointer, make_pointer, parse_stored_pointer
 from recsys_assets.release.releases import effective, live_at, read_release
 from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
@@ -54,7 +54,7 @@ class Limits:
 class PointerRead:
     """A pointer that may be trusted, and the bytes it was made of."""
 
-    current: Current
+    current: LivePointer
     data: bytes
 
 

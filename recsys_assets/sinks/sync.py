@@ -22,7 +22,7 @@ from recsys_assets.release.documents import Member
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import blob_key
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.retry import attempts
 from recsys_assets.sharding import index_kind, is_index_kind, sharded_kind
@@ -206,7 +206,7 @@ def _synced(sync: _Sync, state: SyncState, release: str | None, removed: int, me
     return Synced(target.tenant, target.surface, sync.rules.name, state, release, sync.written, removed, text)
 
 
-def _chosen(sync: _Sync, current: Current) -> dict[str, Member]:
+def _chosen(sync: _Sync, current: LivePointer) -> dict[str, Member]:
     """Return what the sink takes of a release, by kind: kinds with rows, of one in shards its index."""
     release = read_release(sync.store, sync.target, current.release_id)
     names = {member.ref.kind for member in release.members}

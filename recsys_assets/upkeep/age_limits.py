@@ -49,7 +49,7 @@ class AgeLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
+class ExpiredObject:
     """One object past its limit: the setting that says so, and the day that it is of."""
 
     item: Listed
@@ -59,31 +59,35 @@ class Old:
 
 def find_old(
     store: ObjectStore, target: Target, limits: AgeLimits, *, now: Clock, retention: Retention
-) -> tuple[Old, ...]:
+) -> tuple[ExpiredObject, ...]:
     """Return a target's objects that are past their limits and that no kept release, window or import needs.
 
     Raises `RefusedError` when what is kept is not known for certain.
     """
     kept = _kept_days(store, target, limits, now=now, retention=retention) if CANONICAL in limits.days else {}
     newest_staged = max((day for _, day in _dated(store, staged_prefix(target))), default=date.min)
-    found: list[Old] = []
+    found: list[ExpiredObject] = []
     for setting, item, day in _objects(store, target, limits):
         if (now().date() - day).days <= limits.days[setting] or (setting == CANONICAL and day in kept):
             continue
         if setting == STAGING and (newest_staged - day).days < limits.staged_days:
             continue
-        found.append(Old(item, setting, day))
+        found.append(ExpiredObject(item, setting, day))
     return tuple(found)
 
 
-def find_old_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock) -> tuple[Old, ...]:
+def find_old_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock) -> tuple[ExpiredObject, ...]:
     """Return the bad lines of all targets that are past their limit."""
     days = limits.days.get(QUARANTINE)
     dated = _dated(store, "quarantine/") if days is not None else ()
-    return tuple(Old(item, QUARANTINE, day) for item, day in dated if days and (now().date() - day).days > days)
+    return tuple(
+        ExpiredObject(item, QUARANTINE, day) for item, day in dated if days and (now().date() - day).days > days
+    )
 
 
-def delete_old(store: ObjectStore, target: Target, old: Sequence[Old], *, by: Actor, now: Clock) -> tuple[Old, ...]:
+def delete_old(
+    store: ObjectStore, target: Target, old: Sequence[ExpiredObject], *, by: Actor, now: Clock
+) -> tuple[ExpiredObject, ...]:
     """Delete what is past its limits, and return what went; a canonical day that is built again meanwhile stays.
 
     A day's record goes first, on condition that it still is the one that was read: a day without a record is one that

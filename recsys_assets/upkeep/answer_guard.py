@@ -39,7 +39,7 @@ class GuardMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class GuardSettings:
     """What is to happen, and how long after a release became live."""
 
     mode: GuardMode = GuardMode.OFF
@@ -97,7 +97,7 @@ class LiveDecision:
         return int(self.verdict is LiveVerdict.ADVISE)
 
 
-def look_at_live(store: ObjectStore, target: Target, watch: Watch, *, now: datetime) -> LiveDecision:
+def look_at_live(store: ObjectStore, target: Target, watch: GuardSettings, *, now: datetime) -> LiveDecision:
     """Return what is to become of what is live, by what consumers answered from it and from the release before.
 
     Nothing is written. Only what consumers say now counts, each beside itself: one that fell silent, or lost its counts
@@ -125,7 +125,9 @@ def look_at_live(store: ObjectStore, target: Target, watch: Watch, *, now: datet
     return _decided(store, target, watch, LiveDecision(LiveVerdict.ADVISE, why, live, shipped.before, compared), now)
 
 
-def _decided(store: ObjectStore, target: Target, watch: Watch, found: LiveDecision, now: datetime) -> LiveDecision:
+def _decided(
+    store: ObjectStore, target: Target, watch: GuardSettings, found: LiveDecision, now: datetime
+) -> LiveDecision:
     """Return the decision on a live release that is far worse: by the setting, and by what stands in the way."""
     stop = why_not(store, target, found, now=now)
     if watch.mode is GuardMode.ACT and not stop:

@@ -8,7 +8,7 @@ from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target, parse_rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import PointerChange
-from recsys_assets.release.documents import JournalEntry, Sweep, Taken
+from recsys_assets.release.documents import CollectedBlob, JournalEntry, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.layout import (
@@ -200,9 +200,9 @@ def _is_young(item: Listed, retention: Retention, *, now: float) -> bool:
     return now - item.modified < retention.grace.total_seconds()
 
 
-def _taken(target: Target, item: Listed) -> Taken:
+def _taken(target: Target, item: Listed) -> CollectedBlob:
     kind, _, name = item.key[len(blob_prefix(target)) :].partition("/")
-    return Taken(kind=kind, version=version_of_name(name), size=item.size)
+    return CollectedBlob(kind=kind, version=version_of_name(name), size=item.size)
 
 
 def _ripe(change: PointerChange, retention: Retention) -> list[Sweep]:

@@ -10,7 +10,7 @@ from recsys_assets.release import journal
 from recsys_assets.release.document_encoding import if_readable
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import Actor
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.storage.store import ObjectStore
 
@@ -21,7 +21,7 @@ _LOOKED_AT = 100  # entries
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class BuildFailure:
     """How a step of a day's build ended: which step, the error's class, and its message."""
 
     day: str
@@ -30,7 +30,9 @@ class Failure:
     message: str
 
 
-def journal_failure(store: ObjectStore, target: Target, failure: Failure, *, by: Actor, now: datetime) -> JournalEntry:
+def journal_failure(
+    store: ObjectStore, target: Target, failure: BuildFailure, *, by: Actor, now: datetime
+) -> JournalEntry:
     """Write down that a day failed before its swap, and return the entry; what is live is not touched.
 
     A refusal at the swap is reported by `publish` itself. Raises what the store raises.
@@ -48,7 +50,7 @@ def journal_failure(store: ObjectStore, target: Target, failure: Failure, *, by:
     )
 
 
-def _live(store: ObjectStore, target: Target) -> Current | None:
+def _live(store: ObjectStore, target: Target) -> LivePointer | None:
     return if_readable(lambda: read_current(store, target))  # `status` names damage: the day is reported all the same
 
 

@@ -120,7 +120,7 @@ class Heartbeat(Record, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Heartbeats:
     """All heartbeats of a target, by consumer, and what is there but cannot be read."""
 
     beats: tuple[Heartbeat, ...]
@@ -147,7 +147,7 @@ def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expe
     raise ConflictError(f"{key}: other processes beat under this name all the time: give each a name of its own")
 
 
-def read_heartbeats(store: ObjectStore, target: Target) -> Heard:
+def read_heartbeats(store: ObjectStore, target: Target) -> Heartbeats:
     """Return what every consumer of a target said last; one that cannot be read hides none of the others."""
     beats: list[Heartbeat] = []
     faults: list[str] = []
@@ -158,7 +158,7 @@ def read_heartbeats(store: ObjectStore, target: Target) -> Heard:
             continue  # collected a moment ago
         except CorruptObjectError as error:
             faults.append(str(error))
-    return Heard(tuple(beats), tuple(faults))
+    return Heartbeats(tuple(beats), tuple(faults))
 
 
 def is_live(beat: Heartbeat, *, now: datetime) -> bool:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from recsys_assets.errors import ConflictError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.change import Move, PointerChange, Stay, announced, change_pointer
+from recsys_assets.release.change import KeepPointer, MovePointer, PointerChange, announced, change_pointer
 from recsys_assets.release.destination import alternatives
 from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import LOST, Actor, Clock, listed_sequences, message_of, missing_sequences
 from recsys_assets.release.layout import POINTERS, blob_key, journal_key, target_of_pointer
-from recsys_assets.release.pointer import MAX_AHEAD, Current, read_current
+from recsys_assets.release.pointer import MAX_AHEAD, LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, is_unrecorded, read_journal_head, recover
 from recsys_assets.release.releases import find_release, refs_of, versions_of
 from recsys_assets.release.rollout import end_rollout
@@ -109,17 +109,17 @@ def restore_pointer(
     ensure_proven(store)
     change = PointerChange(store, target, RESTORE, by, now, replaces_damage=True, resets_time=True, pause=pause)
 
-    def judge(current: Current | None, head: JournalHead) -> Move | Stay:
+    def judge(current: LivePointer | None, head: JournalHead) -> MovePointer | KeepPointer:
         is_early = current is not None and current.updated_at - now() > MAX_AHEAD
         if current is not None and not is_early and (current.release_id == release.id or not _is_replayed(head)):
-            return Stay(journal.UNCHANGED, f"release {current.release_id[:12]} is live already")
+            return KeepPointer(journal.UNCHANGED, f"release {current.release_id[:12]} is live already")
         newest = _last_release(store, target)
         if newest.id != release.id:
             raise ConflictError(
                 f"{target}: release {newest.id[:12]} became live while {release.id[:12]} was proven: see "
                 "`recsys-assets status`, and run this again if the pointer is still lost"
             )
-        return Move(versions_of(release), refs_of(release), message, {"data_through": release.data_through})
+        return MovePointer(versions_of(release), refs_of(release), message, {"data_through": release.data_through})
 
     with announced(change, release_id=release.id, refs=refs_of(release)) as announcement:
         entry = change_pointer(announcement, judge)
@@ -186,11 +186,11 @@ def relocate(
     return tuple(_relocate(store, target, current, by, now, dry_run=dry_run) for target, current in live.items())
 
 
-def _names(store: ObjectStore, current: Current) -> bool:
+def _names(store: ObjectStore, current: LivePointer) -> bool:
     return all(uri.startswith(f"{store.uri_roots[0]}/") for uri in current.pointer.current.values())
 
 
-def _refuse_a_part(store: ObjectStore, target: Target, current: Current) -> None:
+def _refuse_a_part(store: ObjectStore, target: Target, current: LivePointer) -> None:
     release = find_release(store, target, current.release_id)
     if release is None:
         raise RefusedError(
@@ -203,7 +203,7 @@ def _refuse_a_part(store: ObjectStore, target: Target, current: Current) -> None
 
 
 def _relocate(
-    store: ObjectStore, target: Target, current: Current, by: Actor, now: Clock, *, dry_run: bool
+    store: ObjectStore, target: Target, current: LivePointer, by: Actor, now: Clock, *, dry_run: bool
 ) -> RelocateOutcome:
     kind, uri = next(iter(current.pointer.current.items()))
     before, after = uri.removesuffix(f"/{blob_key(target, kind, current.versions[kind])}"), store.uri_roots[0]
@@ -213,10 +213,10 @@ def _relocate(
     refs = refs_of(release) if release is not None else ()
     message = f"the pointer names {after} now, {before} before"
 
-    def judge(found: Current | None, _: JournalHead) -> Move | Stay:
+    def judge(found: LivePointer | None, _: JournalHead) -> MovePointer | KeepPointer:
         if found is None or _names(store, found):
-            return Stay(journal.UNCHANGED, "the pointer is gone, or names this root already")
-        return Move(found.versions, refs if found.release_id == current.release_id else (), message)
+            return KeepPointer(journal.UNCHANGED, "the pointer is gone, or names this root already")
+        return MovePointer(found.versions, refs if found.release_id == current.release_id else (), message)
 
     end_rollout(store, target, why="the store was relocated", by=by, now=now)  # its pointer names the former root
     change = PointerChange(store, target, RELOCATE, by, now)

@@ -137,7 +137,7 @@ def _passed(finding: Finding) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _RowTerms:
     """How the rows of a kind are called, and what they enter and leave."""
 
     one: str
@@ -145,7 +145,7 @@ class _Words:
     place: str
 
 
-_ROWS: Final = _Words("row", "rows", "the artifact")
+_ROWS: Final = _RowTerms("row", "rows", "the artifact")
 
 
 def describe_change(found: KindDiff) -> str:
@@ -163,12 +163,12 @@ def describe_change(found: KindDiff) -> str:
     return f"{found.kind}, {sizes}: {counts}.{_first(found, found.counts)}{_movers(found)}"
 
 
-def _words(found: KindDiff) -> _Words:
+def _words(found: KindDiff) -> _RowTerms:
     description = describe(found.kind)
-    return _Words(*description.nouns, description.place) if description else _ROWS
+    return _RowTerms(*description.nouns, description.place) if description else _ROWS
 
 
-def _number(count: int | None, words: _Words) -> str:
+def _number(count: int | None, words: _RowTerms) -> str:
     return f"{count or 0:,} {words.one if count == 1 else words.many}"
 
 

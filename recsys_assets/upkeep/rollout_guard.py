@@ -42,7 +42,7 @@ class RolloutVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Guards:
+class RolloutLimits:
     """How many requests the candidate must have answered before a step is over, and what happens if they do not come.
 
     `advance_unasked`: a step that is baked advances without them; else it waits.
@@ -193,13 +193,13 @@ def _scale(arm: ArmAnswers, kind: str) -> float:
     return min(1.0, arm.keys / asked) if asked else 0.0
 
 
-def decide(store: ObjectStore, target: Target, guards: Guards, *, by: Actor, now: Clock) -> Decision:
+def decide(store: ObjectStore, target: Target, guards: RolloutLimits, *, by: Actor, now: Clock) -> Decision:
     """Return what the rollout of a target is to do now; what a crash left open is written down first."""
     settle(store, target, by=by, now=now)
     return look_at_rollout(store, target, guards, now=now())
 
 
-def look_at_rollout(store: ObjectStore, target: Target, guards: Guards, *, now: datetime) -> Decision:
+def look_at_rollout(store: ObjectStore, target: Target, guards: RolloutLimits, *, now: datetime) -> Decision:
     """Return what the rollout of a target is to do now, from what consumers reported; nothing is written.
 
     Consumers that fell silent are believed for what they said; one that cannot load the candidate ends it.
@@ -222,7 +222,9 @@ def look_at_rollout(store: ObjectStore, target: Target, guards: Guards, *, now: 
     return Decision(verdict, why, rollout, requests, rates)
 
 
-def _after_baking(rollout: Rollout, guards: Guards, requests: int, *, now: datetime) -> tuple[RolloutVerdict, str]:
+def _after_baking(
+    rollout: Rollout, guards: RolloutLimits, requests: int, *, now: datetime
+) -> tuple[RolloutVerdict, str]:
     """Return whether a step that nothing is wrong with is over, and why."""
     if not rollout.is_baked(now):
         why = f"at {rollout.share} % since {rollout.step_at}, {rollout.bake_minutes:g} minutes are to pass"

@@ -21,7 +21,7 @@ from recsys_assets.release.layout import (
     staged_prefix,
     sweep_key,
 )
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.releases import effective, find_readable_release, read_release, refs_of
 from recsys_assets.release.rollout import rolling_release
 from recsys_assets.storage.store import ObjectStore
@@ -133,7 +133,7 @@ def _named(
 def retained_releases(
     store: ObjectStore,
     target: Target,
-    live: Current,
+    live: LivePointer,
     *,
     keep: int,
     left_since: datetime | None = None,

@@ -55,7 +55,7 @@ class RawFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequiredData:
     """What must be live at an instant: data through `day` (None: nothing yet), since data may be `max_age` old."""
 
     day: date | None
@@ -83,18 +83,18 @@ class Freshness:
     max_age_hours: float
 
 
-def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | None) -> Wanted:
+def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | None) -> RequiredData:
     """Return which day's data must be live, at least: the oldest that ended less than `max_age` ago.
 
     Below 24 hours that may be a day which goes on: such data is stale for a part of every day.
     """
     day = (now.astimezone(UTC) - max_age).date()
     day = min(day, last) if last is not None else day
-    return Wanted(day if day >= first else None, max_age, now)
+    return RequiredData(day if day >= first else None, max_age, now)
 
 
 def explain_freshness(
-    store: ObjectStore, target: Target, wanted: Wanted, *, kinds: Sequence[str], raw: Callable[[date], RawFiles]
+    store: ObjectStore, target: Target, wanted: RequiredData, *, kinds: Sequence[str], raw: Callable[[date], RawFiles]
 ) -> Freshness:
     """Return how fresh a target is, judged by the store alone: it turns stale by itself when nothing runs.
 
@@ -152,7 +152,7 @@ def _causes(
     store: ObjectStore,
     target: Target,
     day: date,
-    wanted: Wanted,
+    wanted: RequiredData,
     kinds: Sequence[str],
     raw: Callable[[date], RawFiles],
 ) -> Iterator[tuple[Cause, str]]:
@@ -222,7 +222,7 @@ def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry
     return next((entry for entry in possible if entry.details.get("day") == day.isoformat()), None)
 
 
-def _without_events(day: date, wanted: Wanted, raw: RawFiles) -> tuple[Cause, str]:
+def _without_events(day: date, wanted: RequiredData, raw: RawFiles) -> tuple[Cause, str]:
     if not raw.files:
         return Cause.INPUT_MISSING, f"{day} has no raw file: ask whoever delivers it"
     newest = rfc3339(raw.newest.replace(microsecond=0)) if raw.newest else "an unknown time"

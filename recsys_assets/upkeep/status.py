@@ -16,7 +16,7 @@ from recsys_assets.release.hold import is_loud, read_hold
 from recsys_assets.release.journal import LOST, listed_sequences, newest_first
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import POINTERS, target_of_pointer
-from recsys_assets.release.pointer import Current, read_current
+from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded, read_journal_head
 from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.release.shards import missing_blobs
@@ -39,7 +39,7 @@ CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future than this c
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
+class BlockedStatus:
     """The blocked items of one target, how many consumers leave them out, and why the list cannot be read (empty)."""
 
     tenant: str
@@ -49,16 +49,16 @@ class Blocked:
     fault: str
 
 
-def look_at_blocked(store: ObjectStore, target: Target, *, now: datetime) -> Blocked:
+def look_at_blocked(store: ObjectStore, target: Target, *, now: datetime) -> BlockedStatus:
     """Return what is blocked of a target; a list or heartbeats that cannot be read are its fault, not raised."""
     try:
         found = find_blocked(store, target)
         items = found.in_force(now) if found else ()
         beats = read_heartbeats(store, target).beats
     except RecsysAssetsError as error:
-        return Blocked(target.tenant, target.surface, (), "", str(error))
+        return BlockedStatus(target.tenant, target.surface, (), "", str(error))
     consumers = honouring_message(beats, found.updated_at if found else None, now=now)
-    return Blocked(target.tenant, target.surface, items, consumers, "")
+    return BlockedStatus(target.tenant, target.surface, items, consumers, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _or_note(problems: list[str], read: Callable[[], Value]) -> Value | None:
 
 
 def _pointer_problems(
-    store: ObjectStore, target: Target, current: Current, release: Release | None, now: datetime
+    store: ObjectStore, target: Target, current: LivePointer, release: Release | None, now: datetime
 ) -> Iterator[str]:
     short = current.release_id[:12]
     if release is None:
@@ -181,7 +181,7 @@ def _gaps(listed: set[int]) -> Iterator[str]:
         yield f"{lacks}: fix it by `recsys-assets reindex`"
 
 
-def _journal_problems(current: Current | None, head: JournalHead) -> Iterator[str]:
+def _journal_problems(current: LivePointer | None, head: JournalHead) -> Iterator[str]:
     if current is None:
         if head.change is not None:
             yield "the pointer is gone, though the journal knows of one: `recsys-assets restore-pointer` puts it back"

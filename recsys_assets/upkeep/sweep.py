@@ -19,7 +19,7 @@ from recsys_assets.release.document_encoding import (
     find_document,
     find_stored,
 )
-from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.documents import CollectedBlob, Sweep
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.hold import swap_to_itself
 from recsys_assets.release.journal import Clock
@@ -34,7 +34,7 @@ COLLECT = "collect"
 FENCES = 3  # swaps of the pointer to itself, until the journal has one under its own words; then tries to decide
 
 
-def announce_sweep(change: PointerChange, taken: Sequence[Taken]) -> Sweep:
+def announce_sweep(change: PointerChange, taken: Sequence[CollectedBlob]) -> Sweep:
     """Write down what may be taken, before anything is: from now on no change that needs one of these can win.
 
     If a collection is announced already, that one is returned, to be finished first.
@@ -67,7 +67,7 @@ def find_sweep(change: PointerChange) -> Sweep | None:
         return replace_damaged_sweep(change, expected=stored.etag)
 
 
-def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tuple[Taken, ...]:
+def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tuple[CollectedBlob, ...]:
     """Decide what is taken, take it, and return it; a collection that was interrupted goes on where it stopped.
 
     The pointer is swapped to itself between announcement and decision. So a change either won before, and then its
@@ -105,7 +105,9 @@ class _Lease:
         return timedelta() <= self.now() - self.start < LEASE
 
 
-def _move(change: PointerChange, sweep: Sweep, taken: Taken, lease: _Lease, retention: Retention) -> _Lease | None:
+def _move(
+    change: PointerChange, sweep: Sweep, taken: CollectedBlob, lease: _Lease, retention: Retention
+) -> _Lease | None:
     """Move one blob into the trash under a lease, renewed where it is over; None: another ended this collection."""
     store, target = change.store, change.target
     while _is_ours(store, target, sweep):
@@ -119,7 +121,7 @@ def _move(change: PointerChange, sweep: Sweep, taken: Taken, lease: _Lease, rete
     return None
 
 
-def _undo_late(change: PointerChange, taken: Taken, data: bytes, retention: Retention) -> None:
+def _undo_late(change: PointerChange, taken: CollectedBlob, data: bytes, retention: Retention) -> None:
     """Write a blob again that this process deleted after its lease, if it is needed: it slept, and others went on."""
     roots = read_roots(change.store, change.target, retention, now=change.now())
     if (taken.kind, taken.version) in roots.blobs:

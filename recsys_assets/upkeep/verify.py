@@ -51,7 +51,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ReleaseCheck:
     """One release: why it is retained, and what is wrong with it (nothing: it can be served)."""
 
     release_id: str
@@ -65,7 +65,7 @@ class Verification:
     """Everything that was looked at of one target, what is wrong beside the releases, and what else is worth a look."""
 
     target: Target
-    releases: tuple[Proof, ...]
+    releases: tuple[ReleaseCheck, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()  # changes under way, or left by a process that died: nothing is wrong with what is live
 
@@ -125,12 +125,12 @@ def strays(store: ObjectStore, target: Target) -> Iterator[str]:
                 yield item.key
 
 
-def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Proof:
+def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> ReleaseCheck:
     try:
         release: Release = read_release(store, target, release_id)
     except (NotFoundError, CorruptObjectError) as error:
-        return Proof(release_id, why, None, (str(error),))
-    return Proof(release_id, why, release.data_through, member_faults(store, target, release.members))
+        return ReleaseCheck(release_id, why, None, (str(error),))
+    return ReleaseCheck(release_id, why, release.data_through, member_faults(store, target, release.members))
 
 
 def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:

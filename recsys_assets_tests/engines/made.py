@@ -7,7 +7,7 @@ import polars as pl
 
 from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode
-from recsys_assets.encoding.rows import LeftOut
+from recsys_assets.encoding.rows import Excluded
 from recsys_assets.engines.building import make_on_engine, scan_source
 from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.parts import write_file
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     """What of an artifact does not depend on who made it."""
 
     blob: Blob
-    left_out: LeftOut
+    left_out: Excluded
     numbers: dict
     rows: int
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.engines.engine import Finished
+from recsys_assets.engines.engine import EngineOutput
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_files import ArrowFiles
 from recsys_assets.engines.spark_session import SparkCluster, connect
@@ -107,7 +107,7 @@ def tear_a_part(finished):
 
 
 def forget_a_part(finished):
-    return Finished(finished.parts[1:], finished.rows, finished.counts)
+    return EngineOutput(finished.parts[1:], finished.rows, finished.counts)
 
 
 @pytest.mark.parametrize("harm", [lose_a_part, tear_a_part, forget_a_part])

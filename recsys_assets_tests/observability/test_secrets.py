@@ -15,7 +15,7 @@ from recsys_assets.ingest.pseudonyms import UserKey
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.postgres.client import connected
 from recsys_assets.release.documents import ForgottenUsersKey
-from recsys_assets.release.forgotten_users import Forgotten
+from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.open import open_store
@@ -158,7 +158,7 @@ def test_no_fault_of_a_bucket_shows_its_credentials(monkeypatch):
 
 @pytest.mark.parametrize(
     "holder",
-    [UserKey(PLANTED.encode() * 9), Forgotten(PLANTED.encode()), ForgottenUsersKey(key=PLANTED)],
+    [UserKey(PLANTED.encode() * 9), ForgottenUsers(PLANTED.encode()), ForgottenUsersKey(key=PLANTED)],
     ids=lambda holder: type(holder).__name__,
 )
 def test_what_holds_a_secret_does_not_print_it(holder):

@@ -19,7 +19,7 @@ from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.pipeline.warm_up import build_days
-from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.quality.comparison import score
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.release.document_encoding import encode, read_document
@@ -234,7 +234,7 @@ def test_a_stand_in_for_a_kind_in_shards_answers_though_one_object_would_be_too_
 def test_a_forgotten_user_is_out_of_the_live_shards_and_found_in_the_release_before(folder):
     store, first = live(folder, EIGHT)
     settings = settings_of(folder, EIGHT)
-    task = Forgetting(store, settings, settings.targets[0], user="user 7", by=ANN, now=now)
+    task = ForgetRequest(store, settings, settings.targets[0], user="user 7", by=ANN, now=now)
     forgot = forget_user(task)
     assert (forgot.live_holds, forgot.still_in) == (False, (first.id,))
     with Reader(store, "shop", "home") as reader, reader.snapshot() as snapshot:
@@ -246,7 +246,7 @@ def test_a_user_called_like_a_word_of_the_index_is_not_taken_for_one_that_is_hel
     store, _ = live(folder, EIGHT)
     settings = settings_of(folder, EIGHT)
     forgot = forget_user(
-        Forgetting(store, settings, settings.targets[0], user="implicit", by=ANN, now=now), dry_run=True
+        ForgetRequest(store, settings, settings.targets[0], user="implicit", by=ANN, now=now), dry_run=True
     )
     assert forgot.still_in == ()
 

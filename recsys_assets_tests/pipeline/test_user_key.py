@@ -19,7 +19,7 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.source import find_days
-from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import canonical_record_key, raw_record_key
@@ -248,4 +248,6 @@ def due(shop):
 
 def forget(shop):
     row = shop.settings.find(HOME.tenant, HOME.surface)
-    return forget_user(Forgetting(shop.store, shop.settings, row, SENT, BY, lambda: datetime(2026, 2, 1, tzinfo=UTC)))
+    return forget_user(
+        ForgetRequest(shop.store, shop.settings, row, SENT, BY, lambda: datetime(2026, 2, 1, tzinfo=UTC))
+    )

@@ -9,7 +9,7 @@ from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.journal import Actor
@@ -42,7 +42,7 @@ def now():
 
 def forget(shop, user=GONE, **options):
     row = shop.settings.find(HOME.tenant, HOME.surface)
-    return forget_user(Forgetting(shop.store, shop.settings, row, user, BY, now), **options)
+    return forget_user(ForgetRequest(shop.store, shop.settings, row, user, BY, now), **options)
 
 
 def canonical(shop, day, target=HOME):

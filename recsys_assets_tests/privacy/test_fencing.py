@@ -15,7 +15,7 @@ from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.privacy.forget import Forgetting, forget_user
+from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.forgotten_users import remember
 from recsys_assets.release.layout import canonical_key, pointer_key, raw_record_key, staged_key
@@ -69,7 +69,7 @@ class Beside:
 
 def forget_over(shop, store, user=GONE):
     row = shop.settings.find(HOME.tenant, HOME.surface)
-    return forget_user(Forgetting(store, shop.settings, row, user, BY, now))
+    return forget_user(ForgetRequest(store, shop.settings, row, user, BY, now))
 
 
 def context_of(shop, day, store=None):

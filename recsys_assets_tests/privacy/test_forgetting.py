@@ -13,7 +13,13 @@ from recsys_assets.events.event_files import decode_part
 from recsys_assets.kinds.tallies import decode_tally
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.forgotten_users import Forgotten, note_faults, read_forgotten, read_forgotten_of, remember
+from recsys_assets.release.forgotten_users import (
+    ForgottenUsers,
+    note_faults,
+    read_forgotten,
+    read_forgotten_of,
+    remember,
+)
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.layout import blob_prefix, forgotten_key, intent_key, pointer_key, raw_record_key
 from recsys_assets.release.releases import read_release
@@ -204,4 +210,4 @@ def test_a_later_request_reaches_later_days_and_an_earlier_one_takes_nothing_bac
     forgotten = read_forgotten(store)[HOME.tenant, HOME.surface]
     hidden = [forgotten.hides(GONE, first + timedelta(days=n)) for n in range(4)]
     assert (hidden, forgotten.hides(STAYS, first)) == ([True, True, True, False], False)
-    assert not Forgotten()
+    assert not ForgottenUsers()

@@ -10,7 +10,7 @@ import pytest
 from recsys_assets.identity import tag_request
 from recsys_assets.quality.exposures import (
     Exposures,
-    Names,
+    FeedbackNames,
     OutcomeRules,
     RolloutStep,
     find_exposures,
@@ -52,7 +52,7 @@ def test_clicks_and_purchases_belong_to_the_exposure_of_their_request_and_item()
         event(6, "bob", "r-7", "i1", "impression"),  # says no release
         event(7, "bob", None, "i1", "impression"),
     )
-    found = find_exposures(events.sample(fraction=1, shuffle=True, seed=3), Names())
+    found = find_exposures(events.sample(fraction=1, shuffle=True, seed=3), FeedbackNames())
     assert (len(found.frame), found.untagged, found.unmatched) == (3, 2, 1)
     rows = {(row.release[0], row.kind, row.visitor): row for row in rates(found, RULES)}
     assert (rows["1", "cooc", "new"].click.hits, rows["1", "cooc", "new"].click.of) == (1, 2)

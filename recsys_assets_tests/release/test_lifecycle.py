@@ -22,7 +22,7 @@ from recsys_assets.release.rollout_transitions import abort, advance
 from recsys_assets.release.shards import missing_blobs
 from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.answer_guard import GuardMode, LiveVerdict, Watch, carry_out_on_live, look_at_live
+from recsys_assets.upkeep.answer_guard import GuardMode, GuardSettings, LiveVerdict, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
 from recsys_assets.upkeep.repair import repair_journal, restore_pointer
@@ -240,7 +240,7 @@ class Lifecycle(RuleBasedStateMachine):
     def live_is_undone_if_it_answers_far_worse(self, asked, empty):
         left, before, action = self.live, *self.how_live_became_live()
         self.report(left, before, asked, empty)
-        found = look_at_live(self.store, TARGET, Watch(GuardMode.ACT, hours=10**6), now=self.shop.clock.at)
+        found = look_at_live(self.store, TARGET, GuardSettings(GuardMode.ACT, hours=10**6), now=self.shop.clock.at)
         is_worse = action in {"ship", "promote"} and before is not None and asked > 1000 and empty > 0
         is_held = self.held == "by hand" or (self.held is not None and left[0] <= self.held)
         may_act = is_worse and not is_held and not self.is_guarded and before not in self.bad

@@ -14,7 +14,7 @@ from recsys_assets.release.rollout_transitions import advance
 from recsys_assets.serving.state import Problem, RefreshOutcome, State
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets.upkeep.rollout_guard import Guards, RolloutVerdict, carry_out, decide
+from recsys_assets.upkeep.rollout_guard import RolloutLimits, RolloutVerdict, carry_out, decide
 from recsys_assets_tests.serving.releases import POINTER, TARGET, Shop, answers
 
 pytestmark = pytest.mark.slow
@@ -156,7 +156,7 @@ def test_a_rollout_and_a_blocked_item_go_their_whole_way(store, shop, open_reade
     for n in range(1000):
         reader.snapshot(f"user-{n}").for_user("user")
     assert reader.beat()
-    decision = decide(store, TARGET, Guards(min_requests=1), by=ANN, now=lambda: datetime.now(UTC))
+    decision = decide(store, TARGET, RolloutLimits(min_requests=1), by=ANN, now=lambda: datetime.now(UTC))
     assert decision.verdict is RolloutVerdict.ABORT
     carry_out(store, TARGET, decision, by=ANN, now=lambda: datetime.now(UTC))
     assert find_label(store, TARGET, Labelled.BAD, candidate.id) is not None

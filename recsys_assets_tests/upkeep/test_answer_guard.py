@@ -18,14 +18,21 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.ship_rules import Ruling
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.upkeep.answer_guard import GUARD, GuardMode, LiveVerdict, Watch, carry_out_on_live, look_at_live
+from recsys_assets.upkeep.answer_guard import (
+    GUARD,
+    GuardMode,
+    GuardSettings,
+    LiveVerdict,
+    carry_out_on_live,
+    look_at_live,
+)
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, ReleaseAnswers, write_heartbeat
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Shop, day
 
 ANN, BOT = Actor("ann", "by hand"), Actor("cron", "every minute")
-ACT = Watch(GuardMode.ACT)
+ACT = GuardSettings(GuardMode.ACT)
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_a_release_that_answers_far_worse_is_undone_marked_held_and_journaled(sh
     assert look(shop).verdict is LiveVerdict.NOTHING, "never below the last good release"
 
 
-@pytest.mark.parametrize("watch", [Watch(GuardMode.OFF), Watch(GuardMode.ADVISE)])
+@pytest.mark.parametrize("watch", [GuardSettings(GuardMode.OFF), GuardSettings(GuardMode.ADVISE)])
 def test_nothing_moves_unless_that_was_configured(shop, watch):
     far_worse(shop)
     before = dict(shop.store.objects)
@@ -187,7 +194,7 @@ def test_what_is_not_far_worse_beyond_doubt_stays(shop, live, before):
 
 def test_only_a_ship_is_watched_and_only_for_so_long(shop):
     far_worse(shop)
-    assert look(shop, Watch(GuardMode.ACT, hours=0.01)).verdict is LiveVerdict.NOTHING
+    assert look(shop, GuardSettings(GuardMode.ACT, hours=0.01)).verdict is LiveVerdict.NOTHING
     roll_back(shop.store, TARGET, to=shop.ids[0], by=ANN, now=shop.clock)
     beat(shop, kinds(5000, empty=4000), kinds(20_000), of=(shop.ids[0], shop.ids[2]))
     assert "did not become live by a ship" in look(shop).why

@@ -9,7 +9,7 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssets
 from recsys_assets.identity import Target, parse_rfc3339, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.document_encoding import create_document, encode
-from recsys_assets.release.documents import Intent, Sweep, Taken
+from recsys_assets.release.documents import CollectedBlob, Intent, Sweep
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled
@@ -604,7 +604,7 @@ def test_a_collection_that_slept_before_its_decision_never_carries_out_the_next_
         shop.ship(n)
     days_later(shop)
     live = read_current(shop.store, TARGET).pointer.current
-    needed = tuple(Taken(kind=kind, version=uri[-69:-5], size=1) for kind, uri in live.items())
+    needed = tuple(CollectedBlob(kind=kind, version=uri[-69:-5], size=1) for kind, uri in live.items())
     asleep = []
 
     def sleep_before_decision(verb, key):

@@ -12,7 +12,7 @@ from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableEr
 from recsys_assets.identity import ArtifactRef
 from recsys_assets.release.change import PointerChange, look_for_collections
 from recsys_assets.release.document_encoding import create_document, encode, find_document
-from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.documents import CollectedBlob, Sweep
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import blob_key, blob_prefix, sweep_key, trash_prefix
@@ -153,7 +153,7 @@ def test_a_damaged_record_in_the_trash_stops_no_ship_and_still_warns_by_its_copi
     "damage", [lambda _: b"{", lambda data: data.replace(b'"kind":"', b'"kind":"#')], ids=["torn", "no key"]
 )
 def test_an_announcement_that_cannot_be_read_stops_neither_ship_nor_collection(shop, damage):  # F57
-    taken = (Taken(kind="cooc", version="0" * 64, size=1),)
+    taken = (CollectedBlob(kind="cooc", version="0" * 64, size=1),)
     sweep = Sweep(id="6" * 32, at="2026-03-13T00:00:00Z", actor="cy", reason="", decided=False, taken=taken)
     shop.store.put(sweep_key(TARGET), damage(encode(sweep)))
     (problem,) = verify(shop.store, TARGET, keep=2).problems
@@ -168,7 +168,7 @@ def test_an_announcement_that_cannot_be_read_stops_neither_ship_nor_collection(s
 
 def test_an_artifact_that_is_larger_than_was_announced_stays_and_stops_no_collection(shop):  # F57
     ref = shop.old.refs["cooc"]
-    taken = (Taken(kind="cooc", version=ref.version, size=ref.size - 1),)
+    taken = (CollectedBlob(kind="cooc", version=ref.version, size=ref.size - 1),)
     sweep = Sweep(id="6" * 32, at="2026-03-13T00:00:00Z", actor="cy", reason="", decided=True, taken=taken)
     shop.store.put(sweep_key(TARGET), encode(sweep))
     gather(shop)  # ends the one that was announced, then takes what it finds itself

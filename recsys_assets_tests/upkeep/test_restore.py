@@ -6,7 +6,7 @@ import pytest
 
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.release.document_encoding import create_document
-from recsys_assets.release.documents import Sweep, Taken
+from recsys_assets.release.documents import CollectedBlob, Sweep
 from recsys_assets.release.journal import Actor, newest_first
 from recsys_assets.release.layout import blob_prefix, pointer_key, sweep_key
 from recsys_assets.release.pointer import read_current
@@ -125,7 +125,7 @@ def test_a_rollback_that_a_retirement_overtakes_says_so(shop):
 def announce_a_collection_of_all(shop):
     """Announce a collection that may take every artifact, and that dies before it decides."""
     names = [item.key.removeprefix(blob_prefix(TARGET)).split("/") for item in shop.store.list(blob_prefix(TARGET))]
-    everything = tuple(Taken(kind=kind, version=name.removesuffix(".json"), size=1) for kind, name in names)
+    everything = tuple(CollectedBlob(kind=kind, version=name.removesuffix(".json"), size=1) for kind, name in names)
     assert len(everything) == 4
     sweep = Sweep(
         id="5" * 32, at="2026-01-01T00:00:00Z", actor="bob", reason="tidy up", decided=False, taken=everything

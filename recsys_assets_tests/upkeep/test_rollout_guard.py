@@ -13,7 +13,14 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollout import Plan, RolloutState, find_rollout
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.heartbeats import ArmAnswers, Heartbeat, KindAnswers, TrialAnswers, write_heartbeat
-from recsys_assets.upkeep.rollout_guard import FALSE_ABORTS, Guards, RolloutVerdict, carry_out, decide, log_evidence
+from recsys_assets.upkeep.rollout_guard import (
+    FALSE_ABORTS,
+    RolloutLimits,
+    RolloutVerdict,
+    carry_out,
+    decide,
+    log_evidence,
+)
 from recsys_assets_tests.release.staging import TARGET, Shop
 
 BOT = Actor("guard", "rollout")
@@ -50,7 +57,7 @@ def beat(shop, control, candidate, *, consumer="web-1", **change):
     write_heartbeat(shop.store, TARGET, heartbeat, expected=None)
 
 
-def decision(shop, guards=Guards(min_requests=1000)):  # noqa: B008 - a frozen value
+def decision(shop, guards=RolloutLimits(min_requests=1000)):  # noqa: B008 - a frozen value
     return decide(shop.store, TARGET, guards, by=BOT, now=shop.clock)
 
 
@@ -89,7 +96,7 @@ def test_too_few_answers_wait_or_advance_as_configured(shop):
     beat(shop, arm(900), arm(50))
     assert "50 requests" in decision(shop).why
     assert decision(shop).verdict is RolloutVerdict.WAIT
-    assert decision(shop, Guards(min_requests=1000, advance_unasked=True)).verdict is RolloutVerdict.ADVANCE
+    assert decision(shop, RolloutLimits(min_requests=1000, advance_unasked=True)).verdict is RolloutVerdict.ADVANCE
 
 
 def test_a_consumer_that_cannot_load_the_candidate_ends_it_and_a_silent_one_does_not(shop):

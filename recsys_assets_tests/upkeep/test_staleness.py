@@ -15,7 +15,7 @@ from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.marking import mark
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.failed_builds import Failure, journal_failure
+from recsys_assets.upkeep.failed_builds import BuildFailure, journal_failure
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.upkeep.staleness import Cause, RawFiles, explain_freshness, wanted_at
 from recsys_assets_tests.release.staging import (
@@ -232,7 +232,7 @@ def _canonical_digest(shop):
 
 
 def test_a_day_that_failed_before_its_swap_says_how_until_it_is_built(shop):
-    failure = Failure(day(1).isoformat(), "canonical", "InputError", "InputError: all 3 lines are bad")
+    failure = BuildFailure(day(1).isoformat(), "canonical", "InputError", "InputError: all 3 lines are bad")
     journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
     found = explain(shop, RawFiles(1, DUE))
     assert found.cause is Cause.BUILD_FAILED
@@ -248,7 +248,7 @@ def test_a_day_that_failed_before_its_swap_says_how_until_it_is_built(shop):
 )
 def test_a_newest_day_without_a_file_does_not_hide_that_a_day_before_it_failed(shop, error, cause):
     for n in (1, 2):
-        failure = Failure(day(n).isoformat(), "canonical", error, f"gate volume refused day {n}")
+        failure = BuildFailure(day(n).isoformat(), "canonical", error, f"gate volume refused day {n}")
         journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
     found = explain(shop, now=DUE + timedelta(days=2))
     assert (found.cause, found.wanted_through) == (cause, day(3))
@@ -260,7 +260,7 @@ def test_a_newest_day_without_a_file_does_not_hide_that_a_day_before_it_failed(s
 
 
 def test_what_a_gate_says_of_the_day_as_it_is_comes_before_how_its_build_failed(shop):
-    failure = Failure(day(1).isoformat(), "popularity", "LimitExceededError", "too many items")
+    failure = BuildFailure(day(1).isoformat(), "popularity", "LimitExceededError", "too many items")
     journal_failure(shop.store, TARGET, failure, by=ANN, now=shop.clock())
     refs = shop.stage(1)
     report = replace(report_of("popularity", refs["popularity"].version), findings=(REFUSED,))
