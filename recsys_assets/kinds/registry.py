@@ -255,6 +255,11 @@ def find_kind(name: str) -> Kind:
     return KINDS[name]
 
 
+def is_own(name: str) -> bool:
+    """Return whether a kind is of this package, not of another one that is installed beside it."""
+    return name in _OWN
+
+
 def check_params(settings: Settings, rows: Iterable[TargetSettings]) -> None:
     """Raise `ConfigurationError` for an unknown kind, or wrong parameters of one, before anything is built."""
     for row in rows:

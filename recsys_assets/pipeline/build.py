@@ -6,9 +6,12 @@ from functools import partial
 from recsys_assets.encoding.codec import cut_to_fit, encode_content
 from recsys_assets.encoding.rows import Rows, without_items
 from recsys_assets.engines.registry import EngineRegistry
+from recsys_assets.kinds.params import KindParams
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.source import read_source
 from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 
 NATIVE = "native"
 
@@ -19,7 +22,7 @@ def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
     Raises what `read_source` raises, and of engines `EngineRefusedError` and `EngineUnavailableError`.
     """
     settings = context.settings
-    engine = spec.params.engine or spec.row.engine or settings.artifacts.engine
+    engine = engine_of(settings, spec.row, spec.params)
     if engine == NATIVE:
         return _make_natively(context, spec)
 
@@ -27,6 +30,11 @@ def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
 
     engines = context.engines or EngineRegistry(settings.resolved_engines, context.store.root_uri)
     return make_on_engine(context, spec, engines, engine)
+
+
+def engine_of(settings: Settings, row: TargetSettings, params: KindParams) -> str:
+    """Return the name of the engine that the configuration names for a kind of a target."""
+    return params.engine or row.engine or settings.artifacts.engine
 
 
 def fit(pieces: Sequence[Rows], spec: BuildSpec) -> tuple[list[Rows], dict[str, int]]:

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from recsys_assets.evidence import CANONICAL, LEFT_OUT
 from recsys_assets.identity import Target, is_version
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import withdraw_forgotten
+from recsys_assets.pipeline.begun_steps import BegunSteps, begun_side_by_side
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import RawDay, build_raw
@@ -119,9 +121,13 @@ def run_day(
 def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
     """Build every artifact, then once more what was built while a user was forgotten, then ship."""
     stopped = set[str]() if read else {RAW}
-    steps = target_steps(run.context.settings, run.context.row)
+    settings = run.context.settings
+    steps = target_steps(settings, run.context.row)
     first = next(number for number, step in enumerate(steps) if step.name == MANIFEST)
-    yield from _steps(run, steps[:first], stopped)
+    yield from _steps(run, steps[:1], stopped)
+    kinds = [] if stopped & {RAW, CANONICAL} else [step for step in steps if step.name in settings.artifacts.kinds]
+    with begun_side_by_side(run.context, kinds) as run.begun:
+        yield from _steps(run, steps[1:first], stopped)
     if not (yield from run.stage(judged=not stopped & steps[first].after)):
         return
     if not stopped & {RAW, CANONICAL}:
@@ -137,7 +143,7 @@ def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[As
     for step in steps:
         if stopped & step.after:
             stopped.add(step.name)
-        elif step.is_follow_up or not is_stopping():
+        elif step.is_follow_up or run.begun.is_due(step):
             if not (yield from run.step(step)):
                 stopped.add(step.name)
         else:
@@ -160,6 +166,7 @@ class _Run:
     pause: Pause
     watch: Watch | None = None
     withdrawn: Collection[str] = ()  # kinds that were built while a user was forgotten
+    begun: BegunSteps = field(default_factory=BegunSteps)  # kinds whose builds are under way
 
     def stage(self, *, judged: bool) -> Lines:
         """Write what the run staged, all in one document, after judging it as a whole where every kind is there."""
@@ -191,7 +198,7 @@ class _Run:
         """Build a step's asset and judge it; yield its lines, and return whether what comes after may go on."""
         asset = "/".join((*self.context.row.slug_parts, step.name))
         targets = [] if step.is_follow_up else [self.context.target]
-        if not (yield from self.attempt(asset, step.name, targets, step.build)):
+        if not (yield from self.attempt(asset, step.name, targets, partial(self.begun.take, step))):
             return False
         if step.judge is None:
             return True
@@ -221,6 +228,7 @@ class _Run:
                     self.pause(RETRY_SECONDS)
                     if is_stopping():
                         return False
+                    self.begun.wait()
                     self.context = self.context.read_again()
                     continue
                 yield self._failed(asset, name, targets, error)

@@ -95,13 +95,14 @@ def hold_staged(reads: RunReads, target: Target, day: date, staged: StagedArtifa
     `is_first`: no earlier run can have staged anything of the day.
     """
     key = staged_day_key(target, day)
-    stored = None if is_first and not reads.is_held(key) else find_stored(reads, key)
-    try:
-        before = decode(stored.data, StagedDay, name=key) if stored is not None else StagedDay(artifacts={})
-    except CorruptObjectError:
-        before = StagedDay(artifacts={})  # written over
-    artifacts = {**before.artifacts, staged.kind: staged}
-    reads.hold(key, encode(msgspec.structs.replace(before, artifacts=artifacts)))
+    with reads.turn(key):  # kinds are built side by side
+        stored = None if is_first and not reads.is_held(key) else find_stored(reads, key)
+        try:
+            before = decode(stored.data, StagedDay, name=key) if stored is not None else StagedDay(artifacts={})
+        except CorruptObjectError:
+            before = StagedDay(artifacts={})  # written over
+        artifacts = dict(sorted({**before.artifacts, staged.kind: staged}.items()))
+        reads.hold(key, encode(msgspec.structs.replace(before, artifacts=artifacts)))
 
 
 def withdraw_staged(store: ObjectStore, target: Target, day: date, kind: str) -> None:

@@ -1,10 +1,11 @@
 """Reads through memory: each object once for one look, or what a run wrote and read, once for the run."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from threading import Lock
+from threading import Lock, RLock
 from typing import Final, TypeVar, cast
 
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
@@ -43,6 +44,7 @@ class RunReads:
         self._held: dict[str, bytes] = {}
         self._bytes = 0
         self._lock = Lock()
+        self._turns: defaultdict[str, RLock] = defaultdict(RLock)
         self._new.update(new)
         for key, one in (found or {}).items():
             self._keep(key, one)
@@ -68,6 +70,15 @@ class RunReads:
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object as this run wrote it or read it first; others that are absent are asked for each time."""
+        with self.turn(key):
+            return self._get(key, max_bytes)
+
+    def turn(self, key: str) -> RLock:
+        """Return what one thread holds at a time that reads an object, or changes what is held of it."""
+        with self._lock:
+            return self._turns[key]
+
+    def _get(self, key: str, max_bytes: int) -> StoredObject:
         if key in self._held:
             return StoredObject(self._held[key], _HELD)
         found = self._found.get(key)
