@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from recsys_assets.api.access import require
 from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import NoQuery
-from recsys_assets.api.site import Site
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import BadRequestError
 from recsys_assets.settings.api import Scope
@@ -23,7 +23,7 @@ Form = TypeVar("Form")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ActionRequest:
     """One request: its checked parameters, its body, its headers, and the name of its token (None: it has none)."""
 
     query: Any
@@ -42,7 +42,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ActionResponse:
     """An answer with a status or headers of its own."""
 
     value: Any
@@ -50,8 +50,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class Described:
-    """Is called and described by the function that answers."""
+class Endpoint:
+    """Base of actions and read routes: named and documented by the function that answers."""
 
     __slots__ = ()
     handle: Callable[..., Any]
@@ -68,10 +68,10 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class Action(Described):
+class Action(Endpoint):
     """One method of one address: the scope that it needs, its parameters, its body, its answer, and its function.
 
-    The function is given the site and what was asked, and returns a value of the type `answer`, or a `Reply` or
+    The function takes the context and the request, and returns a value of the type `answer`, an `ActionResponse` or a
     `Response`. It is called only for a token with the scope; `read` needs one only where tokens are configured.
     """
 
@@ -81,7 +81,7 @@ class Action(Described):
     query: type[NoQuery]
     body: Any  # type of the JSON document, for the description; None: no body
     answer: Any
-    handle: Callable[[Site, Asked], Any]
+    handle: Callable[[ApiContext, ActionRequest], Any]
     status: int = 200
     cost: RequestClass = RequestClass.LIGHT
     max_bytes: int = MAX_JSON_BYTES
@@ -110,8 +110,8 @@ def answer_of(action: Action, found: Any) -> Response:
     """Return the HTTP answer to what an action's function returned."""
     if isinstance(found, Response):
         return found
-    reply = found if isinstance(found, Reply) else Reply(found, action.status)
-    headers = {"Cache-Control": "no-store", **reply.headers}
-    if reply.value is None:
-        return Response(status_code=reply.status, headers=headers)
-    return Response(msgspec.json.encode(reply.value), reply.status, headers, "application/json")
+    response = found if isinstance(found, ActionResponse) else ActionResponse(found, action.status)
+    headers = {"Cache-Control": "no-store", **response.headers}
+    if response.value is None:
+        return Response(status_code=response.status, headers=headers)
+    return Response(msgspec.json.encode(response.value), response.status, headers, "application/json")

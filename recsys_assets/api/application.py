@@ -20,11 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys_assets.api import console_actions, metrics, problems
 from recsys_assets.api.access import MACHINES, TokenCheck, require
-from recsys_assets.api.actions import Action, Asked, allow, answer_of, read_body
+from recsys_assets.api.actions import Action, ActionRequest, allow, answer_of, read_body
 from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.connections import Budgets, RequestClass
 from recsys_assets.api.console_actions import ActQuery, act, may_act, read_form
 from recsys_assets.api.content import send_content
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes
 from recsys_assets.api.node_forms import DownloadQuery
@@ -43,7 +44,6 @@ from recsys_assets.api.pages import (
 from recsys_assets.api.problems import ProblemDetails, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
 from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
-from recsys_assets.api.site import Site
 from recsys_assets.api.trees import download_node
 from recsys_assets.errors import RecsysAssetsError
 
@@ -65,44 +65,46 @@ _FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 
 
-def make_application(site: Site, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS) -> Starlette:
-    """Return the application that answers from a site; all but the actions know GET and HEAD alone.
+def make_application(
+    context: ApiContext, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS
+) -> Starlette:
+    """Return the application that answers from a context; all but the actions know GET and HEAD alone.
 
     `hosts` are the names in the Host header that are answered. With `[api] tokens` every request but those for health
     must bring one; without, no action that changes something is taken.
     """
     return Starlette(
-        routes=_addresses(site, actions),
+        routes=_addresses(context, actions),
         middleware=[
-            Middleware(_Headers, images=site.settings.api.images),
+            Middleware(_Headers, images=context.settings.api.images),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
-            Middleware(TokenCheck, tokens=site.settings.api.tokens, page=page_of_problem),
+            Middleware(TokenCheck, tokens=context.settings.api.tokens, page=page_of_problem),
         ],
-        lifespan=_warm(site),
+        lifespan=_warm(context),
         exception_handlers={RecsysAssetsError: _answer_error, HTTPException: _answer_status, Exception: _answer_bug},
     )
 
 
-def _warm(site: Site) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _warm(context: ApiContext) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """Return what runs while the application does: a thread that keeps the overview of all targets warm."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         stop = threading.Event()
-        threading.Thread(target=keep_overview_warm, args=(site, stop), daemon=True).start()
+        threading.Thread(target=keep_overview_warm, args=(context, stop), daemon=True).start()
         yield
         stop.set()
 
     return lifespan
 
 
-def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
+def _addresses(context: ApiContext, actions: Sequence[Action]) -> list[Address]:
     document = describe(actions)
     description = msgspec.json.encode(document)
     scrapes, budgets = Scrapes(), Budgets()
     bare: dict[str, Callable[[Request], Response]] = {
         "/openapi.json": lambda _: Response(description, media_type=MEDIA),
-        "/metrics": lambda _: Response(scrapes.text(site), headers={"Content-Type": metrics.MEDIA}),
+        "/metrics": lambda _: Response(scrapes.text(context), headers={"Content-Type": metrics.MEDIA}),
         "/api": lambda request: HTMLResponse(page_of_api(document, base=str(request.base_url).rstrip("/"))),
         "/style.css": lambda _: Response(page_file("style.css"), media_type="text/css"),
         f"/{HTMX}": lambda _: Response(page_file(HTMX), media_type="text/javascript", headers=_FOREVER),
@@ -117,19 +119,19 @@ def _addresses(site: Site, actions: Sequence[Action]) -> list[Address]:
         by_path[path]["GET"] = endpoint
 
     for route in ROUTES:
-        read(route.path, route.cost, _json_answer(site, route))
-    read(CONTENT_PATH, RequestClass.HEAVY, _content_answer(site))
+        read(route.path, route.cost, _json_answer(context, route))
+    read(CONTENT_PATH, RequestClass.HEAVY, _content_answer(context))
     for path, answer in bare.items():
         read(path, RequestClass.LIGHT, _bare_answer(answer))
     for page in PAGES:
-        read(page.path, page.cost, _page_answer(site, page))
+        read(page.path, page.cost, _page_answer(context, page))
     # What pages offer to download stands among them: a browser sends the token that it was given to pages alone.
-    read("/artifacts/{version}/content", RequestClass.HEAVY, _content_answer(site))
-    read("/trees/{id}/download", RequestClass.HEAVY, _download_answer(site))
-    read(console_actions.PATH, RequestClass.LIGHT, _confirm_answer(site))
-    by_path[console_actions.PATH]["POST"] = _acting_page(site, budgets)
+    read("/artifacts/{version}/content", RequestClass.HEAVY, _content_answer(context))
+    read("/trees/{id}/download", RequestClass.HEAVY, _download_answer(context))
+    read(console_actions.PATH, RequestClass.LIGHT, _confirm_answer(context))
+    by_path[console_actions.PATH]["POST"] = _acting_page(context, budgets)
     for action in actions:
-        by_path[action.path][action.method] = _acting(site, budgets, action)
+        by_path[action.path][action.method] = _acting(context, budgets, action)
     return [Address(path, _dispatch(methods), methods=_METHODS) for path, methods in by_path.items()]
 
 
@@ -146,32 +148,34 @@ def _dispatch(methods: dict[str, Endpoint]) -> Endpoint:
     return endpoint
 
 
-def _acting(site: Site, budgets: Budgets, action: Action) -> Endpoint:
+def _acting(context: ApiContext, budgets: Budgets, action: Action) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         by = allow(request, action)  # before a byte of the body is read
         query = _query(request, action.query)
         body = await read_body(request, max_bytes=action.max_bytes if action.body else 0)
-        asked = Asked(query, body, request.headers, by)
-        return answer_of(action, await budgets.run(action.cost, lambda: action.handle(site, asked)))
+        action_request = ActionRequest(query, body, request.headers, by)
+        return answer_of(action, await budgets.run(action.cost, lambda: action.handle(context, action_request)))
 
     return endpoint
 
 
-def _json_answer(site: Site, route: Route) -> Answering:
+def _json_answer(context: ApiContext, route: Route) -> Answering:
     def answer(request: Request) -> Response:
-        found = route.handle(site, _query(request, route.query))
+        found = route.handle(context, _query(request, route.query))
         status = found.status if isinstance(found, Health) else 200
         return Response(msgspec.json.encode(found), status, {"Cache-Control": "no-cache"}, MEDIA)
 
     return answer
 
 
-def _content_answer(site: Site) -> Answering:
-    return lambda request: send_content(site, _query(request, ArtifactQuery), request)
+def _content_answer(context: ApiContext) -> Answering:
+    return lambda request: send_content(context, _query(request, ArtifactQuery), request)
 
 
-def _download_answer(site: Site) -> Answering:
-    return lambda request: download_node(site, Asked(_query(request, DownloadQuery), headers=request.headers))
+def _download_answer(context: ApiContext) -> Answering:
+    return lambda request: download_node(
+        context, ActionRequest(_query(request, DownloadQuery), headers=request.headers)
+    )
 
 
 def _bare_answer(answer: Answering) -> Answering:
@@ -182,29 +186,29 @@ def _bare_answer(answer: Answering) -> Answering:
     return checked
 
 
-def _page_answer(site: Site, page: PageOf) -> Answering:
+def _page_answer(context: ApiContext, page: PageOf) -> Answering:
     def answer(request: Request) -> Response:
         query = read_query(page.query, *_given(request), lenient=True)
-        return answer_page(site, page, query, acts=may_act(request))
+        return answer_page(context, page, query, acts=may_act(request))
 
     return answer
 
 
-def _confirm_answer(site: Site) -> Answering:
+def _confirm_answer(context: ApiContext) -> Answering:
     def answer(request: Request) -> Response:
         require(request, "operate")
-        return HTMLResponse(page_of_action(site, read_query(ActQuery, *_given(request), lenient=True)))
+        return HTMLResponse(page_of_action(context, read_query(ActQuery, *_given(request), lenient=True)))
 
     return answer
 
 
-def _acting_page(site: Site, budgets: Budgets) -> Endpoint:
+def _acting_page(context: ApiContext, budgets: Budgets) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         form, by = await read_form(request)
 
         def answer() -> Response:
-            done = act(site, form, by=by)
-            return HTMLResponse(page_of_action(site, form, done=done), headers={"Cache-Control": "no-store"})
+            done = act(context, form, by=by)
+            return HTMLResponse(page_of_action(context, form, done=done), headers={"Cache-Control": "no-store"})
 
         return await budgets.run(RequestClass.LIGHT, answer)
 

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from recsys_assets.api.actions import Asked
+from recsys_assets.api.actions import ActionRequest
 from recsys_assets.api.content import media_type
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
 from recsys_assets.api.queries import (
     ArtifactPageQuery,
@@ -23,8 +24,7 @@ from recsys_assets.api.queries import (
     RowsQuery,
     recorded_releases,
 )
-from recsys_assets.api.release_view import ArtifactEvidence, view_member
-from recsys_assets.api.site import Site
+from recsys_assets.api.release_detail import ArtifactEvidence, view_member
 from recsys_assets.api.stored_artifacts import Located, load, locate
 from recsys_assets.api.tables import choose_format, is_table, open_table, send_rows
 from recsys_assets.errors import BadRequestError, UnknownAddressError
@@ -89,32 +89,32 @@ class RowsPage:
     next: int | None
 
 
-def show_metadata(site: Site, query: ArtifactQuery) -> Metadata:
+def show_metadata(context: ApiContext, query: ArtifactQuery) -> Metadata:
     """Return what an artifact is; its bytes are read and proven for it."""
-    return _metadata(site, locate(site, query))
+    return _metadata(context, locate(context, query))
 
 
-def show_expanded(site: Site, query: ArtifactQuery) -> Expanded:
+def show_expanded(context: ApiContext, query: ArtifactQuery) -> Expanded:
     """Return what an artifact is, and how it came to be, by the last recorded release that holds it."""
-    found = locate(site, query)
-    release, member = next(_holding(site, found), (None, None))
+    found = locate(context, query)
+    release, member = next(_holding(context, found), (None, None))
     evidence = view_member(found.target, member, stored=True) if member else None
-    return Expanded(_metadata(site, found), release.id if release else None, evidence)
+    return Expanded(_metadata(context, found), release.id if release else None, evidence)
 
 
-def show_artifact_tree(site: Site, query: ArtifactTreeQuery) -> Node:
+def show_artifact_tree(context: ApiContext, query: ArtifactTreeQuery) -> Node:
     """Return the inputs of an artifact, down to raw files, by the last recorded release that holds it."""
-    found = locate(site, query)
-    for release, member in _holding(site, found):
+    found = locate(context, query)
+    for release, member in _holding(context, found):
         return artifact_tree(release, member, depth=query.depth)
     raise UnknownAddressError(f"none of the last {MAX_HOLDERS} releases holds this version: its tree is not known")
 
 
-def list_users(site: Site, query: ArtifactPageQuery) -> Page[Holder]:
+def list_users(context: ApiContext, query: ArtifactPageQuery) -> Page[Holder]:
     """Return the releases that hold an artifact, the last recorded first; a page may be empty with one after it."""
-    found = locate(site, query)
+    found = locate(context, query)
     return _page(
-        site,
+        context,
         found.target,
         cursor=query.cursor,
         limit=query.limit,
@@ -122,20 +122,20 @@ def list_users(site: Site, query: ArtifactPageQuery) -> Page[Holder]:
     )
 
 
-def list_day_users(site: Site, query: DayQuery) -> Page[Holder]:
+def list_day_users(context: ApiContext, query: DayQuery) -> Page[Holder]:
     """Return the releases that rest on a day of input, with the kinds that were built from it."""
-    target = site.find(query.tenant, query.surface)
+    target = context.find(query.tenant, query.surface)
 
     def uses(release: Release) -> list[str]:
         return [m.ref.kind for m in release.members if query.day in {day_of_input(i.name, target) for i in m.inputs}]
 
-    return _page(site, target, cursor=query.cursor, limit=query.limit, uses=uses)
+    return _page(context, target, cursor=query.cursor, limit=query.limit, uses=uses)
 
 
-def list_rows(site: Site, query: RowsQuery) -> RowsPage:
+def list_rows(context: ApiContext, query: RowsQuery) -> RowsPage:
     """Return a page of an artifact's rows, or the one row of an id; a file of rows has no ids to look up."""
-    found = locate(site, query)
-    rows = _rows(site, found, query)
+    found = locate(context, query)
+    rows = _rows(context, found, query)
     if query.id is not None:
         return RowsPage(found.version, found.kind, rows.total, 0, rows.read(0, 1), None)
     stop = min(query.start + query.limit, rows.total)
@@ -144,18 +144,18 @@ def list_rows(site: Site, query: RowsQuery) -> RowsPage:
     return RowsPage(found.version, found.kind, rows.total, query.start, page, following)
 
 
-def send_rows_of(site: Site, asked: Asked) -> RowsPage | Response:
+def send_rows_of(context: ApiContext, request: ActionRequest) -> RowsPage | Response:
     """Return a page of an artifact's rows as JSON, or its rows as a CSV or Parquet file."""
-    given: RowsFileQuery = asked.query
-    chosen = choose_format(given.format, asked.headers.get("accept", ""))
+    given: RowsFileQuery = request.query
+    chosen = choose_format(given.format, request.headers.get("accept", ""))
     plain = {name: value for name, value in msgspec.structs.asdict(given).items() if name != "format"}
     query = RowsQuery(**{name: value for name, value in plain.items() if value is not None})
     if chosen == "json":
-        return list_rows(site, query)
-    found = locate(site, query)
-    rows = _rows(site, found, query)
+        return list_rows(context, query)
+    found = locate(context, query)
+    rows = _rows(context, found, query)
     stop = rows.total if given.limit is None else min(query.start + given.limit, rows.total)
-    with site.heavy.pass_through():
+    with context.heavy.pass_through():
         part = rows.read(0, 1) if query.id is not None else rows.read(query.start, stop)
         return send_rows(part, chosen, name=f"{found.kind}_{found.version[:12]}")
 
@@ -168,10 +168,10 @@ class _Rows:
     read: Callable[[int, int], tuple[Mapping[str, Any], ...]]
 
 
-def _rows(site: Site, found: Located, query: RowsQuery) -> _Rows:
-    served = load(site, found)
+def _rows(context: ApiContext, found: Located, query: RowsQuery) -> _Rows:
+    served = load(context, found)
     if served.rows is None:
-        return _file_rows(site, found, served, query)
+        return _file_rows(context, found, served, query)
     known = served.rows
     if query.id is not None:
         row = known.find(query.id)
@@ -179,24 +179,24 @@ def _rows(site: Site, found: Located, query: RowsQuery) -> _Rows:
         return _Rows(len(known), lambda start, stop: one[start:stop])
     places: Sequence[int] = range(len(known))
     if query.prefix or query.sort == "support":
-        ranking = site.rankings.of(found.version, known)
+        ranking = context.rankings.of(found.version, known)
         places = ranking.places(prefix=query.prefix or "", by_support=query.sort == "support")
     return _Rows(len(places), lambda start, stop: tuple(msgspec.to_builtins(known.row(n)) for n in places[start:stop]))
 
 
-def _file_rows(site: Site, found: Located, served: ServedArtifact, query: RowsQuery) -> _Rows:
-    kind = media_type(site.settings, found.kind, found.version)
+def _file_rows(context: ApiContext, found: Located, served: ServedArtifact, query: RowsQuery) -> _Rows:
+    kind = media_type(context.settings, found.kind, found.version)
     if not is_table(kind):
         raise BadRequestError(f"rows of {served.kind} cannot be looked up: read its content")
     if query.id is not None or query.prefix or query.sort == "support":
         raise BadRequestError(f"{served.kind} is a file of rows, which are not looked up by id: read pages of it")
-    with site.heavy.pass_through():
+    with context.heavy.pass_through():
         table = open_table(served.data, kind, name=f"{served.kind} {found.version[:12]}")
     return _Rows(table.num_rows, lambda start, stop: tuple(table.slice(start, max(stop - start, 0)).to_pylist()))
 
 
-def _metadata(site: Site, found: Located) -> Metadata:
-    served = load(site, found)
+def _metadata(context: ApiContext, found: Located) -> Metadata:
+    served = load(context, found)
     return Metadata(
         version=found.version,
         kind=found.kind,
@@ -205,7 +205,7 @@ def _metadata(site: Site, found: Located) -> Metadata:
         level=LEVELS.index("artifact"),
         label="artifact",
         bytes=len(served.data),
-        media_type=media_type(site.settings, found.kind, found.version),
+        media_type=media_type(context.settings, found.kind, found.version),
         stored_at=datetime.fromtimestamp(found.stored.modified, UTC),
         window_start=served.window_start,
         window_end=served.window_end,
@@ -213,10 +213,10 @@ def _metadata(site: Site, found: Located) -> Metadata:
     )
 
 
-def _holding(site: Site, found: Located) -> Iterator[tuple[Release, Member]]:
+def _holding(context: ApiContext, found: Located) -> Iterator[tuple[Release, Member]]:
     """Yield the releases that hold an artifact among the last recorded ones."""
-    for item in islice(recorded_releases(site.store, found.target, cursor=None), MAX_HOLDERS):
-        release = _find(site, found.target, item)
+    for item in islice(recorded_releases(context.store, found.target, cursor=None), MAX_HOLDERS):
+        release = _find(context, found.target, item)
         for member in release.members if release else ():
             if release and _is_part(found, member):
                 yield release, member
@@ -228,22 +228,22 @@ def _is_part(found: Located, member: Member) -> bool:
 
 
 def _page(
-    site: Site, target: Target, *, cursor: str | None, limit: int, uses: Callable[[Release], list[str]]
+    context: ApiContext, target: Target, *, cursor: str | None, limit: int, uses: Callable[[Release], list[str]]
 ) -> Page[Holder]:
     """Return the releases that use something, of so many looked at; the cursor goes on where looking ended."""
     holders: list[Holder] = []
     looked, last = 0, None
-    for item in recorded_releases(site.store, target, cursor=cursor):
+    for item in recorded_releases(context.store, target, cursor=cursor):
         if looked == MAX_HOLDERS or len(holders) == limit:
             return Page(tuple(holders), last)
         looked, last = looked + 1, item.cursor
-        release = _find(site, target, item)
+        release = _find(context, target, item)
         kinds = uses(release) if release else []
         if release and kinds:
             holders.append(Holder(release.id, release.data_through, release.recorded_at, tuple(kinds)))
     return Page(tuple(holders), None)
 
 
-def _find(site: Site, target: Target, item: Recorded) -> Release | None:
+def _find(context: ApiContext, target: Target, item: Recorded) -> Release | None:
     """Return a release's record, or None if it cannot be read: then it serves nobody, and `verify` names it."""
-    return find_readable_release(site.store, target, item.id)
+    return find_readable_release(context.store, target, item.id)

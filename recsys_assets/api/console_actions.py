@@ -9,8 +9,9 @@ import msgspec
 from starlette.requests import Request
 
 from recsys_assets.api.access import check_same_origin, require
-from recsys_assets.api.actions import Asked, read_body
+from recsys_assets.api.actions import ActionRequest, read_body
 from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.operations import (
     Done,
     hold_target,
@@ -21,7 +22,6 @@ from recsys_assets.api.operations import (
     unpin_release,
 )
 from recsys_assets.api.queries import TargetQuery, read_query
-from recsys_assets.api.site import Site
 from recsys_assets.errors import AccessDeniedError
 
 PATH: Final = "/targets/{tenant}/{surface}/act"
@@ -37,7 +37,7 @@ class Verb:
 
     name: str
     message: str
-    call: Callable[[Site, Asked], Done]
+    call: Callable[[ApiContext, ActionRequest], Done]
     of_release: str = ""  # the field of the order that names a release; none: it is about the target
 
 
@@ -92,11 +92,11 @@ async def read_form(request: Request) -> tuple[ActForm, str]:
     return read_query(ActForm, dict(request.path_params), fields, lenient=True), token.name if token else "token"
 
 
-def act(site: Site, form: ActForm, *, by: str) -> Done:
+def act(context: ApiContext, form: ActForm, *, by: str) -> Done:
     """Do what a form asks for, as its address of the API does."""
     verb = VERBS[form.action]
     order: dict[str, Any] = {"reason": form.reason}
     if verb.of_release and form.release:
         order[verb.of_release] = form.release
     target = TargetQuery(tenant=form.tenant, surface=form.surface)
-    return verb.call(site, Asked(target, msgspec.json.encode(order), {}, by))
+    return verb.call(context, ActionRequest(target, msgspec.json.encode(order), {}, by))

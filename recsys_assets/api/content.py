@@ -6,8 +6,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import ArtifactQuery
-from recsys_assets.api.site import Site
 from recsys_assets.api.stored_artifacts import Located, load, locate
 from recsys_assets.identity import JSON_FORM, form_of
 from recsys_assets.release.layout import blob_name
@@ -35,17 +35,17 @@ def media_type(settings: Settings, kind: str, version: str) -> str:
     return _BY_FORM.get(form_of(version), OPAQUE)
 
 
-def send_content(site: Site, query: ArtifactQuery, request: Request) -> Response:
+def send_content(context: ApiContext, query: ArtifactQuery, request: Request) -> Response:
     """Answer with an artifact's bytes: 200 whole, 206 a part, 304 when the client has them, 416 beyond the end.
 
     A version never changes its bytes, so its ETag is strong and the answer never gets old. Several ranges at once are
     answered whole, as HTTP allows.
     """
-    found = locate(site, query)
-    headers = _headers(site, found)
+    found = locate(context, query)
+    headers = _headers(context, found)
     if _has_it(request.headers.get("if-none-match"), found.version):
         return Response(status_code=304, headers=headers)
-    data = load(site, found).data
+    data = load(context, found).data
     wanted = request.headers.get("range", "")
     if request.method == "HEAD" or not _may_be_cut(request.headers.get("if-range"), found.version):
         wanted = ""
@@ -58,9 +58,9 @@ def send_content(site: Site, query: ArtifactQuery, request: Request) -> Response
     return Response(data[part.start : part.stop], status_code=206, headers=headers)
 
 
-def _headers(site: Site, found: Located) -> dict[str, str]:
+def _headers(context: ApiContext, found: Located) -> dict[str, str]:
     return {
-        "Content-Type": media_type(site.settings, found.kind, found.version),
+        "Content-Type": media_type(context.settings, found.kind, found.version),
         "Content-Disposition": f'attachment; filename="{blob_name(found.version)}"',
         "ETag": f'"{found.version}"',
         "Accept-Ranges": "bytes",

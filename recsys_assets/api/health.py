@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import NoQuery
-from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.release.layout import pointer_key
 
@@ -30,16 +30,16 @@ class Liveness:
     live: bool
 
 
-def show_liveness(site: Site, query: NoQuery) -> Liveness:  # noqa: ARG001 - as every handler is called
+def show_liveness(context: ApiContext, query: NoQuery) -> Liveness:  # noqa: ARG001 - as every handler is called
     """Return that the process answers, without asking the store: its trouble is no reason for a restart."""
     return Liveness(live=True)
 
 
-def show_health(site: Site, query: NoQuery) -> Health:  # noqa: ARG001 - as every handler is called
+def show_health(context: ApiContext, query: NoQuery) -> Health:  # noqa: ARG001 - as every handler is called
     """Return whether the store answers, by one look at the first target's pointer; 503 when it does not."""
     try:
-        if site.targets:
-            site.store.stat(pointer_key(site.targets[0]))
+        if context.targets:
+            context.store.stat(pointer_key(context.targets[0]))
     except RecsysAssetsError:
         return Health(live=True, ready=False, message="the store does not answer")
     return Health(live=True, ready=True, message="the store answers")

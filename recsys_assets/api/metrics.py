@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client import generate_latest
 
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.observability.build_metrics import (
@@ -80,39 +80,39 @@ class Scrapes:
     _until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def text(self, site: Site) -> str:
+    def text(self, context: ApiContext) -> str:
         """Return the metrics, at most so many seconds old; one thread at a time asks the store."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._text = metrics_text(site, self._entries)
+                self._text = metrics_text(context, self._entries)
                 self._until = time.monotonic() + self.kept_seconds
             return self._text
 
 
-def metrics_text(site: Site, entries: RecentEntries | None = None) -> str:
+def metrics_text(context: ApiContext, entries: RecentEntries | None = None) -> str:
     """Return the gauges of the first `MAX_TARGETS` targets as Prometheus reads them; what is unknown has no sample."""
-    samples = (*_samples(site), *_tests(site, entries or RecentEntries()))
+    samples = (*_samples(context), *_tests(context, entries or RecentEntries()))
     gauges = Gauges(samples, help_texts=HELP, with_empty=True)
     return generate_latest(registry_of(gauges)).decode()
 
 
-def _samples(site: Site) -> Iterator[Sample]:
-    shown = site.targets[:MAX_TARGETS]
-    for row in status(site.store, shown, now=site.now()):
+def _samples(context: ApiContext) -> Iterator[Sample]:
+    shown = context.targets[:MAX_TARGETS]
+    for row in status(context.store, shown, now=context.now()):
         labels = {"tenant": row.tenant, "surface": row.surface}
         yield from (Sample(name, labels, value) for name, value in _values(row))
         yield from _answers(row, labels)
         for problem, count in row.consumers.failures.items() if row.consumers else ():
             yield Sample("recsys_target_refresh_failures", {**labels, "problem": problem}, count)
-    yield Sample("recsys_targets_left_out", {}, len(site.targets) - len(shown))
+    yield Sample("recsys_targets_left_out", {}, len(context.targets) - len(shown))
 
 
-def _tests(site: Site, entries: RecentEntries) -> Iterator[Sample]:
+def _tests(context: ApiContext, entries: RecentEntries) -> Iterator[Sample]:
     """Yield how files of other teams were tested, of the targets that have kinds of theirs."""
-    rows = [row for row in site.settings.targets[:MAX_TARGETS] if site.settings.imports_for(row)]
-    now = site.now()
-    for row, found in zip(rows, fan_out(lambda row: entries.of(site.store, row.target, now=now), rows), strict=True):
-        yield from samples_of_tests(found, site.settings, row, prefix="recsys_target")
+    rows = [row for row in context.settings.targets[:MAX_TARGETS] if context.settings.imports_for(row)]
+    now = context.now()
+    for row, found in zip(rows, fan_out(lambda row: entries.of(context.store, row.target, now=now), rows), strict=True):
+        yield from samples_of_tests(found, context.settings, row, prefix="recsys_target")
 
 
 def _answers(row: TargetStatus, labels: Mapping[str, str]) -> Iterator[Sample]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from recsys_assets.api.actions import Asked
+from recsys_assets.api.actions import ActionRequest
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.node_forms import (
     ChangeView,
     FieldValue,
@@ -23,7 +24,6 @@ from recsys_assets.api.node_forms import (
     view_node,
 )
 from recsys_assets.api.queries import Day, NoQuery
-from recsys_assets.api.site import Site
 from recsys_assets.api.tables import is_table
 from recsys_assets.api.trees import list_changes, list_nodes, list_revisions
 from recsys_assets.errors import BadRequestError
@@ -53,7 +53,7 @@ class NodesPageQuery(NoQuery, frozen=True, kw_only=True):
     page: PageNumber = 1
 
 
-def gather_nodes(site: Site, query: NodesPageQuery) -> dict[str, Any]:
+def gather_nodes(context: ApiContext, query: NodesPageQuery) -> dict[str, Any]:
     """Return the nodes that fit a form, what the form offers, and the newest changes where one tree is looked at."""
     wanted = NodesQuery(
         page=query.page,
@@ -67,27 +67,27 @@ def gather_nodes(site: Site, query: NodesPageQuery) -> dict[str, Any]:
         metadata=query.metadata,
         deleted=query.deleted,
     )
-    looked_at = [name for name in site.trees if query.hierarchy in {None, name}]
-    found = list_nodes(site, Asked(wanted)) if site.trees else None
+    looked_at = [name for name in context.trees if query.hierarchy in {None, name}]
+    found = list_nodes(context, ActionRequest(wanted)) if context.trees else None
     changes: tuple[ChangeView, ...] = ()
     if len(looked_at) == 1:
-        changes = list_changes(site, Asked(LogQuery(hierarchy=looked_at[0], limit=_CHANGES)))
+        changes = list_changes(context, ActionRequest(LogQuery(hierarchy=looked_at[0], limit=_CHANGES)))
     return {
         "query": query,
         "found": found,
         "fields_of": _fields_of,
-        "hierarchies": tuple(site.trees),
-        "levels": tuple(_labels(site, looked_at)),
+        "hierarchies": tuple(context.trees),
+        "levels": tuple(_labels(context, looked_at)),
         "changes": changes,
-        "living": _living(site.trees[looked_at[0]], changes) if changes else frozenset(),
+        "living": _living(context.trees[looked_at[0]], changes) if changes else frozenset(),
     }
 
 
-def gather_node(site: Site, query: RevisionQuery) -> dict[str, Any]:
+def gather_node(context: ApiContext, query: RevisionQuery) -> dict[str, Any]:
     """Return one revision of a node, the nodes above and below it, and its revisions, the newest first."""
-    tree = tree_of_node(site.trees, query.id)
+    tree = tree_of_node(context.trees, query.id)
     node = tree.find(query.id, revision=query.revision)
-    revisions = list_revisions(site, Asked(query))
+    revisions = list_revisions(context, ActionRequest(query))
     content = node.document.content
     return {
         "node": view_node(node),
@@ -124,9 +124,9 @@ def _fields_of(node: NodeView) -> dict[str, Scalar]:
     return dict(islice(searchable(node.data).items(), _FIELDS))
 
 
-def _labels(site: Site, names: list[str]) -> Iterator[str]:
+def _labels(context: ApiContext, names: list[str]) -> Iterator[str]:
     """Yield the labels of each level of some hierarchies, from the root down."""
-    for labels in zip_longest(*(site.trees[name].hierarchy.levels for name in names)):
+    for labels in zip_longest(*(context.trees[name].hierarchy.levels for name in names)):
         yield " or ".join(dict.fromkeys(label for label in labels if label))
 
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from recsys_assets.api.actions import Action, Asked
+from recsys_assets.api.actions import Action, ActionRequest
 from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.node_forms import Ulid
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import Day, Name, NoQuery, TargetQuery
-from recsys_assets.api.site import Site
 from recsys_assets.errors import (
     BadRequestError,
     ConfigurationError,
@@ -140,36 +140,35 @@ class FileDone:
     entry: JournalEntry | None
 
 
-def judge_file(site: Site, asked: Asked) -> FileDone:
+def judge_file(context: ApiContext, request: ActionRequest) -> FileDone:
     """Judge a file by every gate of its import, and register nothing; the journal keeps how it ended."""
-    query: FileQuery = asked.query
-    row = _row(site, asked)
-    with _operating(site, asked), site.heavy.pass_through(), _file(asked) as place:
+    query: FileQuery = request.query
+    row = _row(context, request)
+    with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
         try_file = _load("import_by_hand", "try_file")
-        by = _by(asked, query.reason)
-        return _of_file(try_file(site.store, site.settings, row, query.kind, place, by=by, now=site.now()))
+        by = _by(request, query.reason)
+        return _of_file(try_file(context.store, context.settings, row, query.kind, place, by=by, now=context.now()))
 
 
-def import_file(site: Site, asked: Asked) -> FileDone:
+def import_file(context: ApiContext, request: ActionRequest) -> FileDone:
     """Register a file for a day and judge it; what is live stays live."""
-    query: ImportQuery = asked.query
-    row = _row(site, asked)
-    with _operating(site, asked), site.heavy.pass_through(), _file(asked) as place:
-        register, by = _load("import_by_hand", "import_file"), _by(asked, query.reason)
-        context = _load("context", "DayContext")(site.store, site.settings, row, _day(query.day), now=site.now)
+    query: ImportQuery = request.query
+    with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
+        register, by = _load("import_by_hand", "import_file"), _by(request, query.reason)
+        day_context = _day_context(context, request, query.day)
         node = _load("imported", "NodePlace")(query.parent)
-        return _of_file(register(context, query.kind, place, by=by, now=site.now(), dry_run=query.dry_run, node=node))
+        return _of_file(
+            register(day_context, query.kind, place, by=by, now=context.now(), dry_run=query.dry_run, node=node)
+        )
 
 
-def ship(site: Site, asked: Asked) -> Done:
+def ship(context: ApiContext, request: ActionRequest) -> Done:
     """Ship what is staged for a day, proven against every gate."""
-    order = asked.read(ShipOrder)
-    row = _row(site, asked)
-    with _operating(site, asked), site.heavy.pass_through():
-        context = _load("context", "DayContext")(site.store, site.settings, row, _day(order.day), now=site.now)
+    order = request.read(ShipOrder)
+    with _operating(context, request), context.heavy.pass_through():
         shipped = _load("ship", "ship_day")(
-            context,
-            by=_by(asked, order.reason),
+            _day_context(context, request, order.day),
+            by=_by(request, order.reason),
             allow_older=order.allow_older,
             dry_run=order.dry_run,
             override=order.override,
@@ -177,69 +176,69 @@ def ship(site: Site, asked: Asked) -> Done:
         return _done(shipped.outcome)
 
 
-def roll_back_target(site: Site, asked: Asked) -> Done:
+def roll_back_target(context: ApiContext, request: ActionRequest) -> Done:
     """Move a target back to an earlier release; verified first, held afterwards, nothing recomputed."""
-    order = asked.read(RollbackOrder)
-    return _act(site, asked, order, roll_back, to=order.to, hold=order.hold, until=_instant(order.hold_until))
+    order = request.read(RollbackOrder)
+    return _act(context, request, order, roll_back, to=order.to, hold=order.hold, until=_instant(order.hold_until))
 
 
-def hold_target(site: Site, asked: Asked) -> Done:
+def hold_target(context: ApiContext, request: ActionRequest) -> Done:
     """Keep automation from shipping to a target."""
-    order = asked.read(HoldOrder)
-    return _act(site, asked, order, place_hold, until=_instant(order.until))
+    order = request.read(HoldOrder)
+    return _act(context, request, order, place_hold, until=_instant(order.until))
 
 
-def release_hold_of_target(site: Site, asked: Asked) -> Done:
+def release_hold_of_target(context: ApiContext, request: ActionRequest) -> Done:
     """Let automation ship to a target again."""
-    return _act(site, asked, asked.read(Order), release_hold)
+    return _act(context, request, request.read(Order), release_hold)
 
 
-def pin_release(site: Site, asked: Asked) -> Done:
+def pin_release(context: ApiContext, request: ActionRequest) -> Done:
     """Keep a release from garbage collection."""
-    order = asked.read(PinOrder)
+    order = request.read(PinOrder)
     until = _instant(order.until)
-    return _act(site, asked, order, mark, label=Labelled.PINNED, release=order.release, until=until)
+    return _act(context, request, order, mark, label=Labelled.PINNED, release=order.release, until=until)
 
 
-def unpin_release(site: Site, asked: Asked) -> Done:
+def unpin_release(context: ApiContext, request: ActionRequest) -> Done:
     """Let garbage collection take a release again."""
-    order = asked.read(MarkOrder)
-    return _act(site, asked, order, unmark, label=Labelled.PINNED, release=order.release)
+    order = request.read(MarkOrder)
+    return _act(context, request, order, unmark, label=Labelled.PINNED, release=order.release)
 
 
-def mark_release_bad(site: Site, asked: Asked) -> Done:
+def mark_release_bad(context: ApiContext, request: ActionRequest) -> Done:
     """Keep a release from shipping."""
-    order = asked.read(MarkOrder)
-    return _act(site, asked, order, mark, label=Labelled.BAD, release=order.release)
+    order = request.read(MarkOrder)
+    return _act(context, request, order, mark, label=Labelled.BAD, release=order.release)
 
 
-def unmark_release_bad(site: Site, asked: Asked) -> Done:
+def unmark_release_bad(context: ApiContext, request: ActionRequest) -> Done:
     """Let a release ship again that was marked bad."""
-    order = asked.read(MarkOrder)
-    return _act(site, asked, order, unmark, label=Labelled.BAD, release=order.release)
+    order = request.read(MarkOrder)
+    return _act(context, request, order, unmark, label=Labelled.BAD, release=order.release)
 
 
-def tag_release(site: Site, asked: Asked) -> Done:
+def tag_release(context: ApiContext, request: ActionRequest) -> Done:
     """Give a release a name, like champion, or move it there from another one."""
-    order = asked.read(MarkOrder)
-    return _act(site, asked, order, tag, name=asked.query.name, release=order.release)
+    order = request.read(MarkOrder)
+    return _act(context, request, order, tag, name=request.query.name, release=order.release)
 
 
-def untag_release(site: Site, asked: Asked) -> Done:
+def untag_release(context: ApiContext, request: ActionRequest) -> Done:
     """Take a name off the release that has it."""
-    return _act(site, asked, Order(reason=asked.query.reason), tag, name=asked.query.name, release=None)
+    return _act(context, request, Order(reason=request.query.reason), tag, name=request.query.name, release=None)
 
 
-def _act(site: Site, asked: Asked, order: Order, change: Callable[..., Any], **more: object) -> Done:
+def _act(context: ApiContext, request: ActionRequest, order: Order, change: Callable[..., Any], **more: object) -> Done:
     """Make a change of one target by the token's owner."""
-    target = site.find(asked.query.tenant, asked.query.surface)
-    with _operating(site, asked):
-        by = _by(asked, order.reason)
-        return _done(change(site.store, target, by=by, now=site.now, dry_run=order.dry_run, **more))
+    target = context.find(request.query.tenant, request.query.surface)
+    with _operating(context, request):
+        by = _by(request, order.reason)
+        return _done(change(context.store, target, by=by, now=context.now, dry_run=order.dry_run, **more))
 
 
 @contextmanager
-def _operating(site: Site, asked: Asked) -> Generator[None]:
+def _operating(context: ApiContext, request: ActionRequest) -> Generator[None]:
     """Raise what is refused with its message, places taken out; send webhooks what was done or refused."""
     try:
         yield
@@ -250,31 +249,25 @@ def _operating(site: Site, asked: Asked) -> Generator[None]:
     except (InputError, LimitExceededError, ConfigurationError) as error:
         raise BadRequestError(redact(str(error))) from error
     finally:
-        deliver(
-            site.store,
-            site.settings,
-            [_row(site, asked)],
-            now=site.now,
-            look_at_freshness=False,
-            seconds=_WEBHOOK_SECONDS,
-        )
+        store, settings, targets = context.store, context.settings, [_row(context, request)]
+        deliver(store, settings, targets, now=context.now, look_at_freshness=False, seconds=_WEBHOOK_SECONDS)
 
 
-def _row(site: Site, asked: Asked) -> TargetSettings:
+def _row(context: ApiContext, request: ActionRequest) -> TargetSettings:
     """Return the settings of the target that was asked for; `UnknownAddressError` if there is none."""
-    target = site.find(asked.query.tenant, asked.query.surface)
-    return site.settings.find(target.tenant, target.surface)
+    target = context.find(request.query.tenant, request.query.surface)
+    return context.settings.find(target.tenant, target.surface)
 
 
 @contextmanager
-def _file(asked: Asked) -> Generator[RawFile]:
+def _file(request: ActionRequest) -> Generator[RawFile]:
     """Yield the body as a file of its own, for as long as it is judged."""
-    if not asked.body:
+    if not request.body:
         raise BadRequestError("the request has no body: send the file")
     with TemporaryDirectory(prefix="recsys-upload-") as folder:
         path = Path(folder) / "file"
-        path.write_bytes(asked.body)
-        yield RawFile(asked.query.name, path, len(asked.body), ())
+        path.write_bytes(request.body)
+        yield RawFile(request.query.name, path, len(request.body), ())
 
 
 def _load(module: str, name: str) -> Any:
@@ -282,8 +275,13 @@ def _load(module: str, name: str) -> Any:
     return getattr(import_module(f"recsys_assets.pipeline.{module}"), name)
 
 
-def _by(asked: Asked, reason: str) -> Actor:
-    return Actor(name=asked.by or "token", reason=reason)
+def _day_context(context: ApiContext, request: ActionRequest, day: str) -> Any:
+    target_settings = _row(context, request)
+    return _load("context", "DayContext")(context.store, context.settings, target_settings, _day(day), now=context.now)
+
+
+def _by(request: ActionRequest, reason: str) -> Actor:
+    return Actor(name=request.by or "token", reason=reason)
 
 
 def _done(found: Any) -> Done:
@@ -317,7 +315,7 @@ def _instant(text: str | None) -> datetime | None:
         raise BadRequestError(str(error)) from error
 
 
-def _operation(path: str, body: Any, handle: Callable[[Site, Asked], Done], **more: Any) -> Action:
+def _operation(path: str, body: Any, handle: Callable[[ApiContext, ActionRequest], Done], **more: Any) -> Action:
     return Action("POST", f"{ROOT}/{path}", "operate", TargetQuery, body, Done, handle, **more)
 
 

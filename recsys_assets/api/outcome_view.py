@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.problems import redact
 from recsys_assets.api.queries import TargetQuery
-from recsys_assets.api.site import Site
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.quality.outcome_report import ALL, METRICS, OutcomeReport, OutcomeRow
@@ -45,22 +45,23 @@ class Picture:
     days: tuple[tuple[float, str], ...]
 
 
-def show_rollout(site: Site, target: Target) -> Decision | str | None:
+def show_rollout(context: ApiContext, target: Target) -> Decision | str | None:
     """Return what the guard makes of a rollout that is under way, or why that cannot be said; None without one."""
-    row = site.settings.find(target.tenant, target.surface)
+    row = context.settings.find(target.tenant, target.surface)
     try:
-        found = look_at_rollout(site.store, target, RolloutLimits.of(site.settings.rollout_for(row)), now=site.now())
+        limits = RolloutLimits.of(context.settings.rollout_for(row))
+        found = look_at_rollout(context.store, target, limits, now=context.now())
     except RecsysAssetsError as error:
         return redact(str(error))
     return found if found.rollout is not None and found.rollout.is_under_way else None
 
 
-def gather_outcomes(site: Site, query: TargetQuery) -> dict[str, Any]:
+def gather_outcomes(context: ApiContext, query: TargetQuery) -> dict[str, Any]:
     """Return the reports of the last 30 days that were kept, drawn, and the newest of them whole."""
-    target = site.find(query.tenant, query.surface)
-    today = site.now().date()
+    target = context.find(query.tenant, query.surface)
+    today = context.now().date()
     days = [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
-    found = fan_out(lambda day: find_document(site.store, outcomes_key(target, day), OutcomeReport), days)
+    found = fan_out(lambda day: find_document(context.store, outcomes_key(target, day), OutcomeReport), days)
     reports = [report for report in found if report is not None]
     return {
         "tenant": target.tenant,
@@ -68,7 +69,7 @@ def gather_outcomes(site: Site, query: TargetQuery) -> dict[str, Any]:
         "pictures": [draw_outcomes(reports, metric) for metric in METRICS] if reports else [],
         "newest": reports[-1] if reports else None,
         "rollouts": [(report.end, one) for report in reversed(reports) for one in report.rollouts],
-        "enabled": site.settings.outcomes.enabled,
+        "enabled": context.settings.outcomes.enabled,
     }
 
 

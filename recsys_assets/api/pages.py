@@ -21,6 +21,7 @@ from recsys_assets.api import artifacts, queries, releases, targets
 from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.console_actions import VERBS, ActQuery
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.drawings import draw_lineage, draw_report
 from recsys_assets.api.node_forms import RevisionQuery
 from recsys_assets.api.node_pages import NodesPageQuery, gather_node, gather_nodes
@@ -29,8 +30,7 @@ from recsys_assets.api.outcome_view import gather_outcomes, show_rollout
 from recsys_assets.api.overview import TargetSummaries, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import ProblemDetails
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
-from recsys_assets.api.release_view import cover_days, days_to_cover
-from recsys_assets.api.site import Site
+from recsys_assets.api.release_detail import cover_days, days_to_cover
 from recsys_assets.api.tables import is_table
 from recsys_assets.api.timeline import draw_timeline
 from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_staged_reports
@@ -59,37 +59,37 @@ class PageOf:
     path: str
     query: type[queries.NoQuery]
     template: str
-    gather: Callable[[Site, Any], dict[str, Any]]
+    gather: Callable[[ApiContext, Any], dict[str, Any]]
     cost: RequestClass = RequestClass.LIGHT
 
 
-def answer_page(site: Site, page: PageOf, query: queries.NoQuery, *, acts: bool = False) -> Response:
+def answer_page(context: ApiContext, page: PageOf, query: queries.NoQuery, *, acts: bool = False) -> Response:
     """Answer with a page; with `acts` it offers what a token with the scope `operate` may do."""
-    shown = {**page.gather(site, query), "acts": acts}
+    shown = {**page.gather(context, query), "acts": acts}
     text = (
         _environment()
         .get_template(page.template)
         .render(
             shown,
-            now=site.now(),
-            trees=tuple(site.trees),
-            run_url=partial(_run_url, site),
-            pictured=partial(_pictured, site),
+            now=context.now(),
+            trees=tuple(context.trees),
+            run_url=partial(_run_url, context),
+            pictured=partial(_pictured, context),
         )
     )
     refresh = query.refresh if isinstance(query, queries.OverviewQuery) else None
     return HTMLResponse(text, headers={"Refresh": str(refresh)} if refresh else None)
 
 
-def _run_url(site: Site, run_id: str | None) -> str | None:
+def _run_url(context: ApiContext, run_id: str | None) -> str | None:
     """Return where a run is shown in Dagster; None if nobody said where Dagster is, or it is no run of Dagster's."""
-    base = site.settings.api.dagster_url
+    base = context.settings.api.dagster_url
     return f"{base.rstrip('/')}/runs/{run_id}" if base and run_id and _RUN.fullmatch(run_id) else None
 
 
-def _pictured(site: Site, url: str | None) -> bool:
+def _pictured(context: ApiContext, url: str | None) -> bool:
     """Return whether a page may show a picture: of the configured origins alone, and by the browser itself."""
-    return url is not None and any(url.startswith(f"{origin}/") for origin in site.settings.api.images)
+    return url is not None and any(url.startswith(f"{origin}/") for origin in context.settings.api.images)
 
 
 def page_of_problem(problem: ProblemDetails) -> str:
@@ -102,12 +102,12 @@ def page_of_api(document: Mapping[str, Any], *, base: str) -> str:
     return _environment().get_template("api.html").render(document=document, base=base)
 
 
-def page_of_action(site: Site, query: ActQuery, *, done: Done | None = None) -> str:
+def page_of_action(context: ApiContext, query: ActQuery, *, done: Done | None = None) -> str:
     """Return the page that asks to confirm an action, or says what came of it."""
-    target = site.find(query.tenant, query.surface)
-    live = releases.live_id(site, target)
-    earlier = earlier_releases(site.store, target, live) if live else ()
-    records = (find_readable_release(site.store, target, one) for one in earlier)
+    target = context.find(query.tenant, query.surface)
+    live = releases.live_id(context, target)
+    earlier = earlier_releases(context.store, target, live) if live else ()
+    records = (find_readable_release(context.store, target, one) for one in earlier)
     choices = {one.id: one.data_through for one in islice(records, _CHOICES) if one}
     verb = VERBS[query.action]
     return _environment().get_template("act.html").render(query=query, verb=verb, choices=choices, done=done)
@@ -119,99 +119,99 @@ def page_file(name: str) -> bytes:
     return files("recsys_assets.api").joinpath(_TEMPLATES, name).read_bytes()
 
 
-def _targets_page(site: Site, query: queries.OverviewQuery) -> dict[str, Any]:
-    if site.targets:
-        site.store.stat(pointer_key(site.targets[0]))  # a store that is down fails the answer
-    look = site.overview.look(lambda: _look(site))
+def _targets_page(context: ApiContext, query: queries.OverviewQuery) -> dict[str, Any]:
+    if context.targets:
+        context.store.stat(pointer_key(context.targets[0]))  # a store that is down fails the answer
+    look = context.overview.look(lambda: _look(context))
     view = select_targets(look, query)
-    trends = fan_out(lambda row: _trends(site, row), view.page.items)
+    trends = fan_out(lambda row: _trends(context, row), view.page.items)
     return {"view": view, "rows": [*zip(view.page.items, trends, strict=True)], "query": query}
 
 
-def keep_overview_warm(site: Site, stop: threading.Event) -> None:
+def keep_overview_warm(context: ApiContext, stop: threading.Event) -> None:
     """Keep the look at all targets, and the trends that the pages of the overview show, ready until `stop`."""
 
     def draw(look: TargetSummaries) -> None:
         for row in select_targets(look, queries.OverviewQuery(limit=queries.MAX_PAGE)).page.items:
             if not stop.is_set():
-                _trends(site, row)
+                _trends(context, row)
 
-    site.overview.keep_warm(lambda: _look(site), draw, stop)
-
-
-def _look(site: Site) -> TargetSummaries:
-    return look_at_all(site.store, site.settings, now=site.now())
+    context.overview.keep_warm(lambda: _look(context), draw, stop)
 
 
-def _trends(site: Site, row: TargetSummary) -> Trends:
-    return draw_trends(site.points.walk(site.store, Target(row.tenant, row.surface), row.release))
+def _look(context: ApiContext) -> TargetSummaries:
+    return look_at_all(context.store, context.settings, now=context.now())
 
 
-def _target_page(site: Site, query: queries.TargetPageQuery) -> dict[str, Any]:
+def _trends(context: ApiContext, row: TargetSummary) -> Trends:
+    return draw_trends(context.points.walk(context.store, Target(row.tenant, row.surface), row.release))
+
+
+def _target_page(context: ApiContext, query: queries.TargetPageQuery) -> dict[str, Any]:
     one = queries.TargetQuery(tenant=query.tenant, surface=query.surface)
-    target = site.find(query.tenant, query.surface)
-    view = targets.show_target(site, one)
+    target = context.find(query.tenant, query.surface)
+    view = targets.show_target(context, one)
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=_IN_PICTURE)
-    journal = releases.list_journal(site, recent).items
-    freshness = targets.show_freshness(site, one)
+    journal = releases.list_journal(context, recent).items
+    freshness = targets.show_freshness(context, one)
     return {
         "target": view,
         "freshness": freshness,
-        "steps": targets.next_steps(site, target, view, freshness),
-        "rollout": show_rollout(site, target),
-        "page": releases.list_releases(site, query),
+        "steps": targets.next_steps(context, target, view, freshness),
+        "rollout": show_rollout(context, target),
+        "page": releases.list_releases(context, query),
         "journal": journal[:_RECENT],
-        "timeline": draw_timeline(site.store, site.points, target, journal[::-1], view.hold),
-        **_live_page_part(site, target, view.release, wanted=freshness.wanted_through),
-        **_earlier(site, target, view.release),
+        "timeline": draw_timeline(context.store, context.points, target, journal[::-1], view.hold),
+        **_live_page_part(context, target, view.release, wanted=freshness.wanted_through),
+        **_earlier(context, target, view.release),
     }
 
 
-def _live_page_part(site: Site, target: Target, live: str | None, *, wanted: date | None) -> dict[str, Any]:
+def _live_page_part(context: ApiContext, target: Target, live: str | None, *, wanted: date | None) -> dict[str, Any]:
     """Return the live release, its days, and its gates over time; none if its record cannot be read: a problem is."""
     named = queries.ReleaseQuery(tenant=target.tenant, surface=target.surface, release=LIVE)
     try:
-        release = releases.show_release(site, named) if live else None
+        release = releases.show_release(context, named) if live else None
     except (NotFoundError, CorruptObjectError, UnknownAddressError):
         release = None
     if release is None:
         return {"live": None, "coverage": (), "lines": {}, "newest": None}
     days = days_to_cover(release, wanted=wanted)
-    reports = read_day_reports(site.store, target, days)
+    reports = read_day_reports(context.store, target, days)
     return {
         "live": release,
         "coverage": cover_days(release, reports, wanted=wanted),
-        "lines": draw_gates(site.store, target, site.points.walk(site.store, target, live), reports),
+        "lines": draw_gates(context.store, target, context.points.walk(context.store, target, live), reports),
         "newest": max(reports.items(), default=None),
     }
 
 
-def _earlier(site: Site, target: Target, live: str | None) -> dict[str, Any]:
+def _earlier(context: ApiContext, target: Target, live: str | None) -> dict[str, Any]:
     """Return the releases that ever were live, as far as looked, and the one to compare the live one with."""
-    shipped = set(islice(known_releases(site.store, target), _SHIPPED))
-    base = next(earlier_releases(site.store, target, live), None) if live else None
+    shipped = set(islice(known_releases(context.store, target), _SHIPPED))
+    base = next(earlier_releases(context.store, target, live), None) if live else None
     return {"shipped": shipped, "base": base}
 
 
-def _recommendations_page(site: Site, query: queries.RecommendationsQuery) -> dict[str, Any]:
-    target = site.find(query.tenant, query.surface)
-    second = releases.find_named(site, target, query.after)
-    earlier = next(earlier_releases(site.store, target, second.id), None)
-    first = releases.find_named(site, target, query.before or earlier or second.id)
+def _recommendations_page(context: ApiContext, query: queries.RecommendationsQuery) -> dict[str, Any]:
+    target = context.find(query.tenant, query.surface)
+    second = releases.find_named(context, target, query.after)
+    earlier = next(earlier_releases(context.store, target, second.id), None)
+    first = releases.find_named(context, target, query.before or earlier or second.id)
     listed = queries.TargetPageQuery(tenant=query.tenant, surface=query.surface)
-    displays = site.displays.of(site.settings, target.surface)
-    sampled = () if query.sample is None else sample_questions(site, target, query.sample, first, second)
+    displays = context.displays.of(context.settings, target.surface)
+    sampled = () if query.sample is None else sample_questions(context, target, query.sample, first, second)
     return {
         "first": first,
         "second": second,
-        "live": releases.live_id(site, target),
-        "answers": () if sampled else find_answers(site, target, query, first, second),
+        "live": releases.live_id(context, target),
+        "answers": () if sampled else find_answers(context, target, query, first, second),
         "sampled": sampled,
         "matches": find_matches(displays, query.id) if query.id else (),
         "displays": displays,
-        "examples": find_examples(site, target, second),
-        "shipped": set(islice(known_releases(site.store, target), _SHIPPED)),
-        "choices": _choices(releases.list_releases(site, listed).items, first, second),
+        "examples": find_examples(context, target, second),
+        "shipped": set(islice(known_releases(context.store, target), _SHIPPED)),
+        "choices": _choices(releases.list_releases(context, listed).items, first, second),
         "query": query,
         "tenant": query.tenant,
         "surface": query.surface,
@@ -224,25 +224,25 @@ def _choices(rows: tuple[releases.ReleaseRow, ...], *chosen: Release) -> dict[st
     return {**{one.id: one.data_through for one in chosen}, **known}
 
 
-def _release_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
-    release = releases.show_release(site, query)
+def _release_page(context: ApiContext, query: queries.ReleaseQuery) -> dict[str, Any]:
+    release = releases.show_release(context, query)
     in_full = queries.TreeQuery(tenant=query.tenant, surface=query.surface, release=release.id, depth=queries.MAX_DEPTH)
-    record = releases.find_named(site, site.find(query.tenant, query.surface), release.id)
-    return {"release": release, "tree": releases.show_tree(site, in_full), "graph": draw_lineage(record)}
+    record = releases.find_named(context, context.find(query.tenant, query.surface), release.id)
+    return {"release": release, "tree": releases.show_tree(context, in_full), "graph": draw_lineage(record)}
 
 
-def _day_page(site: Site, query: queries.OneDayQuery) -> dict[str, Any]:
-    target, day = site.find(query.tenant, query.surface), _day(query.day)
-    row = site.settings.find(target.tenant, target.surface)
-    found = read_day_reports(site.store, target, [day])
-    staged = read_staged_reports(site.store, target, day, site.settings.kinds_for(row))
+def _day_page(context: ApiContext, query: queries.OneDayQuery) -> dict[str, Any]:
+    target, day = context.find(query.tenant, query.surface), _day(query.day)
+    row = context.settings.find(target.tenant, target.surface)
+    found = read_day_reports(context.store, target, [day])
+    staged = read_staged_reports(context.store, target, day, context.settings.kinds_for(row))
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=queries.MAX_PAGE)
     return {
         "day": day,
         "report": found.get(day),
         "staged": staged,
-        "journal": [one for one in releases.list_journal(site, recent).items if one.details.get("day") == query.day],
-        "users": artifacts.list_day_users(site, queries.DayQuery(**msgspec.structs.asdict(query))),
+        "journal": [one for one in releases.list_journal(context, recent).items if one.details.get("day") == query.day],
+        "users": artifacts.list_day_users(context, queries.DayQuery(**msgspec.structs.asdict(query))),
         "tenant": query.tenant,
         "surface": query.surface,
     }
@@ -255,9 +255,9 @@ def _day(text: str) -> date:
         raise BadRequestError(f"{text} is no day of the calendar: write it like 2026-01-31") from None
 
 
-def _report_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
-    report = releases.show_report(site, query)
-    record = releases.find_named(site, site.find(query.tenant, query.surface), query.release)
+def _report_page(context: ApiContext, query: queries.ReleaseQuery) -> dict[str, Any]:
+    report = releases.show_report(context, query)
+    record = releases.find_named(context, context.find(query.tenant, query.surface), query.release)
     return {
         "report": report,
         "plots": draw_report(record),
@@ -267,30 +267,31 @@ def _report_page(site: Site, query: queries.ReleaseQuery) -> dict[str, Any]:
     }
 
 
-def _diff_page(site: Site, query: queries.DiffQuery) -> dict[str, Any]:
-    found = releases.show_diff(site, query)
+def _diff_page(context: ApiContext, query: queries.DiffQuery) -> dict[str, Any]:
+    found = releases.show_diff(context, query)
     one = {"tenant": query.tenant, "surface": query.surface}
     sides = [
-        releases.show_release(site, queries.ReleaseQuery(**one, release=name)) for name in (found.before, found.after)
+        releases.show_release(context, queries.ReleaseQuery(**one, release=name))
+        for name in (found.before, found.after)
     ]
-    return {"diff": found, "sides": sides, "displays": site.displays.of(site.settings, query.surface), **one}
+    return {"diff": found, "sides": sides, "displays": context.displays.of(context.settings, query.surface), **one}
 
 
-def _artifact_page(site: Site, query: queries.RowsQuery) -> dict[str, Any]:
+def _artifact_page(context: ApiContext, query: queries.RowsQuery) -> dict[str, Any]:
     plain = queries.ArtifactQuery(version=query.version, tenant=query.tenant, surface=query.surface, kind=query.kind)
-    artifact = artifacts.show_metadata(site, plain)
+    artifact = artifacts.show_metadata(context, plain)
     ranks = artifact.rows is not None and artifact.rows <= MAX_RANKED
     if query.sort is None and ranks:
         query = msgspec.structs.replace(query, sort="support")
     has_rows = artifact.rows is not None or is_table(artifact.media_type)
     return {
         "artifact": artifact,
-        "page": artifacts.list_rows(site, query) if has_rows else None,
+        "page": artifacts.list_rows(context, query) if has_rows else None,
         "query": query,
         "ranks": ranks,
-        "displays": site.displays.of(site.settings, artifact.surface),
+        "displays": context.displays.of(context.settings, artifact.surface),
         "users": artifacts.list_users(
-            site,
+            context,
             queries.ArtifactPageQuery(
                 version=query.version, tenant=query.tenant, surface=query.surface, kind=query.kind
             ),

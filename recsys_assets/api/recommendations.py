@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from recsys_assets.api.artifacts import list_rows
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import RecommendationsQuery, RowsQuery
-from recsys_assets.api.site import Site
 from recsys_assets.catalog.display import Display
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.kind_descriptions import Shape, describe
@@ -46,7 +46,7 @@ class ComparedKind:
 
 
 def find_answers(
-    site: Site, target: Target, query: RecommendationsQuery, first: Release, second: Release
+    context: ApiContext, target: Target, query: RecommendationsQuery, first: Release, second: Release
 ) -> tuple[ComparedKind, ...]:
     """Return what both releases answer, kind by kind; kinds without rows to look up are left out.
 
@@ -56,12 +56,12 @@ def find_answers(
     for kind in sorted(first.artifacts.keys() | second.artifacts.keys()):
         shape = _shape_of(kind, first, second)
         if shape is not None and (shape.key is None or query.id is not None):
-            found.append(_ask(site, target, kind, shape, query.id, (first, second), shown=SHOWN))
+            found.append(_ask(context, target, kind, shape, query.id, (first, second), shown=SHOWN))
     return tuple(found)
 
 
 def _ask(
-    site: Site,
+    context: ApiContext,
     target: Target,
     kind: str,
     shape: Shape,
@@ -71,7 +71,7 @@ def _ask(
     shown: int,
 ) -> ComparedKind:
     """Return what one kind of both releases answers."""
-    first, second = (_entries(site, target, one.artifacts.get(kind), shape, asked, shown=shown) for one in sides)
+    first, second = (_entries(context, target, one.artifacts.get(kind), shape, asked, shown=shown) for one in sides)
     description = describe(kind)
     return ComparedKind(
         kind,
@@ -92,7 +92,7 @@ class SampledQuestion:
 
 
 def sample_questions(
-    site: Site, target: Target, seed: int, first: Release, second: Release
+    context: ApiContext, target: Target, seed: int, first: Release, second: Release
 ) -> tuple[SampledQuestion, ...]:
     """Return both releases' answers to random questions, the kinds that answer to an id taking turns.
 
@@ -102,7 +102,7 @@ def sample_questions(
     for kind, ref in sorted(second.artifacts.items()):
         shape = _shape_of(kind, first, second)
         if shape is not None and shape.key is not None and shape.value is not None:
-            total = list_rows(site, _rows_query(target, ref, limit=1)).total
+            total = list_rows(context, _rows_query(target, ref, limit=1)).total
             if total:
                 kinds[kind] = shape, total
     random = Random(seed)  # noqa: S311 - a draw for eyes
@@ -112,20 +112,20 @@ def sample_questions(
         one = msgspec.structs.replace(
             _rows_query(target, second.artifacts[kind], limit=1), start=random.randrange(total)
         )
-        asked = str(list_rows(site, one).rows[0][shape.row_id])
-        answers = _ask(site, target, kind, shape, asked, (first, second), shown=SAMPLED_SHOWN)
+        asked = str(list_rows(context, one).rows[0][shape.row_id])
+        answers = _ask(context, target, kind, shape, asked, (first, second), shown=SAMPLED_SHOWN)
         found[kind, asked] = SampledQuestion(asked, shape.key == "item_id", answers)
     return tuple(found.values())
 
 
-def find_examples(site: Site, target: Target, release: Release) -> dict[str, tuple[str, ...]]:
+def find_examples(context: ApiContext, target: Target, release: Release) -> dict[str, tuple[str, ...]]:
     """Return the first ids that a release knows, of items and of users, to be asked for."""
     found: dict[str, tuple[str, ...]] = {}
     for kind, ref in release.artifacts.items():
         shape = _shape_of(kind, release)
         if shape is None or shape.key is None or shape.key in found:
             continue
-        page = list_rows(site, _rows_query(target, ref, limit=_EXAMPLES))
+        page = list_rows(context, _rows_query(target, ref, limit=_EXAMPLES))
         if page.rows:
             found[shape.key] = tuple(str(row[shape.key]) for row in page.rows)
     return found
@@ -151,13 +151,13 @@ def _shape_of(kind: str, *releases: Release) -> Shape | None:
 
 
 def _entries(
-    site: Site, target: Target, ref: ArtifactRef | None, shape: Shape, asked: str | None, *, shown: int
+    context: ApiContext, target: Target, ref: ArtifactRef | None, shape: Shape, asked: str | None, *, shown: int
 ) -> Sequence[Any] | None:
     if ref is None:
         return None
     if shape.key is None:
-        return list_rows(site, _rows_query(target, ref, limit=shown)).rows
-    rows = list_rows(site, msgspec.structs.replace(_rows_query(target, ref, limit=1), id=asked)).rows
+        return list_rows(context, _rows_query(target, ref, limit=shown)).rows
+    rows = list_rows(context, msgspec.structs.replace(_rows_query(target, ref, limit=1), id=asked)).rows
     return rows[0][shape.entries or ""][:shown] if rows else None
 
 

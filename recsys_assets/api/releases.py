@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.lineage import Node, target_tree
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import (
@@ -19,8 +20,7 @@ from recsys_assets.api.queries import (
     page_of,
     recorded_releases,
 )
-from recsys_assets.api.release_view import ReleaseView, view_release
-from recsys_assets.api.site import Site
+from recsys_assets.api.release_detail import ReleaseView, view_release
 from recsys_assets.errors import UnknownAddressError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
@@ -60,60 +60,60 @@ class DiffView:
     kinds: tuple[KindDiff, ...]
 
 
-def list_releases(site: Site, query: TargetPageQuery) -> Page[ReleaseRow]:
+def list_releases(context: ApiContext, query: TargetPageQuery) -> Page[ReleaseRow]:
     """Return the releases of a target whose record stands, the last recorded first; shipped ones and others."""
-    target = site.find(query.tenant, query.surface)
-    found = list(islice(recorded_releases(site.store, target, cursor=query.cursor), query.limit + 1))
+    target = context.find(query.tenant, query.surface)
+    found = list(islice(recorded_releases(context.store, target, cursor=query.cursor), query.limit + 1))
     page = page_of(found, [item.cursor for item in found], limit=query.limit)
-    live = live_id(site, target)
-    now = site.now()
-    marked = {label: set(islice(labelled(site.store, target, label, now=now), MAX_LISTED)) for label in Labelled}
-    rows = (_row(site, target, item.id, live=live, marked=marked) for item in page.items)
+    live = live_id(context, target)
+    now = context.now()
+    marked = {label: set(islice(labelled(context.store, target, label, now=now), MAX_LISTED)) for label in Labelled}
+    rows = (_row(context, target, item.id, live=live, marked=marked) for item in page.items)
     return Page(tuple(rows), page.next)
 
 
-def show_release(site: Site, query: ReleaseQuery) -> ReleaseView:
+def show_release(context: ApiContext, query: ReleaseQuery) -> ReleaseView:
     """Return one release with its evidence."""
-    target = site.find(query.tenant, query.surface)
-    release = find_named(site, target, query.release)
-    return view_release(site, target, release, live=release.id == live_id(site, target))
+    target = context.find(query.tenant, query.surface)
+    release = find_named(context, target, query.release)
+    return view_release(context, target, release, live=release.id == live_id(context, target))
 
 
-def show_tree(site: Site, query: TreeQuery) -> Node:
+def show_tree(context: ApiContext, query: TreeQuery) -> Node:
     """Return what a target's release was made from, down to raw files, as deep as query."""
-    target = site.find(query.tenant, query.surface)
-    if query.release == LIVE and live_id(site, target) is None:
+    target = context.find(query.tenant, query.surface)
+    if query.release == LIVE and live_id(context, target) is None:
         return target_tree(target, None, depth=query.depth)
-    return target_tree(target, find_named(site, target, query.release), depth=query.depth)
+    return target_tree(target, find_named(context, target, query.release), depth=query.depth)
 
 
-def show_diff(site: Site, query: DiffQuery) -> DiffView:
+def show_diff(context: ApiContext, query: DiffQuery) -> DiffView:
     """Return which items enter, leave and move from one release to another; the first of each, and exact counts."""
-    target = site.find(query.tenant, query.surface)
-    before, after = (find_named(site, target, name) for name in (query.before, query.after))
-    with site.heavy.pass_through():
-        found = diff(site.store, target, before.id, after.id)
+    target = context.find(query.tenant, query.surface)
+    before, after = (find_named(context, target, name) for name in (query.before, query.after))
+    with context.heavy.pass_through():
+        found = diff(context.store, target, before.id, after.id)
     return DiffView(before.id, before.data_through, after.id, after.data_through, found.kinds)
 
 
-def find_named(site: Site, target: Target, name: str) -> Release:
+def find_named(context: ApiContext, target: Target, name: str) -> Release:
     """Return the record of a release by its id, the id's first digits, or `live`."""
-    release_id = live_id(site, target) if name == LIVE else resolve_id(site.store, target, name)
+    release_id = live_id(context, target) if name == LIVE else resolve_id(context.store, target, name)
     if release_id is None:
         raise UnknownAddressError(f"{target} has no release {name}: its list of releases has those that there are")
-    return read_release(site.store, target, release_id)
+    return read_release(context.store, target, release_id)
 
 
-def live_id(site: Site, target: Target) -> str | None:
+def live_id(context: ApiContext, target: Target) -> str | None:
     """Return the id of the live release, or None if nothing is live."""
-    current = read_current(site.store, target)
+    current = read_current(context.store, target)
     return current.release_id if current else None
 
 
 def _row(
-    site: Site, target: Target, release_id: str, *, live: str | None, marked: Mapping[Labelled, set[str]]
+    context: ApiContext, target: Target, release_id: str, *, live: str | None, marked: Mapping[Labelled, set[str]]
 ) -> ReleaseRow:
-    record = find_readable_release(site.store, target, release_id)
+    record = find_readable_release(context.store, target, release_id)
     problem = None if record else "its record cannot be read: see `recsys-assets verify`"
     return ReleaseRow(
         id=release_id,
@@ -127,12 +127,12 @@ def _row(
     )
 
 
-def show_report(site: Site, query: ReleaseQuery) -> Report:
+def show_report(context: ApiContext, query: ReleaseQuery) -> Report:
     """Return what a release changed, in words, what its gates found, and its inputs."""
-    target = site.find(query.tenant, query.surface)
-    release = find_named(site, target, query.release)
-    with site.heavy.pass_through():
-        report = report_release(site.store, target, release, live=release.id == live_id(site, target))
+    target = context.find(query.tenant, query.surface)
+    release = find_named(context, target, query.release)
+    with context.heavy.pass_through():
+        report = report_release(context.store, target, release, live=release.id == live_id(context, target))
     return replace(report, sections=tuple(_redact(section) for section in report.sections))
 
 
@@ -156,10 +156,10 @@ class LiveView:
     collected: tuple[str, ...]
 
 
-def show_at(site: Site, query: AtQuery) -> LiveView:
+def show_at(context: ApiContext, query: AtQuery) -> LiveView:
     """Return what was live at an instant, by the journal."""
-    target = site.find(query.tenant, query.surface)
-    then = live_at(site.store, target, query.time)
+    target = context.find(query.tenant, query.surface)
+    then = live_at(context.store, target, query.time)
     if then is None:
         raise UnknownAddressError(f"nothing of {target} was live at {query.time.isoformat()}: ask for a later time")
     return LiveView(
@@ -171,15 +171,15 @@ def show_at(site: Site, query: AtQuery) -> LiveView:
     )
 
 
-def list_journal(site: Site, query: JournalQuery) -> Page[JournalEntry]:
+def list_journal(context: ApiContext, query: JournalQuery) -> Page[JournalEntry]:
     """Return who did what to a target's pointer, when and why, the newest first; refusals too."""
-    target = site.find(query.tenant, query.surface)
+    target = context.find(query.tenant, query.surface)
     before = None if query.cursor is None else int(query.cursor)
-    newest = tail(site.store, target)
+    newest = tail(context.store, target)
     first = newest.sequence if newest else 0
     if before is not None:
         first = min(first, before - 1)
     numbers = list(range(first, max(first - query.limit, 0) - 1, -1))[: query.limit + 1]
     numbers = [number for number in numbers if number > 0]
     page = page_of(numbers, [str(number) for number in numbers], limit=query.limit)
-    return Page(tuple(redact_entry(read_entry(site.store, target, n)) for n in page.items), page.next)
+    return Page(tuple(redact_entry(read_entry(context.store, target, n)) for n in page.items), page.next)

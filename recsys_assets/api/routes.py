@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from recsys_assets.api import artifacts, health, operations, queries, releases, targets, trees
-from recsys_assets.api.actions import Action, Described
+from recsys_assets.api.actions import Action, Endpoint
 from recsys_assets.api.connections import RequestClass
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.lineage import Node
 from recsys_assets.api.queries import Page
-from recsys_assets.api.site import Site
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.upkeep.report_document import Report
 from recsys_assets.upkeep.staleness import Freshness
@@ -19,13 +19,13 @@ _ARTIFACT: Final = "/v1/artifacts/{version}"
 
 
 @dataclass(frozen=True, slots=True)
-class Route(Described):
+class Route(Endpoint):
     """One address: its parameters' form, its answer's type, and the function from one to the other."""
 
     path: str
     query: type[queries.NoQuery]
     answer: Any
-    handle: Callable[[Site, Any], Any]
+    handle: Callable[[ApiContext, Any], Any]
     cost: RequestClass = RequestClass.LIGHT
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import ArtifactQuery
-from recsys_assets.api.site import Site
 from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target, form_of
 from recsys_assets.release.layout import blob_key
@@ -29,25 +29,25 @@ class Located:
     stored: Listed
 
 
-def locate(site: Site, query: ArtifactQuery) -> Located:
+def locate(context: ApiContext, query: ArtifactQuery) -> Located:
     """Return where an artifact is stored: one look for each target and kind that it could be of, and no listing.
 
     Raises `UnknownAddressError` if it is nowhere, `BadRequestError` if there are too many places to look at.
     """
-    places = list(_places(site, query))
+    places = list(_places(context, query))
     if len(places) > MAX_PLACES:
         raise BadRequestError(
             f"this version could be in {len(places)} places, at most {MAX_PLACES} are looked at: add ?tenant= and "
             "&surface="
         )
     for target, kind in places:
-        stored = site.store.stat(blob_key(target, kind, query.version))
+        stored = context.store.stat(blob_key(target, kind, query.version))
         if stored is not None:
             return Located(target, kind, query.version, stored)
     raise UnknownAddressError("no artifact of this version is stored: it never was, or it was collected")
 
 
-def load(site: Site, found: Located) -> ServedArtifact:
+def load(context: ApiContext, found: Located) -> ServedArtifact:
     """Return an artifact, read within limits and proven byte by byte; from the cache if it is there.
 
     Of an index the shards are read when their rows are asked for.
@@ -57,21 +57,21 @@ def load(site: Site, found: Located) -> ServedArtifact:
 
     def read() -> ServedArtifact:
         key = blob_key(found.target, found.kind, found.version)
-        with site.heavy.pass_through():
-            data = site.store.get(key, max_bytes=_LIMITS.blob_bytes).data
+        with context.heavy.pass_through():
+            data = context.store.get(key, max_bytes=_LIMITS.blob_bytes).data
             proven = prove(found.target, found.kind, found.version, data, name=key)
-            return with_shards(proven, found.target, ShardCache(site.store, found.target, max_bytes=_SHARD_BYTES))
+            return with_shards(proven, found.target, ShardCache(context.store, found.target, max_bytes=_SHARD_BYTES))
 
-    return site.artifacts.take(found.version, read)
+    return context.artifacts.take(found.version, read)
 
 
-def _places(site: Site, query: ArtifactQuery) -> Iterator[tuple[Target, str]]:
+def _places(context: ApiContext, query: ArtifactQuery) -> Iterator[tuple[Target, str]]:
     if (query.tenant is None) != (query.surface is None):
         raise BadRequestError("give both tenant and surface, or neither")
-    targets = site.targets
+    targets = context.targets
     if query.tenant is not None and query.surface is not None:
-        targets = (site.find(query.tenant, query.surface),)
-    kinds = site.kinds
+        targets = (context.find(query.tenant, query.surface),)
+    kinds = context.kinds
     if form_of(query.version) == SHARDS_FORM:
         kinds = tuple(map(index_kind, kinds))
     if query.kind is not None and query.kind not in kinds:

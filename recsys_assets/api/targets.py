@@ -9,10 +9,10 @@ from typing import Annotated, Final
 
 import msgspec
 
-from recsys_assets.api.actions import Asked
+from recsys_assets.api.actions import ActionRequest
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import MAX_LISTED, Page, PageQuery, TargetQuery, page_of
-from recsys_assets.api.site import Site
 from recsys_assets.errors import BadRequestError, UnsafeNameError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.pipeline.freshness import freshness
@@ -94,38 +94,38 @@ class Beat(Record, frozen=True):
     failures: Failures | msgspec.UnsetType = msgspec.UNSET
 
 
-def receive_heartbeat(site: Site, asked: Asked) -> None:
+def receive_heartbeat(context: ApiContext, request: ActionRequest) -> None:
     """Store what a consumer serves and has answered, as of now, in place of what it said before."""
-    target, beat = site.find(asked.query.tenant, asked.query.surface), asked.read(Beat)
+    target, beat = context.find(request.query.tenant, request.query.surface), request.read(Beat)
     said = {name: getattr(beat, name) for name in beat.__struct_fields__}
-    nonce, seen_at = token_hex(8), rfc3339(site.now())
+    nonce, seen_at = token_hex(8), rfc3339(context.now())
     heartbeat = Heartbeat(**said, seen_at=seen_at, nonce=nonce, v=format_with(beat.failures))
     try:
-        write_heartbeat(site.store, target, heartbeat, expected=None)
+        write_heartbeat(context.store, target, heartbeat, expected=None)
     except UnsafeNameError as error:
         raise BadRequestError(str(error)) from error
 
 
-def list_targets(site: Site, query: PageQuery) -> Page[TargetView]:
+def list_targets(context: ApiContext, query: PageQuery) -> Page[TargetView]:
     """Return the configured targets in the order of the configuration, each with what is live of it."""
     start = 0 if query.cursor is None else int(query.cursor)
-    chosen = site.targets[start : start + query.limit + 1]
+    chosen = context.targets[start : start + query.limit + 1]
     cursors = [str(start + n) for n in range(1, len(chosen) + 1)]
-    views = [*_views(site, chosen[: query.limit])]
+    views = [*_views(context, chosen[: query.limit])]
     page = page_of([*range(len(chosen))], cursors, limit=query.limit)
     return Page(tuple(views), page.next)
 
 
-def show_target(site: Site, query: TargetQuery) -> TargetView:
+def show_target(context: ApiContext, query: TargetQuery) -> TargetView:
     """Return one target with what is live of it."""
-    return _views(site, [site.find(query.tenant, query.surface)])[0]
+    return _views(context, [context.find(query.tenant, query.surface)])[0]
 
 
-def show_freshness(site: Site, query: TargetQuery) -> Freshness:
+def show_freshness(context: ApiContext, query: TargetQuery) -> Freshness:
     """Return whether a target's data is young enough for its configuration, and why not; by the day its data ends."""
-    target = site.find(query.tenant, query.surface)
-    row = site.settings.find(target.tenant, target.surface)
-    found = freshness(site.store, site.settings, row, now=site.now())
+    target = context.find(query.tenant, query.surface)
+    row = context.settings.find(target.tenant, target.surface)
+    found = freshness(context.store, context.settings, row, now=context.now())
     return replace(found, why=redact(found.why))
 
 
@@ -137,10 +137,10 @@ class NextStep:
     message: str
 
 
-def next_steps(site: Site, target: Target, view: TargetView, fresh: Freshness) -> tuple[NextStep, ...]:
+def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Freshness) -> tuple[NextStep, ...]:
     """Return what runs next, as far as store and configuration say; who starts and stops schedules is Dagster."""
-    row, now = site.settings.find(target.tenant, target.surface), site.now()
-    automation = site.settings.automation_for(row)
+    row, now = context.settings.find(target.tenant, target.surface), context.now()
+    automation = context.settings.automation_for(row)
     steps: list[NextStep] = []
     if fresh.wanted_through and (fresh.data_through is None or fresh.data_through < fresh.wanted_through):
         steps.append(NextStep(None, f"data through {fresh.wanted_through} is due and not live"))
@@ -165,13 +165,13 @@ def _end_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
-def show_stats(site: Site, query: TargetQuery) -> Stats:
+def show_stats(context: ApiContext, query: TargetQuery) -> Stats:
     """Return how many releases, journal entries and artifacts are stored of a target, by listing its keys."""
-    target = site.find(query.tenant, query.surface)
+    target = context.find(query.tenant, query.surface)
     prefix = blob_prefix(target)
-    blobs = list(islice(site.store.list(prefix), MAX_LISTED))
-    releases = sum(1 for _ in islice(site.store.list(release_prefix(target)), MAX_LISTED))
-    newest = tail(site.store, target)
+    blobs = list(islice(context.store.list(prefix), MAX_LISTED))
+    releases = sum(1 for _ in islice(context.store.list(release_prefix(target)), MAX_LISTED))
+    newest = tail(context.store, target)
     sizes: dict[str, list[int]] = {}
     for item in blobs:
         sizes.setdefault(item.key[len(prefix) :].partition("/")[0], []).append(item.size)
@@ -185,11 +185,13 @@ def show_stats(site: Site, query: TargetQuery) -> Stats:
     )
 
 
-def _views(site: Site, targets: Iterable[Target]) -> list[TargetView]:
+def _views(context: ApiContext, targets: Iterable[Target]) -> list[TargetView]:
     chosen = list(targets)
     if chosen:
-        site.store.stat(pointer_key(chosen[0]))  # a store that is down fails the answer; status would only note it
-    return [_view(target, row) for target, row in zip(chosen, status(site.store, chosen, now=site.now()), strict=True)]
+        context.store.stat(pointer_key(chosen[0]))  # a store that is down fails the answer; status would only note it
+    return [
+        _view(target, row) for target, row in zip(chosen, status(context.store, chosen, now=context.now()), strict=True)
+    ]
 
 
 def _view(target: Target, row: TargetStatus) -> TargetView:

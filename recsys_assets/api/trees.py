@@ -5,9 +5,10 @@ from typing import Any, Final, NoReturn
 
 from starlette.responses import Response
 
-from recsys_assets.api.actions import Action, Asked, Reply
+from recsys_assets.api.actions import Action, ActionRequest, ActionResponse
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.content import TAG
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.node_forms import (
     BranchView,
     ChangeView,
@@ -29,7 +30,6 @@ from recsys_assets.api.node_forms import (
     view_revision,
 )
 from recsys_assets.api.queries import NoQuery
-from recsys_assets.api.site import Site
 from recsys_assets.api.tables import choose_format, ending_of, is_table, open_table, read_rows, send_rows, write_rows
 from recsys_assets.errors import (
     BadRequestError,
@@ -51,15 +51,15 @@ MAX_BODY_BYTES: Final = 100_000_000
 _ONE: Final = f"{ROOT}/{{id}}"
 
 
-def create_node(site: Site, asked: Asked) -> Reply:
+def create_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
     """Create a node, as a root or below a parent; its level is computed."""
-    body = asked.read(NewNode)
-    return _create(site, asked, body, node=body.id)
+    body = request.read(NewNode)
+    return _create(context, request, body, node=body.id)
 
 
-def list_nodes(site: Site, asked: Asked) -> NodePage:
+def list_nodes(context: ApiContext, request: ActionRequest) -> NodePage:
     """Return a page of the nodes that fit the filters, oldest first, of one hierarchy or of all."""
-    query: NodesQuery = asked.query
+    query: NodesQuery = request.query
     name, _, value = (query.metadata or "").partition(":")
     wanted = Filter(
         level=query.level,
@@ -71,109 +71,111 @@ def list_nodes(site: Site, asked: Asked) -> NodePage:
         deleted=query.deleted,
     )
     if query.hierarchy is not None:
-        _tree(site, query.hierarchy)  # an unknown one is no address
-    items, total = page_of_nodes(site.trees, wanted, hierarchy=query.hierarchy, page=query.page, size=query.size)
+        _tree(context, query.hierarchy)  # an unknown one is no address
+    items, total = page_of_nodes(context.trees, wanted, hierarchy=query.hierarchy, page=query.page, size=query.size)
     return NodePage(tuple(view_node(node) for _, node in items), total, query.page, query.size, -(-total // query.size))
 
 
-def show_node(site: Site, asked: Asked) -> Reply:
+def show_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
     """Return a node in its newest revision, or in an older one."""
-    tree, query = tree_of_node(site.trees, asked.query.id), asked.query
+    tree, query = tree_of_node(context.trees, request.query.id), request.query
     node = tree.find(query.id, revision=query.revision)
-    if node.etag in TAG.findall(asked.headers.get("if-none-match", "")):
-        return Reply(None, status=304, headers=_tag(node))
-    return Reply(view_node(node), headers=_tag(node))
+    if node.etag in TAG.findall(request.headers.get("if-none-match", "")):
+        return ActionResponse(None, status=304, headers=_tag(node))
+    return ActionResponse(view_node(node), headers=_tag(node))
 
 
-def replace_node(site: Site, asked: Asked) -> Reply:
+def replace_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
     """Make a new revision of a node; with `If-None-Match: *` create the node under this id."""
-    body, node = asked.read(NewNode), asked.query.id
+    body, node = request.read(NewNode), request.query.id
     if body.id not in {None, node}:
         raise BadRequestError(f"the body names the id {body.id}, the address {node}: leave it out of the body")
-    if asked.headers.get("if-none-match", "").strip() == "*":
-        return _create(site, asked, body, node=node)
-    tree = tree_of_node(site.trees, node)
+    if request.headers.get("if-none-match", "").strip() == "*":
+        return _create(context, request, body, node=node)
+    tree = tree_of_node(context.trees, node)
     before = tree.find(node)
     if body.parent_id not in {None, before.document.parent} or body.hierarchy not in {None, tree.hierarchy.name}:
         raise InvalidNodeError(f"node {node} is below {before.document.parent}, and stays there: create another node")
     data, content = split_data(body.data)
-    expected = _expected(asked, before)
-    made = tree.revise(node, data, content=content, expected=expected, by=_actor(asked))
-    return Reply(view_node(made), headers=_tag(made))
+    expected = _expected(request, before)
+    made = tree.revise(node, data, content=content, expected=expected, by=_actor(request))
+    return ActionResponse(view_node(made), headers=_tag(made))
 
 
-def replace_content(site: Site, asked: Asked) -> Reply:
+def replace_content(context: ApiContext, request: ActionRequest) -> ActionResponse:
     """Make a new revision of a node with the body as its content, and the header Content-Type as its type."""
-    tree, node = tree_of_node(site.trees, asked.query.id), asked.query.id
+    tree, node = tree_of_node(context.trees, request.query.id), request.query.id
     before = tree.find(node)
-    content = Content(asked.body, asked.headers.get("content-type", "application/octet-stream"))
+    content = Content(request.body, request.headers.get("content-type", "application/octet-stream"))
     if is_table(content.content_type):
         open_table(content.data, content.content_type, name="the body")
-    made = tree.revise(node, content=content, expected=_expected(asked, before), by=_actor(asked))
-    return Reply(view_node(made), headers=_tag(made))
+    made = tree.revise(node, content=content, expected=_expected(request, before), by=_actor(request))
+    return ActionResponse(view_node(made), headers=_tag(made))
 
 
-def delete_node(site: Site, asked: Asked) -> Reply:
+def delete_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
     """Move a node into the trash; refused while it has children."""
-    tree, node = tree_of_node(site.trees, asked.query.id), asked.query.id
-    expected = _expected(asked, tree.find(node)) if "if-match" in asked.headers else None
-    tree.delete(node, expected=expected, by=_actor(asked))
-    return Reply(None, status=204)
+    tree, node = tree_of_node(context.trees, request.query.id), request.query.id
+    expected = _expected(request, tree.find(node)) if "if-match" in request.headers else None
+    tree.delete(node, expected=expected, by=_actor(request))
+    return ActionResponse(None, status=204)
 
 
-def restore_node(site: Site, asked: Asked) -> Reply:
+def restore_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
     """Take a node back out of the trash, as long as its grace lasts."""
-    made = tree_of_node(site.trees, asked.query.id, deleted=True).restore(asked.query.id, by=_actor(asked))
-    return Reply(view_node(made), headers=_tag(made))
+    made = tree_of_node(context.trees, request.query.id, deleted=True).restore(request.query.id, by=_actor(request))
+    return ActionResponse(view_node(made), headers=_tag(made))
 
 
-def show_subtree(site: Site, asked: Asked) -> BranchView:
+def show_subtree(context: ApiContext, request: ActionRequest) -> BranchView:
     """Return a node with what is below it: at most 1,000 nodes, level by level."""
-    body = asked.read(TreeBody)
-    return view_branch(tree_of_node(site.trees, body.root_id).tree(body.root_id, max_depth=body.max_depth))
+    body = request.read(TreeBody)
+    return view_branch(tree_of_node(context.trees, body.root_id).tree(body.root_id, max_depth=body.max_depth))
 
 
-def show_node_tree(site: Site, asked: Asked) -> BranchView:
+def show_node_tree(context: ApiContext, request: ActionRequest) -> BranchView:
     """Return a node with what is below it, as `$tree` does."""
-    query = asked.query
-    return view_branch(tree_of_node(site.trees, query.id).tree(query.id, max_depth=query.max_depth))
+    query = request.query
+    return view_branch(tree_of_node(context.trees, query.id).tree(query.id, max_depth=query.max_depth))
 
 
-def expand_node(site: Site, asked: Asked) -> NodeView:
+def expand_node(context: ApiContext, request: ActionRequest) -> NodeView:
     """Return a node with its hierarchy and the label of its level, without its children."""
-    return view_node(tree_of_node(site.trees, asked.query.id).find(asked.query.id, revision=asked.query.revision))
+    return view_node(
+        tree_of_node(context.trees, request.query.id).find(request.query.id, revision=request.query.revision)
+    )
 
 
-def show_node_metadata(site: Site, asked: Asked) -> Mapping[str, object]:
+def show_node_metadata(context: ApiContext, request: ActionRequest) -> Mapping[str, object]:
     """Return the metadata of a node alone: of typed data its metadata, of any other all of it."""
-    node = tree_of_node(site.trees, asked.query.id).find(asked.query.id, revision=asked.query.revision)
+    node = tree_of_node(context.trees, request.query.id).find(request.query.id, revision=request.query.revision)
     return metadata_of(node.document.data)
 
 
-def list_revisions(site: Site, asked: Asked) -> tuple[RevisionView, ...]:
+def list_revisions(context: ApiContext, request: ActionRequest) -> tuple[RevisionView, ...]:
     """Return the revisions of a node, oldest first."""
-    return tuple(map(view_revision, tree_of_node(site.trees, asked.query.id).revisions(asked.query.id)))
+    return tuple(map(view_revision, tree_of_node(context.trees, request.query.id).revisions(request.query.id)))
 
 
-def list_changes(site: Site, asked: Asked) -> tuple[ChangeView, ...]:
+def list_changes(context: ApiContext, request: ActionRequest) -> tuple[ChangeView, ...]:
     """Return the newest changes of a hierarchy, newest first: who did what, when and why."""
-    return tuple(map(view_change, _tree(site, asked.query.hierarchy).history(limit=asked.query.limit)))
+    return tuple(map(view_change, _tree(context, request.query.hierarchy).history(limit=request.query.limit)))
 
 
-def download_node(site: Site, asked: Asked) -> Response:
+def download_node(context: ApiContext, request: ActionRequest) -> Response:
     """Send the content of a node as a file; a table as JSON records, CSV or Parquet; data alone as JSON."""
-    query: DownloadQuery = asked.query
-    tree = tree_of_node(site.trees, query.id)
+    query: DownloadQuery = request.query
+    tree = tree_of_node(context.trees, query.id)
     node = tree.find(query.id, revision=query.revision)
     name = f"artifact_{query.id}"
     if node.document.content is None:
         return _file(write_rows_of_data(node), JSON, name)
-    with site.heavy.pass_through():
+    with context.heavy.pass_through():
         data, kind = tree.read_content(node), node.document.content.content_type
         if not is_table(kind) and query.format in {None, ending_of(kind)}:
             return _file(data, kind, name)
         rows = read_rows(data, kind, name=f"the content of {query.id}")
-        return send_rows(rows, choose_format(query.format, asked.headers.get("accept", "")), name=name)
+        return send_rows(rows, choose_format(query.format, request.headers.get("accept", "")), name=name)
 
 
 def write_rows_of_data(node: NodeRevision) -> bytes:
@@ -181,23 +183,23 @@ def write_rows_of_data(node: NodeRevision) -> bytes:
     return write_rows([node.document.data], "json")[1:-1]
 
 
-def _create(site: Site, asked: Asked, body: NewNode, *, node: str | None) -> Reply:
+def _create(context: ApiContext, request: ActionRequest, body: NewNode, *, node: str | None) -> ActionResponse:
     data, content = split_data(body.data)
-    tree = _tree(site, body.hierarchy) if body.parent_id is None else _tree_of_parent(site, body)
-    made = tree.save(data, parent=body.parent_id, content=content, node=node, by=_actor(asked))
-    return Reply(view_node(made), status=201, headers={**_tag(made), "Location": f"{ROOT}/{made.id}"})
+    tree = _tree(context, body.hierarchy) if body.parent_id is None else _tree_of_parent(context, body)
+    made = tree.save(data, parent=body.parent_id, content=content, node=node, by=_actor(request))
+    return ActionResponse(view_node(made), status=201, headers={**_tag(made), "Location": f"{ROOT}/{made.id}"})
 
 
-def _tree(site: Site, name: str | None) -> ArtifactTree:
+def _tree(context: ApiContext, name: str | None) -> ArtifactTree:
     try:
-        return named_tree(site.trees, name)
+        return named_tree(context.trees, name)
     except ConfigurationError as error:
         raise UnknownAddressError(str(error)) from error
 
 
-def _tree_of_parent(site: Site, body: NewNode) -> ArtifactTree:
+def _tree_of_parent(context: ApiContext, body: NewNode) -> ArtifactTree:
     try:
-        tree = tree_of_node(site.trees, body.parent_id or "")
+        tree = tree_of_node(context.trees, body.parent_id or "")
     except NoSuchNodeError as error:
         raise InvalidNodeError(f"parent_id: {error}") from error
     if body.hierarchy not in {None, tree.hierarchy.name}:
@@ -205,9 +207,9 @@ def _tree_of_parent(site: Site, body: NewNode) -> ArtifactTree:
     return tree
 
 
-def _expected(asked: Asked, newest: NodeRevision) -> str | None:
+def _expected(request: ActionRequest, newest: NodeRevision) -> str | None:
     """Return the etag that the node must still have, by `If-Match`; None: none is asked for, or any will do."""
-    wanted = asked.headers.get("if-match", "*").strip()
+    wanted = request.headers.get("if-match", "*").strip()
     if wanted == "*":
         return None
     tags = [tag for tag in TAG.findall(wanted) if not wanted.startswith("W/")]
@@ -220,8 +222,8 @@ def _refuse_tag(wanted: str) -> NoReturn:
     raise StaleRevisionError(f'If-Match: {wanted[:100]}: expected etags as they were answered, like "...", or *')
 
 
-def _actor(asked: Asked) -> Actor:
-    return Actor(asked.by or "api", asked.headers.get("x-reason", "")[:1000])
+def _actor(request: ActionRequest) -> Actor:
+    return Actor(request.by or "api", request.headers.get("x-reason", "")[:1000])
 
 
 def _tag(node: NodeRevision) -> dict[str, str]:

@@ -7,7 +7,7 @@ import tomlkit
 
 from recsys_assets.api.access import allowed_hosts, check_transport, make_token
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.cli.options import config_option, json_option, open_context, said_type
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.settings.api import Scope
@@ -34,10 +34,10 @@ def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | Non
     from recsys_assets.api.connections import BoundedConnection  # noqa: PLC0415 - as above
 
     context = open_context(config=config, tenant=None, surface=None)
-    site, api = Site(context.store, context.settings), context.settings.api
+    api_context, api = ApiContext(context.store, context.settings), context.settings.api
     check_transport(api, host=host, has_tls=ssl_certfile is not None)
     uvicorn.run(
-        make_application(site, hosts=allowed_hosts(api, host=host)),
+        make_application(api_context, hosts=allowed_hosts(api, host=host)),
         host=host,
         port=port,
         log_level="info",

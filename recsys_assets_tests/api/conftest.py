@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.serving.releases import Shop
@@ -85,8 +85,8 @@ def open_client(settings):
     """A client of an API over a store; what goes wrong in it is an answer, not an exception."""
 
     def opened(store, **options):
-        site = Site(store, options.pop("settings", settings), **options)
-        return Client(make_application(site))
+        context = ApiContext(store, options.pop("settings", settings), **options)
+        return Client(make_application(context))
 
     return opened
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from recsys_assets.api.actions import Action, Asked, Reply
+from recsys_assets.api.actions import Action, ActionRequest, ActionResponse
 from recsys_assets.api.application import make_application
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import NoQuery, TargetQuery
-from recsys_assets.api.site import Site
 from recsys_assets.cli.api import print_token
 from recsys_assets.identity import Target
 from recsys_assets.settings.api import ApiSettings, TokenSettings
@@ -28,9 +28,11 @@ class Note(NoQuery, frozen=True, kw_only=True):
     text: str
 
 
-def leave_note(_: Site, asked: Asked) -> Reply:
+def leave_note(_: ApiContext, request: ActionRequest) -> ActionResponse:
     """Answer with who asked, for what, and the text of the body."""
-    return Reply({"by": asked.by, "surface": asked.query.surface, "text": asked.read(Note).text}, status=201)
+    return ActionResponse(
+        {"by": request.by, "surface": request.query.surface, "text": request.read(Note).text}, status=201
+    )
 
 
 PATH = "/v1/targets/{tenant}/{surface}/notes"
@@ -43,7 +45,7 @@ def opened(store, settings):
 
     def opened(*tokens, **changed):
         guarded = settings.model_copy(update={"api": ApiSettings(tokens=tokens)})
-        return Client(make_application(Site(store, guarded), actions=(replace(ACTION, **changed),)))
+        return Client(make_application(ApiContext(store, guarded), actions=(replace(ACTION, **changed),)))
 
     return opened
 
@@ -114,7 +116,7 @@ BEAT = {
 
 def test_a_service_in_another_language_sends_its_counts_with_a_token(store, settings):
     guarded = settings.model_copy(update={"api": ApiSettings(tokens=(token("go", "write"), token("anna", "read")))})
-    client = Client(make_application(Site(store, guarded)))
+    client = Client(make_application(ApiContext(store, guarded)))
 
     def send(secret, **changed):
         headers = {"Authorization": f"Bearer {secret}"}

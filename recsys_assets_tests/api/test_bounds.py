@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from recsys_assets.api import metrics
+from recsys_assets.api.context import MAX_BYTES, ApiContext, ArtifactCache
 from recsys_assets.api.metrics import RecentEntries, Scrapes, metrics_text
 from recsys_assets.api.openapi import describe
 from recsys_assets.api.problems import HIDDEN, base_name, redact
 from recsys_assets.api.routes import ACTIONS, ROUTES
-from recsys_assets.api.site import MAX_BYTES, ArtifactCache, Site
 from recsys_assets.identity import rfc3339
 from recsys_assets.release.journal import DONE, REFUSED, TEST, Actor, append, entry_of, tail
 from recsys_assets.release.pointer import read_current
@@ -94,7 +94,7 @@ def test_the_artifact_cache_evicts_what_was_asked_for_least_lately():
 
 def test_metrics_have_a_sample_for_each_target_and_none_for_what_is_unknown(store, releases, settings):
     assert releases
-    lines = metrics_text(Site(store, settings)).splitlines()
+    lines = metrics_text(ApiContext(store, settings)).splitlines()
     assert 'recsys_target_live{surface="home",tenant="shop"} 1.0' in lines
     assert 'recsys_target_live{surface="cart",tenant="shop"} 0.0' in lines
     aged = [line for line in lines if line.startswith("recsys_target_data_age_days{")]
@@ -123,7 +123,7 @@ def test_what_consumers_answered_shows_in_the_target_and_in_metrics(store, relea
         (releases[1].id, 90, 1),
         (releases[0].id, 50, 0),
     }
-    lines = metrics_text(Site(store, settings)).splitlines()
+    lines = metrics_text(ApiContext(store, settings)).splitlines()
     labels = 'kind="cooc",release="{}",surface="home",tenant="shop"'
     for release, asked, without in (("live", 40.0, 5.0), ("before", 90.0, 4.0)):
         assert f"recsys_target_questions{{{labels.format(release)}}} {asked}" in lines
@@ -139,7 +139,7 @@ IMPORT = '[imports.scores]\npath = "drop/{day}.jsonl"\nformat = "jsonl"\ntargets
 
 def test_tests_of_files_are_counted_by_whom_and_each_entry_is_read_once(store, releases, tmp_path):
     assert releases
-    site = Site(store, settings_in(tmp_path, more=IMPORT), now=lambda: NOW)
+    context = ApiContext(store, settings_in(tmp_path, more=IMPORT), now=lambda: NOW)
 
     def tested(actor, *, passed, at=NOW):
         entry = entry_of(
@@ -158,7 +158,7 @@ def test_tests_of_files_are_counted_by_whom_and_each_entry_is_read_once(store, r
     tested("ann@host-2", passed=True)
     tested("ben", passed=False)
     scrapes = Scrapes(kept_seconds=0)
-    text = scrapes.text(site)
+    text = scrapes.text(context)
     labels = 'actor="{}",kind="scores",outcome="{}",surface="home",tenant="shop"'
     for actor, outcome, count in (("ann", "passed", 2.0), ("ann", "refused", 0.0), ("ben", "refused", 1.0)):
         assert f"recsys_target_tests{{{labels.format(actor, outcome)}}} {count}\n" in text
@@ -179,17 +179,17 @@ def test_tests_of_files_are_counted_by_whom_and_each_entry_is_read_once(store, r
 def test_metrics_of_many_targets_are_cut_and_say_so(store, tmp_path):
     many = metrics.MAX_TARGETS + 5
     settings = settings_in(tmp_path, targets=[("shop", f"s{n}") for n in range(many)])
-    text = metrics_text(Site(store, settings))
+    text = metrics_text(ApiContext(store, settings))
     assert text.count("recsys_target_live{") == metrics.MAX_TARGETS
     assert "recsys_targets_left_out 5.0\n" in text
 
 
 def test_many_scrapes_ask_the_store_once(store, releases, settings, shop):
-    scrapes, site = Scrapes(kept_seconds=1000), Site(store, settings)
-    before = scrapes.text(site)
+    scrapes, context = Scrapes(kept_seconds=1000), ApiContext(store, settings)
+    before = scrapes.text(context)
     shop.ship(9)
-    assert scrapes.text(site) == before
-    assert Scrapes(kept_seconds=0).text(site) != before
+    assert scrapes.text(context) == before
+    assert Scrapes(kept_seconds=0).text(context) != before
     assert releases
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.evidence import Finding, GateReport, Verdict
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
@@ -64,7 +64,7 @@ def releases(tmp_path_factory):
     targets = [("shop", "home"), ("shop", "cart"), ("shop", "offers")]
     settings = settings_in(folder, targets=targets, more=TREES)
     place_hold(store, settings.targets[1].target, by=ada, now=shop.clock)
-    return Site(store, settings, now=lambda: NOW), found
+    return ApiContext(store, settings, now=lambda: NOW), found
 
 
 @pytest.fixture(scope="module")
@@ -231,12 +231,12 @@ def test_a_keyboard_gets_past_the_header_and_opens_what_is_folded(page):
 
 
 def test_a_hold_is_released_from_the_page_by_a_person_with_a_token(releases, browser):
-    site = releases[0]
+    context = releases[0]
     digest = hashlib.sha256(b"secret").hexdigest()
     token = TokenSettings(name="ada", sha256=digest, scopes=("read", "operate"))
-    settings = site.settings.model_copy(update={"api": ApiSettings(tokens=(token,))})
+    settings = context.settings.model_copy(update={"api": ApiSettings(tokens=(token,))})
     credentials = {"username": "ada", "password": "secret"}
-    with serving(make_application(Site(site.store, settings, now=site.now))) as url:
+    with serving(make_application(ApiContext(context.store, settings, now=context.now))) as url:
         page = browser.new_page(base_url=url, http_credentials=credentials)
         page.goto("/targets/shop/cart")
         page.get_by_role("link", name="Release the hold").click()

@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import tail
 from recsys_assets.release.labels import Labelled, find_label
@@ -30,7 +30,7 @@ def open_with(store, releases, settings):
         digest = hashlib.sha256(b"secret").hexdigest()
         tokens = (TokenSettings(name="ada", sha256=digest, scopes=scopes),) if scopes else ()
         guarded = settings.model_copy(update={"api": ApiSettings(tokens=tokens)})
-        return Client(make_application(Site(store, guarded)))
+        return Client(make_application(ApiContext(store, guarded)))
 
     return opened
 

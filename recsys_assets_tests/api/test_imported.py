@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.errors import InvalidNodeError
 from recsys_assets.ingest.sources.drop_folder import named_file
 from recsys_assets.pipeline.context import DayContext
@@ -42,7 +42,7 @@ def imported(tmp_path, store):
         register(DayContext(store, settings, row, FIRST, run_id="test"), received, dropped_on=FIRST)
         return received.blob.ref.version
 
-    return Client(make_application(Site(store, settings))), bring
+    return Client(make_application(ApiContext(store, settings))), bring
 
 
 @pytest.mark.parametrize(
@@ -98,23 +98,23 @@ def test_a_registered_file_is_a_node_of_its_tree_below_its_parent_with_its_metad
     config = IMPORTS.replace('format = "jsonl"\n', f'format = "jsonl"\n{shown}')
     (tmp_path / "recsys.toml").write_text(CONFIG + tree + config)
     settings = load_settings(tmp_path / "recsys.toml")
-    site = Site(store, settings)
-    parent = site.trees["ml_pipeline"].save({"name": "nightly"}).id
+    context = ApiContext(store, settings)
+    parent = context.trees["ml_pipeline"].save({"name": "nightly"}).id
     (tmp_path / "file").write_bytes(b'{"item_id":"i1"}\n')
     received = receive(named_file(str(tmp_path / "file")), settings.imports["scores"], kind="scores")
     context = DayContext(store, settings, settings.targets[0], FIRST, run_id="test")
     for _ in range(2):  # a rerun makes no second node
         register(context, received, dropped_on=FIRST, node=NodePlace(parent, {"model": "v3"}))
-    client = Client(make_application(site))
+    client = Client(make_application(context))
     for search in ("model:v3", "team:ranking", "kind:scores", f"version:{received.blob.ref.version}"):
         (node,) = client.get("/api/v1/artifacts", params={"metadata": search}).json()["items"]
         assert (node["parent_id"], node["level_label"]) == (parent, "model")
     assert client.get(f"/api/v1/artifacts/{node['id']}/$download").json() == [{"item_id": "i1"}]
-    site.trees["ml_pipeline"].delete(node["id"])
+    context.trees["ml_pipeline"].delete(node["id"])
     with pytest.raises(InvalidNodeError, match="parent: node"):
         register(context, received, dropped_on=FIRST, node=NodePlace("0" * 26))
     store.delete(blob_key(settings.targets[0].target, "scores", received.blob.ref.version))
-    site.trees["ml_pipeline"].restore(node["id"])
+    context.trees["ml_pipeline"].restore(node["id"])
     gone = client.get(f"/api/v1/artifacts/{node['id']}/$download")
     assert (gone.status_code, "was collected" in gone.json()["detail"]) == (404, True)
 

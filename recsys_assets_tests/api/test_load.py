@@ -14,7 +14,7 @@ import uvicorn
 from recsys_assets.api.access import allowed_hosts, check_transport
 from recsys_assets.api.application import make_application
 from recsys_assets.api.connections import THREADS, BoundedConnection, Budgets, RequestClass
-from recsys_assets.api.site import ConcurrencyLimit, Site
+from recsys_assets.api.context import ApiContext, ConcurrencyLimit
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.settings.api import ApiSettings, TokenSettings
 from recsys_assets_tests.api.conftest import Client
@@ -40,7 +40,7 @@ def test_health_answers_while_sixty_diffs_wait_for_the_store(store, releases, se
             assert gate.wait(WAIT)
 
     store.on_call = hang
-    application = make_application(Site(store, settings, heavy=ConcurrencyLimit(patience_seconds=WAIT)))
+    application = make_application(ApiContext(store, settings, heavy=ConcurrencyLimit(patience_seconds=WAIT)))
 
     async def ask():
         transport = httpx.ASGITransport(application)
@@ -116,14 +116,17 @@ def connect(port, sent=b""):
     "sent", [b"", b"GET /health/live HTTP/1.1\r\nHo", b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"]
 )
 def test_a_request_that_is_sent_by_halves_is_given_up(store, settings, sent):
-    with listening(make_application(Site(store, settings)), head_seconds=0.05) as port, connect(port, sent) as half:
+    with (
+        listening(make_application(ApiContext(store, settings)), head_seconds=0.05) as port,
+        connect(port, sent) as half,
+    ):
         if b"\r\n\r\n" in sent:
             assert half.recv(65_536).startswith(b"HTTP/1.1 200")
         assert is_closed_by_peer(half)
 
 
 def test_bytes_that_trickle_in_do_not_move_the_deadline(store, settings):
-    with listening(make_application(Site(store, settings)), head_seconds=0.1) as port, connect(port) as slow:
+    with listening(make_application(ApiContext(store, settings)), head_seconds=0.1) as port, connect(port) as slow:
         slow.settimeout(0.01)
         ended = False
         while not ended:  # without a deadline this goes on until the head is too large, after a minute and more
@@ -138,7 +141,7 @@ def test_bytes_that_trickle_in_do_not_move_the_deadline(store, settings):
 
 
 def test_connections_that_wait_make_room_for_those_that_ask(store, settings):
-    application = make_application(Site(store, settings))
+    application = make_application(ApiContext(store, settings))
     with listening(application, head_seconds=WAIT, max_waiting=3) as port:
         halves = [connect(port, b"GET /") for _ in range(8)]
         try:
@@ -163,7 +166,7 @@ def test_connections_that_wait_make_room_for_those_that_ask(store, settings):
 )
 def test_hosts_that_are_answered(store, settings, configured, listens_on, host, status):
     hosts = allowed_hosts(ApiSettings(hosts=configured), host=listens_on)
-    client = Client(make_application(Site(store, settings), hosts=hosts))
+    client = Client(make_application(ApiContext(store, settings), hosts=hosts))
     assert client.get("/health/live", headers={"Host": host}).status_code == status
 
 
@@ -180,7 +183,7 @@ def test_hosts_that_are_answered(store, settings, configured, listens_on, host, 
 def test_tokens_are_asked_for_where_they_are_configured(store, releases, settings, sent, status):
     assert releases
     tokens = (token("reader"), token("operator", "operate"))
-    client = Client(make_application(Site(store, with_api(settings, tokens=tokens))))
+    client = Client(make_application(ApiContext(store, with_api(settings, tokens=tokens))))
     answer = client.get(HOME, headers=sent)
     assert answer.status_code == status
     assert ("www-authenticate" in answer.headers) == (status == 401)

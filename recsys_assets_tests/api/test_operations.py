@@ -6,8 +6,8 @@ import json
 import pytest
 
 from recsys_assets.api.application import make_application
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.operations import ACTIONS
-from recsys_assets.api.site import Site
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.labels import Labelled, find_label, find_tag
@@ -38,7 +38,7 @@ def client(shop, settings):
         for scope in ("read", "write", "operate")
     )
     guarded = load_settings(str(file)).model_copy(update={"api": ApiSettings(tokens=tokens)})
-    return Client(make_application(Site(shop.store, guarded)))
+    return Client(make_application(ApiContext(shop.store, guarded)))
 
 
 def ask(client, path, body=None, *, method="POST", scope="operate", **query):
@@ -136,5 +136,5 @@ def test_webhooks_hear_of_what_was_done(shop, monkeypatch, settings):
         token = TokenSettings(name="ann", sha256=hashlib.sha256(b"operate").hexdigest(), scopes=("operate",))
         hooked = load_settings(str(file)).model_copy(update={"api": ApiSettings(tokens=(token,))})
         monkeypatch.delenv("RECSYS_WEBHOOK_URL", raising=False)
-        ask(Client(make_application(Site(shop.store, hooked))), "hold", {"reason": "sale"})
+        ask(Client(make_application(ApiContext(shop.store, hooked))), "hold", {"reason": "sale"})
         assert [json.loads(body)["actor"] for _, body in inbox.received] == ["ann"]

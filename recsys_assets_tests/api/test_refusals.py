@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_assets.api.site import ConcurrencyLimit
+from recsys_assets.api.context import ConcurrencyLimit
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.release.layout import pointer_key, release_key
 from recsys_assets_tests.serving.releases import TARGET

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.api.conftest import CONFIG, Client
 from recsys_assets_tests.browsing import serving
@@ -57,7 +57,7 @@ class Api:
 @pytest.fixture
 def application(tmp_path, store):
     (tmp_path / "recsys.toml").write_text(CONFIG + TREES)
-    return make_application(Site(store, load_settings(str(tmp_path / "recsys.toml"))))
+    return make_application(ApiContext(store, load_settings(str(tmp_path / "recsys.toml"))))
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_writing_needs_the_scope_and_reading_does_not(application, api):
 
 def test_without_hierarchies_there_is_nothing_to_write_to(store, tmp_path):
     (tmp_path / "recsys.toml").write_text(CONFIG + TREES.replace("[hierarchies.ml_pipeline]\nlevels", "#"))
-    api = Api(make_application(Site(store, load_settings(str(tmp_path / "recsys.toml")))))
+    api = Api(make_application(ApiContext(store, load_settings(str(tmp_path / "recsys.toml")))))
     answer = api("POST", json={"data": {}})
     assert (answer.status_code, "[hierarchies.<name>]" in answer.json()["detail"]) == (404, True)
 
@@ -303,7 +303,7 @@ def test_without_hierarchies_there_is_nothing_to_write_to(store, tmp_path):
 def test_several_hierarchies_are_listed_one_after_the_other(store, tmp_path):
     second = '[hierarchies.documents]\nlevels = ["project", "document"]\n'
     (tmp_path / "recsys.toml").write_text(CONFIG + second + TREES)
-    api = Api(make_application(Site(store, load_settings(str(tmp_path / "recsys.toml")))))
+    api = Api(make_application(ApiContext(store, load_settings(str(tmp_path / "recsys.toml")))))
     for named in ({}, {"hierarchy": "document"}):
         answer = api("POST", json={"data": {}, **named})
         assert (answer.status_code, "documents" in answer.json()["detail"]) == (404, True)

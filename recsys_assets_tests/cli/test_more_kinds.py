@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import NotFoundError
 from recsys_assets.release.staged import find_report_together
@@ -98,7 +98,7 @@ def test_they_are_run_gated_shipped_served_and_forgotten_like_the_others(shop):
         with pytest.raises(NotFoundError, match="has no session_seq"):
             release.next_for_user("u1")
 
-    client = Client(make_application(Site(shop.store, shop.settings)))
+    client = Client(make_application(ApiContext(shop.store, shop.settings)))
     rows = client.get(f"/v1/artifacts/{live.versions['item_seq']}/rows", params={"id": "i2"}).json()["rows"]
     assert rows == [{"item_id": "i2", "items": [{"item_id": "i3", "count": 6}]}]
     content = client.get(f"/v1/artifacts/{live.versions['als_factors']}/content")

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.metrics import metrics_text
-from recsys_assets.api.site import Site
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, RefusedError
 from recsys_assets.evidence import Verdict
@@ -321,7 +321,7 @@ def test_a_refused_import_by_hand_reaches_the_metrics(shop):
     nightly = this_account().partition("@")[0]
     assert found["recsys_build_tests", "refused", nightly] == 1, "a build's registration and its gates are one test"
     assert (found["recsys_build_tests", "refused", "ada"], found["recsys_build_tests", "passed", "ada"]) == (1, 1)
-    text = metrics_text(Site(shop.store, shop.settings))
+    text = metrics_text(ApiContext(shop.store, shop.settings))
     for actor, outcome in ((nightly, "refused"), ("ada", "refused"), ("ada", "passed")):
         labels = f'actor="{actor}",kind="vectors",outcome="{outcome}",surface="home",tenant="shop"'
         assert f"recsys_target_tests{{{labels}}} 1.0" in text

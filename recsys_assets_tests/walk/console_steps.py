@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from recsys_assets.api.application import make_application
-from recsys_assets.api.site import Site
+from recsys_assets.api.context import ApiContext
 from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current
@@ -80,8 +80,8 @@ def long_home_is_small_and_quick(walk):
     targets = [(f"t{n:04}", "home") for n in range(MANY)]
     for tenant, surface in targets:
         publish_fixture(store, tenant, surface, {"popularity": {"a": 2, "b": 1}}, day=ago(1))
-    site = Site(store, settings_in(folder, targets=targets), now=lambda: datetime.now(UTC))
-    with serving(make_application(site)) as url:
+    context = ApiContext(store, settings_in(folder, targets=targets), now=lambda: datetime.now(UTC))
+    with serving(make_application(context)) as url:
         page = walk.browser.new_page(base_url=url)
         page.goto("/")  # the server keeps a look at all targets warm from its start on
         assert page.reload().status == 200

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.api.context import ApiContext
 from recsys_assets.api.lineage import input_name
 from recsys_assets.api.problems import redact
-from recsys_assets.api.site import Site
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Build, CanonicalDay, Input, Label, Member, Release
@@ -116,9 +116,9 @@ def days_to_cover(release: ReleaseView, *, wanted: date | None) -> tuple[date, .
     return tuple(first + timedelta(days=n) for n in range((end - first).days + 1 + due))
 
 
-def view_release(site: Site, target: Target, release: Release, *, live: bool) -> ReleaseView:
+def view_release(context: ApiContext, target: Target, release: Release, *, live: bool) -> ReleaseView:
     """Return a release as it is shown; one look in the store for each of its artifacts and labels."""
-    missing = set(missing_blobs(site.store, target, refs_of(release)))
+    missing = set(missing_blobs(context.store, target, refs_of(release)))
     return ReleaseView(
         id=release.id,
         tenant=release.tenant,
@@ -128,8 +128,8 @@ def view_release(site: Site, target: Target, release: Release, *, live: bool) ->
         data_through=release.data_through,
         recorded_at=release.recorded_at,
         parent=release.parent,
-        bad=_label(site, target, Labelled.BAD, release),
-        pinned=_label(site, target, Labelled.PINNED, release),
+        bad=_label(context, target, Labelled.BAD, release),
+        pinned=_label(context, target, Labelled.PINNED, release),
         artifacts=tuple(view_member(target, one, stored=missing.isdisjoint(one.refs)) for one in release.members),
         days=tuple(_day(target, day) for day in release.canonical),
         gates=release.gates,
@@ -159,8 +159,8 @@ def _day(target: Target, day: CanonicalDay) -> DayEvidence:
     return DayEvidence(day.day, day.digest, day.gates.passed, day.gates, _inputs(day.inputs, target))
 
 
-def _label(site: Site, target: Target, label: Labelled, release: Release) -> Label | None:
-    found = find_label(site.store, target, label, release.id)
+def _label(context: ApiContext, target: Target, label: Labelled, release: Release) -> Label | None:
+    found = find_label(context.store, target, label, release.id)
     return msgspec.structs.replace(found, reason=redact(found.reason)) if found else None
 
 

@@ -133,7 +133,7 @@ def _utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ApiContext:
     """Everything that an answer is built from."""
 
     store: ObjectStore
