@@ -62,7 +62,7 @@ def test_a_uri_is_not_resolved_against_the_file():
         pytest.param(b"[raw]\nmax_bad_share = 2\n" + MINIMAL, "less than or equal to 1", id="share over one"),
         pytest.param(b"[limits]\nmax_events = 0\n" + MINIMAL, "limits.max_events", id="limit of nothing"),
         pytest.param(b"[artifacts]\ncooc = 5\n" + MINIMAL, "expected a table", id="kind without table"),
-        pytest.param(MINIMAL + MINIMAL, "stands twice", id="same target twice"),
+        pytest.param(MINIMAL + MINIMAL, "is listed twice", id="same target twice"),
         pytest.param(
             MINIMAL + b'[[targets]]\ntenant = "Shop"\nsurface = "home"\n', "", id="F48 same path but for case"
         ),
@@ -83,7 +83,7 @@ def test_a_uri_is_not_resolved_against_the_file():
         ),
         pytest.param(
             MINIMAL + b'[targets.automation]\ntimezone = "Berlin"\n',
-            'line 5: targets.0.automation.timezone: expected a zone of the IANA list, like "UTC"',
+            'line 5: targets.0.automation.timezone: expected an IANA time zone, such as "UTC"',
             id="F48 no zone",
         ),
         pytest.param(b"[freshness]\nmax_age_hours = 0\n" + MINIMAL, "greater than 0", id="always stale"),
@@ -228,4 +228,4 @@ def test_f48_a_gate_of_a_kind_that_nobody_builds_is_an_error(table, message):
     targets = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
     with pytest.raises(ConfigurationError, match=message) as caught:
         parse(f"{table}\n{targets}".encode())
-    assert "known are blend, content_sim, cooc" in str(caught.value)
+    assert "known: blend, content_sim, cooc" in str(caught.value)

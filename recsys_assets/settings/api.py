@@ -1,4 +1,4 @@
-"""Settings of the read API: `[api]`, with the hosts that it answers for and the tokens that it asks for."""
+"""Settings of the API: `[api]`, with the accepted host names and the bearer tokens."""
 
 import re
 from typing import Final, Literal, TypeAlias
@@ -13,50 +13,50 @@ Scope: TypeAlias = Literal["read", "write", "operate"]
 
 
 class TokenSettings(ClosedModel):
-    """One token, known by its hash alone: whoever reads the configuration cannot use it."""
+    """One API token, stored as its hash only: reading the configuration does not reveal the token."""
 
-    name: str = Field(min_length=1, max_length=100, description="whose token it is, as logs name it")
+    name: str = Field(min_length=1, max_length=100, description="owner of the token, as shown in logs")
     sha256: str = Field(
         pattern="^[0-9a-f]{64}$", description="SHA-256 of the token in hexadecimal: see `recsys-assets token`"
     )
     scopes: tuple[Scope, ...] = Field(
         default=("read",),
         min_length=1,
-        description="what it may do: `read`; `write`, which keeps artifact trees; `operate`, which moves what is live",
+        description="permissions: `read`; `write` changes artifact trees; `operate` changes the live release",
     )
 
 
 class ApiSettings(ClosedModel):
-    """Who may ask the read API, and under which names."""
+    """Access to the API: public address, accepted hosts, tokens, and the origins of pictures."""
 
     url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#]+$",
-        description="where people reach it, like https://recsys.example: assets in Dagster link to their pages",
+        description="public URL of the API, such as https://recsys.example; assets in Dagster link to its pages",
     )
     dagster_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#]+$",
-        description="where people reach Dagster's UI, like https://dagster.example: pages link to the runs in it",
+        description="public URL of Dagster's UI, such as https://dagster.example; pages link to its runs",
     )
     images: tuple[str, ...] = Field(
         default=(),
-        description='origins of which pages show the pictures that the catalog names, like "https://images.example"; '
-        "none: no picture",
+        description='origins from which pages may load the pictures of the catalog, such as "https://images.example"; '
+        "empty: no pictures are shown",
     )
     hosts: tuple[str, ...] = Field(
         default=(),
-        description='names in the Host header that are answered, like "recsys.example" or "*.example"; none: on a '
-        "loopback address localhost alone, elsewhere any",
+        description='accepted names in the Host header, such as "recsys.example" or "*.example"; empty: only localhost '
+        "on a loopback address, any name elsewhere",
     )
     tokens: tuple[TokenSettings, ...] = Field(
         default=(),
-        description="tokens, one of which every request but those for health must bring; none: all "
-        "may read, nobody may write",
+        description="accepted tokens; every request except health checks must present one; empty: everyone may read, "
+        "writes are refused",
     )
     plain_http: bool = Field(
         default=False,
-        description="whether tokens are accepted without TLS beyond this machine: behind a proxy with TLS",
+        description="accept tokens without TLS from other machines, for use behind a proxy that terminates TLS",
     )
 
     @field_validator("hosts")
@@ -64,7 +64,7 @@ class ApiSettings(ClosedModel):
     def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not host or "*" in host.removeprefix("*.") or "/" in host or ":" in host:
-                raise ValueError('expected names without scheme and port, like "recsys.example" or "*.example"')
+                raise ValueError('expected host names without scheme and port, such as "recsys.example" or "*.example"')
         return value
 
     @field_validator("images")
@@ -72,12 +72,12 @@ class ApiSettings(ClosedModel):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if _ORIGIN.fullmatch(origin) is None:
-                raise ValueError('expected origins without a path, like "https://images.example"')
+                raise ValueError('expected origins without a path, such as "https://images.example"')
         return value
 
     @field_validator("tokens")
     @classmethod
     def _distinct(cls, value: tuple[TokenSettings, ...]) -> tuple[TokenSettings, ...]:
         if len({token.name for token in value}) < len(value) or len({token.sha256 for token in value}) < len(value):
-            raise ValueError("two tokens have the same name or hash: give each its own")
+            raise ValueError("two tokens have the same name or hash: names and hashes must be unique")
         return value

@@ -16,7 +16,7 @@ _NAMED = re.compile(rf"({BACKTEST_GATE}|{CUSTOM_GATE})\S+")
 
 
 class Mode(StrEnum):
-    """Enforcement mode of a gate: beyond its limit it does nothing, advises or refuses."""
+    """Enforcement mode of a gate: the effect of a crossed limit is nothing, a warning or a refusal."""
 
     OFF = "off"
     ADVISORY = "advisory"
@@ -24,7 +24,7 @@ class Mode(StrEnum):
 
 
 class CountGate(StrEnum):
-    """Gates of a day's counts; required by default."""
+    """Gates on the counts of a day; required by default."""
 
     VOLUME = "volume"
     BAD_SHARE = "bad_share"
@@ -37,7 +37,7 @@ class CountGate(StrEnum):
 
 
 class DayGate(StrEnum):
-    """Gates of a day against the target's ordinary days before it."""
+    """Gates that compare a day with the target's earlier ordinary days."""
 
     VOLUME = "day_volume"
     HOURS = "day_hours"
@@ -52,29 +52,29 @@ class DayGate(StrEnum):
 
 
 class DaySettings(ClosedModel):
-    """How far a day may be from the target's own past; every limit is widened by what ordinary days had."""
+    """Limits on how far a day deviates from the target's past; each is widened by the spread of ordinary days."""
 
-    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required: for all gates of a day")
-    history_days: int = Field(default=28, ge=1, le=366, description="most ordinary days before it that count")
-    warm_up_days: int = Field(default=5, ge=2, description="fewest ordinary days to judge by, but for replays")
-    min_volume: Share = Field(default=0.7, description="least events and sessions, as a share of those expected")
-    max_silent_share: Share = Field(default=0.2, description="largest share of usual activity in hours without events")
-    max_hours_distance: Share = Field(default=0.4, description="largest share of events at other hours than usual")
-    max_duplicate_rise: Share = Field(default=0.12, description="rise of the shares of duplicates over the past's most")
-    max_share_rise: Share = Field(default=0.5, description="rise of the shares of one item, user or session")
-    max_shape_factor: float = Field(default=2.0, ge=1, description="factor between events per session etc. and usual")
-    max_sizes_distance: Share = Field(default=0.4, description="share of events in sessions of other sizes than usual")
-    max_new_item_share: Share = Field(default=0.65, description="rise of the share of events on items not seen before")
-    max_new_user_share: Share = Field(default=0.65, description="rise of the share of visits by users new to live")
-    min_correlation_ratio: Share = Field(default=0.5, description="least correlation of item counts, to the median's")
-    max_surge_rise: Share = Field(default=0.3, description="rise of the share of events that surge on few items")
-    max_replayed_share: Share = Field(default=0.5, description="largest share of events that an earlier day had too")
-    min_live_ratio: Share = Field(default=0.4, description="least that live is worth on the day, to the usual median")
-    max_live_ratio: float = Field(default=1.4, ge=1, description="most that live is worth on the day, to that median")
+    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required, for all gates of a day")
+    history_days: int = Field(default=28, ge=1, le=366, description="earlier ordinary days to compare with")
+    warm_up_days: int = Field(default=5, ge=2, description="minimum ordinary days to judge by, except for replays")
+    min_volume: Share = Field(default=0.7, description="minimum events and sessions, as a share of those expected")
+    max_silent_share: Share = Field(default=0.2, description="maximum share of usual activity in hours without events")
+    max_hours_distance: Share = Field(default=0.4, description="maximum share of events at other hours than usual")
+    max_duplicate_rise: Share = Field(default=0.12, description="maximum rise of a duplicate share over its past peak")
+    max_share_rise: Share = Field(default=0.5, description="maximum rise of the top share of an item, user or session")
+    max_shape_factor: float = Field(default=2.0, ge=1, description="maximum factor to usual, e.g. events per session")
+    max_sizes_distance: Share = Field(default=0.4, description="maximum share of events in sessions of unusual size")
+    max_new_item_share: Share = Field(default=0.65, description="maximum rise of the share of events on unseen items")
+    max_new_user_share: Share = Field(default=0.65, description="maximum rise of the share of visits by new users")
+    min_correlation_ratio: Share = Field(default=0.5, description="minimum item correlation, as a share of the median")
+    max_surge_rise: Share = Field(default=0.3, description="maximum rise of the share of events on surging items")
+    max_replayed_share: Share = Field(default=0.5, description="maximum share of events that an earlier day also had")
+    min_live_ratio: Share = Field(default=0.4, description="minimum score of the live release, to its usual median")
+    max_live_ratio: float = Field(default=1.4, ge=1, description="maximum score of the live release, to that median")
 
 
 class CatalogGate(StrEnum):
-    """Gates of a catalog against the live one."""
+    """Gates that compare a catalog with the live one."""
 
     LOST = "catalog_lost"
     CHANGED = "catalog_changed"
@@ -82,18 +82,18 @@ class CatalogGate(StrEnum):
 
 
 class CatalogSettings(ClosedModel):
-    """How far a catalog may be from the one that is live."""
+    """Limits on how far a catalog deviates from the live one."""
 
-    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required: for all gates of a catalog")
-    max_lost_share: Share = Field(default=0.3, description="largest share of live's items that are gone")
-    max_changed_share: Share = Field(default=0.5, description="largest share of items whose tags changed")
+    mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required, for all gates of a catalog")
+    max_lost_share: Share = Field(default=0.3, description="maximum share of the live catalog's items that are missing")
+    max_changed_share: Share = Field(default=0.5, description="maximum share of items whose tags changed")
     max_unknown_rise: Share = Field(
-        default=0.2, description="rise of the share of the day's events on items without a row, over live's catalog"
+        default=0.2, description="maximum rise, over the live catalog, of the share of events on items without a row"
     )
 
 
 class DriftGate(StrEnum):
-    """Gates of the distance from the live release."""
+    """Gates on the distance from the live release."""
 
     ROWS = "drift_rows"
     ITEMS = "drift_items"
@@ -106,38 +106,38 @@ class DriftGate(StrEnum):
 
 
 class DriftLimits(ClosedModel):
-    """Limits on the distance from live, and which of them are required."""
+    """Limits on the distance from the live release, and the enforcement mode of each."""
 
-    mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required: for all numbers")
+    mode: Mode = Field(default=Mode.ADVISORY, description="off, advisory or required, for all drift gates")
     required: frozenset[DriftGate] = Field(
-        default=frozenset(), description="numbers that are required, whatever `mode` says"
+        default=frozenset(), description="gates that are required, regardless of `mode`"
     )
     off: frozenset[DriftGate] = Field(
-        default=frozenset(), description="numbers that are off, whatever `mode` and `required` say"
+        default=frozenset(), description="gates that are off, regardless of `mode` and `required`"
     )
-    max_rows_factor: float = Field(default=5, ge=1, description="how many times more or fewer rows than live")
+    max_rows_factor: float = Field(default=5, ge=1, description="maximum factor between row counts, either direction")
     max_items_factor: float = Field(
-        default=5, ge=1, description="how many times more or fewer distinct items than live"
+        default=5, ge=1, description="maximum factor between the numbers of distinct items, in either direction"
     )
-    top_items: int = Field(default=100, ge=1, description="how many of the strongest items are compared")
-    min_overlap: Share = Field(default=0.05, description="least share of live's strongest items among the new ones")
+    top_items: int = Field(default=100, ge=1, description="number of strongest items compared")
+    min_overlap: Share = Field(default=0.05, description="minimum share of the live strongest items among the new ones")
     min_rank_correlation: float = Field(
-        default=-0.5, ge=-1, le=1, description="least rank correlation of the items that both have"
+        default=-0.5, ge=-1, le=1, description="minimum rank correlation of the items that both contain"
     )
-    max_churn: Share = Field(default=1, description="largest share of changed members in the lists that both have")
-    min_coverage_ratio: Share = Field(default=0.2, description="least coverage of the catalog, as a share of live's")
-    max_gini_rise: Share = Field(default=0.5, description="how much the Gini coefficient may rise over live's")
-    max_unknown_share: Share = Field(default=0.9, description="largest share of items that the catalog does not know")
+    max_churn: Share = Field(default=1, description="maximum share of changed members in the lists that both contain")
+    min_coverage_ratio: Share = Field(default=0.2, description="minimum catalog coverage, as a share of the live one")
+    max_gini_rise: Share = Field(default=0.5, description="maximum rise of the Gini coefficient over the live one")
+    max_unknown_share: Share = Field(default=0.9, description="maximum share of items that are missing in the catalog")
 
     def mode_of(self, gate: DriftGate) -> Mode:
-        """Return the enforcement mode of one number."""
+        """Return the enforcement mode of one gate."""
         if gate in self.off:
             return Mode.OFF
         return Mode.REQUIRED if gate in self.required else self.mode
 
 
 class DriftSettings(DriftLimits):
-    """The limits of all kinds, and, by kind, the keys that differ."""
+    """Drift limits of all kinds, with overrides per kind."""
 
     kinds: Mapping[str, DriftLimits] = Field(
         default_factory=dict[str, DriftLimits], description="[gates.drift.kinds.<kind>] overrides per key"
@@ -150,7 +150,7 @@ class DriftSettings(DriftLimits):
 
 
 class RehearsalGate(StrEnum):
-    """Gates of a candidate before it is live."""
+    """Gates on the rehearsal of a candidate before it becomes live."""
 
     LOADS = "rehearsal_loads"
     SECONDS = "rehearsal_seconds"
@@ -160,30 +160,30 @@ class RehearsalGate(StrEnum):
 
 
 class AnswerLimits(ClosedModel):
-    """How often a kind may have no answer, or a short one."""
+    """Limits on the shares of empty and short answers of a kind."""
 
     max_empty_share: Share = Field(
-        default=0.99, description="largest share of the last day's questions that are answered with nothing"
+        default=0.99, description="maximum share of the last day's lookups with an empty answer"
     )
     max_short_share: Share = Field(
-        default=1, description="largest share that is answered with something, but fewer items than full_list"
+        default=1, description="maximum share of lookups answered with fewer items than full_list, but not empty"
     )
 
 
 class RehearsalSettings(AnswerLimits):
-    """Rehearsal of a candidate before the swap; the limits let every ordinary day pass."""
+    """Rehearsal of a candidate before the swap; the default limits pass every ordinary day."""
 
     mode: Mode = Field(
-        default=Mode.ADVISORY, description="off, advisory or required; what no reader can load is always refused"
+        default=Mode.ADVISORY, description="off, advisory or required; a candidate that does not load is always refused"
     )
-    questions: int = Field(default=1000, ge=1, le=100_000, description="items asked for, and users")
-    full_list: int = Field(default=5, ge=1, description="items that an answer should have")
-    max_load_seconds: float = Field(default=60, gt=0, le=MAX_SECONDS, description="longest time that loading may take")
+    questions: int = Field(default=1000, ge=1, le=100_000, description="number of items looked up, and of users")
+    full_list: int = Field(default=5, ge=1, description="number of items that a full answer has")
+    max_load_seconds: float = Field(default=60, gt=0, le=MAX_SECONDS, description="maximum time of loading")
     max_blob_bytes: int = Field(
-        default=256_000_000, ge=1, lt=2**32, description="largest blob that readers take: their Limits.blob_bytes"
+        default=256_000_000, ge=1, lt=2**32, description="maximum blob size; must match the readers' Limits.blob_bytes"
     )
     max_held_bytes: int = Field(
-        default=1_000_000_000, ge=1, description="most memory of one release; while readers switch they hold two"
+        default=1_000_000_000, ge=1, description="maximum memory of one release; readers hold two while switching"
     )
     kinds: Mapping[str, AnswerLimits] = Field(
         default_factory=dict[str, AnswerLimits], description="[gates.rehearsal.kinds.<kind>] overrides per key"
@@ -191,11 +191,11 @@ class RehearsalSettings(AnswerLimits):
 
     @property
     def off(self) -> bool:
-        """Whether there is no rehearsal."""
+        """Whether the rehearsal is skipped."""
         return self.mode is Mode.OFF
 
     def of_kind(self, kind: str) -> AnswerLimits:
-        """Return how often one kind may have no answer, its overrides applied."""
+        """Return the answer limits of one kind, with its overrides applied."""
         own = self.kinds[kind].model_dump(exclude_unset=True) if kind in self.kinds else {}
         return AnswerLimits(**{"max_empty_share": self.max_empty_share, "max_short_share": self.max_short_share, **own})
 
@@ -203,35 +203,33 @@ class RehearsalSettings(AnswerLimits):
 class BacktestSettings(ClosedModel):
     """Back-test of a candidate against the live release on the same held-out events.
 
-    Off unless asked for: without a next day every kind is built a second time from the day's first part, and a
-    target needs some hundred sessions a day before the answer means anything.
+    Off by default. Without a next day, every kind is built a second time from the first part of the day. A target
+    needs several hundred sessions a day for a meaningful result.
     """
 
-    mode: Mode = Field(default=Mode.OFF, description="off, advisory or required: for all that recommends")
+    mode: Mode = Field(default=Mode.OFF, description="off, advisory or required, for all recommenders")
     required: frozenset[str] = Field(
-        default=frozenset(), description='kinds, or "blend", that are required whatever `mode` says'
+        default=frozenset(), description='kinds, or "blend", that are required regardless of `mode`'
     )
     off: frozenset[str] = Field(
-        default=frozenset(), description="kinds that are off, whatever `mode` and `required` say"
+        default=frozenset(), description="kinds that are off, regardless of `mode` and `required`"
     )
     inconclusive: Mode = Field(
-        default=Mode.ADVISORY, description="enforcement mode where samples are too few or the difference is not sure"
+        default=Mode.ADVISORY, description="enforcement mode with too few samples or an insignificant difference"
     )
     k: int = Field(default=20, ge=1, le=1000, description="length of the lists that are scored")
-    delta: float = Field(default=0.2, ge=0, le=1, description="allowed loss, as a share of live's nDCG")
-    min_samples: int = Field(default=200, ge=1, description="fewest sessions to say anything from")
-    max_samples: int = Field(default=5000, ge=1, le=1_000_000, description="most sessions asked, chosen by the seed")
+    delta: float = Field(default=0.2, ge=0, le=1, description="maximum loss, as a share of the live release's nDCG")
+    min_samples: int = Field(default=200, ge=1, description="minimum number of sessions for a verdict")
+    max_samples: int = Field(default=5000, ge=1, le=1_000_000, description="maximum sessions, sampled by the seed")
     rounds: int = Field(default=1000, ge=100, le=100_000, description="rounds of the paired bootstrap")
     level: float = Field(
-        default=0.99, gt=0.5, lt=1, description="of the bootstrap's interval; five gates a night are asked"
+        default=0.99, gt=0.5, lt=1, description="confidence level of the bootstrap interval; five gates run every night"
     )
-    seed: int = Field(default=1, ge=0, description="of the choice of sessions, their cuts, and the bootstrap")
+    seed: int = Field(default=1, ge=0, description="seed of the session sample, the session cuts and the bootstrap")
     held_out_share: float = Field(
-        default=0.2, gt=0, lt=1, description="share of the last day that is held out, by time, without a next day"
+        default=0.2, gt=0, lt=1, description="share of the last day that is held out, by time, if there is no next day"
     )
-    max_seconds: float = Field(
-        default=300, gt=0, le=MAX_SECONDS, description="longest time; past it the back-test has failed"
-    )
+    max_seconds: float = Field(default=300, gt=0, le=MAX_SECONDS, description="time limit; a longer back-test fails")
 
     def mode_of(self, name: str) -> Mode:
         """Return the enforcement mode of one recommender."""
@@ -241,16 +239,16 @@ class BacktestSettings(ClosedModel):
 
 
 class CustomGate(ClosedModel):
-    """A gate of your own: a pandera schema that rows keep, or SQL that finds those which break a rule."""
+    """Custom gate: a pandera schema that rows must satisfy, or SQL that returns the rows that break a rule."""
 
     pandera: str | None = Field(
         default=None, description='schema as "file.py:NAME", or the name of an entry point in recsys_assets.gates'
     )
-    sql: str | None = Field(default=None, description="or a query of the table rows that returns the offending ones")
-    kinds: tuple[str, ...] = Field(min_length=1, description='built or imported kinds, or "canonical": whose rows')
-    targets: tuple[str, ...] = Field(default=(), description='whose, as "tenant/surface"; none: every target\'s')
+    sql: str | None = Field(default=None, description="query of the table `rows` that returns the offending rows")
+    kinds: tuple[str, ...] = Field(min_length=1, description='built or imported kinds to check, or "canonical"')
+    targets: tuple[str, ...] = Field(default=(), description='targets, as "tenant/surface"; empty: every target')
     mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required")
-    max_seconds: float = Field(default=60, gt=0, le=MAX_SECONDS, description="of SQL: past it the gate has failed")
+    max_seconds: float = Field(default=60, gt=0, le=MAX_SECONDS, description="time limit; slower SQL fails the gate")
 
     @model_validator(mode="after")
     def _one_rule(self) -> "CustomGate":
@@ -269,24 +267,24 @@ QUALITY_GATES = (
 
 
 def is_quality_gate(name: str) -> bool:
-    """Return whether a gate may be advisory or off, and be overridden; gates of integrity may not."""
+    """Return whether a gate may be advisory, off or overridden; integrity gates may not."""
     return name in QUALITY_GATES or _NAMED.fullmatch(name) is not None
 
 
 def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
-    """Return the modes if each is of a quality gate; `ValueError` names the first that is not, and those that are."""
+    """Return the modes; `ValueError` for the first name that is not a quality gate, with the names that are."""
     for name in modes:
         if not is_quality_gate(name):
             raise ValueError(
-                f"{name} is no gate that may be anything but required: contract, envelope, size, rehearsal_loads and "
-                f"the proof of hashes always count; known are {', '.join(QUALITY_GATES)}, backtest_<kind>, "
+                f"{name} is not a gate with a choice of modes: contract, envelope, size, rehearsal_loads and "
+                f"the hash check are always required; known: {', '.join(QUALITY_GATES)}, backtest_<kind>, "
                 "custom_<name>"
             )
     return modes
 
 
 def check_names(gates: Mapping[str, CustomGate]) -> Mapping[str, CustomGate]:
-    """Return the gates if their names can stand in commands and reports; `ValueError` names the first that cannot."""
+    """Return the gates; `ValueError` for the first name that commands and reports cannot carry."""
     for name in gates:
         if not is_slug(name):
             raise ValueError(f"{name!r}: choose a name of letters, digits and _")
@@ -296,25 +294,25 @@ def check_names(gates: Mapping[str, CustomGate]) -> Mapping[str, CustomGate]:
 class GateSettings(ClosedModel):
     """Limits and enforcement modes of all gates of a target."""
 
-    min_events: int = Field(default=1, ge=0, description="fewest events of a target and day")
-    min_rows: int = Field(default=1, ge=0, description="fewest rows of an artifact; 0 lets an empty one ship")
+    min_events: int = Field(default=1, ge=0, description="minimum number of events of a target and day")
+    min_rows: int = Field(default=1, ge=0, description="minimum rows of an artifact; 0 allows empty ones")
     max_left_out_share: Share = Field(
-        default=0.1, description="largest share of sessions excluded as over-long, or of users as over-active"
+        default=0.1, description="maximum share of sessions excluded as too long, or of users as too active"
     )
-    max_duplicate_share: Share = Field(default=0.5, description="largest share of rows dropped as exact duplicates")
-    day: DaySettings = Field(default=DaySettings(), description="how far a day may be from the days before it")
-    catalog: CatalogSettings = Field(default=CatalogSettings(), description="how far a catalog may be from live's")
-    drift: DriftSettings = Field(default=DriftSettings(), description="how far artifacts may be from the live ones")
+    max_duplicate_share: Share = Field(default=0.5, description="maximum share of rows dropped as exact duplicates")
+    day: DaySettings = Field(default=DaySettings(), description="limits on the deviation of a day from earlier days")
+    catalog: CatalogSettings = Field(default=CatalogSettings(), description="limits on the distance from the live one")
+    drift: DriftSettings = Field(default=DriftSettings(), description="limits on the distance from live artifacts")
     rehearsal: RehearsalSettings = Field(
         default=RehearsalSettings(), description="limits on the rehearsal of a candidate"
     )
     backtest: BacktestSettings = Field(default=BacktestSettings(), description="limits on the back-test of a candidate")
     custom: Annotated[Mapping[str, CustomGate], AfterValidator(check_names)] = Field(
-        default_factory=dict[str, CustomGate], description="[gates.custom.<name>]: gates of your own"
+        default_factory=dict[str, CustomGate], description="[gates.custom.<name>]: custom gates"
     )
     modes: Annotated[dict[str, Mode], AfterValidator(check_modes)] = Field(
         default_factory=dict[str, Mode],
-        description="off, advisory or required by gate, before all `mode`s; gates of integrity are always required",
+        description="off, advisory or required by gate; overrides every `mode`; integrity gates are always required",
     )
 
     @model_validator(mode="after")
@@ -323,13 +321,13 @@ class GateSettings(ClosedModel):
             if name.startswith(CUSTOM_GATE) and name.removeprefix(CUSTOM_GATE) not in self.custom:
                 known = ", ".join(f"{CUSTOM_GATE}{one}" for one in self.custom) or "none"
                 raise ValueError(
-                    f"modes.{name}: there is no [gates.custom.{name.removeprefix(CUSTOM_GATE)}]; known: {known}"
+                    f"modes.{name}: [gates.custom.{name.removeprefix(CUSTOM_GATE)}] is missing; known: {known}"
                 )
         return self
 
     @property
     def named_kinds(self) -> dict[str, str]:
-        """The kinds that single settings are for, by the name of the setting."""
+        """Kinds that settings refer to, by the name of the setting."""
         kinds = {f"drift.kinds.{kind}": kind for kind in self.drift.kinds}
         kinds |= {f"rehearsal.kinds.{kind}": kind for kind in self.rehearsal.kinds}
         kinds |= {f"backtest.required {kind}": kind for kind in self.backtest.required}

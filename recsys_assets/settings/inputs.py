@@ -14,12 +14,12 @@ EventField: TypeAlias = Literal[
 ]
 ConstantField: TypeAlias = Literal["tenant", "surface", "event"]
 
-# A folder, or a bucket and its prefix, as it stands in URIs: no empty segment, none of dots, no ? # %.
+# A folder, or a bucket and prefix, as written in URIs: without empty segments, dot segments, ?, # and %.
 _ROOT = re.compile(r"(file://(?=/)|(?:s3|gs|az):/(?=/)|)(/(?!\.{1,2}(/|$))[^/?#%\x00-\x1f\x7f]+)+/?")
 TABLES = ("postgresql:", "delta:", "iceberg:", "duckdb:", "adbc:")
 
 
-# What ends the name of a driver's option that holds a secret.
+# Ending of the name of a driver option that holds a secret.
 _SECRET = re.compile(
     r"(password|passcode|passphrase|secret|token|credentials?|api_?key|private_?key\w*|pkcs8_\w+)$", re.IGNORECASE
 )
@@ -27,18 +27,19 @@ _PLACES = ("env:", "file:")
 
 
 class StorageSettings(ClosedModel):
-    """Where everything that is built lives."""
+    """Location of the store, which holds everything that is built."""
 
     root: str = Field(
         default="data/store",
-        description="a folder (relative to the config file), or s3://, gs:// or az://, bucket and prefix",
+        description="folder (relative to the config file), or s3://, gs:// or az:// with bucket and prefix",
     )
     public_root: str | None = Field(
         default=None,
-        description="the root as services see it, where they see another mount or bucket: /folder, or like root",
+        description="root as services see it, if their mount or bucket differs: /folder, or a URI as in root",
     )
     must_exist: bool = Field(
-        default=False, description="refuse a root where no store was begun (`recsys-assets init`): a missing mount"
+        default=False,
+        description="refuse a root without an initialized store (`recsys-assets init`), such as a missing mount",
     )
 
     @field_validator("public_root")
@@ -46,20 +47,20 @@ class StorageSettings(ClosedModel):
     def _is_a_root(cls, root: str | None) -> str | None:
         if root is not None and not _ROOT.fullmatch(root):
             raise ValueError(
-                "expected a path like /mnt/store, or s3://, gs:// or az:// and bucket, without . and .. in it"
+                "expected a path such as /mnt/store, or s3://, gs:// or az:// with a bucket, without . and .. segments"
             )
         return root
 
 
 class SigningSettings(ClosedModel):
-    """Signatures over pointers, for readers that trust keys and no store; off without a key."""
+    """Signatures over pointers, for readers that trust keys instead of the store; off without a key."""
 
     key: str | None = Field(
-        default=None, description='private ed25519 key in PEM that signs, in "env:NAME" or "file:PATH"; none: off'
+        default=None, description='private ed25519 key in PEM, as "env:NAME" or "file:PATH"; unset: no signing'
     )
-    other_key: str | None = Field(default=None, description="a second one that signs too, while keys are changed")
+    other_key: str | None = Field(default=None, description="second key that also signs, for key rotation")
     valid_days: float = Field(
-        default=14, gt=0, le=3660, description="how long a signature holds; `recsys-assets sign` renews it"
+        default=14, gt=0, le=3660, description="days for which a signature is valid; `recsys-assets sign` renews it"
     )
 
     @field_validator("key", "other_key")
@@ -69,27 +70,27 @@ class SigningSettings(ClosedModel):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where the keys stand that sign."""
+        """References to the signing keys, as `env:NAME` or `file:PATH`."""
         return tuple(place for place in (self.key, self.other_key) if place is not None)
 
 
 def _place(place: str | None) -> str | None:
     if place is not None and not re.fullmatch(r"(env|file):.+", place):
-        raise ValueError('expected "env:NAME" or "file:PATH": the key itself never stands here')
+        raise ValueError('expected "env:NAME" or "file:PATH": the key itself must not be written here')
     return place
 
 
 class AdbcSettings(ClosedModel):
-    """How the warehouse is reached that `raw.exposures = "adbc:SELECT ..."` asks."""
+    """Connection to the warehouse that `raw.exposures = "adbc:SELECT ..."` queries."""
 
     driver: str | None = Field(
         default=None,
         pattern="^[a-z0-9_]+$",
-        description="snowflake, bigquery, or any other for which adbc_driver_NAME is installed",
+        description="snowflake, bigquery, or another driver for which adbc_driver_NAME is installed",
     )
     options: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description='the options that its driver connects by, as uri; secrets in "env:NAME" or "file:PATH"',
+        description='connection options of the driver, such as uri; secrets as "env:NAME" or "file:PATH"',
     )
 
     @field_validator("options")
@@ -98,93 +99,93 @@ class AdbcSettings(ClosedModel):
         for name, value in options.items():
             if not value.startswith(_PLACES) and (_SECRET.search(name) or "@" in value):
                 raise ValueError(
-                    f'{name} may be a secret: put it elsewhere, and name that by "env:NAME" or "file:PATH"'
+                    f'{name} may be a secret: store it elsewhere and refer to it as "env:NAME" or "file:PATH"'
                 )
         return options
 
 
 class RawSettings(ClosedModel):
-    """Where raw events and the catalog are found, and how many bad lines a day may have."""
+    """Locations and formats of raw events and the catalog, and limits on bad lines."""
 
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
         description="template with {day}, {tenant}, {surface}: a glob over paths or s3://; or a table, "
-        "as postgresql:name, delta:path, iceberg:name; or duckdb:SELECT ..., adbc:SELECT ...",
+        "as postgresql:name, delta:path or iceberg:name; or a query, as duckdb:SELECT ... or adbc:SELECT ...",
     )
     columns: Mapping[EventField, str] = Field(
         default_factory=dict[EventField, str],
-        description="the column that holds a field, in Parquet files and tables; else the one of the field's own name",
+        description="column of each field in Parquet files and tables; default: the field's name",
     )
     constants: Mapping[ConstantField, str] = Field(
-        default_factory=dict[ConstantField, str], description="the value of a field that has no column"
+        default_factory=dict[ConstantField, str], description="value of a field that has no column, by field"
     )
     day_column: str | None = Field(
         default=None,
-        description="of a Delta or Iceberg table: the column of UTC days by which one is chosen, beside ts",
+        description="column of UTC days in a Delta or Iceberg table, used with ts to select the day",
     )
     nested: str | None = Field(
         default=None,
-        description="of a table: the JSON column whose items[] are the events of a row, with item_id and rank",
+        description="JSON column of a table whose items[] are the events of a row, each with item_id and rank",
     )
     tenants: str | None = Field(
-        default=None, description="of a table: the table that resolves a tenant, by external_id or id, to tenant_id"
+        default=None, description="table that maps a tenant, by external_id or id, to tenant_id"
     )
     statement_timeout_seconds: float = Field(
         default=600,
         ge=1,
         le=MAX_SECONDS,
-        description="of a table or query: how long one answer may take",
+        description="timeout of one statement on a table or query",
     )
     adbc: AdbcSettings = AdbcSettings()
     session_gap_minutes: float | None = Field(
         default=None,
         gt=0,
         le=1440,
-        description="events may lack session_id: a user's next event after a longer gap begins a new session; "
-        "none: such events are bad lines",
+        description="events may lack session_id: a user's next event after a longer gap starts a new session; "
+        "unset: such events are bad lines",
     )
-    assume_utc: bool = Field(default=False, description="whether times stored without a zone are in UTC")
+    assume_utc: bool = Field(default=False, description="treat timestamps without a time zone as UTC")
     user_key: str | None = Field(
         default=None,
-        description='hash user ids on their way in, by the key in "env:NAME" or "file:PATH"; none: they are kept',
+        description='key for hashing user ids on ingestion, as "env:NAME" or "file:PATH"; unset: ids are not hashed',
     )
-    catalog: str | None = Field(default=None, description=".jsonl or .csv; without it releases have no content_sim")
+    catalog: str | None = Field(
+        default=None, description="item catalog, .jsonl or .csv; without it releases have no content_sim"
+    )
     catalog_encoding: str = Field(
-        default="utf-8", description='encoding of the catalog, as "windows-1252"; lines end with LF in it'
+        default="utf-8", description='encoding of the catalog, such as "windows-1252"; lines end with LF'
     )
-    catalog_delimiter: str = Field(
-        default=",", min_length=1, max_length=1, description="what separates the cells of a catalog in CSV"
-    )
+    catalog_delimiter: str = Field(default=",", min_length=1, max_length=1, description="delimiter of a CSV catalog")
     max_bad_catalog_share: Share = Field(
-        default=0.01, description="share of bad rows of the catalog above which what is built from it is refused"
+        default=0.01, description="share of bad catalog rows above which artifacts built from the catalog are refused"
     )
     rebuild_without_missing_files: bool = Field(
         default=False,
-        description="rebuild a day although files are gone that it was built from: it gets smaller",
+        description="allow the rebuild of a day from which raw files have disappeared, which loses their events",
     )
     spill_days: int = Field(
         default=0,
         ge=0,
         le=2,
-        description="how many neighbouring days' files are read for a day too: for files cut by a local day",
+        description="number of days before and after whose files are also read, for files cut by local days",
     )
     require_success: str | None = Field(
-        default=None, description='name of a mark, as "_SUCCESS", without which files of a folder do not count'
+        default=None, description='marker file, such as "_SUCCESS", without which the files of a folder are ignored'
     )
     max_out_of_window_share: Share = Field(
-        default=0.05, description="share of a target's events that belong to other days, above which the day fails"
+        default=0.05, description="share of events that belong to other days above which the day fails for a target"
     )
     max_lost_share: Share = Field(
         default=0.05,
-        description="share of a stored day's distinct events above whose loss its rebuild is refused; 1 accepts any",
+        description="maximum share of a stored day's distinct events that a rebuild may lose; 1 accepts any loss",
     )
     max_bad_share: Share = Field(
-        default=0.01, description="share of bad lines above which the day fails for the targets concerned"
+        default=0.01, description="share of bad lines above which the day fails for the affected targets"
     )
 
     @property
     def table_form(self) -> str | None:
-        """The form of the table that events are read from: postgresql, delta, iceberg, duckdb, adbc; None: files."""
+        """Kind of table that events are read from: postgresql, delta, iceberg, duckdb or adbc; None for files."""
         return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
 
     @field_validator("user_key")
@@ -201,31 +202,35 @@ class RawSettings(ClosedModel):
         except (LookupError, UnicodeError):
             keeps = False
         if not keeps:
-            raise ValueError('expected an encoding that has ASCII in it, as "utf-8", "windows-1252" or "shift_jis"')
+            raise ValueError('expected an encoding that contains ASCII, such as "utf-8", "windows-1252" or "shift_jis"')
         return name
 
     @field_validator("catalog_delimiter")
     @classmethod
     def _separates(cls, delimiter: str) -> str:
         if delimiter in '"\r\n' or not delimiter.isascii():
-            raise ValueError('expected one ASCII character that is no quote and no line end, as ";" or "\\t"')
+            raise ValueError('expected one ASCII character, not a quote or a line end, such as ";" or "\\t"')
         return delimiter
 
 
 class PartitionSettings(ClosedModel):
-    """Which days exist."""
+    """First and last day of the partitions."""
 
     start: date = Field(default=date(2026, 1, 1), description="first day")
-    end: date | None = Field(
-        default=None, description="last day, for data that has ended; none: every day up to yesterday"
-    )
+    end: date | None = Field(default=None, description="last day, for data that has ended; unset: yesterday")
 
 
 class LimitSettings(ClosedModel):
-    """What protects memory: over a limit the target fails and the message names the setting."""
+    """Limits that protect memory. A target that exceeds one fails, and the message names the setting."""
 
-    max_events: int = Field(default=100_000_000, ge=1, description="events of one target and window")
-    max_distinct_items: int = Field(default=5_000_000, ge=1, description="distinct item ids of one target and window")
-    max_sessions: int = Field(default=50_000_000, ge=1, description="distinct session ids of one target and window")
-    max_users: int = Field(default=10_000_000, ge=1, description="distinct user ids of one target and window")
-    max_days: int = Field(default=400, ge=1, description="days that one call of `recsys-assets run` may build")
+    max_events: int = Field(default=100_000_000, ge=1, description="maximum number of events of one target and window")
+    max_distinct_items: int = Field(
+        default=5_000_000, ge=1, description="maximum number of distinct item ids of one target and window"
+    )
+    max_sessions: int = Field(
+        default=50_000_000, ge=1, description="maximum number of distinct session ids of one target and window"
+    )
+    max_users: int = Field(
+        default=10_000_000, ge=1, description="maximum number of distinct user ids of one target and window"
+    )
+    max_days: int = Field(default=400, ge=1, description="maximum number of days that one `recsys-assets run` builds")

@@ -1,20 +1,20 @@
-"""Base of every table of the file: frozen, closed to unknown keys, numbers finite; durations have an end."""
+"""Base class of every configuration table: frozen, without unknown keys, with finite and bounded numbers."""
 
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
-MAX_HOURS = 87_600  # ten years: longer durations mean never, for which there are switches
+MAX_HOURS = 87_600  # ten years; to disable something, use its switch instead of a longer duration
 MAX_MINUTES = 60 * MAX_HOURS
 MAX_DAYS = 36_500  # a hundred years
-MAX_WHOLE = 2**53  # larger numbers lose digits in JSON, and overflow calendars and arrays
-MAX_SECONDS = 2_000_000  # 23 days: what PostgreSQL takes as a timeout in milliseconds
-Table: TypeAlias = dict[str, Any]  # as written, read later by what it belongs to
+MAX_WHOLE = 2**53  # larger integers lose digits in JSON and overflow calendars and arrays
+MAX_SECONDS = 2_000_000  # 23 days; PostgreSQL stores a timeout as int32 milliseconds
+Table: TypeAlias = dict[str, Any]  # as written in the file; its owner validates it later
 
 
 class ClosedModel(BaseModel):
-    """Frozen, closed to unknown keys, without infinite and without endless numbers."""
+    """Frozen model that rejects unknown keys, infinite numbers and integers above `MAX_WHOLE`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -25,7 +25,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 _INTERNAL = frozenset({"base", "digest"})
 _NOT_SHOWN = frozenset(
     {"user_key", "key", "other_key", "push", "metrics", "secret", "url", "adbc"}
-)  # a secret may be written there
+)  # keys that may hold a secret
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 DEFAULT_CONFIG = "recsys.toml"
 _OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
@@ -39,9 +39,9 @@ _OVERRIDABLE: Mapping[str, Callable[[Settings, TargetSettings], object]] = {
 
 
 def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, text: str, root: type[BaseModel]) -> str:
-    """Return one line per finding: where it stands in the file, the key, what is wrong, and what was found.
+    """Return one line per finding, with its line in the file, the key, the message and the value found.
 
-    Each error comes with the place of what was validated: () for the whole file, ("targets", 1, "gates") for a table.
+    Each error comes with the location of the validated table: () for the whole file, ("targets", 1, "gates") for one.
     """
     lines = line_numbers(text)
     findings = [_describe(place, finding, lines, root) for place, error in errors for finding in error.errors()]
@@ -49,7 +49,7 @@ def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, te
 
 
 def line_numbers(text: str) -> dict[Location, int]:
-    """Return the line (the first is 1) of each table and key of a TOML text, where each has its own."""
+    """Return the line number, from 1, of each table and key of a TOML text that is written on a line of its own."""
     found: dict[Location, int] = {}
     counts: dict[str, int] = {}
     table: Location = ()
@@ -63,7 +63,7 @@ def line_numbers(text: str) -> dict[Location, int]:
 
 
 def _table(path: str, counts: dict[str, int], *, is_item: bool) -> Location:
-    """Return where a header leads: `[[targets]]` opens the next item, `[targets.gates]` belongs to the last one."""
+    """Return the location of a header: `[[targets]]` opens the next item, `[targets.gates]` belongs to the last one."""
     parts = _parts(path)
     if is_item:
         counts[path] = counts.get(path, -1) + 1
@@ -98,11 +98,11 @@ def _describe(place: Location, finding: ErrorDetails, lines: dict[Location, int]
 
 
 def _allowed_keys(where: Location, root: type[BaseModel]) -> list[str]:
-    """Return the names that may stand where the unknown key stood."""
+    """Return the keys that are allowed at the location of an unknown key."""
     model = root
     for part in where[:-1]:
         if isinstance(part, str):
-            # A table of overrides in a target is, by its name, the table of that name in the file.
+            # A table of overrides in a target has the model of the file's table of the same name.
             model = _model_of(model, part) or _model_of(root, part) or model
     return sorted(set(model.model_fields) - _INTERNAL)
 
@@ -118,15 +118,13 @@ def _model_of(model: type[BaseModel], field: str) -> type[BaseModel] | None:
 def load_settings(path: str | Path | None = None) -> Settings:
     """Read the configuration from `path`, else from $RECSYS_CONFIG, else from ./recsys.toml.
 
-    Raises `ConfigurationError` naming file, key, allowed and found; nothing is opened but the file.
+    Opens no other file. Raises `ConfigurationError` with file, key, allowed values and the value found.
     """
     file = path_of_settings(path)
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {file}: {error.strerror}; name a file with --config or ${CONFIG_VARIABLE}"
-        ) from error
+        raise ConfigurationError(f"cannot read {file}: {error.strerror}; set --config or ${CONFIG_VARIABLE}") from error
     return parse_settings(data, name=str(file), base=file.absolute().parent)
 
 
@@ -136,7 +134,10 @@ def path_of_settings(path: str | Path | None = None) -> Path:
 
 
 def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
-    """Check the bytes of a configuration file called `name`; relative paths in it count from `base`."""
+    """Parse and validate the bytes of a configuration file called `name`; relative paths are relative to `base`.
+
+    Raises `ConfigurationError` with one line per finding.
+    """
     try:
         table = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -155,22 +156,27 @@ def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
 
 
 def _wrong_overrides(settings: Settings) -> Iterator[tuple[Location, ValidationError]]:
-    """Yield what is wrong in the tables by which single targets override the file's."""
-    for index, row in enumerate(settings.targets):
+    """Yield the errors in the tables by which targets override those of the file."""
+    for index, target_settings in enumerate(settings.targets):
         for name, read in _OVERRIDABLE.items():
             try:
-                read(settings, row)
+                read(settings, target_settings)
             except ValidationError as error:
                 yield ("targets", index, name), error
 
 
 def with_parameters(
-    text: str, row: TargetSettings, kind: str, values: Mapping[str, Any], *, kinds: Sequence[str] | None = None
+    text: str,
+    target_settings: TargetSettings,
+    kind: str,
+    values: Mapping[str, Any],
+    *,
+    kinds: Sequence[str] | None = None,
 ) -> str:
-    """Return the text with a target's parameters of a kind set to `values`, and these kinds built.
+    """Return the text with a target's parameters of a kind set to `values`, and `kinds` added to those built.
 
-    A target's own values stand in its `[targets.artifacts.<kind>]`. Raises `ConfigurationError` if the text has no such
-    target.
+    The values are written to the target's `[targets.artifacts.<kind>]`. Raises `ConfigurationError` if the text does
+    not contain the target.
     """
     document: Any = tomlkit.parse(text)
     if kinds is not None:
@@ -178,19 +184,23 @@ def with_parameters(
         written = artifacts.setdefault("kinds", tomlkit.array())
         written.extend(kind for kind in kinds if kind not in written)
     if values:
-        _table_of(_table_of(_target(document, row), "artifacts", is_super=True), kind).update(values)
+        _table_of(_table_of(_target(document, target_settings), "artifacts", is_super=True), kind).update(values)
     return tomlkit.dumps(document)
 
 
-def _target(document: Any, row: TargetSettings) -> Any:
-    found = [one for one in document.get("targets", []) if (one["tenant"], one["surface"]) == (row.tenant, row.surface)]
+def _target(document: Any, target_settings: TargetSettings) -> Any:
+    found = [
+        one
+        for one in document.get("targets", [])
+        if (one["tenant"], one["surface"]) == (target_settings.tenant, target_settings.surface)
+    ]
     if not found:
-        raise ConfigurationError(f"the file has no target {row.target} any more: read it again")
+        raise ConfigurationError(f"the file no longer has the target {target_settings.target}: read it again")
     return found[0]
 
 
 def _table_of(parent: Any, name: str, *, is_super: bool = False) -> Any:
-    """Return a table of a table, made if it is not there; one above others has no header of its own."""
+    """Return a table of a table, created if missing; a super table has no header of its own."""
     if name in parent:
         return parent[name]
     if isinstance(parent, InlineTable):
@@ -204,7 +214,7 @@ def _table_of(parent: Any, name: str, *, is_super: bool = False) -> Any:
 
 
 def _cut_after_blank_line(table: Any) -> list[Any]:
-    """Take away, and return, what stands at a table's end after a blank line: comments on what follows it."""
+    """Remove and return the end of a table after a blank line: comments that belong to the next table."""
     body = table.value.body
     end = len(body)
     while end and body[end - 1][0] is None:

@@ -1,4 +1,4 @@
-"""Settings of when days are built, and how old is too old: cron expressions, `[automation]` and `[freshness]`."""
+"""Settings of build schedules and freshness: cron expressions, `[automation]` and `[freshness]`."""
 
 import re
 from collections.abc import Mapping
@@ -25,23 +25,25 @@ _PART = re.compile(r"(\*|(?P<first>\w+)(-(?P<last>\w+))?)(/(?P<step>\d+))?")
 
 
 class AutomationSettings(ClosedModel):
-    """When a target's days are built without anybody asking."""
+    """Automatic builds of a target: by schedule, and by arriving raw files."""
 
-    nightly: bool = Field(default=False, description="whether the target's schedule runs from the first load on")
-    cron: str = Field(default="0 1 * * *", description="when the day before is built: minute hour day month weekday")
-    timezone: str = Field(default="UTC", description="the zone of `cron`; days themselves are UTC days")
-    watch: bool = Field(default=False, description="whether raw files that arrive or change start the day they hold")
+    nightly: bool = Field(default=False, description="whether the target's schedule is on when Dagster first loads it")
+    cron: str = Field(
+        default="0 1 * * *", description="schedule on which the previous day is built: minute hour day month weekday"
+    )
+    timezone: str = Field(default="UTC", description="time zone of `cron`; the days built are UTC days")
+    watch: bool = Field(default=False, description="build the day of raw files that arrive or change")
     settled_minutes: float = Field(
         default=10,
         ge=0,
         le=MAX_MINUTES,
-        description="raw files count as complete when they have not changed for so long",
+        description="minutes without a change after which raw files count as complete",
     )
     look_back_days: int = Field(
-        default=7, ge=1, le=100, description="how many past days are looked at for late or changed raw files"
+        default=7, ge=1, le=100, description="number of past days checked for late or changed raw files"
     )
     priority: int = Field(
-        default=0, ge=-1000, le=1000, description="of two waiting runs the one with the higher number starts first"
+        default=0, ge=-1000, le=1000, description="priority of queued runs; higher numbers start first"
     )
 
     @field_validator("cron")
@@ -53,35 +55,35 @@ class AutomationSettings(ClosedModel):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         if value not in _known_zones():
-            raise ValueError('expected a zone of the IANA list, like "UTC" or "Europe/Berlin"')
+            raise ValueError('expected an IANA time zone, such as "UTC" or "Europe/Berlin"')
         return value
 
 
 def check_cron(value: str) -> str:
-    """Return five fields that name a time which comes; `ValueError` says what is expected."""
+    """Return a cron expression of five fields that matches some time; `ValueError` says what is expected."""
     if _CRON.fullmatch(value) is None:
-        raise ValueError('expected five fields, minute hour day month weekday, like "0 1 * * *" or "*/30 * * * 1-5"')
+        raise ValueError('expected five fields, minute hour day month weekday, such as "0 1 * * *" or "*/30 * * * 1-5"')
     for text, field in zip(value.split(" "), _FIELDS, strict=True):
         _check_cron_field(text, *field)
     if value.split(" ")[2] in {"30", "31"} and value.split(" ")[3].lower() in {"2", "feb"}:
-        raise ValueError(f"expected a day that comes: day {value.split(' ')[2]} of month 2 never does")
+        raise ValueError(f"expected a date that exists: month 2 has no day {value.split(' ')[2]}")
     return value
 
 
 class FreshnessSettings(ClosedModel):
-    """How old is too old."""
+    """Age limits of live data."""
 
     max_age_hours: float = Field(
         default=30,
         gt=0,
         le=MAX_HOURS,
-        description="age, from the end of the last day in it, above which live data is stale",
+        description="hours since the end of its last day after which live data is stale",
     )
     max_silence_hours: float = Field(
         default=30,
         ge=1 / 60,
         le=MAX_HOURS,
-        description="without effect since the badge in the UI shows the age of live data: max_age_hours is its limit",
+        description="no effect: the badge in the UI shows the age of live data, limited by max_age_hours",
     )
 
 
@@ -98,10 +100,10 @@ def _check_cron_field(text: str, name: str, least: int, largest: int, names: Map
 
 
 def next_tick(cron: str, timezone: str, now: datetime) -> datetime | None:
-    """Return when five checked fields come next after an instant, in their zone; None if not within four years.
+    """Return the next time after `now`, in UTC, of a checked cron expression; None if there is none in four years.
 
-    Where both days are named, either counts, as cron has it. A local time that a change of clocks leaves out is passed
-    over.
+    As in cron, either day matches if both day of month and weekday are restricted. Local times that a clock change
+    skips are ignored.
     """
     zone = ZoneInfo(timezone)
     minutes, hours, days, months, weekdays = map(_cron_values, cron.split(" "), _FIELDS)
@@ -120,7 +122,7 @@ def next_tick(cron: str, timezone: str, now: datetime) -> datetime | None:
 
 
 def _cron_values(text: str, field: tuple[str, int, int, Mapping[str, int]]) -> set[int]:
-    """Return the numbers that a checked field stands for."""
+    """Return the values that a checked cron field matches."""
     _, least, largest, names = field
     found: set[int] = set()
     for part in text.lower().split(","):
@@ -138,5 +140,5 @@ def _cron_number(text: str, names: Mapping[str, int]) -> int:
 
 @cache
 def _known_zones() -> set[str]:
-    """Return the names of the IANA list, read from the disk once: it is asked for each target."""
+    """Return the IANA time zones; cached, because they are read from the disk and needed for each target."""
     return available_timezones()

@@ -1,4 +1,4 @@
-"""One `[[targets]]` row: whose artifacts are built, and what is otherwise for them."""
+"""Settings of one `[[targets]]` entry: its identity and its overrides."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,22 +11,22 @@ from recsys_assets.settings.model import ClosedModel, Table
 
 
 class TargetSettings(ClosedModel):
-    """One target, and what it overrides."""
+    """One target and its overrides of other tables."""
 
     tenant: str
     surface: str
-    segment: str | None = Field(default=None, description="a label in the artifacts")
+    segment: str | None = Field(default=None, description="label written into the artifacts")
     slug: str | None = Field(
-        default=None, description="name in Dagster, needed when tenant or surface is not ^[A-Za-z0-9_]+$"
+        default=None, description="name in Dagster; required if tenant or surface does not match ^[A-Za-z0-9_]+$"
     )
     owners: tuple[str, ...] | None = Field(
-        default=None, description="who is asked about this target, in place of the owners of all"
+        default=None, description="owners of this target, replacing the top-level owners"
     )
     artifacts: Mapping[str, Table] = Field(
         default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
     )
     engine: EngineName | None = Field(
-        default=None, description="what computes this target's kinds that do not name an engine themselves"
+        default=None, description="engine of this target's kinds that do not set their own"
     )
     gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
     retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")
@@ -42,7 +42,7 @@ class TargetSettings(ClosedModel):
 
     @property
     def slug_parts(self) -> tuple[str, ...]:
-        """How Dagster calls this target: (tenant, surface), or the slug alone."""
+        """Key of this target in Dagster: (tenant, surface), or only the slug."""
         return (self.slug,) if self.slug else (self.tenant, self.surface)
 
     @model_validator(mode="after")
@@ -52,6 +52,6 @@ class TargetSettings(ClosedModel):
         for part in self.slug_parts:
             if not is_slug(part):
                 raise ValueError(
-                    f'Dagster cannot carry {part!r}: add slug = "..." of letters, digits and _ to this target'
+                    f'{part!r} is not a valid name in Dagster: add slug = "..." of letters, digits and _ to this target'
                 )
         return self

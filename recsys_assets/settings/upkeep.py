@@ -1,4 +1,4 @@
-"""Settings of what is kept, reported and undone: retention, metrics, rollback, outcomes, rollout."""
+"""Settings of operations after a build: retention, metrics, rollback, outcomes and rollout."""
 
 from typing import Literal
 
@@ -9,38 +9,44 @@ from recsys_assets.settings.schedule import check_cron
 
 
 class RetentionSettings(ClosedModel):
-    """How much of the past is kept beside what is live, held, pinned or announced."""
+    """Retention of past data, in addition to releases that are live, held, pinned or have an intent."""
 
-    keep: int = Field(default=7, ge=1, description="releases kept of a target")
+    keep: int = Field(default=7, ge=1, description="number of releases kept per target")
     grace_hours: float = Field(
         default=24,
         ge=0,
         le=MAX_HOURS,
-        description="how long what nothing names is left alone, and then kept in the trash",
+        description="hours an unreferenced object stays in place, and then again in the trash",
     )
     raw_days: int | None = Field(
         default=None,
         ge=1,
         le=MAX_DAYS,
-        description="age of a day at which `collect` deletes its typed raw parts; none: kept",
+        description="age in days at which `collect` deletes typed raw parts; unset: kept",
     )
     quarantine_days: int | None = Field(
-        default=None, ge=1, le=MAX_DAYS, description="likewise its bad lines, of all targets"
+        default=None,
+        ge=1,
+        le=MAX_DAYS,
+        description="age in days at which `collect` deletes bad lines, for all targets; unset: kept",
     )
     staging_days: int | None = Field(
-        default=None, ge=1, le=MAX_DAYS, description="likewise its staged references and their reports"
+        default=None,
+        ge=1,
+        le=MAX_DAYS,
+        description="age in days at which `collect` deletes staged references and their reports; unset: kept",
     )
     canonical_days: int | None = Field(
         default=None,
         ge=1,
         le=MAX_DAYS,
-        description="likewise its canonical events; never of a day that a kept release or a window needs",
+        description="age in days at which `collect` deletes canonical events that no kept release or window needs",
     )
     collect: Literal["off", "report", "apply"] = Field(
         default="report",
-        description="what the weekly schedule in Dagster does: a dry run that reports, or a collection",
+        description="action of the collection schedule in Dagster: none, a dry run with a report, or a collection",
     )
-    collect_cron: str = Field(default="0 4 * * 0", description="when, in UTC: minute hour day month weekday")
+    collect_cron: str = Field(default="0 4 * * 0", description="schedule in UTC: minute hour day month weekday")
 
     @field_validator("collect_cron")
     @classmethod
@@ -49,68 +55,73 @@ class RetentionSettings(ClosedModel):
 
 
 class MetricsSettings(ClosedModel):
-    """Where Prometheus finds the numbers of the build side."""
+    """Export of build metrics to Prometheus."""
 
     folder: str | None = Field(
-        default=None, description="a folder for one .prom file per target, as node_exporter's textfile collector reads"
+        default=None, description="folder for one .prom file per target, read by node_exporter's textfile collector"
     )
     push: SecretStr | None = Field(
         default=None,
-        description="a Pushgateway, like http://push.example:9091 or https://user:password@host; never printed",
+        description="Pushgateway URL, such as http://push.example:9091 or https://user:password@host; never printed",
     )
     max_targets: int = Field(
-        default=500, ge=1, description="targets with numbers, the first of the file: each costs about 40 time series"
+        default=500,
+        ge=1,
+        description="number of targets with metrics, the first of the file; each costs about 40 time series",
     )
 
 
 class RollbackSettings(ClosedModel):
-    """What happens when live answers without items far more often than the release before it did."""
+    """Automatic rollback of a live release with a far higher rate of empty answers than its predecessor."""
 
     automatic: Literal["off", "advise", "act"] = Field(
-        default="off", description="`advise` says so and alerts, `act` rolls back, holds and alerts, once"
+        default="off", description="`advise` reports and alerts; `act` rolls back once, holds and alerts"
     )
     watch_hours: float = Field(
-        default=24, gt=0, le=MAX_HOURS, description="how long after a release became live it is watched"
+        default=24, gt=0, le=MAX_HOURS, description="hours for which a release is watched after it became live"
     )
 
 
 class OutcomeSettings(ClosedModel):
-    """What is reported of clicks and purchases, by release: what they are called, and how sure a decision is."""
+    """Outcome reports, clicks and purchases by release: event names and the confidence of decisions."""
 
-    enabled: bool = Field(default=False, description="whether each day's report is made and kept for the console")
+    enabled: bool = Field(default=False, description="create and store a report for each day, shown in the console")
     exposure: str = Field(
-        default="impression", description="the event of an item that was shown; one without `event` is, too"
+        default="impression", description="`event` value of an item shown; events without a value also count"
     )
-    click: str = Field(default="click", description="the event of an item that was clicked")
-    purchase: str = Field(default="purchase", description="the event of an item that was bought")
-    level: float = Field(default=0.95, gt=0.5, lt=1, description="how often an interval is to hold the truth")
-    margin: Share = Field(default=0.02, description="loss of click rate, of the live one, that a rollout may bring")
-    min_keys: int = Field(
-        default=100, ge=2, description="users or sessions on each side, with fewer nothing is decided"
+    click: str = Field(default="click", description="`event` value of a click")
+    purchase: str = Field(default="purchase", description="`event` value of a purchase")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="confidence level of the intervals")
+    margin: Share = Field(
+        default=0.02, description="allowed loss of click rate in a rollout, as a share of the live rate"
     )
+    min_keys: int = Field(default=100, ge=2, description="minimum users or sessions on each side for a decision")
     history_days: int = Field(
-        default=7, ge=0, le=100, description="a user who was seen so many days before, or later, is a returning one"
+        default=7,
+        ge=0,
+        le=100,
+        description="days before the report; users seen in them, or earlier in the report, count as returning",
     )
 
 
 class RolloutSettings(ClosedModel):
-    """How a release is shown to a share of requests before it becomes live."""
+    """Gradual rollout: a release serves a growing share of requests before it becomes live."""
 
-    enabled: bool = Field(default=False, description="whether a release that is to ship is rolled out by steps first")
+    enabled: bool = Field(default=False, description="roll out a release in steps before it becomes live")
     steps: tuple[int, ...] = Field(
-        default=(5, 25, 100), description="percent of the request keys, ascending; at 100 the release becomes live"
+        default=(5, 25, 100), description="percentages of request keys, ascending; at 100 the release becomes live"
     )
-    bake_minutes: float = Field(default=60, ge=0, le=MAX_MINUTES, description="how long each step lasts at least")
+    bake_minutes: float = Field(default=60, ge=0, le=MAX_MINUTES, description="minimum minutes of each step")
     min_requests: int = Field(
-        default=1000, ge=0, le=10**9, description="requests that the candidate must have answered before a step is over"
+        default=1000, ge=0, le=10**9, description="minimum requests that the candidate must answer in a step"
     )
     advance_unasked: bool = Field(
-        default=False, description="whether a step that is baked is over without so many requests; else it waits"
+        default=False, description="advance after bake_minutes even with fewer requests; otherwise the step waits"
     )
 
     @field_validator("steps")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not value or list(value) != sorted(set(value)) or value[0] < 1 or value[-1] != 100:  # noqa: PLR2004
-            raise ValueError("expected ascending percentages from 1 on that end with 100, like [5, 25, 100]")
+            raise ValueError("expected ascending percentages of at least 1 that end with 100, such as [5, 25, 100]")
         return value

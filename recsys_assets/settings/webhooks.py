@@ -37,24 +37,26 @@ WebhookEvent: TypeAlias = Literal[
 
 
 class WebhookSettings(ClosedModel):
-    """Who is sent an HTTP request about what happens to targets."""
+    """One receiver of HTTP requests about events of targets."""
 
-    name: str = Field(pattern="^[a-z0-9_-]{1,50}$", description="what messages and the store call it")
+    name: str = Field(pattern="^[a-z0-9_-]{1,50}$", description="name of the receiver in messages and in the store")
     url: str = Field(
         pattern="^(env:.+|file:.+|https?://.+)$",
-        description='where to, in "env:NAME" or "file:PATH" if that is a secret, or https://...',
+        description='URL of the receiver: https://..., or "env:NAME" or "file:PATH" if it is secret',
     )
     secret: str | None = Field(
         default=None,
         pattern="^(env|file):.+$",
-        description='what messages are signed with, in "env:NAME" or "file:PATH"; none: they are not signed',
+        description='key that signs the requests, as "env:NAME" or "file:PATH"; unset: they are not signed',
     )
     events: tuple[WebhookEvent, ...] = Field(
-        default=get_args(WebhookEvent), min_length=1, description="what it is sent; none named: everything"
+        default=get_args(WebhookEvent), min_length=1, description="events that are sent; default: all"
     )
-    targets: tuple[str, ...] = Field(default=(), description='like ["shop/home"]; none: every target')
+    targets: tuple[str, ...] = Field(
+        default=(), description='targets whose events are sent, such as ["shop/home"]; empty: every target'
+    )
     give_up_hours: float = Field(
-        default=72, ge=0, le=MAX_HOURS, description="an event that is older and not taken keeps later ones back no more"
+        default=72, ge=0, le=MAX_HOURS, description="age in hours after which an undelivered event is dropped"
     )
 
 

@@ -107,7 +107,7 @@ def test_mode_and_target_say_whom_it_judges(tmp_path, more, verdict):
         ('pandera = "a.py:B"\nsql = "FROM rows"', "either pandera"),
         ('pandera = "none.py:B"', "cannot read"),
         ('pandera = "nobody"', "no installed package"),
-        ('sql = "FROM rows"\ntargets = ["a/b"]', "known are shop/home"),
+        ('sql = "FROM rows"\ntargets = ["a/b"]', "known: shop/home"),
         ('sql = "FROM rows"\n[gates.modes]\ncustom_other = "off"', "no .gates.custom.other"),
         ('sql = "FROM rows"\n[gates.custom."a-b"]\nsql = "FROM rows"\nkinds = ["cooc"]', "letters, digits and _"),
         ('sql = "FROM rows"\n[gates.custom.x]\nsql = "FROM rows"\nkinds = ["coc"]', "no such kind"),

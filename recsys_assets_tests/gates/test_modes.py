@@ -70,7 +70,7 @@ def test_a_single_gate_is_on_where_its_sort_is_off(tmp_path, policy, gate):
 
 @pytest.mark.parametrize("gate", ["contract", "envelope", "size", "rehearsal_loads", "hash"])
 def test_f48_integrity_can_be_neither_off_nor_advisory(tmp_path, gate):
-    with pytest.raises(ConfigurationError, match=f"{gate} is no gate that may be anything but required"):
+    with pytest.raises(ConfigurationError, match=f"{gate} is not a gate with a choice of modes"):
         settings(f'[gates.modes]\n{gate} = "off"', tmp_path)
 
 

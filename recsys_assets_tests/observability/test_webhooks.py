@@ -196,7 +196,7 @@ def test_a_secret_that_is_not_there_is_named_and_nothing_is_sent(shop, inbox, tm
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        pytest.param('targets = ["shop/hmoe"]', "known are shop/home", id="unknown target"),
+        pytest.param('targets = ["shop/hmoe"]', "known: shop/home", id="unknown target"),
         pytest.param('events = ["shipped"]', "target_fresh", id="unknown event"),
         pytest.param('secret = "plain"', "secret", id="secret in the file"),
         pytest.param('[[webhooks]]\nname = "team"\nurl = "http://x"', "the same name", id="two of one name"),

@@ -278,7 +278,7 @@ def test_what_no_signature_proves_is_not_served_to_those_who_demand_one(shop):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('key = "MC4CAQAwBQYDK2VwBCIEIA"', "the key itself never stands here"),
+        ('key = "MC4CAQAwBQYDK2VwBCIEIA"', "the key itself must not be written here"),
         ('key = "env:NO_SUCH_KEY"', "NO_SUCH_KEY is not set"),
         ('key = "file:none.pem"', r"cannot read .*none\.pem"),
         ('key = "file:text.pem"', "is no private key in PEM"),

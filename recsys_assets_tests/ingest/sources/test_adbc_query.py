@@ -178,7 +178,7 @@ def test_a_part_of_a_secret_is_one_too(secret, message):
     [
         ("password", '"hush"', "password may be a secret"),
         ("adbc.snowflake.sql.client_option.jwt_private_key_pkcs8_value", '"hush"', "may be a secret"),
-        ("adbc.bigquery.sql.auth.client_secret", '"hush"', 'name that by "env:NAME" or "file:PATH"'),
+        ("adbc.bigquery.sql.auth.client_secret", '"hush"', 'refer to it as "env:NAME" or "file:PATH"'),
         ("uri", '"reader:hush@acme/shop"', "uri may be a secret"),
         ("password", '["hush"]', "valid string"),
     ],
