@@ -50,7 +50,7 @@ def test_a_uri_is_not_resolved_against_the_file():
         *(
             pytest.param(
                 f'[raw]\ncatalog_encoding = "{name}"\n'.encode() + MINIMAL,
-                "expected an encoding that has ASCII",
+                "expected an encoding that contains ASCII",
                 id=name,
             )
             for name in ("utf-16", "rot13", "utf-7", "cp500", "klingon", "")

@@ -1,4 +1,4 @@
-"""Commands of the API: serve it and its pages, from the store alone; make a token for it."""
+"""Commands of the API: serve the API and its pages from the store; create a token."""
 
 from typing import get_args
 
@@ -8,28 +8,32 @@ import tomlkit
 from recsys_assets.api.access import allowed_hosts, check_transport, make_token
 from recsys_assets.api.application import make_application
 from recsys_assets.api.context import ApiContext
-from recsys_assets.cli.options import config_option, json_option, open_context, said_type
+from recsys_assets.cli.options import config_option, json_option, open_context, text_type
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.settings.api import Scope
 
-MAX_HEAD_BYTES = 32_768  # of a request: names and ids in addresses are short
-BACKLOG = 200  # requests under way; more are answered 503
+MAX_HEAD_BYTES = 32_768  # limit of request line and headers; names and ids in URLs are short
+BACKLOG = 200  # concurrent requests; further ones get status 503
 
 
 @click.command("api")
 @config_option
-@click.option("--port", required=True, type=click.IntRange(0, 65_535), help="port to listen on; 0 takes a free one")
+@click.option("--port", required=True, type=click.IntRange(0, 65_535), help="port to listen on; 0 picks a free one")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="address to listen on; without [api] tokens everybody who reaches it may read",
+    help="address to listen on; without tokens in [api] every client that reaches it may read",
 )
-@click.option("--ssl-certfile", type=click.Path(exists=True, dir_okay=False), help="certificate for TLS, as uvicorn's")
-@click.option("--ssl-keyfile", type=click.Path(exists=True, dir_okay=False), help="its private key, as uvicorn's")
+@click.option("--ssl-certfile", type=click.Path(exists=True, dir_okay=False), help="TLS certificate, passed to uvicorn")
+@click.option(
+    "--ssl-keyfile",
+    type=click.Path(exists=True, dir_okay=False),
+    help="private key of the certificate, passed to uvicorn",
+)
 def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | None, ssl_keyfile: str | None) -> int:
-    """Serve what is live, what was, and every artifact, to read: a web page at /, an API at /v1, /openapi.json."""
-    import uvicorn  # noqa: PLC0415 - the other commands need no server
+    """Serve the API at /v1 and /api/v1, the console at / and the description at /openapi.json."""
+    import uvicorn  # noqa: PLC0415 - other commands do not need the server
 
     from recsys_assets.api.connections import BoundedConnection  # noqa: PLC0415 - as above
 
@@ -55,7 +59,7 @@ def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | Non
 
 
 @click.command("token")
-@click.option("--name", type=said_type, required=True, help="whose token it is, as logs and journals name it")
+@click.option("--name", type=text_type, required=True, help="owner of the token, as shown in logs and journals")
 @click.option(
     "--scope",
     "scopes",
@@ -63,13 +67,13 @@ def run_api(*, config: str | None, port: int, host: str, ssl_certfile: str | Non
     default=("read",),
     show_default=True,
     type=click.Choice(get_args(Scope)),
-    help="what it may do; can be given several times",
+    help="permission of the token; repeatable",
 )
 @json_option
 def print_token(*, name: str, scopes: tuple[Scope, ...], as_json: bool) -> int:
-    """Make a token for the API, and print it with the table for recsys.toml that accepts it.
+    """Create an API token, and print it with the table for recsys.toml that accepts it.
 
-    The table holds the hash alone: keep the token where its user finds it, for it cannot be shown again.
+    The table contains only the hash. Store the token now: it cannot be shown again.
     """
     token, digest = make_token()
     granted = tuple(dict.fromkeys(scopes))

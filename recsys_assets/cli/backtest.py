@@ -1,4 +1,4 @@
-"""`recsys-assets backtest`: how well staged artifacts answer events that they have not seen, with a plot."""
+"""`recsys-assets backtest`: scores of staged artifacts on unseen events, as a table and a plot."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -24,10 +24,10 @@ _COLUMNS = ("what", "hit rate", "MRR", "nDCG", "its", "difference", "from", "to"
 
 
 def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
-    """Return an SVG: right of the middle line a day's artifacts answer better than its baseline's, left of it worse.
+    """Return an SVG of differences: right of the middle line a day's artifacts are better than the baseline.
 
-    A bar is the interval of the difference, a dot the difference, and the thin mark the loss that is allowed. Days
-    without a comparison are left out.
+    A bar is the confidence interval, a dot the difference, and a thin mark the allowed loss. Days without a comparison
+    are omitted.
     """
     lines = [
         (f"{one.day}  {each.name}  ({one.against})", each)
@@ -46,7 +46,7 @@ def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" '
         f'font-size="12"><rect width="100%" height="100%" fill="white"/><text x="10" y="22" font-size="14">'
-        f"{escape(title)}: difference in nDCG, and its interval</text>{scale}"
+        f"{escape(title)}: difference in nDCG with its confidence interval</text>{scale}"
         f'<line x1="{middle:.1f}" y1="52" x2="{middle:.1f}" y2="{height - 10}" stroke="#999"/>{"".join(rows)}</svg>\n'
     )
 
@@ -70,9 +70,11 @@ def _at(value: float, reach: float) -> float:
 
 @click.command("backtest")
 @target_options
-@click.option("--start", type=day_type, required=True, help="first day, like 2026-01-31")
-@click.option("--end", type=day_type, help="last day, included; the first day when left out")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="also draw the differences to this .svg")
+@click.option("--start", type=day_type, required=True, help="first day, such as 2026-01-31")
+@click.option("--end", type=day_type, help="last day, inclusive; default: the first day")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="also plot the differences to this .svg file"
+)
 @json_option
 def run_backtest(
     *,
@@ -84,15 +86,15 @@ def run_backtest(
     plot: Path | None,
     as_json: bool,
 ) -> int:
-    """Score what each day staged on the day after it, or the last part of the day, beside what is live.
+    """Score what each day staged on the following day, or the last part of the day, against the live release.
 
-    Where live was built from those events, what the day before staged is the baseline. Nothing ships. Ends with 1 if
-    anything is worse.
+    If the live release was built from those events, the baseline is what the previous day staged. Nothing ships. Exits
+    with code 1 if anything is worse.
     """
     if plot is not None and plot.suffix.lower() != ".svg":
-        raise click.UsageError(f"--plot {plot}: the picture is SVG, name a file that ends in .svg")
+        raise click.UsageError(f"--plot {plot}: expected a file name that ends in .svg")
     if plot is not None and not plot.absolute().parent.is_dir():
-        raise click.UsageError(f"--plot {plot}: there is no folder {plot.absolute().parent}: make it first")
+        raise click.UsageError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist: create it first")
     context = open_context(config=config, tenant=tenant, surface=surface)
     row = context.settings.find(context.target.tenant, context.target.surface)
     days = choose_days(context.settings, start=start, end=end or start, today=datetime.now(UTC).date())
@@ -129,12 +131,12 @@ def _print(tested: Sequence[DayTested], *, k: int) -> None:
         for one in tested
         for each in _compared(one)
     ]
-    print_table(f"next items at {k}; its: the baseline's nDCG", _COLUMNS, rows)
+    print_table(f"next items at {k}; `its` is the baseline's nDCG", _COLUMNS, rows)
     for one in tested:
         if isinstance(one.found, BacktestResult):
             echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.message}")
         else:
-            echo(f"{one.day}: nothing compared: {one.found.message}")
+            echo(f"{one.day}: not compared: {one.found.message}")
 
 
 def _document(one: DayTested) -> dict[str, object]:
@@ -163,4 +165,4 @@ def _numbers(each: ComparedScores) -> dict[str, object]:
         **interval,
         "verdict": verdict,
         "standing": verdict,
-    }  # `standing`: its former name
+    }  # `standing`: former name of `verdict`

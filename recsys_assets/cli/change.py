@@ -6,7 +6,7 @@ from datetime import date, datetime
 import click
 
 from recsys_assets import retry
-from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
+from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     CommandContext,
@@ -31,7 +31,7 @@ from recsys_assets.upkeep.heartbeats import Convergence, wait_until_converged
 from recsys_assets.upkeep.repair import RestoreOutcome, restore_pointer
 from recsys_assets.upkeep.retire import retire
 
-_WAIT_SECONDS = 180  # three polls of a consumer that polls once a minute
+_WAIT_SECONDS = 180  # three polls of a consumer that polls every minute
 
 wait_option = click.option(
     "--wait",
@@ -39,32 +39,32 @@ wait_option = click.option(
     is_flag=False,
     flag_value=_WAIT_SECONDS,
     metavar="[SECONDS]",
-    help=f"return when every consumer with a heartbeat serves it; exit 1 after so long (default {_WAIT_SECONDS})",
+    help=f"wait until every consumer with a heartbeat serves it; exit 1 after SECONDS (default {_WAIT_SECONDS})",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A rollback, and who serves what it went back to."""
+    """Outcome of a rollback, with the consumers that serve the restored release."""
 
     rolled_back: RollbackOutcome
     consumers: Convergence
 
     @property
     def message(self) -> str:
-        """What happened, and who serves it."""
+        """Message of the rollback, followed by that of the consumers."""
         return f"{self.rolled_back.message}; {self.consumers.message}"
 
     @property
     def exit_code(self) -> int:
-        """1 if a live consumer is behind."""
+        """1 if a live consumer still serves another release, else 0."""
         return EXIT_REFUSED if self.consumers.behind else 0
 
 
-def await_consumers(call: Call, done: RollbackOutcome, *, seconds: float) -> Awaited:
-    """Return when every live consumer serves what a rollback went back to, or after `seconds` with those that do not.
+def await_consumers(call: CommandCall, done: RollbackOutcome, *, seconds: float) -> Awaited:
+    """Wait until every live consumer serves the restored release, for `seconds` at most.
 
-    The rollback is done either way; who is behind follows at its next poll of the store, unless it cannot reach it.
+    The rollback is complete either way. A consumer that is behind follows at its next poll, if it reaches the store.
     """
     context = call.context
     found = wait_until_converged(context.store, context.target, done.live, seconds=seconds, now=clock, pause=retry.wait)
@@ -72,12 +72,14 @@ def await_consumers(call: Call, done: RollbackOutcome, *, seconds: float) -> Awa
 
 
 @changes_one_target("ship")
-@click.option("--day", type=day_type, required=True, help="the UTC day whose staged artifacts are to ship")
+@click.option("--day", type=day_type, required=True, help="UTC day whose staged artifacts ship")
 @click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
 @click.option("--at-once", is_flag=True, help="to all requests, also where [rollout] shows a release to a share first")
 @click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
-def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]) -> ChangeResult:
-    """Ship what is staged for a day, proven against every gate; an older day than what is live only if allowed."""
+def run_ship(
+    call: CommandCall, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]
+) -> ChangeResult:
+    """Ship what is staged for a day, checked against every gate; a day older than the live one only if allowed."""
     from recsys_assets.pipeline.context import DayContext  # noqa: PLC0415
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
 
@@ -98,15 +100,15 @@ def run_ship(call: Call, *, day: date, allow_older: bool, at_once: bool, overrid
 @click.option(
     "--to", required=True, help="previous | a release id (8 digits or more) or name | a time like 2026-01-31T04:00:00Z"
 )
-@click.option("--no-hold", is_flag=True, help="let the next night ship at once")
-@click.option("--hold-until", type=instant_type, help="hold until this time instead of until newer good data")
+@click.option("--no-hold", is_flag=True, help="do not hold: the next build may ship")
+@click.option("--hold-until", type=instant_type, help="hold until this time instead of until newer data ships")
 @wait_option
 def run_rollback(
-    call: Call, *, to: str, no_hold: bool, hold_until: datetime | None, wait: float | None
+    call: CommandCall, *, to: str, no_hold: bool, hold_until: datetime | None, wait: float | None
 ) -> RollbackOutcome | Awaited:
-    """Move one target back to an earlier release; verified first, held afterwards, nothing recomputed."""
+    """Move one target back to an earlier release. It is verified first and held afterwards; nothing is recomputed."""
     if no_hold and hold_until is not None:
-        raise click.UsageError("--no-hold and --hold-until exclude each other")
+        raise click.UsageError("--no-hold and --hold-until are mutually exclusive")
     done = roll_back(
         call.context.store,
         call.context.target,
@@ -121,21 +123,21 @@ def run_rollback(
 
 
 @changes_one_target("hold")
-@click.option("--until", type=instant_type, help="the hold ends by itself at this time")
-def run_hold(call: Call, *, until: datetime | None) -> HoldOutcome:
-    """Keep automation from shipping to one target; what is built meanwhile is recorded, not shipped."""
+@click.option("--until", type=instant_type, help="time at which the hold expires")
+def run_hold(call: CommandCall, *, until: datetime | None) -> HoldOutcome:
+    """Keep automation from shipping to one target; builds are recorded and not shipped."""
     return place_hold(call.context.store, call.context.target, by=call.by, now=clock, until=until, dry_run=call.dry_run)
 
 
 @changes_one_target("release-hold")
-def run_release_hold(call: Call) -> HoldOutcome:
-    """Let automation ship to one target again."""
+def run_release_hold(call: CommandCall) -> HoldOutcome:
+    """Allow automation to ship to one target again."""
     return release_hold(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("restore-pointer")
-def run_restore_pointer(call: Call) -> RestoreOutcome:
-    """Put a lost or damaged pointer back to what the journal last recorded as live, below the root of now."""
+def run_restore_pointer(call: CommandCall) -> RestoreOutcome:
+    """Restore a lost or damaged pointer to the release that the journal last recorded as live, at the current root."""
     return restore_pointer(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 
 
@@ -156,10 +158,10 @@ def run_retire(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Stop serving a target that is in the configuration no more; until then it serves what it served."""
+    """Stop serving a target that is no longer in the configuration; until then its last release stays live."""
     settings, target = load_settings(config), Target(tenant, surface)
     if (tenant, surface) in {(row.tenant, row.surface) for row in settings.targets}:
-        raise RefusedError(f"{target} is still configured: take its [[targets]] table out first, then retire it")
+        raise RefusedError(f"{target} is still configured: remove its [[targets]] table first, then retire it")
     store = open_configured_store(settings)
     done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
     print_json(done) if as_json else echo(f"{target}: {done.message}")

@@ -23,27 +23,27 @@ from recsys_assets.release.journal import Actor
 
 
 class ChangeResult(Protocol):
-    """What a change came to: a document, with the sentence about it for people."""
+    """Outcome of a change: a document with a message for people."""
 
     @property
     def message(self) -> str:
-        """What happened, or would happen."""
+        """One sentence about what happened, or would happen."""
         ...
 
 
 @runtime_checkable
-class EndsWithCode(Protocol):
-    """A change whose exit code says whether somebody still has to look."""
+class HasExitCode(Protocol):
+    """Outcome of a change with an exit code."""
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 if somebody has to look."""
+        """0, or 1 if the outcome needs attention."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call of such a command: where, who and why, and whether it is only to say what it would do."""
+class CommandCall:
+    """One call of a change command: its context, its actor with a reason, and whether it is a dry run."""
 
     context: CommandContext
     by: Actor
@@ -51,31 +51,31 @@ class Call:
 
 
 def changes_one_target(name: str) -> Callable[[Callable[..., ChangeResult]], click.Command]:
-    """Return a decorator that makes a function of a `Call` (and of options of its own) a command called `name`.
+    """Return a decorator that makes a function of a `CommandCall` and its own options a command called `name`.
 
-    The command takes --config, --tenant, --surface, --reason, --actor, --dry-run and --json, and ends with 0, or with
-    what the change says.
+    The command adds --config, --tenant, --surface, --reason, --actor, --dry-run and --json. It exits with the code of
+    the outcome, or 0 if the outcome has none.
     """
 
-    def report(act: Callable[..., ChangeResult], call: Call, own: Mapping[str, object], *, as_json: bool) -> int:
+    def report(act: Callable[..., ChangeResult], call: CommandCall, own: Mapping[str, object], *, as_json: bool) -> int:
         target = call.context.target
         done = act(call, **own)
         print_json(done) if as_json else echo(f"{target}: {done.message}")
-        return done.exit_code if isinstance(done, EndsWithCode) else 0
+        return done.exit_code if isinstance(done, HasExitCode) else 0
 
     return lambda act: _command(name, act, report)
 
 
 def changes_targets(
     name: str, *, line: Callable[[Any], str]
-) -> Callable[[Callable[..., Sequence[EndsWithCode]]], click.Command]:
-    """Return such a decorator for a function that changes every target of its `Call`; each is printed as a `line`.
+) -> Callable[[Callable[..., Sequence[HasExitCode]]], click.Command]:
+    """Return such a decorator for a function that changes all targets of its `CommandCall`, printed by `line` each.
 
-    It ends with the worst of their codes.
+    It exits with the highest of their codes.
     """
 
     def report(
-        act: Callable[..., Sequence[EndsWithCode]], call: Call, own: Mapping[str, object], *, as_json: bool
+        act: Callable[..., Sequence[HasExitCode]], call: CommandCall, own: Mapping[str, object], *, as_json: bool
     ) -> int:
         done = act(call, **own)
         print_json({"targets": done}) if as_json else echo("\n".join(map(line, done)))
@@ -104,9 +104,9 @@ def _command(name: str, act: Callable[..., Any], report: Callable[..., int]) -> 
     ) -> int:
         context = open_context(config=config, tenant=tenant, surface=surface)
         try:
-            code = report(act, Call(context, acting(actor, reason), dry_run), own, as_json=as_json)
+            code = report(act, CommandCall(context, acting(actor, reason), dry_run), own, as_json=as_json)
             return code if dry_run else max(code, follow_after(context))
-        finally:  # a refusal is news, too
+        finally:  # webhooks also report refusals
             if not dry_run:
                 deliver_after(context)
 

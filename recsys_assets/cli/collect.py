@@ -1,4 +1,4 @@
-"""Command that collects what nothing needs, takes it back out of the trash, or says why an object stays."""
+"""Garbage collection by command: collect, restore from the trash, or explain why an object is kept."""
 
 from datetime import timedelta
 
@@ -37,13 +37,13 @@ from recsys_assets.upkeep.collect import Collection, collect, explain, restore
 @target_options
 @actor_option
 @json_option
-@click.option("--apply", is_flag=True, help="do it; else only say what would be collected")
+@click.option("--apply", is_flag=True, help="collect; without it, only report what would be collected")
 @click.option(
-    "--dry-run", is_flag=True, help="say what would be collected: the default; or what --restore would take back"
+    "--dry-run", is_flag=True, help="report what would be collected (the default), or what --restore would restore"
 )
-@click.option("--restore", "restore_key", metavar="KEY", help="take one object (or all: '') back out of the trash")
-@click.option("--explain", "explain_key", metavar="KEY", help="why an object is kept, or why not")
-def run_collect(  # noqa: PLR0913 - one parameter an option
+@click.option("--restore", "restore_key", metavar="KEY", help="restore one object (or all: '') from the trash")
+@click.option("--explain", "explain_key", metavar="KEY", help="explain why an object is kept or collected")
+def run_collect(  # noqa: PLR0913 - one parameter per option
     *,
     config: str | None,
     tenant: str | None,
@@ -57,7 +57,9 @@ def run_collect(  # noqa: PLR0913 - one parameter an option
 ) -> int:
     """Move artifacts that no retained release needs to the trash, and delete it after the grace period."""
     if sum((apply, restore_key is not None, explain_key is not None)) > 1 or (apply and dry_run):
-        raise click.UsageError("--apply, --restore and --explain exclude each other, and --dry-run excludes --apply")
+        raise click.UsageError(
+            "--apply, --restore and --explain are mutually exclusive, and so are --dry-run and --apply"
+        )
     context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "collection by command")
     if explain_key is not None:
@@ -96,7 +98,7 @@ def _explain(context: CommandContext, key: str) -> str:
 
 
 def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[ExpiredObject, ...]:
-    """Return what of a target is past its age limits; with `apply` it is deleted."""
+    """Return the objects of a target beyond their age limits; `apply` deletes them."""
     limits = context.age_limits(target)
     if limits.off:
         return ()
@@ -105,7 +107,7 @@ def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool)
 
 
 def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[ExpiredObject, ...]:
-    """Return the bad lines of all targets that are past their limit; with `apply` they are deleted."""
+    """Return the bad lines of all targets beyond their age limit; `apply` deletes them."""
     days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
     old = find_old_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
     for one in old if apply else ():
@@ -114,7 +116,7 @@ def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[Expire
 
 
 def _collect_trees(context: CommandContext, *, by: Actor, apply: bool) -> list[TreeCollection]:
-    """Return what of the artifact trees is collected, where every target is; one that is named has no tree."""
+    """Collect the artifact trees; empty if a target was selected, because trees belong to no target."""
     if len(context.targets) < len(context.settings.targets):
         return []
     grace = timedelta(hours=context.settings.retention.grace_hours)
@@ -130,7 +132,7 @@ def _print_old(title: str, old: tuple[ExpiredObject, ...], *, applied: bool) -> 
 
 
 def _collect(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:
-    """Return what came of it; a target that refuses keeps no other from being collected."""
+    """Collect a target; a refusal is returned, so that the other targets are still collected."""
     try:
         return collect(context.store, target, by=by, now=clock, retention=context.retention(target), apply=apply)
     except RefusedError as refusal:
@@ -163,6 +165,6 @@ def _print_collection(target: str, found: Collection) -> None:
     for prefix, (count, size) in found.left_alone.items():
         echo(f"never collected here: {prefix} {plural(count, 'object')}, {size:,} bytes")
     if found.dead_heartbeats:
-        echo(f"consumers that fell silent long ago: {len(found.dead_heartbeats)}")
+        echo(f"consumers without a heartbeat for a long time: {len(found.dead_heartbeats)}")
     for intent in found.stale_intents:
-        echo(f"left by a publish that died: {short(intent)}")
+        echo(f"left by an interrupted publish: {short(intent)}")

@@ -1,4 +1,4 @@
-"""Drills: a runbook executed on a scratch store, each command held to its exit code."""
+"""Drills: runbooks executed on a scratch store, with the exit code of each command checked."""
 
 import json
 import os
@@ -47,7 +47,7 @@ _WHY = ("--reason", "drill: items without ids")
 
 @dataclass(frozen=True, slots=True)
 class ScratchShop:
-    """A shop in a folder, which holds everything of it."""
+    """A shop whose configuration, events and store are in one folder."""
 
     folder: Path
 
@@ -62,13 +62,13 @@ class ScratchShop:
         return self.folder / "store"
 
     def send(self, day: date, *, is_bad: bool = False, ids: str = "item") -> None:
-        """Write the events of a day, in place of what was sent before; a bad day's items have lost their ids."""
+        """Write the events of a day, replacing those sent before; on a bad day half of the items have no id."""
         lines = (json.dumps(event) + "\n" for event in _events(day, is_bad=is_bad, ids=ids))
         (self.folder / "raw" / f"{day}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def open_scratch_shop(folder: Path, *, first_day: date, window_days: int = 28) -> ScratchShop:
-    """Return a new shop in an empty folder, with a catalog and no day yet."""
+    """Return a new shop in an empty folder, with a catalog and without events."""
     (folder / "raw").mkdir(parents=True)
     shop = ScratchShop(folder)
     text = _CONFIG.format(first_day=first_day, target=TARGET, window_days=window_days)
@@ -79,7 +79,7 @@ def open_scratch_shop(folder: Path, *, first_day: date, window_days: int = 28) -
 
 
 def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]:
-    """Yield events that every gate lets pass, the bad ones too: nothing in them is malformed."""
+    """Yield events that pass every gate; bad events are well-formed, too."""
     for session in range(_SESSIONS):
         for place in range(_ITEMS_SEEN):
             number = (session + place * (1 + day.day % 3)) % _ITEMS
@@ -97,13 +97,13 @@ def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]
 
 @click.group("drill")
 def drill() -> None:
-    """Practise a runbook on a scratch store; nothing that is live is touched."""
+    """Practise a runbook on a scratch store; the configured store is not touched."""
 
 
 _folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="keep the scratch store here (an empty or new folder) to go on by hand; else it is removed at the end",
+    help="empty or new folder in which the scratch store is kept for manual use; default: removed at the end",
 )
 _pause_option = click.option("--pause", is_flag=True, help="wait for Enter before each command")
 
@@ -112,9 +112,9 @@ _pause_option = click.option("--pause", is_flag=True, help="wait for Enter befor
 @_folder_option
 @_pause_option
 def run_bad_release(*, folder: Path | None, pause: bool) -> int:
-    """Ship a bad release that passes every gate, see it, roll it back, and let the next good day ship.
+    """Ship a bad release that passes every gate, notice it, roll it back, and let the next good day ship.
 
-    Follows docs/runbooks/bad-release.md. Ends with 1 if a step does not end as it should.
+    Follows docs/runbooks/bad-release.md. Exits with code 2 if a step has an unexpected result.
     """
     with _scratch_folder(folder) as place, _without_dagster_home():
         drilled = _Drill(open_scratch_shop(place, first_day=clock().date() - timedelta(days=3)), pause)
@@ -127,9 +127,9 @@ def run_bad_release(*, folder: Path | None, pause: bool) -> int:
 @_folder_option
 @_pause_option
 def run_bad_answers(*, folder: Path | None, pause: bool) -> int:
-    """Ship a release that a service finds nothing in, and see it undone by what the service counted, once.
+    """Ship a release with unknown ids, and see it rolled back once because of the service's empty answers.
 
-    Follows docs/runbooks/empty-recommendations.md. Ends with 1 if a step does not end as it should.
+    Follows docs/runbooks/empty-recommendations.md. Exits with code 2 if a step has an unexpected result.
     """
     with _scratch_folder(folder) as place, _without_dagster_home():
         shop = open_scratch_shop(place, first_day=clock().date() - timedelta(days=2), window_days=1)
@@ -140,24 +140,26 @@ def run_bad_answers(*, folder: Path | None, pause: bool) -> int:
 def _walk_bad_answers(drilled: "_Drill") -> None:
     today = clock().date()
     before, bad = (today - timedelta(days=days) for days in (2, 1))
-    drilled.say(f"{before} is a good day, and ships. A service counts what it answers.")
+    drilled.say(f"{before} is a good day, and ships. A service counts its answers.")
     drilled.shop.send(before)
     drilled.build("--start", str(before))
     service = Reader(FilesystemStore(drilled.shop.store), TARGET.tenant, TARGET.surface, heartbeat="web-1")
     _ask(service, is_known=True)
 
-    drilled.say(f"{bad}: the events call every item by another id. Every gate passes, it ships, and nothing is found.")
+    drilled.say(
+        f"{bad}: the events use other ids for every item. Every gate passes, it ships, and lookups find nothing."
+    )
     drilled.shop.send(bad, ids="sku")
     drilled.build("--start", str(bad))
     _ask(service, is_known=False)
 
-    drilled.say("The store alone knows the rates by now. This is what the sensor `answers` looks at every minute.")
+    drilled.say("The rates are in the store. The sensor `answers` evaluates them every minute.")
     drilled.command("answers status")
-    drilled.say("It goes back by itself, marks the release bad and holds. By cron it is this command:")
+    drilled.say("It rolls back automatically, marks the release bad and holds. This command does the same by cron:")
     drilled.command("answers decide", "--reason", "drill: cron")
     _ask(service, is_known=True)
 
-    drilled.say("Once: whatever ships next stays until a person has looked, and says so by lifting the hold.")
+    drilled.say("Only once: the next release stays live until a person releases the hold.")
     drilled.command("answers decide", "--reason", "drill: cron")
     drilled.command("log", "--limit", "1")
     drilled.command("release-hold", "--reason", "drill: the ids are fixed")
@@ -165,12 +167,12 @@ def _walk_bad_answers(drilled: "_Drill") -> None:
 
 
 def _ask(service: Reader, *, is_known: bool) -> None:
-    """Let a service follow what is live, ask as often as a guard wants, and say what it counted."""
+    """Refresh a service, make as many lookups as the guard needs, and report how many found something."""
     service.refresh()
     with service.snapshot() as live:
         found = [live.neighbors(f"item-{n % _ITEMS}") for n in range(_ASKED)]
     service.beat()
-    echo(f"a service found recommendations for {sum(map(bool, found))} of {len(found)} questions")
+    echo(f"a service found recommendations for {sum(map(bool, found))} of {len(found)} lookups")
     if all(found) is not is_known:
         raise click.ClickException("the drill failed: that is not what should be live now")
 
@@ -183,26 +185,26 @@ def _walk(drilled: "_Drill") -> None:
     drilled.build("--start", str(before))
     drilled.expect(is_bad=False)
 
-    drilled.say(f"{bad}: a page loses the ids of its items. Every line can be read, every gate passes, and it ships.")
+    drilled.say(f"{bad}: a page loses the ids of its items. Every line is valid, every gate passes, and it ships.")
     drilled.shop.send(bad, is_bad=True)
     drilled.build("--start", str(bad))
     drilled.expect(is_bad=True)
 
-    drilled.say("Somebody calls. Look first: what shipped when, and what a rollback would do. Nothing changes.")
+    drilled.say("A user reports it. Look first: what shipped when, and what would a rollback do? Nothing changes.")
     drilled.command("log", "--limit", "3")
     drilled.command("rollback", "--to", "previous", *_WHY, "--dry-run")
     drilled.expect(is_bad=True)
 
-    drilled.say("Go back. What it goes back to is verified first; nothing is computed.")
+    drilled.say("Roll back. The earlier release is verified first; nothing is recomputed.")
     seconds = drilled.command("rollback", "--to", "previous", *_WHY)
     drilled.expect(is_bad=False)
-    drilled.say(
-        f"That took {seconds:.2f} s. The release that was left is marked bad: building its day again ships nothing."
-    )
+    drilled.say(f"That took {seconds:.2f} s. The bad release is marked bad: rebuilding its day ships nothing.")
     drilled.build("--start", str(bad), code=EXIT_REFUSED)
     drilled.expect(is_bad=False)
 
-    drilled.say(f"The page is fixed, its day sent again, and {after} is good. It ships, and the hold ends by itself.")
+    drilled.say(
+        f"The page is fixed, its day is sent again, and {after} is good. It ships, and the hold ends automatically."
+    )
     drilled.shop.send(bad)
     drilled.shop.send(after)
     drilled.build("--start", str(bad), "--end", str(after))
@@ -213,13 +215,13 @@ def _walk(drilled: "_Drill") -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Drill:
-    """The shop that is drilled on, and whether somebody wants to press Enter."""
+    """Steps of a drill on a shop, with an optional pause before each command."""
 
     shop: ScratchShop
     pause: bool
 
     def say(self, text: str) -> None:
-        """Say what happens next."""
+        """Print a description of the next step."""
         click.secho(f"\n{text}", bold=True)
 
     def build(self, *arguments: str, code: int = 0) -> None:
@@ -227,7 +229,7 @@ class _Drill:
         self.command("run", *arguments, code=code)
 
     def command(self, name: str, *arguments: str, code: int = 0) -> float:
-        """Show a command, run it, hold it to its exit code, and return its seconds."""
+        """Print a command, run it, check its exit code, and return its seconds."""
         line = [
             *name.split(),
             "--config",
@@ -248,11 +250,11 @@ class _Drill:
             echo(f"{type(error).__name__}: {error}", err=True)
             found = EXIT_REFUSED
         if found != code:
-            raise click.ClickException(f"the drill failed: `{name}` ended with {found}, not with {code}")
+            raise click.ClickException(f"the drill failed: `{name}` exited with code {found}, expected {code}")
         return perf_counter() - started
 
     def expect(self, *, is_bad: bool) -> None:
-        """Show what a service serves now, and hold it to what it should be."""
+        """Print what a service recommends now, and check it."""
         reader = Reader(FilesystemStore(self.shop.store), TARGET.tenant, TARGET.surface)
         reader.refresh()
         with reader.snapshot() as live:
@@ -264,19 +266,19 @@ class _Drill:
 
 @contextmanager
 def _scratch_folder(folder: Path | None) -> Generator[Path]:
-    """Give a folder that is empty, so that no drill can meet a store that somebody needs."""
+    """Yield an empty folder, so that a drill cannot touch an existing store."""
     if folder is None:
         with TemporaryDirectory(prefix="recsys-drill-") as made:
             yield Path(made)
         return
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"--folder {folder} is not empty: name a new one")
+        raise ConfigurationError(f"--folder {folder} is not empty: choose a new folder")
     yield folder.absolute()
 
 
 @contextmanager
 def _without_dagster_home() -> Generator[None]:
-    """Keep the runs of a drill out of the history of the instance that $DAGSTER_HOME names."""
+    """Unset $DAGSTER_HOME, so that a drill's runs do not appear in the history of its instance."""
     home = os.environ.pop("DAGSTER_HOME", None)
     try:
         yield

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import click
 
-from recsys_assets.cli.change_commands import Call, changes_targets
+from recsys_assets.cli.change_commands import CommandCall, changes_targets
 from recsys_assets.cli.options import clock
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import Target
@@ -16,43 +16,43 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-_SHOWN = 20  # places in a line for people; the JSON output has all
+_SHOWN = 20  # objects listed for people; the JSON output lists all
 
 
 def _message(forgot: ForgetOutcome) -> str:
     if forgot.failed:
-        return f"{forgot.target}: not done: {forgot.message}; fix that and run this again"
+        return f"{forgot.target}: not done: {forgot.message}; fix this and repeat the command"
     went = (
         f"{plural(forgot.events, 'event')} of {plural(len(forgot.days), 'day')}, {forgot.raw_events:,} in parts, "
         f"{plural(forgot.quarantined, 'line')} in quarantine"
     )
     left = ", ".join(release[:12] for release in forgot.still_in) or "none"
-    message = f"{forgot.target}: {went}; {forgot.message}; releases that still hold the user until collected: {left}"
+    message = f"{forgot.target}: {went}; {forgot.message}; releases that contain the user until collected: {left}"
     if forgot.other_key:
         days = ", ".join(forgot.other_key)
-        message += f"; hashed by another key, so not searched: {days}: build these days again, then repeat this"
+        message += f"; not searched because hashed by another key: {days}: rebuild these days, then repeat the command"
     if forgot.other_key_in:
         releases = ", ".join(release[:12] for release in forgot.other_key_in)
-        message += f"; built under another key, so they may hold the user until collected: {releases}"
+        message += f"; built with another key, which may contain the user until collected: {releases}"
     if forgot.unread:
         message += f"; not searched: {'; '.join(forgot.unread)}"
     if forgot.places:
         more = f"\n  and {len(forgot.places) - _SHOWN:,} more: see --json" if len(forgot.places) > _SHOWN else ""
         places = "".join(f"\n  {place}" for place in forgot.places[:_SHOWN])
         still = plural(len(forgot.places), "object")
-        message += f"\nthe user is still in {still}, run this again once they are gone:{places}{more}"
+        message += f"\nthe user is still in {still}; repeat the command after they are deleted:{places}{more}"
     if forgot.entry is not None:
-        message += f"\nnot reached by this command: {'; '.join(forgot.out_of_reach)}"
+        message += f"\nnot covered by this command: {'; '.join(forgot.out_of_reach)}"
     return message
 
 
 @changes_targets("forget", line=_message)
-@click.option("--user", required=True, help="the user's id, as events carry it; hashed here where raw.user_key is set")
-def run_forget(call: Call, *, user: str) -> Sequence[ForgetOutcome]:
-    """Drop a user's events from every day, rebuild what is live, and list every place that still holds the user.
+@click.option("--user", required=True, help="user id as in the events; it is hashed if raw.user_key is set")
+def run_forget(call: CommandCall, *, user: str) -> Sequence[ForgetOutcome]:
+    """Drop a user's events from every day, rebuild the live release, and list every object with the user.
 
-    Targets that are served but no longer in the configuration are searched as well. Ends with 1 if anything still holds
-    the user. Raw files stay as they are: delete them yourself; what is built from them again leaves the user out.
+    Targets that are served but no longer configured are searched as well. Exits with code 1 if an object still contains
+    the user. Raw files are not changed: delete them yourself. Builds from them exclude the user.
     """
     store, settings = call.context.store, call.context.settings
     known = {row.target for row in settings.targets}
@@ -63,17 +63,17 @@ def run_forget(call: Call, *, user: str) -> Sequence[ForgetOutcome]:
     done = [_forget(task, dry_run=call.dry_run) for task in tasks]
     if not call.dry_run:
         return done
-    # Quarantine is of all targets, and the first of them would have blanked its lines.
+    # Quarantine belongs to all targets: a real run blanks its lines with the first one.
     return [forgot if n == 0 else replace(forgot, quarantined=0) for n, forgot in enumerate(done)]
 
 
 def _served_only(store: ObjectStore, known: set[Target]) -> Iterator[Target]:
-    """Yield the targets that have a pointer and are not in the configuration."""
+    """Yield the targets that have a pointer but are not configured."""
     found = (target_of_pointer(item.key) for item in store.list(POINTERS))
     yield from (target for target in found if target is not None and target not in known)
 
 
-def _task(store: ObjectStore, settings: Settings, target: Target, user: str, call: Call) -> ForgetRequest:
+def _task(store: ObjectStore, settings: Settings, target: Target, user: str, call: CommandCall) -> ForgetRequest:
     is_configured = any(row.target == target for row in settings.targets)
     row = (
         settings.find(target.tenant, target.surface)
@@ -84,7 +84,7 @@ def _task(store: ObjectStore, settings: Settings, target: Target, user: str, cal
 
 
 def _forget(task: ForgetRequest, *, dry_run: bool) -> ForgetOutcome:
-    """Forget the user in one target; what is wrong with that one stops no other."""
+    """Erase the user from one target; an error is returned, so that the other targets are still searched."""
     try:
         return forget_user(task, dry_run=dry_run)
     except (ConflictError, CorruptObjectError, NotFoundError, RefusedError) as error:

@@ -1,4 +1,4 @@
-"""Commands on a file that another team built: test it, or register it for a day, before anything points at it."""
+"""Commands on a file that another system built: test it, or register it for a day without shipping it."""
 
 from datetime import date
 
@@ -14,8 +14,8 @@ from recsys_assets.cli.options import (
     dry_run_option,
     json_option,
     open_context,
-    said_type,
     target_options,
+    text_type,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.cli.webhooks import deliver_after
@@ -26,17 +26,17 @@ from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_fi
 from recsys_assets.pipeline.imported import NodePlace
 from recsys_assets.settings.target import TargetSettings
 
-_kind_option = click.option("--kind", required=True, help="which [imports.<kind>] it is")
+_kind_option = click.option("--kind", required=True, help="kind of the file, one of [imports.<kind>]")
 
 
 @click.command("import")
 @click.argument("file")
 @target_options
 @_kind_option
-@click.option("--day", type=day_type, required=True, help="the UTC day that it is built for")
-@click.option("--parent", help="id of the node below which the tree shows the file, where its kind has a hierarchy")
-@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="what its node says; can be given several times")
-@click.option("--reason", type=said_type, help="why, for the journal  [default: import of FILE]")
+@click.option("--day", type=day_type, required=True, help="UTC day that the file is for")
+@click.option("--parent", help="id of the file's parent node, if its kind has a hierarchy")
+@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="metadata of its node; repeatable")
+@click.option("--reason", type=text_type, help="reason for the journal  [default: import of FILE]")
 @actor_option
 @dry_run_option
 @json_option
@@ -57,8 +57,8 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
 ) -> int:
     """Test FILE (a path, or s3://) against contract, live version and limits, and register it for a day.
 
-    What is live stays live: `recsys-assets ship`, or the day's next build, points at it with the rest of the day. The
-    journal keeps who registered it and what its gates said; the same file for the same day once more is no news.
+    The live release does not change: `recsys-assets ship`, or the day's next build, ships the file with the rest of the
+    day. The journal records the actor and the gate results. Registering the same file for a day again is a no-op.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     row = _row(context)
@@ -77,7 +77,7 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
 @click.argument("file")
 @target_options
 @_kind_option
-@click.option("--reason", type=said_type, help="why, for the journal  [default: test of FILE]")
+@click.option("--reason", type=text_type, help="reason for the journal  [default: test of FILE]")
 @actor_option
 @json_option
 def run_test(
@@ -93,7 +93,7 @@ def run_test(
 ) -> int:
     """Test FILE (a path, or s3://) against contract, live version, limits and custom gates, and register nothing.
 
-    The journal keeps who tested what and how it ended. It ends with 1 if a gate refuses the file.
+    The journal records the actor, the file and the result. Exits with code 1 if a gate refuses the file.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     row = _row(context)
@@ -108,7 +108,7 @@ def run_test(
 def _pair(text: str) -> tuple[str, str]:
     name, found, value = text.partition("=")
     if not found or not name:
-        raise click.BadParameter(f"{text!r}: expected like model=v3", param_hint="--metadata")
+        raise click.BadParameter(f"{text!r}: expected NAME=VALUE, such as model=v3", param_hint="--metadata")
     return name, value
 
 
@@ -117,7 +117,7 @@ def _row(context: CommandContext) -> TargetSettings:
 
 
 def _report_outside(context: CommandContext, row: TargetSettings) -> None:
-    """Let Prometheus and webhooks know how the test ended; who takes nothing fails nothing."""
+    """Report the result to Prometheus and webhooks; their failures are printed as warnings."""
     deliver_after(context)
     for fault in export_tests(context.store, context.settings, row, now=clock()):
         echo(f"warning: {fault}", err=True)

@@ -1,4 +1,4 @@
-"""Dagster's instance of $DAGSTER_HOME: opened, or refused with a sentence that says why."""
+"""Opening of the Dagster instance of $DAGSTER_HOME."""
 
 import os
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ VARIABLE = "DAGSTER_HOME"
 
 @contextmanager
 def opened_instance() -> "Generator[DagsterInstance]":
-    """Yield the instance that $DAGSTER_HOME names; `ConfigurationError` if it names none that can be opened.
+    """Yield the instance of $DAGSTER_HOME; `ConfigurationError` if it is not set or cannot be opened.
 
-    Only commands that report to Dagster come here: what is live needs none of it.
+    Only commands that report to Dagster use it; changes of the live release do not need Dagster.
     """
     home = os.environ.get(VARIABLE)
     if not home:
-        raise ConfigurationError(f"{VARIABLE} is not set: name the folder that holds dagster.yaml")
+        raise ConfigurationError(f"{VARIABLE} is not set: set it to the folder that contains dagster.yaml")
     from alembic.util import CommandError  # noqa: PLC0415 - the other commands need no Dagster
     from dagster import DagsterError, DagsterInstance  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
@@ -34,7 +34,7 @@ def opened_instance() -> "Generator[DagsterInstance]":
         cause = " ".join(str(error).split())
         raise ConfigurationError(
             f"{VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): repair it, move its damaged database "
-            "out of the way, or unset the variable; status, rollback, hold and collect need none of it"
+            "out of the way, or unset the variable; status, rollback, hold and collect work without it"
         ) from error
     with instance:
         yield instance

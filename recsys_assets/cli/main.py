@@ -1,4 +1,4 @@
-"""The command: subcommands by name, each loaded when it is called, so that rollback never waits for Dagster."""
+"""Entry point: subcommands by name, imported on use, so that a rollback does not wait for Dagster's import."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ EXIT_USAGE = 2
 
 
 class Subcommand(NamedTuple):
-    """Address of a subcommand (module of this package, and name), and the beginning of its help."""
+    """Import address of a subcommand (module of this package, and name), and the beginning of its help."""
 
     address: str
     summary: str
@@ -26,83 +26,82 @@ class Subcommand(NamedTuple):
 
 COMMANDS: Final[Mapping[str, Subcommand]] = {
     "run": Subcommand("run:run", "Build, gate and ship every day from START to END, oldest first"),
-    "ship": Subcommand("change:run_ship", "Ship what is staged for a day, proven against every gate"),
+    "ship": Subcommand("change:run_ship", "Ship what is staged for a day, checked against every gate"),
     "import": Subcommand(
         "imports:run_import", "Test FILE (a path, or s3://) against contract, live version and limits"
     ),
     "test": Subcommand(
         "imports:run_test", "Test FILE (a path, or s3://) against contract, live version, limits and custom gates"
     ),
-    "status": Subcommand(
-        "show:show_status", "Show what is live per target, who serves it, whether it is stale and why"
-    ),
-    "log": Subcommand("show:show_log", "Show who did what to a pointer, when and why, newest first"),
-    "at": Subcommand("show:show_at", "Show what was live at TIME (like 2026-01-31T04:00:00Z)"),
-    "diff": Subcommand("show:show_diff", "Show what changes from release A to release B"),
-    "report": Subcommand("show:show_report", "Report on one page what a release changed, what its gates found"),
-    "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the day after it"),
+    "status": Subcommand("show:show_status", "Show the live release of each target, its consumers and its freshness"),
+    "log": Subcommand("show:show_log", "Show the journal of each target, newest first: actor, action, time and reason"),
+    "at": Subcommand("show:show_at", "Show the release that was live at TIME (such as 2026-01-31T04:00:00Z)"),
+    "diff": Subcommand("show:show_diff", "Show the changes from release A to release B"),
+    "report": Subcommand("show:show_report", "Report on one page a release's changes, gate results and inputs"),
+    "backtest": Subcommand("backtest:run_backtest", "Score what each day staged on the following day"),
     "outcomes": Subcommand(
-        "outcomes:run_outcomes", "Report clicks and purchases of what was shown, by release, kind and visitors"
+        "outcomes:run_outcomes", "Report clicks and purchases of exposures by release, kind and visitors"
     ),
-    "tune": Subcommand("tune:run_tune", "Try ways to score neighbours on the last days, and show the best one's lines"),
-    "verify": Subcommand("show:run_verify", "Read and prove every retained release, byte by byte"),
+    "tune": Subcommand(
+        "tune:run_tune", "Back-test options of neighbour scoring on the last days, and show the best one"
+    ),
+    "verify": Subcommand("show:run_verify", "Read and verify every retained release, byte by byte"),
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),
-    "rollout": Subcommand(
-        "rollout:rollout", "Look at, advance or abort a release that is shown to a share of requests"
-    ),
+    "rollout": Subcommand("rollout:rollout", "Show, advance or abort a gradual rollout"),
     "answers": Subcommand(
-        "rollout:answers", "Look at what consumers answered from what is live, and undo it where that is far worse"
+        "rollout:answers", "Show the answer rates of the live release, and roll it back if they are far worse"
     ),
     "hold": Subcommand("change:run_hold", "Keep automation from shipping to one target"),
-    "release-hold": Subcommand("change:run_release_hold", "Let automation ship to one target again"),
+    "release-hold": Subcommand("change:run_release_hold", "Allow automation to ship to one target again"),
     "block-item": Subcommand("marking:run_block_item", "Keep readers from showing one item of one target"),
     "unblock-item": Subcommand("marking:run_unblock_item", "Let readers show a blocked item of one target again"),
-    "blocked-items": Subcommand("marking:show_blocked_items", "List the items that are blocked"),
+    "blocked-items": Subcommand("marking:show_blocked_items", "List the blocked items"),
     "pin": Subcommand("marking:run_pin", "Keep a release from garbage collection"),
-    "unpin": Subcommand("marking:run_unpin", "Let garbage collection take a release again"),
+    "unpin": Subcommand("marking:run_unpin", "Allow garbage collection of a release again"),
     "mark-bad": Subcommand("marking:run_mark_bad", "Keep a release from shipping"),
-    "unmark-bad": Subcommand("marking:run_unmark_bad", "Let a release ship again that was marked bad"),
-    "tag": Subcommand("marking:run_tag", "Give a release a NAME, like champion"),
-    "untag": Subcommand("marking:run_untag", "Take a NAME off the release that has it"),
-    "marks": Subcommand("marking:show_marks", "List which releases have a name, are pinned or marked bad"),
+    "unmark-bad": Subcommand("marking:run_unmark_bad", "Allow a release that was marked bad to ship again"),
+    "tag": Subcommand("marking:run_tag", "Give a release a NAME, such as champion"),
+    "untag": Subcommand("marking:run_untag", "Remove a NAME from its release"),
+    "marks": Subcommand("marking:show_marks", "List the releases that are named, pinned or marked bad"),
     "restore-pointer": Subcommand(
-        "change:run_restore_pointer", "Put a lost or damaged pointer back to what the journal last recorded as live"
+        "change:run_restore_pointer",
+        "Restore a lost or damaged pointer to the release that the journal last recorded as live",
     ),
     "relocate": Subcommand(
-        "repair:run_relocate", "Let the pointers of a store that was moved or copied name the root that it has now"
+        "repair:run_relocate", "Rewrite the pointers of a moved or copied store to its current root"
     ),
-    "retire": Subcommand("change:run_retire", "Stop serving a target that is in the configuration no more"),
+    "retire": Subcommand("change:run_retire", "Stop serving a target that is no longer in the configuration"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
-    "sync": Subcommand("sinks:run_sync", "Make every database of [sinks] serve what is live"),
-    "deliver": Subcommand("webhooks:run_deliver", "Send to [[webhooks]] what they have not taken yet"),
-    "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild what is live"),
+    "sync": Subcommand("sinks:run_sync", "Bring every database of [sinks] to the live release"),
+    "deliver": Subcommand("webhooks:run_deliver", "Send undelivered events to [[webhooks]]"),
+    "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild the live release"),
     "tree": Subcommand(
         "tree:tree", "List, show, save, download and delete nodes of artifact trees ([hierarchies.<name>])"
     ),
-    "move-in": Subcommand("move_in:run_move_in", "Take over the history of recsys-pipelines as releases"),
-    "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not end"),
-    "reindex": Subcommand("repair:run_reindex", "Repair gaps in the journal, and report to Dagster"),
-    "api": Subcommand("api:run_api", "Serve what is live, what was, and every artifact, to read"),
-    "token": Subcommand("api:print_token", "Make a token for the API, and print it with the table for recsys.toml"),
-    "new": Subcommand("new:new_project", "Write a project to start from into FOLDER"),
-    "init": Subcommand("repair:run_init", "Begin a store: prove that it keeps its conditions, and mark it"),
+    "move-in": Subcommand("move_in:run_move_in", "Import the history of recsys-pipelines as releases"),
+    "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not expire"),
+    "reindex": Subcommand("repair:run_reindex", "Fill gaps in the journal, and report shipped releases to Dagster"),
+    "api": Subcommand("api:run_api", "Serve the API at /v1 and /api/v1, the console at /"),
+    "token": Subcommand("api:print_token", "Create an API token, and print it with the table for recsys.toml"),
+    "new": Subcommand("new:new_project", "Write a starter project into FOLDER"),
+    "init": Subcommand("repair:run_init", "Initialize a store: check its conditional writes, and mark it"),
     "probe": Subcommand(
-        "repair:run_probe", "Try whether the store honours the conditions that keep two publishers from both winning"
+        "repair:run_probe", "Check that the store honours the conditional writes that keep concurrent publishers safe"
     ),
     "workspace": Subcommand(
-        "workspace:write_workspace", "Write the workspace file that splits the configured targets over code locations"
+        "workspace:write_workspace", "Write the workspace file that divides the configured targets among code locations"
     ),
-    "prune-runs": Subcommand("repair:prune_runs", "Remove runs that ended and are old, with their events"),
-    "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store; nothing that is live is touched"),
+    "prune-runs": Subcommand("repair:prune_runs", "Remove old finished runs with their events"),
+    "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store; the configured store is not touched"),
 }
 
 
 @contextmanager
 def kept_imports() -> Generator[None]:
-    """Import without collecting garbage, and leave what was imported out of every later collection.
+    """Import with garbage collection off, and exclude the imported objects from later collections.
 
-    Modules stay to the end, so to look through them again and again finds nothing. That took a quarter of the
-    processor time of a short command, most of it at its end.
+    Modules live until the process exits, so scanning them finds nothing. The scans took a quarter of the CPU time of a
+    short command, most of it at exit.
     """
     gc.disable()
     try:
@@ -113,21 +112,21 @@ def kept_imports() -> Generator[None]:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand when it is used."""
+    """Group of commands that imports a subcommand when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write what each subcommand does from the table: to import all of them takes seconds."""
+        """Write the summaries of the table, because importing every subcommand takes seconds."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, found.summary) for name, found in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the subcommand that was called; a usage error names the nearest to one that is not there."""
+        """Return the called subcommand; the usage error for an unknown one suggests the nearest names."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -147,22 +146,22 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="recsys-assets")
 def recsys_assets() -> None:
-    """Build, ship, look at and undo recommendation artifacts."""
+    """Build, ship, inspect and roll back recommendation artifacts."""
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """Raise a usage error for the first argument that is not UTF-8: no document of a store could hold it."""
+    """Raise a usage error for the first argument that is not UTF-8, which no stored document could contain."""
     for number, argument in enumerate(arguments, start=1):
         try:
             argument.encode()
         except UnicodeEncodeError:
             raise click.UsageError(
-                f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8: write it in UTF-8"
+                f"argument {number}, {os.fsencode(argument)!r}, is not UTF-8: encode it in UTF-8"
             ) from None
 
 
 def main() -> None:
-    """Run the command; exit 0 done or nothing to do, 1 refused or failed, 2 usage or configuration."""
+    """Run the command. Exit codes: 0 done or nothing to do, 1 refused or failed, 2 usage or configuration."""
     try:
         _check_arguments(sys.argv[1:])
         code = recsys_assets.main(standalone_mode=False)

@@ -1,19 +1,19 @@
-"""Commands about releases and items: pin, mark-bad, tag and their undoing, marks; block-item, unblock-item."""
+"""Commands on releases and items: pin, mark-bad, tag and their opposites, marks; block-item, unblock-item."""
 
 from collections.abc import Iterator
 from datetime import datetime
 
 import click
 
-from recsys_assets.cli.change_commands import Call, changes_one_target
+from recsys_assets.cli.change_commands import CommandCall, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     clock,
     instant_type,
     json_option,
     open_context,
-    said_type,
     target_options,
+    text_type,
     wide_option,
 )
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
@@ -30,8 +30,8 @@ _release_option = click.option("--release", required=True, help="live | a releas
 
 @changes_one_target("pin")
 @_release_option
-@click.option("--until", type=instant_type, help="the pin ends by itself at this time")
-def run_pin(call: Call, *, release: str, until: datetime | None) -> MarkOutcome:
+@click.option("--until", type=instant_type, help="time at which the pin expires")
+def run_pin(call: CommandCall, *, release: str, until: datetime | None) -> MarkOutcome:
     """Keep a release from garbage collection, until a time or until `unpin`."""
     context = call.context
     return mark(
@@ -48,41 +48,41 @@ def run_pin(call: Call, *, release: str, until: datetime | None) -> MarkOutcome:
 
 @changes_one_target("unpin")
 @_release_option
-def run_unpin(call: Call, *, release: str) -> MarkOutcome:
-    """Let garbage collection take a release again once it is old enough."""
+def run_unpin(call: CommandCall, *, release: str) -> MarkOutcome:
+    """Allow garbage collection of a release again, once it is old enough."""
     return _unmark(call, Labelled.PINNED, release)
 
 
 @changes_one_target("mark-bad")
 @_release_option
-def run_mark_bad(call: Call, *, release: str) -> MarkOutcome:
-    """Keep a release from shipping, and from being what `rollback --to previous` chooses; what is live stays live."""
+def run_mark_bad(call: CommandCall, *, release: str) -> MarkOutcome:
+    """Keep a release from shipping and from `rollback --to previous`; the live release does not change."""
     store, target = call.context.store, call.context.target
     return mark(store, target, Labelled.BAD, release, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("unmark-bad")
 @_release_option
-def run_unmark_bad(call: Call, *, release: str) -> MarkOutcome:
-    """Let a release ship again that was marked bad."""
+def run_unmark_bad(call: CommandCall, *, release: str) -> MarkOutcome:
+    """Allow a release that was marked bad to ship again."""
     return _unmark(call, Labelled.BAD, release)
 
 
 @changes_one_target("tag")
 @click.argument("name")
 @_release_option
-def run_tag(call: Call, *, name: str, release: str) -> MarkOutcome:
-    """Give a release a NAME, like champion, or move it there from another one.
+def run_tag(call: CommandCall, *, name: str, release: str) -> MarkOutcome:
+    """Give a release a NAME, such as champion, or move the name from another release.
 
-    A release with a name is kept from garbage collection, and `rollback --to NAME` goes back to it.
+    A named release is not collected, and `rollback --to NAME` goes back to it.
     """
     return tag(call.context.store, call.context.target, name, release, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("untag")
 @click.argument("name")
-def run_untag(call: Call, *, name: str) -> MarkOutcome:
-    """Take a NAME off the release that has it."""
+def run_untag(call: CommandCall, *, name: str) -> MarkOutcome:
+    """Remove a NAME from its release."""
     return tag(call.context.store, call.context.target, name, None, by=call.by, now=clock, dry_run=call.dry_run)
 
 
@@ -91,7 +91,7 @@ def run_untag(call: Call, *, name: str) -> MarkOutcome:
 @json_option
 @wide_option
 def show_marks(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool) -> int:
-    """List which releases have a name, are pinned or marked bad, since when, by whom and why."""
+    """List the releases that are named, pinned or marked bad, with time, actor and reason."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = {target: tuple(_marks(context.store, target)) for target in context.targets}
     if as_json:
@@ -107,13 +107,13 @@ def show_marks(*, config: str | None, tenant: str | None, surface: str | None, a
     return 0
 
 
-def _unmark(call: Call, label: Labelled, release: str) -> MarkOutcome:
+def _unmark(call: CommandCall, label: Labelled, release: str) -> MarkOutcome:
     store, target = call.context.store, call.context.target
     return unmark(store, target, label, release, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 def _marks(store: ObjectStore, target: Target) -> Iterator[tuple[str, Label]]:
-    """Yield every name and mark of a target's releases; a pin that has ended is none."""
+    """Yield the names and marks of a target's releases, without expired pins."""
     for one in list_tags(store, target):
         yield one.name, Label(release=one.release, at=one.at, actor=one.actor, reason=one.reason)
     for label in Labelled:
@@ -138,19 +138,17 @@ def _sentence(label: Label) -> str:
     return f"{label.release} by {label.actor}, {when(label.at, now=clock())}{end}: {label.reason}"
 
 
-_item_option = click.option(
-    "--item", type=said_type, required=True, help="the item's id, as events and catalog name it"
-)
+_item_option = click.option("--item", type=text_type, required=True, help="item id as in events and catalog")
 
 
 @changes_one_target("block-item")
 @_item_option
-@click.option("--until", type=instant_type, help="the block ends by itself at this time")
-def run_block_item(call: Call, *, item: str, until: datetime | None) -> BlockOutcome:
-    """Keep readers from showing one item of one target from their next poll on, and builds from naming it.
+@click.option("--until", type=instant_type, help="time at which the block expires")
+def run_block_item(call: CommandCall, *, item: str, until: datetime | None) -> BlockOutcome:
+    """Keep readers from showing one item of one target from their next poll on, and omit it from builds.
 
-    Nothing is shipped. Services that read the store without this package see it from the next build on, unless they
-    read the list too: docs/how-to/block-an-item.md.
+    Nothing is shipped. Services that read the store without this package stop showing it with the next build, unless
+    they read the list too: docs/how-to/block-an-item.md.
     """
     context = call.context
     return block_item(context.store, context.target, item, by=call.by, now=clock, until=until, dry_run=call.dry_run)
@@ -158,8 +156,8 @@ def run_block_item(call: Call, *, item: str, until: datetime | None) -> BlockOut
 
 @changes_one_target("unblock-item")
 @_item_option
-def run_unblock_item(call: Call, *, item: str) -> BlockOutcome:
-    """Let readers show a blocked item of one target again, from their next poll on, and builds name it."""
+def run_unblock_item(call: CommandCall, *, item: str) -> BlockOutcome:
+    """Let readers show a blocked item of one target again, from their next poll on, and include it in builds."""
     return unblock_item(call.context.store, call.context.target, item, by=call.by, now=clock, dry_run=call.dry_run)
 
 
@@ -170,9 +168,9 @@ def run_unblock_item(call: Call, *, item: str) -> BlockOutcome:
 def show_blocked_items(
     *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool
 ) -> int:
-    """List the items that are blocked, with who asked for it and why, and how many consumers honour the list.
+    """List the blocked items with actor and reason, and the number of consumers that honour the list.
 
-    It ends with 1 when a list cannot be read.
+    Exits with code 1 if a list cannot be read.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = [look_at_blocked(context.store, target, now=clock()) for target in context.targets]
@@ -184,7 +182,7 @@ def show_blocked_items(
 
 
 def _list(of: BlockedStatus) -> Stacked:
-    """Return the blocked items of a target, and who honours the list."""
+    """Return the blocked items of a target, and the consumers that honour the list, as a record."""
     now = clock()
     notes = [("problem", of.fault)] if of.fault else [("consumers", of.consumers)]
     for one in of.items:

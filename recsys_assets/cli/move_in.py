@@ -1,23 +1,23 @@
-"""Command that moves in from recsys-pipelines: its history as releases, and a day that proves our versions."""
+"""`recsys-assets move-in`: import of recsys-pipelines' history as releases, with a day compared by version."""
 
 from dataclasses import dataclass
 from datetime import date
 
 import click
 
-from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
+from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
 from recsys_assets.cli.options import clock, day_type
 from recsys_assets.cli.output import short
 from recsys_assets.messages import plural
 from recsys_assets.migrate.import_history import ComparedVersion, move_in, plan_history, prove_day
 from recsys_assets.migrate.pipelines_registry import Registry, read_config
 
-_LEFT_OUT = "  left out: kinds with a row for each user, whose ids raw.user_key hashes and these do not"
+_EXCLUDED = "  excluded: kinds with a row per user, because their user ids are not hashed by raw.user_key"
 
 
 @dataclass(frozen=True, slots=True)
 class MoveInOutcome:
-    """What a move came to: releases found and new, what was proven of a day, and the sentence about it."""
+    """Outcome of a move: releases found and new, versions compared for a day, and the message."""
 
     releases: int
     new: int
@@ -26,7 +26,7 @@ class MoveInOutcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if a version that was compared differs: somebody should know why before the switch."""
+        """1 if a compared version differs, which should be explained before the switch, else 0."""
         return int(any(not one.equal for one in self.proven))
 
 
@@ -35,12 +35,14 @@ class MoveInOutcome:
     "--from",
     "folder",
     required=True,
-    help="the folder, or s3://bucket/prefix, that the paths of its configuration count from",
+    help="folder or s3://bucket/prefix that the paths of its configuration are relative to",
 )
-@click.option("--their-config", help="its JSON, a file or s3://bucket/key; else its defaults")
-@click.option("--prove", type=day_type, help="a day of its canonical data to build and compare")
-def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: date | None) -> ChangeResult:
-    """Take over the history of recsys-pipelines as releases, and prove on a day that our versions equal its own."""
+@click.option(
+    "--their-config", help="its JSON configuration, a file or s3://bucket/key; default: its default configuration"
+)
+@click.option("--prove", type=day_type, help="day of its canonical data to build and compare")
+def run_move_in(call: CommandCall, *, folder: str, their_config: str | None, prove: date | None) -> ChangeResult:
+    """Import the history of recsys-pipelines as releases, and check on a day that both build equal versions."""
     settings, target = call.context.settings, call.context.target
     row = settings.find(target.tenant, target.surface)
     registry = Registry(folder, read_config(their_config), target)
@@ -53,10 +55,10 @@ def run_move_in(call: Call, *, folder: str, their_config: str | None, prove: dat
     if not call.dry_run:
         new = move_in(call.context.store, settings, registry, history, by=call.by, now=clock)
     message = _message(call, history[-1].day, len(history), new, proven)
-    return MoveInOutcome(len(history), new, proven, f"{message}\n{_LEFT_OUT}" if hashed else message)
+    return MoveInOutcome(len(history), new, proven, f"{message}\n{_EXCLUDED}" if hashed else message)
 
 
-def _message(call: Call, last: date, releases: int, new: int, proven: tuple[ComparedVersion, ...]) -> str:
+def _message(call: CommandCall, last: date, releases: int, new: int, proven: tuple[ComparedVersion, ...]) -> str:
     did = "would move in" if call.dry_run else "moved in"
     lines = [f"{did} {new} of {plural(releases, 'release')}, the last with data through {last}"]
     for one in proven:

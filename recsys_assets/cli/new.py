@@ -1,4 +1,4 @@
-"""Command that writes a project to start from: a configuration, definitions, days of made-up events, and a test."""
+"""`recsys-assets new`: a starter project with a configuration, definitions, days of made-up events, and a test."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import click
 
 from recsys_assets.errors import ConfigurationError
 
-_DAYS: Final = 3  # of made-up events, the last of them yesterday
+_DAYS: Final = 3  # days of made-up events, up to yesterday
 _ITEMS: Final = ("tea", "mug", "jam", "toast", "honey")
 
 _FILES: Final[Mapping[str, str]] = {
@@ -36,7 +36,7 @@ root_module = "{module}"
 suppress_warnings = ["project_and_activated_venv_mismatch"]
 """,
     "recsys.toml": """\
-# What recommendations are built from, and for whom. Paths count from this file.
+# Inputs of recommendations, and their targets. Paths are relative to this file.
 [storage]
 root = "data/store"  # or s3://bucket/prefix
 
@@ -50,7 +50,7 @@ start = {first}
 kinds = ["popularity", "cooc"]
 
 [artifacts.cooc]
-min_support = 1  # the made-up days are small: 2 or more with real ones
+min_support = 1  # the made-up days are small: use 2 or more for real ones
 
 [[targets]]
 tenant = "{module}"
@@ -62,7 +62,7 @@ load_from:
 """,
     "{module}/__init__.py": "",
     "{module}/definitions.py": '''\
-"""What Dagster loads: everything below defs/."""
+"""Definitions that Dagster loads: everything below defs/."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ attributes:
   config: ../../../recsys.toml
 """,
     "tests/test_definitions.py": '''\
-"""The definitions load, and the target ships by an asset of its own."""
+"""Test that the definitions load and contain the asset that ships the target."""
 
 from {module}.definitions import defs
 
@@ -89,7 +89,7 @@ def test_definitions_load():
     assert ("{module}", "home", "manifest") in {{tuple(key.path) for key in keys}}
 ''',
     ".dagster/dagster.yaml": """\
-# Dagster's instance: SQLite files beside this file, and a queue that keeps the runs of one target apart.
+# Dagster's instance: SQLite files in this folder, and a queue that runs one run per target at a time.
 telemetry:
   enabled: false
 run_coordinator:
@@ -111,7 +111,7 @@ run_monitoring:
     "README.md": """\
 # {name}
 
-Recommendations by recsys-assets: `recsys.toml` says what they are built from, `{module}/defs/` what Dagster loads.
+Recommendations by recsys-assets: `recsys.toml` configures the inputs, `{module}/defs/` the definitions of Dagster.
 
     uv sync
     export DAGSTER_HOME=$PWD/.dagster
@@ -121,9 +121,9 @@ Recommendations by recsys-assets: `recsys.toml` says what they are built from, `
     uv run pytest
 
 Without uv: `python -m venv .venv && .venv/bin/pip install -e . dagster-dg-cli pytest`, and `.venv/bin/` in place
-of `uv run`. Below `DAGSTER_HOME` Dagster keeps its history, which the UI on http://127.0.0.1:3000 shows. `run` builds,
-gates and ships the made-up days; put your own events into `data/raw/`, one file or more a day, and set `[[targets]]` to
-your tenants and surfaces.
+of `uv run`. Dagster keeps its history in `DAGSTER_HOME` and shows it at http://127.0.0.1:3000. `run` builds,
+gates and ships the made-up days; put your own events into `data/raw/`, one or more files per day, and set
+`[[targets]]` to your tenants and surfaces.
 """,
 }
 
@@ -131,12 +131,14 @@ your tenants and surfaces.
 @click.command("new")
 @click.argument("folder", type=click.Path(path_type=Path))
 def new_project(*, folder: Path) -> int:
-    """Write a project to start from into FOLDER: configuration, definitions, made-up days, instructions and a test."""
+    """Write a starter project into FOLDER: configuration, definitions, made-up days, instructions and a test."""
     module = re.sub(r"\W+", "_", folder.name).lower()
     if not re.fullmatch(r"[a-z]\w*", module):
-        raise ConfigurationError(f"{folder.name!r} names no project: begin it with a letter, like my-shop")
+        raise ConfigurationError(
+            f"{folder.name!r} is not a project name: expected a name that starts with a letter, such as my-shop"
+        )
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"{folder} is there and not empty: name a new folder")
+        raise ConfigurationError(f"{folder} exists and is not empty: choose a new folder")
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=back) for back in range(_DAYS, 0, -1)]
     names = {"name": folder.name, "module": module, "first": days[0].isoformat(), "last": days[-1].isoformat()}
@@ -151,7 +153,7 @@ def new_project(*, folder: Path) -> int:
 
 
 def _events(day: date, *, tenant: str) -> Iterator[str]:
-    """Yield the lines of a day: each pair of items in a session of its own, the first ones more often."""
+    """Yield the lines of a day: one session per pair of items, and three for the first pairs."""
     for number, pair in enumerate(combinations(_ITEMS, 2)):
         for again in range(3 if number < len(_ITEMS) else 1):
             for rank, item in enumerate(pair):

@@ -1,4 +1,4 @@
-"""Options that mean the same in every command, and what they stand for."""
+"""Options shared by commands, and the values they are converted to."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +28,7 @@ OpenStore: TypeAlias = Callable[[Settings], ObjectStore]
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What a command works on: the store, and the targets that were named."""
+    """Settings, store and selected targets of a command."""
 
     settings: Settings
     store: ObjectStore
@@ -36,18 +36,18 @@ class CommandContext:
 
     @property
     def target(self) -> Target:
-        """The one target; `ConfigurationError` if none was named."""
+        """The only target; `ConfigurationError` if none or several are selected."""
         if len(self.targets) != 1:
             known = name_known("", map(str, self.targets))
-            raise ConfigurationError(f"name one target by --tenant and --surface: {known}")
+            raise ConfigurationError(f"select one target with --tenant and --surface: {known}")
         return self.targets[0]
 
     def retention(self, target: Target) -> Retention:
-        """Return how much of the past of a target is kept; of one that is not configured, as of all."""
+        """Return the retention of a target; the file's own retention if the target is not configured."""
         return retention(self.settings, self._row(target))
 
     def age_limits(self, target: Target) -> AgeLimits:
-        """Return the age limits of a target; none of one that is not configured."""
+        """Return the age limits of a target; none if the target is not configured."""
         return age_limits(self.settings, self._row(target))
 
     def _row(self, target: Target) -> TargetSettings | None:
@@ -56,27 +56,27 @@ class CommandContext:
 
 
 class _Day(click.ParamType[date]):
-    """A UTC day, written as in file names."""
+    """Click type of a UTC day in ISO format."""
 
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """Return the day; a usage error names the form."""
+        """Return the day; a usage error names the expected format."""
         if isinstance(value, date):
             return value
         try:
             return date.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no day: write it like 2026-01-31", param, ctx)
+            self.fail(f"{value!r} is not a day: expected YYYY-MM-DD, such as 2026-01-31", param, ctx)
 
 
 class _Instant(click.ParamType[datetime]):
-    """An instant with a zone."""
+    """Click type of a timestamp with a time zone."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the instant in UTC; a usage error names the form."""
+        """Return the timestamp in UTC; a usage error names the expected format."""
         if isinstance(value, datetime):
             return value
         try:
@@ -85,33 +85,35 @@ class _Instant(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-class _Said(click.ParamType[str]):
-    """A text that says something: a reason or a name that the journal can be read by."""
+class _NonBlankText(click.ParamType[str]):
+    """Click type of text that is not blank, such as a reason or a name in the journal."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text without white space around it; a usage error if nothing is left."""
+        """Return the text without surrounding white space; a usage error if it is blank."""
         text = str(value).strip()
-        return text or self.fail("it is blank: the journal keeps who changed what is live, and why", param, ctx)
+        return text or self.fail("it is blank: the journal records the actor and the reason of each change", param, ctx)
 
 
 day_type = _Day()
-said_type = _Said()
+text_type = _NonBlankText()
 instant_type = _Instant()
 
 config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False),
-    help="configuration file; else $RECSYS_CONFIG, else ./recsys.toml",
+    help="configuration file; default: $RECSYS_CONFIG, then ./recsys.toml",
 )
-_tenant = click.option("--tenant", help="with --surface: this target alone")
-_surface = click.option("--surface", help="with --tenant: this target alone")
-json_option = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
-wide_option = click.option("--wide", is_flag=True, help="hashes with all their digits")
-dry_run_option = click.option("--dry-run", is_flag=True, help="say what would happen; the store stays as it is")
-_reason = click.option("--reason", type=said_type, required=True, help="why; it stands in the journal")
-actor_option = click.option("--actor", type=said_type, default=None, help="who; else this account and host")
+_tenant = click.option("--tenant", help="with --surface: only this target")
+_surface = click.option("--surface", help="with --tenant: only this target")
+json_option = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
+wide_option = click.option("--wide", is_flag=True, help="print hashes in full")
+dry_run_option = click.option("--dry-run", is_flag=True, help="report what would happen; the store is not changed")
+_reason = click.option("--reason", type=text_type, required=True, help="reason, recorded in the journal")
+actor_option = click.option(
+    "--actor", type=text_type, default=None, help="actor, recorded in the journal; default: this account and host"
+)
 
 
 def target_options(command: F) -> F:
@@ -125,9 +127,10 @@ def actor_options(command: F) -> F:
 
 
 def open_context(*, config: str | None, tenant: str | None, surface: str | None) -> CommandContext:
-    """Open the configured store, for the named target, or for every one when none is named.
+    """Open the configured store with the selected target, or with every target if none is selected.
 
-    A target that was taken out of the configuration can still be named: the store knows it by its journal.
+    A target that was removed from the configuration can still be selected if the store has its journal. Raises
+    `ConfigurationError` for an unknown target, or if only tenant or only surface is given.
     """
     settings = load_settings(config)
     store = open_command_store(settings)
@@ -142,23 +145,26 @@ def open_context(*, config: str | None, tenant: str | None, surface: str | None)
 
 
 def open_command_store(settings: Settings, *, default: OpenStore = open_configured_store) -> ObjectStore:
-    """Return the store that a command works on: what its context's `obj` opens if it has one, else as configured."""
+    """Return the store of a command, opened by the `obj` of click's context if set, else by `default`."""
     context = click.get_current_context(silent=True)
     given: OpenStore | None = context.obj if context is not None else None
     return (given or default)(settings)
 
 
 def choose_targets(settings: Settings, *, tenant: str | None, surface: str | None) -> tuple[TargetSettings, ...]:
-    """Return the named target's row, or every row when none is named; `ConfigurationError` when half is named."""
+    """Return the settings of the selected target, or of all targets if none is selected.
+
+    Raises `ConfigurationError` for an unknown target, or if only tenant or only surface is given.
+    """
     if tenant is None and surface is None:
         return settings.targets
     if tenant is None or surface is None:
-        raise ConfigurationError("name both --tenant and --surface, or neither for every target")
+        raise ConfigurationError("set both --tenant and --surface, or neither for every target")
     return (settings.find(tenant, surface),)
 
 
 def _find_former(store: ObjectStore, tenant: str | None, surface: str | None) -> Target | None:
-    """Return the named target if the store has its journal."""
+    """Return the selected target if the store has its journal, else None."""
     with suppress(UnsafeNameError):
         target = Target(tenant or "", surface or "")
         return target if store.stat(journal_key(target, 1)) else None
@@ -166,10 +172,10 @@ def _find_former(store: ObjectStore, tenant: str | None, surface: str | None) ->
 
 
 def acting(actor: str | None, reason: str) -> Actor:
-    """Return who acts and why."""
+    """Return the actor with a reason; by default this account and host."""
     return Actor(name=actor or this_account(), reason=reason)
 
 
 def clock() -> datetime:
-    """Return the time now, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""`recsys-assets outcomes`: clicks and purchases by release, and what rollouts say: ship, hold or fail."""
+"""`recsys-assets outcomes`: clicks and purchases by release, and the verdicts on rollouts: ship, hold or fail."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,9 +19,11 @@ _COLUMNS = ("release", "kind", "visitors", "keys", "exposures", "clicked", "boug
 
 @click.command("outcomes")
 @target_options
-@click.option("--start", type=day_type, required=True, help="first day, like 2026-01-31")
-@click.option("--end", type=day_type, help="last day, included; the first day when left out")
-@click.option("--decision", type=click.Path(dir_okay=False, path_type=Path), help="also write the report to this .json")
+@click.option("--start", type=day_type, required=True, help="first day, such as 2026-01-31")
+@click.option("--end", type=day_type, help="last day, inclusive; default: the first day")
+@click.option(
+    "--decision", type=click.Path(dir_okay=False, path_type=Path), help="also write the report to this .json file"
+)
 @json_option
 def run_outcomes(
     *,
@@ -33,9 +35,9 @@ def run_outcomes(
     decision: Path | None,
     as_json: bool,
 ) -> int:
-    """Report clicks and purchases of what was shown, by release, kind and visitors, and what the newest rollout says.
+    """Report clicks and purchases of exposures by release, kind and visitors, with the verdict on the newest rollout.
 
-    Ends with 0 for ship, or where no rollout was in these days, 1 for fail, 3 for hold: nobody can say.
+    Exits with code 0 for ship or without a rollout in these days, 1 for fail, 3 for hold, which means undecided.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     target, last = context.target, end or start

@@ -19,11 +19,11 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.messages import printable
 
-SHORT = 12  # digits of a hash that people are shown
+SHORT = 12  # digits of a hash in output for people
 _HASH = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHORT}}})[0-9a-f]{{{64 - SHORT}}}(?![0-9a-f])")
-_FRACTION = re.compile(r"(\d\d:\d\d:\d\d)\.\d+Z")  # of a second: JSON keeps it
+_FRACTION = re.compile(r"(\d\d:\d\d:\d\d)\.\d+Z")  # fraction of a second; only JSON shows it
 _INDENT = 4
-_UNBOUNDED = 100_000  # columns, where nothing is wrapped: programs read lines
+_UNBOUNDED = 100_000  # columns if the output is not a terminal: lines are not wrapped
 _STYLES = {
     "fresh": "green",
     "ok": "green",
@@ -44,7 +44,7 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Stacked:
-    """What people are shown of one thing: a name, a state, facts in a row, and notes below, each with its label."""
+    """One record for people: a heading of name, state and facts, and labelled notes below it."""
 
     name: str
     state: str
@@ -53,17 +53,17 @@ class Stacked:
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print lines for people."""
+    """Print text, with unprintable characters escaped."""
     click.echo(printable(text), err=err, nl=nl)
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; dates and instants as RFC 3339, frozen values as objects."""
+    """Print one JSON document; dates and times as RFC 3339, dataclasses as objects."""
     echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
 def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False) -> None:
-    """Print records below each other, for terminals of 80 columns; hashes are short unless `wide`."""
+    """Print records one below the other, readable at 80 columns; hashes are short unless `wide`."""
     console = _console()
     if title:
         console.print(Text(title, style="bold"))
@@ -82,7 +82,7 @@ def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, wide: bool = False) -> None:
-    """Print rows under their columns; cells hold plain text, whatever they hold; hashes are short unless `wide`."""
+    """Print a table; cells are printed as plain text, without markup; hashes are short unless `wide`."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -94,23 +94,23 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def style_of(text: str) -> str:
-    """Return how a terminal shows a state or a verdict."""
+    """Return the rich style of a state or a verdict; empty for other text."""
     return _STYLES.get(text, "")
 
 
 def short(identifier: str | None) -> str:
-    """Return the beginning of a hash, or a dash for none."""
+    """Return the first digits of a hash, or a dash for None."""
     return identifier[:SHORT] if identifier else "-"
 
 
 def when(at: datetime | str, *, now: datetime) -> str:
-    """Return how long ago an instant was, and the instant to the second with its zone."""
+    """Return the age of a timestamp, and the timestamp to the second with its zone."""
     whole = at if isinstance(at, datetime) else _instant_of(at)
     return str(at) if whole is None else f"{distance(now - whole)} ({instant(whole)})"
 
 
 def plain(value: object, *, wide: bool = False) -> str:
-    """Return a value as printable text, hashes by their first digits and instants to the second unless `wide`."""
+    """Return a value as printable text; unless `wide`, hashes are shortened and times cut to the second."""
     text = "-" if value is None or value == "" else str(value)
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return shown if wide else _FRACTION.sub(r"\1Z", _HASH.sub(r"\1", shown))
@@ -124,7 +124,7 @@ def _instant_of(text: str) -> datetime | None:
 
 
 def _console() -> Console:
-    """Return a console as wide as the terminal (or $COLUMNS); where there is none, lines are not wrapped."""
+    """Return a console as wide as the terminal or $COLUMNS; without either, lines are not wrapped."""
     console = Console(highlight=False)
     bounded = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
     return console if bounded else Console(highlight=False, width=_UNBOUNDED)

@@ -1,4 +1,4 @@
-"""Days that Dagster records: the jobs of a day in the instance of $DAGSTER_HOME, and a line about each asset."""
+"""Builds recorded by Dagster: the jobs of a day in the instance of $DAGSTER_HOME, with a line per asset."""
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,15 +20,15 @@ from recsys_assets.pipeline.stopping import is_stopping
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
-KEPT = 100  # jobs: a backfill of a few targets makes each once, a day of a thousand does not hold them all in memory
+KEPT = 100  # jobs cached: enough to reuse the jobs of a backfill, few enough for a thousand targets
 
 
 @dataclass(frozen=True, slots=True)
 class SequentialJobs:
-    """The jobs of a day, made when they are needed; may be gone through for each of several days.
+    """Jobs of a day, created on demand; iterable once for each of several days.
 
-    As one run Dagster would go level by level: the first target would ship when the last one is built. Each job is of
-    a graph of its own target alone: cut out of one graph of all, a thousand jobs take time that grows with the square.
+    In a single run Dagster would work level by level, and the first target would ship only after the last one is built.
+    Each job has the graph of its target only: cutting jobs out of one graph of all targets takes quadratic time.
     """
 
     settings: Settings
@@ -36,11 +36,11 @@ class SequentialJobs:
     _kept: dict[int, dg.JobDefinition] = field(default_factory=dict[int, dg.JobDefinition], init=False, repr=False)
 
     def __iter__(self) -> Iterator[dg.JobDefinition]:
-        """Yield the job of one target whole, else that of the raw files and then one a target."""
+        """Yield the complete job of a single target; otherwise the job of the raw files, then one job per target."""
         if len(self.rows) == 1:
             yield self._job(0)
             return
-        yield _part(self._job(0), raw=True)  # for all targets, whichever job it is a part of
+        yield _part(self._job(0), raw=True)  # the raw asset is shared by all targets, so any job contains it
         for number in range(len(self.rows)):
             yield _part(self._job(number), raw=False)
 
@@ -56,7 +56,7 @@ class SequentialJobs:
 
 
 def _part(job: dg.JobDefinition, *, raw: bool) -> dg.JobDefinition:
-    """Return the job without the raw asset, or of it alone; checks follow their asset."""
+    """Return the job with only the raw asset, or without it; checks stay with their asset."""
     keys = {key for key in job.asset_layer.executable_asset_keys if (key == RAW) is raw}
     checks = {
         check
@@ -73,15 +73,15 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def recorded_days(
     settings: Settings, rows: Sequence[TargetSettings]
 ) -> Generator[Callable[[date], Iterator[AssetLine]]]:
-    """Yield what builds a day of these targets by Dagster, so that the UI shows its runs."""
-    _quiet_what_the_lines_say_better()
+    """Yield a function that builds a day of these targets by Dagster, so that the UI shows the runs."""
+    _silence_dagster_loggers()
     jobs = SequentialJobs(settings, rows)
     with opened_instance() as instance:
         yield lambda day: _build(jobs, day, instance)
 
 
 def _build(jobs: SequentialJobs, day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
-    """Yield a line per asset of a day, job after job; nothing is built of a day whose files could not be read."""
+    """Yield a line per asset of a day, job by job; stop after the first job if the raw files could not be read."""
     for number, job in enumerate(jobs):
         result = job.execute_in_process(
             partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET
@@ -93,17 +93,17 @@ def _build(jobs: SequentialJobs, day: date, instance: dg.DagsterInstance) -> Ite
             return
 
 
-def _quiet_what_the_lines_say_better() -> None:
-    """Keep Dagster from warning, for each skipped day, that its checks gave no result.
+def _silence_dagster_loggers() -> None:
+    """Silence Dagster's warning, for each skipped day, that its checks gave no result.
 
-    An instance resets the level of "dagster", so the logger that says it is named.
+    Opening an instance resets the level of "dagster", so the level of the logger that warns is set too.
     """
     logging.getLogger("dagster").setLevel(logging.ERROR)
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
 
 
 def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetLine]:
-    """Yield one line per asset that was materialized, skipped for want of input, or failed (a refusing gate too)."""
+    """Yield one line per asset that was materialized, skipped for lack of input, failed, or refused by a gate."""
     for event in result.all_events:
         kind = event.event_type_value
         if kind == "ASSET_MATERIALIZATION":
@@ -112,7 +112,7 @@ def read_result(result: dg.ExecuteInProcessResult, day: date) -> Iterator[AssetL
             yield built_line(day, _name(materialization.asset_key), numbers)
         elif kind == "ASSET_OBSERVATION" and event.asset_key is not None:
             observation = event.asset_observation_data.asset_observation
-            if OUTCOME in observation.metadata:  # else it is of an external asset
+            if OUTCOME in observation.metadata:  # observations of external assets do not have it
                 yield AssetLine(day, _name(observation.asset_key), "skipped", observation.description or "")
         elif kind == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
@@ -130,6 +130,6 @@ def _name(key: dg.AssetKey) -> str:
 
 
 def _is_refused_check(event: dg.DagsterEvent) -> bool:
-    """Return whether a step failed only because its check refused, which its evaluation reports already."""
+    """Return whether a step failed only because its check refused, which the check evaluation already reports."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == "DagsterAssetCheckFailedError"

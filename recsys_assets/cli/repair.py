@@ -1,4 +1,4 @@
-"""Commands beside the pointers: begin and probe the store, reindex journal and Dagster's view, remove old runs."""
+"""Maintenance commands: init, probe, relocate, sign, reindex, prune-runs."""
 
 import os
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from recsys_assets.cli.options import (
     json_option,
     open_command_store,
     open_context,
-    said_type,
     target_options,
+    text_type,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import ConfigurationError
@@ -41,7 +41,7 @@ _PAGE = 500
 @config_option
 @json_option
 def run_probe(*, config: str | None, as_json: bool) -> int:
-    """Try whether the store honours the conditions that keep two publishers from both winning."""
+    """Check that the store honours the conditional writes that keep concurrent publishers safe."""
     context = open_context(config=config, tenant=None, surface=None)
     trials = probe(context.store)
     if as_json:
@@ -56,30 +56,30 @@ def run_probe(*, config: str | None, as_json: bool) -> int:
 @dry_run_option
 @json_option
 def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
-    """Begin a store: prove that it keeps its conditions, and mark it; needed once where storage.must_exist is true."""
+    """Initialize a store: check its conditional writes, and mark it; needed once if storage.must_exist is true."""
     settings = load_settings(config)
     store = open_command_store(settings, default=_open_new)
     is_new = not check_format(store)
     if not dry_run:
         ensure_proven(store)
-    message = ("would be begun" if dry_run else "is begun") if is_new else "was begun before"
+    message = ("would be initialized" if dry_run else "is initialized") if is_new else "was already initialized"
     document = {"root": store.root_uri, "began": is_new, "dry_run": dry_run}
     print_json(document) if as_json else echo(f"{store.root_uri} {message}")
     return 0
 
 
 def _open_new(settings: Settings) -> ObjectStore:
-    """Open the configured place, also where no store was begun."""
+    """Open the configured root, even if no store was initialized there."""
     return open_store(settings.resolve(settings.storage.root), public_root=settings.storage.public_root)
 
 
 @click.command("relocate")
 @target_options
 @click.option(
-    "--reason", type=said_type, default="the store is seen from elsewhere", help="why; it stands in the journal"
+    "--reason", type=text_type, default="the store is seen from elsewhere", help="reason, recorded in the journal"
 )
 @actor_option
-@click.option("--apply", is_flag=True, help="do it; else only say which pointers would name another root")
+@click.option("--apply", is_flag=True, help="rewrite the pointers; without it, only report which would change")
 @json_option
 def run_relocate(
     *,
@@ -91,9 +91,9 @@ def run_relocate(
     apply: bool,
     as_json: bool,
 ) -> int:
-    """Let the pointers of a store that was moved or copied name the root that it has now; the same releases stay live.
+    """Rewrite the pointers of a moved or copied store to its current root; the same releases stay live.
 
-    Without a target every pointer in the store, whether it is configured or not.
+    Without a selected target it covers every pointer in the store, configured or not.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant else live_targets(context.store)
@@ -102,10 +102,10 @@ def run_relocate(
         print_json([{"tenant": one.target.tenant, "surface": one.target.surface, **_relocation(one)} for one in found])
         return 0
     rows = [(str(one.target), short(one.release), one.before, one.after if one.moves else "-") for one in found]
-    print_table("", ("target", "release", "names", "names now" if apply else "would name"), rows)
+    print_table("", ("target", "release", "root", "new root" if apply else "would be"), rows)
     moving = sum(one.moves for one in found)
     if moving and not apply:
-        click.echo(f"{plural(moving, 'pointer')} would move: run it again with --apply")
+        click.echo(f"{plural(moving, 'pointer')} would change: repeat the command with --apply")
     return 0
 
 
@@ -115,17 +115,19 @@ def _relocation(one: RelocateOutcome) -> dict[str, object]:
 
 @click.command("sign")
 @target_options
-@click.option("--unsigned", is_flag=True, help="sign also what no key of [signing] signed before: look at it first")
+@click.option(
+    "--unsigned", is_flag=True, help="also sign pointers without a signature by a key of [signing]; inspect them first"
+)
 @json_option
 def run_sign(*, config: str | None, tenant: str | None, surface: str | None, unsigned: bool, as_json: bool) -> int:
-    """Sign the live pointers again, so that their signatures do not end; daily, where nothing ships for days."""
+    """Sign the live pointers again, so that their signatures do not expire; run it daily if nothing ships for days."""
     from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an extra
     from recsys_assets.release.signed_stores import renew  # noqa: PLC0415
 
     context = open_context(config=config, tenant=tenant, surface=surface)
     settings = context.settings
     if not settings.signing_keys:
-        raise ConfigurationError("signing.key is not set: name a private key there, as env:NAME or file:PATH")
+        raise ConfigurationError("signing.key is not set: set it to a private key, as env:NAME or file:PATH")
     signer = read_signer(settings.signing_keys, valid_days=settings.signing.valid_days)
     found = {target: renew(context.store, signer, target, unsigned=unsigned) for target in context.targets}
     if as_json:
@@ -135,7 +137,7 @@ def run_sign(*, config: str | None, tenant: str | None, surface: str | None, uns
         (str(t), short(one.release) if one else None, one.expires if one else "nothing is live")
         for t, one in found.items()
     ]
-    print_table(f"signed by {', '.join(signer.keys)}", ("target", "release", "holds until"), rows)
+    print_table(f"signed by {', '.join(signer.keys)}", ("target", "release", "valid until"), rows)
     return 0
 
 
@@ -153,14 +155,14 @@ def run_reindex(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Repair gaps in the journal, and report to Dagster (if $DAGSTER_HOME is set) what the store says was shipped."""
+    """Fill gaps in the journal, and report shipped releases to Dagster if $DAGSTER_HOME is set."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "reindex")
     found = {t: repair_journal(context.store, t, by=by, now=clock, dry_run=dry_run) for t in context.targets}
     reported = 0
     if os.environ.get(VARIABLE):
         with opened_instance() as instance:
-            from recsys_assets.dagster_defs.reindex import report_to_dagster  # noqa: PLC0415 - only here does a repair need Dagster
+            from recsys_assets.dagster_defs.reindex import report_to_dagster  # noqa: PLC0415 - only this command needs Dagster
 
             reported = report_to_dagster(
                 instance, context.store, context.settings, targets=context.targets, dry_run=dry_run
@@ -180,12 +182,18 @@ def run_reindex(
 
 
 @click.command("prune-runs")
-@click.option("--older-than-days", type=click.IntRange(0), default=180, show_default=True, help="by when they began")
-@click.option("--apply", is_flag=True, help="do it; else only say how many there are")
+@click.option(
+    "--older-than-days",
+    type=click.IntRange(0),
+    default=180,
+    show_default=True,
+    help="minimum age of removed runs, by creation",
+)
+@click.option("--apply", is_flag=True, help="remove the runs; without it, only report their number")
 def prune_runs(*, older_than_days: int, apply: bool) -> int:
-    """Remove runs that ended and are old, with their events, from the instance that $DAGSTER_HOME names.
+    """Remove old finished runs with their events from the instance of $DAGSTER_HOME.
 
-    Days that only those runs built look missing in the UI afterwards; `reindex` reports to Dagster what they shipped.
+    Days that only those runs built then look missing in the UI; `reindex` reports what they shipped to Dagster again.
     """
     with opened_instance() as instance:
         found = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))
@@ -196,7 +204,7 @@ def prune_runs(*, older_than_days: int, apply: bool) -> int:
 
 
 def _old_runs(instance: "DagsterInstance", before: datetime) -> Iterator[str]:
-    """Yield the ids of runs that have ended and were created before an instant, newest first."""
+    """Yield the ids of finished runs created before a time, newest first."""
     from dagster import DagsterRunStatus, RunsFilter  # noqa: PLC0415
 
     ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]

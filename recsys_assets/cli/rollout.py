@@ -1,8 +1,8 @@
-"""Commands about what consumers answer: rollout status, decide, advance, abort; answers status, decide."""
+"""Commands on rollouts and answer rates: rollout status, decide, advance, abort; answers status, decide."""
 
 import click
 
-from recsys_assets.cli.change_commands import Call, ChangeResult, changes_one_target
+from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
@@ -15,14 +15,14 @@ from recsys_assets.upkeep.rollout_guard import Decision, RolloutLimits, carry_ou
 
 @click.group("rollout")
 def rollout() -> None:
-    """Look at, advance or abort a release that is shown to a share of requests."""
+    """Show, advance or abort a gradual rollout."""
 
 
 @rollout.command("status")
 @target_options
 @json_option
 def show_rollout(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Show how far each target's rollout is, both sides' rates, and what would be decided now; nothing is changed."""
+    """Show each target's rollout, the rates of both sides, and the current decision; nothing is changed."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = [(target, _look(context, target)) for target in context.targets]
     if as_json:
@@ -33,8 +33,8 @@ def show_rollout(*, config: str | None, tenant: str | None, surface: str | None,
 
 
 @changes_one_target("decide")
-def run_decide(call: Call) -> ChangeResult:
-    """Do what the guard says: wait, advance, or abort and mark the release bad; the sensor does the same."""
+def run_decide(call: CommandCall) -> ChangeResult:
+    """Carry out the guard's decision: wait, advance, or abort and mark the release bad; the sensor does the same."""
     context = call.context
     if call.dry_run:
         return _look(context, context.target)
@@ -43,15 +43,15 @@ def run_decide(call: Call) -> ChangeResult:
 
 
 @changes_one_target("advance")
-def run_advance(call: Call) -> TransitionOutcome:
-    """Show the candidate to the next share of requests, whatever the guard says; after the last step it is live."""
+def run_advance(call: CommandCall) -> TransitionOutcome:
+    """Advance the candidate to the next share of requests, regardless of the guard; after the last step it is live."""
     return advance(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("abort")
-@click.option("--no-mark", is_flag=True, help="do not mark the release bad, so that it may be rolled out again")
-def run_abort(call: Call, *, no_mark: bool) -> TransitionOutcome:
-    """Show the candidate to nobody any more; live never moved."""
+@click.option("--no-mark", is_flag=True, help="do not mark the release bad, so that it can be rolled out again")
+def run_abort(call: CommandCall, *, no_mark: bool) -> TransitionOutcome:
+    """Stop serving the candidate; the live release did not change."""
     context = call.context
     return abort(context.store, context.target, by=call.by, now=clock, mark_bad=not no_mark, dry_run=call.dry_run)
 
@@ -65,7 +65,7 @@ def _look(context: CommandContext, target: Target) -> Decision:
 
 
 def _guards(context: CommandContext, target: Target) -> RolloutLimits:
-    """Return the guards of a target; of one that is not configured any more, as of all."""
+    """Return the rollout limits of a target; the file's own limits if it is no longer configured."""
     return guards(context.settings, _row(context, target))
 
 
@@ -74,7 +74,7 @@ def _row(context: CommandContext, target: Target) -> TargetSettings | None:
 
 
 def _stacked(target: Target, decision: Decision) -> Stacked:
-    """Return how far a rollout is, what is decided of it, and the rates of both sides."""
+    """Return a record of a rollout: its share, the decision, and the rates of both sides."""
     of = decision.rollout
     if of is None:
         return Stacked(str(target), "no rollout yet", ())
@@ -88,16 +88,16 @@ def _stacked(target: Target, decision: Decision) -> Stacked:
 
 @click.group("answers")
 def answers() -> None:
-    """Look at what consumers answered from what is live, and undo it where that is far worse than before."""
+    """Show the answer rates of the live release, and roll it back if they are far worse than before."""
 
 
 @answers.command("status")
 @target_options
 @json_option
 def show_answers(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Show by kind how often live and the release before answered without items, and what would be decided.
+    """Show the rates of empty answers by kind, of the live release and its predecessor, and the current decision.
 
-    It ends with 1 where a person is to decide.
+    Exits with code 1 if a person has to decide.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = [(target, _look_at_live(context, target)) for target in context.targets]
@@ -109,10 +109,10 @@ def show_answers(*, config: str | None, tenant: str | None, surface: str | None,
 
 
 @changes_one_target("decide")
-def run_decide_live(call: Call) -> ChangeResult:
-    """Roll back, mark bad and hold where live is far worse than before and rollback.automatic is act; once.
+def run_decide_live(call: CommandCall) -> ChangeResult:
+    """Roll back once, mark bad and hold if the live release is far worse than before and rollback.automatic is act.
 
-    The sensor does the same. It ends with 1 where a person is to decide.
+    The sensor does the same. Exits with code 1 if a person has to decide.
     """
     context = call.context
     found = _look_at_live(context, context.target)
@@ -129,7 +129,7 @@ def _look_at_live(context: CommandContext, target: Target) -> LiveDecision:
 
 
 def _answered(target: Target, decision: LiveDecision) -> Stacked:
-    """Return what is decided of a live release, and the rates of it and of the one before."""
+    """Return a record of the decision on a live release, with its rates and those of its predecessor."""
     facts = [f"release {decision.live}"] if decision.live else []
     notes = [("", one.message) for one in decision.compared]
     if decision.verdict is not LiveVerdict.ROLL_BACK:

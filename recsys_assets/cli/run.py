@@ -1,4 +1,4 @@
-"""`recsys-assets run`: the same assets, day after day in one process, a line per asset, failures named at the end."""
+"""`recsys-assets run`: builds of days in one process, with a line per asset and a summary of failures."""
 
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
@@ -28,28 +28,28 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-EXIT_SIGNAL = 128  # and the number of the signal, as shells have it
+EXIT_SIGNAL = 128  # plus the number of the signal, as in shells
 BuildDay = Callable[[date], Iterable[AssetLine]]
 
 
 @click.command()
 @config_option
-@click.option("--tenant", help="with --surface: one target; without both: every target")
+@click.option("--tenant", help="with --surface: only this target; default: every target")
 @click.option("--surface")
-@click.option("--start", type=day_type, help="first day, like 2026-01-31; left out: the last day that was built")
-@click.option("--end", type=day_type, help="last day, included; left out: the first day, or without --start yesterday")
-@click.option("--resume", is_flag=True, help="pass over days that are done; the last day is always built")
+@click.option("--start", type=day_type, help="first day, such as 2026-01-31; default: the last day that was built")
+@click.option("--end", type=day_type, help="last day, inclusive; default: the first day, or yesterday without --start")
+@click.option("--resume", is_flag=True, help="skip days that are up to date; the last day is always built")
 @click.option(
     "--rebuild-without-missing-files",
     "without_missing",
     is_flag=True,
-    help="rebuild days although files are gone that they were built from: they get smaller",
+    help="allow rebuilds of days from which raw files have disappeared, which lose their events",
 )
 @click.option(
     "--accept-smaller-days",
     "smaller",
     is_flag=True,
-    help="rebuild days although more events are lost than raw.max_lost_share allows, or files are gone",
+    help="allow rebuilds that lose more events than raw.max_lost_share, or whose raw files have disappeared",
 )
 def run(
     *,
@@ -62,10 +62,10 @@ def run(
     without_missing: bool,
     smaller: bool,
 ) -> int:
-    """Build, gate and ship every day from START to END, oldest first; what is live never moves back.
+    """Build, gate and ship every day from START to END, oldest first; the live release never moves to an older day.
 
-    Without --start it catches up: from the last day that every target was built for, to yesterday, at most
-    limits.max_days.
+    Without --start it catches up: from the last day that was built for every target to yesterday, limits.max_days at
+    most.
     """
     settings = load_settings(config)
     if without_missing or smaller:
@@ -74,12 +74,12 @@ def run(
         settings = settings.model_copy(update={"raw": raw})
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     check_params(settings, rows)
-    store = open_configured_store(settings)  # a missing store is an error now, not once for each asset
+    store = open_configured_store(settings)  # fails now if the store is missing, not once per asset
     today = datetime.now(UTC).date()
     if start is None:
         start, end = last_built_day(store, rows, before=today), end or _last_whole_day(settings, today)
     days = choose_days(settings, start=start, end=end or start, today=today)
-    configured_key(settings)  # and so is a key
+    configured_key(settings)  # fails now if the key is missing
     done = (
         {day for day in days[:-1] if all(is_up_to_date(DayContext(store, settings, row, day)) for row in rows)}
         if resume
@@ -89,8 +89,8 @@ def run(
     failures, stopped_by = run_until_signal(backfill.run, notify=_say_stopping)
     if stopped_by is not None:
         echo(
-            f"stopped by {stopped_by.name}: {backfill.finished} of {plural(len(days), 'day')} gone through, "
-            f"{plural(len(failures), 'failure')}; the same call with --resume goes on",
+            f"stopped by {stopped_by.name}: {backfill.finished} of {plural(len(days), 'day')} processed, "
+            f"{plural(len(failures), 'failure')}; repeat the command with --resume to continue",
             err=True,
         )
         return EXIT_SIGNAL + stopped_by
@@ -101,7 +101,7 @@ def run(
 
 @dataclass(slots=True)
 class _Backfill:
-    """Days to build, one after another, and how many were gone through."""
+    """Build of several days in order, with the number of days processed."""
 
     settings: Settings
     rows: Sequence[TargetSettings]
@@ -111,7 +111,7 @@ class _Backfill:
     finished: int = 0
 
     def run(self) -> list[AssetLine]:
-        """Build each day and print its lines; return those of failures. Ends after the step in which a stop came."""
+        """Build each day and print its lines; return the failed ones. Ends after the step in which a signal arrives."""
         failures: list[AssetLine] = []
         with self._building() as build, _progress(len(self.days)) as progress:
             for day in self.days:
@@ -127,7 +127,7 @@ class _Backfill:
 
     @contextmanager
     def _building(self) -> Generator[BuildDay]:
-        """Yield what builds a day: Dagster where $DAGSTER_HOME names it, so that the UI shows it, else this process."""
+        """Yield the function that builds a day, by Dagster if $DAGSTER_HOME is set, so that the UI shows the run."""
         if os.environ.get(VARIABLE):
             with kept_imports():
                 from recsys_assets.cli.recorded_run import recorded_days  # noqa: PLC0415 - a second of imports
@@ -135,12 +135,12 @@ class _Backfill:
             with recorded_days(self.settings, self.rows) as build:
                 yield build
             return
-        echo(f"{VARIABLE} is not set: the runs will not show in the UI", err=True)
+        echo(f"{VARIABLE} is not set: the runs will not appear in the UI", err=True)
         yield partial(run_day, self.store, self.settings, self.rows)
 
 
 def _say_stopping(name: str) -> None:
-    os.write(2, f"{name}: stopping after this step; once more to stop at once\n".encode())
+    os.write(2, f"{name}: stopping after this step; repeat the signal to stop immediately\n".encode())
 
 
 def _last_whole_day(settings: Settings, today: date) -> date:
@@ -172,7 +172,7 @@ def _progress(total: int) -> Generator[Progress]:
 
 
 def _failed(failures: Sequence[AssetLine]) -> str:
-    """Return how many days failed, as the bar shows it."""
+    """Return the number of failed days as text for the progress bar."""
     failed = len({line.day for line in failures})
     return f", {failed} failed" if failed else ""
 
@@ -180,7 +180,7 @@ def _failed(failures: Sequence[AssetLine]) -> str:
 def _export_metrics(
     settings: Settings, rows: Sequence[TargetSettings], *, day: date, failed: Sequence[str], started: datetime
 ) -> None:
-    """Export for each target whether any of its assets, or the shared `raw`, failed; print faults of the export."""
+    """Export metrics of each target: failed if an asset of it or the shared `raw` failed. Print export errors."""
     if settings.metrics.folder is None and settings.metrics.push is None:
         return
     from recsys_assets.observability.build_metrics import RunEnd  # noqa: PLC0415 - off by default

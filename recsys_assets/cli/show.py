@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 @target_options
 @json_option
 @wide_option
-@click.option("--fail-on-stale", is_flag=True, help="end with 1 also for a target that is stale, whatever the cause")
+@click.option("--fail-on-stale", is_flag=True, help="exit with code 1 also if a target is stale, for any cause")
 def show_status(
     *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool, fail_on_stale: bool
 ) -> int:
-    """Show what is live per target, who serves it, whether it is stale and why, holds, and the last attempt.
+    """Show the live release of each target, its consumers and its freshness, with holds and the last attempt.
 
-    A target that is served and not in the configuration is shown as that; `retire` ends it. Below each target are the
-    kinds that were left out of the live release, and why, and each day of the last week that failed and was not done
-    since: which step or gate, with its numbers. It ends with 1 when a target has a problem.
+    A served target that is not in the configuration is marked as such; `retire` stops serving it. Below each target are
+    the kinds excluded from the live release with the reason, and each failed day of the last week that has not
+    succeeded since, with the step or gate and its values. Exits with code 1 if a target has a problem.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
@@ -73,10 +73,10 @@ def show_status(
 
 
 def _sinks(context: CommandContext, targets: Sequence[Target]) -> "list[tuple[SinkStatus, ...]]":
-    """Return how the sinks of each target stand."""
+    """Return the status of the sinks of each target."""
     if not context.settings.sinks:
         return [() for _ in targets]
-    from recsys_assets.sinks.configured import look_at_sinks  # noqa: PLC0415 - who has none need not load it
+    from recsys_assets.sinks.configured import look_at_sinks  # noqa: PLC0415 - not needed without sinks
 
     return [look_at_sinks(context.store, context.settings, target, now=clock()) for target in targets]
 
@@ -86,12 +86,12 @@ def _sinks(context: CommandContext, targets: Sequence[Target]) -> "list[tuple[Si
 @json_option
 @wide_option
 @click.option(
-    "--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="newest entries per target"
+    "--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="number of entries per target"
 )
 def show_log(
     *, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool, limit: int
 ) -> int:
-    """Show who did what to a pointer, when and why, newest first; refusals too."""
+    """Show the journal of each target, newest first: actor, action, time and reason, including refusals."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     entries = {target: list(islice(newest_first(context.store, target), limit)) for target in context.targets}
     if as_json:
@@ -110,7 +110,7 @@ def show_log(
 def show_at(
     *, time: datetime, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool
 ) -> int:
-    """Show what was live at TIME (like 2026-01-31T04:00:00Z), and whether it can still be served."""
+    """Show the release that was live at TIME (such as 2026-01-31T04:00:00Z), and whether it can still be served."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = {target: live_at(context.store, target, time) for target in context.targets}
     if as_json:
@@ -124,8 +124,12 @@ def show_at(
 @target_options
 @json_option
 @wide_option
-@click.option("--signatures", is_flag=True, help="the live pointer must be signed by a key of [signing], or --key")
-@click.option("--key", "keys", multiple=True, help="public key in PEM that is believed, in place of those of [signing]")
+@click.option(
+    "--signatures", is_flag=True, help="require a signature of the live pointer by a key of [signing], or by --key"
+)
+@click.option(
+    "--key", "keys", multiple=True, help="trusted public key in PEM, instead of the keys of [signing]; repeatable"
+)
 def run_verify(
     *,
     config: str | None,
@@ -136,7 +140,7 @@ def run_verify(
     signatures: bool,
     keys: tuple[str, ...],
 ) -> int:
-    """Read and prove every retained release, byte by byte."""
+    """Read and verify every retained release, byte by byte."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     unproven = _unproven(context, keys) if signatures or keys else {}
     found = [
@@ -163,13 +167,13 @@ def run_verify(
 
 
 def _unproven(context: CommandContext, keys: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return, by target, what the signature of its live pointer does not prove."""
+    """Return the signature faults of live pointers, by target."""
     from recsys_assets.release.signatures import Trust, read_signer  # noqa: PLC0415 - an extra
     from recsys_assets.release.signed_stores import signature_faults  # noqa: PLC0415
 
     settings = context.settings
     if not keys and not settings.signing_keys:
-        raise ConfigurationError("no key is believed: name a public one by --key, or set signing.key")
+        raise ConfigurationError("no key is trusted: pass a public key with --key, or set signing.key")
     trust = (
         Trust.of(*keys) if keys else read_signer(settings.signing_keys, valid_days=settings.signing.valid_days).trust
     )
@@ -185,7 +189,7 @@ def _unproven(context: CommandContext, keys: tuple[str, ...]) -> dict[str, tuple
 def show_diff(
     *, a: str, b: str, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool
 ) -> int:
-    """Show what changes from release A to release B (`live`, or 8 digits of an id): items that enter, leave, move."""
+    """Show the changes from release A to release B (`live`, or 8 digits of an id): items that enter, leave, move."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = diff(context.store, context.target, a, b)
     if as_json:
@@ -197,7 +201,7 @@ def show_diff(
 
 
 def _changed(kind: KindDiff) -> Stacked:
-    """Return how many items of a kind entered, left and moved, with the first of each by name."""
+    """Return a record of the items of a kind that entered, left and moved: counts, and the first few ids."""
     if not kind.counts:
         return Stacked(kind.kind, kind.message, ())
     moved = (f"{item} {before}->{after}" if kind.is_ranking else item for item, before, after in kind.moved[:3])
@@ -212,7 +216,7 @@ def _fields(row: TargetStatus) -> dict[str, object]:
 
 
 def _unconfigured(context: CommandContext) -> list[Target]:
-    """Return the targets that are served and not in the configuration; where they cannot be listed, say so."""
+    """Return the served targets that are not configured; print an error if they cannot be listed."""
     known = {(target.tenant, target.surface) for target in context.targets}
     try:
         return [found for found in served_targets(context.store) if (found.tenant, found.surface) not in known]
@@ -222,7 +226,7 @@ def _unconfigured(context: CommandContext) -> list[Target]:
 
 
 def _stacked(row: TargetStatus, age: Freshness | None, sinks: "Sequence[SinkStatus]") -> Stacked:
-    """Return how a target stands: what is live and fresh in a row; holds, causes, attempts and problems below it."""
+    """Return a record of a target's status: release and freshness, and notes on holds, causes and problems."""
     now = clock()
     state = "not configured" if age is None else "fresh" if age.fresh else "stale"
     facts = [f"live {row.release}", f"data through {row.data_through}"] if row.release else ["nothing is live"]
@@ -250,7 +254,7 @@ def _stacked(row: TargetStatus, age: Freshness | None, sinks: "Sequence[SinkStat
 
 
 def _entry(entry: JournalEntry) -> Stacked:
-    """Return who did what in an entry, when and why."""
+    """Return a record of a journal entry."""
     ends = (entry.before,) if entry.before == entry.after else (entry.before, entry.after)
     releases = " -> ".join(end or "nothing" for end in ends)
     notes = [
@@ -262,7 +266,7 @@ def _entry(entry: JournalEntry) -> Stacked:
 
 
 def _live_at(target: str, live: LiveAt | None) -> Stacked:
-    """Return what was live of a target, since when, and what of it was collected since."""
+    """Return a record of the release that was live, its start, and the kinds collected since."""
     if live is None:
         return Stacked(target, "nothing was live", ())
     data = f"data through {live.record.data_through}" if live.record else "its record is gone"
@@ -275,9 +279,9 @@ def _live_at(target: str, live: LiveAt | None) -> Stacked:
 @click.command("report")
 @target_options
 @json_option
-@click.option("--release", default=LIVE, show_default=True, help="a release id, 8 digits or more of it, or live")
+@click.option("--release", default=LIVE, show_default=True, help="release id (8 digits or more), or live")
 def show_report(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, release: str) -> None:
-    """Report on one page what a release changed, what its gates found, and its inputs; Markdown when piped."""
+    """Report on one page a release's changes, gate results and inputs; Markdown when piped."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     record, current = read_named(context.store, context.target, release), read_current(context.store, context.target)
     live = current is not None and current.release_id == record.id

@@ -1,4 +1,4 @@
-"""Sinks by commands: made to follow behind each change of what is live, and by `sync`; and how they stand."""
+"""Synchronization of sinks: after each change of the live release, and by `sync`."""
 
 import click
 
@@ -9,10 +9,10 @@ from recsys_assets.errors import ConfigurationError
 
 
 def follow_after(context: CommandContext) -> int:
-    """Make the sinks follow what a command has just done; return 1 if one did not, which is said on standard error."""
+    """Synchronize the sinks after a command; return 1 and print a warning if one fails, else 0."""
     if not context.settings.sinks:
         return 0
-    from recsys_assets.sinks.configured import SinkFault, sync_sinks  # noqa: PLC0415 - who has none need not load it
+    from recsys_assets.sinks.configured import SinkFault, sync_sinks  # noqa: PLC0415 - not needed without sinks
     from recsys_assets.sinks.sync import SyncState  # noqa: PLC0415
 
     code = 0
@@ -28,8 +28,8 @@ def follow_after(context: CommandContext) -> int:
 
 @click.command("sync")
 @target_options
-@click.option("--sink", "only", multiple=True, metavar="NAME", help="this one of [sinks] alone; may be repeated")
-@click.option("--verify", is_flag=True, help="read every row back, and write again what differs or is missing")
+@click.option("--sink", "only", multiple=True, metavar="NAME", help="only this one of [sinks]; repeatable")
+@click.option("--verify", is_flag=True, help="read every row back, and rewrite rows that differ or are missing")
 @dry_run_option
 @json_option
 def run_sync(
@@ -42,16 +42,16 @@ def run_sync(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Make every database of [sinks] serve what is live: after a ship, after a rollback, after an outage.
+    """Bring every database of [sinks] to the live release: after a ship, a rollback or an outage.
 
-    Rows that are there already are not written again, so running it twice changes nothing, and a run that was killed
-    goes on where it was. It ends with 1 if a sink does not follow; the others do.
+    Existing rows are not rewritten, so a second run changes nothing and an interrupted run continues. Exits with code 1
+    if a sink fails; the others are still synchronized.
     """
     from recsys_assets.sinks.configured import SinkFault, look_at_sinks, sync_sinks  # noqa: PLC0415 - as above
 
     context = open_context(config=config, tenant=tenant, surface=surface)
     if not context.settings.sinks:
-        raise ConfigurationError("no sink is configured: add a table [sinks.NAME] to the configuration")
+        raise ConfigurationError("no sink is configured: add a table [sinks.NAME]")
     if dry_run:
         found = [
             (target, one)

@@ -1,4 +1,4 @@
-"""Commands on artifact trees, and those of them that read: list, show, subtree, log, download."""
+"""Commands that read artifact trees: list, show, subtree, log, download; and the group `tree`."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -28,9 +28,9 @@ from recsys_assets.trees.finding import named_tree, page_of_nodes, tree_of_node
 from recsys_assets.trees.reading import Branch, NodeRevision
 from recsys_assets.trees.state import Filter
 
-_FIELDS: Final = 4  # of the metadata, beside a node in a list
+_FIELDS: Final = 4  # metadata fields shown per node in a tree
 
-_revision_option = click.option("--revision", type=click.IntRange(1), help="an older one; else the newest")
+_revision_option = click.option("--revision", type=click.IntRange(1), help="revision number; default: the newest")
 
 
 @click.group("tree")
@@ -40,13 +40,13 @@ def tree() -> None:
 
 @on_trees("list")
 @hierarchy_option
-@click.option("--level", type=click.IntRange(0), help="nodes of this level, 0 for roots")
-@click.option("--parent", help="children of the node with this id; `root` for roots")
-@click.option("--metadata", metavar="NAME=VALUE", help="nodes whose metadata has this value")
-@click.option("--search", help="a part of any value of the metadata, or how the id begins")
-@click.option("--created-from", type=instant_type, help="not older than this time")
-@click.option("--created-before", type=instant_type, help="older than this time")
-@click.option("--deleted", is_flag=True, help="those in the trash")
+@click.option("--level", type=click.IntRange(0), help="only nodes of this level; 0 for roots")
+@click.option("--parent", help="only children of the node with this id; `root` for roots")
+@click.option("--metadata", metavar="NAME=VALUE", help="only nodes whose metadata has this value")
+@click.option("--search", help="part of any metadata value, or the beginning of the id")
+@click.option("--created-from", type=instant_type, help="only nodes created at this time or later")
+@click.option("--created-before", type=instant_type, help="only nodes created before this time")
+@click.option("--deleted", is_flag=True, help="nodes in the trash")
 @click.option("--page", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--size", default=50, show_default=True, type=click.IntRange(1, 1_000), help="nodes of a page")
 def list_nodes(  # noqa: PLR0913 - one parameter per option of the command
@@ -64,7 +64,7 @@ def list_nodes(  # noqa: PLR0913 - one parameter per option of the command
     size: int,
     as_json: bool,
 ) -> None:
-    """List nodes, oldest first, a page at a time."""
+    """List nodes, oldest first, one page at a time."""
     wanted = Filter(
         level=level,
         parent="" if parent == "root" else parent,
@@ -87,7 +87,7 @@ def list_nodes(  # noqa: PLR0913 - one parameter per option of the command
 @click.argument("node")
 @_revision_option
 def show_node(trees: Trees, *, node: str, revision: int | None, as_json: bool) -> None:
-    """Show a NODE by its id: its data, content, place, and revisions."""
+    """Show a NODE: its data, content, position and revisions."""
     of = tree_of_node(trees, node)
     found, revisions = of.find(node, revision=revision), of.revisions(node)
     if as_json:
@@ -106,10 +106,12 @@ def show_node(trees: Trees, *, node: str, revision: int | None, as_json: bool) -
 
 @on_trees("subtree")
 @click.argument("node")
-@click.option("--depth", type=click.IntRange(0), help="so many levels down; else all")
-@click.option("--nodes", default=1_000, show_default=True, type=click.IntRange(1, 10_000), help="at most so many nodes")
+@click.option("--depth", type=click.IntRange(0), help="number of levels below; default: all")
+@click.option(
+    "--nodes", default=1_000, show_default=True, type=click.IntRange(1, 10_000), help="maximum number of nodes"
+)
 def show_subtree(trees: Trees, *, node: str, depth: int | None, nodes: int, as_json: bool) -> None:
-    """Show a NODE with what is below it, level by level."""
+    """Show a NODE and its descendants, level by level."""
     branch = tree_of_node(trees, node).tree(node, max_depth=depth, max_nodes=nodes)
     if as_json:
         print_json(view_branch(branch))
@@ -119,9 +121,9 @@ def show_subtree(trees: Trees, *, node: str, depth: int | None, nodes: int, as_j
 
 @on_trees("log")
 @hierarchy_option
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="newest changes")
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="number of changes")
 def show_log(trees: Trees, *, hierarchy: str | None, limit: int, as_json: bool) -> None:
-    """Show who changed what in a tree, when and why, newest first."""
+    """Show the log of a tree, newest first: actor, change, time and reason."""
     found = named_tree(trees, hierarchy).history(limit=limit)
     if as_json:
         print_json([view_change(one) for one in found])
@@ -144,13 +146,15 @@ def show_log(trees: Trees, *, hierarchy: str | None, limit: int, as_json: bool) 
 @on_trees("download")
 @click.argument("node")
 @_revision_option
-@click.option("--format", "chosen", type=click.Choice(("json", "csv", "parquet")), help="a table in this format")
-@click.option("--output", type=click.Path(dir_okay=False), help="file, or - for standard output")
+@click.option(
+    "--format", "chosen", type=click.Choice(("json", "csv", "parquet")), help="convert a table to this format"
+)
+@click.option("--output", type=click.Path(dir_okay=False), help="output file, or - for standard output")
 def download_node(
     trees: Trees, *, node: str, revision: int | None, chosen: Any, output: str | None, as_json: bool
 ) -> None:
-    """Write the content of a NODE into a file; of one without content its data, as JSON."""
-    from recsys_assets.api.tables import ending_of, read_rows, write_rows  # noqa: PLC0415 - the others need no rows
+    """Write the content of a NODE to a file, or its data as JSON if it has no content."""
+    from recsys_assets.api.tables import ending_of, read_rows, write_rows  # noqa: PLC0415 - other commands do not read rows
 
     of = tree_of_node(trees, node)
     found = of.find(node, revision=revision)
@@ -161,7 +165,7 @@ def download_node(
         data, ending = write_rows(read_rows(data, content.content_type, name=f"the content of {node}"), chosen), chosen
     name = output or f"artifact_{node}.{ending}"
     if name != "-" and Path(name).exists():
-        raise InputError(f"{name} is there already: name another file by --output")
+        raise InputError(f"{name} already exists: choose another file with --output")
     with click.open_file(name, "wb") as file:
         file.write(data)
     if name != "-":
@@ -195,7 +199,7 @@ def _text(value: Any) -> str:
 
 
 def _branches(branch: Branch, *, depth: int) -> Iterator[Stacked]:
-    """Yield a node and what is below it, each a little more to the right than its parent."""
+    """Yield records of a node and its descendants, each indented below its parent."""
     indent = "  " * depth
     facts = [fields] if (fields := _fields(branch.node, _FIELDS)) else []
     if branch.total > len(branch.children):

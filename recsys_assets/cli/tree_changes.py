@@ -1,4 +1,4 @@
-"""Commands that change artifact trees: save, revise, delete, restore; and what every command on trees begins with."""
+"""Commands that change artifact trees: save, revise, delete, restore; and the decorator of all tree commands."""
 
 import mimetypes
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from recsys_assets.cli.options import (
     dry_run_option,
     json_option,
     open_command_store,
-    said_type,
+    text_type,
 )
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.errors import InvalidNodeError
@@ -34,29 +34,33 @@ _TYPES: Final = {".parquet": PARQUET, ".arrow": ARROW, ".jsonl": JSON_LINES, ".n
 
 Trees: TypeAlias = Mapping[str, ArtifactTree]
 
-hierarchy_option = click.option("--hierarchy", help="name of the tree; can be left out where there is one")
-_expected_option = click.option("--expected", metavar="ETAG", help="only if its newest revision has this etag")
+hierarchy_option = click.option("--hierarchy", help="name of the tree; optional if there is only one")
+_expected_option = click.option("--expected", metavar="ETAG", help="fail unless the newest revision has this etag")
 _GIVEN: Final = (
-    click.option("--data", type=click.File("rb"), help="file with its data, a JSON object; - reads standard input"),
+    click.option(
+        "--data", type=click.File("rb"), help="file with the node's data, a JSON object; - reads standard input"
+    ),
     click.option(
         "--metadata",
         "fields",
         multiple=True,
         metavar="NAME=VALUE",
-        help="a field of it, as text; can be given several times",
+        help="metadata field, as text; repeatable",
     ),
     click.option(
-        "--content", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="file to keep beside the data"
+        "--content",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="file stored as the node's content",
     ),
-    click.option("--content-type", help="what the file is  [default: by the ending of its name]"),
-    click.option("--reason", type=said_type, help="why; it stands in the log"),
+    click.option("--content-type", help="content type of the file  [default: by its extension]"),
+    click.option("--reason", type=text_type, help="reason, recorded in the log"),
     actor_option,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a node is to hold, and who says so."""
+class NodeInput:
+    """Data and content for a node, with the actor."""
 
     data: dict[str, Any] | None
     fields: Mapping[str, str]
@@ -64,7 +68,7 @@ class Given:
     by: Actor
 
     def over(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the data, or what was there before it, with the fields of the metadata."""
+        """Return the new data, or `before` if there is none, with the metadata fields applied."""
         data = dict(before if self.data is None else self.data)
         if "type" in data:
             return {**data, "metadata": {**data.get("metadata", {}), **self.fields}}
@@ -72,7 +76,7 @@ class Given:
 
 
 def on_trees(name: str) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Return a decorator that makes a function of the configured trees a command."""
+    """Return a decorator that makes a function of the configured trees a command called `name`."""
 
     def decorate(act: Callable[..., int | None]) -> click.Command:
         @click.command(name)
@@ -89,7 +93,7 @@ def on_trees(name: str) -> Callable[[Callable[..., int | None]], click.Command]:
 
 
 def _takes_data(act: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Add the options that say what a node is to hold; the function is given them as `Given`."""
+    """Add the options of data and content, which are passed to the function as a `NodeInput`."""
 
     @wraps(act)
     def command(
@@ -106,7 +110,7 @@ def _takes_data(act: Callable[..., int | None]) -> Callable[..., int | None]:
         plain, inline = (None, None) if data is None else split_data(_document(data))
         kept = _content(content, content_type) or inline
         by = acting(actor, reason or click.get_current_context().command_path)
-        return act(trees, given=Given(plain, dict(map(pair_of, fields)), kept, by), **own)
+        return act(trees, given=NodeInput(plain, dict(map(pair_of, fields)), kept, by), **own)
 
     for option in reversed(_GIVEN):
         command = option(command)
@@ -115,13 +119,13 @@ def _takes_data(act: Callable[..., int | None]) -> Callable[..., int | None]:
 
 @on_trees("save")
 @hierarchy_option
-@click.option("--parent", help="id of the node that it is below; without one it is a root")
-@click.option("--id", "chosen", help="ULID that it is to have; else a new one")
+@click.option("--parent", help="id of the parent node; default: the node is a root")
+@click.option("--id", "chosen", help="ULID of the node; default: a new one")
 @_takes_data
 def save_node(
-    trees: Trees, *, given: Given, hierarchy: str | None, parent: str | None, chosen: str | None, as_json: bool
+    trees: Trees, *, given: NodeInput, hierarchy: str | None, parent: str | None, chosen: str | None, as_json: bool
 ) -> None:
-    """Save a new node: its data from a file or from fields, and perhaps a file beside it."""
+    """Save a new node with data from a file or from fields, and optional content."""
     of = named_tree(trees, hierarchy) if parent is None or hierarchy else tree_of_node(trees, parent)
     made = of.save(given.over({}), parent=parent, content=given.content, node=chosen, by=given.by)
     _report(made, "saved", as_json=as_json)
@@ -131,13 +135,15 @@ def save_node(
 @click.argument("node")
 @_expected_option
 @_takes_data
-def revise_node(trees: Trees, *, given: Given, node: str, expected: str | None, as_json: bool) -> None:
-    """Make a new revision of a NODE; what is not given stays, and older revisions stay readable."""
+def revise_node(trees: Trees, *, given: NodeInput, node: str, expected: str | None, as_json: bool) -> None:
+    """Create a new revision of a NODE; omitted parts are kept, and older revisions stay readable."""
     if given.data is None and given.content is None and not given.fields:
-        raise click.UsageError("nothing to change: give --data, --metadata or --content")
+        raise click.UsageError("nothing to change: pass --data, --metadata or --content")
     of = tree_of_node(trees, node)
     before = of.find(node)
-    expected = before.etag if expected is None and given.data is None else expected  # fields go into what was read
+    expected = (
+        before.etag if expected is None and given.data is None else expected
+    )  # fields are merged into the revision that was read
     made = of.revise(node, given.over(before.document.data), content=given.content, expected=expected, by=given.by)
     _report(made, "revised", as_json=as_json)
 
@@ -150,13 +156,13 @@ def revise_node(trees: Trees, *, given: Given, node: str, expected: str | None, 
 def delete_node(
     trees: Trees, *, node: str, expected: str | None, reason: str, actor: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Move a NODE into the trash, from where `restore` takes it back; refused while it has children."""
+    """Move a NODE to the trash, from which `restore` recovers it; refused while it has children."""
     of = tree_of_node(trees, node)
     if dry_run:
         of.look(lambda state: state.refuse_children(node))
     else:
         of.delete(node, expected=expected, by=acting(actor, reason))
-    message = f"node {node} {'would be' if dry_run else 'is'} in the trash, until a collection after the grace"
+    message = f"node {node} {'would be' if dry_run else 'is'} in the trash until collected after the grace period"
     print_json({"id": node, "message": message}) if as_json else echo(message)
 
 
@@ -164,7 +170,7 @@ def delete_node(
 @click.argument("node")
 @actor_options
 def restore_node(trees: Trees, *, node: str, reason: str, actor: str | None, as_json: bool) -> None:
-    """Take a NODE back out of the trash, below the parent that it had."""
+    """Restore a NODE from the trash below its former parent."""
     made = tree_of_node(trees, node, deleted=True).restore(node, by=acting(actor, reason))
     _report(made, "restored", as_json=as_json)
 
@@ -178,10 +184,10 @@ def _report(node: NodeRevision, done: str, *, as_json: bool) -> None:
 
 
 def pair_of(text: str) -> tuple[str, str]:
-    """Return a name and its value."""
+    """Return the name and the value of NAME=VALUE; a usage error for other text."""
     name, found, value = text.partition("=")
     if not found or not name:
-        raise click.BadParameter(f"{text!r}: expected like status=success", param_hint="--metadata")
+        raise click.BadParameter(f"{text!r}: expected NAME=VALUE, such as status=success", param_hint="--metadata")
     return name, value
 
 
@@ -189,17 +195,17 @@ def _document(file: Any) -> dict[str, Any]:
     try:
         return msgspec.json.decode(file.read(), type=dict[str, Any])
     except msgspec.MsgspecError as error:
-        raise InvalidNodeError(f"--data is no JSON object: {error}") from error
+        raise InvalidNodeError(f"--data is not a JSON object: {error}") from error
 
 
 def _content(file: Path | None, content_type: str | None) -> Content | None:
     if file is None:
         if content_type is not None:
-            raise click.UsageError("--content-type says what --content is: give both")
+            raise click.UsageError("--content-type describes --content: pass both")
         return None
     guessed = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     content = Content(file.read_bytes(), content_type or guessed)
-    from recsys_assets.api.tables import is_table, open_table  # noqa: PLC0415 - the others need no rows
+    from recsys_assets.api.tables import is_table, open_table  # noqa: PLC0415 - other commands do not read rows
 
     if is_table(content.content_type):
         open_table(content.data, content.content_type, name=str(file))

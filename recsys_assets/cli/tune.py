@@ -1,4 +1,4 @@
-"""`recsys-assets tune`: ways to score neighbours, back-tested on the last days, and the lines of the best one."""
+"""`recsys-assets tune`: back-tests of neighbour-scoring options on the last days, and the settings of the best."""
 
 import hashlib
 from datetime import date
@@ -23,20 +23,20 @@ _COLUMNS = ("option", "nDCG", "difference", "from", "to", "hit rate", "unanswere
 
 @click.command()
 @config_option
-@click.option("--tenant", required=True, help="the target's tenant")
-@click.option("--surface", required=True, help="the target's surface")
-@click.option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True, help="days that are held out")
-@click.option("--end", type=day_type, help="the last of them; the last day with events when left out")
-@click.option("--write", is_flag=True, help="write the best option's lines into the configuration file")
+@click.option("--tenant", required=True, help="tenant of the target")
+@click.option("--surface", required=True, help="surface of the target")
+@click.option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True, help="number of held-out days")
+@click.option("--end", type=day_type, help="last held-out day; default: the last day with events")
+@click.option("--write", is_flag=True, help="write the settings of the best option to the configuration file")
 @json_option
 def run_tune(
     *, config: str | None, tenant: str, surface: str, days: int, end: date | None, write: bool, as_json: bool
 ) -> None:
-    """Try ways to score neighbours on the last days, and show the best one's lines.
+    """Back-test options of neighbour scoring on the last days, and show the best one.
 
-    Each is built, for each of the last days with events, from the days before it, and asked for the next items of its
-    sessions. The lines for the configuration are shown as a diff; the file stays as it is without --write. A call that
-    was stopped goes on where it was.
+    For each held-out day, each option is built from the days before and queried for the next items of the day's
+    sessions. The change of the configuration is shown as a diff; the file changes only with --write. An interrupted
+    call continues.
     """
     settings = load_settings(config)
     (row,) = choose_targets(settings, tenant=tenant, surface=surface)
@@ -45,7 +45,7 @@ def run_tune(
     file = path_of_settings(config)
     text = file.read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != settings.digest:
-        raise ConfigurationError(f"{file} changed while options were tried: run the same command again")
+        raise ConfigurationError(f"{file} changed during the back-tests: repeat the command")
     edited = found.winner.option.edit(text, settings, row)
     parse_settings(edited.encode(), name=f"{file}, edited", base=file.absolute().parent)
     names = str(file), f"{file} with the best option"
@@ -60,7 +60,7 @@ def run_tune(
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file as a whole: one that is read meanwhile is the old one or the new one."""
+    """Replace a file atomically: a concurrent reader sees the old text or the new one."""
     beside = file.with_name(f"{file.name}.new")
     beside.write_text(text, encoding="utf-8", newline="")
     beside.chmod(file.stat().st_mode)
@@ -88,7 +88,7 @@ def _print(found: Tuning, row: TargetSettings, diff: str) -> None:
     title = (
         f"{row.target}: next items of {plural(found.sessions, 'session')} of {plural(len(found.days), 'day')}, {days}"
     )
-    print_table(f"{title}; differences to what is configured, within 95 of 100", _COLUMNS, rows)
+    print_table(f"{title}; differences to the configured option, 95 % intervals", _COLUMNS, rows)
     echo(_verdict(found))
     echo(diff or "nothing to change in the file", nl=not diff)
 
@@ -105,10 +105,10 @@ def _note(one: Tuned, found: Tuning) -> str:
 def _verdict(found: Tuning) -> str:
     winner = found.winner
     if winner.option.key == found.configured.key:
-        return "what is configured is the best of them"
+        return "the configured option is the best"
     if winner.is_surely_better:
-        return f"best: {winner.option}, surely better than what is configured"
-    return f"best: {winner.option}, not surely better than what is configured: try more days"
+        return f"best: {winner.option}, significantly better than the configured option"
+    return f"best: {winner.option}, not significantly better than the configured option: try more days"
 
 
 def _document(found: Tuning, diff: str) -> dict[str, object]:

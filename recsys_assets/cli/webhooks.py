@@ -1,4 +1,4 @@
-"""Delivery of webhooks by commands: behind each change, and by `deliver` where no daemon of Dagster runs."""
+"""Delivery of webhooks: after each change, and by `deliver` where Dagster's daemon does not run."""
 
 import click
 
@@ -7,17 +7,19 @@ from recsys_assets.cli.options import CommandContext, clock, json_option, open_c
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.settings.webhooks import receivers
 
-_SECONDS = 5.0  # for a receiver, before a command ends without it
+_RECEIVER_TIMEOUT_SECONDS = 5.0  # after which a command leaves delivery to the sensor or `deliver`
 
 
 def deliver_after(context: CommandContext) -> None:
-    """Send what a command has just done; what is not taken now is sent by the sensor, `deliver` or the next change."""
+    """Send the events of a command; the sensor, `deliver` or the next change sends what is not delivered now."""
     if not receivers(context.settings.webhooks):
         return
-    from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - loads what builds days
+    from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - imports the build pipeline
 
     rows = [row for row in context.settings.targets if row.target in context.targets]
-    faults = deliver(context.store, context.settings, rows, now=clock, look_at_freshness=False, seconds=_SECONDS)
+    faults = deliver(
+        context.store, context.settings, rows, now=clock, look_at_freshness=False, seconds=_RECEIVER_TIMEOUT_SECONDS
+    )
     for fault in faults:
         echo(f"warning: {fault}", err=True)
 
@@ -26,15 +28,17 @@ def deliver_after(context: CommandContext) -> None:
 @target_options
 @json_option
 def run_deliver(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Send to [[webhooks]] what they have not taken yet, and which targets turned stale or fresh again.
+    """Send undelivered events to [[webhooks]], including targets that turned stale or fresh.
 
-    The sensor `webhooks` does the same every 30 seconds where Dagster's daemon runs. It ends with 1 if a receiver did
-    not take something; that is kept, and sent again later.
+    The sensor `webhooks` does the same every 30 seconds where Dagster's daemon runs. Exits with code 1 if a receiver
+    did not accept an event, which is then retried later.
     """
-    from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - loads what builds days
+    from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - imports the build pipeline
 
     context = open_context(config=config, tenant=tenant, surface=surface)
     rows = [row for row in context.settings.targets if row.target in context.targets]
     faults = deliver(context.store, context.settings, rows, now=clock)
-    print_json({"faults": faults}) if as_json else echo("\n".join(faults) or "all is sent", err=bool(faults))
+    print_json({"faults": faults}) if as_json else echo(
+        "\n".join(faults) or "everything is delivered", err=bool(faults)
+    )
     return EXIT_REFUSED if faults else 0

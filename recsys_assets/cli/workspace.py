@@ -1,4 +1,4 @@
-"""Command that writes workspace.yaml: as many code locations as the configured targets need."""
+"""`recsys-assets workspace`: workspace.yaml with the targets divided among code locations."""
 
 from math import ceil
 from pathlib import Path
@@ -10,7 +10,7 @@ from recsys_assets.cli.output import echo
 from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
 
-TARGETS_PER_LOCATION = 100  # a location of so many loads in about four seconds
+TARGETS_PER_LOCATION = 100  # a code location of this size loads in about four seconds
 
 _HEAD = """\
 # Written by `recsys-assets workspace`: {targets} in {locations}.
@@ -29,11 +29,11 @@ _LOCATION = """\
 @click.option(
     "--locations",
     type=click.IntRange(1, 1000),
-    help=f"how many; else one for every {TARGETS_PER_LOCATION} targets",
+    help=f"number of code locations; default: one per {TARGETS_PER_LOCATION} targets",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="the file; else standard output")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="output file; default: standard output")
 def write_workspace(*, config: str | None, locations: int | None, output: Path | None) -> int:
-    """Write the workspace file that splits the configured targets over code locations."""
+    """Write the workspace file that divides the configured targets among code locations."""
     targets = len(load_settings(config).targets)
     parts = locations or ceil(targets / TARGETS_PER_LOCATION)
     text = _HEAD.format(targets=plural(targets, "target"), locations=plural(parts, "code location"))

@@ -131,7 +131,7 @@ def test_ship_forces_an_older_day_past_the_fence_only_when_asked(shop):
         pytest.param(("rollback", *TARGET, *WHY, "--to", "deadbeef"), 1, "deadbeef", id="no such release"),
         pytest.param(("rollback", *TARGET, "--to", "previous"), 2, "--reason", id="no reason"),
         pytest.param(("ship", *TARGET, *WHY, "--day", "2026-01-09"), 1, "was not built", id="nothing staged"),
-        pytest.param(("hold", *WHY), 2, "name one target", id="no target"),
+        pytest.param(("hold", *WHY), 2, "select one target", id="no target"),
         pytest.param(("hold", *TARGET, "--reason", " \t"), 2, "'--reason': it is blank", id="F48 blank reason"),
         pytest.param(("hold", *TARGET, *WHY, "--actor", ""), 2, "'--actor': it is blank", id="F48 blank actor"),
         pytest.param(("collect", "--actor", " "), 2, "'--actor': it is blank", id="F48 blank actor of a collection"),

@@ -49,5 +49,5 @@ def test_a_drill_never_works_in_a_folder_that_holds_something(tmp_path):
 
 def test_a_step_that_ends_otherwise_than_it_should_fails_the_drill(tmp_path):
     drilled = _Drill(open_scratch_shop(tmp_path / "shop", first_day=FIRST), pause=False)
-    with pytest.raises(click.ClickException, match="`log` ended with 0, not with 1"):
+    with pytest.raises(click.ClickException, match="`log` exited with code 0, expected 1"):
         drilled.command("log", code=1)

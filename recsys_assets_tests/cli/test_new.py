@@ -38,6 +38,6 @@ def test_a_folder_that_is_not_empty_or_names_no_project_is_refused(tmp_path):
     (tmp_path / "old" / "recsys.toml").touch()
     with pytest.raises(ConfigurationError, match="not empty"):
         new(tmp_path / "old")
-    with pytest.raises(ConfigurationError, match="begin it with a letter"):
+    with pytest.raises(ConfigurationError, match="starts with a letter"):
         new(tmp_path / "3")
     assert not (tmp_path / "3").exists()

@@ -118,7 +118,7 @@ def test_a_delete_goes_through_the_trash_and_is_logged_with_who_and_why(call, sa
     [
         (("save",), ConfigurationError, "known are ml_pipeline, documents"),
         (("save", "--hierarchy", "document"), ConfigurationError, "did you mean documents"),
-        ((*DOCUMENT, "--data", "-"), InvalidNodeError, "no JSON object"),
+        ((*DOCUMENT, "--data", "-"), InvalidNodeError, "not a JSON object"),
         ((*DOCUMENT, "--content", "m.pkl", "--content-type", "a/pickle"), InvalidNodeError, "pickle"),
         ((*DOCUMENT, "--content", "m.parquet"), InvalidNodeError, "cannot be read as rows"),
         (("show", "nothing"), NoSuchNodeError, "in no tree"),

@@ -40,7 +40,7 @@ def test_the_best_lines_are_shown_and_written_only_when_asked(shop):
     shown = call(shop)
     assert shown.exit_code == 0, shown.output
     assert "[targets.artifacts.cooc]" in shown.stdout
-    assert "surely better" in shown.stdout
+    assert "significantly better" in shown.stdout
     assert "option 1 of at most" in shown.stderr
     assert (shop / "recsys.toml").read_text() == FILE
     document = json.loads(call(shop, "--json", "--write").stdout)

@@ -175,7 +175,7 @@ def test_ids_of_users_do_not_move_in_where_they_are_hashed(ours, theirs, monkeyp
     write(ours, CONFIG.replace("[partitions]", 'user_key = "env:SOME_KEY"\n[partitions]'))
     done = call(ours, theirs, "--prove", CASE.case["day"])
     assert (done.exception, done.return_value) == (None, 0)
-    assert "left out: kinds with a row for each user" in done.output
+    assert "excluded: kinds with a row per user" in done.output
     assert set(read_current(store_of(ours), CASE.target).versions) == {"popularity", "cooc"}
 
 

@@ -225,7 +225,7 @@ def test_a_command_sends_what_it_did_and_a_receiver_that_is_down_fails_no_comman
     store = FilesystemStore(tmp_path / "store")
     state = json.loads(store.get(webhook_key(TARGET, "team"), max_bytes=9999).data)
     store.put(webhook_key(TARGET, "team"), json.dumps({**state, "retry_at": None}).encode())
-    assert "all is sent" in call("deliver").output
+    assert "everything is delivered" in call("deliver").output
     assert events(inbox) == ["hold", "release_hold", "release_hold", "target_stale"]
     call("hold", "--reason", "sale", "--dry-run")
     assert len(inbox.received) == 4

@@ -275,7 +275,7 @@ def test_the_command_says_first_and_then_moves_every_pointer_also_of_former_targ
     (tmp_path / "one").rename(tmp_path / "two")
     config(tmp_path, tmp_path / "two")
     assert call(tmp_path, "relocate") == 0
-    assert "2 pointers would move: run it again with --apply" in capsys.readouterr().out
+    assert "2 pointers would change: repeat the command with --apply" in capsys.readouterr().out
     assert call(tmp_path, "relocate", "--apply", "--actor", "ann", "--json") == 0
     moved = json.loads(capsys.readouterr().out)
     assert [one["surface"] for one in moved] == ["former", "home"]
