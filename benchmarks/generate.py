@@ -49,16 +49,24 @@ def generate(events: int, folder: Path) -> Path:
     if path.exists() and (folder / CATALOG).exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    items = 2_000 + int(20 * events**0.5)
-    rng = np.random.default_rng([SEED, events])
-    day = make_day(events, items=items, rng=rng)
+    items = distinct_items(events)
     _write_catalog(folder / CATALOG, items)
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        for start in range(0, events, CHUNK):
-            _frame(day, slice(start, start + CHUNK)).write_ndjson(file)
+    write_lines(make_day(events, items=items, rng=np.random.default_rng([SEED, events])), DAY, unfinished)
     unfinished.rename(path)
     return path
+
+
+def distinct_items(events: int) -> int:
+    """Return how many items a day of so many events is about."""
+    return 2_000 + int(20 * events**0.5)
+
+
+def write_lines(day: Day, on: date, path: Path) -> None:
+    """Write a day's events as lines of that date."""
+    with path.open("wb") as file:
+        for start in range(0, len(day.at), CHUNK):
+            _frame(day, slice(start, start + CHUNK), on).write_ndjson(file)
 
 
 def make_day(events: int, *, items: int, rng: np.random.Generator) -> Day:
@@ -117,9 +125,9 @@ def _zipf(count: int, size: int, rng: np.random.Generator, *, exponent: float = 
     return np.searchsorted(weights, rng.random(count) * weights[-1], side="right")
 
 
-def _frame(day: Day, rows: slice) -> pl.DataFrame:
+def _frame(day: Day, rows: slice, on: date) -> pl.DataFrame:
     """Turn numbers into the columns that stand in a line, in the order in which they stand there."""
-    midnight = int(datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC).timestamp() * 1_000_000)
+    midnight = int(datetime(on.year, on.month, on.day, tzinfo=UTC).timestamp() * 1_000_000)
     numbers = pl.DataFrame(
         {
             "at": day.at[rows] + midnight,

@@ -63,6 +63,13 @@ line of ten kinds in a thousand (`parse 0.1% bad`) every one is found and report
 tallies on the first day, which makes them; on the next day, which reads one day's events and 27 tallies. DuckDB reads
 and counts 28 Parquet files. The rows are the same, or the run fails.""",
     ),
+    "bench_nightly.py": (
+        "A night with a window",
+        """What `run` does for one more day of a tenth of that, in a process that has built a small day before: raw,
+canonical, all kinds, gates, ship. Every day has sessions of its own, drawn from the same users and items; the artifacts
+of a window are larger than those of a day, and each of their bytes is written, hashed, read back, judged and compared
+with live's. With `--alike` they are as large as a day's.""",
+    ),
     "bench_pointer.py": (
         "Shipping, undoing, reading",
         """On a folder of this machine, with artifacts of three rows: the price of conditions, of fsync, of proofs and

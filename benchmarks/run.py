@@ -95,6 +95,7 @@ def asides(chosen: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
     programs = {
         "bench_ingest.py": ["--events", str(day), "--folder", str(chosen.data), "--rounds", str(chosen.rounds)],
         "bench_windows.py": ["--events", str(day // 10), "--data", str(chosen.data)],
+        "bench_nightly.py": ["--events", str(day // 10)],
         "bench_pointer.py": [],
         "bench_store_latency.py": [],
         "bench_serving.py": [],

@@ -1,9 +1,9 @@
 """Dictionaries made one: the ids of many parts or days in code-point order; and several days as one window."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from recsys_assets.compiled.fresh_memory import Growing
@@ -12,7 +12,7 @@ from recsys_assets.compiled.string_sort import sort_strings
 from recsys_assets.compiled.strings import Strings
 from recsys_assets.errors import InputError
 from recsys_assets.events.events import ID_COLUMNS, CodedIds, Events, codes_of, events_of, strings_of
-from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate
+from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate, unite
 
 
 class CodedColumn:
@@ -60,6 +60,19 @@ def _mark_used(codes: NDArray[np.uint32], used: NDArray[np.bool_]) -> None:
 
 
 @compiled
+def _rename(
+    codes: NDArray[np.uint32], new: NDArray[np.uint32], used: NDArray[np.bool_], result: NDArray[np.uint32]
+) -> None:
+    """Write each code as `new` says into `result`, and mark it there as used."""
+    for row in range(len(codes)):
+        code = codes[row]
+        if code != ABSENT:
+            code = new[code]
+            used[code] = True
+        result[row] = code
+
+
+@compiled
 def _apply(codes: NDArray[np.uint32], new: NDArray[np.uint32]) -> None:
     """Replace each code by what `new` says."""
     for row in range(len(codes)):
@@ -77,11 +90,33 @@ def merge_days(days: Sequence[Events]) -> Events:
         raise InputError("no day to merge: a window needs at least one")
     if len(days) == 1:
         return days[0]
-    frame = pl.concat([day.codes for day in days], rechunk=True)
-    columns = {name: frame[name].to_physical().to_numpy() for name in frame.columns if name not in ID_COLUMNS}
-    ids = {}
-    for name in (name for name in ID_COLUMNS if name in frame.columns):
-        codes = [codes_of(day.codes[name]) for day in days]
-        coded = merge_coded(codes, [strings_of(day.ids[name].to_arrow()) for day in days])
-        columns[name], ids[name] = coded.codes, coded.ids
+    columns: dict[str, NDArray[Any]] = {}
+    ids: dict[str, Strings] = {}
+    for name in days[0].codes.columns:
+        if name in ID_COLUMNS:
+            coded = _merge_column(name, days)
+            columns[name], ids[name] = coded.codes, coded.ids
+        else:
+            columns[name] = np.concatenate([day.codes[name].to_physical().to_numpy() for day in days])
     return events_of(columns, ids)
+
+
+def _merge_column(name: str, days: Sequence[Events]) -> CodedIds:
+    """Return one id column of days, ids ascending and only those that a row uses.
+
+    Ids are few beside their rows: what each becomes is known before the rows are gone through, once and day by day.
+    """
+    united, maps = unite([strings_of(day.ids[name].to_arrow()) for day in days])
+    order = sort_strings(united)
+    new = np.empty(len(order), np.uint32)
+    new[order] = np.arange(len(order), dtype=np.uint32)
+    used = np.zeros(len(order), np.bool_)
+    merged, end = np.empty(sum(len(day.codes) for day in days), np.uint32), 0
+    for day, united_codes in zip(days, maps, strict=True):
+        codes = codes_of(day.codes[name])
+        _rename(codes, new[united_codes], used, merged[end : end + len(codes)])
+        end += len(codes)
+    if not used.all():
+        order = order[used]
+        _apply(merged, (np.cumsum(used) - 1).astype(np.uint32))
+    return CodedIds(merged, gather(united, order))

@@ -1,5 +1,6 @@
 """Windows: days one behind the other, under one dictionary."""
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,13 @@ def test_days_with_some_columns_merge_to_those():
     merged = merge_days([some("b", "c"), some("a", "c")])
     assert merged.decoded()["item_id"].to_list() == ["b", "c", "a", "c"]
     assert merged.ids["item_id"].to_list() == ["a", "b", "c"]
+
+
+def test_ids_that_no_row_of_a_day_uses_are_not_in_the_window():
+    days = [events([(n, None, "s", 0, item, None, None) for n, item in enumerate(items)]) for items in ("abc", "cd")]
+    merged = merge_days([Events(days[0].codes.filter(pl.arange(pl.len()) != 1), days[0].ids), days[1]])
+    assert merged.decoded()["item_id"].to_list() == ["a", "c", "c", "d"]
+    assert merged.ids["item_id"].to_list() == ["a", "c", "d"]
 
 
 def test_no_day_is_an_error():

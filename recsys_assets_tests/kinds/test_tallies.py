@@ -1,18 +1,21 @@
 """A window put together from its days' tallies is the window of their events, to the last number."""
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.dictionaries import merge_days
+from recsys_assets.events.events import Events
 from recsys_assets.kinds.registry import KINDS
-from recsys_assets.kinds.tallies import decode_tally, encode_tally, merge_tallies, tally_day
+from recsys_assets.kinds.tallies import COUNT, decode_tally, encode_tally, merge_tallies, tally_day
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets_tests.kinds.event_rows import event_rows, events_of, row
 from recsys_assets_tests.kinds.test_kernel_laws import OF_EVENTS, params_of
 
 LIMITS = LimitSettings()
+U32 = {"item_id": pl.UInt32, COUNT: pl.UInt32}
 DAY = 100  # instants of one day in these tests
 
 windows = st.lists(event_rows, min_size=1, max_size=4).map(
@@ -51,6 +54,18 @@ def test_a_session_over_midnight_counts_its_pairs_once_and_is_judged_whole():
     ]
     left = kind.build(merged, kind.params(min_support=1, max_items_per_session=2), LIMITS).left_out
     assert (left.groups, left.of_groups, left.events) == (1, 1, 5)
+
+
+@pytest.mark.parametrize("largest", [0, 255, 256, 65_535, 65_536, 2**32 - 1])
+def test_numbers_of_every_width_come_back_as_they_were(largest):
+    ids = pl.Series("item_id", [f"i{n:06d}" for n in range(min(largest, 70_000) + 1)])
+    codes = pl.DataFrame({"item_id": [len(ids) - 1, 0], COUNT: [largest, 1]}, schema_overrides=U32)
+    tally = Events(codes, {"item_id": ids})
+    stored = decode_tally(encode_tally(tally))
+    assert stored.codes[COUNT].dtype == (pl.UInt8 if largest < 256 else pl.UInt16 if largest < 65_536 else pl.UInt32)
+    for merged in (merge_tallies([stored]), merge_tallies([stored, stored])):
+        assert merged.codes.head(2).schema == codes.schema
+        assert merged.decoded().head(2).equals(tally.decoded())
 
 
 @given(rows=event_rows)
