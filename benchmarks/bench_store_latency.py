@@ -112,7 +112,7 @@ def _open(server: S3Server, proxy: RunningProxy, beside: S3Store | None = None) 
         aws_access_key_id=server.access_key,
         aws_secret_access_key=server.secret_key,
         region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}),
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=50),
     )
     prefix = server.new_prefix() if beside is None else beside.root_uri.partition(f"{server.bucket}/")[2]
     return S3Store(client, bucket=server.bucket, prefix=prefix)

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from importlib.metadata import version as installed
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from recsys_assets.kinds.user_lists import sum_users
 
 USER, ITEM = "user_id", "item_id"
 
+_LIMITED = Lock()
 _START: Final = 0.01  # the largest number that the factors begin with, as in the library
 _THREADS: Final = 2  # users are split among them, each computed by one alone: their number changes no bit
 
@@ -95,7 +97,8 @@ def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
     if not matrix.nnz:
         return first, second
     solver = _library("implicit.cpu.als")  # before the limit, which reaches only the libraries that are loaded
-    with _library("threadpoolctl").threadpool_limits(limits=1, user_api="blas"):  # sums are split by threads there
+    # Sums are split by threads there. The limit is the process's: of two at once, the first to end would lift both.
+    with _LIMITED, _library("threadpoolctl").threadpool_limits(limits=1, user_api="blas"):
         model = solver.AlternatingLeastSquares(
             factors=params.factors,
             regularization=params.regularization,

@@ -11,11 +11,13 @@ from uuid import uuid4
 from recsys_assets.errors import NoInputError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT
 from recsys_assets.identity import Target, is_version
-from recsys_assets.kinds.registry import KINDS
+from recsys_assets.kinds.registry import KINDS, is_own
 from recsys_assets.pipeline.artifact import withdraw_forgotten
 from recsys_assets.pipeline.begun_steps import BegunSteps, begun_side_by_side
+from recsys_assets.pipeline.build import NATIVE
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.in_turn import in_turn
 from recsys_assets.pipeline.raw import RawDay, build_raw
 from recsys_assets.pipeline.steps import (
     GATES,
@@ -40,7 +42,7 @@ from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_reads import RunReads
-from recsys_assets.storage.store import ObjectStore
+from recsys_assets.storage.store import ObjectStore, is_remote
 
 Watch: TypeAlias = Callable[[str, BuiltStep | JudgedStep], None]  # is shown each result, and the asset it is of
 Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns whether all was done, and passed
@@ -48,6 +50,8 @@ Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns whether all was
 _LOGGER = logging.getLogger(__name__)
 _SHOWN = ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release", LEFT_OUT)
 _DIGITS = 8
+_FEW_EVENTS = 100_000  # together, of targets at once; as many as the largest target has may be more
+_TARGETS_AT_ONCE = 8  # more gain little: by then the processor is what they wait for
 _STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
 
@@ -101,6 +105,9 @@ def run_day(
     What fails stops what comes after it and nothing else: other kinds are built, other targets ship. Of several
     targets nothing is built where the day's files could not be read. Errors that a retry may cure are retried after a
     `pause`. Ends after the step under way when the process is to stop. `watch` is shown the results themselves.
+
+    Where the store is remote, several targets are worked on at once (`pipeline.in_turn`), each step by step as alone;
+    their lines come in the order of the targets.
     """
     reads = RunReads(store)
     first = DayContext(reads, settings, rows[0], day, run_id=str(uuid4()))
@@ -108,7 +115,8 @@ def run_day(
     yield from reading.lines()
     if reading.raw is None and len(rows) > 1:
         return
-    for row in rows:
+
+    def work(row: TargetSettings) -> Iterator[AssetLine]:
         if is_stopping():
             return
         context = reading.run.context  # of one target, raw is part of its run
@@ -116,6 +124,28 @@ def run_day(
             context = replace(context, store=reads.of_next_target(), row=row, run_id=str(uuid4()))
         context = replace(context, forgotten=_forgotten(reading.raw, row.target), is_whole_run=True)
         yield from _target_lines(_Run(context, pause, watch), read=reading.raw is not None)
+
+    at_once = _TARGETS_AT_ONCE if watch is None and _may_overlap(store, settings, rows) else 1
+    works, sizes = [partial(work, row) for row in rows], _sizes(reading.raw, rows)
+    yield from in_turn(works, sizes, at_once=at_once, small=_FEW_EVENTS)
+
+
+def _may_overlap(store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings]) -> bool:
+    """Return whether targets gain by being worked on at once, and all that builds them may run in several threads.
+
+    In a folder there is nothing to wait for. An engine, a kind of another package, or a team's gate may allow one only.
+    """
+    kinds = settings.artifacts
+    tables = [kinds.for_all, *kinds.tables.values(), *(table for row in rows for table in row.artifacts.values())]
+    engines = {kinds.engine, *(row.engine or NATIVE for row in rows), *(t.get("engine", NATIVE) for t in tables)}
+    custom = settings.gates.custom or any("custom" in row.gates for row in rows)
+    return is_remote(store) and all(map(is_own, kinds.kinds)) and engines == {NATIVE} and not custom
+
+
+def _sizes(raw: RawDay | None, rows: Sequence[TargetSettings]) -> list[int]:
+    """Return how many events of the day each target has, which is what its memory grows by."""
+    events = {} if raw is None else {(one.tenant, one.surface): one.events for one in raw.record.targets}
+    return [events.get((row.tenant, row.surface), 0) for row in rows]
 
 
 def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:

@@ -4,11 +4,12 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.s3.answers import translate_s3_errors
 
+_CONNECTIONS: Final = 50  # kept for the next request: of several targets at once, each asks for several objects
 _making = threading.Lock()  # boto3's own session may not be used by two threads at once; its clients may
 
 
@@ -36,8 +37,9 @@ def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     retries: Any = {"mode": "standard", "max_attempts": 4}
+    config = Config(connect_timeout=5, read_timeout=30, retries=retries, max_pool_connections=_CONNECTIONS)
     # A session of its own: the common one keeps the credentials that it found first.
-    return boto3.session.Session().client("s3", config=Config(connect_timeout=5, read_timeout=30, retries=retries))
+    return boto3.session.Session().client("s3", config=config)
 
 
 def list_objects(client: Any, *, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:

@@ -1,14 +1,17 @@
 """A day without Dagster: the lines, journals and blobs of a day with it, and its own retries."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import dagster as dg
 import pytest
 
 from recsys_assets.cli.recorded_run import SequentialJobs, read_result
 from recsys_assets.pipeline.run_day import run_day
+from recsys_assets.pipeline.stopping import run_until_signal
 from recsys_assets.release.journal import newest_first
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, QUIET, after, day_lines, open_shop
@@ -94,6 +97,73 @@ def test_f33_what_a_retry_may_cure_is_retried_after_a_pause_and_then_reported(sh
     assert (found[2].asset, found[2].state) == ("shop/home/popularity", state)
     failed = [entry for entry in newest_first(store, HOME) if entry.details.get("error") == "StoreUnavailableError"]
     assert len(failed) == (state == "failed")
+
+
+class Remote(MemoryStore):
+    """A store that calls `meet` before a target's canonical day is written, and knows in which order they were."""
+
+    def __init__(self, meet=lambda: None):
+        super().__init__()
+        self.meet = meet
+        self.surfaces = []
+
+    @property
+    def root_uri(self):
+        return "s3://bucket/prefix"
+
+    def create(self, key, data):
+        if key.startswith("canonical/") and key.endswith(".parquet"):
+            self.surfaces.append(key.split("/")[2])
+            self.meet()
+        return super().create(key, data)
+
+
+def test_targets_of_a_remote_store_are_built_at_once_and_say_what_they_say_one_after_the_other(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    together = threading.Barrier(2)
+    remote = Remote(lambda: together.wait(timeout=30))
+    found = [line.text for line in run_day(remote, shop.settings, shop.settings.targets, FIRST)]
+    assert found == lines(shop, FIRST)
+    assert {line.split()[2] for line in found} == {"ok"}
+    assert journals(remote) == journals(shop.store)
+    stored = [{item.key for item in store.list("artifacts/")} for store in (remote, shop.store)]
+    assert stored[0] == stored[1] != set()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param('[artifacts]\nengine = "duckdb"\n', id="another engine"),
+        pytest.param('[artifacts.cooc]\nengine = "duckdb"\n', id="another engine of a kind"),
+    ],
+)
+def test_targets_with_an_engine_are_built_one_after_the_other(shop, extra):
+    shop.configure(extra)
+    shop.write(FIRST, day_lines(FIRST))
+    at_once, under_way = [], threading.Semaphore(1)
+    remote = Remote(lambda: at_once.append(under_way.acquire(blocking=False)))
+    for line in run_day(remote, shop.settings, shop.settings.targets, FIRST):
+        if line.asset.endswith("/canonical"):
+            under_way.release()
+    assert (remote.surfaces, at_once) == (["home", "cart"], [True, True])
+
+
+def test_a_signal_ends_every_target_after_the_step_under_way(shop):
+    shop.write(FIRST, day_lines(FIRST))
+    together, stopping = threading.Barrier(2), threading.Event()
+
+    def meet():
+        if together.wait(timeout=30) == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping.wait(30)
+
+    def run():
+        return list(run_day(Remote(meet), shop.settings, shop.settings.targets, FIRST))
+
+    found, stopped_by = run_until_signal(run, notify=lambda _: stopping.set())
+    assert stopped_by == signal.SIGTERM
+    done = [("raw", "ok"), ("shop/home/canonical", "ok"), ("shop/cart/canonical", "ok")]
+    assert [(line.asset, line.state) for line in found] == done
 
 
 def test_a_run_without_dagster_home_imports_no_dagster(shop, tmp_path):
