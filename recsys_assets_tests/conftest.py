@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,14 @@ import boto3
 import psutil
 import psycopg
 import pytest
+from azure.core.exceptions import AzureError
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import settings
 
-from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, running
+from recsys_assets.clouds.azure import CONNECTION, open_container
+from recsys_assets.storage.azure import AzureStore
+from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, connection_string, running
 
 START_SECONDS = 60
 
@@ -193,3 +196,33 @@ def database(postgres_server):
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     return postgres_server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory):
+    """A function that opens a store below a prefix of a container on Azurite, a server of Microsoft's own."""
+    program = shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("no `azurite-blob` program: npm install --global azurite")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    folder = tmp_path_factory.mktemp("azurite")
+    command = [program, "--blobPort", str(port), "--location", str(folder), "--silent", "--skipApiVersionCheck"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(CONNECTION, connection_string(f"http://127.0.0.1:{port}"))
+            container = open_container("bucket")
+        deadline = time.monotonic() + 60
+        while True:
+            with suppress(AzureError):
+                container.create_container(retry_total=0)
+                break
+            assert time.monotonic() < deadline, "Azurite did not begin to answer"
+            time.sleep(0.1)
+        with closing(container):
+            yield lambda prefix, **more: AzureStore(container, prefix=prefix, **more)
+    finally:
+        process.kill()
+        process.wait()

@@ -55,7 +55,7 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Test FILE (a path, or s3://) against contract, live version and limits, and register it for a day.
+    """Test FILE (a path or URI) against contract, live version and limits, and register it for a day.
 
     The live release does not change: `recsys-assets ship`, or the day's next build, ships the file with the rest of the
     day. The journal records the actor and the gate results. Registering the same file for a day again is a no-op.
@@ -91,7 +91,7 @@ def run_test(
     actor: str | None,
     as_json: bool,
 ) -> int:
-    """Test FILE (a path, or s3://) against contract, live version, limits and custom gates, and register nothing.
+    """Test FILE (a path or URI) against contract, live version, limits and custom gates, and register nothing.
 
     The journal records the actor, the file and the result. Exits with code 1 if a gate refuses the file.
     """

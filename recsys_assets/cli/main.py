@@ -27,11 +27,9 @@ class Subcommand(NamedTuple):
 COMMANDS: Final[Mapping[str, Subcommand]] = {
     "run": Subcommand("run:run", "Build, gate and ship every day from START to END, oldest first"),
     "ship": Subcommand("change:run_ship", "Ship what is staged for a day, checked against every gate"),
-    "import": Subcommand(
-        "imports:run_import", "Test FILE (a path, or s3://) against contract, live version and limits"
-    ),
+    "import": Subcommand("imports:run_import", "Test FILE (a path or URI) against contract, live version and limits"),
     "test": Subcommand(
-        "imports:run_test", "Test FILE (a path, or s3://) against contract, live version, limits and custom gates"
+        "imports:run_test", "Test FILE (a path or URI) against contract, live version, limits and custom gates"
     ),
     "status": Subcommand("show:show_status", "Show the live release of each target, its consumers and its freshness"),
     "log": Subcommand("show:show_log", "Show the journal of each target, newest first: actor, action, time and reason"),

@@ -35,11 +35,9 @@ class MoveInOutcome:
     "--from",
     "folder",
     required=True,
-    help="folder or s3://bucket/prefix that the paths of its configuration are relative to",
+    help="folder, or s3://, gs:// or az://bucket/prefix, that the paths of its configuration are relative to",
 )
-@click.option(
-    "--their-config", help="its JSON configuration, a file or s3://bucket/key; default: its default configuration"
-)
+@click.option("--their-config", help="its JSON configuration, a file or URI; default: its default configuration")
 @click.option("--prove", type=day_type, help="day of its canonical data to build and compare")
 def run_move_in(call: CommandCall, *, folder: str, their_config: str | None, prove: date | None) -> ChangeResult:
     """Import the history of recsys-pipelines as releases, and check on a day that both build equal versions."""

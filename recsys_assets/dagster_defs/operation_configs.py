@@ -90,7 +90,7 @@ class TestConfig(OperationConfig):
 
     __test__ = False  # no test of this project
 
-    file: str = Field(description="a path, or s3://bucket/key, that the code location can read")
+    file: str = Field(description="a path, or s3://, gs:// or az://bucket/key, that the code location can read")
     kind: str = Field(description="which [imports.<kind>] it is")
 
 

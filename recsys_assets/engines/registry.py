@@ -83,6 +83,8 @@ class EngineRegistry:
                 f"artifacts.engine: no engine {name!r}; known are native, {', '.join(self.openers)}"
             )
         engine = self.openers[name](self._settled(), self.connect)
+        if engine.in_place:
+            self._require_readable()
         work = self._shared() if engine.in_place else scratch_of(self.settings)
         prove_engine(engine, kind, work=work, proven=self.proven)
         return EngineWorkspace(engine, work)
@@ -92,6 +94,14 @@ class EngineRegistry:
         in_buckets = any(place.startswith("s3://") for place in (self.root, self._shared()))
         way = self.settings.spark.files or ("arrow" if in_buckets else "spark")
         return self.settings.model_copy(update={"spark": self.settings.spark.model_copy(update={"files": way})})
+
+    def _require_readable(self) -> None:
+        """Raise `ConfigurationError` for a place that this engine does not read."""
+        for place in (self.root, self._shared()):
+            if place.startswith(("gs://", "az://")):
+                raise ConfigurationError(
+                    f"artifacts.engine: Spark reads and writes folders and s3://, not {place}: use duckdb or polars"
+                )
 
     def _shared(self) -> str:
         return (self.settings.work or f"{self.root}/engines").rstrip("/")

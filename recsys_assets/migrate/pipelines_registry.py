@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from recsys_assets.artifact_format import Blob
+from recsys_assets.clouds.opening import is_in_cloud, open_bucket, split_uri
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
 from recsys_assets.ingest.sources.drop_folder import named_file, read_whole
@@ -20,7 +21,6 @@ from recsys_assets.serving.served import prove
 if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
 
-_S3 = "s3://"
 MAX_BYTES: Final = 256_000_000
 _BUILD: Final = b',"build":'
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
@@ -28,9 +28,9 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
 
 def place_below(root: str, *parts: str) -> str:
     """Return the place that `parts` lead to from `root`; one that is a whole path or URI itself leads there alone."""
-    place = root.rstrip("/") if root.startswith(_S3) else str(Path(root).absolute())
+    place = root.rstrip("/") if is_in_cloud(root) else str(Path(root).absolute())
     for part in parts:
-        is_whole = part.startswith((_S3, "/"))
+        is_whole = is_in_cloud(part) or part.startswith("/")
         place = part.rstrip("/") if is_whole else f"{place}/{part.removeprefix('./').strip('/')}"
     return place
 
@@ -40,13 +40,10 @@ def list_places(place: str) -> list[str]:
 
     Raises `StoreUnavailableError` or `ConfigurationError` where a bucket cannot be listed.
     """
-    if not place.startswith(_S3):
+    if not is_in_cloud(place):
         return sorted(file.as_posix() for file in Path(place).rglob("*") if file.is_file())
-    from recsys_assets.s3.client import list_objects, make_client  # noqa: PLC0415 - boto3 only where a bucket is asked
-
-    bucket, _, key = place.removeprefix(_S3).partition("/")
-    listed = list_objects(make_client(), bucket=bucket, prefix=f"{key}/")
-    return sorted(f"{_S3}{bucket}/{entry['Key']}" for entry in listed)
+    bucket = open_bucket(place)
+    return sorted(bucket.uri(entry.key) for entry in bucket.list(f"{split_uri(place)[2]}/"))
 
 
 def find_place(place: str) -> "Seekable | None":
@@ -120,7 +117,7 @@ class PublishedArtifact:
 
 
 def read_config(place: str | None) -> PipelinesConfig:
-    """Return its configuration from a file or s3:// object, or its defaults where none is named."""
+    """Return its configuration from a file or an object, or its defaults where none is named."""
     if place is None:
         return PipelinesConfig()
     try:
@@ -131,7 +128,7 @@ def read_config(place: str | None) -> PipelinesConfig:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Its registry of one target, below the folder or s3:// prefix that its relative paths count from."""
+    """Its registry of one target, below the folder or prefix of a bucket that its relative paths count from."""
 
     folder: str
     config: PipelinesConfig

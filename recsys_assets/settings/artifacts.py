@@ -130,7 +130,9 @@ MEDIA_TYPES: Final = {
 class ImportSettings(ClosedModel):
     """One kind of artifact that another system builds: the location of each day's file, and its contract."""
 
-    path: str = Field(description="path or s3:// template with {day}, {tenant}, {surface}; exactly one file per day")
+    path: str = Field(
+        description="path, s3://, gs:// or az:// template with {day}, {tenant}, {surface}; exactly one file per day"
+    )
     format: ImportFormat = Field(
         description="jsonl, parquet, npz, safetensors, or bytes, whose content is not inspected"
     )

@@ -109,7 +109,7 @@ class RawSettings(ClosedModel):
 
     exposures: str = Field(
         default="data/raw/{day}*.jsonl*",
-        description="template with {day}, {tenant}, {surface}: a glob over paths or s3://; or a table, "
+        description="template with {day}, {tenant}, {surface}: a glob over paths, s3://, gs:// or az://; or a table, "
         "as postgresql:name, delta:path or iceberg:name; or a query, as duckdb:SELECT ... or adbc:SELECT ...",
     )
     columns: Mapping[EventField, str] = Field(

@@ -2,19 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, TypeVar
+from typing import ClassVar, Final, NamedTuple, TypeVar
 
+from recsys_assets.clouds.answers import Cloud
 from recsys_assets.errors import (
     Answer,
-    ConfigurationError,
     ConflictError,
     CorruptObjectError,
-    InputError,
     NotFoundError,
     OutcomeUnknownError,
-    RecsysAssetsError,
     StoreUnavailableError,
-    UnsafeStoreError,
 )
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import (
@@ -50,10 +47,7 @@ class BucketStore(ABC):
     bytes: the request is sent again, which its condition makes safe.
     """
 
-    scheme: str
-    errors: tuple[type[Exception], ...]  # of the client
-    credentials: str  # where they are looked for, for people
-    address: str  # what is to be checked of it, for people
+    cloud: ClassVar[Cloud]
     pauses: tuple[float, float] = (0.05, 0.5)  # seconds before a second try, and at most
 
     def __init__(self, *, bucket: str, prefix: str = "", public_root: str | None = None, pause: Pause = wait) -> None:
@@ -66,7 +60,7 @@ class BucketStore(ABC):
     @property
     def root_uri(self) -> str:
         """`scheme://bucket/prefix`."""
-        return f"{self.scheme}://{self._bucket}/{self._prefix}".rstrip("/")
+        return f"{self.cloud.scheme}://{self._bucket}/{self._prefix}".rstrip("/")
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
@@ -85,8 +79,8 @@ class BucketStore(ABC):
         def ask() -> StoredObject | None:
             try:
                 return self._fetch(name, max_bytes=max_bytes, unless=etag)
-            except self.errors as error:
-                if self._answer(error) is Answer.UNCHANGED:
+            except self.cloud.errors as error:
+                if self.cloud.answer_of(error) is Answer.UNCHANGED:
                     return None
                 raise
 
@@ -96,10 +90,10 @@ class BucketStore(ABC):
         """Return size and time of the object, or None."""
         try:
             found = self._head(self._name(key))
-        except self.errors as error:
-            if self._answer(error) is Answer.MISSING:
+        except self.cloud.errors as error:
+            if self.cloud.answer_of(error) is Answer.MISSING:
                 return None
-            raise self._error(key, error) from error
+            raise self.cloud.error_for(key, error) from error
         return Listed(key, found.size, found.modified)
 
     def create(self, key: str, data: bytes) -> str:
@@ -114,15 +108,15 @@ class BucketStore(ABC):
         """Write the object whatever was there."""
         try:
             return self._send(self._name(key), data, None)
-        except self.errors as error:
-            raise self._error(key, error) from error
+        except self.cloud.errors as error:
+            raise self.cloud.error_for(key, error) from error
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Yield the objects below `prefix`, by key; every page is fetched before the first object is yielded."""
         try:
             entries = list(self._entries(self._prefix + check_prefix(prefix)))
-        except self.errors as error:
-            raise self._error(prefix or self.root_uri, error) from error
+        except self.cloud.errors as error:
+            raise self.cloud.error_for(prefix or self.root_uri, error) from error
         cut = len(self._prefix)
         found = (Listed(entry.key[cut:], entry.size, entry.modified) for entry in entries)
         yield from sorted(item for item in found if is_key(item.key))
@@ -131,21 +125,21 @@ class BucketStore(ABC):
         """Remove the object; absent is fine."""
         try:
             self._remove(self._name(key), None)
-        except self.errors as error:
-            if self._answer(error) is not Answer.MISSING:  # not every server says 204 to that
-                raise self._error(key, error) from error
+        except self.cloud.errors as error:
+            if self.cloud.answer_of(error) is not Answer.MISSING:  # not every server says 204 to that
+                raise self.cloud.error_for(key, error) from error
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the object read as `expected`."""
         try:
             self._remove(self._name(key), Condition(expected))
-        except self.errors as error:
-            answer = self._answer(error)
+        except self.cloud.errors as error:
+            answer = self.cloud.answer_of(error)
             if answer in {Answer.LOST, Answer.MISSING, Answer.BUSY}:
                 raise ConflictError(f"{key} is not what was expected ({expected})") from error
             if answer is Answer.SILENT:
                 raise OutcomeUnknownError(f"{key}: {error}: it may have been removed; look before all else") from error
-            raise self._error(key, error) from error
+            raise self.cloud.error_for(key, error) from error
 
     @abstractmethod
     def _fetch(self, name: str, *, max_bytes: int, unless: str | None = None) -> StoredObject:
@@ -170,28 +164,6 @@ class BucketStore(ABC):
     def _entries(self, prefix: str) -> Iterator[Listed]:
         """Yield all objects whose names begin with `prefix`; an error rather than a part."""
 
-    @abstractmethod
-    def _answer(self, error: Exception) -> Answer:
-        """Return what an error of the client means."""
-
-    def _error(self, key: str, error: Exception) -> RecsysAssetsError:
-        """Return the package's error for one of the client's, with the next step."""
-        answer = self._answer(error)
-        if answer is Answer.MISSING:
-            return NotFoundError(f"{key} is not in the store")
-        if answer is Answer.COLD:
-            return InputError(f"{key} is in an archive tier: bring it back, wait for it, then run again")
-        if answer is Answer.DENIED:
-            return ConfigurationError(f"{key}: {error}: check credentials ({self.credentials}) and what they permit")
-        if answer is Answer.UNSUPPORTED:
-            return UnsafeStoreError(
-                f"{key}: {error}: the server does not know conditional writes, so two publishers could both win: use "
-                "another one"
-            )
-        if answer in {Answer.WRONG, Answer.LOST, Answer.UNCHANGED}:
-            return ConfigurationError(f"{key}: {error}: check {self.address}")
-        return StoreUnavailableError(f"{key}: {error}: nothing is known to have changed; try again")
-
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
@@ -207,8 +179,8 @@ class BucketStore(ABC):
                 return ask()
             except BrokenOffError as error:
                 broken_off = error
-            except self.errors as error:
-                raise self._error(key, error) from error
+            except self.cloud.errors as error:
+                raise self.cloud.error_for(key, error) from error
         raise broken_off
 
     def _write(self, key: str, data: bytes, condition: Condition) -> str:
@@ -217,10 +189,10 @@ class BucketStore(ABC):
         for _ in self._attempts():
             try:
                 return self._send(name, data, condition)
-            except self.errors as error:
-                answer = self._answer(error)
+            except self.cloud.errors as error:
+                answer = self.cloud.answer_of(error)
                 if answer in {Answer.DENIED, Answer.WRONG, Answer.UNSUPPORTED}:
-                    raise self._error(key, error) from error
+                    raise self.cloud.error_for(key, error) from error
                 if answer in {Answer.LOST, Answer.MISSING} and silent is None:
                     raise ConflictError(f"{key} is not what was expected ({condition.etag or 'absent'})") from error
                 silent = error if answer is Answer.SILENT else silent

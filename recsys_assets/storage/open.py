@@ -1,14 +1,13 @@
 """Open the store that a root names: a folder, or a bucket of S3, Google Cloud Storage or Azure."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
+from recsys_assets.clouds.opening import SCHEMES, client_imported, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.proof import require_begun
 from recsys_assets.storage.store import ObjectStore, check_bucket_prefix
-
-_BUCKETS: Final = {"s3": "", "gs": "gcs", "az": "azure"}  # schemes, with the extra that brings the client
 
 
 def open_store(
@@ -36,39 +35,32 @@ def open_store(
 
 
 def _open(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
-    scheme, _, place = root.partition("://")
-    if scheme in _BUCKETS and place != root:
-        return _open_bucket(scheme, root, s3_client, public_root)
+    if is_in_cloud(root):
+        return _open_bucket(root, s3_client, public_root)
     folder = root.removeprefix("file://") if root.startswith("file:///") else root
     if "://" in folder or not folder.strip("/"):
-        raise ConfigurationError(
-            f"storage root {root!r}: expected a folder below /, or {', '.join(f'{one}://...' for one in _BUCKETS)}"
-        )
+        raise ConfigurationError(f"storage root {root!r}: expected a folder below /, or {SCHEMES} and a bucket")
     return FilesystemStore(folder, public_root=public_root)
 
 
-def _open_bucket(scheme: str, root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
+def _open_bucket(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
     """Make the store of a cloud; its client is imported only here, for others need not install or pay for it."""
-    bucket, _, prefix = root.removeprefix(f"{scheme}://").rstrip("/").partition("/")
+    scheme, bucket, prefix = split_uri(root.rstrip("/"))
     if not bucket:
         raise ConfigurationError(f"storage root {root!r} names no bucket: expected {scheme}://bucket/prefix")
     if prefix:
         check_bucket_prefix(prefix)
-    try:
+    with client_imported(f"storage root {root!r}", scheme):
         if scheme == "gs":
             from recsys_assets.storage.gcs import GcsStore  # noqa: PLC0415
 
             return GcsStore(bucket=bucket, prefix=prefix, public_root=public_root)
         if scheme == "az":
-            from recsys_assets.storage.azure import AzureStore, open_container  # noqa: PLC0415
+            from recsys_assets.clouds.azure import open_container  # noqa: PLC0415
+            from recsys_assets.storage.azure import AzureStore  # noqa: PLC0415
 
             return AzureStore(open_container(bucket), prefix=prefix, public_root=public_root)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"storage root {root!r} needs the library {error.name}, which is not installed: "
-            f'pip install "recsys-assets[{_BUCKETS[scheme]}]"'
-        ) from error
-    from recsys_assets.s3.client import make_client  # noqa: PLC0415
+    from recsys_assets.clouds.s3 import make_client  # noqa: PLC0415
     from recsys_assets.storage.s3 import S3Store  # noqa: PLC0415
 
     return S3Store((s3_client or make_client)(), bucket=bucket, prefix=prefix, public_root=public_root)

@@ -8,10 +8,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from recsys_assets.errors import Answer, RecsysAssetsError, UnsafeStoreError
+from recsys_assets.clouds.s3 import S3, list_objects
+from recsys_assets.errors import UnsafeStoreError
 from recsys_assets.retry import Pause, wait
-from recsys_assets.s3.answers import S3_ERRORS, answer_of, error_for, translate_s3_errors
-from recsys_assets.s3.client import list_objects
 from recsys_assets.storage.bucket import BucketStore, Condition, read_body
 from recsys_assets.storage.store import Listed, StoredObject
 
@@ -22,8 +21,7 @@ class S3Store(BucketStore):
     Conditional writes are single `PutObject` requests, never multipart, with `If-Match` or `If-None-Match`.
     """
 
-    scheme = "s3"
-    errors = S3_ERRORS
+    cloud = S3
 
     def __init__(
         self, client: Any, *, bucket: str, prefix: str = "", public_root: str | None = None, pause: Pause = wait
@@ -44,7 +42,7 @@ class S3Store(BucketStore):
         """Return the lifecycle rules of the bucket that delete objects below the prefix by age, each by its name."""
         try:
             found = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
-        except S3_ERRORS:
+        except S3.errors:
             return ()  # none, or this user may not see them, or the server knows none
         return tuple(
             str(rule.get("ID", "without a name"))
@@ -59,7 +57,7 @@ class S3Store(BucketStore):
         key = f"probe/{token_hex(16)}.json"
         self.create(key, b"probe")
         try:
-            with translate_s3_errors(key), suppress(ClientError):
+            with S3.translated(key), suppress(ClientError):
                 self._client.delete_object(**self._at(self._name(key)), IfMatch='"0"')
             if self.stat(key) is None:
                 raise UnsafeStoreError(
@@ -95,12 +93,6 @@ class S3Store(BucketStore):
     def _entries(self, prefix: str) -> Iterator[Listed]:
         for item in list_objects(self._client, bucket=self._bucket, prefix=prefix):
             yield Listed(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
-
-    def _answer(self, error: Exception) -> Answer:
-        return answer_of(error)
-
-    def _error(self, key: str, error: Exception) -> RecsysAssetsError:
-        return error_for(key, error)
 
     def _at(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": name}

@@ -130,3 +130,16 @@ def test_spark_goes_one_way_to_all_files(tmp_path, root, work, files, expected):
         "spark", BUILTIN["popularity"]
     )
     assert seen == [expected]
+
+
+class InPlace(PolarsEngine):
+    in_place = True
+
+
+@pytest.mark.parametrize(
+    ("root", "work"), [("gs://bucket/store", None), ("az://bucket/store", "/work"), ("/store", "gs://bucket/work")]
+)
+def test_spark_refuses_a_place_that_it_does_not_read(root, work):
+    registry = EngineRegistry(EngineSettings(work=work), root, openers={"spark": lambda *_: InPlace()})
+    with pytest.raises(ConfigurationError, match=r"not (gs|az)://bucket/.*: use duckdb or polars"):
+        registry.open("spark", BUILTIN["popularity"])

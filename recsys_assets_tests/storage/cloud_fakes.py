@@ -5,6 +5,7 @@ done; `lost` is done and the connection closed; of a `short` one half the body i
 the number.
 """
 
+import gzip
 import itertools
 import json
 import threading
@@ -30,6 +31,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, handler):
         super().__init__(("127.0.0.1", 0), handler)
         self.buckets, self.faults, self.asked = {"bucket": {}}, [], []
+        self.packed = set()  # names with `Content-Encoding: gzip`
+        self.folders = set()  # names that only stand for folders
         self.lock, self.numbers = threading.Lock(), itertools.count(1_700_000_000_000_000)
 
     @property
@@ -114,6 +117,27 @@ class _Handler(BaseHTTPRequestHandler):
             raise ValueError(f"parameters {sorted(unknown)} are not known to this fake")
         return found
 
+    def part(self, data, headers):
+        """The bytes that the request's range asks for, or all."""
+        wanted = self.headers.get("x-ms-range") or self.headers.get("Range")
+        if wanted is None:
+            return 200, data, headers
+        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+        if first >= len(data):
+            return self.error(416, "InvalidRange")
+        piece = data[first : last + 1]
+        return 206, piece, headers | {"Content-Range": f"bytes {first}-{first + len(piece) - 1}/{len(data)}"}
+
+    def below(self, objects, asked):
+        """The names below a prefix, and, where a delimiter is asked for, the folders that hold the others."""
+        start, delimiter = asked.get("prefix", ""), asked.get("delimiter")
+        names = sorted(name for name in objects if name.startswith(start))
+        if delimiter is None:
+            return names, []
+        deep = [name for name in names if delimiter in name[len(start) :]]
+        folders = {start + name[len(start) :].split(delimiter)[0] + delimiter for name in deep}
+        return [name for name in names if name not in deep], sorted(folders)
+
 
 class GcsHandler(_Handler):
     """The JSON API, as far as the store asks it."""
@@ -148,16 +172,26 @@ class GcsHandler(_Handler):
         return 200, json.dumps({"generation": str(generation)}).encode(), {"Content-Type": "application/json"}
 
     def read(self, objects, name):
-        asked = self.parameters("alt", "fields", "ifGenerationNotMatch")
+        asked = self.parameters("alt", "fields", "ifGenerationMatch", "ifGenerationNotMatch")
         found = objects.get(name)
         if found is None:
             return self.error(404, f"No such object: bucket/{name}")
-        data, generation, _ = found
-        if asked.get("ifGenerationNotMatch", "") == str(generation):
+        if not self.holds(found, asked):
+            return self.error(412, "At least one of the pre-conditions you specified did not hold.")
+        if asked.get("ifGenerationNotMatch", "") == str(found[1]):
             return 304, b"", {}
         if asked.get("alt") == "media":
-            return 200, data, {"X-Goog-Generation": str(generation), "X-Goog-Stored-Content-Length": str(len(data))}
+            return self.media(name, found)
         return 200, json.dumps(self.entry(name, found)).encode(), {"Content-Type": "application/json"}
+
+    def media(self, name, found):
+        data, generation, _ = found
+        headers = {"X-Goog-Generation": str(generation), "X-Goog-Stored-Content-Length": str(len(data))}
+        if name not in self.server.packed:
+            return self.part(data, headers)
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            return self.part(data, headers | {"Content-Encoding": "gzip"})
+        return 200, gzip.decompress(data), headers  # whatever range was asked for
 
     def remove(self, objects, name):
         asked = self.parameters("ifGenerationMatch")
@@ -169,10 +203,12 @@ class GcsHandler(_Handler):
         return 204, b"", {}
 
     def page(self, objects):
-        asked = self.parameters("prefix", "pageToken", "fields")
-        names = sorted(name for name in objects if name.startswith(asked.get("prefix", "")))
+        asked = self.parameters("prefix", "pageToken", "fields", "delimiter")
+        names, folders = self.below(objects, asked)
         names = [name for name in names if name > asked.get("pageToken", "")]
         found = {"items": [self.entry(name, objects[name]) for name in names[:PAGE]]} if names else {}
+        if folders:
+            found["prefixes"] = folders
         if len(names) > PAGE:
             found["nextPageToken"] = names[PAGE - 1]
         return 200, json.dumps(found).encode(), {"Content-Type": "application/json"}
@@ -186,7 +222,8 @@ class GcsHandler(_Handler):
         return int(wanted) == (found[1] if found else 0)
 
     def entry(self, name, found):
-        return {"name": name, "size": str(len(found[0])), "updated": found[2].isoformat().replace("+00:00", "Z")}
+        written = found[2].isoformat().replace("+00:00", "Z")
+        return {"name": name, "size": str(len(found[0])), "updated": written, "generation": str(found[1])}
 
     def error(self, status, message):
         return status, json.dumps({"error": {"code": status, "message": message}}).encode(), {}
@@ -235,16 +272,11 @@ class AzureHandler(_Handler):
             return self.error(400, "InvalidHeaderValue")
         return 201, b"", self.marks(self.server.write(objects, name, self.body))
 
-    def read(self, _objects, _name, found):
+    def read(self, _objects, name, found):
         data, headers = found[0], self.marks(found) | {"x-ms-blob-type": "BlockBlob"}
-        wanted = self.headers.get("x-ms-range") or self.headers.get("Range")
-        if wanted is None:
-            return 200, data, headers
-        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
-        if first >= len(data):
-            return self.error(416, "InvalidRange")
-        part = data[first : last + 1]
-        return 206, part, headers | {"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(data)}"}
+        if name in self.server.packed:
+            headers["Content-Encoding"] = "gzip"
+        return self.part(data, headers)
 
     def head(self, _objects, _name, found):
         return 200, b"", self.marks(found) | {"Content-Length": str(len(found[0])), "x-ms-blob-type": "BlockBlob"}
@@ -254,10 +286,11 @@ class AzureHandler(_Handler):
         return 202, b"", {}
 
     def page(self, objects):
-        asked = self.parameters("restype", "comp", "prefix", "marker", "maxresults", "include")
-        names = sorted(name for name in objects if name.startswith(asked.get("prefix", "")))
+        asked = self.parameters("restype", "comp", "prefix", "marker", "maxresults", "include", "delimiter")
+        names, folders = self.below(objects, asked)
         names = [name for name in names if name > asked.get("marker", "")]
-        blobs = "".join(self.entry(name, objects[name]) for name in names[:PAGE])
+        blobs = "".join(f"<BlobPrefix><Name>{escape(name)}</Name></BlobPrefix>" for name in folders)
+        blobs += "".join(self.entry(name, objects[name]) for name in names[:PAGE])
         marker = escape(names[PAGE - 1]) if len(names) > PAGE else ""
         prefix = escape(asked.get("prefix", ""))  # by which the SDK asks for the next page
         text = f"<Prefix>{prefix}</Prefix><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker>"
@@ -267,7 +300,10 @@ class AzureHandler(_Handler):
     def entry(self, name, found):
         written = format_datetime(found[2], usegmt=True)
         text = f"<Last-Modified>{written}</Last-Modified><Content-Length>{len(found[0])}</Content-Length>"
+        text += f"<Etag>{self.mark(found).strip(chr(34))}</Etag>"  # without the quotes that it has in headers
         text = f"<Properties>{text}<BlobType>BlockBlob</BlobType></Properties>"
+        if name in self.server.folders:
+            text += "<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>"
         return f"<Blob><Name>{escape(name)}</Name>{text}</Blob>"
 
     def marks(self, found):

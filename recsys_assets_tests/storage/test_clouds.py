@@ -8,6 +8,8 @@ from secrets import token_hex
 
 import pytest
 
+from recsys_assets.clouds.azure import ACCOUNT, CONNECTION
+from recsys_assets.clouds.gcs import EMULATOR
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
@@ -15,8 +17,6 @@ from recsys_assets.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from recsys_assets.storage.azure import ACCOUNT, CONNECTION
-from recsys_assets.storage.gcs import EMULATOR
 from recsys_assets.storage.open import open_store
 
 WRITES = {"gcs": "POST", "azure": "PUT"}
@@ -132,7 +132,7 @@ def test_no_more_is_read_than_was_allowed(cloud):
 
 def test_who_may_not_come_in_and_buckets_that_are_not_there_are_named_with_what_to_check(cloud):
     cloud.fail(403)
-    with pytest.raises(ConfigurationError, match="check credentials"):
+    with pytest.raises(ConfigurationError, match="check the credentials"):
         cloud.store.create("a", b"one")
     root = cloud.store.root_uri.replace("bucket", "nobody")
     with pytest.raises(ConfigurationError, match="check "):
@@ -152,7 +152,7 @@ def test_without_credentials_each_cloud_says_where_it_looks_for_them(monkeypatch
     with pytest.raises(ConfigurationError, match="cannot be read") as refused:
         open_store("az://bucket/x")
     assert "secret" not in str(refused.value)
-    with pytest.raises(ConfigurationError, match=r"s3://\.\.\., gs://\.\.\., az://"):
+    with pytest.raises(ConfigurationError, match="s3://, gs://, az:// and a bucket"):
         open_store("ftp://bucket/x")
 
 
@@ -160,7 +160,8 @@ def test_without_credentials_each_cloud_says_where_it_looks_for_them(monkeypatch
 def test_without_the_library_the_extra_is_named(monkeypatch, scheme, extra, library):
     monkeypatch.setitem(sys.modules, library, None)
     for name in ("gcs", "azure"):
-        monkeypatch.delitem(sys.modules, f"recsys_assets.storage.{name}")
+        for room in ("storage", "clouds"):
+            monkeypatch.delitem(sys.modules, f"recsys_assets.{room}.{name}", raising=False)
     with pytest.raises(ConfigurationError, match=rf'pip install "recsys-assets\[{extra}\]"'):
         open_store(f"{scheme}://bucket/x")
 

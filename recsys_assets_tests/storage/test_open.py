@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from recsys_assets.clouds.s3 import make_client
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.s3.client import make_client
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.s3 import S3Store
 

@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys_assets.clouds.opening import SCHEMES, is_in_cloud
 from recsys_assets.errors import ConfigurationError, InputError, LimitExceededError
 from recsys_assets.ingest.sources.files import RawFile, find_files
 from recsys_assets.ingest.sources.templates import check_template
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recsys_assets.ingest.sources.parquet import Seekable
-
-_S3 = "s3://"
 
 
 def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template: str, key: str) -> "Seekable | None":
@@ -28,13 +27,12 @@ def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template
         update={"targets": (row,), "raw": settings.raw.model_copy(update={"exposures": template})}
     )
     found: Sequence[Seekable]
-    if template.startswith(_S3):
-        from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415
-        from recsys_assets.s3.client import make_client  # noqa: PLC0415 - folders need no boto3
+    if is_in_cloud(template):
+        from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415 - folders need no cloud's client
 
-        found = find_objects(asked, day, client=make_client())
+        found = find_objects(asked, day)
     elif "://" in template:
-        raise ConfigurationError(f"{key} is {template!r}: expected a path or s3://bucket/key")
+        raise ConfigurationError(f"{key} is {template!r}: expected a path, or {SCHEMES} and bucket/key")
     else:
         found = find_files(asked, day)
     if len(found) > 1:
@@ -44,12 +42,11 @@ def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template
 
 
 def named_file(place: str) -> "Seekable":
-    """Return one file or s3:// object by its name; `InputError` if it is not there."""
-    if place.startswith(_S3):
+    """Return one file, or one object by its URI; `InputError` if it is not there."""
+    if is_in_cloud(place):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
-        from recsys_assets.s3.client import make_client  # noqa: PLC0415
 
-        return find_object(place, client=make_client())
+        return find_object(place)
     path = Path(place)
     if not path.is_file():
         raise InputError(f"{place} is no file that is there: put it there, or name another")

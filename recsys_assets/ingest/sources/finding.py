@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys_assets.clouds.opening import SCHEMES, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.ingest.sources.files import find_files
 from recsys_assets.ingest.sources.source import BrokenInput, FoundInput, RawStream
@@ -25,7 +26,6 @@ _FORMATS = (
     ("Spark streaming", "_spark_metadata", ""),
 )
 _BY_SPARK = "part-"  # how the name of every file begins that Spark writes, of whatever format
-_S3 = "s3://"
 _PARQUET = ".parquet"
 _POSTGRES = "postgresql:"
 _DELTA = "delta:"
@@ -45,7 +45,7 @@ def proven(settings: Settings, places: "Sequence[Seekable]") -> "list[Seekable]"
     mark = settings.raw.require_success
     if mark is None and not any(_may_be_of_a_table(place.name) for place in places):
         return list(places)
-    listed: Callable[[str], Sequence[str]] = cache(_lister(settings, places))
+    listed: Callable[[str], Sequence[str]] = cache(_lister(settings))
     return [_judged(place, mark, listed) for place in places]
 
 
@@ -87,24 +87,14 @@ def _refused(place: "Seekable", message: str) -> BrokenInput:
 
 def _folders(name: str) -> list[str]:
     """Return the folders that hold a file, innermost first, each with a slash at its end; "" is the outermost."""
-    start = name.index("/", len(_S3)) + 1 if _is_s3(name) else 0
+    start = len(name) - len(split_uri(name)[2]) if is_in_cloud(name) else 0
     head, path = name[:start], name[start:]
     parts = path.split("/")[:-1]
     return [head + "".join(f"{part}/" for part in parts[:n]) for n in range(len(parts), -1, -1)]
 
 
-def _is_s3(name: str) -> bool:
-    return name.startswith(_S3)
-
-
-def _lister(settings: Settings, places: "Sequence[Seekable]") -> Callable[[str], Sequence[str]]:
+def _lister(settings: Settings) -> Callable[[str], Sequence[str]]:
     """Return what lists the names in a folder; a folder that is not there has none."""
-    client = next((getattr(place, "client", None) for place in places if _is_s3(place.name)), None)
-
-    def of_objects(folder: str) -> Sequence[str]:
-        from recsys_assets.ingest.sources.objects import names_below  # noqa: PLC0415 - folders need no boto3
-
-        return names_below(folder, client=client)
 
     def of_folder(folder: str) -> Sequence[str]:
         place = Path(settings.base / folder)
@@ -115,7 +105,11 @@ def _lister(settings: Settings, places: "Sequence[Seekable]") -> Callable[[str],
         except OSError:
             return ["", ".metadata.json"]  # it is there, and what it holds is not known: so it counts as a table's
 
-    return of_objects if client is not None else of_folder
+    if not is_in_cloud(settings.raw.exposures):
+        return of_folder
+    from recsys_assets.ingest.sources.objects import names_below  # noqa: PLC0415 - folders need no client of a cloud
+
+    return names_below
 
 
 def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = None) -> Sequence[FoundInput]:
@@ -160,15 +154,14 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
 
 def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequence[Seekable]":
     exposures = settings.raw.exposures
-    if exposures.startswith(_S3):
-        # Imported only here: files in a folder need no boto3.
+    if is_in_cloud(exposures):
+        # Imported only here: files in a folder need no client of a cloud.
         from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415
-        from recsys_assets.s3.client import make_client  # noqa: PLC0415
 
-        return find_objects(settings, day, client=make_client(), skipped=skipped)
+        return find_objects(settings, day, skipped=skipped)
     if "://" in exposures:
         raise ConfigurationError(
-            f"raw.exposures is {exposures!r}: expected a path, s3://bucket/key, postgresql:table, delta:path or "
+            f"raw.exposures is {exposures!r}: expected a path, {SCHEMES} and bucket/key, postgresql:table, delta:path, "
             "iceberg:table, duckdb:SELECT ... or adbc:SELECT ..."
         )
     return find_files(settings, day, skipped=skipped)
@@ -184,10 +177,9 @@ def _by_form(settings: Settings, place: "Seekable") -> FoundInput:
 
 
 def open_stream(place: str) -> RawStream:
-    """Return the decompressed bytes of one file or s3:// object; `InputError` if it is not there."""
-    if place.startswith(_S3):
-        from recsys_assets.ingest.sources.objects import open_object  # noqa: PLC0415
-        from recsys_assets.s3.client import make_client  # noqa: PLC0415
+    """Return the decompressed bytes of one file, or of one object by its URI; `InputError` if it is not there."""
+    if is_in_cloud(place):
+        from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 
-        return open_object(place, client=make_client())
+        return find_object(place).open()
     return FileStream(Path(place), name=place)

@@ -1,50 +1,35 @@
 """Raw objects in a bucket: those that hold a day, and their bytes, continued where a broken connection left them."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
-from recsys_assets.errors import Answer, ConfigurationError, InputError, MissingInputError
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
+from recsys_assets.clouds.opening import open_bucket, split_uri
+from recsys_assets.errors import Answer, ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.streams import DecodedStream
 from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, is_uncommitted, takes
 from recsys_assets.retry import attempts
-from recsys_assets.s3.answers import S3_ERRORS, answer_of, error_for
-from recsys_assets.s3.client import list_objects
 from recsys_assets.settings.settings import Settings
 
-_TRIES = 4  # without a single byte between them; the client waits between its own
-SCHEME = "s3://"
-
-
-class ObjectStream(DecodedStream):
-    """The `DecodedStream` of exactly the object that has this etag.
-
-    Raises `InputError` if the object is another one by now, gone, in cold storage, or may not be read;
-    `StoreUnavailableError` if its server does not answer.
-    """
-
-    def __init__(self, client: Any, *, bucket: str, key: str, etag: str, size: int) -> None:
-        name = f"s3://{bucket}/{key}"
-        asked = {"Bucket": bucket, "Key": key, "IfMatch": etag}
-        super().__init__(_ObjectBytes(client, name, asked, start=0, end=size), name=name)
+_TRIES: Final = 4  # without a single byte between them; the client waits between its own
 
 
 class SeekableObject(io.RawIOBase):
-    """The bytes of exactly the object that has this etag, read here and there by a request for each piece.
+    """The bytes of exactly the object that was listed, read here and there by a request for each piece.
 
-    Errors are those of `ObjectStream`.
+    Errors are those of `RawObject.open`.
     """
 
-    def __init__(self, client: Any, *, bucket: str, key: str, etag: str, size: int) -> None:
-        self._client = client
-        self._name = f"s3://{bucket}/{key}"
-        self._asked = {"Bucket": bucket, "Key": key, "IfMatch": etag}
+    def __init__(self, bucket: Bucket, entry: BucketEntry) -> None:
+        self._bucket = bucket
+        self._entry = entry
         self._place = 0
-        self.size = size
-        self.digest = mark_of(etag)
+        self.size = entry.size
+        self.digest = bucket.digest(entry.mark)
 
     def readable(self) -> bool:
         """Return True."""
@@ -68,7 +53,7 @@ class SeekableObject(io.RawIOBase):
         start, end = self._place, min(self._place + len(buffer), self.size)
         if start >= end:
             return 0
-        piece = _ObjectBytes(self._client, self._name, self._asked, start=start, end=end)
+        piece = _ObjectBytes(self._bucket, self._entry, start=start, end=end)
         with memoryview(buffer) as view:
             while count := piece.readinto(view[self._place - start : end - start]):
                 self._place += count
@@ -76,22 +61,17 @@ class SeekableObject(io.RawIOBase):
         return end - start
 
     def changed(self) -> bool:
-        """Return False: the etag is a condition of every request."""
+        """Return False: the mark is a condition of every request."""
         return False
-
-
-def mark_of(etag: str) -> str:
-    """Return an object's etag as the mark of its content, so that nothing is read to compare it."""
-    return f"etag:{etag.strip(chr(34))}"
 
 
 class _ObjectBytes:
     """The `StoredBytes` of an object from one place to another."""
 
-    def __init__(self, client: Any, name: str, asked: dict[str, str], *, start: int, end: int) -> None:
-        self._client = client
-        self._name = name
-        self._asked = asked
+    def __init__(self, bucket: Bucket, entry: BucketEntry, *, start: int, end: int) -> None:
+        self._bucket = bucket
+        self._entry = entry
+        self._name = bucket.uri(entry.key)
         self._end = end
         self.size = start  # how far it is read
         self._body = self._ask()
@@ -99,16 +79,17 @@ class _ObjectBytes:
 
     @property
     def digest(self) -> str:
-        return mark_of(self._asked["IfMatch"])
+        return self._bucket.digest(self._entry.mark)
 
     def readinto(self, buffer: memoryview) -> int:
+        cloud = self._bucket.cloud
         for attempt in attempts(_TRIES, first_seconds=0):
             if self.size == self._end:
                 return 0
             try:
                 count = self._body.readinto(buffer) or 0
-            except S3_ERRORS as error:
-                if attempt == _TRIES - 1 or answer_of(error) is not Answer.SILENT:
+            except cloud.errors as error:
+                if attempt == _TRIES - 1 or cloud.answer_of(error) is not Answer.SILENT:
                     raise self._translate_error(error) from error
                 count = 0
             self.size += count
@@ -119,146 +100,119 @@ class _ObjectBytes:
         raise InputError(f"{self._name} ends after {self.size} bytes, not {self._end}; run the day again")
 
     def changed(self) -> bool:
-        """Return False: the etag is a condition of every request."""
+        """Return False: the mark is a condition of every request."""
         return False
 
     def close(self) -> None:
         self._body.close()
         self.closed = True
 
-    def _ask(self) -> Any:
-        # No server takes a range of no bytes.
-        part = {"Range": f"bytes={self.size}-{self._end - 1}"} if self._end else {}
+    def _ask(self) -> ObjectBody:
         try:
-            return self._client.get_object(**self._asked, **part)["Body"]
-        except S3_ERRORS as error:
+            return self._bucket.ask(self._entry.key, mark=self._entry.mark, start=self.size, end=self._end)
+        except self._bucket.cloud.errors as error:
             raise self._translate_error(error) from error
 
     def _translate_error(self, error: Exception) -> Exception:
-        answer = answer_of(error)
+        answer = self._bucket.cloud.answer_of(error)
         if answer is Answer.LOST:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")
         if answer is Answer.MISSING:
             return InputError(f"{self._name} is gone since it was listed; run the day again")
         if answer is Answer.DENIED:  # the bucket was listed: it is this object alone, or its key
             return InputError(f"{self._name} may not be read ({error}): give the right to read it and run again")
-        return error_for(self._name, error)
+        return self._bucket.cloud.error_for(self._name, error)
 
 
 @dataclass(frozen=True, slots=True)
 class RawObject:
-    """One object of a day as it was listed: its place, its size, its etag, its targets."""
+    """One object of a day as it was listed, and its targets."""
 
-    client: Any
-    bucket: str
-    key: str
-    size: int
-    etag: str
-    modified: datetime
+    bucket: Bucket
+    entry: BucketEntry
     targets: tuple[Target, ...]
 
     @property
     def name(self) -> str:
         """Its URI."""
-        return f"{SCHEME}{self.bucket}/{self.key}"
+        return self.bucket.uri(self.entry.key)
 
-    def open(self) -> ObjectStream:
-        """Return the decompressed bytes of the very object that was listed."""
-        return ObjectStream(self.client, bucket=self.bucket, key=self.key, etag=self.etag, size=self.size)
+    def open(self) -> DecodedStream:
+        """Return the decompressed bytes of the very object that was listed.
+
+        Raises `InputError` if it is another one by now, gone, in cold storage, or may not be read;
+        `StoreUnavailableError` if its server does not answer.
+        """
+        return DecodedStream(_ObjectBytes(self.bucket, self.entry, start=0, end=self.entry.size), name=self.name)
 
     def open_seekable(self) -> SeekableObject:
         """Return the object's bytes as stored, to be read here and there."""
-        return SeekableObject(self.client, bucket=self.bucket, key=self.key, etag=self.etag, size=self.size)
+        return SeekableObject(self.bucket, self.entry)
 
     def digest(self) -> str:
-        """Return the mark of the object's content, by its etag; nothing is read."""
-        return mark_of(self.etag)
+        """Return the mark of the object's content; nothing is read."""
+        return self.bucket.digest(self.entry.mark)
 
     def appearance(self) -> str:
         """Return name, size and mark."""
-        return f"{self.name} {self.size} {self.digest()}"
+        return f"{self.name} {self.entry.size} {self.digest()}"
 
     def touched_at(self) -> datetime:
         """Return when the object was written, by its server's clock."""
-        return self.modified
+        return self.entry.modified
 
 
-def find_objects(settings: Settings, day: date, *, client: Any, skipped: list[str] | None = None) -> list[RawObject]:
+def find_objects(
+    settings: Settings,
+    day: date,
+    *,
+    skipped: list[str] | None = None,
+    opener: Callable[[str], Bucket] = open_bucket,
+) -> list[RawObject]:
     """Return the objects of `day` by key, each once, with the targets whose expansion of the template matched it.
 
-    The template is `raw.exposures`: `s3://bucket/` and a key with the fields and wildcards that a path may have. No
-    object at all is an empty list, but only if the bucket is there and may be listed. Keys that `is_uncommitted` passes
-    over are appended to `skipped`.
+    The template is `raw.exposures`: `s3://bucket/` (or gs, or az) and a key with the fields and wildcards that a path
+    may have. No object at all is an empty list, but only if the bucket is there and may be listed. Keys that
+    `is_uncommitted` passes over are appended to `skipped`. `opener` gives the bucket of a URI.
 
-    Raises `ConfigurationError` (template, bucket, credentials), `StoreUnavailableError` (no answer).
+    Raises `ConfigurationError` (template, bucket, credentials, client), `StoreUnavailableError` (no answer).
     """
-    bucket, template = _bucket_and_key(settings.raw.exposures)
+    uri = settings.raw.exposures
+    template = _checked_key(uri)
     check_template(template)
+    bucket = opener(uri)
     patterns = {row.target: expand(template, day, tenant=row.tenant, surface=row.surface) for row in settings.targets}
-    found: dict[str, tuple[Mapping[str, Any], list[Target]]] = {}
+    found: dict[str, tuple[BucketEntry, list[Target]]] = {}
     passed_over: set[str] = set()
-    listed = {prefix: _list(client, bucket, prefix) for prefix in {fixed_part(p) for p in patterns.values()}}
+    listed = {prefix: list(bucket.list(prefix)) for prefix in {fixed_part(p) for p in patterns.values()}}
     for target, pattern in patterns.items():
         for entry in listed[fixed_part(pattern)]:
-            if takes(pattern, entry["Key"]):
-                found.setdefault(entry["Key"], (entry, []))[1].append(target)
-                if is_uncommitted(pattern, entry["Key"]):
-                    passed_over.add(entry["Key"])
+            if takes(pattern, entry.key):
+                found.setdefault(entry.key, (entry, []))[1].append(target)
+                if is_uncommitted(pattern, entry.key):
+                    passed_over.add(entry.key)
     if skipped is not None:
-        skipped += [f"{SCHEME}{bucket}/{key}" for key in sorted(passed_over)]
-    found = {key: pair for key, pair in found.items() if key not in passed_over}
-    return [_object(client, bucket, entry, targets) for _, (entry, targets) in sorted(found.items())]
+        skipped += [bucket.uri(key) for key in sorted(passed_over)]
+    taken = [pair for key, pair in sorted(found.items()) if key not in passed_over]
+    return [RawObject(bucket, entry, tuple(sorted(targets))) for entry, targets in taken]
 
 
-def open_object(uri: str, *, client: Any) -> ObjectStream:
-    """Return the decompressed bytes of one object; `InputError` if it is not there."""
-    return find_object(uri, client=client).open()
-
-
-def find_object(uri: str, *, client: Any) -> RawObject:
+def find_object(uri: str) -> RawObject:
     """Return one object by its whole name; `InputError` if it is not there."""
-    bucket, key = _bucket_and_key(uri)
-    try:
-        head = client.head_object(Bucket=bucket, Key=key)
-    except S3_ERRORS as error:
-        if answer_of(error) is Answer.MISSING:
-            raise MissingInputError(f"{uri} is not there: put it there, or name another place") from error
-        raise error_for(uri, error) from error
-    size, modified = int(head["ContentLength"]), head["LastModified"]
-    return RawObject(client, bucket, key, size=size, etag=head["ETag"], modified=modified, targets=())
+    key = _checked_key(uri)
+    bucket = open_bucket(uri)
+    return RawObject(bucket, bucket.find(key), targets=())
 
 
-def names_below(folder: str, *, client: Any) -> list[str]:
-    """Return the names of a few objects and folders right below `s3://bucket/prefix/`: one page of them."""
-    bucket, _, prefix = folder.removeprefix(SCHEME).partition("/")
-    try:
-        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/")
-    except S3_ERRORS as error:
-        raise error_for(folder, error) from error
-    found = [entry["Key"] for entry in page.get("Contents", ())]
-    found += [entry["Prefix"].rstrip("/") for entry in page.get("CommonPrefixes", ())]
-    return [key.removeprefix(prefix) for key in found]
+def names_below(folder: str) -> list[str]:
+    """Return the names of a few objects and folders right below `scheme://bucket/prefix/`: one page of them."""
+    _, _, prefix = split_uri(folder)
+    return open_bucket(folder).names_below(prefix)
 
 
-def _bucket_and_key(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+def _checked_key(uri: str) -> str:
+    """Return the key of a URI, of which each part is there and the bucket is one."""
+    scheme, bucket, key = split_uri(uri)
     if not bucket or not key or fixed_part(bucket) != bucket or "{" in bucket:
-        raise ConfigurationError(f"{uri!r}: expected s3://bucket/key, the bucket without wildcards and fields")
-    return bucket, key
-
-
-def _list(client: Any, bucket: str, prefix: str) -> list[Mapping[str, Any]]:
-    """Return the objects below a prefix, but not those that only stand for a folder."""
-    return [entry for entry in list_objects(client, bucket=bucket, prefix=prefix) if not entry["Key"].endswith("/")]
-
-
-def _object(client: Any, bucket: str, entry: Mapping[str, Any], targets: list[Target]) -> RawObject:
-    return RawObject(
-        client,
-        bucket,
-        key=entry["Key"],
-        size=int(entry["Size"]),
-        etag=entry["ETag"],
-        modified=entry["LastModified"],
-        targets=tuple(sorted(targets)),
-    )
+        raise ConfigurationError(f"{uri!r}: expected {scheme}://bucket/key, the bucket without wildcards and fields")
+    return key

@@ -1,21 +1,27 @@
-"""Raw events in a bucket, on a real server: whole, in order, resumed where a connection broke, and never half a day."""
+"""Raw events in a bucket of any cloud: whole, in order, resumed where a connection broke, and never half a day."""
 
 import gzip
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
+from secrets import token_hex
 
 import pytest
 import zstandard
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from recsys_assets.clouds.azure import CONNECTION
+from recsys_assets.clouds.gcs import EMULATOR
+from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.finding import find_inputs, open_stream
-from recsys_assets.ingest.sources.objects import find_objects, open_object
-from recsys_assets.s3.client import make_client
+from recsys_assets.ingest.sources.objects import find_objects
 from recsys_assets.settings.settings import Settings
+from recsys_assets_tests.storage.cloud_fakes import PAGE, connection_string
 
 DAY = date(2026, 1, 1)
 HOME, CART = Target("shop", "home"), Target("shop", "cart")
@@ -35,31 +41,81 @@ def read(stream, size=10_007):
     return bytes(text)
 
 
-@pytest.fixture
-def bucket(s3_server, monkeypatch):
-    """A part of the bucket that no other test uses, and the environment by which boto3 finds the server."""
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    return Bucket(s3_server)
-
-
 class Bucket:
-    def __init__(self, server):
-        self.name, self.prefix, self.client = server.bucket, server.new_prefix(), server.client()
-        self.uri = f"s3://{self.name}/{self.prefix}"
+    """A part of a bucket that no other test uses, on a server of its cloud."""
+
+    def __init__(self, uri, write, remove, server=None):
+        self.uri, self.write, self.remove, self.server = uri, write, remove, server
+        self.name, self.prefix = uri.partition("://")[2].split("/", 1)
 
     def put(self, key, data=b"{}\n"):
-        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{key}", Body=data)
+        self.write(f"{self.prefix}/{key}", data)
 
     def delete(self, key):
-        self.client.delete_object(Bucket=self.name, Key=f"{self.prefix}/{key}")
+        self.remove(f"{self.prefix}/{key}")
 
-    def found(self, template, *targets, client=None):
+    def found(self, template, *targets, **more):
         chosen = settings(f"{self.uri}/{template}", *(targets or (HOME,)))
-        return find_objects(chosen, DAY, client=client or self.client)
+        return find_objects(chosen, DAY, **more)
 
     def keys(self, template, *targets):
-        return [item.key.removeprefix(f"{self.prefix}/") for item in self.found(template, *targets)]
+        return [item.entry.key.removeprefix(f"{self.prefix}/") for item in self.found(template, *targets)]
+
+
+@pytest.fixture
+def on_s3(s3_server, monkeypatch):
+    """A real server, and the environment by which boto3 finds it."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    client, place = s3_server.client(), {"Bucket": s3_server.bucket}
+    return Bucket(
+        f"s3://{s3_server.bucket}/{s3_server.new_prefix()}",
+        lambda key, data: client.put_object(**place, Key=key, Body=data),
+        lambda key: client.delete_object(**place, Key=key),
+        client,
+    )
+
+
+@pytest.fixture
+def on_gs(gcs_server, monkeypatch):
+    monkeypatch.setenv(EMULATOR, gcs_server.endpoint)
+    yield _faked("gs", gcs_server)
+    gcs_server.faults.clear()
+
+
+@pytest.fixture
+def on_az(azure_server, monkeypatch):
+    monkeypatch.setenv(CONNECTION, connection_string(azure_server.endpoint))
+    yield _faked("az", azure_server)
+    azure_server.faults.clear()
+
+
+@pytest.fixture
+def on_azurite(azurite, monkeypatch):
+    """A server of Microsoft's own, where it is installed."""
+    container = azurite("unused")._container
+    monkeypatch.setenv(CONNECTION, f"{connection_string(container.primary_endpoint.rpartition('/devstore')[0])}")
+    return Bucket(
+        f"az://{container.container_name}/tests/{token_hex(4)}",
+        lambda key, data: container.upload_blob(key, data, overwrite=True),
+        container.delete_blob,
+    )
+
+
+def _faked(scheme, server):
+    objects = server.buckets["bucket"]
+    return Bucket(
+        f"{scheme}://bucket/tests/{token_hex(4)}",
+        lambda key, data: server.write(objects, key, data),
+        objects.pop,
+        server,
+    )
+
+
+@pytest.fixture(params=["s3", "gs", "az", "azurite"])
+def bucket(request):
+    """Each cloud in turn."""
+    return request.getfixturevalue(f"on_{request.param}")
 
 
 pytestmark = pytest.mark.slow
@@ -85,12 +141,20 @@ def test_the_objects_of_a_day_are_found(bucket, template, expected):
     assert bucket.keys(template) == expected
 
 
-def test_a_day_of_more_objects_than_a_page_holds_is_whole(bucket):
+def test_a_day_of_more_objects_than_a_page_of_s3_holds_is_whole(on_s3):
     for n in range(25):
-        bucket.put(f"{DAY}/{n:02d}.jsonl")
-    pages = bucket.client.meta.events
+        on_s3.put(f"{DAY}/{n:02d}.jsonl")
+    pages = on_s3.server.meta.events
     pages.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 7})
-    assert len(bucket.keys("{day}/*.jsonl")) == 25
+    assert len(on_s3.found("{day}/*.jsonl", opener=through(on_s3.server))) == 25
+
+
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_a_day_of_more_objects_than_a_page_holds_is_whole(cloud, request):
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    for n in range(2 * PAGE + 5):
+        bucket.put(f"{DAY}/{n:03d}.jsonl")
+    assert len(bucket.keys("{day}/*.jsonl")) == 2 * PAGE + 5
 
 
 def test_targets_share_an_object_or_have_their_own(bucket):
@@ -102,14 +166,15 @@ def test_targets_share_an_object_or_have_their_own(bucket):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gz", "zst"])
-def test_an_object_streams_whole_and_is_identified_by_its_etag(bucket, pack):
+def test_an_object_streams_whole_and_is_identified_by_its_mark(bucket, pack):
     ending = {gzip.compress: ".gz", zstandard.compress: ".zst"}.get(pack, "")
     bucket.put(f"{DAY}.jsonl{ending}", pack(TEXT))
     (item,) = bucket.found("{day}.jsonl*")
     stream = item.open()
     assert read(stream) == TEXT
     assert (stream.size, stream.digest) == (len(pack(TEXT)), item.digest())
-    assert item.digest() == f"etag:{item.etag.strip(chr(34))}"
+    assert item.digest() == f"{'generation' if bucket.uri.startswith('gs') else 'etag'}:{item.entry.mark}"
+    assert item.entry.mark.strip('"') == item.entry.mark != ""
 
 
 def test_changed_content_changes_digest_and_appearance(bucket):  # F29
@@ -134,7 +199,7 @@ def test_an_object_deleted_after_it_was_listed_is_refused(bucket):
     bucket.put(f"{DAY}.jsonl")
     (item,) = bucket.found("{day}.jsonl")
     bucket.delete(f"{DAY}.jsonl")
-    with pytest.raises(InputError, match="is gone since it was listed"):
+    with pytest.raises(InputError, match=r"is gone since it was listed|changed while it was read"):
         item.open()
 
 
@@ -166,21 +231,63 @@ class _BreakingBody(io.RawIOBase):
         return count
 
 
+def through(client):
+    """Return what opens a bucket through this client."""
+    return lambda uri: S3Bucket(client, uri.split("/")[2])
+
+
 @pytest.mark.parametrize("ending", ["", ".gz"])
-def test_a_broken_connection_goes_on_where_it_was_left(bucket, ending):
-    bucket.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
-    client = BreakingClient(bucket.client, every=100_000)
-    (item,) = bucket.found("{day}.jsonl*", client=client)
+def test_a_broken_connection_to_s3_goes_on_where_it_was_left(on_s3, ending):
+    on_s3.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
+    client = BreakingClient(on_s3.server, every=100_000)
+    (item,) = on_s3.found("{day}.jsonl*", opener=through(client))
     assert read(item.open()) == TEXT
     assert client.asked > 2
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
-def test_a_connection_that_gives_nothing_is_no_end_of_the_object(bucket, ending):  # F11
-    bucket.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
-    (item,) = bucket.found("{day}.jsonl*", client=BreakingClient(bucket.client, every=0))
+def test_a_connection_to_s3_that_gives_nothing_is_no_end_of_the_object(on_s3, ending):  # F11
+    on_s3.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
+    (item,) = on_s3.found("{day}.jsonl*", opener=through(BreakingClient(on_s3.server, every=0)))
     with pytest.raises(StoreUnavailableError, match=r"2026-01-01\.jsonl"):
         read(item.open())
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_a_broken_connection_goes_on_where_it_was_left(cloud, ending, request):
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    bucket.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
+    (item,) = bucket.found("{day}.jsonl*")
+    bucket.server.faults[:] = [("GET", "short"), ("GET", 503), ("GET", "lost")]
+    bucket.server.asked.clear()
+    assert read(item.open()) == TEXT
+    assert (bucket.server.faults, bucket.server.asked.count("GET")) == ([], 4)
+
+
+def test_a_server_that_answers_no_more_is_no_end_of_the_object(on_gs):  # F11
+    on_gs.put(f"{DAY}.jsonl", TEXT)
+    (item,) = on_gs.found("{day}.jsonl")
+    on_gs.server.faults[:] = [("GET", "short")] + [("GET", 503)] * 99
+    with pytest.raises(StoreUnavailableError, match=r"2026-01-01\.jsonl"):
+        read(item.open())
+
+
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_an_object_that_says_it_is_packed_is_read_as_it_is_stored(cloud, request):
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    bucket.put(f"{DAY}.jsonl", gzip.compress(TEXT))
+    (item,) = bucket.found("{day}.jsonl")
+    bucket.server.packed.add(item.entry.key)
+    bucket.server.faults[:] = [("GET", "short")]
+    assert read(item.open()) == TEXT
+
+
+def test_a_folder_of_an_account_that_has_them_is_no_object(on_az):
+    on_az.put(f"{DAY}/part.parquet", b"")
+    on_az.put(f"{DAY}/part.parquet/a.jsonl")
+    on_az.server.folders.add(f"{on_az.prefix}/{DAY}/part.parquet")
+    assert on_az.keys("{day}/**") == [f"{DAY}/part.parquet/a.jsonl"]
 
 
 def test_a_truncated_gz_object_is_an_error_that_names_it(bucket):
@@ -190,27 +297,76 @@ def test_a_truncated_gz_object_is_an_error_that_names_it(bucket):
         read(item.open())
 
 
-@pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_is_not_there_is_an_error_and_no_empty_day():
+def test_a_bucket_that_is_not_there_is_an_error_and_no_empty_day(bucket):
+    scheme = bucket.uri.partition(":")[0]
     with pytest.raises(ConfigurationError, match="no-such-bucket"):
-        find_inputs(settings("s3://no-such-bucket/{day}/*", HOME), DAY)
+        find_inputs(settings(f"{scheme}://no-such-bucket/{{day}}/*", HOME), DAY)
 
 
 @pytest.mark.parametrize("wrong", ["access_key", "secret_key"])
-def test_wrong_credentials_are_an_error_and_no_empty_day(bucket, s3_server, wrong):  # F50
+def test_wrong_credentials_are_an_error_and_no_empty_day(on_s3, s3_server, wrong):  # F50
     with pytest.raises(ConfigurationError, match="check the credentials"):
-        bucket.found("{day}/*", client=replace(s3_server, **{wrong: "wrong"}).client())
+        on_s3.found("{day}/*", opener=through(replace(s3_server, **{wrong: "wrong"}).client()))
 
 
-def test_a_server_that_is_down_is_an_error_and_no_empty_day(bucket, s3_server):  # F11
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_bucket_that_may_not_be_listed_is_an_error_and_no_empty_day(cloud, status, request):  # F50
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    bucket.server.faults[:] = [("GET", status)]
+    with pytest.raises(ConfigurationError, match=rf"(?s)^{cloud}://bucket/.*check the credentials"):
+        find_inputs(settings(f"{bucket.uri}/{{day}}/*", HOME), DAY)
+
+
+def test_a_server_that_is_down_is_an_error_and_no_empty_day(on_s3, s3_server):  # F11
     down = replace(s3_server, endpoint="http://127.0.0.1:9").client(retries={"total_max_attempts": 1})
     with pytest.raises(StoreUnavailableError, match="try again"):
-        bucket.found("{day}/*", client=down)
+        on_s3.found("{day}/*", opener=through(down))
+
+
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_a_cloud_that_is_down_is_an_error_and_no_empty_day(cloud, request):  # F11
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    bucket.server.faults[:] = [("GET", 503)] * 9
+    with pytest.raises(StoreUnavailableError, match=rf"(?s)^{cloud}://bucket/.*try again"):
+        find_inputs(settings(f"{bucket.uri}/{{day}}/*", HOME), DAY)
+
+
+def test_an_empty_object_holds_no_line(bucket):
+    bucket.put(f"{DAY}.jsonl", b"")
+    (item,) = bucket.found("{day}.jsonl")
+    assert read(item.open()) == b""
+
+
+def test_a_day_counts_once_the_mark_of_its_writer_is_there(bucket):
+    bucket.put(f"{DAY}/a.jsonl")
+    bucket.put(f"{DAY}/_temporary/b.jsonl")
+    chosen = settings(f"{bucket.uri}/{{day}}/**", HOME)
+    chosen = chosen.model_copy(update={"raw": chosen.raw.model_copy(update={"require_success": "_SUCCESS"})})
+    skipped = []
+    (found,) = find_inputs(chosen, DAY, skipped=skipped)
+    assert skipped == [f"{bucket.uri}/{DAY}/_temporary/b.jsonl"]
+    with pytest.raises(InputError, match="has no _SUCCESS"):
+        found.open()
+    bucket.put(f"{DAY}/_SUCCESS", b"")
+    (found,) = find_inputs(chosen, DAY)
+    assert read(found.open()) == b"{}\n"
+
+
+def test_files_of_a_table_are_refused_with_the_setting_that_reads_it(bucket):
+    bucket.put("lake/_delta_log/0.json")
+    bucket.put(f"lake/day={DAY}/part-0.parquet")
+    (found,) = find_inputs(settings(f"{bucket.uri}/lake/day={{day}}/*.parquet", HOME), DAY)
+    with pytest.raises(InputError, match=rf'raw.exposures = "delta:{bucket.uri}/lake"'):
+        found.open()
 
 
 @pytest.mark.parametrize(
     "template",
-    ["s3:///{day}", "s3://bucket", "s3://b*/{day}", "s3://{tenant}/{day}", "s3://bucket/no-day", "ftp://x/{day}"],
+    [
+        *("s3:///{day}", "s3://bucket", "s3://b*/{day}", "s3://{tenant}/{day}", "s3://bucket/no-day"),
+        *("gs:///{day}", "gs://bucket", "az://{tenant}/{day}", "az://bucket/no-day", "ftp://x/{day}"),
+    ],
 )
 def test_a_template_that_names_no_place_or_day_is_refused(template):
     with pytest.raises(ConfigurationError, match=r"expected|add \{day\}"):
@@ -221,7 +377,7 @@ def test_one_object_opens_by_its_uri(bucket):
     bucket.put("catalog.jsonl", json.dumps({"item_id": "i1"}).encode())
     assert read(open_stream(f"{bucket.uri}/catalog.jsonl")) == b'{"item_id": "i1"}'
     with pytest.raises(InputError, match="is not there"):
-        open_object(f"{bucket.uri}/other.jsonl", client=make_client())
+        open_stream(f"{bucket.uri}/other.jsonl")
 
 
 class Refusing:
@@ -248,13 +404,44 @@ class Refusing:
         pytest.param("KMS.AccessDeniedException", 403, "may not be read", id="F50 its own key"),
     ],
 )
-def test_an_object_that_its_server_refuses_fails_its_own_targets_alone(bucket, code, status, message):  # F47
-    bucket.put("a/2026-01-01.jsonl", b"{}\n")
-    bucket.put("b/2026-01-01.jsonl", b"{}\n")
-    client = Refusing(bucket.client, "a/2026-01-01.jsonl", code, status)
-    one, other = bucket.found("*/{day}.jsonl", client=client)
+def test_an_object_that_its_server_refuses_fails_its_own_targets_alone(on_s3, code, status, message):  # F47
+    on_s3.put("a/2026-01-01.jsonl", b"{}\n")
+    on_s3.put("b/2026-01-01.jsonl", b"{}\n")
+    client = Refusing(on_s3.server, "a/2026-01-01.jsonl", code, status)
+    one, other = on_s3.found("*/{day}.jsonl", opener=through(client))
     with pytest.raises(InputError, match=rf"a/2026-01-01.jsonl {message}"):
         one.open()
     with pytest.raises(InputError, match=message):
         one.open_seekable().readinto(bytearray(2))
     assert read(other.open()) == b"{}\n"
+
+
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_an_object_that_a_cloud_refuses_fails_its_own_targets_alone(cloud, request):  # F47
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    bucket.put("a/2026-01-01.jsonl", b"{}\n")
+    bucket.put("b/2026-01-01.jsonl", b"{}\n")
+    one, other = bucket.found("*/{day}.jsonl")
+    bucket.server.faults[:] = [("GET", 403)]
+    with pytest.raises(InputError, match=r"a/2026-01-01.jsonl may not be read"):
+        one.open()
+    assert read(other.open()) == b"{}\n"
+
+
+@pytest.mark.parametrize(("scheme", "library"), [("gs", "google"), ("az", "azure")])
+def test_without_the_client_of_a_cloud_the_message_names_its_extra(scheme, library):
+    code = f"""
+import sys
+from datetime import date
+from secrets import token_hex
+sys.modules[{library!r}] = None
+from recsys_assets.errors import ConfigurationError
+from recsys_assets.ingest.sources.finding import open_stream
+try:
+    open_stream("{scheme}://bucket/catalog.jsonl")
+except ConfigurationError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 'pip install "recsys-assets[' + {"gs": "gcs", "az": "azure"}[scheme] in said
+    assert said.startswith(f"{scheme}://bucket/catalog.jsonl needs the library {library}")

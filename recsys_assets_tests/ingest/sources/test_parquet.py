@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
@@ -293,13 +294,13 @@ def test_an_object_in_a_bucket_is_read_as_a_file_is_by_pieces(tmp_path, s3_serve
     client, prefix = s3_server.client(), s3_server.new_prefix()
     client.upload_file(str(tmp_path / f"{DAY}.parquet"), s3_server.bucket, f"{prefix}/{DAY}.parquet")
     chosen = settings(tmp_path, f"s3://{s3_server.bucket}/{prefix}/{{day}}.parquet")
-    (place,) = find_objects(chosen, DAY, client=client)
+    (place,) = find_objects(chosen, DAY, opener=lambda _: S3Bucket(client, s3_server.bucket))
     found = ParquetInput(place, chosen.raw)
     (local,) = find_inputs(settings(tmp_path), DAY)
     stream = found.open()
     assert read(stream, 10**6) == read(local.open(), 10**6)
     assert stream.digest == place.digest()
-    client.put_object(Bucket=s3_server.bucket, Key=place.key, Body=b"other")
+    client.put_object(Bucket=s3_server.bucket, Key=place.entry.key, Body=b"other")
     with pytest.raises(InputError, match="changed while it was read"):
         read(found.open())
     with pytest.raises(StoreUnavailableError):
@@ -329,4 +330,5 @@ def test_a_hive_lake_in_a_bucket_is_read_as_one_in_a_folder(tmp_path, s3_server,
 
 
 def _at(place, endpoint, server):
-    return replace(place, client=replace(server, endpoint=endpoint).client(retries={"total_max_attempts": 1}))
+    client = replace(server, endpoint=endpoint).client(retries={"total_max_attempts": 1})
+    return replace(place, bucket=S3Bucket(client, server.bucket))

@@ -1,0 +1,57 @@
+"""Meanings of what a cloud's client answers, as the errors of the package, each with the next step."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from recsys_assets.errors import (
+    Answer,
+    ConfigurationError,
+    InputError,
+    NotFoundError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """What is known of a cloud's client: its errors, what they mean, and where it looks for what it needs."""
+
+    scheme: str
+    errors: tuple[type[Exception], ...]
+    answer_of: Callable[[Exception], Answer]
+    credentials: str  # where they are looked for, for people
+    address: str  # what is to be checked of it, for people
+
+    def error_for(self, name: str, error: Exception) -> RecsysAssetsError:
+        """Return the package's error for one of the client's, with the next step."""
+        answer = self.answer_of(error)
+        if answer is Answer.MISSING:
+            return NotFoundError(f"{name} is not in the store")
+        if answer is Answer.COLD:
+            return InputError(
+                f"{name} is in cold storage (Glacier or an archive tier): restore the object, wait for it, then "
+                "run again; keep what is needed out of such rules"
+            )
+        if answer is Answer.DENIED:
+            return ConfigurationError(
+                f"{name}: {error}: check the credentials ({self.credentials}), and what they permit on this bucket"
+            )
+        if answer is Answer.UNSUPPORTED:
+            return UnsafeStoreError(
+                f"{name}: {error}: the server does not know conditional writes, so two publishers could both win: use "
+                "another one"
+            )
+        if answer in {Answer.WRONG, Answer.LOST, Answer.UNCHANGED}:
+            return ConfigurationError(f"{name}: {error}: check {self.address}")
+        return StoreUnavailableError(f"{name}: {error}: nothing is known to have changed; try again")
+
+    @contextmanager
+    def translated(self, name: str) -> Generator[None]:
+        """Turn the client's errors into the package's."""
+        try:
+            yield
+        except self.errors as error:
+            raise self.error_for(name, error) from error

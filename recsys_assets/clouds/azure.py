@@ -1,0 +1,150 @@
+"""Azure Blob Storage through its SDK: the client of a container, what its errors mean, a container that is read."""
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
+
+from recsys_assets.clouds.answers import Cloud
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
+from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError
+
+CONNECTION: Final = "AZURE_STORAGE_CONNECTION_STRING"  # as Azure's command has these
+ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
+KEYS: Final = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN")
+_SERVER_FAULT: Final = 500
+_READ_AT_ONCE: Final = 8 << 20
+_PAUSE: Any = 0.3  # seconds before a read is repeated; the SDK would wait 15
+_BY_CODE: Final = {
+    "AccountIsDisabled": Answer.WRONG,
+    "BlobAlreadyExists": Answer.LOST,
+    "BlobArchived": Answer.COLD,
+    "BlobBeingRehydrated": Answer.COLD,
+    "BlobNotFound": Answer.MISSING,
+    "ContainerBeingDeleted": Answer.WRONG,
+    "ContainerNotFound": Answer.WRONG,
+}
+
+
+def answer_of(error: Exception) -> Answer:
+    """Return what an error of the SDK means."""
+    if isinstance(error, ClientAuthenticationError):
+        return Answer.DENIED
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return Answer.SILENT
+    if error.status_code >= _SERVER_FAULT:
+        return Answer.SILENT
+    code = str(getattr(error, "error_code", ""))
+    return _BY_CODE.get(code) or ANSWER_OF_STATUS.get(error.status_code, Answer.WRONG)
+
+
+AZURE: Final = Cloud(
+    scheme="az",
+    errors=(AzureError,),
+    answer_of=answer_of,
+    credentials=f"{CONNECTION}, or {ACCOUNT} with {' or '.join(KEYS)}, or the chain of DefaultAzureCredential",
+    address=f"container and {ACCOUNT}",
+)
+
+
+def open_container(name: str) -> ContainerClient:
+    """Return the client of a container, by the environment's connection string, account and key, or identity."""
+    options: dict[str, Any] = {
+        "connection_timeout": 5,
+        "read_timeout": 30,
+        "retry_policy": ExponentialRetry(
+            retry_total=3, initial_backoff=_PAUSE, increment_base=2, random_jitter_range=0
+        ),
+        "max_single_get_size": _READ_AT_ONCE,
+        "max_chunk_get_size": _READ_AT_ONCE,
+    }
+    text = os.environ.get(CONNECTION)
+    try:
+        if text:
+            return BlobServiceClient.from_connection_string(text, **options).get_container_client(name)
+        account = os.environ.get(ACCOUNT)
+        if not account:
+            raise ConfigurationError(f"az://{name}: whose container? Set {ACCOUNT}, or {CONNECTION}")
+        address = account if "://" in account else f"https://{account}.blob.core.windows.net"
+        return BlobServiceClient(address, credential=_credential(), **options).get_container_client(name)
+    except ValueError:  # its text may repeat the key
+        raise ConfigurationError(f"az://{name}: {CONNECTION} or {ACCOUNT} cannot be read: see Azure's portal") from None
+
+
+def _credential() -> Any:
+    for variable in KEYS:
+        if os.environ.get(variable):
+            return os.environ[variable]
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only where nothing simpler is set
+
+    return DefaultAzureCredential()
+
+
+def make_container(name: str) -> ContainerClient:
+    """Return the client of a container in this process and environment; all who only read share it."""
+    variables = tuple(sorted((one, os.environ.get(one, "")) for one in (CONNECTION, ACCOUNT, *KEYS)))
+    return _container(os.getpid(), name, variables)
+
+
+@lru_cache(maxsize=8)
+def _container(_process: int, name: str, _variables: tuple[tuple[str, str], ...]) -> ContainerClient:
+    return open_container(name)
+
+
+class AzureBucket(Bucket):
+    """A container of Azure: the mark of an object is its etag."""
+
+    cloud = AZURE
+
+    def __init__(self, container: ContainerClient) -> None:
+        super().__init__(str(container.container_name))
+        self._container = container
+
+    def ask(self, key: str, *, mark: str, start: int, end: int) -> ObjectBody:
+        """Return the bytes from one place to another under `If-Match`."""
+        part: dict[str, Any] = {"offset": start, "length": end - start} if end else {}
+        found = self._container.download_blob(
+            key,
+            etag=f'"{mark}"',
+            match_condition=MatchConditions.IfNotModified,
+            max_concurrency=1,
+            decompress=False,  # bytes as they are stored: the SDK would unpack one part of a gzip file
+            **part,
+        )
+        return _Download(found)
+
+    def _entries(self, prefix: str) -> Iterator[BucketEntry]:
+        # Accounts with folders list those too, with nothing but this note on them.
+        for item in self._container.list_blobs(name_starts_with=prefix, include=["metadata"]):
+            if (item.metadata or {}).get("hdi_isfolder") != "true":
+                yield _entry(item.name, item)
+
+    def _below(self, prefix: str) -> list[str]:
+        pages = self._container.walk_blobs(name_starts_with=prefix, delimiter="/").by_page()
+        return [item.name for item in next(pages, ())]
+
+    def _head(self, key: str) -> BucketEntry:
+        return _entry(key, self._container.get_blob_client(key).get_blob_properties())
+
+
+class _Download:
+    """The `ObjectBody` of what the SDK hands out, some megabytes at a time."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._found.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Do nothing: each of the SDK's answers is read to its end."""
+
+
+def _entry(key: str, item: Any) -> BucketEntry:
+    return BucketEntry(key, int(item.size), str(item.etag).strip('"'), item.last_modified)

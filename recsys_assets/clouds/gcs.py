@@ -1,0 +1,169 @@
+"""Google Cloud Storage by its JSON API: sessions, the meaning of answers, and a bucket that is read."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+import google.auth
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.transport.requests import AuthorizedSession
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+from urllib3.util.retry import Retry
+
+from recsys_assets.clouds.answers import Cloud
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
+from recsys_assets.errors import ANSWER_OF_STATUS, Answer
+
+EMULATOR: Final = "STORAGE_EMULATOR_HOST"  # as Google's own clients have it
+CREDENTIALS: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+_ADDRESS: Final = "https://storage.googleapis.com"
+_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
+_TIMEOUT: Any = (5, 30)  # seconds to connect, and to wait for bytes
+_CONNECTIONS: Final = 50  # as of S3
+_SERVER_FAULT: Final = 500
+# Of writes, 429 is busy: an object takes one a second for long, and this one was not applied.
+_BY_STATUS: Final = {**ANSWER_OF_STATUS, 429: Answer.BUSY}
+
+
+class GcsRefusedError(Exception):
+    """An answer that is no success: its status and the server's words."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text[:300]}")
+        self.status = status
+
+
+def answer_of(error: Exception) -> Answer:
+    """Return what an error of a request means."""
+    if isinstance(error, GcsRefusedError):
+        if error.status >= _SERVER_FAULT:
+            return Answer.SILENT
+        if error.status == 404 and "bucket does not exist" in str(error):  # noqa: PLR2004 - not found
+            return Answer.WRONG
+        return _BY_STATUS.get(error.status, Answer.WRONG)
+    if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
+        return Answer.DENIED
+    return Answer.SILENT
+
+
+GCS: Final = Cloud(
+    scheme="gs",
+    errors=(GcsRefusedError, requests.RequestException, GoogleAuthError, HTTPError),  # the last of a body
+    answer_of=answer_of,
+    credentials=f"{CREDENTIALS}, `gcloud auth application-default login`, or the machine's account",
+    address="the bucket",
+)
+
+
+class GcsClient:
+    """Requests to the JSON API: reads are repeated by themselves, writes under a condition never.
+
+    Credentials are found as Google's tools find them (application default credentials). Raises `ConfigurationError` if
+    there are none, naming `place`.
+    """
+
+    def __init__(self, place: str) -> None:
+        emulator = os.environ.get(EMULATOR)
+        if emulator:
+            self._base = emulator if "://" in emulator else f"http://{emulator}"
+            credentials: Any = AnonymousCredentials()
+        else:
+            self._base = _ADDRESS
+            with GCS.translated(place):
+                credentials, _ = google.auth.default(scopes=[_SCOPE])
+        repeated = Retry(3, backoff_factor=0.2, status_forcelist=[408, 429, 500, 502, 503, 504], allowed_methods=None)
+        repeated.raise_on_status = False
+        self._steady = _session(credentials, repeated)
+        self._once = _session(credentials, Retry(0))
+
+    def ask(self, method: str, path: str, *, once: bool = False, **more: Any) -> requests.Response:
+        """Send a request, never repeated if `once`, and return a success; raises `GcsRefusedError` for all others."""
+        session = self._once if once else self._steady
+        reply: requests.Response = session.request(method, self._base + path, timeout=_TIMEOUT, **more)
+        if reply.ok and reply.status_code != 304:  # noqa: PLR2004 - not modified
+            return reply
+        with closing(reply):
+            raise GcsRefusedError(reply.status_code, reply.text)
+
+    def pages(self, bucket: str, **asked: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of a listing."""
+        while True:
+            page = self.ask("GET", object_path(bucket), params=asked).json()
+            yield page
+            if "nextPageToken" not in page:
+                return
+            asked["pageToken"] = page["nextPageToken"]
+
+
+def object_path(bucket: str, name: str = "", *, upload: bool = False) -> str:
+    """Return the path of an object, or of all of a bucket."""
+    start = "/upload" if upload else ""
+    return f"{start}/storage/v1/b/{quote(bucket, safe='')}/o" + (f"/{quote(name, safe='')}" if name else "")
+
+
+def make_client() -> GcsClient:
+    """Return the client of this process and environment; all who only read share it."""
+    variables = tuple(sorted((name, os.environ.get(name, "")) for name in (EMULATOR, CREDENTIALS)))
+    return _client(os.getpid(), variables)
+
+
+@lru_cache(maxsize=4)
+def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> GcsClient:
+    return GcsClient("gs://")
+
+
+class GcsBucket(Bucket):
+    """A bucket of Google Cloud Storage: the mark of an object is its generation, new with every write."""
+
+    cloud = GCS
+    marked_by = "generation"
+    _FIELDS: Final = "name,size,updated,generation"
+
+    def __init__(self, client: GcsClient, name: str) -> None:
+        super().__init__(name)
+        self._client = client
+
+    def ask(self, key: str, *, mark: str, start: int, end: int) -> ObjectBody:
+        """Return the bytes from one place to another under `ifGenerationMatch`."""
+        # Who takes no gzip is sent an object with `Content-Encoding: gzip` unpacked, and then without ranges.
+        headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-{end - 1}"} if end else {})
+        asked = {"alt": "media", "ifGenerationMatch": mark}
+        reply = self._client.ask("GET", object_path(self.name, key), params=asked, headers=headers, stream=True)
+        length = reply.headers.get("Content-Length")
+        if length is not None and int(length) != end - start:
+            reply.close()
+            raise GcsRefusedError(503, f"{length} bytes came where {end - start} were asked for")
+        return reply.raw
+
+    def _entries(self, prefix: str) -> Iterator[BucketEntry]:
+        for page in self._client.pages(self.name, prefix=prefix, fields=f"items({self._FIELDS}),nextPageToken"):
+            yield from map(_entry, page.get("items", ()))
+
+    def _below(self, prefix: str) -> list[str]:
+        asked = {"prefix": prefix, "delimiter": "/", "fields": "items(name),prefixes,nextPageToken"}
+        page = next(self._client.pages(self.name, **asked))
+        return [item["name"] for item in page.get("items", ())] + list(page.get("prefixes", ()))
+
+    def _head(self, key: str) -> BucketEntry:
+        return _entry(self._client.ask("GET", object_path(self.name, key), params={"fields": self._FIELDS}).json())
+
+
+def _session(credentials: Any, retries: Retry) -> AuthorizedSession:
+    session = AuthorizedSession(credentials)
+    adapter = HTTPAdapter(max_retries=retries, pool_maxsize=_CONNECTIONS)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    session.headers["Accept-Encoding"] = "identity"  # bytes as they are stored
+    return session
+
+
+def _entry(item: Mapping[str, Any]) -> BucketEntry:
+    modified = datetime.fromisoformat(item["updated"])
+    return BucketEntry(item["name"], int(item["size"]), str(item.get("generation", "")), modified)
