@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Final, NamedTuple
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
@@ -112,7 +113,7 @@ def seal(content: bytes, window: Window) -> tuple[bytes, str]:
     return content + tail_of(version, window), version
 
 
-def parse(data: bytes, *, name: str) -> Document:
+def parse(data: bytes | mmap, *, name: str) -> Document:
     """Return envelope and place of the array of an artifact's bytes; neither the array nor the version is judged.
 
     Raises `CorruptObjectError` if either end is not as a writer of this format leaves it, or the instant of building
@@ -131,12 +132,12 @@ def parse(data: bytes, *, name: str) -> Document:
     return Document(Envelope(kind, tenant, surface, segment, start, end), body, head.end(), tail.start())
 
 
-def find_tail(data: bytes) -> re.Match[bytes] | None:
+def find_tail(data: bytes | mmap) -> re.Match[bytes] | None:
     """Return the match of an artifact's tail, which has one length, or None."""
     return _TAIL.fullmatch(data, max(0, len(data) - _TAIL_BYTES))
 
 
-def hashes_of(data: bytes) -> Hashes:
+def hashes_of(data: bytes | mmap) -> Hashes:
     """Return both hashes, each byte hashed once: the texts differ in their ends only."""
     tail = find_tail(data)
     end = tail.start() if tail else len(data)
@@ -147,7 +148,7 @@ def hashes_of(data: bytes) -> Hashes:
     return Hashes(content.hexdigest(), proof.hexdigest() if tail else None)
 
 
-def proven_version(data: bytes, hashes: Hashes, *, name: str) -> str:
+def proven_version(data: bytes | mmap, hashes: Hashes, *, name: str) -> str:
     """Return the version that the bytes carry and prove; `CorruptObjectError` if they carry another, or none."""
     tail, version = find_tail(data), hashes.version
     if tail is None or version is None:
@@ -158,7 +159,7 @@ def proven_version(data: bytes, hashes: Hashes, *, name: str) -> str:
     return version
 
 
-def version_of(data: bytes, *, name: str) -> str:
+def version_of(data: bytes | mmap, *, name: str) -> str:
     """Return the version that the bytes prove: the hash of their content with `build` zeroed.
 
     Raises `CorruptObjectError` if the bytes carry another version than they prove, or are no artifact at all.

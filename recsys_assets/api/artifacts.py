@@ -191,7 +191,7 @@ def _file_rows(context: ApiContext, found: Located, served: ServedArtifact, quer
     if query.id is not None or query.prefix or query.sort == "support":
         raise BadRequestError(f"{served.kind} is a file of rows, which are not looked up by id: read pages of it")
     with context.heavy.pass_through():
-        table = open_table(served.data, kind, name=f"{served.kind} {found.version[:12]}")
+        table = open_table(bytes(served.data), kind, name=f"{served.kind} {found.version[:12]}")
     return _Rows(table.num_rows, lambda start, stop: tuple(table.slice(start, max(stop - start, 0)).to_pylist()))
 
 

@@ -140,7 +140,13 @@ class Follower:
         self._forget_besides(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
         try:
             snapshot = load_release(
-                self._store, self._target, pointer, limits=self._limits, proven=self._proven, shards=self._shards
+                self._store,
+                self._target,
+                pointer,
+                limits=self._limits,
+                proven=self._proven,
+                shards=self._shards,
+                mapped=self._copy.mapped if self._copy else None,
             )
         except RecsysAssetsError as error:
             problem = problem_of_blobs(error)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from mmap import mmap
 from pathlib import Path
 
 import msgspec
@@ -12,8 +13,10 @@ from recsys_assets.identity import Target
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.pointer import parse_pointer
 from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
+from recsys_assets.serving.mapped_copy import MappedCopy
 from recsys_assets.serving.sharded_rows import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
+from recsys_assets.serving.stored_index import index_key
 from recsys_assets.storage.filesystem import FilesystemStore
 
 
@@ -42,6 +45,7 @@ class LastKnownGood:
     target: Target
     uri_roots: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
+    mapped: MappedCopy | None = None  # where processes share the blobs of the copy
 
     def restore(self, proven: Proven, shards: ShardCache) -> Snapshot | None:
         """Return the release as it was kept, every byte proven again, or None if none was kept.
@@ -56,7 +60,9 @@ class LastKnownGood:
             pointer = self._pointer(copy)
         except NotFoundError:
             return None
-        return load_release(copy, self.target, pointer, limits=self.limits, proven=proven, shards=shards)
+        return load_release(
+            copy, self.target, pointer, limits=self.limits, proven=proven, shards=shards, mapped=self.mapped
+        )
 
     def keep(self, pointer: PointerRead, snapshot: Snapshot) -> None:
         """Copy a release that was proven: blobs first, the pointer last; a newer copy stays as it is.
@@ -88,9 +94,14 @@ class LastKnownGood:
         for kind, version in replaced.items():
             if snapshot.versions.get(kind) != version:
                 copy.delete(blob_key(self.target, kind, version))
+                copy.delete(index_key(self.target, kind, version))
 
-    def _copy(self, copy: FilesystemStore, key: str, data: bytes) -> None:
-        """Write a blob, unless these very bytes are there."""
+    def _copy(self, copy: FilesystemStore, key: str, data: bytes | mmap) -> None:
+        """Write a blob, unless these very bytes are there, or it is mapped from there."""
+        if isinstance(data, mmap):
+            if copy.stat(key) is None:
+                copy.put(key, bytes(data))
+            return
         try:
             same = copy.get(key, max_bytes=len(data)).data == data
         except (NotFoundError, CorruptObjectError):

@@ -16,12 +16,13 @@ from recsys_assets.release.layout import blob_key, pointer_key
 from recsys_assets.release.pointer import LivePointer, make_pointer, parse_stored_pointer
 from recsys_assets.release.releases import effective, live_at, read_release
 from recsys_assets.release.shards import read_blob
+from recsys_assets.serving.mapped_copy import MappedCopy
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Problem, problem_of_blobs
-from recsys_assets.sharding import index_kind, sharded_kind
+from recsys_assets.sharding import index_kind, is_index_kind, sharded_kind
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
 _UNWRITTEN = ""  # the etag of a pointer that no store holds
@@ -80,11 +81,12 @@ def load_release(
     limits: Limits,
     proven: Proven,
     shards: ShardCache | None = None,
+    mapped: MappedCopy | None = None,
 ) -> Snapshot:
     """Return the release that a pointer names; what `proven` holds is not read again, what is proven is put there.
 
     Of a kind in shards the index is read, and each shard through `shards` when it is asked for; the single object that
-    may stand beside it is not read.
+    may stand beside it is not read. With `mapped` blobs are kept there, and mapped.
 
     Raises `NotFoundError` if a blob is missing, `CorruptObjectError` if one is not what its name says or too large.
     """
@@ -97,7 +99,11 @@ def load_release(
             continue
         known = proven.get((kind, version))
         if known is None:
-            known = _read(store, target, kind, version, max_bytes=min(left, limits.blob_bytes))
+            most = min(left, limits.blob_bytes)
+            if mapped is None or is_index_kind(kind):
+                known = _read(store, target, kind, version, max_bytes=most)
+            else:
+                known = mapped.load(store, kind, version, max_bytes=most)
             known = proven[kind, version] = with_shards(known, target, shards)
         artifacts[sharded_kind(kind)] = known
         left -= len(known.data)

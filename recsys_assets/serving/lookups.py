@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -62,20 +62,27 @@ class TaggedItem(_ListRow, frozen=True):
     tags: tuple[str, ...]
 
 
-_DECODERS: Final[Mapping[tuple[str, str, str], msgspec.json.Decoder[Any]]] = {
+_Decoders: TypeAlias = tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]]  # of one row, and of many
+
+
+def _decoders(row: type[_ListRow]) -> _Decoders:
+    return msgspec.json.Decoder(row), msgspec.json.Decoder(list[row])
+
+
+_DECODERS: Final[Mapping[tuple[str, str, str], _Decoders]] = {
     # by id of the row, field of the members, and field of their value
-    ("item_id", "", "count"): msgspec.json.Decoder(CountedItem),
-    ("item_id", "items", "count"): msgspec.json.Decoder(Neighbors),
-    ("user_id", "items", "score"): msgspec.json.Decoder(UserItems),
-    ("item_id", "tags", ""): msgspec.json.Decoder(TaggedItem),
+    ("item_id", "", "count"): _decoders(CountedItem),
+    ("item_id", "items", "count"): _decoders(Neighbors),
+    ("user_id", "items", "score"): _decoders(UserItems),
+    ("item_id", "tags", ""): _decoders(TaggedItem),
 }
 
 
 def _form_of(shape: Shape) -> RowForm[Any] | None:
     """Return how rows of a shape are read, or None for a shape that has no typed row here."""
-    decoder = _DECODERS.get((shape.row_id, shape.entries or "", shape.value or ""))
+    decoders = _DECODERS.get((shape.row_id, shape.entries or "", shape.value or ""))
     close = b"]}" if shape.key else b"}"
-    return decoder and RowForm(shape.body, shape.row_id, close, decoder, attrgetter(shape.row_id))
+    return decoders and RowForm(shape.body, shape.row_id, close, *decoders, attrgetter(shape.row_id))
 
 
 @cache

@@ -17,6 +17,7 @@ from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import HeartbeatWriter, ReaderCounts
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import Limits, load_at
+from recsys_assets.serving.mapped_copy import MappedCopy
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Listener, Problem, Refresh, RefreshOutcome, Status
 from recsys_assets.serving.threads import Poller, SingleFlight
@@ -45,7 +46,8 @@ class Reader:
     start to its end, whatever is shipped or collected meanwhile. The release that serves goes on serving while the next
     one loads, and when the next one cannot be loaded.
 
-    `copy_folder` keeps a copy of what was served last, for starts without a store. `expire_after_seconds` is how long
+    `copy_folder` keeps a copy of what was served last, for starts without a store; with `mapped` it is what serves,
+    mapped, so that all processes of a machine hold it once. `expire_after_seconds` is how long
     the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
     loaded, where there is nothing else. A release without a record, which nobody shipped, replaces nothing that serves,
     and is never `fresh`; with `strict` it never serves, nor does one whose record cannot be read. `listener(old, new)`
@@ -63,6 +65,7 @@ class Reader:
         *,
         poll_seconds: float = 60.0,
         copy_folder: Path | None = None,
+        mapped: bool = False,
         expire_after_seconds: float | None = None,
         fall_back: bool = False,
         strict: bool = False,
@@ -76,6 +79,8 @@ class Reader:
     ) -> None:
         if poll_seconds <= 0:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
+        if mapped and copy_folder is None:
+            raise ConfigurationError("mapped without copy_folder: name the folder that processes share")
         if trust is not None and fall_back:
             raise ConfigurationError("fall_back serves what no signature proves: leave it, or trust, away")
         if trust is not None and rollouts:
@@ -91,7 +96,7 @@ class Reader:
         self._now = now
         self._stale_after = timedelta(seconds=poll_seconds * _MISSED_POLLS)
         self._expire_after = None if expire_after_seconds is None else timedelta(seconds=expire_after_seconds)
-        copy = LastKnownGood(copy_folder, self._target, store.uri_roots, self._limits) if copy_folder else None
+        copy = None if copy_folder is None else self._make_copy(copy_folder, mapped=mapped)
         self._follower = Follower(
             store,
             self._target,
@@ -143,6 +148,10 @@ class Reader:
         if self._heartbeat:
             self._heartbeat.stop(wait_seconds=wait_seconds)
         return ended
+
+    def _make_copy(self, folder: Path, *, mapped: bool) -> LastKnownGood:
+        shared = MappedCopy(folder, self._target, self._limits.call_seconds) if mapped else None
+        return LastKnownGood(folder, self._target, self._store.uri_roots, self._limits, shared)
 
     def beat(self) -> bool:
         """Write the heartbeat, and return whether that went well; for services without a polling thread.

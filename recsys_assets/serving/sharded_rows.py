@@ -140,7 +140,7 @@ def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> 
     if not is_index_kind(artifact.kind):
         return artifact
     name = f"{artifact.kind} {artifact.version[:12]}"
-    index = parse_index(artifact.data, target, artifact.kind, name=name)
+    index = parse_index(bytes(artifact.data), target, artifact.kind, name=name)
     rows = ShardedRows(_form(index, name), index, cache)
     return replace(artifact, window_start=index.window.start, window_end=index.window.end, rows=rows)
 

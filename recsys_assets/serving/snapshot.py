@@ -167,7 +167,7 @@ class Snapshot:
         artifact = self.artifacts.get(kind)
         if artifact is None:
             raise self._missing(kind)
-        return artifact.data
+        return bytes(artifact.data)
 
     def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> "dict[str, NDArray[Any]]":
         """Return the arrays of an imported npz or safetensors by name; unpacked again each time, so keep them.

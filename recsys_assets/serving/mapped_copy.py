@@ -1,0 +1,112 @@
+"""Blobs mapped from the copy on disk: in memory once for all processes of a machine, proven by each of them."""
+
+import mmap
+import os
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
+from recsys_assets.identity import Target
+from recsys_assets.release.layout import blob_key
+from recsys_assets.serving.row_index import Row, RowForm
+from recsys_assets.serving.served import ServedArtifact, prove
+from recsys_assets.serving.sorted_rows import SortedRows
+from recsys_assets.serving.state import log_copy_fault
+from recsys_assets.serving.stored_index import decode_index, encode_index, index_key
+from recsys_assets.storage.filesystem import FilesystemStore, locked
+from recsys_assets.storage.folders import opened_file, opened_folder, translate_os_errors, translate_read_errors
+from recsys_assets.storage.store import ObjectStore, check_key
+
+
+@dataclass(frozen=True, slots=True)
+class MappedCopy:
+    """The blobs of one target below `folder`, laid out as in a store, and the index of each one's rows.
+
+    Of several processes one fetches a blob and finds its rows; the others wait for it, map what it wrote, and prove its
+    bytes again. Files are replaced and removed by name, never written in place: what is mapped stays what was proven.
+    A disk that cannot take a copy stops nothing: then the blob is held in memory.
+    """
+
+    folder: Path
+    target: Target
+    wait_seconds: float  # for another process that fetches the same blob
+
+    def load(self, store: ObjectStore, kind: str, version: str, *, max_bytes: int) -> ServedArtifact:
+        """Return the artifact; a copy that is missing or damaged is fetched from `store` again.
+
+        Raises what `store` raises, and `CorruptObjectError` if what it holds is not the version.
+        """
+        key = blob_key(self.target, kind, version)
+        with self._alone(key):
+            found = self._find(kind, version, max_bytes)
+            if found is not None:
+                return found
+            data = store.get(key, max_bytes=max_bytes).data
+            found = self._find(kind, version, max_bytes) if self._wrote(key, data) else None
+        return found or prove(self.target, kind, version, data, name=key)
+
+    @contextmanager
+    def _alone(self, key: str) -> Generator[None]:
+        """Keep other processes from fetching the same blob meanwhile, if the folder allows it."""
+        with ExitStack() as stack:
+            try:
+                with translate_os_errors(key):
+                    stack.enter_context(locked(self._root, f"mapped {key}", seconds=self.wait_seconds))
+            except RecsysAssetsError as error:
+                log_copy_fault(self.target, str(error))
+            yield
+
+    def _find(self, kind: str, version: str, max_bytes: int) -> ServedArtifact | None:
+        """Return the artifact that is mapped from the copy, if there is one that proves itself."""
+        key = blob_key(self.target, kind, version)
+        read_index = partial(self._index, kind, version)
+        try:
+            data = self._map(key, max_bytes)
+            found = prove(self.target, kind, version, data, name=key, read_index=read_index)
+        except NotFoundError:
+            return None
+        except RecsysAssetsError as error:
+            log_copy_fault(self.target, str(error))
+            return None
+        rows = found.rows
+        if not isinstance(rows, SortedRows) or isinstance(rows.starts, memoryview):
+            return found
+        if not self._wrote(index_key(self.target, kind, version), encode_index(rows, version)):
+            return found
+        return replace(found, rows=read_index(rows.form, data, rows.starts[0], rows.starts[-1] - 1) or rows)
+
+    def _index(
+        self, kind: str, version: str, form: RowForm[Row], data: bytes | mmap.mmap, start: int, stop: int
+    ) -> SortedRows[Row] | None:
+        """Return the rows by the index that was written beside them; None if there is none that proves itself."""
+        key = index_key(self.target, kind, version)
+        try:
+            return decode_index(self._map(key, len(data) + stop), form, data, start=start, stop=stop, version=version)
+        except NotFoundError:
+            return None
+        except RecsysAssetsError as error:
+            log_copy_fault(self.target, f"{key} is written again: {error}")
+            return None
+
+    def _map(self, key: str, max_bytes: int) -> mmap.mmap:
+        *folder, name = check_key(key).split("/")
+        with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
+            size = os.fstat(fd).st_size
+            if not 0 < size <= max_bytes:
+                raise CorruptObjectError(f"{key} has {size} bytes: expected 1 to {max_bytes}")
+            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+
+    def _wrote(self, key: str, data: bytes) -> bool:
+        try:
+            FilesystemStore(self.folder).put(key, data)
+        except RecsysAssetsError as error:
+            log_copy_fault(self.target, str(error))
+            return False
+        return True
+
+    @property
+    def _root(self) -> str:
+        return os.path.realpath(self.folder)

@@ -1,0 +1,79 @@
+"""Stored form of an index of sorted rows: made of a blob once, then mapped by whoever maps the blob.
+
+A header as a line of JSON, `SortedRows.starts` as four bytes each, `SortedRows.marks`, and the SHA-256 of all that.
+"""
+
+import hashlib
+import sys
+from mmap import mmap
+from typing import Final
+
+import msgspec
+
+from recsys_assets.decoders import decoder_of
+from recsys_assets.errors import CorruptObjectError
+from recsys_assets.identity import Target
+from recsys_assets.serving.row_index import Row, RowForm
+from recsys_assets.serving.sorted_rows import GROUP, SortedRows
+
+_FORMAT: Final = 1  # raise it when what `SortedRows` finds rows by changes
+_DIGEST_BYTES: Final = 32
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an index is of: rows between two places of the blob of a version, by a key."""
+
+    format: int
+    byte_order: str
+    version: str
+    key: str
+    start: int
+    stop: int
+    rows: int
+    id_offset: int | None
+
+
+def index_key(target: Target, kind: str, version: str) -> str:
+    """Return the key below the folder of copies."""
+    return f"copies/{target.tenant}/{target.surface}/rows/{kind}/{version}"
+
+
+def encode_index(rows: SortedRows[Row], version: str) -> bytes:
+    """Return the stored form of an index of the rows of a version."""
+    header = _header(rows.form, version, rows.starts[0], rows.starts[-1] - 1, len(rows), rows.id_offset)
+    content = b"%b\n%b%b" % (msgspec.json.encode(header), bytes(rows.starts), rows.marks)
+    return content + hashlib.sha256(content).digest()
+
+
+def decode_index(
+    stored: mmap, form: RowForm[Row], data: bytes | mmap, *, start: int, stop: int, version: str
+) -> SortedRows[Row]:
+    """Return the rows of `data[start:stop]`, whose `version` is proven, by an index that is mapped.
+
+    Raises `CorruptObjectError` if it is damaged, or of anything else than these rows.
+    """
+    view = memoryview(stored)
+    end = len(view) - _DIGEST_BYTES
+    if end < 0 or hashlib.sha256(view[:end]).digest() != bytes(view[end:]):
+        raise CorruptObjectError("its bytes are not those that were written")
+    line = stored.find(b"\n") + 1
+    try:
+        header = decoder_of(_Header).decode(view[:line])
+    except msgspec.MsgspecError as error:
+        raise CorruptObjectError(f"it has no header: {error}") from error
+    if header != _header(form, version, start, stop, header.rows, header.id_offset):
+        raise CorruptObjectError(f"it is of another blob, or by another release of this package: {header}")
+    middle = line + 4 * (header.rows + 1)
+    if middle + header.rows != end:
+        raise CorruptObjectError(f"it holds {end - line} bytes of {header.rows} rows")
+    starts = view[line:middle].cast("I")
+    heads = [_id_at(form, data, starts[n], starts[n + 1] - 1) for n in range(0, header.rows, GROUP)]
+    return SortedRows(form, data, starts, heads, bytes(view[middle:end]), header.id_offset)
+
+
+def _header(form: RowForm[Row], version: str, start: int, stop: int, rows: int, id_offset: int | None) -> _Header:
+    return _Header(_FORMAT, sys.byteorder, version, form.key, start, stop, rows, id_offset)
+
+
+def _id_at(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> str:
+    return form.id_of(form.decoder.decode(data[start:stop]))
