@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,12 +48,35 @@ def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """What the rules look at in a file: the trees of all files at once would fill the memory."""
+
+    docstring: str
+    imports: list[ast.Import | ast.ImportFrom]
+    classes: set[str]
+    names: set[str]  # of what is imported, and of attributes
+
+
+@cache
+def parsed(path):
+    module = tree(path)
+    nodes = list(ast.walk(module))
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return Parsed(
+        ast.get_docstring(module) or "",
+        [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)],
+        {node.name for node in nodes if isinstance(node, ast.ClassDef)},
+        names | {node.name for node in nodes if isinstance(node, ast.alias)},
+    )
+
+
 def imports(path):
     """Yield every module name that a file imports, wherever in the file it does."""
-    for node in ast.walk(tree(path)):
+    for node in parsed(path).imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             yield node.module or ""
 
 
@@ -65,15 +90,14 @@ def violations(paths, check):
 
 
 def opening_faults(path):
-    docstring = ast.get_docstring(tree(path)) or ""
-    first = docstring.split("\n\n")[0]
+    first = parsed(path).docstring.split("\n\n")[0]
     if "\n" in first or not re.fullmatch(r"[^ ].*[.]", first):
         yield f"its first paragraph is not one sentence on one line: {first!r}"
     yield from opening_word_faults(path)
 
 
 def opening_word_faults(path):
-    first = (ast.get_docstring(tree(path)) or "").split("\n\n")[0]
+    first = parsed(path).docstring.split("\n\n")[0]
     yield from (f"opens with {first.split()[0]!r}: {remedy}" for word, remedy in OPENINGS if word.match(first))
 
 
@@ -82,7 +106,7 @@ def name_faults(path):
 
 
 def import_faults(path):
-    for node in ast.walk(tree(path)):
+    for node in parsed(path).imports:
         if isinstance(node, ast.ImportFrom):
             if node.level or "*" in {alias.name for alias in node.names}:
                 yield f"line {node.lineno}: import by absolute name, one name at a time"
@@ -103,12 +127,8 @@ def mock_faults(path):
 
 
 def sleep_faults(path):
-    if relative(path) not in MAY_SLEEP:
-        nodes = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute | ast.alias))
-        names = (node.attr if isinstance(node, ast.Attribute) else node.name for node in nodes)
-        yield from (
-            f"{name}: take a pause of `recsys_assets.retry`, which tests replace" for name in names if name == "sleep"
-        )
+    if relative(path) not in MAY_SLEEP and "sleep" in parsed(path).names:
+        yield "sleep: take a pause of `recsys_assets.retry`, which tests replace"
 
 
 def init_faults(path):
@@ -151,8 +171,7 @@ def classes_by_name(paths):
     """Return the modules that define a class of a name, nested ones too, each module once."""
     found = {}
     for path in paths:
-        names = {node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
-        for name in names:
+        for name in parsed(path).classes:
             found.setdefault(name, []).append(relative(path))
     return found
 
