@@ -22,12 +22,14 @@ import traceback
 from functools import cache
 from pathlib import Path
 
+from recsys_assets.compiled import runtime
 from recsys_assets.events.rules import polars_alone
 
 # What a program reads while it is imported: with another value it begins as any other.
 READ_AT_IMPORT = ("PYTHON", "NUMBA", "POLARS", "OMP", "OPENBLAS", "MKL")
 READY = (
     "boto3",
+    "dagster._core.storage.sqlite_storage",
     "numba",
     "recsys_assets.cli.change_commands",
     "recsys_assets.cli.main",
@@ -35,6 +37,7 @@ READY = (
     "recsys_assets.cli.run",
     "recsys_assets.cli.show",
     "recsys_assets.dagster_defs.assemble",
+    "recsys_assets.dagster_defs.queue",
     "recsys_assets_tests.release.acting",
 )
 # They hold no lock that a forked process needs: OpenBLAS and jemalloc set their own right in it, and Polars' cleaner of
@@ -124,6 +127,7 @@ def serve(descriptor):
         importlib.import_module(name)
     with polars_alone():
         importlib.import_module("pandera.polars")
+    runtime._import_numba()  # the part of it that compiled code needs
     if threads := _threads() - HARMLESS_THREADS:
         raise RuntimeError(f"a process must not be forked while these threads run, which an import started: {threads}")
     gc.freeze()
