@@ -5,13 +5,19 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# Where bytecode is not kept, each of hundreds of processes that tests start compiles what it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 READY := .venv/.ready
+PIP_READY := .venv/.ready-pip
+SPARK_WHEEL := .venv/.ready-spark-wheel
 BENCH_READY := .venv/.ready-bench
 TEST_READY := .venv/.ready-test
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # One process more than there are cores: many tests wait for servers.
-PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PROCESSES ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PORT ?= 3000
 DEMO := $(CURDIR)/demo
 MINUTES ?= 5
@@ -30,25 +36,38 @@ help: ## Show what can be made
 
 setup: $(READY) ## Create .venv with every dependency as pinned
 
-$(READY): pyproject.toml constraints.txt
+$(PIP_READY): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or 3.12 is needed and none was found: install python3.11, or name one by make PYTHON=/path/to/python" >&2; exit 1; fi
 	@echo "setting up .venv with $$($(PYTHON) --version): a minute or two, once"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot create environments: install its venv module (Debian: python3.11-venv)" >&2; exit 1; }
 	@$(PIP) install --constraint constraints.txt pip hatchling editables
-	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable . --group dev
-	@$(BIN)/python -m recsys_assets.pipeline.warm_up
+	@touch $@
+
+# Bytecode is written beside the warm-up, which takes as long: pip would write it first, on one core.
+$(READY): $(PIP_READY)
+	@$(PIP) install --no-compile --constraint constraints.txt --no-build-isolation --editable . --group dev
+	@{ $(BIN)/python -W ignore -m compileall -qq .venv/lib || true; } & \
+		$(BIN)/python -m recsys_assets.pipeline.warm_up && wait
 	@touch $@
 
 $(BENCH_READY): $(READY)
 	@$(PIP) install --constraint constraints.txt --group bench
 	@touch $@
 
-# Spark's wheel is larger than all the rest together: only tests need it.
-$(TEST_READY): $(READY)
-	@$(PIP) install --constraint constraints.txt --group test-spark
+# Spark's wheel is larger than all the rest together: only tests need it. It is built beside all other set-up.
+$(SPARK_WHEEL): $(PIP_READY)
+	@mkdir -p .venv/wheels
+	@[ -d .venv/lib/python3.*/site-packages/pyspark ] || \
+		$(PIP) wheel --no-deps --constraint constraints.txt --wheel-dir .venv/wheels pyspark
 	@touch $@
 
-test: $(TEST_READY) ## Run the whole test suite, side by side
+$(TEST_READY): $(READY) $(SPARK_WHEEL)
+	@$(PIP) install --no-compile --constraint constraints.txt --find-links .venv/wheels --group test-spark
+	@rm -rf .venv/wheels/*
+	@touch $@
+
+test: ## Run the whole test suite, side by side (PROCESSES=4)
+	@$(MAKE) --no-print-directory --jobs 2 $(TEST_READY)
 	@$(PYTEST)
 
 walk: $(READY) ## Walk through both UIs as a person does, with a Chromium of this machine (minutes; STEPS="--only console --year")
@@ -62,7 +81,8 @@ storm: $(READY) ## Shake a store in memory, a folder, then a bucket: commands, k
 mutants: $(READY) ## Break what safety rests on in one place after the other, and see that tests fail (SAMPLE=40 SEED=1)
 	$(BIN)/python -m recsys_assets_tests.mutants --sample $(SAMPLE) --seed $(SEED)
 
-check: $(TEST_READY) ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
+check: ## Everything that a change must pass: format, lint, types, import contracts, definitions, tests
+	@$(MAKE) --no-print-directory --jobs 2 $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright

@@ -1,5 +1,7 @@
 """Real servers for the tests that need them, one of each for the whole session, and how examples are tried."""
 
+import gc
+import importlib
 import json
 import os
 import secrets
@@ -37,6 +39,29 @@ os.environ.pop("COLUMNS", None)
 # The first call of a compiled function takes seconds where it is not yet in the cache: no example has a deadline.
 settings.register_profile("compiled", deadline=None, max_examples=50)
 settings.load_profile("compiled")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session):
+    """Import all files, each process of xdist from another one on: the bytecode that one writes is read by the others.
+
+    Pytest then takes what is imported. A file that cannot be imported is imported again, and reported, by Pytest.
+    """
+    gc.disable()  # while some million objects are made that all last
+    worker = getattr(session.config, "workerinput", None)
+    if worker and session.config.args_source == session.config.ArgsSource.TESTPATHS:
+        root = Path(__file__).parent
+        files = sorted(root.rglob("test_*.py"))
+        first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        for file in files[first:] + files[:first]:
+            with suppress(Exception, pytest.skip.Exception):
+                importlib.import_module(".".join(file.relative_to(root.parent).with_suffix("").parts))
+
+
+def pytest_collection_finish():
+    """Keep what was collected and imported from being looked through again at each collection of garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

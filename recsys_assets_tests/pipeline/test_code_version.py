@@ -27,6 +27,7 @@ KERNEL = """
 def version_of(tmp_path, monkeypatch):
     """The version of a kernel that stands in a module, as it is read from the file."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it would be taken for that of another text as long
 
     def version(text, *, name="count", file="acme_kernel", **params):
         (tmp_path / f"{file}.py").write_text(dedent(text))
