@@ -2,22 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import polars as pl
 from msgspec import UNSET
 
-from recsys_assets.errors import (
-    ConflictError,
-    CorruptObjectError,
-    InputError,
-    NotFoundError,
-    OutcomeUnknownError,
-)
+from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError, OutcomeUnknownError
 from recsys_assets.events.canonicalize import canonicalize
-from recsys_assets.events.contract import check_events
+from recsys_assets.events.day_profile import with_past
 from recsys_assets.events.erase_users import erase_from_events
 from recsys_assets.events.event_files import decode_part, encode_events
 from recsys_assets.events.events import Events
@@ -41,7 +36,8 @@ from recsys_assets.pipeline.canonical_commit import (
     with_results_of,
 )
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_profile import describe_day, keep_results, read_past, score_live, with_results
+from recsys_assets.pipeline.day_look import MAX_LOOK_BYTES, DayLook, look_at, look_of
+from recsys_assets.pipeline.day_profile import keep_results, read_past, score_live, with_results
 from recsys_assets.pipeline.day_refusals import check_input, refuse_lost_events, refuse_missing_files
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
 from recsys_assets.release.candidate import without_overridden
@@ -55,14 +51,12 @@ from recsys_assets.release.document_encoding import (
 )
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten_of
-from recsys_assets.release.layout import (
-    canonical_record_key,
-    raw_record_key,
-)
+from recsys_assets.release.layout import canonical_record_key, raw_record_key
 from recsys_assets.release.staged import find_canonical_report, find_report_of_day
 from recsys_assets.retry import attempts
 from recsys_assets.settings.gates import DayGate
 from recsys_assets.settings.target import TargetSettings
+from recsys_assets.storage.run_reads import RunReads
 from recsys_assets.storage.store import ObjectStore
 
 MAX_PART_BYTES = 4_000_000_000
@@ -125,32 +119,36 @@ def _build_once(context: DayContext, forgotten: ForgottenUsers, over: StoredDay 
     store, target, day = context.store, context.target, context.day
     if over is None:
         over = read_stored_day(store, target, day)
-    merged = _merge(context, over, forgotten)
-    record, data, preview, late = merged.record, merged.data, merged.preview, merged.late
-    if not is_same_day(over.record, record):
-        refuse_lost_events(context, over, record, forgotten)
-        if over.record is not None:
-            record = with_results_of(over.record, record)
-        commit_bytes(store, target, day, over=over, data=data, record=record)
-        del merged, data  # their memory is needed to judge
-        if over.record_etag is None:
-            with suppress(Exception):
-                record = _judge(context, record)
-        commit_record(store, target, day, over=over, record=record)
-    return CanonicalDayBuilt(record, preview, late)
+    with ThreadPoolExecutor(1) as beside:
+        merged = _merge(context, over, forgotten, beside)
+        record, data, look = merged.record, merged.data, merged.look
+        shown = merged.preview, merged.late
+        if not is_same_day(over.record, record):
+            refuse_lost_events(context, over, record, forgotten)
+            if over.record is not None:
+                record = with_results_of(over.record, record)
+            commit_bytes(store, target, day, over=over, data=data, record=record)
+            del merged, data  # their memory is needed to judge
+            if over.record_etag is None:
+                with suppress(Exception):
+                    record = _judge(context, record, look)
+            commit_record(store, target, day, over=over, record=record)
+    return CanonicalDayBuilt(record, *shown)
 
 
 @dataclass(frozen=True, slots=True)
 class _Merged:
-    """A day's parts as one: the record and the bytes to write, the first rows, and late events by day."""
+    """A day's parts as one: record and bytes to write, the first rows, late events by day, and the look at the rest."""
 
     record: CanonicalRecord
     data: bytes
     preview: pl.DataFrame
     late: Mapping[str, int]
+    look: Future[DayLook] | None
 
 
-def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers) -> _Merged:
+def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers, beside: Executor) -> _Merged:
+    """Put a day's parts together; one that is new is looked at `beside` its encoding, as it will be judged."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
@@ -160,6 +158,8 @@ def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers) -> _
     gap = settings.raw.session_gap_minutes
     merged, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
     events = erase_from_events(merged, lambda user: forgotten.hides(user, day)) if forgotten else merged
+    is_looked_at = over.record_etag is None and events.size <= MAX_LOOK_BYTES
+    look = beside.submit(look_at, events, day) if is_looked_at else None
     data = encode_events(events)
     gone = len(merged.codes) - len(events.codes)
     record = CanonicalRecord(
@@ -175,7 +175,7 @@ def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers) -> _
         erased=forgotten.mark(day) or UNSET,
     )
     preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
-    return _Merged(record, data, preview.with_columns(pl.col("ts").cast(pl.String)), share.late)
+    return _Merged(record, data, preview.with_columns(pl.col("ts").cast(pl.String)), share.late, look)
 
 
 def judge_canonical(context: DayContext) -> GateReport:
@@ -207,7 +207,7 @@ def find_own_canonical_report(context: DayContext) -> GateReport | None:
     return report if report is not UNSET and report.policy == policy.digest else None
 
 
-def _judge(context: DayContext, record: CanonicalRecord) -> CanonicalRecord:
+def _judge(context: DayContext, record: CanonicalRecord, ahead: Future[DayLook] | None = None) -> CanonicalRecord:
     """Return the record with what the gates say of the stored bytes, and with their profile."""
     store, row, day = context.store, context.row, context.day
     events = read_columns(store, row.target, day, record)
@@ -216,7 +216,8 @@ def _judge(context: DayContext, record: CanonicalRecord) -> CanonicalRecord:
     past = read_past(store, row.target, day, most=most, first=first)
     policy = canonical_policy(context.settings, row)
     live = score_live(store, row.target, day, events, record) if DayGate.LIVE in policy.gates else None
-    profile = describe_day(events, day, record, past, live=live)
+    look = look_of(events, day, ahead)
+    profile = replace(with_past(look.profile_of(record), past.days), live=live)
     facts = CanonicalFacts(
         digest=record.digest,
         rows=len(events.codes),
@@ -224,7 +225,7 @@ def _judge(context: DayContext, record: CanonicalRecord) -> CanonicalRecord:
         bad=record.bad,
         duplicates=record.duplicates,
         rejects=record.rejects,
-        contract=check_events(events, day=day),
+        contract=look.contract,
         profile=profile,
         past=past,
         content=events,
@@ -259,6 +260,8 @@ def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterat
         if data is None:
             _refuse_changed(store, raw)
             raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
+        if isinstance(store, RunReads):
+            store.drop(part.name)  # read once: kinds need its memory
         yield decode_part(data)
 
 

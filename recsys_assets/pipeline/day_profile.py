@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
-from recsys_assets.events.day_profile import PROFILE_FORMAT, DayProfile, LiveScore, profile_day, with_past
+from recsys_assets.events.day_profile import PROFILE_FORMAT, DayProfile, LiveScore
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import GateReport
 from recsys_assets.gates.day_comparison import Past
@@ -57,19 +57,6 @@ def read_past(store: ObjectStore, target: Target, day: date, *, most: int, first
         if len(found) == most:
             break
     return Past(tuple(found), refused)
-
-
-def describe_day(
-    events: Events,
-    day: date,
-    record: CanonicalRecord,
-    past: Past,
-    *,
-    live: Mapping[str, LiveScore] | None = None,
-) -> DayProfile:
-    """Return the profile of a canonical day, compared with the ordinary days before it, and with what live scored."""
-    profile = profile_day(events, day=day.isoformat(), digest=record.digest, delivered=record.events)
-    return replace(with_past(profile, past.days), live=live)
 
 
 def score_live(
