@@ -19,7 +19,7 @@ from result import Result, counts_alone, digest, flat_rows, main_of
 from workspace import DID, open_workspace, read_blobs, version_digests
 
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
-from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
+from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.ship import ship_day
@@ -52,10 +52,8 @@ def run_day(folder: Path, result: Result) -> None:
     store = open_store(settings.resolve(settings.storage.root))
     with result.phase("parse"):
         build_raw(store, settings, DAY)
-    with result.phase("canonical"):
+    with result.phase("canonical"):  # its gates included: a new day is judged before its record is written
         build_canonical(DayContext(store, settings, row, DAY))
-    with result.phase("gates"):
-        judge_canonical(DayContext(store, settings, row, DAY))
     for kind in settings.artifacts.kinds:
         with result.phase(kind):
             build_artifact(DayContext(store, settings, row, DAY, run_id="benchmark"), kind)
