@@ -1,4 +1,4 @@
-"""Access to the API: tokens by their hash, each with scopes, where they may be sent, and what a request may do."""
+"""Access control of the API: token hashes, scopes, allowed hosts and transport, and same-origin checks."""
 
 import hashlib
 import hmac
@@ -22,24 +22,24 @@ from recsys_assets.api.problems import ProblemDetails, of_status
 from recsys_assets.errors import AccessDeniedError, ConfigurationError
 from recsys_assets.settings.api import ApiSettings, Scope, TokenSettings
 
-_OPEN: Final = frozenset({"/health", "/health/live"})  # probes of orchestrators bring no token
+_OPEN: Final = frozenset({"/health", "/health/live"})  # orchestrators probe without a token
 MACHINES: Final = (
     "/v1/",
     "/api/",
     "/health",
     "/metrics",
     "/openapi.json",
-)  # how all addresses begin but those of pages
+)  # path prefixes of every address except pages
 _READS: Final = frozenset({"GET", "HEAD"})
-_STATE: Final = "recsys_assets.access"  # of the request's state
+_STATE: Final = "recsys_assets.access"  # key in the request's state
 
 
 class TokenCheck:
-    """Passes on a request that brings a known token, and remembers it for `require`; with none configured, every one.
+    """ASGI middleware that admits requests with a known token, and stores the token for `require`.
 
-    To read, a token needs the scope `read`. Whatever else a request does, its route asks for a scope by `require`. For
-    pages a browser may send the token as the password that it asks for; nowhere else, for it sends that of itself, also
-    where a page of another origin makes it ask. `page` writes a refusal for people.
+    Without configured tokens every request is admitted. Reading needs the scope `read`; routes that do more check their
+    scope by `require`. Only pages accept the token as a Basic password: browsers resend that automatically, even for a
+    request that a page of another origin caused. `page` renders a refusal as HTML.
     """
 
     def __init__(self, app: ASGIApp, *, tokens: Sequence[TokenSettings], page: Callable[[ProblemDetails], str]) -> None:
@@ -48,14 +48,14 @@ class TokenCheck:
         self._page = page
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 (no token that is known) or 403 (one that may not read)."""
+        """Pass the request on, or answer 401 (no known token) or 403 (the token lacks the scope `read`)."""
         if scope["type"] != "http" or not self._tokens or scope["path"] in _OPEN:
             await self._app(scope, receive, send)
             return
         is_page = not scope["path"].startswith(MACHINES)
         token = find_token(self._tokens, Headers(scope=scope).get("authorization", ""), as_password=is_page)
         if token is None:
-            ask = "give a token as the password" if is_page else "send a token: Authorization: Bearer TOKEN"
+            ask = "enter a token as the password" if is_page else "send a token: Authorization: Bearer TOKEN"
             await self._refusal(401, ask, is_page=is_page)(scope, receive, send)
         elif scope["method"] in _READS and "read" not in token.scopes:
             await self._refusal(403, _lacks("read"), is_page=is_page)(scope, receive, send)
@@ -74,12 +74,12 @@ class TokenCheck:
 
 
 def token_of(request: Request) -> TokenSettings | None:
-    """Return the token that a request brought, if one is configured."""
+    """Return the token of a request, or None if no tokens are configured."""
     return request.scope.get("state", {}).get(_STATE)
 
 
 def check_same_origin(request: Request) -> None:
-    """Raise `AccessDeniedError` for a form that no page of this server sent: browsers say where it stands."""
+    """Raise `AccessDeniedError` for a form sent by a page of another origin, by `Sec-Fetch-Site` or `Origin`."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "")
     if site == "same-origin" or (site is None and origin and urlsplit(origin).netloc == request.headers.get("host")):
         return
@@ -87,16 +87,16 @@ def check_same_origin(request: Request) -> None:
 
 
 def require(request: Request, scope: Scope) -> TokenSettings | None:
-    """Return the token of a request that may act in a scope; None: none is configured, and it only reads.
+    """Return the token of a request that has a scope; None if it only reads and no tokens are configured.
 
-    Raises `AccessDeniedError` for a token without the scope, and, where none is configured, for all but reading:
-    whoever reaches the port must not be able to write.
+    Raises `AccessDeniedError` for a token without the scope. Without configured tokens it raises for every scope except
+    `read`, because a client that reaches the port must not be able to write.
     """
     token = token_of(request)
     if token is None and scope != "read":
         raise AccessDeniedError(
-            f"this needs a token with the scope {scope}, and the API has none: make one by `recsys-assets token`, and "
-            "put its hash into [api] tokens"
+            f"this needs a token with the scope {scope}, and no tokens are configured: create one with "
+            "`recsys-assets token`, and add its hash to [api] tokens"
         )
     if token is not None and scope not in token.scopes:
         raise AccessDeniedError(_lacks(scope))
@@ -106,9 +106,9 @@ def require(request: Request, scope: Scope) -> TokenSettings | None:
 def find_token(
     tokens: Sequence[TokenSettings], authorization: str, *, as_password: bool = False
 ) -> TokenSettings | None:
-    """Return the token that an Authorization header brings, or None; how long that takes reveals nothing of it.
+    """Return the token of an Authorization header, or None; hashes are compared in constant time.
 
-    With `as_password` it may be the password of Basic authentication, whatever the user's name.
+    With `as_password` it may be the password of Basic authentication, with any user name.
     """
     kind, _, secret = authorization.partition(" ")
     kind = kind.lower()
@@ -121,13 +121,13 @@ def find_token(
 
 
 def make_token() -> tuple[str, str]:
-    """Return a new token, and its SHA-256, which is all that the configuration holds of it."""
+    """Return a new token and its SHA-256; the configuration contains only the hash."""
     token = f"recsys_{secrets.token_urlsafe(32)}"
     return token, hashlib.sha256(token.encode()).hexdigest()
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address to listen on is this machine's own."""
+    """Return whether an address to listen on is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -135,9 +135,9 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(settings: ApiSettings, *, host: str) -> tuple[str, ...]:
-    """Return the names in the Host header that are answered on an address: see `api.hosts`.
+    """Return the accepted names in the Host header for a listening address: see `api.hosts`.
 
-    On a loopback address a page of another origin could otherwise ask by a name of its own that leads here.
+    Restricting them on a loopback address prevents DNS rebinding by a page of another origin.
     """
     if settings.hosts:
         return settings.hosts
@@ -145,13 +145,13 @@ def allowed_hosts(settings: ApiSettings, *, host: str) -> tuple[str, ...]:
 
 
 def check_transport(settings: ApiSettings, *, host: str, has_tls: bool) -> None:
-    """Refuse to ask for tokens where everybody on the way could read them, by `ConfigurationError`."""
+    """Raise `ConfigurationError` if tokens would cross the network unencrypted."""
     if settings.tokens and not (has_tls or is_loopback(host) or settings.plain_http):
         raise ConfigurationError(
-            f"[api] tokens would cross the network in the clear on {host}: give --ssl-certfile and --ssl-keyfile, "
+            f"[api] tokens would cross the network unencrypted on {host}: set --ssl-certfile and --ssl-keyfile, "
             "listen on a loopback address, or set api.plain_http = true behind a proxy with TLS"
         )
 
 
 def _lacks(scope: Scope) -> str:
-    return f"this token lacks the scope {scope}: send one that has it, or add it in [api] tokens"
+    return f"this token lacks the scope {scope}: send another token, or add the scope in [api] tokens"

@@ -1,4 +1,4 @@
-"""Actions: addresses that change something, or read headers: the scope of each, and what its function is given."""
+"""Actions: endpoints that change something or read headers, with their scopes, requests and responses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Form = TypeVar("Form")
 
 @dataclass(frozen=True, slots=True)
 class ActionRequest:
-    """One request: its checked parameters, its body, its headers, and the name of its token (None: it has none)."""
+    """One request: validated parameters, body, headers, and the name of its token (None without a token)."""
 
     query: Any
     body: bytes = b""
@@ -32,18 +32,18 @@ class ActionRequest:
     by: str | None = None
 
     def read(self, form: type[Form]) -> Form:
-        """Return the body, a JSON document, as a checked value; `BadRequestError` says where it is none."""
+        """Return the JSON body as a validated value; `BadRequestError` for a missing or invalid body."""
         if not self.body:
             raise BadRequestError("the request has no body: send a JSON document")
         try:
             return decoder_of(form).decode(self.body)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise BadRequestError(f"the body is no document of this address: {str(error)[:500]}") from error
+            raise BadRequestError(f"the body is not a valid document of this endpoint: {str(error)[:500]}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ActionResponse:
-    """An answer with a status or headers of its own."""
+    """Value of a response with an explicit status and headers."""
 
     value: Any
     status: int = 200
@@ -51,63 +51,63 @@ class ActionResponse:
 
 
 class Endpoint:
-    """Base of actions and read routes: named and documented by the function that answers."""
+    """Base of actions and read routes, named and documented by their handler functions."""
 
     __slots__ = ()
     handle: Callable[..., Any]
 
     @property
     def name(self) -> str:
-        """The operation's id: the function's name."""
+        """Operation id, the name of the handler."""
         return self.handle.__name__
 
     @property
     def message(self) -> str:
-        """What it does, as the function's first line says."""
+        """Summary, the first line of the handler's docstring."""
         return (self.handle.__doc__ or "").partition("\n")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Action(Endpoint):
-    """One method of one address: the scope that it needs, its parameters, its body, its answer, and its function.
+    """One method of one path: required scope, types of parameters, body and response value, and the handler.
 
-    The function takes the context and the request, and returns a value of the type `answer`, an `ActionResponse` or a
-    `Response`. It is called only for a token with the scope; `read` needs one only where tokens are configured.
+    The handler takes the context and the request, and returns a value of the type `answer`, an `ActionResponse` or a
+    `Response`. It is called only for a token with the scope; `read` needs a token only if tokens are configured.
     """
 
     method: Method
     path: str
     scope: Scope
     query: type[NoQuery]
-    body: Any  # type of the JSON document, for the description; None: no body
+    body: Any  # type of the JSON body, for the OpenAPI description; None without a body
     answer: Any
     handle: Callable[[ApiContext, ActionRequest], Any]
     status: int = 200
     cost: RequestClass = RequestClass.LIGHT
     max_bytes: int = MAX_JSON_BYTES
-    files: tuple[str, ...] = ()  # content types of answers that are no JSON
+    files: tuple[str, ...] = ()  # content types of responses other than JSON
 
 
 def allow(request: Request, action: Action) -> str | None:
-    """Return the name of the token that may take an action; raise `AccessDeniedError` if it may not."""
+    """Return the name of the request's token; `AccessDeniedError` if it lacks the action's scope."""
     token = require(request, action.scope)
     return token.name if token else None
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Return the body of a request; `BadRequestError` for one that is larger, before the rest of it is read."""
+    """Return the body of a request; `BadRequestError` as soon as more than `max_bytes` arrived."""
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > max_bytes:
-            raise BadRequestError(f"the body is over {max_bytes} bytes, which this address takes at most")
+            raise BadRequestError(f"the body is larger than {max_bytes} bytes, the limit of this endpoint")
         parts.append(part)
     return b"".join(parts)
 
 
 def answer_of(action: Action, found: Any) -> Response:
-    """Return the HTTP answer to what an action's function returned."""
+    """Return the HTTP response for the value that an action's handler returned."""
     if isinstance(found, Response):
         return found
     response = found if isinstance(found, ActionResponse) else ActionResponse(found, action.status)

@@ -1,4 +1,4 @@
-"""The API as an ASGI application: routes, headers on every answer, and errors that reveal no internals."""
+"""ASGI application of the API: routes, security headers, and error responses that reveal no internals."""
 
 import logging
 import threading
@@ -50,7 +50,7 @@ from recsys_assets.errors import RecsysAssetsError
 _log = logging.getLogger(__name__)
 
 Answering: TypeAlias = Callable[[Request], Response]
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -58,7 +58,7 @@ HEADERS: Final = {
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # a form says to its own server where it stands, and links elsewhere say nothing
+    "Referrer-Policy": "same-origin",  # same-origin forms send it, links to other origins do not
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -68,10 +68,10 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "
 def make_application(
     context: ApiContext, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS
 ) -> Starlette:
-    """Return the application that answers from a context; all but the actions know GET and HEAD alone.
+    """Return the ASGI application of a context; endpoints other than actions accept only GET and HEAD.
 
-    `hosts` are the names in the Host header that are answered. With `[api] tokens` every request but those for health
-    must bring one; without, no action that changes something is taken.
+    `hosts` are the accepted names in the Host header. With `[api] tokens` every request except health checks needs a
+    token; without them, actions that change something are refused.
     """
     return Starlette(
         routes=_addresses(context, actions),
@@ -81,12 +81,16 @@ def make_application(
             Middleware(TokenCheck, tokens=context.settings.api.tokens, page=page_of_problem),
         ],
         lifespan=_warm(context),
-        exception_handlers={RecsysAssetsError: _answer_error, HTTPException: _answer_status, Exception: _answer_bug},
+        exception_handlers={
+            RecsysAssetsError: _answer_error,
+            HTTPException: _answer_status,
+            Exception: _answer_unexpected,
+        },
     )
 
 
 def _warm(context: ApiContext) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Return what runs while the application does: a thread that keeps the overview of all targets warm."""
+    """Return the lifespan of the application: a thread that keeps the overview of all targets up to date."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -110,7 +114,7 @@ def _addresses(context: ApiContext, actions: Sequence[Action]) -> list[Address]:
         f"/{HTMX}": lambda _: Response(page_file(HTMX), media_type="text/javascript", headers=_FOREVER),
     }
 
-    by_path: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
+    by_path: defaultdict[str, dict[str, Handler]] = defaultdict(dict)
 
     def read(path: str, cost: RequestClass, answer: Answering) -> None:
         async def endpoint(request: Request) -> Response:
@@ -125,18 +129,18 @@ def _addresses(context: ApiContext, actions: Sequence[Action]) -> list[Address]:
         read(path, RequestClass.LIGHT, _bare_answer(answer))
     for page in PAGES:
         read(page.path, page.cost, _page_answer(context, page))
-    # What pages offer to download stands among them: a browser sends the token that it was given to pages alone.
+    # Downloads of pages have paths outside the API, because browsers send the entered token only to pages.
     read("/artifacts/{version}/content", RequestClass.HEAVY, _content_answer(context))
     read("/trees/{id}/download", RequestClass.HEAVY, _download_answer(context))
     read(console_actions.PATH, RequestClass.LIGHT, _confirm_answer(context))
-    by_path[console_actions.PATH]["POST"] = _acting_page(context, budgets)
+    by_path[console_actions.PATH]["POST"] = _action_page_endpoint(context, budgets)
     for action in actions:
-        by_path[action.path][action.method] = _acting(context, budgets, action)
+        by_path[action.path][action.method] = _action_endpoint(context, budgets, action)
     return [Address(path, _dispatch(methods), methods=_METHODS) for path, methods in by_path.items()]
 
 
-def _dispatch(methods: dict[str, Endpoint]) -> Endpoint:
-    """Return the endpoint of an address: it alone answers, whatever the method, also where `{id}` would fit it too."""
+def _dispatch(methods: dict[str, Handler]) -> Handler:
+    """Return the endpoint of a path for all methods, so that a path such as `{id}` cannot match the others."""
     allowed = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
 
     async def endpoint(request: Request) -> Response:
@@ -148,9 +152,9 @@ def _dispatch(methods: dict[str, Endpoint]) -> Endpoint:
     return endpoint
 
 
-def _acting(context: ApiContext, budgets: Budgets, action: Action) -> Endpoint:
+def _action_endpoint(context: ApiContext, budgets: Budgets, action: Action) -> Handler:
     async def endpoint(request: Request) -> Response:
-        by = allow(request, action)  # before a byte of the body is read
+        by = allow(request, action)  # before the body is read
         query = _query(request, action.query)
         body = await read_body(request, max_bytes=action.max_bytes if action.body else 0)
         action_request = ActionRequest(query, body, request.headers, by)
@@ -202,7 +206,7 @@ def _confirm_answer(context: ApiContext) -> Answering:
     return answer
 
 
-def _acting_page(context: ApiContext, budgets: Budgets) -> Endpoint:
+def _action_page_endpoint(context: ApiContext, budgets: Budgets) -> Handler:
     async def endpoint(request: Request) -> Response:
         form, by = await read_form(request)
 
@@ -224,9 +228,9 @@ def _given(request: Request) -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
-    """Answer what may be shown of an error; the log has the rest."""
+    """Answer with the public part of an error; the log has the rest."""
     problem = problem_of(error) if isinstance(error, RecsysAssetsError) else of_status(500)
-    if problem.status >= 500 or problem.status == 410:  # noqa: PLR2004 - what its operator should know of
+    if problem.status >= 500 or problem.status == 410:  # noqa: PLR2004 - errors for the operator
         _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
     return _problem(request, problem)
 
@@ -238,10 +242,10 @@ def _answer_status(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _answer_bug(request: Request, _: Exception) -> Response:
-    """Answer that something is wrong here; the server logs the traceback, nobody outside sees it.
+def _answer_unexpected(request: Request, _: Exception) -> Response:
+    """Answer 500 for an unexpected error; only the server's log has the traceback.
 
-    This answer is made outside of all middleware, so that it brings its own headers.
+    Starlette builds this response outside of all middleware, so the security headers are added here.
     """
     answer = _problem(request, of_status(500))
     answer.headers.update(HEADERS)
@@ -256,7 +260,7 @@ def _problem(request: Request, problem: ProblemDetails) -> Response:
 
 
 class _Headers:
-    """Puts the headers that make a browser careful on every answer, errors included."""
+    """ASGI middleware that adds security headers to every response, including errors."""
 
     def __init__(self, app: ASGIApp, *, images: Sequence[str]) -> None:
         self._app = app
@@ -264,7 +268,7 @@ class _Headers:
         self._headers = {**HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and the answer back with the headers."""
+        """Pass the request on, and add the headers to its response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

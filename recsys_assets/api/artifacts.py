@@ -1,4 +1,4 @@
-"""Answers about artifacts by version: what one is, its rows, its inputs, and the releases that hold it."""
+"""Endpoints of artifacts by version: metadata, rows, inputs, and the releases that contain them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ from recsys_assets.release.releases import find_readable_release
 from recsys_assets.serving.served import ServedArtifact
 
 MEDIA = "application/json"
-MAX_HOLDERS = 100  # releases looked at on one request
+MAX_HOLDERS = 100  # releases read per request
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What one artifact is: its bytes are proven before this is answered."""
+    """Metadata of one artifact, whose bytes were verified for the response."""
 
     version: str
     kind: str
@@ -52,12 +52,12 @@ class Metadata:
     stored_at: datetime
     window_start: str
     window_end: str
-    rows: int | None  # None: a kind whose rows nobody looks up
+    rows: int | None  # None for a kind without row lookup
 
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """An artifact with the evidence of a release that holds it (None: none of the latest does)."""
+    """An artifact with the evidence of a release that contains it (None if none of the latest does)."""
 
     artifact: Metadata
     release: str | None
@@ -66,7 +66,7 @@ class Expanded:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A release that holds an artifact, or rests on a day of input."""
+    """A release that contains an artifact, or was built from a day of input."""
 
     release: str
     data_through: str
@@ -76,9 +76,9 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class RowsPage:
-    """A part of an artifact's rows, decoded, in its own order or by support; or the one row of an id, or none.
+    """A page of an artifact's decoded rows, in stored order or by support; or the row of one id, if it exists.
 
-    `total` counts the rows that the prefix leaves.
+    `total` counts the rows that match the prefix.
     """
 
     version: str
@@ -90,12 +90,12 @@ class RowsPage:
 
 
 def show_metadata(context: ApiContext, query: ArtifactQuery) -> Metadata:
-    """Return what an artifact is; its bytes are read and proven for it."""
+    """Return the metadata of an artifact, after its bytes were read and verified."""
     return _metadata(context, locate(context, query))
 
 
 def show_expanded(context: ApiContext, query: ArtifactQuery) -> Expanded:
-    """Return what an artifact is, and how it came to be, by the last recorded release that holds it."""
+    """Return the metadata of an artifact, with its evidence in the last recorded release that contains it."""
     found = locate(context, query)
     release, member = next(_holding(context, found), (None, None))
     evidence = view_member(found.target, member, stored=True) if member else None
@@ -103,15 +103,15 @@ def show_expanded(context: ApiContext, query: ArtifactQuery) -> Expanded:
 
 
 def show_artifact_tree(context: ApiContext, query: ArtifactTreeQuery) -> Node:
-    """Return the inputs of an artifact, down to raw files, by the last recorded release that holds it."""
+    """Return the inputs of an artifact, down to raw files, by the last recorded release that contains it."""
     found = locate(context, query)
     for release, member in _holding(context, found):
         return artifact_tree(release, member, depth=query.depth)
-    raise UnknownAddressError(f"none of the last {MAX_HOLDERS} releases holds this version: its tree is not known")
+    raise UnknownAddressError(f"none of the last {MAX_HOLDERS} releases contains this version: its tree is unknown")
 
 
 def list_users(context: ApiContext, query: ArtifactPageQuery) -> Page[Holder]:
-    """Return the releases that hold an artifact, the last recorded first; a page may be empty with one after it."""
+    """Return the releases that contain an artifact, last recorded first; an empty page may have a successor."""
     found = locate(context, query)
     return _page(
         context,
@@ -123,7 +123,7 @@ def list_users(context: ApiContext, query: ArtifactPageQuery) -> Page[Holder]:
 
 
 def list_day_users(context: ApiContext, query: DayQuery) -> Page[Holder]:
-    """Return the releases that rest on a day of input, with the kinds that were built from it."""
+    """Return the releases built from a day of input, with the kinds that use it."""
     target = context.find(query.tenant, query.surface)
 
     def uses(release: Release) -> list[str]:
@@ -133,7 +133,7 @@ def list_day_users(context: ApiContext, query: DayQuery) -> Page[Holder]:
 
 
 def list_rows(context: ApiContext, query: RowsQuery) -> RowsPage:
-    """Return a page of an artifact's rows, or the one row of an id; a file of rows has no ids to look up."""
+    """Return a page of an artifact's rows, or the row of one id; imported tables have no ids to look up."""
     found = locate(context, query)
     rows = _rows(context, found, query)
     if query.id is not None:
@@ -162,7 +162,7 @@ def send_rows_of(context: ApiContext, request: ActionRequest) -> RowsPage | Resp
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows that were asked for: how many there are, and a function that returns those from one place to another."""
+    """Selected rows: their number, and a function that reads those from a start to a stop position."""
 
     total: int
     read: Callable[[int, int], tuple[Mapping[str, Any], ...]]
@@ -214,7 +214,7 @@ def _metadata(context: ApiContext, found: Located) -> Metadata:
 
 
 def _holding(context: ApiContext, found: Located) -> Iterator[tuple[Release, Member]]:
-    """Yield the releases that hold an artifact among the last recorded ones."""
+    """Yield the releases that contain an artifact, among the last recorded ones."""
     for item in islice(recorded_releases(context.store, found.target, cursor=None), MAX_HOLDERS):
         release = _find(context, found.target, item)
         for member in release.members if release else ():
@@ -223,14 +223,14 @@ def _holding(context: ApiContext, found: Located) -> Iterator[tuple[Release, Mem
 
 
 def _is_part(found: Located, member: Member) -> bool:
-    """Return whether an object is an artifact of a release, or a shard of it."""
+    """Return whether an object is the member's artifact or one of its shards."""
     return any(ref.version == found.version for ref in member.refs)
 
 
 def _page(
     context: ApiContext, target: Target, *, cursor: str | None, limit: int, uses: Callable[[Release], list[str]]
 ) -> Page[Holder]:
-    """Return the releases that use something, of so many looked at; the cursor goes on where looking ended."""
+    """Return releases for which `uses` names kinds; the cursor continues after the last release read."""
     holders: list[Holder] = []
     looked, last = 0, None
     for item in recorded_releases(context.store, target, cursor=cursor):
@@ -245,5 +245,5 @@ def _page(
 
 
 def _find(context: ApiContext, target: Target, item: Recorded) -> Release | None:
-    """Return a release's record, or None if it cannot be read: then it serves nobody, and `verify` names it."""
+    """Return a release's record, or None if it cannot be read; `verify` reports such records."""
     return find_readable_release(context.store, target, item.id)

@@ -1,4 +1,4 @@
-"""Orders of an artifact's rows for people: by support, and those whose id begins with a prefix."""
+"""Rankings of an artifact's rows by support, and search by id prefix."""
 
 import threading
 from array import array
@@ -11,36 +11,36 @@ from cachetools import LRUCache
 from recsys_assets.errors import BadRequestError
 from recsys_assets.serving.row_index import Lookup
 
-MAX_RANKED: Final = 100_000  # rows of an artifact that are ranked: all of them are decoded once for it
-_KEPT: Final = 8  # artifacts
+MAX_RANKED: Final = 100_000  # maximum rows of a ranked artifact: ranking decodes all of them
+_CACHED_RANKINGS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The ids of all rows as they are stored, and the places of the rows, the strongest first."""
+    """Ids of all rows in stored order, and row positions by descending support."""
 
     ids: tuple[str, ...]
     strongest: "array[int]"
 
     def places(self, *, prefix: str, by_support: bool) -> Sequence[int]:
-        """Return the places of the rows whose id begins with a prefix, in either order."""
+        """Return the positions of the rows whose id begins with a prefix, by support or in stored order."""
         order: Sequence[int] = self.strongest if by_support else range(len(self.ids))
         return [place for place in order if self.ids[place].startswith(prefix)] if prefix else order
 
 
 class Rankings:
-    """Rankings by version, the least recently used evicted first; a version never changes its rows."""
+    """LRU cache of rankings by version, whose rows never change."""
 
     def __init__(self) -> None:
-        self._kept: LRUCache[str, Ranking] = LRUCache(_KEPT)
+        self._kept: LRUCache[str, Ranking] = LRUCache(_CACHED_RANKINGS)
         self._lock = threading.Lock()
 
     def of(self, version: str, rows: Lookup[Any]) -> Ranking:
-        """Return the ranking of an artifact's rows; `BadRequestError` if there are more than are ranked."""
+        """Return the ranking of an artifact's rows; `BadRequestError` if there are more than `MAX_RANKED`."""
         if len(rows) > MAX_RANKED:
             raise BadRequestError(
-                f"this artifact has {len(rows)} rows, at most {MAX_RANKED} are ranked or searched by prefix: leave out "
-                "sort and prefix, or ask for one id"
+                f"this artifact has {len(rows)} rows, at most {MAX_RANKED} can be ranked or searched by prefix: omit "
+                "sort and prefix, or look up one id"
             )
         with self._lock:
             known = self._kept.get(version)
@@ -60,7 +60,7 @@ def _rank(rows: Lookup[Any]) -> Ranking:
 
 
 def support_of(row: Any) -> float:
-    """Return how much a row rests on: its count, the sum of its entries' counts or scores, or how many they are."""
+    """Return the support of a row: its count, the sum of its entries' counts or scores, or the number of its tags."""
     own = getattr(row, "count", None)
     if isinstance(own, int):
         return own

@@ -1,4 +1,4 @@
-"""Limits of the API's server: time for a request's head, waiting connections, and threads by class of request."""
+"""Limits of the API's server: time for request headers, idle connections, and threads per request class."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from recsys_assets.errors import StoreUnavailableError
 
-HEAD_SECONDS: Final = 10.0  # from the connection, or the answer before, to the last byte of the request's head
-MAX_WAITING: Final = 100  # connections without a request under way; beyond, the one that waits longest is closed
-_PATIENCE_SECONDS: Final = 10.0  # of a request that waits for a thread
+HEAD_SECONDS: Final = 10.0  # from the connection or the previous response to the end of the request headers
+MAX_WAITING: Final = 100  # connections without a running request; beyond it, the longest waiting one is closed
+_PATIENCE_SECONDS: Final = 10.0  # for which a request waits for a thread
 
 
 class BoundedConnection(H11Protocol):
-    """uvicorn's HTTP/1.1 connection with the limits that it lacks: a request sent by halves blocks nobody.
+    """uvicorn's HTTP/1.1 connection with protection against slow and partial requests.
 
-    uvicorn waits without end for the rest of a head, and answers 503 to all when as many connections are open as
-    requests may run. The deadline counts from the first wait and does not move with each byte that trickles in.
+    uvicorn waits forever for the rest of the headers, and answers 503 to every client once as many connections are open
+    as requests may run. The deadline starts with the wait and does not move with each byte that arrives.
     """
 
     head_seconds = HEAD_SECONDS
@@ -33,23 +33,23 @@ class BoundedConnection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Start waiting for the first request."""
         super().connection_made(transport)
         self._note_waiting()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the deadline ends with the head that they complete."""
+        """Process bytes; complete headers end the deadline."""
         super().data_received(data)
         self._note_waiting()
 
     def on_response_complete(self) -> None:
-        """Wait for the next head."""
+        """Start waiting for the next request."""
         self._stop_waiting()
         super().on_response_complete()
         self._note_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection from the waiting ones."""
         self._stop_waiting()
         super().connection_lost(exc)
 
@@ -64,7 +64,7 @@ class BoundedConnection(H11Protocol):
                 next(iter(waiting))._give_up()  # noqa: SLF001 - of the same class
 
     def _is_answering(self) -> bool:
-        # uvicorn's annotation hides that there is none until the first head is complete.
+        # uvicorn's annotation omits that it is None until the first headers are complete.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return cycle is not None and not cycle.response_complete
 
@@ -77,14 +77,14 @@ class BoundedConnection(H11Protocol):
     def _give_up(self) -> None:
         self._stop_waiting()
         if not self.transport.is_closing():
-            self.transport.abort()  # closing in order would wait for a peer that does not read
+            self.transport.abort()  # an orderly close would wait for a peer that does not read
 
     def _waiting(self) -> "dict[BoundedConnection, None]":
-        """Return the server's connections that wait, the longest first."""
+        """Return the server's waiting connections, the longest waiting first."""
         return _WAITING.setdefault(self.server_state, {})
 
 
-# By server, whose connections share one state; it ends with the server.
+# By the state that all connections of a server share; entries are dropped with the server.
 _WAITING: "WeakKeyDictionary[Any, dict[BoundedConnection, None]]" = WeakKeyDictionary()
 
 
@@ -92,9 +92,9 @@ Result = TypeVar("Result")
 
 
 class RequestClass(StrEnum):
-    """How much one request may cost."""
+    """Cost class of a request."""
 
-    HEALTH = "health"  # answered whatever else runs
+    HEALTH = "health"  # answered under any load
     LIGHT = "light"  # documents, lists
     HEAVY = "heavy"  # reads and compares whole artifacts
 
@@ -104,7 +104,7 @@ THREADS: Final = {RequestClass.HEALTH: 4, RequestClass.LIGHT: 24, RequestClass.H
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """A pool of threads for each class; a request that finds none free in time is asked to come back."""
+    """Thread limits per request class; a request without a free thread in time gets 503 to retry."""
 
     patience_seconds: float = _PATIENCE_SECONDS
     _limiters: dict[RequestClass, CapacityLimiter] = field(
@@ -121,7 +121,7 @@ class Budgets:
             with anyio.fail_after(self.patience_seconds):
                 await limiter.acquire_on_behalf_of(borrower)
         except TimeoutError:
-            raise StoreUnavailableError(f"too many {chosen.value} requests at this moment: try again") from None
+            raise StoreUnavailableError(f"too many {chosen.value} requests: retry") from None
         try:
             return await to_thread.run_sync(call, limiter=CapacityLimiter(1))
         finally:

@@ -1,4 +1,4 @@
-"""Actions from a page: hold, release a hold, roll back, pin, unpin, mark bad; confirmed, with a reason and a token."""
+"""Actions of the console: hold, release a hold, roll back, pin, unpin, mark bad; confirmed, with reason and token."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,46 +33,46 @@ VerbName: TypeAlias = Literal["hold", "release_hold", "roll_back", "pin", "unpin
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One action as people see it: its name on the button, what it does, and its function."""
+    """One action of the console: label of its button, explanation, and handler."""
 
     name: str
     message: str
     call: Callable[[ApiContext, ActionRequest], Done]
-    of_release: str = ""  # the field of the order that names a release; none: it is about the target
+    of_release: str = ""  # field of the order that names a release; empty for actions on the target
 
 
 VERBS: Final[dict[str, Verb]] = {
-    "hold": Verb("Hold", "No build ships to this target by itself until the hold is released.", hold_target),
-    "release_hold": Verb("Release the hold", "Builds ship to this target by themselves again.", release_hold_of_target),
+    "hold": Verb("Hold", "No build ships to this target automatically until the hold is released.", hold_target),
+    "release_hold": Verb("Release the hold", "Builds ship to this target automatically again.", release_hold_of_target),
     "roll_back": Verb(
         "Roll back",
         "The release below becomes live, the one it replaces is marked bad, and the target is held until there is "
-        "newer good data. Nothing is computed.",
+        "newer good data. Nothing is recomputed.",
         roll_back_target,
         "to",
     ),
     "pin": Verb("Pin", "Garbage collection keeps this release until it is unpinned.", pin_release, "release"),
-    "unpin": Verb("Unpin", "Garbage collection may take this release again.", unpin_release, "release"),
+    "unpin": Verb("Unpin", "Garbage collection may collect this release again.", unpin_release, "release"),
     "mark_bad": Verb("Mark bad", "This release does not ship, now or later.", mark_release_bad, "release"),
 }
 
 
 class ActQuery(TargetQuery, frozen=True, kw_only=True):
-    """An action that a page asks to confirm."""
+    """An action for confirmation."""
 
     action: VerbName
     release: Annotated[str, msgspec.Meta(pattern="^(previous|live|[0-9a-f]{8,64})$", max_length=64)] | None = None
 
 
 class ActForm(ActQuery, frozen=True, kw_only=True):
-    """An action that somebody confirmed, and why."""
+    """A confirmed action with its reason."""
 
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
     confirmed: Literal["yes"]
 
 
 def may_act(request: Request) -> bool:
-    """Return whether the request's token may change what is live."""
+    """Return whether the request's token may change the live release."""
     try:
         return require(request, "operate") is not None
     except AccessDeniedError:
@@ -80,10 +80,10 @@ def may_act(request: Request) -> bool:
 
 
 async def read_form(request: Request) -> tuple[ActForm, str]:
-    """Return the confirmed action of a form, and the name of the token that it came with.
+    """Return the confirmed action of a form, and the name of its token.
 
     Raises `AccessDeniedError` without a token of the scope `operate`, and for a form that a page of another origin
-    sent: both before a byte of it is read.
+    sent, both before the body is read.
     """
     token = require(request, "operate")
     check_same_origin(request)
@@ -93,7 +93,7 @@ async def read_form(request: Request) -> tuple[ActForm, str]:
 
 
 def act(context: ApiContext, form: ActForm, *, by: str) -> Done:
-    """Do what a form asks for, as its address of the API does."""
+    """Carry out the action of a form by the handler of the API."""
     verb = VERBS[form.action]
     order: dict[str, Any] = {"reason": form.reason}
     if verb.of_release and form.release:

@@ -1,4 +1,4 @@
-"""The bytes of an artifact over HTTP: their media type, marked by their version, cut by ranges, cacheable for ever."""
+"""Bytes of an artifact over HTTP: media type, ETag, ranges and caching."""
 
 import re
 from typing import Final
@@ -28,7 +28,7 @@ _BY_FORM: Final = {
 
 
 def media_type(settings: Settings, kind: str, version: str) -> str:
-    """Return the content type of a version's bytes; a form without one of its own, or a declared one, is opaque."""
+    """Return the content type of a version's bytes: by settings, else by format, else opaque."""
     declared = settings.imports.get(kind)
     if declared and declared.format is ImportFormat.BYTES and declared.form == form_of(version):
         return declared.content_type
@@ -36,10 +36,10 @@ def media_type(settings: Settings, kind: str, version: str) -> str:
 
 
 def send_content(context: ApiContext, query: ArtifactQuery, request: Request) -> Response:
-    """Answer with an artifact's bytes: 200 whole, 206 a part, 304 when the client has them, 416 beyond the end.
+    """Answer with an artifact's bytes: 200 complete, 206 a range, 304 not modified, 416 beyond the end.
 
-    A version never changes its bytes, so its ETag is strong and the answer never gets old. Several ranges at once are
-    answered whole, as HTTP allows.
+    A version never changes its bytes, so its ETag is strong and the response immutable. Requests of several ranges get
+    the complete bytes, as HTTP allows.
     """
     found = locate(context, query)
     headers = _headers(context, found)
@@ -69,23 +69,23 @@ def _headers(context: ApiContext, found: Located) -> dict[str, str]:
 
 
 def _has_it(tags: str | None, version: str) -> bool:
-    """Return whether `If-None-Match` names the version, or anything at all."""
+    """Return whether `If-None-Match` contains the version or `*`."""
     return tags is not None and (tags.strip() == "*" or version in TAG.findall(tags))
 
 
 def _may_be_cut(tag: str | None, version: str) -> bool:
-    """Return whether `If-Range`, where it is given, still holds: it wants the strong mark itself."""
+    """Return whether `If-Range` is absent or equals the strong ETag."""
     return tag is None or tag.strip() == f'"{version}"'
 
 
 def _part(wanted: str, size: int) -> range | None:
-    """Return the bytes of a single range, an empty one if it lies beyond the end, None for the whole."""
+    """Return the byte positions of a single range, empty beyond the end; None for the complete content."""
     found = _RANGE.fullmatch(wanted.strip())
     if found is None or not any(found.groups()):
         return None
     first, last = found.groups()
-    if not first:  # the last so many bytes
+    if not first:  # suffix range: the last bytes
         return range(max(size - int(last), 0), size)
     if last and int(last) < int(first):
-        return None  # no range at all
+        return None  # invalid range: ignored
     return range(int(first), min(int(last) + 1, size) if last else size)

@@ -29,14 +29,14 @@ _log = logging.getLogger(__name__)
 
 MAX_BYTES = 128_000_000
 _CATALOG_SECONDS = 600.0
-AT_ONCE = 2  # requests that read whole artifacts
-PATIENCE_SECONDS = 10.0  # of one that waits for its turn
+AT_ONCE = 2  # concurrent requests that read whole artifacts
+PATIENCE_SECONDS = 10.0  # for which a request waits for its turn
 
 
 class ArtifactCache:
-    """Artifacts by version, the least recently used evicted first. A version is the hash of its content: never stale.
+    """LRU cache of artifacts by version. A version is the hash of its content, so an entry never becomes stale.
 
-    An index grows by the shards that are asked of it, so it is weighed again at each use.
+    An index grows with the shards that are loaded, so its size is measured again at each use.
     """
 
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
@@ -44,7 +44,7 @@ class ArtifactCache:
         self._lock = threading.Lock()
 
     def take(self, version: str, load: Callable[[], ServedArtifact]) -> ServedArtifact:
-        """Return the artifact of a version, loaded if it is not cached; one over the bound is not kept."""
+        """Return the artifact of a version, loaded if not cached; artifacts larger than the cache are not stored."""
         with self._lock:
             known = self._kept.get(version)
         artifact = known if known is not None else load()
@@ -55,39 +55,39 @@ class ArtifactCache:
 
 
 def _held_bytes(kept: ServedArtifact) -> int:
-    """Return the bytes of an artifact; of an index, also those of the shards that were asked for so far."""
+    """Return the size of an artifact in bytes, including the loaded shards of an index."""
     shards = kept.rows.held_bytes if kept.rows is not None and is_index_kind(kept.kind) else 0
     return len(kept.data) + shards
 
 
 class Displays:
-    """How items look to people, from the catalog; read again when its file changed, or after ten minutes.
+    """Titles and pictures of items from the catalog, read again when its file changes, or after ten minutes.
 
-    A catalog that cannot be read leaves items without a title: its gates say what is wrong with it.
+    Without a readable catalog items have no title; the gates of the catalog report the fault.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, Display]] = {}
-        self._mark: object = None
+        self._fingerprint: object = None
         self._lock = threading.Lock()
 
     def of(self, settings: Settings, surface: str) -> Mapping[str, Display]:
-        """Return what is shown of the items of a surface, by id."""
+        """Return the displays of a surface's items, by item id."""
         if settings.raw.catalog is None:
             return {}
         place = settings.resolve(settings.raw.catalog)
         with self._lock:
-            mark = _mark_of(place)
-            if mark != self._mark:
+            fingerprint = _fingerprint(place)
+            if fingerprint != self._fingerprint:
                 found = _read_displays(settings, place)
                 surfaces = {row.surface for row in settings.targets}
                 self._known = {one: displays_of(found, one) for one in surfaces}
-                self._mark = mark
+                self._fingerprint = fingerprint
             return self._known.get(surface, {})
 
 
-def _mark_of(place: str) -> object:
-    """Return what changes when a catalog may have changed."""
+def _fingerprint(place: str) -> object:
+    """Return a fingerprint that changes whenever the catalog may have changed."""
     if "://" not in place:
         with suppress(OSError):
             stat = Path(place).stat()
@@ -102,7 +102,7 @@ def _read_displays(settings: Settings, place: str) -> dict[str | None, dict[str,
             place, open_stream=open_stream, encoding=raw.catalog_encoding, delimiter=raw.catalog_delimiter
         )
     except RecsysAssetsError as error:
-        _log.warning("pages show no titles: %s", error)
+        _log.warning("catalog_unreadable effect=no_titles error=%s", error)
         return {}
 
 
@@ -112,16 +112,16 @@ def _slots() -> threading.BoundedSemaphore:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyLimit:
-    """A bound on threads and memory: work that reads whole artifacts passes here."""
+    """Limit on the concurrent requests that read whole artifacts, which bounds threads and memory."""
 
     patience_seconds: float = PATIENCE_SECONDS
     free: threading.BoundedSemaphore = field(default_factory=_slots)
 
     @contextmanager
     def pass_through(self) -> Generator[None]:
-        """Hold one of the places for a block; `StoreUnavailableError` if none came free in time."""
+        """Hold one of the slots for a block; `StoreUnavailableError` if none is free in time."""
         if not self.free.acquire(timeout=self.patience_seconds):
-            raise StoreUnavailableError("too many requests read whole artifacts at this moment: try again")
+            raise StoreUnavailableError("too many requests read whole artifacts: retry")
         try:
             yield
         finally:
@@ -134,7 +134,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """Everything that an answer is built from."""
+    """Store, settings, clock and caches from which every endpoint answers."""
 
     store: ObjectStore
     settings: Settings
@@ -157,18 +157,18 @@ class ApiContext:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of artifact that there may be: built, imported, or such that can be looked up in."""
+        """Kinds of artifact that may exist: built, imported, or with a known lookup."""
         return tuple(dict.fromkeys((*self.settings.artifacts.kinds, *self.settings.imports, *FORMS)))
 
     def find(self, tenant: str, surface: str) -> Target:
-        """Return the configured target of these names.
+        """Return the configured target with this tenant and surface.
 
-        Raises `UnsafeNameError` for a name that no target can have, `UnknownAddressError` for one that is not
-        configured: both before the store is query.
+        Raises `UnsafeNameError` for a name that no target can have, and `UnknownAddressError` for a target that is not
+        configured, both before the store is queried.
         """
         check_segment(tenant, what="tenant")
         check_segment(surface, what="surface")
         for target in self.targets:
             if (target.tenant, target.surface) == (tenant, surface):
                 return target
-        raise UnknownAddressError(f"there is no target {tenant}/{surface}: /v1/targets lists those that there are")
+        raise UnknownAddressError(f"target {tenant}/{surface} does not exist: see the list at /v1/targets")

@@ -11,8 +11,8 @@ from recsys_assets.messages import plural
 from recsys_assets.release.documents import CanonicalDay, Member, Release
 from recsys_assets.sharding import sharded_kind
 
-_DAYS: Final = 14  # of one graph, the last ones; the rest is one box
-_COLUMNS: Final = (0.0, 250.0, 500.0, 730.0)  # where days, windows, artifacts and the release begin
+_DAYS: Final = 14  # last days shown in a graph; one box stands for the earlier ones
+_COLUMNS: Final = (0.0, 250.0, 500.0, 730.0)  # left edges of days, windows, artifacts and the release
 _WIDE: Final = 190.0
 _TALL: Final = 40.0
 _GAP: Final = 10.0
@@ -20,7 +20,7 @@ _GAP: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One thing in a graph: its place, its name, a word about it, and what its page is about (None: it has none)."""
+    """One node of a graph: position, name, detail, and the type of its page (None without a page)."""
 
     x: float
     y: float
@@ -34,7 +34,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Boxes from left to right, and what leads from one to another as SVG paths."""
+    """Boxes from left to right, and the links between them as SVG paths."""
 
     width: float
     height: float
@@ -93,7 +93,7 @@ _Window = tuple[str, str, tuple[str, ...]]
 
 
 def _inputs(member: Member, target: Target) -> _Window:
-    """Return the name of a member's inputs, a word about them, and the days among them."""
+    """Return the name of a member's inputs, a detail, and the days among them."""
     days = tuple(sorted(day for used in member.inputs if (day := day_of_input(used.name, target))))
     others = sorted(input_name(used.name, target) for used in member.inputs if not day_of_input(used.name, target))
     window = member.window_last if member.window_first == member.window_last else _span(member)
@@ -107,7 +107,7 @@ def _span(member: Member) -> str:
 
 
 def _day_boxes(days: Sequence[CanonicalDay], places: Sequence[tuple[float, float]]) -> Iterator[tuple[str, Box]]:
-    """Yield the box of each day; days beyond the bound share the first place."""
+    """Yield the box of each day; days before the last `_DAYS` share the first box."""
     earlier, shown = days[:-_DAYS], days[-_DAYS:]
     if earlier:
         text = f"{earlier[0].day} to {earlier[-1].day[5:]}"
@@ -131,7 +131,7 @@ def _path(one: Box, other: Box) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a plot, in per cent of its width: the value, perhaps its interval, live's value, and the limit."""
+    """One bar of a plot, in percent of its width: value, optional interval, live value and limit."""
 
     name: str
     value: float
@@ -161,11 +161,14 @@ class _Measure:
 
 
 def draw_report(release: Release) -> tuple[Plot, ...]:
-    """Return the plots of a release that have something to show: nDCG beside live's, churn, and coverage."""
+    """Return the plots of a release that have values: nDCG next to the live one, churn, and coverage."""
     scores = [_backtested(report.facts, name) for report in release.gates for name in _recommenders(report.facts)]
     plots = [
         ("nDCG in the back-test", scores),
-        ("Share of changed members in lists that live has too", _drift(release, "drift_churn", "max_churn")),
+        (
+            "Share of changed members in lists that the live release also has",
+            _drift(release, "drift_churn", "max_churn"),
+        ),
         ("Share of the catalog that is covered", _drift(release, "drift_coverage", None)),
     ]
     return tuple(_plot(title, measures) for title, measures in plots if measures)

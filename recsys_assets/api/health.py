@@ -1,4 +1,4 @@
-"""Liveness and readiness of the service: two questions that an orchestrator asks apart."""
+"""Liveness and readiness of the service, for separate probes of an orchestrator."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from recsys_assets.release.layout import pointer_key
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`live`: the process answers. `ready`: the store answered it just now; else `message` says what is wrong."""
+    """`live`: the process answers. `ready`: the store answered just now; otherwise `message` says why not."""
 
     live: bool
     ready: bool
@@ -19,24 +19,24 @@ class Health:
 
     @property
     def status(self) -> int:
-        """The status by which a probe decides."""
+        """HTTP status for probes: 200 if ready, else 503."""
         return HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """The process answers; restart it when this does not come."""
+    """The process answers; restart it if this response is missing."""
 
     live: bool
 
 
 def show_liveness(context: ApiContext, query: NoQuery) -> Liveness:  # noqa: ARG001 - as every handler is called
-    """Return that the process answers, without asking the store: its trouble is no reason for a restart."""
+    """Return that the process answers, without accessing the store, whose faults do not need a restart."""
     return Liveness(live=True)
 
 
 def show_health(context: ApiContext, query: NoQuery) -> Health:  # noqa: ARG001 - as every handler is called
-    """Return whether the store answers, by one look at the first target's pointer; 503 when it does not."""
+    """Return whether the store answers a stat of the first target's pointer; 503 if it does not."""
     try:
         if context.targets:
             context.store.stat(pointer_key(context.targets[0]))

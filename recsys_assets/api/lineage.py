@@ -1,4 +1,4 @@
-"""The tree of inputs: target > release > artifact > canonical day > raw file, as deep as query."""
+"""Tree of inputs: target > release > artifact > canonical day > raw file, to a depth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from recsys_assets.release.documents import CanonicalDay, Input, Member, Release
 from recsys_assets.release.layout import canonical_prefix
 
 LEVELS: Final = ("target", "release", "artifact", "canonical day", "raw file")
-MAX_CHILDREN: Final = 400  # of one node: more than the days of a year
+MAX_CHILDREN: Final = 400  # per node: more than the days of a year
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One thing and its inputs; `left_out` counts children beyond the depth or the bound."""
+    """One node of the tree with its inputs; `left_out` counts children beyond the depth or `MAX_CHILDREN`."""
 
     level: int
     label: str
@@ -28,7 +28,7 @@ class Node:
 
 
 def target_tree(target: Target, release: Release | None, *, depth: int) -> Node:
-    """Return a target and, to a depth, the inputs of its release (None: nothing is live)."""
+    """Return a target and, to a depth, the inputs of its release (None if it has no live release)."""
     below = [release] if release else []
     children = tuple(release_tree(one, depth=depth - 1) for one in below) if depth else ()
     return _node(0, str(target), str(target), {"segment": target.segment}, children, of=len(below))
@@ -57,7 +57,7 @@ def artifact_tree(release: Release, member: Member, *, depth: int) -> Node:
 
 
 def day_of_input(name: str, target: Target) -> str | None:
-    """Return the canonical day that an input's name means, or None if it is another kind of input."""
+    """Return the canonical day that an input's name refers to, or None for other inputs."""
     prefix = canonical_prefix(target)
     if name.startswith(prefix) and name.endswith(".parquet"):
         return name[len(prefix) : -len(".parquet")]
@@ -65,7 +65,7 @@ def day_of_input(name: str, target: Target) -> str | None:
 
 
 def input_name(name: str, target: Target) -> str:
-    """Return what an input is called outside: its day, or a file's name without its folder."""
+    """Return the public name of an input: its day, or a file name without its folder."""
     day = day_of_input(name, target)
     if day is not None:
         return day
@@ -75,7 +75,7 @@ def input_name(name: str, target: Target) -> str:
 
 def _input_tree(used: Input, day: CanonicalDay | None, release: Release, *, depth: int) -> Node:
     name = input_name(used.name, Target(release.tenant, release.surface))
-    if day is None:  # a catalog, or a day whose record the release does not hold
+    if day is None:  # a catalog, or a day whose record the release does not contain
         level = 3 if day_of_input(used.name, Target(release.tenant, release.surface)) else 4
         return _node(level, used.digest, name, {"bytes": used.size}, (), of=0)
     facts: dict[str, Scalar] = {"bytes": used.size, "gates_passed": day.gates.passed}

@@ -1,4 +1,4 @@
-"""Metrics as Prometheus text: what is live of each target, how files were tested; for a bounded number of targets."""
+"""Prometheus metrics of the API: live release and file tests of each target, for a bounded number of targets."""
 
 import logging
 import threading
@@ -30,40 +30,40 @@ from recsys_assets.upkeep.status import TargetStatus, status
 _log = logging.getLogger(__name__)
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
-MAX_TARGETS: Final = 200  # series are paid for by everybody who stores them
+MAX_TARGETS: Final = 200  # bounds the number of time series
 KEPT_SECONDS: Final = 10.0
 HELP: Final = {
     "recsys_target_live": "Whether the target has a live release.",
     "recsys_target_data_age_days": "Whole days between the end of the live data and now.",
-    "recsys_target_swapped_timestamp_seconds": "When the pointer was swapped last.",
+    "recsys_target_swapped_timestamp_seconds": "Time of the last swap of the pointer.",
     "recsys_target_held": "Whether a hold keeps automation from shipping.",
     "recsys_target_last_attempt_refused": "Whether the last attempt to ship was refused.",
-    "recsys_target_problems": "How many problems status knows of.",
-    "recsys_target_questions": "Questions that consumers asked the live release and the one before, by kind.",
-    "recsys_target_questions_without_items": "Those of them that were empty, unknown or failed.",
-    "recsys_target_short_answers": "Answers with fewer items than the consumer wants.",
-    "recsys_target_refresh_failures": "Looks at the store that brought live consumers nothing since each began.",
-    "recsys_target_last_test": "How the last test of a file of another team ended: 1 for that outcome.",
-    "recsys_target_last_test_timestamp_seconds": "When a file of the kind was tested last.",
+    "recsys_target_problems": "Number of problems in the status.",
+    "recsys_target_questions": "Lookups by consumers in the live release and its predecessor, by kind.",
+    "recsys_target_questions_without_items": "Lookups with an empty, unknown or failed answer.",
+    "recsys_target_short_answers": "Answers with fewer items than the consumer requested.",
+    "recsys_target_refresh_failures": "Failed polls of the store by live consumers since their start.",
+    "recsys_target_last_test": "Outcome of the last test of an imported file: 1 for that outcome.",
+    "recsys_target_last_test_timestamp_seconds": "Time of the last test of a file of the kind.",
     "recsys_target_tests": "Tests of files of the kind in the last 7 days, by outcome and actor.",
-    "recsys_targets_left_out": "Targets beyond the bound.",
+    "recsys_targets_left_out": "Number of targets without metrics, beyond the limit.",
 }
 
 
 @dataclass(slots=True)
 class RecentEntries:
-    """Entries of journals from which tests are counted: they never change, so that each is read once."""
+    """Cache of the journal entries from which tests are counted; entries never change, so each is read once."""
 
     _known: dict[Target, tuple[JournalEntry, ...]] = field(default_factory=dict[Target, tuple[JournalEntry, ...]])
 
     def of(self, store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
-        """Return the entries of a target, newest first; of a journal that cannot be read those that are known."""
+        """Return the recent entries of a target, newest first; the cached ones if the journal cannot be read."""
         known = self._known.get(target, ())
         read_to = known[0].sequence if known else 0
         try:
             new = tuple(takewhile(lambda entry: entry.sequence > read_to, recent_entries(store, target, now=now)))
-        except RecsysAssetsError as error:  # status counts it among the problems
-            _log.warning("%s: tests are counted without what is new: %s", target, error)
+        except RecsysAssetsError as error:  # also one of the problems in the status
+            _log.warning("journal_unreadable target=%s effect=cached_tests error=%s", target, error)
             return known
         kept = tuple(entry for entry in (*new, *known) if is_recent(entry, now=now))[:MAX_RECENT]
         self._known[target] = kept
@@ -72,7 +72,7 @@ class RecentEntries:
 
 @dataclass(slots=True)
 class Scrapes:
-    """The last answer, kept for some seconds: many scrapers ask the store no more often than one."""
+    """Cache of the last response for some seconds, so that many scrapers cause no more store reads than one."""
 
     kept_seconds: float = KEPT_SECONDS
     _entries: RecentEntries = field(default_factory=RecentEntries)
@@ -81,7 +81,7 @@ class Scrapes:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def text(self, context: ApiContext) -> str:
-        """Return the metrics, at most so many seconds old; one thread at a time asks the store."""
+        """Return the metrics, at most `kept_seconds` old; one thread at a time reads the store."""
         with self._lock:
             if time.monotonic() >= self._until:
                 self._text = metrics_text(context, self._entries)
@@ -90,7 +90,7 @@ class Scrapes:
 
 
 def metrics_text(context: ApiContext, entries: RecentEntries | None = None) -> str:
-    """Return the gauges of the first `MAX_TARGETS` targets as Prometheus reads them; what is unknown has no sample."""
+    """Return the gauges of the first `MAX_TARGETS` targets in Prometheus format; unknown values are omitted."""
     samples = (*_samples(context), *_tests(context, entries or RecentEntries()))
     gauges = Gauges(samples, help_texts=HELP, with_empty=True)
     return generate_latest(registry_of(gauges)).decode()
@@ -108,7 +108,7 @@ def _samples(context: ApiContext) -> Iterator[Sample]:
 
 
 def _tests(context: ApiContext, entries: RecentEntries) -> Iterator[Sample]:
-    """Yield how files of other teams were tested, of the targets that have kinds of theirs."""
+    """Yield samples of the file tests of targets with imported kinds."""
     rows = [row for row in context.settings.targets[:MAX_TARGETS] if context.settings.imports_for(row)]
     now = context.now()
     for row, found in zip(rows, fan_out(lambda row: entries.of(context.store, row.target, now=now), rows), strict=True):
@@ -116,7 +116,7 @@ def _tests(context: ApiContext, entries: RecentEntries) -> Iterator[Sample]:
 
 
 def _answers(row: TargetStatus, labels: Mapping[str, str]) -> Iterator[Sample]:
-    """Yield what consumers counted: of the live release, and of the earlier one that was asked most."""
+    """Yield the counts of consumers for the live release and the most queried earlier one."""
     earlier = max((one for one in row.answers if not one.live), key=lambda one: one.asked, default=None)
     for one in row.answers:
         if one.live or (earlier is not None and one.release == earlier.release):

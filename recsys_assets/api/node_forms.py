@@ -1,4 +1,4 @@
-"""Forms of artifact trees over HTTP: the parameters and bodies that are read, and the values that are answered."""
+"""Types of artifact trees over HTTP: parameters, request bodies and response values."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ Depth = Annotated[int, msgspec.Meta(ge=0, le=100)]
 PageNumber = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Search = Annotated[
-    str, msgspec.Meta(max_length=200, description="a part of any value of the metadata, or how the id begins")
+    str, msgspec.Meta(max_length=200, description="part of any metadata value, or the beginning of the id")
 ]
 FieldValue = Annotated[str, msgspec.Meta(pattern="^[^:]{1,64}:", max_length=265, description="field:value")]
 Revision = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
@@ -45,13 +45,13 @@ class RevisionQuery(NodeQuery, frozen=True, kw_only=True):
 
 
 class DownloadQuery(RevisionQuery, frozen=True, kw_only=True):
-    """The content of a node; a table in a format."""
+    """Download of a node's content, with the format of a table."""
 
     format: Format | None = None
 
 
 class NodeTreeQuery(NodeQuery, frozen=True, kw_only=True):
-    """What is below a node, so many levels down."""
+    """Descendants of a node, to a depth."""
 
     max_depth: Depth | None = None
 
@@ -79,7 +79,7 @@ class LogQuery(NoQuery, frozen=True, kw_only=True):
 
 
 class NewNode(NoQuery, frozen=True, kw_only=True):
-    """A node to be created."""
+    """A new node."""
 
     data: dict[str, Any]
     parent_id: Ulid | None = None
@@ -88,14 +88,14 @@ class NewNode(NoQuery, frozen=True, kw_only=True):
 
 
 class TreeBody(NoQuery, frozen=True, kw_only=True):
-    """The root of a subtree, and how deep it is shown."""
+    """Root and depth of a subtree."""
 
     root_id: Ulid
     max_depth: Depth | None = None
 
 
 class ContentView(msgspec.Struct, frozen=True):
-    """What is kept beside a node's data."""
+    """Content of a node, stored next to its data."""
 
     content_type: str
     content_size: int
@@ -119,7 +119,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BranchView(NodeView, frozen=True, kw_only=True):
-    """A node with what is below it; where not all children are shown, `children_total` is larger."""
+    """A node with its descendants; `children_total` also counts children that are not shown."""
 
     children_total: int
     children: tuple["BranchView", ...]
@@ -136,7 +136,7 @@ class NodePage(msgspec.Struct, frozen=True):
 
 
 class RevisionView(msgspec.Struct, frozen=True):
-    """One revision in the list of a node's."""
+    """One entry in the list of a node's revisions."""
 
     revision: int
     updated_at: str
@@ -157,24 +157,24 @@ class ChangeView(msgspec.Struct, frozen=True):
 
 
 def view_node(node: NodeRevision) -> NodeView:
-    """Return a node as it is answered."""
+    """Return a node as a response value."""
     return NodeView(**_fields(node))
 
 
 def view_branch(branch: Branch) -> BranchView:
-    """Return a subtree as it is answered."""
+    """Return a subtree as a response value."""
     children = tuple(map(view_branch, branch.children))
     return BranchView(**_fields(branch.node), children_total=branch.total, children=children)
 
 
 def view_revision(record: NodeRecord) -> RevisionView:
-    """Return a revision as the list of a node's has it."""
+    """Return a revision as an entry of the list of revisions."""
     content = view_content(record.content)
     return RevisionView(record.revision, record.updated_at, record.document, record.fields, content)
 
 
 def view_change(entry: TreeEntry) -> ChangeView:
-    """Return an entry of a hierarchy's log as it is answered."""
+    """Return an entry of a hierarchy's log as a response value."""
     return ChangeView(entry.sequence, entry.at, entry.actor, entry.reason, entry.change, entry.ids)
 
 
@@ -196,22 +196,22 @@ def _fields(node: NodeRevision) -> dict[str, Any]:
 
 
 def view_content(content: Any) -> ContentView | None:
-    """Return what is said of a content."""
+    """Return the description of a content, or None without one."""
     return content and ContentView(content.content_type, content.size, content.digest)
 
 
 def split_data(data: Mapping[str, Any]) -> tuple[dict[str, Any], Content | None]:
-    """Return data without its content, and the content: typed data may hold one inline.
+    """Return data without its inline content, and the content; only typed data may contain one.
 
-    A table is a list of records, or columns with rows of `data`; with a content type that is neither JSON nor a table,
-    the content is bytes in base64. Raises `InvalidNodeError`.
+    A table is a list of records, or an object of `columns` and rows of `data`. With a content type that is neither JSON
+    nor a table, the content is base64. Raises `InvalidNodeError` for invalid content.
     """
     plain = dict(data)
     if plain.get("type") not in TYPES:
         return plain, None
     content, kind, size = (plain.pop(name, None) for name in ("content", "content_type", "content_size"))
     if not isinstance(kind, str | None):
-        raise InvalidNodeError(f"content_type is {kind!r}: expected a text like application/json")
+        raise InvalidNodeError(f"content_type is {kind!r}: expected a text such as application/json")
     refuse_pickles(b"", kind or "")
     if content is None:
         return plain, None
@@ -241,9 +241,9 @@ def _content(content: Any, kind: str) -> Content:
 
 
 def _of_records(records: list[Any]) -> Any:
-    import pyarrow as pa  # noqa: PLC0415 - only who sends tables pays for it
+    import pyarrow as pa  # noqa: PLC0415 - needed only for tables
 
     try:
         return pa.Table.from_pylist(records)
     except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
-        raise InvalidNodeError(f"content: expected records, all of one form: {error}") from error
+        raise InvalidNodeError(f"content: expected records of equal form: {error}") from error

@@ -1,4 +1,4 @@
-"""Pages of artifact trees: nodes by filters and search, and one node with its data, content, revisions and subtree."""
+"""Console pages of artifact trees: filtered nodes, and one node with data, content, revisions and subtree."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -32,15 +32,15 @@ from recsys_assets.trees.content import metadata_of, searchable
 from recsys_assets.trees.finding import tree_of_node
 from recsys_assets.trees.reading import NodeRevision, TreeReader
 
-_SIZE: Final = 50  # nodes of a page
-_BELOW: Final = 100  # nodes of a subtree that are shown
-_FIELDS: Final = 4  # of the metadata, beside a node in a list
+_SIZE: Final = 50  # nodes per page
+_BELOW: Final = 100  # maximum nodes of a subtree shown
+_FIELDS: Final = 4  # metadata fields shown per node in a list
 _CHANGES: Final = 10
 _REVISIONS: Final = 50
 
 
 class NodesPageQuery(NoQuery, frozen=True, kw_only=True):
-    """A page of nodes as a form asks for it, with days in place of instants."""
+    """Parameters of the form that lists nodes, with days instead of times."""
 
     q: Search | None = None
     hierarchy: HierarchyName | None = None
@@ -54,7 +54,7 @@ class NodesPageQuery(NoQuery, frozen=True, kw_only=True):
 
 
 def gather_nodes(context: ApiContext, query: NodesPageQuery) -> dict[str, Any]:
-    """Return the nodes that fit a form, what the form offers, and the newest changes where one tree is looked at."""
+    """Return the nodes that match a form, its choices, and the newest changes if one tree is selected."""
     wanted = NodesQuery(
         page=query.page,
         size=_SIZE,
@@ -84,7 +84,7 @@ def gather_nodes(context: ApiContext, query: NodesPageQuery) -> dict[str, Any]:
 
 
 def gather_node(context: ApiContext, query: RevisionQuery) -> dict[str, Any]:
-    """Return one revision of a node, the nodes above and below it, and its revisions, the newest first."""
+    """Return one revision of a node, its ancestors and descendants, and its revisions, newest first."""
     tree = tree_of_node(context.trees, query.id)
     node = tree.find(query.id, revision=query.revision)
     revisions = list_revisions(context, ActionRequest(query))
@@ -104,13 +104,13 @@ def gather_node(context: ApiContext, query: RevisionQuery) -> dict[str, Any]:
 
 
 def _living(tree: TreeReader, changes: tuple[ChangeView, ...]) -> frozenset[str]:
-    """Return the nodes of some changes that are there still, and have a page."""
+    """Return the nodes of some changes that still exist and have a page."""
     ids = [node for one in changes for node in one.ids]
     return tree.look(lambda state: frozenset(ids) & state.revisions.keys() - state.deleted.keys())
 
 
 def _above(tree: TreeReader, node: NodeRevision) -> list[NodeRevision]:
-    """Return the nodes above a node, from the root down."""
+    """Return the ancestors of a node, from the root down."""
     found: list[NodeRevision] = []
     parent = node.document.parent
     while parent is not None:
@@ -120,7 +120,7 @@ def _above(tree: TreeReader, node: NodeRevision) -> list[NodeRevision]:
 
 
 def _fields_of(node: NodeView) -> dict[str, Scalar]:
-    """Return the fields of the metadata that stand beside a node in a list."""
+    """Return the metadata fields shown for a node in a list."""
     return dict(islice(searchable(node.data).items(), _FIELDS))
 
 
@@ -136,4 +136,4 @@ def _midnight(day: str | None, *, days_later: int = 0) -> datetime | None:
     try:
         return datetime.combine(date.fromisoformat(day), time(), UTC) + timedelta(days=days_later)
     except (ValueError, OverflowError):
-        raise BadRequestError(f"{day} is no day of the calendar: write it like 2026-01-31") from None
+        raise BadRequestError(f"{day} is not a calendar day: expected YYYY-MM-DD, such as 2026-01-31") from None

@@ -1,4 +1,4 @@
-"""The description of the API in OpenAPI 3.1, made from the very types that are read and written."""
+"""OpenAPI 3.1 description of the API, generated from the types of its requests and responses."""
 
 import re
 from collections import defaultdict
@@ -18,24 +18,24 @@ from recsys_assets.api.routes import CONTENT_PATH, ROUTES, Route
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _FAILURES: Final = {
-    401: "No token that is known.",
-    403: "No token with the scope that this needs.",
-    404: "There is no such thing.",
-    409: "The answer is not certain.",
-    410: "What is stored is not what its name says.",
-    422: "The question cannot be understood.",
-    503: "The store does not answer: ask again later.",
+    401: "The token is missing or unknown.",
+    403: "The token lacks the required scope.",
+    404: "It does not exist.",
+    409: "The name is ambiguous, or there is too much to search.",
+    410: "The stored bytes do not match their version.",
+    422: "A parameter or the body is invalid.",
+    503: "The store does not answer: retry later.",
 }
 _CONDITIONS: Final = {
-    304: "The client has it.",
-    409: "What is stored forbids it.",
-    412: "It is not as `If-Match` or `If-None-Match` demands.",
+    304: "Not modified.",
+    409: "The stored state does not allow it.",
+    412: "The condition of `If-Match` or `If-None-Match` is not met.",
 }
 _HEADER: Final = {"in": "header", "required": False, "schema": {"type": "string"}}
 
 
 def describe(actions: Sequence[Action]) -> dict[str, Any]:
-    """Return the document that `/openapi.json` answers with."""
+    """Return the document of `/openapi.json`."""
     known = (*ROUTES, *actions)
     bodies = [action.body for action in actions if action.body and action.body is not bytes]
     types = [*(one.answer for one in known), *(one.query for one in known), ArtifactQuery, ProblemDetails, *bodies]
@@ -57,7 +57,7 @@ def describe(actions: Sequence[Action]) -> dict[str, Any]:
         "info": {
             "title": "recsys-assets API",
             "version": version("recsys-assets"),
-            "description": "What is live, what was, its inputs, and the artifacts themselves; with a token, changes.",
+            "description": "Live and earlier releases, their inputs and artifacts; with a token, changes.",
         },
         "paths": dict(paths),
         "components": {
@@ -97,7 +97,7 @@ def _action(
 
 def _success(action: Action, answer: Mapping[str, Any]) -> dict[str, Any]:
     if action.answer is None:
-        return {"description": "It is done."}
+        return {"description": "Done."}
     answers = {} if action.answer is bytes else {MEDIA: {"schema": answer}}
     files: dict[str, Any] = {media: {} for media in action.files}
     return {"description": "The answer.", "content": {**answers, **files}}
@@ -108,13 +108,13 @@ def _content(components: Mapping[str, Any]) -> dict[str, Any]:
     parameters = [*_parameters(ArtifactQuery, CONTENT_PATH, components), *({"name": n, **_HEADER} for n in names)]
     return {
         "operationId": "send_content",
-        "summary": "Return an artifact's bytes: the ETag is its version, single ranges are served, it never changes.",
+        "summary": "Return an artifact's bytes; the ETag is its version, and single ranges are served.",
         "parameters": parameters,
         "responses": {
             "200": _response("All bytes: one JSON object.", {"type": "object"}),
-            "206": {"description": "The part that `Range` names."},
-            "304": {"description": "The client has it."},
-            "416": {"description": "The range lies beyond the end."},
+            "206": {"description": "The requested range."},
+            "304": {"description": "Not modified."},
+            "416": {"description": "The range is beyond the end."},
             **_failures(_FAILURES),
         },
     }
@@ -124,7 +124,7 @@ def _metrics() -> dict[str, Any]:
     media = metrics.MEDIA.partition(";")[0]
     return {
         "operationId": "metrics",
-        "summary": "Return gauges for each target, as Prometheus reads them.",
+        "summary": "Return the gauges of each target in Prometheus format.",
         "responses": {
             "200": _response("The metrics.", {"type": "string"}, media=media),
             **_failures({422: _FAILURES[422], 503: _FAILURES[503]}),
@@ -142,7 +142,7 @@ def _parameters(query: type[NoQuery], path: str, components: Mapping[str, Any]) 
 
 
 def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of a parameter that may be left out: in an address nothing can be null."""
+    """Return the schema of an optional parameter without null, which URLs cannot express."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     return options[0] if options else {key: value for key, value in schema.items() if value is not None}
 

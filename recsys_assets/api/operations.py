@@ -40,16 +40,16 @@ from recsys_assets.settings.target import TargetSettings
 
 ROOT: Final = "/api/v1/targets/{tenant}/{surface}"
 MAX_FILE_BYTES: Final = 100_000_000
-_WEBHOOK_SECONDS: Final = 2.0  # for a receiver; the sensor, or `deliver`, sends what it did not take
+_WEBHOOK_SECONDS: Final = 2.0  # timeout per receiver; the sensor or `deliver` retries later
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, description="why; kept in the journal")]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, description="reason, recorded in the journal")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,99}$(?!\n)", max_length=100)]
 TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
-Instant = Annotated[str, msgspec.Meta(max_length=40, description="a time like 2026-01-31T04:00:00Z")]
+Instant = Annotated[str, msgspec.Meta(max_length=40, description="a time such as 2026-01-31T04:00:00Z")]
 
 
 class FileQuery(TargetQuery, frozen=True, kw_only=True):
-    """A file of another team, in the body, for one target."""
+    """Test of an imported file, in the body, for one target."""
 
     kind: Name
     name: FileName = "file"
@@ -57,7 +57,7 @@ class FileQuery(TargetQuery, frozen=True, kw_only=True):
 
 
 class ImportQuery(FileQuery, frozen=True, kw_only=True):
-    """A file of another team, in the body, for one target and day."""
+    """Import of a file, in the body, for one target and day."""
 
     day: Day
     reason: Reason = "import by HTTP"
@@ -72,13 +72,13 @@ class TagQuery(TargetQuery, frozen=True, kw_only=True):
 
 
 class UntagQuery(TagQuery, frozen=True, kw_only=True):
-    """A name that is to be taken off, and why."""
+    """Removal of a name, with a reason."""
 
     reason: Reason
 
 
 class Order(NoQuery, frozen=True, kw_only=True):
-    """What every operation takes: why, and whether it is only to say what would happen."""
+    """Body of every operation: reason, and whether it is a dry run."""
 
     reason: Reason
     dry_run: bool = False
@@ -93,7 +93,7 @@ class ShipOrder(Order, frozen=True, kw_only=True):
 
 
 class RollbackOrder(Order, frozen=True, kw_only=True):
-    """Go back to `previous`, a release id or name, or what was live at a time."""
+    """Go back to `previous`, a release id or name, or the release that was live at a time."""
 
     to: Name = "previous"
     hold: bool = True
@@ -120,7 +120,7 @@ class PinOrder(MarkOrder, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an operation came to, in words, and its entry of the journal (none: a dry run)."""
+    """Outcome of an operation: message, and journal entry (null for a dry run)."""
 
     message: str
     entry: JournalEntry | None
@@ -128,7 +128,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class FileDone:
-    """What became of a file: its version, what its gates found, and its entry of the journal (none: no news)."""
+    """Outcome of a file: version, gate results, and journal entry (null if nothing changed)."""
 
     kind: str
     version: str
@@ -141,7 +141,7 @@ class FileDone:
 
 
 def judge_file(context: ApiContext, request: ActionRequest) -> FileDone:
-    """Judge a file by every gate of its import, and register nothing; the journal keeps how it ended."""
+    """Test a file against every gate of its import, without registering it; the journal records the result."""
     query: FileQuery = request.query
     row = _row(context, request)
     with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
@@ -151,7 +151,7 @@ def judge_file(context: ApiContext, request: ActionRequest) -> FileDone:
 
 
 def import_file(context: ApiContext, request: ActionRequest) -> FileDone:
-    """Register a file for a day and judge it; what is live stays live."""
+    """Test a file and register it for a day; the live release does not change."""
     query: ImportQuery = request.query
     with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
         register, by = _load("import_by_hand", "import_file"), _by(request, query.reason)
@@ -163,7 +163,7 @@ def import_file(context: ApiContext, request: ActionRequest) -> FileDone:
 
 
 def ship(context: ApiContext, request: ActionRequest) -> Done:
-    """Ship what is staged for a day, proven against every gate."""
+    """Ship what is staged for a day, checked against every gate."""
     order = request.read(ShipOrder)
     with _operating(context, request), context.heavy.pass_through():
         shipped = _load("ship", "ship_day")(
@@ -189,7 +189,7 @@ def hold_target(context: ApiContext, request: ActionRequest) -> Done:
 
 
 def release_hold_of_target(context: ApiContext, request: ActionRequest) -> Done:
-    """Let automation ship to a target again."""
+    """Allow automation to ship to a target again."""
     return _act(context, request, request.read(Order), release_hold)
 
 
@@ -201,7 +201,7 @@ def pin_release(context: ApiContext, request: ActionRequest) -> Done:
 
 
 def unpin_release(context: ApiContext, request: ActionRequest) -> Done:
-    """Let garbage collection take a release again."""
+    """Allow garbage collection of a release again."""
     order = request.read(MarkOrder)
     return _act(context, request, order, unmark, label=Labelled.PINNED, release=order.release)
 
@@ -213,24 +213,24 @@ def mark_release_bad(context: ApiContext, request: ActionRequest) -> Done:
 
 
 def unmark_release_bad(context: ApiContext, request: ActionRequest) -> Done:
-    """Let a release ship again that was marked bad."""
+    """Allow a release that was marked bad to ship again."""
     order = request.read(MarkOrder)
     return _act(context, request, order, unmark, label=Labelled.BAD, release=order.release)
 
 
 def tag_release(context: ApiContext, request: ActionRequest) -> Done:
-    """Give a release a name, like champion, or move it there from another one."""
+    """Give a release a name, such as champion, or move the name from another release."""
     order = request.read(MarkOrder)
     return _act(context, request, order, tag, name=request.query.name, release=order.release)
 
 
 def untag_release(context: ApiContext, request: ActionRequest) -> Done:
-    """Take a name off the release that has it."""
+    """Remove a name from its release."""
     return _act(context, request, Order(reason=request.query.reason), tag, name=request.query.name, release=None)
 
 
 def _act(context: ApiContext, request: ActionRequest, order: Order, change: Callable[..., Any], **more: object) -> Done:
-    """Make a change of one target by the token's owner."""
+    """Carry out a change of one target in the name of the token."""
     target = context.find(request.query.tenant, request.query.surface)
     with _operating(context, request):
         by = _by(request, order.reason)
@@ -239,7 +239,7 @@ def _act(context: ApiContext, request: ActionRequest, order: Order, change: Call
 
 @contextmanager
 def _operating(context: ApiContext, request: ActionRequest) -> Generator[None]:
-    """Raise what is refused with its message, places taken out; send webhooks what was done or refused."""
+    """Convert errors to API errors with redacted messages, and deliver webhooks at the end."""
     try:
         yield
     except (BadRequestError, OperationRefusedError):
@@ -254,14 +254,14 @@ def _operating(context: ApiContext, request: ActionRequest) -> Generator[None]:
 
 
 def _row(context: ApiContext, request: ActionRequest) -> TargetSettings:
-    """Return the settings of the target that was asked for; `UnknownAddressError` if there is none."""
+    """Return the settings of the requested target; `UnknownAddressError` if it is not configured."""
     target = context.find(request.query.tenant, request.query.surface)
     return context.settings.find(target.tenant, target.surface)
 
 
 @contextmanager
 def _file(request: ActionRequest) -> Generator[RawFile]:
-    """Yield the body as a file of its own, for as long as it is judged."""
+    """Yield the body as a temporary file."""
     if not request.body:
         raise BadRequestError("the request has no body: send the file")
     with TemporaryDirectory(prefix="recsys-upload-") as folder:
@@ -271,7 +271,7 @@ def _file(request: ActionRequest) -> Generator[RawFile]:
 
 
 def _load(module: str, name: str) -> Any:
-    """Return a function that builds or judges, imported when it is first called: until then the API stays light."""
+    """Return a function of the pipeline, imported on first use, so that the API starts without it."""
     return getattr(import_module(f"recsys_assets.pipeline.{module}"), name)
 
 
@@ -305,7 +305,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise BadRequestError(f"{text!r} is no day: write it like 2026-01-31") from error
+        raise BadRequestError(f"{text!r} is not a day: expected YYYY-MM-DD, such as 2026-01-31") from error
 
 
 def _instant(text: str | None) -> datetime | None:

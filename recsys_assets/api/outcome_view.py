@@ -1,4 +1,4 @@
-"""View of rollouts and their users: the rollout beside live, and outcomes by day as a picture."""
+"""Console views of rollouts and outcomes: the guard's decision, and outcomes by day as charts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from recsys_assets.upkeep.rollout_guard import Decision, RolloutLimits, look_at_
 
 DAYS: Final = 30
 _STEP, _HEIGHT, _LEFT, _MARGIN = 22.0, 140.0, 60.0, 16.0
-_COLOURS: Final = 4  # releases of one picture, in turn
+_COLOURS: Final = 4  # colours of releases in one chart, reused in turn
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The rate of one release on one day: where it stands, from where to where it may lie, and the words."""
+    """Rate of one release on one day: position, interval, colour and tooltip."""
 
     x: float
     y: float
@@ -35,18 +35,18 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One metric over days, a mark for each release."""
+    """Chart of one metric by day, with a mark per release."""
 
     metric: str
     width: float
     height: float
-    top: str  # the rate at its upper edge
+    top: str  # label of the rate at the upper edge
     marks: tuple[Mark, ...]
     days: tuple[tuple[float, str], ...]
 
 
 def show_rollout(context: ApiContext, target: Target) -> Decision | str | None:
-    """Return what the guard makes of a rollout that is under way, or why that cannot be said; None without one."""
+    """Return the guard's decision on the current rollout, or an error message; None without a rollout."""
     row = context.settings.find(target.tenant, target.surface)
     try:
         limits = RolloutLimits.of(context.settings.rollout_for(row))
@@ -57,7 +57,7 @@ def show_rollout(context: ApiContext, target: Target) -> Decision | str | None:
 
 
 def gather_outcomes(context: ApiContext, query: TargetQuery) -> dict[str, Any]:
-    """Return the reports of the last 30 days that were kept, drawn, and the newest of them whole."""
+    """Return charts of the stored reports of the last 30 days, and the newest report."""
     target = context.find(query.tenant, query.surface)
     today = context.now().date()
     days = [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
@@ -74,7 +74,7 @@ def gather_outcomes(context: ApiContext, query: TargetQuery) -> dict[str, Any]:
 
 
 def draw_outcomes(reports: Sequence[OutcomeReport], metric: str) -> Picture:
-    """Return a metric of all kinds and visitors by day and release, the oldest day first, each with its interval."""
+    """Return the chart of a metric, of all kinds and visitors, by day (oldest first) and release."""
     days = [(report.end, _whole(report)) for report in reports]
     colours: dict[str, int] = {}
     for _, rows in days:

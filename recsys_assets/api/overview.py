@@ -1,4 +1,4 @@
-"""Overview of every target: its health at a glance, the worst first, searched, filtered, sorted and cut to a page."""
+"""Overview of all targets: health and cause of each, with search, filters, orders and pages."""
 
 import logging
 import threading
@@ -24,14 +24,14 @@ from recsys_assets.upkeep.status import TargetStatus
 
 _log = logging.getLogger(__name__)
 
-_TIMES_KEPT: Final = 10  # a look is kept for so many times its own duration: it takes at most a tenth of the machine
-_SHORT_SECONDS: Final = 0.5  # a look that takes longer is renewed while the one before is shown
+_TIMES_KEPT: Final = 10  # multiple of its duration for which a result is cached: at most a tenth of one CPU
+_SHORT_SECONDS: Final = 0.5  # slower results are renewed in the background while the previous one is shown
 _MAX_AGE_SECONDS: Final = 120.0
-_IDLE_SECONDS: Final = 60.0  # between looks that nobody asked for
+_IDLE_SECONDS: Final = 60.0  # minimum pause between renewals without requests
 
 
 class TargetHealth(StrEnum):
-    """State of a target in one word, in the order of how soon somebody should look."""
+    """Health of a target, in descending order of urgency."""
 
     PROBLEM = "problem"
     REFUSED = "refused"
@@ -47,7 +47,7 @@ _REFUSALS: Final = {Cause.GATE_REFUSED, Cause.REFUSED, Cause.CONFLICT, Cause.BUI
 
 @dataclass(frozen=True, slots=True)
 class TargetSummary:
-    """One target in the overview; what is unknown is None, and `problems` says why."""
+    """One target in the overview; unknown values are None, and `problems` explains them."""
 
     tenant: str
     surface: str
@@ -57,20 +57,20 @@ class TargetSummary:
     data_end: datetime | None  # the end of the last day in the live data
     last: JournalEntry | None
     serving: int  # consumers with a heartbeat that serve the live release
-    consumers: int  # all that have one
-    asked: int  # questions that consumers asked the live release
-    empty_share: float | None  # of them, those that brought nothing to show
+    consumers: int  # consumers with a heartbeat
+    asked: int  # lookups by consumers in the live release
+    empty_share: float | None  # share of lookups without items
     problems: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """Tenant and surface, as people write them."""
+        """Name for people: tenant/surface."""
         return f"{self.tenant}/{self.surface}"
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewPage:
-    """One page of the overview, and how many targets are in each state of those that match the search."""
+    """One page of the overview, with the number of matching targets per state."""
 
     page: Page[TargetSummary]
     counts: Mapping[str, int]
@@ -81,7 +81,7 @@ class OverviewPage:
 
 @dataclass(frozen=True, slots=True)
 class TargetSummaries:
-    """The summaries of all targets at one instant."""
+    """Summaries of all targets at one time."""
 
     summaries: tuple[TargetSummary, ...]
     seen_at: datetime
@@ -89,15 +89,15 @@ class TargetSummaries:
 
 @dataclass(slots=True)
 class Overview:
-    """The last look at all targets, kept for a while in proportion to what it cost."""
+    """Cache of the last summaries, kept for a time proportional to their cost."""
 
     _last: TargetSummaries | None = None
-    _taken: float = 0.0  # on the monotonic clock
-    spent_seconds: float = 0.0  # on the last look
+    _taken: float = 0.0  # time of the last summaries, on the monotonic clock
+    spent_seconds: float = 0.0  # duration of the last renewal
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, take: Callable[[], TargetSummaries]) -> TargetSummaries:
-        """Return what `take` returns; a long look is renewed in the background while the one before is shown."""
+        """Return cached summaries, or those of `take`; slow ones are renewed in the background."""
         asked = time.monotonic()
         age = asked - self._taken
         kept = self.spent_seconds * _TIMES_KEPT
@@ -108,16 +108,16 @@ class Overview:
                 threading.Thread(target=self._renew_and_unlock, args=(take,), daemon=True).start()
             return self._last
         with self._lock:
-            if self._last is not None and self._taken > asked:  # another thread looked while this one waited
+            if self._last is not None and self._taken > asked:  # renewed by another thread while this one waited
                 return self._last
             return self._renew(take)
 
     def keep_warm(
         self, take: Callable[[], TargetSummaries], after: Callable[[TargetSummaries], None], stop: threading.Event
     ) -> None:
-        """Look again and again until `stop`, so that no request waits for a look at many targets.
+        """Renew the summaries repeatedly until `stop`, so that requests do not wait for many targets.
 
-        `after` is called with each look. An error of the store is met by the requests too, which answer it.
+        `after` is called with each result. Store errors are only logged, because requests report them, too.
         """
         while not stop.is_set():
             try:
@@ -125,7 +125,7 @@ class Overview:
                     look = self._renew(take)
                 after(look)
             except RecsysAssetsError as error:
-                _log.warning("the overview could not be renewed, which is tried again: %s", error)
+                _log.warning("overview_not_renewed retry=yes error=%s", error)
             stop.wait(max(self.spent_seconds * _TIMES_KEPT, _IDLE_SECONDS))
 
     def _renew_and_unlock(self, take: Callable[[], TargetSummaries]) -> None:
@@ -149,7 +149,7 @@ def look_at_all(store: ObjectStore, settings: Settings, *, now: datetime) -> Tar
 
 
 def select_targets(look: TargetSummaries, query: OverviewQuery) -> OverviewPage:
-    """Return a page of the targets that match the query, the worst first unless it asks for another order."""
+    """Return a page of the targets that match the query, in its order, by default the most urgent first."""
     named = [one for one in look.summaries if (query.q or "").casefold() in one.name.casefold()]
     chosen = sorted((one for one in named if query.health in (None, one.health)), key=_ORDERS[query.sort])
     start = int(query.cursor or 0)
@@ -181,7 +181,7 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
 
 
 def _why(row: TargetStatus, age: Freshness | None, health: TargetHealth) -> str:
-    """Return why a target is in its state: the cause of staleness, or, of fresh data, what keeps newer data away."""
+    """Return the reason of a target's state: the cause of staleness, a refusal or a hold."""
     stale = "" if age is None or age.cause is Cause.FRESH else age.why
     if health is TargetHealth.REFUSED and row.last is not None and (age is None or age.cause not in _REFUSALS):
         return "; and ".join(filter(None, (message_of(row.last), stale)))
@@ -213,7 +213,7 @@ def _end_of(day: date) -> datetime:
 
 
 def _oldest(one: TargetSummary) -> float:
-    """Return the end of its data in seconds, for sorting: nothing at all counts as oldest."""
+    """Return the end of a target's data in seconds, for sorting; no data sorts as oldest."""
     return one.data_end.timestamp() if one.data_end else 0.0
 
 

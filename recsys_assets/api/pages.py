@@ -1,6 +1,6 @@
-"""The web page over the API: the same answers, put into templates; no build step, nothing from elsewhere.
+"""Console over the API: its values rendered by templates, without a build step and without external resources.
 
-Every page works without a script. Where there is one, htmx asks for the same page again and puts a part of it in place.
+Every page works without JavaScript. With it, htmx requests the same page again and replaces a part.
 """
 
 import re
@@ -45,16 +45,16 @@ from recsys_assets.upkeep.diff import LIVE
 
 _RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPLATES: Final = "templates"
-HTMX: Final = "htmx-2.0.10.min.js"  # as published, 0BSD; another version is another name
-_RECENT: Final = 12  # journal entries in the table of a target
-_IN_PICTURE: Final = 60  # in its timeline
-_CHOICES: Final = 30  # releases to go back to
-_SHIPPED: Final = 100  # releases that were live are looked for
+HTMX: Final = "htmx-2.0.10.min.js"  # as published, 0BSD; the name contains the version
+_RECENT: Final = 12  # journal entries in a target's table
+_IN_PICTURE: Final = 60  # journal entries in a target's timeline
+_CHOICES: Final = 30  # releases offered for a rollback
+_SHIPPED: Final = 100  # formerly live releases read
 
 
 @dataclass(frozen=True, slots=True)
 class PageOf:
-    """One page: its address, its parameters' form, its template, and the function that gathers what it shows."""
+    """One page: path, type of its parameters, template, and the function that gathers its values."""
 
     path: str
     query: type[queries.NoQuery]
@@ -64,7 +64,7 @@ class PageOf:
 
 
 def answer_page(context: ApiContext, page: PageOf, query: queries.NoQuery, *, acts: bool = False) -> Response:
-    """Answer with a page; with `acts` it offers what a token with the scope `operate` may do."""
+    """Answer with a page; with `acts` it offers the actions of a token with the scope `operate`."""
     shown = {**page.gather(context, query), "acts": acts}
     text = (
         _environment()
@@ -82,28 +82,28 @@ def answer_page(context: ApiContext, page: PageOf, query: queries.NoQuery, *, ac
 
 
 def _run_url(context: ApiContext, run_id: str | None) -> str | None:
-    """Return where a run is shown in Dagster; None if nobody said where Dagster is, or it is no run of Dagster's."""
+    """Return the URL of a run in Dagster's UI; None without api.dagster_url or for an id of another origin."""
     base = context.settings.api.dagster_url
     return f"{base.rstrip('/')}/runs/{run_id}" if base and run_id and _RUN.fullmatch(run_id) else None
 
 
 def _pictured(context: ApiContext, url: str | None) -> bool:
-    """Return whether a page may show a picture: of the configured origins alone, and by the browser itself."""
+    """Return whether a page may load a picture: only from the configured origins."""
     return url is not None and any(url.startswith(f"{origin}/") for origin in context.settings.api.images)
 
 
 def page_of_problem(problem: ProblemDetails) -> str:
-    """Return the page that says why there is no other."""
+    """Return the page of an error."""
     return _environment().get_template("problem.html").render(problem=problem)
 
 
 def page_of_api(document: Mapping[str, Any], *, base: str) -> str:
-    """Return the description of the API for people; `base` is the address that they asked, for examples."""
+    """Return the description of the API as a page; `base` is the requested base URL, for examples."""
     return _environment().get_template("api.html").render(document=document, base=base)
 
 
 def page_of_action(context: ApiContext, query: ActQuery, *, done: Done | None = None) -> str:
-    """Return the page that asks to confirm an action, or says what came of it."""
+    """Return the page that confirms an action, or shows its outcome."""
     target = context.find(query.tenant, query.surface)
     live = releases.live_id(context, target)
     earlier = earlier_releases(context.store, target, live) if live else ()
@@ -115,13 +115,13 @@ def page_of_action(context: ApiContext, query: ActQuery, *, done: Done | None = 
 
 @cache
 def page_file(name: str) -> bytes:
-    """Return a file that pages load: the style sheet, or htmx."""
+    """Return a static file: the style sheet, or htmx."""
     return files("recsys_assets.api").joinpath(_TEMPLATES, name).read_bytes()
 
 
 def _targets_page(context: ApiContext, query: queries.OverviewQuery) -> dict[str, Any]:
     if context.targets:
-        context.store.stat(pointer_key(context.targets[0]))  # a store that is down fails the answer
+        context.store.stat(pointer_key(context.targets[0]))  # fails the request if the store is down
     look = context.overview.look(lambda: _look(context))
     view = select_targets(look, query)
     trends = fan_out(lambda row: _trends(context, row), view.page.items)
@@ -129,7 +129,7 @@ def _targets_page(context: ApiContext, query: queries.OverviewQuery) -> dict[str
 
 
 def keep_overview_warm(context: ApiContext, stop: threading.Event) -> None:
-    """Keep the look at all targets, and the trends that the pages of the overview show, ready until `stop`."""
+    """Keep the overview of all targets and its trends cached until `stop`."""
 
     def draw(look: TargetSummaries) -> None:
         for row in select_targets(look, queries.OverviewQuery(limit=queries.MAX_PAGE)).page.items:
@@ -168,7 +168,7 @@ def _target_page(context: ApiContext, query: queries.TargetPageQuery) -> dict[st
 
 
 def _live_page_part(context: ApiContext, target: Target, live: str | None, *, wanted: date | None) -> dict[str, Any]:
-    """Return the live release, its days, and its gates over time; none if its record cannot be read: a problem is."""
+    """Return the live release, its days, and its gates over time; empty if its record cannot be read."""
     named = queries.ReleaseQuery(tenant=target.tenant, surface=target.surface, release=LIVE)
     try:
         release = releases.show_release(context, named) if live else None
@@ -187,7 +187,7 @@ def _live_page_part(context: ApiContext, target: Target, live: str | None, *, wa
 
 
 def _earlier(context: ApiContext, target: Target, live: str | None) -> dict[str, Any]:
-    """Return the releases that ever were live, as far as looked, and the one to compare the live one with."""
+    """Return recent formerly live releases, and the default for a comparison with the live one."""
     shipped = set(islice(known_releases(context.store, target), _SHIPPED))
     base = next(earlier_releases(context.store, target, live), None) if live else None
     return {"shipped": shipped, "base": base}
@@ -219,7 +219,7 @@ def _recommendations_page(context: ApiContext, query: queries.RecommendationsQue
 
 
 def _choices(rows: tuple[releases.ReleaseRow, ...], *chosen: Release) -> dict[str, str]:
-    """Return the releases that a form offers, by id, with the end of their data; those that are chosen always."""
+    """Return the releases that a form offers, including the chosen ones, by id with the end of their data."""
     known = {row.id: row.data_through or "" for row in rows if row.problem is None}
     return {**{one.id: one.data_through for one in chosen}, **known}
 
@@ -252,7 +252,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise BadRequestError(f"{text} is no day of the calendar: write it like 2026-01-31") from None
+        raise BadRequestError(f"{text} is not a calendar day: expected YYYY-MM-DD, such as 2026-01-31") from None
 
 
 def _report_page(context: ApiContext, query: queries.ReleaseQuery) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Problem documents: a status and a sentence for each kind of error, with what names the inside taken out."""
+"""Problem documents (RFC 9457): status and message per error class, with internal locations redacted."""
 
 import re
 from collections.abc import Mapping
@@ -42,30 +42,30 @@ _PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = 
     (NodeInUseError, HTTPStatus.CONFLICT, ""),
     (OperationRefusedError, HTTPStatus.CONFLICT, ""),
     (StaleRevisionError, HTTPStatus.PRECONDITION_FAILED, ""),
-    (NotFoundError, HTTPStatus.NOT_FOUND, "it is not in the store: it never was, or it was collected"),
+    (NotFoundError, HTTPStatus.NOT_FOUND, "it is not in the store: it never existed, or was collected"),
     (
         CorruptObjectError,
         HTTPStatus.GONE,
-        "what is stored is not what its name says, so nothing of it is handed out: see `recsys-assets verify`",
+        "the stored bytes do not match their name and are not returned: see `recsys-assets verify`",
     ),
     (
         RefusedError,
         HTTPStatus.CONFLICT,
-        "the answer is not certain: write more of a short id; a target may also hold too much to look through",
+        "the id is ambiguous, or the target has too many objects to search: use more digits of the id",
     ),
-    (ConflictError, HTTPStatus.SERVICE_UNAVAILABLE, "it changed while it was read: ask again"),
-    (StoreUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer in time: ask again later"),
+    (ConflictError, HTTPStatus.SERVICE_UNAVAILABLE, "it changed concurrently: retry"),
+    (StoreUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer in time: retry later"),
     (
         ConfigurationError,
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "the store refuses this service: its operator finds the reason in the service's log",
+        "the store refuses this service: see the log of the service",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemDetails:
-    """Why there is no answer, as RFC 9457 words it: the status, its name, and a sentence for people."""
+    """Error response of RFC 9457: status, its title, and a message."""
 
     status: int
     title: str
@@ -73,12 +73,12 @@ class ProblemDetails:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that say what a client can do about it."""
+        """Response headers: `Retry-After` for 503."""
         return {"Retry-After": str(RETRY_SECONDS)} if self.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
 def problem_of(error: RecsysAssetsError) -> ProblemDetails:
-    """Return what may be shown of an error; the rest is for the log."""
+    """Return the public part of an error; the log has the rest."""
     for kind, status, message in _PROBLEMS:
         if isinstance(error, kind):
             return of_status(status, message or str(error))
@@ -102,17 +102,17 @@ _PLACE: Final = re.compile(
 
 
 def redact(text: str) -> str:
-    """Return the text without the places that it names: they help nobody outside, and reveal the storage."""
+    """Return the text with storage keys, URLs and paths replaced, which would reveal the storage."""
     return _PLACE.sub(HIDDEN, text)
 
 
 def redact_entry(entry: JournalEntry) -> JournalEntry:
-    """Return a journal entry whose texts may go outside; numbers, ids, times and names stay."""
+    """Return a journal entry with redacted texts; numbers, ids, times and names are kept."""
     return msgspec.structs.replace(entry, reason=redact(entry.reason), details=_values(entry.details))
 
 
 def base_name(name: str) -> str:
-    """Return the last part of a file's name, whatever kind of path it was given by."""
+    """Return the last segment of a path with either kind of slash."""
     return name.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 

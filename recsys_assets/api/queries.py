@@ -1,4 +1,4 @@
-"""Queries and pages: the parameters of every route as checked values, and lists cut to a size behind a cursor."""
+"""Query types of all routes, their validation, and pages of lists with cursors."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from recsys_assets.storage.store import ObjectStore
 MAX_PAGE: Final = 100
 MAX_ROWS: Final = 200
 MAX_DEPTH: Final = 4
-MAX_LISTED = 20_000  # objects of one listing: a store that holds more is not looked through on somebody's request
+MAX_LISTED = 20_000  # maximum objects of one listing per request
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(\.[a-z0-9]{1,20})?$(?!\n)", min_length=64, max_length=85)]
@@ -41,7 +41,7 @@ Query = TypeVar("Query", bound="NoQuery")
 
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """No parameter at all; every other question adds to it."""
+    """Query without parameters; base of every other query."""
 
 
 class PageQuery(NoQuery, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class PageQuery(NoQuery, frozen=True, kw_only=True):
 class OverviewQuery(NoQuery, frozen=True, kw_only=True):
     """A page of the overview of targets."""
 
-    q: Annotated[str, msgspec.Meta(max_length=200, description="a part of the target's name")] | None = None
+    q: Annotated[str, msgspec.Meta(max_length=200, description="part of the target's name")] | None = None
     health: Literal["problem", "refused", "stale", "no data", "held", "fresh"] | None = None
     sort: Literal["worst", "name", "age", "empty"] = "worst"
     limit: PageSize = 50
@@ -90,7 +90,7 @@ class ReleaseQuery(TargetQuery, frozen=True, kw_only=True):
 
 
 class TreeQuery(TargetQuery, frozen=True, kw_only=True):
-    """Inputs of a target's release, so many levels down."""
+    """Inputs of a target's release, to a depth."""
 
     release: ReleaseName = "live"
     depth: Depth = 2
@@ -104,18 +104,18 @@ class DiffQuery(TargetQuery, frozen=True, kw_only=True):
 
 
 class RecommendationsQuery(TargetQuery, frozen=True, kw_only=True):
-    """A question to two releases of a target: the answers for one item or user."""
+    """Comparison of two releases of a target by their recommendations for one item or user."""
 
     id: Search | None = None
     before: ReleaseName | None = None  # None: the release that was live before `after`
     after: ReleaseName = "live"
-    sample: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None  # seed of a random sample of questions
+    sample: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None  # seed of a random sample of ids
 
 
 class AtQuery(TargetQuery, frozen=True, kw_only=True):
-    """An instant."""
+    """A time."""
 
-    time: Annotated[datetime, msgspec.Meta(tz=True, description="like 2026-01-31T04:00:00Z")]
+    time: Annotated[datetime, msgspec.Meta(tz=True, description="such as 2026-01-31T04:00:00Z")]
 
 
 class DayQuery(TargetPageQuery, frozen=True, kw_only=True):
@@ -125,13 +125,13 @@ class DayQuery(TargetPageQuery, frozen=True, kw_only=True):
 
 
 class OneDayQuery(TargetQuery, frozen=True, kw_only=True):
-    """One day of a target, and what is known of it."""
+    """One day of a target."""
 
     day: Day
 
 
 class ArtifactQuery(NoQuery, frozen=True, kw_only=True):
-    """One artifact by its version; who knows whose it is may say so, and is answered faster."""
+    """One artifact by its version; target and kind are optional and make the search faster."""
 
     version: Version
     tenant: Name | None = None
@@ -140,20 +140,20 @@ class ArtifactQuery(NoQuery, frozen=True, kw_only=True):
 
 
 class ArtifactPageQuery(ArtifactQuery, frozen=True, kw_only=True):
-    """A page of what holds an artifact."""
+    """A page of the releases that contain an artifact."""
 
     limit: PageSize = 20
     cursor: Cursor | None = None
 
 
 class ArtifactTreeQuery(ArtifactQuery, frozen=True, kw_only=True):
-    """Inputs of an artifact, so many levels down."""
+    """Inputs of an artifact, to a depth."""
 
     depth: Depth = 2
 
 
 class RowsQuery(ArtifactQuery, frozen=True, kw_only=True):
-    """A page of an artifact's rows, of all or of those whose id begins with a prefix, or the one row of an id."""
+    """A page of an artifact's rows, optionally with an id prefix, or the row of one id."""
 
     limit: RowsSize = 50
     start: Place = 0
@@ -176,28 +176,28 @@ class RowsFileQuery(ArtifactQuery, frozen=True, kw_only=True):
 def read_query(
     form: type[Query], path: dict[str, str], query: Iterable[tuple[str, str]], *, lenient: bool = False
 ) -> Query:
-    """Return what was asked as a checked value; `BadRequestError` names the first parameter that cannot be.
+    """Return the parameters as a validated query; `BadRequestError` names the first invalid one.
 
-    With `lenient` an empty parameter counts as none: a form in a page sends every field that it has.
+    With `lenient`, empty parameters are ignored, because HTML forms send all their fields.
     """
     given = dict(path)
     for name, value in query:
         if name in given:
-            raise BadRequestError(f"parameter {name[:100]!r} is given twice: give it once")
+            raise BadRequestError(f"parameter {name[:100]!r} is given twice, expected once")
         if value or not lenient:
             given[name] = value
     if any("\x00" in value for value in given.values()):
-        raise BadRequestError("a parameter holds a NUL character: none may")
+        raise BadRequestError("a parameter contains a NUL character")
     try:
-        decoder_of(form)  # so that its first use is one thread's
+        decoder_of(form)  # builds the decoder in one thread only
         found = msgspec.convert(given, form, strict=False)
     except msgspec.ValidationError as error:
         allowed = ", ".join(field.name for field in msgspec.structs.fields(form)) or "none"
-        raise BadRequestError(f"{str(error)[:500]}; parameters of this address: {allowed}") from error
+        raise BadRequestError(f"{str(error)[:500]}; parameters of this endpoint: {allowed}") from error
     for name, value in given.items():
-        held = getattr(found, name)  # msgspec takes "null" where a number may be left out, and seconds for an instant
+        held = getattr(found, name)  # msgspec accepts "null" for optional numbers, and seconds as times
         if held is None or (isinstance(held, datetime) and value[4:5] != "-"):
-            raise BadRequestError(f"parameter {name!r} is {value[:100]!r}: write it as described, or leave it out")
+            raise BadRequestError(f"parameter {name!r} is {value[:100]!r}: write it as described, or omit it")
     return found
 
 
@@ -206,7 +206,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """A part of a list, and the cursor of the part after it (None: this was the last)."""
+    """A page of a list, with the cursor of the next page (None for the last page)."""
 
     items: tuple[Item, ...]
     next: str | None
@@ -214,19 +214,22 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One release in the store: its id, and when its record was written (POSIX microseconds)."""
+    """One release in the store: its id, and the time of its record in POSIX microseconds."""
 
     id: str
     written: int
 
     @property
     def cursor(self) -> str:
-        """Where the page after this one begins."""
+        """Cursor of the page after this release."""
         return f"{self.written}-{self.id}"
 
 
 def recorded_releases(store: ObjectStore, target: Target, *, cursor: str | None) -> Iterator[Recorded]:
-    """Yield the releases of a target whose record stands, the last written first, after the one of a cursor."""
+    """Yield the releases of a target with a record, last written first, after the one of a cursor.
+
+    Raises `RefusedError` if the target has more than `MAX_LISTED` releases.
+    """
     prefix = release_prefix(target)
     listed = list(islice(store.list(prefix), MAX_LISTED + 1))
     if len(listed) > MAX_LISTED:
@@ -240,7 +243,7 @@ def recorded_releases(store: ObjectStore, target: Target, *, cursor: str | None)
 
 
 def page_of(items: list[Item], cursors: list[str], *, limit: int) -> Page[Item]:
-    """Return the first `limit` items; `items` holds one more when there is a page after this one."""
+    """Return a page of the first `limit` items; `items` has one more if there is a next page."""
     more = len(items) > limit
     return Page(tuple(items[:limit]), cursors[limit - 1] if more else None)
 

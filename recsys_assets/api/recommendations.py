@@ -1,4 +1,4 @@
-"""Recommendations of two releases side by side: the answers of each kind to one item or user, with what moved."""
+"""Comparison of two releases by their recommendations for one item or user, per kind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,30 +17,30 @@ from recsys_assets.kind_descriptions import Shape, describe
 from recsys_assets.release.documents import Release
 from recsys_assets.sharding import SHARDS_FORM
 
-SHOWN: Final = 20  # entries of one list
-SAMPLED: Final = 20  # questions of a sample
-SAMPLED_SHOWN: Final = 6  # entries of each of its lists
+SHOWN: Final = 20  # entries per list
+SAMPLED: Final = 20  # lookups of a sample
+SAMPLED_SHOWN: Final = 6  # entries per list of a sample
 _EXAMPLES: Final = 6
 _MATCHES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedEntry:
-    """One entry of a list: its id, its value (None: the kind has none), and how it differs from the other release."""
+    """One entry of a list: id, value (None if the kind has none), and difference from the other release."""
 
     item: str
     value: float | None
     change: str  # new | gone | up | down, or empty
-    other: int | None  # its place in the other release, from 1
+    other: int | None  # rank in the other release, from 1
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedKind:
-    """The answers of one kind by each of two releases; a side is None where the release has no row of the id."""
+    """Lists of one kind from two releases; a side is None if the release has no row of the id."""
 
     kind: str
     summary: str
-    is_keyed: bool  # whether it answers to an id, or with one list for all
+    is_keyed: bool  # looked up by id, instead of one list for all
     first: tuple[ComparedEntry, ...] | None
     second: tuple[ComparedEntry, ...] | None
 
@@ -48,9 +48,9 @@ class ComparedKind:
 def find_answers(
     context: ApiContext, target: Target, query: RecommendationsQuery, first: Release, second: Release
 ) -> tuple[ComparedKind, ...]:
-    """Return what both releases answer, kind by kind; kinds without rows to look up are left out.
+    """Return the lists of both releases by kind; kinds without row lookup are excluded.
 
-    Without an id only the kinds that hold one list for everybody answer.
+    Without an id only the kinds with one list for all are included.
     """
     found: list[ComparedKind] = []
     for kind in sorted(first.artifacts.keys() | second.artifacts.keys()):
@@ -70,7 +70,7 @@ def _ask(
     *,
     shown: int,
 ) -> ComparedKind:
-    """Return what one kind of both releases answers."""
+    """Return the lists of one kind from both releases."""
     first, second = (_entries(context, target, one.artifacts.get(kind), shape, asked, shown=shown) for one in sides)
     description = describe(kind)
     return ComparedKind(
@@ -84,7 +84,7 @@ def _ask(
 
 @dataclass(frozen=True, slots=True)
 class SampledQuestion:
-    """One question of a random sample: an item or a user that the second release knows, and both answers."""
+    """One lookup of a random sample: an item or a user of the second release, and both lists."""
 
     asked: str
     is_item: bool
@@ -94,9 +94,10 @@ class SampledQuestion:
 def sample_questions(
     context: ApiContext, target: Target, seed: int, first: Release, second: Release
 ) -> tuple[SampledQuestion, ...]:
-    """Return both releases' answers to random questions, the kinds that answer to an id taking turns.
+    """Return both releases' lists for random ids, cycling through the kinds with lookup by id.
 
-    The same seed asks the same of the same release. Kinds whose members are no items, like tags, are not asked.
+    The same seed selects the same ids of the same release. Kinds whose members are not items, such as tags, are
+    excluded.
     """
     kinds: dict[str, tuple[Shape, int]] = {}
     for kind, ref in sorted(second.artifacts.items()):
@@ -105,7 +106,7 @@ def sample_questions(
             total = list_rows(context, _rows_query(target, ref, limit=1)).total
             if total:
                 kinds[kind] = shape, total
-    random = Random(seed)  # noqa: S311 - a draw for eyes
+    random = Random(seed)  # noqa: S311 - a sample for display
     found: dict[tuple[str, str], SampledQuestion] = {}
     for kind in islice(cycle(kinds), SAMPLED):
         shape, total = kinds[kind]
@@ -119,7 +120,7 @@ def sample_questions(
 
 
 def find_examples(context: ApiContext, target: Target, release: Release) -> dict[str, tuple[str, ...]]:
-    """Return the first ids that a release knows, of items and of users, to be asked for."""
+    """Return the first item ids and user ids of a release, as examples for lookups."""
     found: dict[str, tuple[str, ...]] = {}
     for kind, ref in release.artifacts.items():
         shape = _shape_of(kind, release)
@@ -132,7 +133,7 @@ def find_examples(context: ApiContext, target: Target, release: Release) -> dict
 
 
 def find_matches(displays: Mapping[str, Display], text: str) -> tuple[str, ...]:
-    """Return some items whose id begins with a text, or whose title has it in it."""
+    """Return some items whose id begins with a text, or whose title contains it."""
     wanted = text.casefold()
     fits = (
         item
@@ -168,7 +169,7 @@ def _rows_query(target: Target, ref: ArtifactRef, *, limit: int) -> RowsQuery:
 def _marked(
     entries: Sequence[Any] | None, others: Sequence[Any] | None, shape: Shape, *, absent: str
 ) -> tuple[ComparedEntry, ...] | None:
-    """Return the entries with how each differs from the other release's; `absent` marks those that it lacks."""
+    """Return the entries compared with the other release's; `absent` marks those that it lacks."""
     if entries is None:
         return None
     places = {_id_of(one, shape): place for place, one in enumerate(others or (), start=1)}
@@ -184,7 +185,7 @@ def _marked(
 def _change(place: int, other: int | None, *, absent: str) -> str:
     if other is None:
         return absent
-    if place == other or absent == "gone":  # the first list says what goes, the second what comes and moves
+    if place == other or absent == "gone":  # the first list marks only lost entries, the second new and moved ones
         return ""
     return "up" if place < other else "down"
 

@@ -1,4 +1,4 @@
-"""One release as it is shown: everything that proves it, and whether its artifacts are still there."""
+"""Detail of one release: its evidence, and whether its artifacts are still stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.releases import refs_of
 from recsys_assets.release.shards import missing_blobs
 
-MAX_DAYS: Final = 35  # of the picture of a window, and of the days that are due after it
+MAX_DAYS: Final = 35  # days shown of a window, and due days after it
 
 
 @dataclass(frozen=True, slots=True)
 class InputView:
-    """One input, by name and SHA-256; of files the name alone, never a folder."""
+    """One input by name and SHA-256; file names never include a folder."""
 
     name: str
     digest: str
@@ -31,7 +31,7 @@ class InputView:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactEvidence:
-    """One artifact of a release: what it is, what and who made it, what its gates said, whether it is still stored."""
+    """One artifact of a release: identity, inputs, build, gate results, and whether it is still stored."""
 
     kind: str
     version: str
@@ -49,7 +49,7 @@ class ArtifactEvidence:
 
 @dataclass(frozen=True, slots=True)
 class DayEvidence:
-    """One canonical day that a release rests on: the raw files behind it, and what its gates said."""
+    """One canonical day that a release was built from: its raw files and gate results."""
 
     day: str
     digest: str
@@ -60,7 +60,7 @@ class DayEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """One release with everything that proves it."""
+    """One release with all its evidence."""
 
     id: str
     tenant: str
@@ -74,13 +74,13 @@ class ReleaseView:
     pinned: Label | None
     artifacts: tuple[ArtifactEvidence, ...]
     days: tuple[DayEvidence, ...]
-    gates: tuple[GateReport, ...]  # of all artifacts together
+    gates: tuple[GateReport, ...]  # reports on all artifacts together
     build: Build
 
 
 @dataclass(frozen=True, slots=True)
 class CoveredDay:
-    """One day of the windows of a release: in it, missing, refused by gates, or not yet live though it is wanted."""
+    """One day of a release's windows: included, missing, refused by gates, or due but not yet live."""
 
     day: date
     state: str  # in | missing | refused | wanted
@@ -89,9 +89,9 @@ class CoveredDay:
 def cover_days(
     release: ReleaseView, reports: Mapping[date, GateReport], *, wanted: date | None
 ) -> tuple[CoveredDay, ...]:
-    """Return the days of all windows, at most the last `MAX_DAYS`, and as many that are due after them.
+    """Return the days of all windows, at most the last `MAX_DAYS`, and at most as many due days after them.
 
-    `reports` say of days what their gates found: those that the release is without may have been refused.
+    `reports` are gate reports by day; they distinguish refused days from missing ones.
     """
     inside = {date.fromisoformat(one.day) for one in release.days}
     end = date.fromisoformat(release.data_through)
@@ -107,7 +107,7 @@ def cover_days(
 
 
 def days_to_cover(release: ReleaseView, *, wanted: date | None) -> tuple[date, ...]:
-    """Return the days that `cover_days` is about."""
+    """Return the days that `cover_days` covers."""
     end = date.fromisoformat(release.data_through)
     known = [date.fromisoformat(one.window_first) for one in release.artifacts]
     known += [date.fromisoformat(one.day) for one in release.days]
@@ -117,7 +117,7 @@ def days_to_cover(release: ReleaseView, *, wanted: date | None) -> tuple[date, .
 
 
 def view_release(context: ApiContext, target: Target, release: Release, *, live: bool) -> ReleaseView:
-    """Return a release as it is shown; one look in the store for each of its artifacts and labels."""
+    """Return the detail of a release, with one read of the store per artifact and label."""
     missing = set(missing_blobs(context.store, target, refs_of(release)))
     return ReleaseView(
         id=release.id,
@@ -138,7 +138,7 @@ def view_release(context: ApiContext, target: Target, release: Release, *, live:
 
 
 def view_member(target: Target, member: Member, *, stored: bool) -> ArtifactEvidence:
-    """Return one artifact of a release as it is shown."""
+    """Return the evidence of one artifact of a release."""
     return ArtifactEvidence(
         kind=member.ref.kind,
         version=member.ref.version,

@@ -1,4 +1,4 @@
-"""Answers about releases and the past: which there are, with all evidence; what was live when, and who did what."""
+"""Endpoints of releases and the journal: lists, evidence, diffs, reports, and the live release at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ from recsys_assets.upkeep.report_document import Report, Section
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
-    """One release in a list; `problem` says why the rest is null."""
+    """One release in a list; `problem` explains null values."""
 
     id: str
     live: bool
@@ -51,7 +51,7 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True)
 class DiffView:
-    """How release `after` differs from release `before`, kind by kind."""
+    """Differences of release `after` from release `before`, by kind."""
 
     before: str
     before_data_through: str
@@ -61,7 +61,7 @@ class DiffView:
 
 
 def list_releases(context: ApiContext, query: TargetPageQuery) -> Page[ReleaseRow]:
-    """Return the releases of a target whose record stands, the last recorded first; shipped ones and others."""
+    """Return the recorded releases of a target, last recorded first, whether shipped or not."""
     target = context.find(query.tenant, query.surface)
     found = list(islice(recorded_releases(context.store, target, cursor=query.cursor), query.limit + 1))
     page = page_of(found, [item.cursor for item in found], limit=query.limit)
@@ -80,7 +80,7 @@ def show_release(context: ApiContext, query: ReleaseQuery) -> ReleaseView:
 
 
 def show_tree(context: ApiContext, query: TreeQuery) -> Node:
-    """Return what a target's release was made from, down to raw files, as deep as query."""
+    """Return the inputs of a target's release, down to raw files, to the requested depth."""
     target = context.find(query.tenant, query.surface)
     if query.release == LIVE and live_id(context, target) is None:
         return target_tree(target, None, depth=query.depth)
@@ -88,7 +88,7 @@ def show_tree(context: ApiContext, query: TreeQuery) -> Node:
 
 
 def show_diff(context: ApiContext, query: DiffQuery) -> DiffView:
-    """Return which items enter, leave and move from one release to another; the first of each, and exact counts."""
+    """Return the items that enter, leave and move from one release to another: exact counts and first items."""
     target = context.find(query.tenant, query.surface)
     before, after = (find_named(context, target, name) for name in (query.before, query.after))
     with context.heavy.pass_through():
@@ -100,7 +100,7 @@ def find_named(context: ApiContext, target: Target, name: str) -> Release:
     """Return the record of a release by its id, the id's first digits, or `live`."""
     release_id = live_id(context, target) if name == LIVE else resolve_id(context.store, target, name)
     if release_id is None:
-        raise UnknownAddressError(f"{target} has no release {name}: its list of releases has those that there are")
+        raise UnknownAddressError(f"{target} has no release {name}: see its list of releases")
     return read_release(context.store, target, release_id)
 
 
@@ -128,7 +128,7 @@ def _row(
 
 
 def show_report(context: ApiContext, query: ReleaseQuery) -> Report:
-    """Return what a release changed, in words, what its gates found, and its inputs."""
+    """Return the report of a release: its changes, gate results and inputs."""
     target = context.find(query.tenant, query.surface)
     release = find_named(context, target, query.release)
     with context.heavy.pass_through():
@@ -147,7 +147,7 @@ def _hidden(cell: Scalar) -> Scalar:
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """What was live at an instant, since when, and which of its artifacts are no longer stored."""
+    """Release that was live at a time, its start, and the artifacts that are no longer stored."""
 
     release: str
     since: datetime | None
@@ -157,11 +157,11 @@ class LiveView:
 
 
 def show_at(context: ApiContext, query: AtQuery) -> LiveView:
-    """Return what was live at an instant, by the journal."""
+    """Return the release that was live at a time, by the journal."""
     target = context.find(query.tenant, query.surface)
     then = live_at(context.store, target, query.time)
     if then is None:
-        raise UnknownAddressError(f"nothing of {target} was live at {query.time.isoformat()}: ask for a later time")
+        raise UnknownAddressError(f"{target} had no live release at {query.time.isoformat()}: choose a later time")
     return LiveView(
         release=then.release_id,
         since=effective(then.entry),
@@ -172,7 +172,7 @@ def show_at(context: ApiContext, query: AtQuery) -> LiveView:
 
 
 def list_journal(context: ApiContext, query: JournalQuery) -> Page[JournalEntry]:
-    """Return who did what to a target's pointer, when and why, the newest first; refusals too."""
+    """Return a page of a target's journal, newest first, including refusals."""
     target = context.find(query.tenant, query.surface)
     before = None if query.cursor is None else int(query.cursor)
     newest = tail(context.store, target)

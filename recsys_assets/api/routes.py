@@ -1,4 +1,4 @@
-"""The tables of routes and of actions: which address is answered by which function, from what, by which value."""
+"""Tables of routes and actions: path, query type, response type and handler of each endpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _ARTIFACT: Final = "/v1/artifacts/{version}"
 
 @dataclass(frozen=True, slots=True)
 class Route(Endpoint):
-    """One address: its parameters' form, its answer's type, and the function from one to the other."""
+    """One read endpoint: path, query type, response type and handler."""
 
     path: str
     query: type[queries.NoQuery]

@@ -1,4 +1,4 @@
-"""Search for an artifact by its version alone, and its bytes, proven."""
+"""Search for stored artifacts by version, and loading of their verified bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.sharding import SHARDS_FORM, index_kind
 from recsys_assets.storage.store import Listed
 
-MAX_PLACES = 500  # looked at for one version
+MAX_PLACES = 500  # keys probed for one version
 _LIMITS = Limits()
-_SHARD_BYTES = 64_000_000  # of each cached index
+_SHARD_BYTES = 64_000_000  # shards cached per index
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An artifact that is stored: whose it is, of which kind, and its size and time in the store."""
+    """A stored artifact: target, kind, version, and its size and time in the store."""
 
     target: Target
     kind: str
@@ -30,29 +30,28 @@ class Located:
 
 
 def locate(context: ApiContext, query: ArtifactQuery) -> Located:
-    """Return where an artifact is stored: one look for each target and kind that it could be of, and no listing.
+    """Return the location of an artifact, by one stat per possible target and kind, without listing.
 
-    Raises `UnknownAddressError` if it is nowhere, `BadRequestError` if there are too many places to look at.
+    Raises `UnknownAddressError` if it is not stored, and `BadRequestError` if there are too many keys to probe.
     """
     places = list(_places(context, query))
     if len(places) > MAX_PLACES:
         raise BadRequestError(
-            f"this version could be in {len(places)} places, at most {MAX_PLACES} are looked at: add ?tenant= and "
-            "&surface="
+            f"this version could have {len(places)} keys, at most {MAX_PLACES} are probed: add ?tenant= and &surface="
         )
     for target, kind in places:
         stored = context.store.stat(blob_key(target, kind, query.version))
         if stored is not None:
             return Located(target, kind, query.version, stored)
-    raise UnknownAddressError("no artifact of this version is stored: it never was, or it was collected")
+    raise UnknownAddressError("no artifact of this version is stored: it never existed, or was collected")
 
 
 def load(context: ApiContext, found: Located) -> ServedArtifact:
-    """Return an artifact, read within limits and proven byte by byte; from the cache if it is there.
+    """Return an artifact from the cache, or read within limits and verified byte by byte.
 
-    Of an index the shards are read when their rows are asked for.
+    The shards of an index are read when their rows are requested.
 
-    Raises `CorruptObjectError` if it is not what its version says, `NotFoundError` if it is gone by now.
+    Raises `CorruptObjectError` if the bytes do not match the version, and `NotFoundError` if they were deleted.
     """
 
     def read() -> ServedArtifact:
@@ -67,7 +66,7 @@ def load(context: ApiContext, found: Located) -> ServedArtifact:
 
 def _places(context: ApiContext, query: ArtifactQuery) -> Iterator[tuple[Target, str]]:
     if (query.tenant is None) != (query.surface is None):
-        raise BadRequestError("give both tenant and surface, or neither")
+        raise BadRequestError("set both tenant and surface, or neither")
     targets = context.targets
     if query.tenant is not None and query.surface is not None:
         targets = (context.find(query.tenant, query.surface),)
@@ -75,6 +74,6 @@ def _places(context: ApiContext, query: ArtifactQuery) -> Iterator[tuple[Target,
     if form_of(query.version) == SHARDS_FORM:
         kinds = tuple(map(index_kind, kinds))
     if query.kind is not None and query.kind not in kinds:
-        raise UnknownAddressError(f"there is no kind {query.kind!r}: there are {', '.join(kinds)}")
+        raise UnknownAddressError(f"kind {query.kind!r} does not exist; known: {', '.join(kinds)}")
     kinds = kinds if query.kind is None else (query.kind,)
     return ((target, kind) for target in targets for kind in kinds)

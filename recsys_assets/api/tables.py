@@ -1,4 +1,4 @@
-"""Rows as JSON records, CSV or Parquet: by the parameter `format`, or by what the client accepts."""
+"""Rows as JSON records, CSV or Parquet, by the parameter `format` or the header `Accept`."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ _TABLES: Final = (PARQUET, ARROW, CSV, *_LINES)
 
 
 def choose_format(asked: Format | None, accept: str) -> Format:
-    """Return the format that is asked for, else the one that `Accept` likes best, else JSON."""
+    """Return the requested format, else the preferred one of `Accept`, else JSON."""
     if asked is not None:
         return asked
     liked: list[tuple[float, Format]] = []
@@ -60,28 +60,28 @@ def _quality(parameters: str) -> float:
 
 
 def is_table(content_type: str) -> bool:
-    """Return whether bytes of a content type have rows."""
+    """Return whether a content type is a table of rows."""
     return _bare(content_type) in _TABLES
 
 
 def ending_of(content_type: str) -> str:
-    """Return how the name of a file of a content type ends."""
+    """Return the file name extension of a content type."""
     return _ENDINGS.get(_bare(content_type), "bin")
 
 
 def read_rows(data: bytes, content_type: str, *, name: str) -> Any:
-    """Return content as rows: a table, or the records of a JSON list; `BadRequestError` if it has none."""
+    """Return content as rows, an Arrow table or the records of a JSON list; `BadRequestError` for other content."""
     if is_table(content_type):
         return open_table(data, content_type, name=name)
     if _bare(content_type) == JSON:
         with suppress(msgspec.MsgspecError):
             return decoder_of(list[dict[str, Any]]).decode(data)
-    raise BadRequestError(f"{name} is {content_type}, which has no rows: leave format out")
+    raise BadRequestError(f"{name} is {content_type}, which has no rows: omit format")
 
 
 def open_table(data: bytes, content_type: str, *, name: str) -> Any:
-    """Return stored bytes as an Arrow table, unpacked within a bound; `InvalidNodeError` if they are none."""
-    import pyarrow as pa  # noqa: PLC0415 - only who asks for rows pays for it
+    """Return stored bytes as an Arrow table, with bounded unpacking; `InvalidNodeError` if they are not a table."""
+    import pyarrow as pa  # noqa: PLC0415 - needed only for rows
     from pyarrow import csv as arrow_csv  # noqa: PLC0415
     from pyarrow import ipc  # noqa: PLC0415
 
@@ -115,7 +115,7 @@ def send_rows(rows: Any, chosen: Format, *, name: str) -> Response:
 def write_rows(rows: Any, chosen: Format) -> bytes:
     """Return rows (an Arrow table, or records) as bytes of a format.
 
-    In CSV what is no text or number (a list, an object, a time) is its JSON; a missing value is an empty cell.
+    In CSV, values other than text and numbers (lists, objects, times) are JSON; missing values are empty cells.
     """
     if chosen == "parquet":
         import pyarrow as pa  # noqa: PLC0415 - as above

@@ -1,4 +1,4 @@
-"""Answers about targets: what is live of each, how old its data is, what holds it, and how much there is."""
+"""Endpoints of targets: status, freshness, next steps, statistics and heartbeats."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -35,12 +35,12 @@ from recsys_assets.upkeep.heartbeats import (
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 
-MAX_HEARTBEAT_BYTES: Final = 31_000  # as sent; as stored it has a time and a nonce more
+MAX_HEARTBEAT_BYTES: Final = 31_000  # limit of the request; the stored document adds a time and a nonce
 
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """State of one target; what is unknown is null, and `problems` says why."""
+    """State of one target; unknown values are null, and `problems` explains them."""
 
     tenant: str
     surface: str
@@ -52,16 +52,16 @@ class TargetView:
     versions: dict[str, str]
     hold: Hold | None
     last: JournalEntry | None
-    failed: tuple[JournalEntry, ...]  # how each day of the last week failed that was not done since
-    answers: tuple[Answers, ...]  # of consumers that count, by release and kind, the live release first
-    consumers: str | None  # how many consumers with a heartbeat serve it
-    blocked: tuple[BlockedItem, ...]  # items that readers leave out
+    failed: tuple[JournalEntry, ...]  # failed days of the last week that have not succeeded since
+    answers: tuple[Answers, ...]  # reported by consumers, by release and kind, the live release first
+    consumers: str | None  # message on the consumers with a heartbeat
+    blocked: tuple[BlockedItem, ...]  # items that readers omit
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How many objects there are of one kind of artifact, and how large they are together."""
+    """Number and total size of the stored objects of one kind."""
 
     kind: str
     objects: int
@@ -70,7 +70,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How much there is of a target; `complete` is false where there is more than is counted on a request."""
+    """Numbers of stored objects of a target; `complete` is false if there are more than one request counts."""
 
     tenant: str
     surface: str
@@ -81,7 +81,7 @@ class Stats:
 
 
 class Beat(Record, frozen=True):
-    """What one consumer serves and has answered, as a heartbeat has it, without the time, the nonce and the format."""
+    """Body of a heartbeat: what one consumer serves and its answer counts, without time, nonce and format."""
 
     consumer: str
     release: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None
@@ -95,7 +95,7 @@ class Beat(Record, frozen=True):
 
 
 def receive_heartbeat(context: ApiContext, request: ActionRequest) -> None:
-    """Store what a consumer serves and has answered, as of now, in place of what it said before."""
+    """Store the heartbeat of a consumer with the current time, replacing its previous one."""
     target, beat = context.find(request.query.tenant, request.query.surface), request.read(Beat)
     said = {name: getattr(beat, name) for name in beat.__struct_fields__}
     nonce, seen_at = token_hex(8), rfc3339(context.now())
@@ -107,7 +107,7 @@ def receive_heartbeat(context: ApiContext, request: ActionRequest) -> None:
 
 
 def list_targets(context: ApiContext, query: PageQuery) -> Page[TargetView]:
-    """Return the configured targets in the order of the configuration, each with what is live of it."""
+    """Return the configured targets with their live releases, in the order of the configuration."""
     start = 0 if query.cursor is None else int(query.cursor)
     chosen = context.targets[start : start + query.limit + 1]
     cursors = [str(start + n) for n in range(1, len(chosen) + 1)]
@@ -117,12 +117,12 @@ def list_targets(context: ApiContext, query: PageQuery) -> Page[TargetView]:
 
 
 def show_target(context: ApiContext, query: TargetQuery) -> TargetView:
-    """Return one target with what is live of it."""
+    """Return one target with its live release."""
     return _views(context, [context.find(query.tenant, query.surface)])[0]
 
 
 def show_freshness(context: ApiContext, query: TargetQuery) -> Freshness:
-    """Return whether a target's data is young enough for its configuration, and why not; by the day its data ends."""
+    """Return whether a target's live data is fresh by its configured limit, and the cause if it is not."""
     target = context.find(query.tenant, query.surface)
     row = context.settings.find(target.tenant, target.surface)
     found = freshness(context.store, context.settings, row, now=context.now())
@@ -131,14 +131,14 @@ def show_freshness(context: ApiContext, query: TargetQuery) -> Freshness:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """One thing that is to happen to a target: when (None: it waits for something else), and what."""
+    """One expected event of a target: time (None if it depends on something else) and message."""
 
     at: datetime | None
     message: str
 
 
 def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Freshness) -> tuple[NextStep, ...]:
-    """Return what runs next, as far as store and configuration say; who starts and stops schedules is Dagster."""
+    """Return the next steps known from store and configuration; Dagster may have switched schedules on or off."""
     row, now = context.settings.find(target.tenant, target.surface), context.now()
     automation = context.settings.automation_for(row)
     steps: list[NextStep] = []
@@ -146,18 +146,20 @@ def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Fre
         steps.append(NextStep(None, f"data through {fresh.wanted_through} is due and not live"))
     elif fresh.data_through is not None:
         stale = _end_of(fresh.data_through) + timedelta(hours=fresh.max_age_hours)
-        steps.append(NextStep(stale, f"goes stale unless a day after {fresh.data_through} is live by then"))
+        steps.append(NextStep(stale, f"becomes stale unless a day after {fresh.data_through} is live by then"))
     if view.hold:
-        steps.append(NextStep(None, f"no build ships by itself: held by {view.hold.actor}"))
+        steps.append(NextStep(None, f"no build ships automatically: held by {view.hold.actor}"))
     tick = next_tick(automation.cron, automation.timezone, now)
     if tick is not None:
         newest = tick.date() - timedelta(days=1)
         name = f"nightly schedule ({automation.cron} in {automation.timezone})"
-        state = "" if automation.nightly else ", if somebody turned it on in Dagster: it is off by configuration"
+        state = "" if automation.nightly else ", if it is turned on in Dagster: it is off by configuration"
         steps.append(NextStep(tick, f"{name} builds {newest}{state}"))
     if automation.watch:
         settled = f"{automation.settled_minutes:g} min"
-        steps.append(NextStep(None, f"files that arrive or change start their day when they have rested for {settled}"))
+        steps.append(
+            NextStep(None, f"files that arrive or change trigger a build of their day once unchanged for {settled}")
+        )
     return tuple(steps)
 
 
@@ -166,7 +168,7 @@ def _end_of(day: date) -> datetime:
 
 
 def show_stats(context: ApiContext, query: TargetQuery) -> Stats:
-    """Return how many releases, journal entries and artifacts are stored of a target, by listing its keys."""
+    """Return the numbers of stored releases, journal entries and artifacts of a target, by listing its keys."""
     target = context.find(query.tenant, query.surface)
     prefix = blob_prefix(target)
     blobs = list(islice(context.store.list(prefix), MAX_LISTED))
@@ -188,7 +190,9 @@ def show_stats(context: ApiContext, query: TargetQuery) -> Stats:
 def _views(context: ApiContext, targets: Iterable[Target]) -> list[TargetView]:
     chosen = list(targets)
     if chosen:
-        context.store.stat(pointer_key(chosen[0]))  # a store that is down fails the answer; status would only note it
+        context.store.stat(
+            pointer_key(chosen[0])
+        )  # fails the request if the store is down, which status would only note
     return [
         _view(target, row) for target, row in zip(chosen, status(context.store, chosen, now=context.now()), strict=True)
     ]

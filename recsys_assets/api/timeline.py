@@ -1,4 +1,4 @@
-"""Picture of a target's journal as steps: numbers to be drawn."""
+"""Timeline of a target's journal: coordinates of its events, holds and labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from recsys_assets.release.documents import Hold, JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
 from recsys_assets.storage.store import ObjectStore
 
-_STEP: Final = 26.0  # of the timeline, from event to event
+_STEP: Final = 26.0  # distance between events
 _LEFT: Final = 92.0
 _TOP: Final = 30.0
 _TALL: Final = 120.0
-_LABEL_EVERY: Final = 3  # events, at least, between two dates below the timeline
+_LABEL_EVERY: Final = 3  # minimum events between two date labels
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry of the journal in the picture: its place, its kind (release, rollback or refusal), and its words."""
+    """One journal entry in the timeline: position, kind (release, rollback, refusal or hold), and tooltip."""
 
     x: float
     y: float
@@ -30,7 +30,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of the picture in which a hold was in force."""
+    """Horizontal range of the timeline in which a hold was in force."""
 
     x: float
     width: float
@@ -39,21 +39,21 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The journal as steps: the end of the live data after each event, from left to right in the order of events."""
+    """Timeline as steps: the last day of live data after each event, from left to right."""
 
     width: float
     height: float
     line: str  # SVG path
     events: tuple[Event, ...]
     holds: tuple[Band, ...]
-    days: tuple[tuple[float, str], ...]  # height and name of days of data
-    dates: tuple[tuple[float, str], ...]  # place and date of events
+    days: tuple[tuple[float, str], ...]  # y and label of days of data
+    dates: tuple[tuple[float, str], ...]  # x and label of dates
 
 
 def draw_timeline(
     store: ObjectStore, points: ReleasePoints, target: Target, entries: Sequence[JournalEntry], hold: Hold | None
 ) -> Timeline | None:
-    """Return the picture of journal entries, the oldest first; None if none of them shows."""
+    """Return the timeline of journal entries, oldest first; None if no entry is shown."""
     steps = list(_steps(store, points, target, entries))
     if not steps:
         return None
@@ -61,7 +61,7 @@ def draw_timeline(
     days = known_days[:1] + known_days[-1:]
 
     def height(day: date | None) -> float:
-        """Return the place of a day between the first and the last one; an unknown day stands at the bottom."""
+        """Return y of a day between the first and the last one; an unknown day is at the bottom."""
         share = (day - days[0]).days / max((days[1] - days[0]).days, 1) if day else 0.0
         return _TOP + _TALL * (1 - share)
 
@@ -90,7 +90,7 @@ class _Step:
 
 
 def _kind_of(entry: JournalEntry) -> str | None:
-    """Return what the picture shows of an entry; None: nothing."""
+    """Return the kind of event of an entry; None if it is not shown."""
     if entry.outcome == REFUSED:
         return "refusal"
     if entry.action in {"hold", "release_hold"}:
@@ -114,7 +114,7 @@ def _steps(
 
 
 def words_of(entry: JournalEntry, day: date | None) -> str:
-    """Return one line about an entry: when, what, and by whom."""
+    """Return one line about an entry: time, action, actor and reason."""
     what = f"{entry.action.replace('_', ' ')} {entry.outcome}"
     data = f", live data through {day}" if day else ""
     why = message_of(entry) if entry.outcome == REFUSED else entry.reason
@@ -122,7 +122,7 @@ def words_of(entry: JournalEntry, day: date | None) -> str:
 
 
 def _line(events: Sequence[Event], end: float) -> str:
-    """Return the steps as an SVG path: level until the next event."""
+    """Return the steps as an SVG path, horizontal until the next event."""
     if not events:
         return ""
     parts = [f"M{events[0].x:g} {events[0].y:g}", *(f"H{event.x:g}V{event.y:g}" for event in events[1:])]
@@ -132,9 +132,9 @@ def _line(events: Sequence[Event], end: float) -> str:
 def _bands(
     entries: Sequence[JournalEntry], places: Mapping[int, float], hold: Hold | None, *, end: float
 ) -> Iterator[Band]:
-    """Yield the holds: each until it was lifted, a ship went past it, or to the end if it is in force."""
+    """Yield the holds, each until its release, the next ship, or the end if still in force."""
     start: tuple[float, str] | None = None
-    rolled_back: tuple[float, str] | None = None  # a rollback may hold: whether it did, the end of the hold says
+    rolled_back: tuple[float, str] | None = None  # a rollback may hold, which only the release of the hold shows
     for entry in entries:
         x = places.get(entry.sequence)
         if x is None:
@@ -157,7 +157,7 @@ def _bands(
 
 
 def _dates(steps: Sequence[_Step], events: Sequence[Event]) -> Iterator[tuple[float, str]]:
-    """Yield where the date of the events changes, so far apart that the dates can be read."""
+    """Yield the date labels, where the date changes, with a minimum distance."""
     last, place = "", -_LABEL_EVERY
     for n, (step, event) in enumerate(zip(steps, events, strict=True)):
         if step.at[:10] != last and n - place >= _LABEL_EVERY:

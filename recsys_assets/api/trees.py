@@ -58,7 +58,7 @@ def create_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
 
 
 def list_nodes(context: ApiContext, request: ActionRequest) -> NodePage:
-    """Return a page of the nodes that fit the filters, oldest first, of one hierarchy or of all."""
+    """Return a page of the nodes that match the filters, oldest first, of one hierarchy or of all."""
     query: NodesQuery = request.query
     name, _, value = (query.metadata or "").partition(":")
     wanted = Filter(
@@ -71,7 +71,7 @@ def list_nodes(context: ApiContext, request: ActionRequest) -> NodePage:
         deleted=query.deleted,
     )
     if query.hierarchy is not None:
-        _tree(context, query.hierarchy)  # an unknown one is no address
+        _tree(context, query.hierarchy)  # raises for an unknown one
     items, total = page_of_nodes(context.trees, wanted, hierarchy=query.hierarchy, page=query.page, size=query.size)
     return NodePage(tuple(view_node(node) for _, node in items), total, query.page, query.size, -(-total // query.size))
 
@@ -86,16 +86,18 @@ def show_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
 
 
 def replace_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Make a new revision of a node; with `If-None-Match: *` create the node under this id."""
+    """Create a new revision of a node, or with `If-None-Match: *` a new node with this id."""
     body, node = request.read(NewNode), request.query.id
     if body.id not in {None, node}:
-        raise BadRequestError(f"the body names the id {body.id}, the address {node}: leave it out of the body")
+        raise BadRequestError(f"the id is {body.id} in the body and {node} in the URL: omit it from the body")
     if request.headers.get("if-none-match", "").strip() == "*":
         return _create(context, request, body, node=node)
     tree = tree_of_node(context.trees, node)
     before = tree.find(node)
     if body.parent_id not in {None, before.document.parent} or body.hierarchy not in {None, tree.hierarchy.name}:
-        raise InvalidNodeError(f"node {node} is below {before.document.parent}, and stays there: create another node")
+        raise InvalidNodeError(
+            f"node {node} is below {before.document.parent} and cannot be moved: create another node"
+        )
     data, content = split_data(body.data)
     expected = _expected(request, before)
     made = tree.revise(node, data, content=content, expected=expected, by=_actor(request))
@@ -103,7 +105,7 @@ def replace_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
 
 
 def replace_content(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Make a new revision of a node with the body as its content, and the header Content-Type as its type."""
+    """Create a new revision of a node with the body as its content, of the type in the header Content-Type."""
     tree, node = tree_of_node(context.trees, request.query.id), request.query.id
     before = tree.find(node)
     content = Content(request.body, request.headers.get("content-type", "application/octet-stream"))
@@ -114,7 +116,7 @@ def replace_content(context: ApiContext, request: ActionRequest) -> ActionRespon
 
 
 def delete_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Move a node into the trash; refused while it has children."""
+    """Move a node to the trash; refused while it has children."""
     tree, node = tree_of_node(context.trees, request.query.id), request.query.id
     expected = _expected(request, tree.find(node)) if "if-match" in request.headers else None
     tree.delete(node, expected=expected, by=_actor(request))
@@ -122,19 +124,19 @@ def delete_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
 
 
 def restore_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Take a node back out of the trash, as long as its grace lasts."""
+    """Restore a node from the trash, within the grace period."""
     made = tree_of_node(context.trees, request.query.id, deleted=True).restore(request.query.id, by=_actor(request))
     return ActionResponse(view_node(made), headers=_tag(made))
 
 
 def show_subtree(context: ApiContext, request: ActionRequest) -> BranchView:
-    """Return a node with what is below it: at most 1,000 nodes, level by level."""
+    """Return a node with its descendants, at most 1,000 nodes, level by level."""
     body = request.read(TreeBody)
     return view_branch(tree_of_node(context.trees, body.root_id).tree(body.root_id, max_depth=body.max_depth))
 
 
 def show_node_tree(context: ApiContext, request: ActionRequest) -> BranchView:
-    """Return a node with what is below it, as `$tree` does."""
+    """Return a node with its descendants, as `$tree` does."""
     query = request.query
     return view_branch(tree_of_node(context.trees, query.id).tree(query.id, max_depth=query.max_depth))
 
@@ -147,7 +149,7 @@ def expand_node(context: ApiContext, request: ActionRequest) -> NodeView:
 
 
 def show_node_metadata(context: ApiContext, request: ActionRequest) -> Mapping[str, object]:
-    """Return the metadata of a node alone: of typed data its metadata, of any other all of it."""
+    """Return only the metadata of a node: the metadata of typed data, or all of other data."""
     node = tree_of_node(context.trees, request.query.id).find(request.query.id, revision=request.query.revision)
     return metadata_of(node.document.data)
 
@@ -158,12 +160,12 @@ def list_revisions(context: ApiContext, request: ActionRequest) -> tuple[Revisio
 
 
 def list_changes(context: ApiContext, request: ActionRequest) -> tuple[ChangeView, ...]:
-    """Return the newest changes of a hierarchy, newest first: who did what, when and why."""
+    """Return the newest changes of a hierarchy, newest first, with actor, time and reason."""
     return tuple(map(view_change, _tree(context, request.query.hierarchy).history(limit=request.query.limit)))
 
 
 def download_node(context: ApiContext, request: ActionRequest) -> Response:
-    """Send the content of a node as a file; a table as JSON records, CSV or Parquet; data alone as JSON."""
+    """Send a node's content as a file: a table as JSON, CSV or Parquet; data without content as JSON."""
     query: DownloadQuery = request.query
     tree = tree_of_node(context.trees, query.id)
     node = tree.find(query.id, revision=query.revision)
@@ -208,7 +210,7 @@ def _tree_of_parent(context: ApiContext, body: NewNode) -> ArtifactTree:
 
 
 def _expected(request: ActionRequest, newest: NodeRevision) -> str | None:
-    """Return the etag that the node must still have, by `If-Match`; None: none is asked for, or any will do."""
+    """Return the etag that `If-Match` requires; None without the header or for `*`."""
     wanted = request.headers.get("if-match", "*").strip()
     if wanted == "*":
         return None
@@ -219,7 +221,7 @@ def _expected(request: ActionRequest, newest: NodeRevision) -> str | None:
 
 
 def _refuse_tag(wanted: str) -> NoReturn:
-    raise StaleRevisionError(f'If-Match: {wanted[:100]}: expected etags as they were answered, like "...", or *')
+    raise StaleRevisionError(f'If-Match: {wanted[:100]}: expected etags of earlier responses, such as "...", or *')
 
 
 def _actor(request: ActionRequest) -> Actor:

@@ -22,7 +22,7 @@ from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore, fan_out
 
 DAYS: Final = 30
-_POINTS: Final = 40  # releases walked for one trend: one of a day may follow another of it
+_POINTS: Final = 40  # releases read per trend; several may have the same last day
 _CACHED: Final = 50_000
 _WIDTH: Final = 90.0
 _HEIGHT: Final = 24.0
@@ -37,10 +37,10 @@ Place: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ReleasePoint:
-    """A release as a point of a trend: the end of its data, its numbers (None: unknown), and the one before it.
+    """A release as a point of a trend: the end of its data, its values (None if unknown), and its parent.
 
-    `sessions` are those of its last day. `quality` is the nDCG of its back-test, or, without one, what the release
-    before it was worth on its last day beside what is usual; `quality_name` says which.
+    `sessions` are those of its last day. `quality` is the nDCG of its back-test, or without one the score of the
+    then live release on that day relative to its usual score; `quality_name` says which.
     """
 
     id: str
@@ -53,7 +53,7 @@ class ReleasePoint:
 
 
 class ReleasePoints:
-    """Points of releases by id; a record never changes, so each is read once."""
+    """LRU cache of points by release id; a record never changes, so each is read once."""
 
     def __init__(self) -> None:
         self._known: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
@@ -74,7 +74,7 @@ class ReleasePoints:
         return point
 
     def walk(self, store: ObjectStore, target: Target, live: str | None) -> tuple[ReleasePoint, ...]:
-        """Return the live release and those before it, back to 30 days before its data ends, the oldest first."""
+        """Return the points of the live release and its ancestors within 30 days of its data, oldest first."""
         return tuple(self._walk(store, target, live))[::-1]
 
     def _walk(self, store: ObjectStore, target: Target, live: str | None) -> Iterator[ReleasePoint]:
@@ -92,7 +92,7 @@ class ReleasePoints:
 
 @dataclass(frozen=True, slots=True)
 class TrendLine:
-    """A line over days, as SVG `points`, with the limits as lines of their own, its last place, and its words."""
+    """A line over days as SVG `points`, with limit lines, refused points, its last point, and a tooltip."""
 
     points: str
     limits: tuple[str, ...]
@@ -104,7 +104,7 @@ class TrendLine:
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """The three lines of a target in the overview; None where there is no number."""
+    """The three lines of a target in the overview; None without values."""
 
     rows: TrendLine | None
     sessions: TrendLine | None
@@ -123,7 +123,7 @@ class TrendPoint:
 
 
 def draw_trends(points: Sequence[ReleasePoint]) -> Trends:
-    """Return rows, sessions and quality of releases as lines; quality of one kind only, that of the newest."""
+    """Return lines of rows, sessions and quality of releases; quality only of the newest point's measure."""
     name = next((point.quality_name for point in reversed(points) if point.quality is not None), "")
     rated = [point for point in points if point.quality_name == name]
     return Trends(
@@ -136,10 +136,10 @@ def draw_trends(points: Sequence[ReleasePoint]) -> Trends:
 
 
 def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = True) -> TrendLine | None:
-    """Return samples as a line 90 wide and 24 high, the oldest first; None of none."""
+    """Return samples as a line 90 wide and 24 high, oldest first; None without samples."""
     if not samples:
         return None
-    last = {sample.day: sample for sample in samples}  # of a day that was built twice, the later one
+    last = {sample.day: sample for sample in samples}  # the later one, if a day was built twice
     samples = [last[day] for day in sorted(last)]
     days = (samples[-1].day - samples[0].day).days or 1
     numbers = [sample.value for sample in samples]
@@ -166,7 +166,7 @@ def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = Tru
 
 
 def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -> dict[date, GateReport]:
-    """Return what the gates said of days, also of such as were refused; a day that has no report is left out."""
+    """Return the gate reports of days, including refused ones; days without a report are omitted."""
 
     def read(day: date) -> GateReport | None:
         return _redacted(lambda: find_report_of_day(store, target, day))
@@ -176,14 +176,14 @@ def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -
 
 
 def read_staged_reports(store: ObjectStore, target: Target, day: date, kinds: Iterable[str]) -> dict[str, GateReport]:
-    """Return, by kind, the gate reports of what a day staged; nothing of those that cannot be read."""
+    """Return the gate reports of a day's staged kinds, by kind; unreadable ones are omitted."""
     found = {kind: _redacted(partial(find_report_of_kind, store, target, day, kind)) for kind in kinds}
     return {kind: report for kind, report in found.items() if report is not None}
 
 
 def _redacted(read: Callable[[], GateReport | None]) -> GateReport | None:
-    """Return a stored gate report with the places that it names taken out, or None if there is none to be read."""
-    report = if_readable(read)  # it is made again when its subject is judged again
+    """Return a stored gate report with internal locations redacted, or None if it is missing or unreadable."""
+    report = if_readable(read)  # a damaged report is replaced when its subject is evaluated again
     return replace(report, findings=tuple(map(_redact, report.findings))) if report else None
 
 
@@ -195,7 +195,7 @@ def _redact(finding: Finding) -> Finding:
 def draw_gates(
     store: ObjectStore, target: Target, points: Sequence[ReleasePoint], days: Mapping[date, GateReport]
 ) -> dict[str, TrendLine]:
-    """Return a line for each gate that judged by a number, by `subject/gate`: of days, and of kinds by release."""
+    """Return a line per gate with numeric values, by `subject/gate`, of days and of kinds by release."""
     records = fan_out(lambda point: find_readable_release(store, target, point.id), points)
     judged = chain(
         ((day, report) for day, report in days.items()),
@@ -224,7 +224,7 @@ def _sample(day: date, finding: Finding) -> TrendPoint | None:
 
 
 def _limits(finding: Finding) -> tuple[float | None, float | None]:
-    """Return the limits in the unit of the value: as the sentence has them, for those of settings may be shares."""
+    """Return the limits in the unit of the value, from the message, because settings may be shares."""
     found = _BOUNDS.search(finding.message)
     if found is not None:
         first, second = (float(n.replace(",", "")) if n else None for n in found.group(2, 3))
@@ -274,7 +274,7 @@ def _quality(record: Release, day: GateReport | None) -> tuple[float | None, str
 
 
 def _rows(record: Release) -> int | None:
-    """Return the rows of all kinds together; a kind that is stored twice, whole and in shards, counts once."""
+    """Return the total rows of all kinds; a kind stored both whole and in shards counts once."""
     rows = {
         sharded_kind(member.ref.kind): count
         for member in record.members

@@ -1,4 +1,4 @@
-"""Words of pages: instants, ages, values and limits, as people read them; used as filters by the templates."""
+"""Template filters that format times, ages, values and limits for people."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -21,13 +21,13 @@ _UNITS: Final = (
 
 
 def instant(value: datetime | str) -> str:
-    """Return an instant to the second in UTC, with its zone."""
+    """Return a timestamp to the second in UTC, with its zone."""
     at = _at(value)
     return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else str(value)
 
 
 def ago(value: datetime | str | None, now: datetime) -> Markup:
-    """Return how long ago an instant was, as an HTML element whose title is the instant with its zone."""
+    """Return the age of a timestamp as an HTML element whose title is the timestamp with its zone."""
     at = _at(value) if value else None
     if at is None:
         return Markup.escape(value or "-")
@@ -36,7 +36,7 @@ def ago(value: datetime | str | None, now: datetime) -> Markup:
 
 
 def distance(elapsed: timedelta) -> str:
-    """Return a time that passed (or, below zero, is yet to pass) in its largest unit: "3 h ago", "in 5 min"."""
+    """Return an elapsed time, or a future one if negative, in its largest unit: "3 h ago", "in 5 min"."""
     size = abs(elapsed)
     for least, unit, name in _UNITS:
         if size >= least:
@@ -46,28 +46,28 @@ def distance(elapsed: timedelta) -> str:
 
 
 def limits(params: Mapping[str, Scalar]) -> str:
-    """Return the numbers that a gate compared with, by name; identities and empty settings are no limits."""
+    """Return the numeric parameters of a gate, by name, as text."""
     numbers = ((name, value) for name, value in params.items() if isinstance(value, int | float))
     return ", ".join(f"{name} {shown(_whole(value))}" for name, value in numbers)
 
 
 def _whole(value: float) -> float:
-    """Return a number that is whole as an integer, which is shown with all its digits."""
+    """Return a whole number as an integer, which is shown with all its digits."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def url_part(name: object) -> str:
-    """Return a name as one segment of an address."""
+    """Return a name as one percent-encoded segment of a URL."""
     return quote(str(name), safe="")
 
 
 def short(identifier: object) -> str:
-    """Return the first digits of a hash, enough to know it by."""
+    """Return the first 12 digits of a hash."""
     return str(identifier)[:12]
 
 
 def grouped(count: int) -> str:
-    """Return a whole number with its thousands apart."""
+    """Return a whole number with thousands separators."""
     return f"{count:,}"
 
 
@@ -80,7 +80,7 @@ def brief(number: float) -> str:
 
 
 def cell(value: object) -> str:
-    """Return a value of a row as text: what is no text or number as JSON."""
+    """Return a value of a row as text; values other than text and numbers as JSON."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     return msgspec.json.encode(value).decode()
@@ -92,13 +92,13 @@ def percent(share: float) -> str:
 
 
 def day_end(day: date | str) -> datetime:
-    """Return the instant at which a day of data ended."""
+    """Return the end of a day of data, in UTC."""
     first = date.fromisoformat(day) if isinstance(day, str) else day
     return datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def filters() -> dict[str, Any]:
-    """Return the filters by the name that templates know them by."""
+    """Return the filters by their names in templates."""
     return {
         "part": url_part,
         "short": short,
@@ -115,7 +115,7 @@ def filters() -> dict[str, Any]:
 
 
 def _at(value: datetime | str) -> datetime | None:
-    """Return an instant in UTC, or None for a text that is none: a damaged entry must not take the page with it."""
+    """Return a timestamp in UTC, or None for invalid text, so that a damaged entry does not fail the page."""
     try:
         return (parse_rfc3339(value) if isinstance(value, str) else value).astimezone(UTC)
     except ConfigurationError:

@@ -244,7 +244,7 @@ def test_a_hold_is_released_from_the_page_by_a_person_with_a_token(releases, bro
         page.get_by_role("button", name="Release the hold").click()
         assert page.url.endswith("action=release_hold"), "a reason and a confirmation are asked for first"
         page.get_by_label("Reason").fill("prices are right")
-        page.get_by_label("I mean it").check()
+        page.get_by_label("I confirm this action").check()
         page.get_by_role("button", name="Release the hold").click()
         page.get_by_role("link", name="Back to the target").click()
         assert page.get_by_role("cell", name="prices are right").is_visible()

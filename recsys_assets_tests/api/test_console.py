@@ -251,7 +251,7 @@ def test_a_refused_day_is_in_no_window_and_leads_to_its_finding(store, shop, ope
 
 
 def test_a_day_that_nothing_judged_says_so_and_one_that_is_none_is_refused(client):
-    assert "No gate has judged this day" in client.get(f"{HOME}/days/2020-01-01").text
+    assert "This day has no gate report" in client.get(f"{HOME}/days/2020-01-01").text
     assert client.get(f"{HOME}/days/2026-02-30").status_code == 422
 
 
@@ -265,10 +265,10 @@ def test_days_of_the_window_are_in_missing_or_due(store, shop, open_client):
 def test_the_target_says_what_comes_next(store, shop, young):
     place(store, shop)
     text = young.get(HOME).text
-    steps = re.sub("<[^>]+>", "", text[text.index("What comes next") :].partition("</ul>")[0])
-    assert "in 26 h: goes stale unless a day after 2026-01-03 is live by then" in steps
+    steps = re.sub("<[^>]+>", "", text[text.index("Next steps") :].partition("</ul>")[0])
+    assert "in 26 h: becomes stale unless a day after 2026-01-03 is live by then" in steps
     assert "held by ada" in steps
-    assert "in 21 h: nightly schedule (0 1 * * * in UTC) builds 2026-01-04, if somebody turned it on" in steps
+    assert "in 21 h: nightly schedule (0 1 * * * in UTC) builds 2026-01-04, if it is turned on in Dagster" in steps
 
 
 def test_the_base_of_a_comparison_was_live(store, shop, releases, young):
@@ -352,7 +352,7 @@ def test_rows_are_browsed_by_support_and_prefix_page_by_page(store, shop, open_c
     found = client.get(f"/artifacts/{version}", params={"prefix": "b2", "limit": 5})
     assert ids_in(found.text) == ["b29", "b28", "b27", "b26", "b25"]
     assert "1 to 5 of 11, the most support first" in found.text
-    further = re.search(r'href="([^"]*start=5[^"]*)">Further rows', found.text)[1].replace("&amp;", "&")
+    further = re.search(r'href="([^"]*start=5[^"]*)">Next rows', found.text)[1].replace("&amp;", "&")
     assert ids_in(client.get(further).text) == ["b24", "b23", "b22", "b21", "b20"]
     assert ids_in(client.get(f"/artifacts/{version}", params={"sort": "stored"}).text)[:2] == ["a0", "a1"]
     assert "No row's id begins with z" in client.get(f"/artifacts/{version}", params={"prefix": "z"}).text
@@ -367,7 +367,7 @@ def test_an_artifact_of_too_many_rows_to_rank_is_shown_as_it_is_stored(store, sh
     assert ids_in(text)[:2] == ["a0", "a1"]
     assert 'name="prefix"' not in text
     answer = client.get(f"/v1/artifacts/{version}/rows", params={"prefix": "b"})
-    assert (answer.status_code, "at most 10 are ranked" in answer.text) == (422, True)
+    assert (answer.status_code, "at most 10 can be ranked" in answer.text) == (422, True)
 
 
 def test_an_id_that_no_kind_knows_is_said_to_be_none(client):

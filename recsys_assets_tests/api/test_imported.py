@@ -89,7 +89,7 @@ def test_an_imported_artifact_has_a_page_with_its_rows_or_none(imported):
         assert shown in page.text, shown
     assert "51 to 60 of 60" in client.get(f"/artifacts/{version}?start=50").text
     assert "One id" not in page.text
-    assert "kept as it came" in client.get(f"/artifacts/{bring('model', b'x')}").text
+    assert "stored unchanged" in client.get(f"/artifacts/{bring('model', b'x')}").text
 
 
 def test_a_registered_file_is_a_node_of_its_tree_below_its_parent_with_its_metadata(tmp_path, store):
@@ -98,23 +98,23 @@ def test_a_registered_file_is_a_node_of_its_tree_below_its_parent_with_its_metad
     config = IMPORTS.replace('format = "jsonl"\n', f'format = "jsonl"\n{shown}')
     (tmp_path / "recsys.toml").write_text(CONFIG + tree + config)
     settings = load_settings(tmp_path / "recsys.toml")
-    context = ApiContext(store, settings)
-    parent = context.trees["ml_pipeline"].save({"name": "nightly"}).id
+    api_context = ApiContext(store, settings)
+    parent = api_context.trees["ml_pipeline"].save({"name": "nightly"}).id
     (tmp_path / "file").write_bytes(b'{"item_id":"i1"}\n')
     received = receive(named_file(str(tmp_path / "file")), settings.imports["scores"], kind="scores")
     context = DayContext(store, settings, settings.targets[0], FIRST, run_id="test")
     for _ in range(2):  # a rerun makes no second node
         register(context, received, dropped_on=FIRST, node=NodePlace(parent, {"model": "v3"}))
-    client = Client(make_application(context))
+    client = Client(make_application(api_context))
     for search in ("model:v3", "team:ranking", "kind:scores", f"version:{received.blob.ref.version}"):
         (node,) = client.get("/api/v1/artifacts", params={"metadata": search}).json()["items"]
         assert (node["parent_id"], node["level_label"]) == (parent, "model")
     assert client.get(f"/api/v1/artifacts/{node['id']}/$download").json() == [{"item_id": "i1"}]
-    context.trees["ml_pipeline"].delete(node["id"])
+    api_context.trees["ml_pipeline"].delete(node["id"])
     with pytest.raises(InvalidNodeError, match="parent: node"):
         register(context, received, dropped_on=FIRST, node=NodePlace("0" * 26))
     store.delete(blob_key(settings.targets[0].target, "scores", received.blob.ref.version))
-    context.trees["ml_pipeline"].restore(node["id"])
+    api_context.trees["ml_pipeline"].restore(node["id"])
     gone = client.get(f"/api/v1/artifacts/{node['id']}/$download")
     assert (gone.status_code, "was collected" in gone.json()["detail"]) == (404, True)
 

@@ -250,10 +250,10 @@ PICKLED = {"type": "ml_training", "metadata": {"status": "ok"}, "content": "x", 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        pytest.param({"data": PICKLED}, "a pickle is never kept", id="a pickle"),
-        pytest.param({"data": {}, "parent_id": NOWHERE}, "in no tree", id="no such parent"),
-        pytest.param({"data": []}, "no document of this address", id="data that is no object"),
-        pytest.param({"data": {}, "id": "x"}, "no document of this address", id="no ULID"),
+        pytest.param({"data": PICKLED}, "pickles are not stored", id="a pickle"),
+        pytest.param({"data": {}, "parent_id": NOWHERE}, "not in any tree", id="no such parent"),
+        pytest.param({"data": []}, "not a valid document of this endpoint", id="data that is no object"),
+        pytest.param({"data": {}, "id": "x"}, "not a valid document of this endpoint", id="not a ULID"),
         pytest.param({"data": {"type": "ml_training", "metadata": {"status": 1}}}, "status", id="metadata"),
         pytest.param(
             {"data": {**PICKLED, "content_type": "image/png", "content": "%"}}, "base64", id="bytes that are no base64"

@@ -50,7 +50,7 @@ def hold_released_in_the_browser(walk):
     page.goto(PAGE)
     page.get_by_role("link", name="Release the hold").click()
     page.get_by_label("Reason").fill("seen on the walk")
-    page.get_by_label("I mean it").check()
+    page.get_by_label("I confirm this action").check()
     page.get_by_role("button", name="Release the hold").click()
     page.get_by_role("link", name="Back to the target").click()
     assert page.get_by_role("link", name="Hold", exact=True).is_visible()
