@@ -2,7 +2,7 @@
 
     ingest -> events -> kinds -> encoding              frames: Polars and numpy, no store
                  |         |                           (or `engines`: DuckDB, Spark; or `imports`: built elsewhere)
-                gates judge the stored bytes           a report each, kept with the release
+                gates evaluate the stored bytes        one report each, stored with the release
                          |
                 quality scores live and candidate      on held-out events
                          |
@@ -13,8 +13,8 @@
     serving: poll, verify, switch, keep the last known good
 
 `pipeline` runs the stages of a day over the store; `dagster_defs` wires them up for Dagster, `cli` for people and cron,
-`api` shows what is stored and takes actions; `observability` exports metrics and sends webhooks, `privacy` forgets
-users, `trees` keeps what a team has beside the releases. Nothing is imported here: every name has one path, but for the
+`api` shows stored data and accepts actions; `observability` exports metrics and sends webhooks, `privacy` erases users,
+`trees` stores artifact trees alongside the releases. Nothing is imported here: every name has one path, except the
 component that `dg` lists.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Return the component when `dg` asks for it: it loads Dagster, which most of the package does without."""
+    """Return the component for `dg`; imported on demand, because most of the package does not need Dagster."""
     if name != "RecsysTargets":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from recsys_assets.dagster_defs.component import RecsysTargets  # noqa: PLC0415
@@ -31,5 +31,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names of the module, the component's among them."""
+    """Return the names of the module, including the component."""
     return sorted({*globals(), "RecsysTargets"})

@@ -1,7 +1,7 @@
-"""The one home of the stored form of an artifact: its envelope, its version, its escaping, and the limits on both ends.
+"""Stored format of artifacts: envelope, version, escaping, and limits of head and tail.
 
-Writers (`encoding`, tests) and readers (`release`, `serving`, `encoding`) ask this module. It imports no library of
-frames, so that rollback and serving stay light.
+Writers (`encoding`, tests) and readers (`release`, `serving`, `encoding`) share this module. It does not import
+dataframe libraries, so that rollback and serving stay light.
 """
 
 import hashlib
@@ -16,8 +16,10 @@ from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
 
 ENVELOPE_FIELDS: Final = frozenset({"v", "artifact_type", "tenant", "surface", "segment", "window", "build"})
 ZEROED_BUILD: Final = b',"build":{"built_at":"","version":""}}'
-SPECIAL_CHARACTERS: Final = r'["\\<>&\x00-\x1f\u2028\u2029]'  # a regular expression: what `quote` escapes
-MAX_HEAD_BYTES: Final = 10_000  # four names of at most 200 bytes, six times that when every byte is escaped
+SPECIAL_CHARACTERS: Final = (
+    r'["\\<>&\x00-\x1f\u2028\u2029]'  # regular expression of the characters that `quote` escapes
+)
+MAX_HEAD_BYTES: Final = 10_000  # four names of at most 200 bytes, six times larger if every byte is escaped
 _NO_VERSION = "0" * 64
 _TAIL_BYTES: Final = len(b',"build":{"built_at":"2026-01-01T00:00:00Z","version":"","source_hash":""}}') + 2 * 64
 ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
@@ -36,7 +38,7 @@ _TAIL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One artifact as it is stored: its reference and its bytes, which are a pure function of the version."""
+    """One stored artifact: its reference and its bytes, which are determined by the version."""
 
     ref: ArtifactRef
     data: bytes
@@ -44,7 +46,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The statement of a blob about itself, before its rows: whose it is, and its window in RFC 3339."""
+    """Head of a blob, before its rows: kind, target, and window in RFC 3339."""
 
     kind: str
     tenant: str
@@ -55,7 +57,7 @@ class Envelope:
 
 
 class Document(NamedTuple):
-    """One parsed artifact: its envelope, the name of its array, and the bytes `[start, stop)` that hold the array."""
+    """One parsed artifact: its envelope, the name of its array, and the byte range `[start, stop)` of the array."""
 
     envelope: Envelope
     body: str
@@ -64,7 +66,7 @@ class Document(NamedTuple):
 
 
 class Hashes(NamedTuple):
-    """SHA-256 of all bytes, and of the content: the same bytes with `build` zeroed; None if they are no artifact."""
+    """SHA-256 of all bytes, and of the content with `build` zeroed, which is None if they are not an artifact."""
 
     digest: str
     version: str | None
@@ -76,7 +78,7 @@ def quote(text: str) -> str:
 
 
 def unquote(literal: str) -> str | None:
-    """Return the text of a JSON literal if it is written as `quote` writes it, else None."""
+    """Return the text of a JSON literal if `quote` would write it identically, else None."""
     try:
         text = json.loads(literal)
     except ValueError:
@@ -98,12 +100,12 @@ def owner_head(kind: str, target: Target) -> bytes:
 
 
 def tail_of(version: str, window: Window) -> bytes:
-    """Return the bytes behind the array."""
+    """Return the bytes after the array."""
     return f',"build":{{"built_at":"{rfc3339(window.end)}","version":"{version}","source_hash":"{version}"}}}}'.encode()
 
 
 def tail_size(window: Window) -> int:
-    """Return how many bytes follow the array of every blob of a window."""
+    """Return the number of bytes after the array of any blob of a window."""
     return len(tail_of(_NO_VERSION, window))
 
 
@@ -114,31 +116,30 @@ def seal(content: bytes, window: Window) -> tuple[bytes, str]:
 
 
 def parse(data: bytes | mmap, *, name: str) -> Document:
-    """Return envelope and place of the array of an artifact's bytes; neither the array nor the version is judged.
+    """Return envelope and array position of an artifact's bytes, without checking the array or the version.
 
-    Raises `CorruptObjectError` if either end is not as a writer of this format leaves it, or the instant of building
-    is not the window's end.
+    Raises `CorruptObjectError` if head or tail do not have this format, or if the build time is not the window's end.
     """
     head, tail = _HEAD.match(data, 0, MAX_HEAD_BYTES), find_tail(data)
     if head is None:
-        raise CorruptObjectError(f"{name} does not begin as an artifact does: {data[:120]!r}; build it again")
+        raise CorruptObjectError(f"{name} does not begin like an artifact: {data[:120]!r}; rebuild it")
     if tail is None or tail.start() < head.end() or tail.group(2) != tail.group(3):
-        raise CorruptObjectError(f"{name} ends with {data[-300:]!r}, not as an artifact does: build it again")
+        raise CorruptObjectError(f"{name} ends with {data[-300:]!r}, not like an artifact: rebuild it")
     start, end, body = (group.decode() for group in head.group(5, 6, 7))
     if tail.group(1).decode() != end:
-        raise CorruptObjectError(f"{name} says that it was built at another time than its window's end: build it again")
+        raise CorruptObjectError(f"{name} has a build time other than its window's end: rebuild it")
     kind, tenant, surface = (_text(literal, name) for literal in head.group(1, 2, 3))
     segment = _text(head.group(4), name) if head.group(4) else None
     return Document(Envelope(kind, tenant, surface, segment, start, end), body, head.end(), tail.start())
 
 
 def find_tail(data: bytes | mmap) -> re.Match[bytes] | None:
-    """Return the match of an artifact's tail, which has one length, or None."""
+    """Return the match of an artifact's tail, which has a fixed length, or None."""
     return _TAIL.fullmatch(data, max(0, len(data) - _TAIL_BYTES))
 
 
 def hashes_of(data: bytes | mmap) -> Hashes:
-    """Return both hashes, each byte hashed once: the texts differ in their ends only."""
+    """Return both hashes while hashing each byte once, because the two texts differ only in their tails."""
     tail = find_tail(data)
     end = tail.start() if tail else len(data)
     content = hashlib.sha256(memoryview(data)[:end])
@@ -149,26 +150,28 @@ def hashes_of(data: bytes | mmap) -> Hashes:
 
 
 def proven_version(data: bytes | mmap, hashes: Hashes, *, name: str) -> str:
-    """Return the version that the bytes carry and prove; `CorruptObjectError` if they carry another, or none."""
+    """Return the version in the bytes if it matches their hash; `CorruptObjectError` if not, or if missing."""
     tail, version = find_tail(data), hashes.version
     if tail is None or version is None:
-        raise CorruptObjectError(f"{name} does not end as an artifact does: build it again")
+        raise CorruptObjectError(f"{name} does not end like an artifact: rebuild it")
     carried = {part.decode() for part in tail.group(2, 3)}
     if carried != {version}:
-        raise CorruptObjectError(f"{name} carries version {sorted(carried)}, its bytes prove {version}: build it again")
+        raise CorruptObjectError(
+            f"{name} contains version {sorted(carried)}, but its bytes have version {version}: rebuild it"
+        )
     return version
 
 
 def version_of(data: bytes | mmap, *, name: str) -> str:
-    """Return the version that the bytes prove: the hash of their content with `build` zeroed.
+    """Return the version of the bytes: the hash of their content with `build` zeroed.
 
-    Raises `CorruptObjectError` if the bytes carry another version than they prove, or are no artifact at all.
+    Raises `CorruptObjectError` if the bytes contain another version, or are not an artifact.
     """
     return proven_version(data, hashes_of(data), name=name)
 
 
 def too_large(kind: str, target: Target, *, found: str, max_bytes: int) -> LimitExceededError:
-    """Return the error that says how large a blob would be, and which settings change that."""
+    """Return the error for a blob that is too large, with its size and the settings that change it."""
     return LimitExceededError(
         f"{kind} of {target} would have {found} bytes, artifacts.{kind}.max_bytes allows {max_bytes:,}: "
         "lower a cut (max_items, max_neighbors, max_items_per_user) or the factors, or raise max_bytes if consumers "
@@ -179,10 +182,10 @@ def too_large(kind: str, target: Target, *, found: str, max_bytes: int) -> Limit
 def _text(literal: bytes, name: str) -> str:
     text = unquote(literal.decode(errors="replace"))
     if not text:
-        raise CorruptObjectError(f"{name} has {literal[:80]!r} in its envelope, which no writer writes: build it again")
+        raise CorruptObjectError(f"{name} has {literal[:80]!r} in its envelope, which no writer produces: rebuild it")
     return text
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text has no lone surrogates, which JSON can spell and UTF-8 cannot."""
+    """Return whether a text has no lone surrogates, which JSON can express and UTF-8 cannot."""
     return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,4 +1,4 @@
-"""Decoders of JSON into types, each made by one thread: two that make a type's first at once crash msgspec 0.22."""
+"""Cached JSON decoders, each built by one thread, because msgspec 0.22 crashes if two build one concurrently."""
 
 import threading
 from typing import Any, TypeVar
@@ -14,8 +14,8 @@ _made: dict[type, msgspec.json.Decoder[Any]] = {}
 def decoder_of(kind: type[Kind]) -> msgspec.json.Decoder[Kind]:
     """Return the strict decoder of a type, from any thread.
 
-    msgspec learns a class and the classes of its fields when their first decoder is made, and whoever comes meanwhile
-    finds them half learnt: the process dies of it. After this, `msgspec.convert` to the class is safe as well.
+    msgspec inspects a class and the classes of its fields when their first decoder is built. Another thread that uses
+    them at that time crashes the process. After this call, `msgspec.convert` to the class is safe as well.
     """
     found = _made.get(kind)
     if found is None:

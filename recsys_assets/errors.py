@@ -1,4 +1,4 @@
-"""Every error of the package, grouped by what the person or program that meets it does next."""
+"""All errors of the package, grouped by the caller's next step."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
@@ -6,24 +6,24 @@ from typing import Final
 
 
 class RecsysAssetsError(Exception):
-    """The root: a message that names the thing, the expected, the found and the next step."""
+    """Base of all errors; messages name the subject, the expected and found values, and the next step."""
 
-    journaled: bool = False  # whether the target's journal has it already
+    journaled: bool = False  # whether the target's journal already has it
 
 
 # --- fix the input ---------------------------------------------------------------------------------------------------
 
 
 class InputError(RecsysAssetsError):
-    """The data that came in cannot be used; fix the data, then run the day again."""
+    """Input data cannot be used; fix the data, then run the day again."""
 
 
 class MissingInputError(InputError):
-    """A named file or object is not there; put it there, or name another place."""
+    """A named file or object is missing; provide it, or name another location."""
 
 
 class NoInputError(InputError):
-    """There is nothing to build a day from; `outcome` says which of the three: no_input, empty_input, no_events."""
+    """A day has nothing to build from; `outcome` is one of no_input, empty_input and no_events."""
 
     def __init__(self, message: str, *, outcome: str) -> None:
         super().__init__(message)
@@ -31,52 +31,51 @@ class NoInputError(InputError):
 
 
 class LimitExceededError(InputError):
-    """The day does not fit in a limit that protects memory; the message names the number and the setting."""
+    """The day exceeds a limit that protects memory; the message names the value and the setting."""
 
 
 class CorruptObjectError(InputError):
-    """Stored bytes are not what their name or their record says; rebuild them or restore them from a backup."""
+    """Stored bytes do not match their name or their record; rebuild them or restore them from a backup."""
 
 
 class UntrustedError(CorruptObjectError):
-    """A pointer is not signed by a key that this reader believes, or no longer; the message says which of them."""
+    """A pointer has no valid signature by a key that this reader trusts, or it expired; the message says which."""
 
 
 class InvalidNodeError(InputError):
-    """A node's data, content or place is not what its hierarchy takes; the message names what, and what it takes."""
+    """A node's data, content or position is invalid in its hierarchy; the message names it and what is valid."""
 
 
 # --- read again and retry --------------------------------------------------------------------------------------------
 
 
 class ConflictError(RecsysAssetsError):
-    """Somebody else changed what was read; read again and judge again."""
+    """The data that was read changed concurrently; read and evaluate it again."""
 
 
 class StaleRevisionError(ConflictError):
-    """A node is of another revision than the one that was read, or is there already; read it again."""
+    """A node has another revision than the one that was read, or already exists; read it again."""
 
 
 class StoreUnavailableError(RecsysAssetsError):
-    """The store did not answer, or answered that it cannot now; nothing is known to have changed; try again later."""
+    """The store did not answer, or is temporarily unable to; nothing is known to have changed; retry later."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """A conditional write got no reply and reading back failed too: it may have won; read before anything else."""
+    """A conditional write got no reply and could not be read back: it may have succeeded; read before retrying."""
 
 
 class EngineUnavailableError(RecsysAssetsError):
-    """The engine cannot be reached, or gave up on a job; nothing that it wrote is read: look at it, then run again."""
+    """The engine is unreachable or aborted a job; nothing that it wrote is used: check it, then run again."""
 
 
 # --- restore or roll back --------------------------------------------------------------------------------------------
 
 
 class RefusedError(RecsysAssetsError):
-    """A safety rule said no (gate, fence, hold, missing blob) and the message names it; what is live is untouched.
+    """A safety rule refused (gate, fence, hold, missing blob) and the message names it; the live release is unchanged.
 
-    `refused` names the gates whose judgement is among the reasons, each behind its subject, like
-    ("canonical 2026-01-02", "bad_share").
+    `refused` lists the gates that refused, each after its subject, such as ("canonical 2026-01-02", "bad_share").
     """
 
     def __init__(self, message: str, *, refused: Sequence[tuple[str, str]] = ()) -> None:
@@ -85,7 +84,7 @@ class RefusedError(RecsysAssetsError):
 
 
 class NotFoundError(RecsysAssetsError):
-    """The named thing is not in the store; the message lists what is."""
+    """The named object is not in the store; the message lists the existing ones."""
 
 
 class NodeInUseError(RefusedError):
@@ -93,65 +92,65 @@ class NodeInUseError(RefusedError):
 
 
 class NoSuchNodeError(NotFoundError):
-    """No node of this id is in the tree; the message says whether it was deleted."""
+    """The tree has no node of this id; the message says whether it was deleted."""
 
 
 # --- fix the configuration -------------------------------------------------------------------------------------------
 
 
 class ConfigurationError(RecsysAssetsError):
-    """A setting, a name or a credential is wrong; the message names the key, the allowed and the found."""
+    """A setting, a name or a credential is invalid; the message names the key, the allowed and the found values."""
 
 
 class UnsafeNameError(ConfigurationError):
-    """A name cannot be a path segment, an object key and a URI at once, or collides with another one."""
+    """A name cannot be a segment of paths, object keys and URIs, or collides with another name."""
 
 
 class UnsafeStoreError(ConfigurationError):
-    """The store does not honour conditional writes, so two publishers could both win; use another store."""
+    """The store does not honour conditional writes, so two publishers could both succeed; use another store."""
 
 
 class EngineRefusedError(ConfigurationError):
-    """The engine gives other rows than the definition says, seen on a day made up to show it; use another engine."""
+    """The engine computed wrong rows on the canary day; use another engine."""
 
 
 # --- ask differently -------------------------------------------------------------------------------------------------
 
 
 class BadRequestError(RecsysAssetsError):
-    """What was asked of the read API cannot be understood; the message names parameter, allowed and found."""
+    """A request to the API is invalid; the message names the parameter, the allowed and the found values."""
 
 
 class AccessDeniedError(RecsysAssetsError):
-    """Whoever asked the API may not do this; the message names the scope that is missing."""
+    """A request to the API lacks permission; the message names the missing scope."""
 
 
 class OperationRefusedError(RefusedError):
-    """An operation that was asked of the API is refused; the message, which may be shown to anybody, says why."""
+    """An operation of the API is refused; the message says why and is safe to return."""
 
 
 class UnknownAddressError(NotFoundError):
-    """What was asked of the read API is not there; unlike others' messages, this one may be shown to anybody."""
+    """The requested resource of the API does not exist; the message is safe to return, unlike those of others."""
 
 
 # --- what servers answer, however they word it ------------------------------------------------------------------------
 
 
 class Answer(Enum):
-    """One meaning of an object server's answer."""
+    """Meaning of an object server's response."""
 
     MISSING = auto()
     UNCHANGED = auto()
     LOST = auto()  # the condition of a write did not hold
     BUSY = auto()  # another conditional write was under way; this one was not applied
     DENIED = auto()
-    WRONG = auto()  # no such bucket, a region or address that is none
-    COLD = auto()  # in a storage class that is read only after a restore
+    WRONG = auto()  # no such bucket, or an invalid region or URL
+    COLD = auto()  # in a storage class that needs a restore before reading
     UNSUPPORTED = auto()  # 501: the server does not know this header or call
-    SILENT = auto()  # 5xx, throttled, timed out, broken off: it may have been applied
+    SILENT = auto()  # 5xx, throttling, timeout or lost connection: it may have been applied
 
 
-ANSWER_OF_STATUS: Final[Mapping[int, Answer]] = {  # of object servers alike
+ANSWER_OF_STATUS: Final[Mapping[int, Answer]] = {  # common to all object servers
     304: Answer.UNCHANGED,
     401: Answer.DENIED,
     403: Answer.DENIED,

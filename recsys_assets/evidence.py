@@ -1,16 +1,16 @@
-"""Findings of gates, as reports and releases keep them: each with its limits, its value and its verdict."""
+"""Gate findings as stored in reports and releases, each with limits, value and verdict."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-CANONICAL = "canonical"  # the subject of reports about a day's events, beside the kinds
-OVERRIDDEN = "overridden"  # the key in a finding's params that says why its refusal did not count
-NOT_COMPARED = "not_compared"  # the key in a finding's params that says why no override is a way out of it
-LEFT_OUT = "left_out"  # the key in a finding's params that says why its subject is not part of the release
-MODE = "mode"  # the key in a finding's params that holds the enforcement mode of its gate
-NO_BASELINE = "no baseline"  # the message of a gate that found nothing to compare with
+CANONICAL = "canonical"  # subject of reports on a day's events; other subjects are kinds
+OVERRIDDEN = "overridden"  # key in a finding's params: reason of the override of its refusal
+NOT_COMPARED = "not_compared"  # key in a finding's params: why nothing was compared, which no override resolves
+LEFT_OUT = "left_out"  # key in a finding's params: why its subject is excluded from the release
+MODE = "mode"  # key in a finding's params: enforcement mode of its gate
+NO_BASELINE = "no baseline"  # message of a gate without a baseline to compare with
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -19,7 +19,7 @@ class Verdict(StrEnum):
     """Verdict of a gate: only PASSED and ADVISED let a release ship."""
 
     PASSED = "passed"
-    ADVISED = "advised"  # the finding is worth a look, and the policy does not require it
+    ADVISED = "advised"  # beyond a limit that the policy does not enforce
     REFUSED = "refused"
 
 
@@ -32,7 +32,7 @@ class Finding:
     value: Scalar
     params: Mapping[str, Scalar]
     message: str
-    count: int = 0  # exact number of offending rows, however many the sample shows
+    count: int = 0  # exact number of offending rows, of which `sample` shows some
     sample: tuple[Mapping[str, Scalar], ...] = ()
 
     @property
@@ -42,7 +42,7 @@ class Finding:
 
     @property
     def is_judgement(self) -> bool:
-        """Whether something was compared: what was not is cured by its cause, and is nothing to answer for."""
+        """Whether something was compared; otherwise the cause must be fixed, and an override is not possible."""
         return NOT_COMPARED not in self.params
 
 
@@ -51,14 +51,14 @@ class GateReport:
     """All findings about one subject: a kind of artifact at a version, or one canonical day at a digest."""
 
     subject: str  # artifact kind, or "canonical"
-    version: str  # the artifact's version, or the canonical object's digest: what exactly was judged
+    version: str  # version of the evaluated artifact, or digest of the canonical object
     findings: tuple[Finding, ...]
-    policy: str = ""  # hash of the gates' parameters: a report under other limits proves nothing
+    policy: str = ""  # hash of the gates' parameters: a report under other limits is not valid
     facts: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
     @property
     def passed(self) -> bool:
-        """Whether every finding lets the release ship; a report without findings proves nothing and does not pass."""
+        """Whether every finding lets the release ship; a report without findings does not pass."""
         return bool(self.findings) and all(f.ok for f in self.findings)
 
     @property
@@ -68,23 +68,23 @@ class GateReport:
 
     @property
     def answered(self) -> dict[str, str]:
-        """The gates whose refusal somebody answered for, each with the reason."""
+        """Overridden gates, each with the reason of the override."""
         return {f.gate: str(f.params[OVERRIDDEN]) for f in self.findings if OVERRIDDEN in f.params}
 
     @property
     def left_out_because(self) -> str | None:
-        """Why the subject is not part of the release that it was built for; None if it is."""
+        """Why the subject is excluded from the release that it was built for; None if it is included."""
         found = (finding.params[LEFT_OUT] for finding in self.findings if LEFT_OUT in finding.params)
         return next((str(why) for why in found), None)
 
     @property
     def refused_because(self) -> tuple[str, ...]:
-        """Why it does not pass, a sentence a cause: gates that say the same are named together."""
+        """Reasons of the refusals, one message each, after the gates that share it."""
         return group_by_message(self.refusals, "refused")
 
 
 def group_by_message(findings: Iterable[Finding], word: str) -> tuple[str, ...]:
-    """Return the messages of gates, each once, behind the gates whose message it is: "gates a, b refused: ..."."""
+    """Return the messages of gates, each once after the gates that share it: "gates a, b refused: ..."."""
     gates: dict[str, list[str]] = {}
     for finding in findings:
         gates.setdefault(finding.message, []).append(finding.gate)

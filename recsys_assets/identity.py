@@ -1,4 +1,4 @@
-"""The values that address everything: targets, windows, and references to artifacts."""
+"""Identities: targets, windows, references to artifacts, and rules for names and timestamps."""
 
 import re
 import unicodedata
@@ -21,7 +21,7 @@ REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
 def check_segment(name: str, *, what: str) -> str:
     """Return `name` if it can be one path segment, one object-key segment and one URI segment; raise otherwise.
 
-    Raises `UnsafeNameError`: choose another name, or give the target a name that every store can carry.
+    Raises `UnsafeNameError` with the reason; the remedy is another name.
     """
     fault = _fault_of(name)
     if fault is not None:
@@ -29,18 +29,18 @@ def check_segment(name: str, *, what: str) -> str:
     return name
 
 
-@lru_cache(maxsize=4096)  # the names of a run are few, and stand in every one of its keys
+@lru_cache(maxsize=4096)  # a run has few names, which are part of all its keys
 def _fault_of(name: str) -> str | None:
-    """Return what keeps a name from being a segment, or None if nothing does."""
+    """Return why a name cannot be a segment, or None if it can."""
     if not name:
-        return "is empty: give it a name"
+        return "is empty: expected a name"
     if name in {".", ".."}:
         return f"{name!r} would walk the folder tree: choose another name"
     bad = sorted({c for c in name if c in _RESERVED or unicodedata.category(c) in {"Cc", "Cs", "Cf", "Zl", "Zp"}})
     if bad:
-        return f"{name!r} holds {bad!r}: none of / \\ ? # %, control or format characters may stand in it"
+        return f"{name!r} holds {bad!r}: expected a name without / \\ ? # %, control and format characters"
     if name != name.strip() or name.endswith("."):
-        return f"{name!r} begins or ends with white space, or ends with a dot: some file systems drop those"
+        return f"{name!r} begins or ends with white space, or ends with a dot: some file systems drop these"
     size = len(name.encode())
     if size > MAX_SEGMENT_BYTES:
         return f"{name[:40]!r}... takes {size} bytes: at most {MAX_SEGMENT_BYTES}"
@@ -48,7 +48,7 @@ def _fault_of(name: str) -> str | None:
 
 
 def check_distinct(names: Iterable[str], *, what: str) -> None:
-    """Raise `UnsafeNameError` if two names differ only by case or Unicode form: some stores hold them as one."""
+    """Raise `UnsafeNameError` if two names differ only by case or Unicode form, which some stores conflate."""
     seen: dict[str, str] = {}
     for name in names:
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
@@ -59,7 +59,10 @@ def check_distinct(names: Iterable[str], *, what: str) -> None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """One (tenant, surface) that is built, gated and shipped by itself; `segment` is a label in its artifacts."""
+    """One (tenant, surface), built, gated and shipped on its own; `segment` is a label in its artifacts.
+
+    Raises `UnsafeNameError` for a name that cannot be a segment.
+    """
 
     tenant: str
     surface: str
@@ -75,7 +78,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """Whole UTC days, half-open: `[first, last + 1 day)`."""
+    """Range of whole UTC days, half-open: `[first, last + 1 day)`; `ConfigurationError` if it ends before its start."""
 
     first: date
     last: date
@@ -86,25 +89,25 @@ class Window:
 
     @classmethod
     def ending(cls, day: date, *, days: int) -> "Window":
-        """Return the window of `days` days whose last day is `day`."""
+        """Return the window of `days` days that ends with `day`; `ConfigurationError` for less than one day."""
         if days < 1:
-            raise ConfigurationError(f"window_days is {days}: at least 1")
+            raise ConfigurationError(f"window_days is {days}, expected at least 1")
         return cls(day - timedelta(days=days - 1), day)
 
     @property
     def start(self) -> datetime:
-        """The first instant inside."""
+        """Start of the first day."""
         return datetime(self.first.year, self.first.month, self.first.day, tzinfo=UTC)
 
     @property
     def end(self) -> datetime:
-        """The first instant after."""
+        """End of the last day, exclusive."""
         after = self.last + timedelta(days=1)
         return datetime(after.year, after.month, after.day, tzinfo=UTC)
 
     @property
     def days(self) -> list[date]:
-        """Every day inside, oldest first."""
+        """Days of the window, oldest first."""
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
 
@@ -112,7 +115,7 @@ class Window:
 class ArtifactRef:
     """One immutable blob: its kind, its version, and the size and SHA-256 of its stored bytes.
 
-    The version is the content hash; behind it stand a dot and the form of the bytes, unless that is the kinds' JSON.
+    The version is the content hash, followed by a dot and the format unless that is JSON.
     """
 
     kind: str
@@ -130,44 +133,46 @@ class ArtifactRef:
 
 
 def is_version(text: str) -> bool:
-    """Return whether a text names content as versions do: 64 hex digits, and perhaps a dot and a form."""
+    """Return whether a text is a version: 64 hex digits, optionally followed by a dot and a format."""
     return _VERSION.fullmatch(text) is not None
 
 
 def form_of(version: str) -> str:
-    """Return the form of a version's bytes, which is its file's ending: "json", or what stands behind the hash."""
+    """Return the format of a version's bytes, its file name extension: "json", or the text after the hash."""
     return version.partition(".")[2] or JSON_FORM
 
 
 def is_slug(name: str) -> bool:
-    """Return whether Dagster can carry `name` in an asset key, an op name and a tag at once."""
+    """Return whether `name` is valid in Dagster as asset key, op name and tag."""
     return _SLUG.fullmatch(name) is not None
 
 
 def rfc3339(instant: datetime) -> str:
-    """Write an instant in UTC as RFC 3339 with `Z`, with microseconds only when there are any."""
+    """Return a timestamp in UTC as RFC 3339 with `Z`; `ConfigurationError` if it has no time zone."""
     if instant.tzinfo is None:
-        raise ConfigurationError(f"instant {instant!r} has no zone: pass one in UTC")
+        raise ConfigurationError(f"timestamp {instant!r} has no time zone: expected one in UTC")
     text = instant.astimezone(UTC).isoformat()
     return text.removesuffix("+00:00") + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Read an RFC 3339 instant with a zone; raise `ConfigurationError` for anything else."""
+    """Return the timestamp of an RFC 3339 text with a time zone, in UTC; `ConfigurationError` for other text."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no RFC 3339 time: expected like 2026-01-31T04:00:00Z") from error
+        raise ConfigurationError(
+            f"{text!r} is not an RFC 3339 time: expected a time such as 2026-01-31T04:00:00Z"
+        ) from error
     if instant.tzinfo is None:
-        raise ConfigurationError(f"{text!r} has no zone: write 2026-01-31T04:00:00Z, or an offset")
+        raise ConfigurationError(f"{text!r} has no time zone: expected Z or an offset, as in 2026-01-31T04:00:00Z")
     return instant.astimezone(UTC)
 
 
-"""How a request's id begins that says which release answered, and by which kind."""
+"""Pattern of the beginning of a tagged request id: 16 digits of the release, and the kind."""
 
 
 def tag_request(release_id: str, kind: str, own: str) -> str:
-    """Return a request's id that says which release answered it, and by which kind: `r1.<16 digits>.<kind>.<own>`."""
+    """Return a request id tagged with the release and the kind that answered: `r1.<16 digits>.<kind>.<own>`."""
     if kind and _SLUG.fullmatch(kind) is None:
-        raise UnsafeNameError(f"kind {kind!r} is no name of letters, digits and _")
+        raise UnsafeNameError(f"kind {kind!r} is not a name of letters, digits and _")
     return f"r1.{release_id[:16]}.{kind}.{own}"

@@ -1,8 +1,8 @@
-"""Descriptions of the kinds of artifacts: names, shape of the rows and words for people, without any library of frames.
+"""Descriptions of the kinds of artifacts: names, shapes of rows and texts, without dataframe libraries.
 
-Each `kinds.kind.Kind` carries its description; serving, diff and reports, which load no kernel, ask `describe`. A
-package that adds a kind may add its description beside it, as an entry point of `DESCRIPTIONS_GROUP` named as the kind;
-without one, the structure of the stored rows says what can be said.
+Each `kinds.kind.Kind` has its description; serving, diff and reports, which do not import kernels, call `describe`. A
+package that adds a kind may also add its description, as an entry point of `DESCRIPTIONS_GROUP` named like the kind;
+without one, only the structure of the stored rows is known.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Final
 
-BLEND: Final = "blend"  # all kinds of a release that recommend, as one ranking beside them
+BLEND: Final = "blend"  # name of the combined ranking of all recommending kinds of a release
 DESCRIPTIONS_GROUP: Final = "recsys_assets.kind_descriptions"
-SCALE: Final = 1_000_000  # scores that are no counts are held as whole millionths
+SCALE: Final = 1_000_000  # scores other than counts are stored as integer millionths
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The names of the rows of a kind, in JSON and for people.
+    """Field names and layout of the rows of a kind.
 
     The body is `{body: [{key: id, entries: [entry, ...]}, ...]}`, or without `key` the entries of its only list. An
     entry is `{member: id, value: number}`, or without `value` the member's bare string. `column` names the members in
-    frames. Values are held as integers and stand for `value / scale`.
+    frames. Values are stored as integers and mean `value / scale`.
     """
 
     body: str
@@ -36,16 +36,16 @@ class Shape:
 
     @property
     def row_id(self) -> str:
-        """The first field of each row: its id."""
+        """Name of the id field, the first field of each row."""
         return self.key or self.member
 
 
 @dataclass(frozen=True, slots=True)
 class VectorShape:
-    """The tables of embeddings of a kind: for each column of ids, the name of the array with a vector per id.
+    """Embedding tables of a kind: by id column, the name of the array with one vector per id.
 
-    In the file stand, of each table, the array itself (float32, a row per id), and the ids as Arrow lays out strings:
-    `<column>.text` (uint8), all ids in UTF-8 one behind the other, and `<column>.ends` (int64), where each one ends.
+    The file contains for each table the array (float32, one row per id), and the ids in the layout of Arrow strings:
+    `<column>.text` (uint8), all ids concatenated in UTF-8, and `<column>.ends` (int64), the end offset of each id.
     """
 
     tables: Mapping[str, str]
@@ -53,7 +53,7 @@ class VectorShape:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """The database table of a kind's rows: of each day, or of what is live alone, with more columns of the catalog."""
+    """Database table of a kind's rows, per day or only of the live release, with extra catalog columns."""
 
     table: str
     daily: bool = True
@@ -62,27 +62,27 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class KindDescription:
-    """The name of a kind, one sentence about it, the shape of its content, and the words of reports about it."""
+    """Name, summary and row shape of a kind, with the texts of reports about it."""
 
     name: str
     summary: str
     shape: Shape | VectorShape
-    place: str = "the artifact"  # what its rows enter and leave, in a report
-    signals: Signals | None = None  # where services that read a database find its rows
+    place: str = "the artifact"  # name of the lists that rows enter and leave, in a report
+    signals: Signals | None = None  # its database table
 
     @property
     def is_ranking(self) -> bool:
-        """Whether the artifact is one list, best first: a row then moves by its place, else by its content."""
+        """Whether the artifact is one list, best first, whose rows move by rank instead of by content."""
         return isinstance(self.shape, Shape) and self.shape.key is None and self.shape.value is not None
 
     @property
     def orders_items(self) -> bool:
-        """Whether its lists are items, best first, so that a back-test can ask it what comes next."""
+        """Whether its lists are items, best first, so that a back-test can query next items."""
         return isinstance(self.shape, Shape) and self.shape.value is not None and self.shape.member == "item_id"
 
     @property
     def names_items(self) -> bool:
-        """Whether its rows, their members or its vectors are of items."""
+        """Whether its rows, their members or its vectors refer to items."""
         if isinstance(self.shape, VectorShape):
             return "item_id" in self.shape.tables
         return "item_id" in {self.shape.key, self.shape.column}
@@ -179,21 +179,21 @@ DESCRIPTIONS: Final[Mapping[str, KindDescription]] = {
 
 
 def describe(kind: str) -> KindDescription | None:
-    """Return the description of one of our kinds, or of one that an installed package describes, else None."""
+    """Return the description of a built-in kind, or of one that an installed package describes, else None."""
     return DESCRIPTIONS.get(kind) or installed_descriptions().get(kind)
 
 
 @cache
 def installed_descriptions() -> Mapping[str, KindDescription]:
-    """Return, by kind, the descriptions that other packages add; looked for once in a process.
+    """Return the descriptions that other packages add, by kind; searched once per process.
 
-    One that cannot be loaded is passed over: a service goes on reading, and `kinds.registry` names the broken package.
+    A description that cannot be loaded is skipped, so that services keep reading; `kinds.registry` reports it.
     """
     found: dict[str, KindDescription] = {}
     for point in entry_points(group=DESCRIPTIONS_GROUP):
         try:
             loaded: object = point.load()
-        except Exception:  # noqa: BLE001, S112 - the code of others: see above
+        except Exception:  # noqa: BLE001, S112 - third-party code: see above
             continue
         if isinstance(loaded, KindDescription):
             found[point.name] = loaded

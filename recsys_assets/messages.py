@@ -1,11 +1,11 @@
-"""Parts of messages for people: counts with nouns, names that would have been right, text that no terminal obeys."""
+"""Parts of messages: counts with nouns, suggestions of known names, and text safe for terminals."""
 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_NAMED = 20  # of many known names, those that are nearest to the one that was asked for
+_NAMED = 20  # maximum names listed, the most similar ones first
 
 
 def plural(count: int, noun: str) -> str:
@@ -18,7 +18,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def name_known(asked: str, known: Iterable[str], *, intro: str = "known are") -> str:
-    """Return the names that would have been right, behind a question if one of them is near: "did you mean x? ..."."""
+    """Return the known names, preceded by a suggestion if one is similar: "did you mean x? ..."."""
     names = list(known)
     if not names:
         return f"{intro} none"
@@ -30,8 +30,8 @@ def name_known(asked: str, known: Iterable[str], *, intro: str = "known are") ->
 
 
 def printable(text: str) -> str:
-    r"""Return text whose control characters are spelled (\u001b), but for tabs and ends of lines.
+    r"""Return text with escaped control characters (\u001b), except tabs and newlines.
 
-    Names, reasons and messages come from anybody: a terminal would obey what they hold.
+    Names, reasons and messages are untrusted, and a terminal would execute control sequences in them.
     """
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

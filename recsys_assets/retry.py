@@ -1,4 +1,4 @@
-"""Attempts: how often something is tried, and how long is waited before each further try."""
+"""Retries: number of attempts, and pauses with exponential backoff."""
 
 import random
 import time
@@ -10,27 +10,27 @@ from typing import TypeAlias, TypeVar
 from recsys_assets.errors import ConflictError, OutcomeUnknownError
 
 Written = TypeVar("Written")
-Pause: TypeAlias = Callable[[float], object]  # waits for so many seconds
+Pause: TypeAlias = Callable[[float], object]  # waits for a number of seconds
 _MOST_DOUBLINGS = 60
 
 
 def wait(seconds: float) -> None:
-    """Stand still for so many seconds."""
+    """Sleep for a number of seconds."""
     time.sleep(seconds)
 
 
 def attempts(
     tries: int | None, *, first_seconds: float = 0.02, longest_seconds: float = 0.5, pause: Pause = wait
 ) -> Iterator[int]:
-    """Yield the number of each attempt, from 0, without end where `tries` is None; whoever is done leaves the loop.
+    """Yield the number of each attempt, from 0, without end if `tries` is None; the caller leaves the loop on success.
 
-    Before every attempt but the first it waits: `first_seconds`, twice as long each time, never longer than
-    `longest_seconds`, and of that a share by chance, at least half, so that two who met once do not meet again.
+    Pauses before every attempt except the first: `first_seconds`, doubled each time up to `longest_seconds`, and
+    multiplied by a random factor from 0.5 to 1, so that colliding writers separate.
     """
     for attempt in count() if tries is None else range(tries):
         if attempt and first_seconds:
             longest = min(longest_seconds, first_seconds * 2 ** min(attempt - 1, _MOST_DOUBLINGS))
-            pause(longest * random.uniform(0.5, 1))  # noqa: S311 - apart from other writers, no secret
+            pause(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
         yield attempt
 
 
@@ -42,12 +42,12 @@ def retry_conflicts(
     pause: Pause = wait,
     lost: tuple[type[Exception], ...] = (ConflictError, OutcomeUnknownError),
 ) -> Written:
-    """Return what `once` returns, which reads and writes over what it read; again after a write that is `lost`.
+    """Return the result of `once`, a read followed by a conditional write; repeat it after an error in `lost`.
 
-    Another writer came first, or nobody knows who did: the next look shows what is there now. Raises `ConflictError`
-    naming what is written once that many writes are lost.
+    These errors mean that another writer was first, or that the outcome is unknown, which the next read shows. Raises
+    `ConflictError` with `name` after `tries` lost writes.
     """
     for _ in attempts(tries, pause=pause):
         with suppress(*lost):
             return once()
-    raise ConflictError(f"{name}: {tries} writes in a row met another writer: try again")
+    raise ConflictError(f"{name}: lost {tries} writes in a row to other writers: retry")

@@ -52,7 +52,7 @@ def test_writes_that_are_lost_again_and_again_name_what_was_written():
     waited: list[float] = []
     found = repeat(ConflictError("another"))
 
-    with pytest.raises(ConflictError, match=r"a\.json: 3 writes in a row met another writer"):
+    with pytest.raises(ConflictError, match=r"a\.json: lost 3 writes in a row to other writers"):
         retry_conflicts(lambda: answer(next(found)), name="a.json", tries=3, pause=waited.append)
     assert len(waited) == 2
 

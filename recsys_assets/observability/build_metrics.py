@@ -1,4 +1,4 @@
-"""Metrics of a target's build side: age of its data, how the last attempt ended, gates, rows, bytes, seconds."""
+"""Build metrics of a target: age of its data, last attempt, gates, artifacts and runs."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,21 +27,21 @@ from recsys_assets.upkeep.status import TargetStatus, status
 BUILD_HELP: Final[Mapping[str, str]] = {
     "recsys_build_data_through_timestamp_seconds": "End of the last day in the live data.",
     "recsys_build_max_age_seconds": "Age of live data above which the target is stale.",
-    "recsys_build_swapped_timestamp_seconds": "When the pointer was swapped last.",
+    "recsys_build_swapped_timestamp_seconds": "Time of the last swap of the pointer.",
     "recsys_build_held": "Whether a hold keeps automation from shipping.",
-    "recsys_build_problems": "How many problems status knows of.",
-    "recsys_build_last_attempt": "How the last attempt at the pointer ended: 1 for that outcome, 0 for the others.",
-    "recsys_build_last_attempt_timestamp_seconds": "When the last attempt at the pointer ended.",
+    "recsys_build_problems": "Number of problems in the status.",
+    "recsys_build_last_attempt": "Outcome of the last attempt at the pointer: 1 for that outcome, 0 for the others.",
+    "recsys_build_last_attempt_timestamp_seconds": "Time of the last attempt at the pointer.",
     "recsys_build_artifact_rows": "Rows of the live artifact.",
     "recsys_build_artifact_bytes": "Bytes of the live artifact.",
-    "recsys_build_gates": "Verdicts of the gates on the newest day that was judged, by subject.",
-    "recsys_build_measured_timestamp_seconds": "When the numbers of this target were taken from the store.",
-    "recsys_build_last_test": "How the last test of a file of another team ended: 1 for that outcome.",
-    "recsys_build_last_test_timestamp_seconds": "When a file of the kind was tested last.",
+    "recsys_build_gates": "Number of gate verdicts on the newest evaluated day, by subject.",
+    "recsys_build_measured_timestamp_seconds": "Time at which the metrics of this target were read from the store.",
+    "recsys_build_last_test": "Outcome of the last test of an imported file: 1 for that outcome.",
+    "recsys_build_last_test_timestamp_seconds": "Time of the last test of a file of the kind.",
     "recsys_build_tests": "Tests of files of the kind in the last 7 days, by outcome and actor.",
-    "recsys_build_run_success": "Whether the last run of the target ended well.",
-    "recsys_build_run_seconds": "How long the last run of the target took.",
-    "recsys_build_run_timestamp_seconds": "When the last run of the target ended.",
+    "recsys_build_run_success": "Whether the last run of the target succeeded.",
+    "recsys_build_run_seconds": "Duration of the last run of the target.",
+    "recsys_build_run_timestamp_seconds": "Time at which the last run of the target ended.",
 }
 TESTS_SINCE = timedelta(days=7)
 PASSED = "passed"
@@ -53,7 +53,7 @@ OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One number: the metric, its labels, its value."""
+    """One sample: metric name, labels and value."""
 
     name: str
     labels: Mapping[str, str]
@@ -62,10 +62,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gauges(Collector):
-    """Samples taken at one moment, as a collector to register; `help_texts` has one sentence for each metric.
+    """Collector of samples taken at one time; `help_texts` has one sentence for each metric.
 
-    A metric with a text and no sample is exposed without one where `with_empty` is set, as scrapers expect of a
-    service that has nothing to report yet.
+    With `with_empty`, metrics without samples are exposed as well, as scrapers expect of a service.
     """
 
     samples: Iterable[Sample]
@@ -73,7 +72,7 @@ class Gauges(Collector):
     with_empty: bool = False
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric once, all of them gauges, in the order in which they first appear."""
+        """Yield every metric once, as a gauge, in the order of first appearance."""
         found: dict[str, GaugeMetricFamily] = {}
         for name in self.help_texts if self.with_empty else ():
             found[name] = GaugeMetricFamily(name, self.help_texts[name])
@@ -86,7 +85,7 @@ class Gauges(Collector):
 
 
 def registry_of(collector: Collector) -> CollectorRegistry:
-    """Return a registry with this one collector in it."""
+    """Return a registry with only this collector."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     return registry
@@ -94,7 +93,7 @@ def registry_of(collector: Collector) -> CollectorRegistry:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How a run of a target ended, when, and after how many seconds."""
+    """End of a target's run: success, time, and duration in seconds."""
 
     success: bool
     at: datetime
@@ -104,10 +103,10 @@ class RunEnd:
 def measure_target(
     store: ObjectStore, settings: Settings, row: TargetSettings, *, day: date | None, now: datetime
 ) -> Iterator[Sample]:
-    """Yield what the store says of a target, and what the gates said of `day`, the newest that was built.
+    """Yield the metrics of a target in the store, with the gate verdicts of `day`, the newest that was built.
 
-    What is unknown has no sample: a target that never shipped has no age. Ages are instants, so that they go on
-    growing when nobody measures.
+    Unknown values have no sample: a target that never shipped has no age. Ages are exported as timestamps, so that they
+    keep growing between measurements.
     """
     (found,) = status(store, [row.target], now=now)
     sample = partial(Sample, labels=_labels(row))
@@ -126,7 +125,7 @@ def measure_target(
 
 
 def measure_run(row: TargetSettings, run: RunEnd) -> Iterator[Sample]:
-    """Yield how a target's last run ended."""
+    """Yield the metrics of a target's last run."""
     labels = _labels(row)
     yield Sample("recsys_build_run_success", labels, run.success)
     yield Sample("recsys_build_run_seconds", labels, run.seconds)
@@ -134,24 +133,24 @@ def measure_run(row: TargetSettings, run: RunEnd) -> Iterator[Sample]:
 
 
 def measure_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> Iterator[Sample]:
-    """Yield how the tests of files that other teams built have ended, nightly ones and those by hand, by kind."""
+    """Yield the metrics of tests of imported files, automatic and manual ones, by kind."""
     return samples_of_tests(recent_entries(store, row.target, now=now), settings, row, prefix="recsys_build")
 
 
 def recent_entries(store: ObjectStore, target: Target, *, now: datetime) -> Iterator[JournalEntry]:
-    """Yield the journal's entries that tests are counted from, newest first: those of a week, and not too many."""
+    """Yield the journal entries that tests are counted from, newest first: of a week, at most `MAX_RECENT`."""
     return islice(takewhile(lambda entry: is_recent(entry, now=now), newest_first(store, target)), MAX_RECENT)
 
 
 def is_recent(entry: JournalEntry, *, now: datetime) -> bool:
-    """Return whether tests are counted from an entry; one that was lost does not say when it was."""
+    """Return whether tests are counted from an entry; lost entries have no time and are included."""
     return entry.action == LOST or entry.at >= rfc3339(now - TESTS_SINCE)
 
 
 def samples_of_tests(
     entries: Iterable[JournalEntry], settings: Settings, row: TargetSettings, *, prefix: str
 ) -> Iterator[Sample]:
-    """Yield how the tests in entries of the journal (newest first) ended, and how many of whom passed."""
+    """Yield the metrics of tests in journal entries (newest first): last outcome, and counts by actor."""
     found = list(_tests(entries, set(settings.imports_for(row))))
     known = [*dict.fromkeys(one.actor for one in found)][:MAX_ACTORS]
     for kind in dict.fromkeys(one.kind for one in found):
@@ -170,13 +169,13 @@ class _Tested(NamedTuple):
     kind: str
     outcome: str
     at: str
-    actor: str  # without the host: a build has another one each night
+    actor: str  # without the host, which may differ between builds
 
 
 def _tests(entries: Iterable[JournalEntry], kinds: set[str]) -> Iterator[_Tested]:
     """Yield each test that entries (newest first) record, newest first.
 
-    A build registers a file before its gates judge it, and journals only a refusal of theirs: both are one test.
+    A build registers a file before its gates run, and journals only their refusal: both entries are one test.
     """
     refused: set[tuple[str, Scalar]] = set()
     for entry in entries:
@@ -204,7 +203,7 @@ def _last_attempt(row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
 
 
 def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
-    release = find_readable_release(store, row.target, found.release)  # a damaged one counts among the problems
+    release = find_readable_release(store, row.target, found.release)  # a damaged release is one of the problems
     for member in release.members if release else ():
         labels = {**_labels(row), "kind": member.ref.kind}
         yield Sample("recsys_build_artifact_bytes", labels, member.size)

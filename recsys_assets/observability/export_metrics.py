@@ -1,4 +1,4 @@
-"""Export of a target's metrics: a file for node_exporter, replaced in one step, and a Pushgateway if configured."""
+"""Export of a target's metrics to a file for node_exporter, replaced atomically, and to a Pushgateway."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
@@ -24,7 +24,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-_SECONDS = 10
+_PUSH_TIMEOUT_SECONDS = 10
 _READABLE = 0o644  # node_exporter runs as another user
 _JOB = "recsys_assets"
 
@@ -38,9 +38,9 @@ def export_metrics(
     run: RunEnd | None,
     now: datetime,
 ) -> tuple[str, ...]:
-    """Write and push the numbers of the targets, and return what went wrong: it never fails a run that did its work.
+    """Write and push the metrics of targets, and return the faults, which must not fail a run.
 
-    Targets beyond `metrics.max_targets` are passed over, so that no configuration floods who stores the series.
+    Targets beyond `metrics.max_targets` are skipped, to limit the number of time series.
     """
     if settings.metrics.folder is None and settings.metrics.push is None:
         return ()
@@ -50,7 +50,7 @@ def export_metrics(
 
 
 def export_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> tuple[str, ...]:
-    """Write and push how tests of a target's files ended, after one by hand, and return what went wrong."""
+    """Write and push the test metrics of a target after a manual test, and return the faults."""
     has_place = settings.metrics.folder is not None or settings.metrics.push is not None
     if not has_place or row not in settings.targets[: settings.metrics.max_targets]:
         return ()
@@ -81,7 +81,7 @@ def _export(
 
 
 def _send(settings: Settings, row: TargetSettings, part: str, samples: Iterable[Sample]) -> None:
-    """Send one part of a target's metrics; those of a run are kept apart, so that measuring the store keeps them."""
+    """Export one part of a target's metrics; parts are separate, so that a new store part keeps those of a run."""
     registry, name = registry_of(Gauges(tuple(samples))), "__".join(row.slug_parts)
     if settings.metrics.folder is not None:
         _write(Path(settings.resolve(settings.metrics.folder)) / f"recsys_{name}.{part}.prom", registry)
@@ -90,7 +90,7 @@ def _send(settings: Settings, row: TargetSettings, part: str, samples: Iterable[
 
 
 def _write(file: Path, registry: CollectorRegistry) -> None:
-    """Replace a file in one step: a reader of it sees the old numbers or the new ones, never half of them."""
+    """Replace a file atomically: a reader sees the old metrics or the new ones."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_to_textfile(str(file), registry)
@@ -100,28 +100,28 @@ def _write(file: Path, registry: CollectorRegistry) -> None:
 
 
 def _push(address: str, group: dict[str, str], registry: CollectorRegistry) -> None:
-    """Replace a group of metrics at the Pushgateway; no message repeats the address, which may hold a password."""
+    """Replace a group of metrics at the Pushgateway; messages never contain the URL, which may hold a password."""
     gateway, handler = _gateway(address)
     try:
-        push_to_gateway(gateway, _JOB, registry, grouping_key=group, timeout=_SECONDS, handler=handler)
+        push_to_gateway(gateway, _JOB, registry, grouping_key=group, timeout=_PUSH_TIMEOUT_SECONDS, handler=handler)
     except HTTPError as error:
-        error.close()  # it is the answer, too, and holds the connection
+        error.close()  # the error is also the response and holds the connection
         raise StoreUnavailableError(f"the Pushgateway answered {error.code}: see metrics.push") from None
     except (OSError, HTTPException, ValueError) as error:
-        # An answer that is no HTTP, and an address that is no URL, are reported by quoting them.
+        # Messages of these errors quote the response or the URL, so only their type is reported.
         raise StoreUnavailableError(
-            f"the Pushgateway does not take the metrics ({type(error).__name__}): see metrics.push"
+            f"the Pushgateway did not accept the metrics ({type(error).__name__}): see metrics.push"
         ) from None
 
 
 def _gateway(address: str) -> tuple[str, Callable[..., Callable[[], None]]]:
-    """Return the address without user and password, and the handler of `prometheus_client` that sends them."""
+    """Return the URL without user and password, and the handler of `prometheus_client` that sends them."""
     try:
         url = urlsplit(address)
     except ValueError:
         url = SplitResult("", "", "", "", "")
     if url.scheme not in {"http", "https"} or not url.netloc:
-        raise ConfigurationError("metrics.push is no address: expected http://host:port or https://host:port")
+        raise ConfigurationError("metrics.push is not a URL: expected http://host:port or https://host:port")
     user, _, host = url.netloc.rpartition("@")
     gateway = url._replace(netloc=host).geturl()
     if not user:

@@ -1,8 +1,8 @@
 """Webhooks: signed events of targets, each delivered at least once however long its receiver is down.
 
-The queue is the journal, which survives a crash: a receiver has one small document for each target, with the number of
-the entry that it took last. Whether live data is stale stands in no journal; there the document keeps what the receiver
-knows. The form of a message and its signature are those of Standard Webhooks.
+The queue is the journal, which survives a crash: each receiver has one small document per target with the number of the
+last delivered entry. Staleness is not journaled; the document stores the last state that was delivered. The format and
+the signature of a message follow Standard Webhooks.
 """
 
 import base64
@@ -32,20 +32,20 @@ from recsys_assets.settings.webhooks import FRESH, STALE, WebhookSettings, recei
 from recsys_assets.storage.store import ObjectStore, StoredObject, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 
-MAX_CHARACTERS: Final = 2000  # of a message
-_AT_A_TIME: Final = 100  # entries of one target for one receiver in one call
-_SECONDS: Final = 10.0
+MAX_CHARACTERS: Final = 2000  # of a text in a message
+_AT_A_TIME: Final = 100  # entries per target and receiver in one call
+_REQUEST_TIMEOUT_SECONDS: Final = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
-_EVENTS: Final = {TEST: "test_passed", "promote": "ship"}  # of actions that are not called like their event
+_EVENTS: Final = {TEST: "test_passed", "promote": "ship"}  # events of actions with a different name
 
 Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], str | None]
 
 
-class Delivered(Record, frozen=True):
-    """What one receiver took of one target, and when it is asked again if it took the last thing not."""
+class DeliveryState(Record, frozen=True):
+    """Delivery state of one receiver for one target, with the next retry time."""
 
-    sequence: int  # of the newest journal entry that it took, or does not want
-    cause: str | None = None  # why it knows live data to be stale; None: it believes them fresh
+    sequence: int  # newest journal entry that was delivered or skipped
+    cause: str | None = None  # last delivered cause of staleness; None if fresh
     failures: int = 0
     retry_at: str | None = None
     v: int = 1
@@ -58,67 +58,68 @@ def deliver(
     *,
     now: Callable[[], datetime],
     look_at_freshness: bool = True,
-    seconds: float = _SECONDS,
+    seconds: float = _REQUEST_TIMEOUT_SECONDS,
 ) -> tuple[str, ...]:
-    """Send what receivers have not taken yet of these targets, and return what went wrong, which is tried again later.
+    """Send undelivered events of these targets to the receivers, and return the faults, which are retried later.
 
-    Order is kept for each target and receiver. What a receiver took twice, because an answer was lost or two processes
-    delivered at once, has the same `webhook-id`.
+    Events of a target arrive in order. An event that is delivered twice, because a response was lost or two processes
+    delivered concurrently, has the same `webhook-id`.
     """
     wanted = receivers(settings.webhooks)
     if not wanted:
         return ()
     post = partial(send, seconds=seconds)
 
-    def deliver_one(row: TargetSettings) -> list[str]:
-        look = _Look(store, settings, row, now, post, look_at_freshness=look_at_freshness)
-        return [fault for one in wanted if _wants(one, row) and (fault := look.deliver(one))]
+    def deliver_one(target_settings: TargetSettings) -> list[str]:
+        delivery = _TargetDelivery(store, settings, target_settings, now, post, look_at_freshness=look_at_freshness)
+        return [fault for one in wanted if _wants(one, target_settings) and (fault := delivery.deliver(one))]
 
     return tuple(fault for faults in fan_out(deliver_one, list(rows)) for fault in faults)
 
 
-def send(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = _SECONDS) -> str | None:
-    """Post a document, and return why it was not taken, or None; the address, often a secret, is never named."""
+def send(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = _REQUEST_TIMEOUT_SECONDS) -> str | None:
+    """Post a document; return None or the fault, which never contains the URL, because it may be secret."""
     if not url.startswith(("http://", "https://")):
-        return "its address must begin with http:// or https://"
+        return "its URL must begin with http:// or https://"
     try:
         request = Request(url, data=body, headers={"Content-Type": "application/json", **headers})  # noqa: S310
         with build_opener(_NoRedirect).open(request, timeout=seconds):
             return None
     except HTTPError as error:
-        error.close()  # it is the answer, too, and holds the connection
+        error.close()  # the error is also the response and holds the connection
         return f"it answered {error.code}"
     except (OSError, HTTPException, ValueError) as error:
-        # An answer that is no HTTP, and an address that is no URL, are reported by quoting them.
+        # Messages of these errors quote the response or the URL, so only their type is reported.
         return type(error).__name__ if isinstance(error, HTTPException | ValueError) else str(error)
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """Follows nothing: a redirected POST would lose its body, and lead where nobody configured."""
+    """Redirect handler that follows nothing: a redirected POST loses its body and leaves the configured host."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        """Return None: the redirect is the answer."""
+        """Return None, so that the redirect is the response."""
 
 
 def sign(secret: str, message_id: str, at: int, body: bytes) -> str:
-    """Return the signature of a message as `webhook-signature` carries it.
+    """Return the signature of a message for the header `webhook-signature`.
 
-    `secret` is `whsec_` and base64, as Standard Webhooks has it, or any other text, whose bytes are the key.
+    `secret` is `whsec_` followed by base64, as in Standard Webhooks, or other text whose bytes are the key. Raises
+    `ConfigurationError` for invalid base64.
     """
     key = secret.encode()
     if secret.startswith("whsec_"):
         try:
             key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except binascii.Error as error:
-            raise ConfigurationError("the secret of a webhook is not base64 behind whsec_") from error
+            raise ConfigurationError("the secret of a webhook is not base64 after whsec_") from error
     digest = hmac.digest(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def event_of(entry: JournalEntry) -> str | None:
-    """Return which event a journal entry is, or None for what is no news to anybody."""
+    """Return the event of a journal entry, or None for an entry that is not delivered."""
     if entry.outcome == REFUSED:
         return "test_failed" if entry.action in {TEST, IMPORT} else "refused"
     if entry.outcome not in {DONE, RECOVERED}:
@@ -126,31 +127,37 @@ def event_of(entry: JournalEntry) -> str | None:
     return _EVENTS.get(entry.action, entry.action)
 
 
-class _Look:
-    """One target, looked at for every receiver: how fresh it is is found out once, and only if somebody wants it."""
+class _TargetDelivery:
+    """Delivery of one target to its receivers; freshness is computed at most once, on demand."""
 
     def __init__(
         self,
         store: ObjectStore,
         settings: Settings,
-        row: TargetSettings,
+        target_settings: TargetSettings,
         now: Callable[[], datetime],
         post: Post,
         *,
         look_at_freshness: bool,
     ) -> None:
-        self._store, self._settings, self._row, self._now, self._post = store, settings, row, now, post
+        self._store, self._settings, self._target_settings, self._now, self._post = (
+            store,
+            settings,
+            target_settings,
+            now,
+            post,
+        )
         self._look_at_freshness = look_at_freshness
 
     @cached_property
     def _freshness(self) -> Freshness:
-        return freshness(self._store, self._settings, self._row, now=self._now())
+        return freshness(self._store, self._settings, self._target_settings, now=self._now())
 
     def deliver(self, receiver: WebhookSettings) -> str | None:
-        """Send what the receiver has not taken yet; return why it did not take something."""
-        name = f"webhook {receiver.name}, {self._row.target}"
+        """Send the undelivered events to a receiver; return the fault, or None."""
+        name = f"webhook {receiver.name}, {self._target_settings.target}"
         try:
-            key = webhook_key(self._row.target, receiver.name)
+            key = webhook_key(self._target_settings.target, receiver.name)
             stored = find_stored(self._store, key)
             before = _decode(stored, key) or self._begin()
             if before.retry_at and self._now() < parse_rfc3339(before.retry_at):
@@ -162,20 +169,20 @@ class _Look:
             return f"{name}: {error}"
         return f"{name}: {fault}" if fault else None
 
-    def _begin(self) -> Delivered:
-        """Return where a new receiver begins: with the newest entry, so that it hears of what was just done."""
-        newest = tail(self._store, self._row.target)
-        return Delivered(sequence=newest.sequence - 1 if newest else 0)
+    def _begin(self) -> DeliveryState:
+        """Return the state of a new receiver, which starts with the newest entry."""
+        newest = tail(self._store, self._target_settings.target)
+        return DeliveryState(sequence=newest.sequence - 1 if newest else 0)
 
-    def _send_all(self, receiver: WebhookSettings, state: Delivered) -> tuple[Delivered, str | None]:
+    def _send_all(self, receiver: WebhookSettings, state: DeliveryState) -> tuple[DeliveryState, str | None]:
         faults: list[str] = []
         for entry in self._entries(state.sequence):
             event = event_of(entry)
             if event in receiver.events:
-                fault = self._send(receiver, f"{entry.sequence}", _of_entry(self._row.target, event, entry))
+                fault = self._send(receiver, f"{entry.sequence}", _of_entry(self._target_settings.target, event, entry))
                 if fault and not _is_over(receiver, entry, self._now()):
                     return self._later(state, fault)
-                faults += [f"entry {entry.sequence} was given up: {fault}"] if fault else []
+                faults += [f"entry {entry.sequence} was dropped: {fault}"] if fault else []
             state = msgspec.structs.replace(state, sequence=entry.sequence, failures=0, retry_at=None)
         if self._look_at_freshness and {STALE, FRESH} & set(receiver.events):
             found = self._freshness
@@ -183,7 +190,7 @@ class _Look:
             if cause != state.cause:
                 event = STALE if cause else FRESH
                 about = f"{cause} {found.data_through} {found.wanted_through}"
-                message = _of_freshness(self._row.target, event, cause, found.why)
+                message = _of_freshness(self._target_settings.target, event, cause, found.why)
                 fault = self._send(receiver, about, message) if event in receiver.events else None
                 if fault:
                     return self._later(state, fault)
@@ -191,14 +198,14 @@ class _Look:
         return state, "; ".join(faults) or None
 
     def _entries(self, after: int) -> Iterator[JournalEntry]:
-        newest = tail(self._store, self._row.target)
+        newest = tail(self._store, self._target_settings.target)
         last = min(newest.sequence if newest else 0, after + _AT_A_TIME)
         for sequence in range(after + 1, last + 1):
-            yield read_entry(self._store, self._row.target, sequence)
+            yield read_entry(self._store, self._target_settings.target, sequence)
 
     def _send(self, receiver: WebhookSettings, about: str, message: Mapping[str, object]) -> str | None:
         body, at = msgspec.json.encode(message), int(self._now().timestamp())
-        named = f"{self._row.target} {message['event']} {about}"
+        named = f"{self._target_settings.target} {message['event']} {about}"
         message_id = f"msg_{hashlib.sha256(named.encode()).hexdigest()[:32]}"
         headers = {"webhook-id": message_id, "webhook-timestamp": str(at)}
         if receiver.secret:
@@ -206,14 +213,14 @@ class _Look:
             headers["webhook-signature"] = sign(secret, message_id, at, body)
         return self._post(self._settings.text_at(receiver.url, what="a webhook"), body, headers)
 
-    def _later(self, state: Delivered, fault: str) -> tuple[Delivered, str]:
+    def _later(self, state: DeliveryState, fault: str) -> tuple[DeliveryState, str]:
         pause = min(_FIRST_PAUSE * 2 ** min(state.failures, 10), _LONGEST_PAUSE)
         retry_at = rfc3339(self._now() + pause)
         later = msgspec.structs.replace(state, failures=state.failures + 1, retry_at=retry_at)
-        return later, f"{fault}; it is asked again from {retry_at} on"
+        return later, f"{fault}; next attempt after {retry_at}"
 
-    def _keep(self, key: str, state: Delivered, stored: StoredObject | None) -> None:
-        """Store how far it is; another process that delivered meanwhile has stored that, and what both sent is one."""
+    def _keep(self, key: str, state: DeliveryState, stored: StoredObject | None) -> None:
+        """Store the delivery state, unless another process did concurrently; duplicates have the same id."""
         try:
             if stored is None:
                 self._store.create(key, encode(state))
@@ -223,13 +230,13 @@ class _Look:
             return
 
 
-def _decode(stored: StoredObject | None, key: str) -> Delivered | None:
-    """Return how far a receiver is; one that cannot be read begins again, with the newest entry."""
-    return if_readable(lambda: decode(stored.data, Delivered, name=key)) if stored else None
+def _decode(stored: StoredObject | None, key: str) -> DeliveryState | None:
+    """Return the stored delivery state; None if missing or unreadable, which restarts at the newest entry."""
+    return if_readable(lambda: decode(stored.data, DeliveryState, name=key)) if stored else None
 
 
-def _wants(receiver: WebhookSettings, row: TargetSettings) -> bool:
-    return not receiver.targets or str(row.target) in receiver.targets
+def _wants(receiver: WebhookSettings, target_settings: TargetSettings) -> bool:
+    return not receiver.targets or str(target_settings.target) in receiver.targets
 
 
 def _is_over(receiver: WebhookSettings, entry: JournalEntry, now: datetime) -> bool:

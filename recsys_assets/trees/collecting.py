@@ -1,4 +1,4 @@
-"""Collection in artifact trees: nodes that were in the trash for the grace, and bytes of saves that never ended."""
+"""Garbage collection of artifact trees: nodes in the trash beyond the grace period, and unfinished saves."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,39 +13,39 @@ from recsys_assets.storage.store import Listed
 from recsys_assets.trees.state import TreeState
 from recsys_assets.trees.tree import ArtifactTree
 
-_AT_ONCE: Final = 1_000  # ids of one entry of the log
+_AT_ONCE: Final = 1_000  # ids per log entry
 
 
 @dataclass(frozen=True, slots=True)
 class TreeCollection:
-    """What a collection deleted for good, or, as a dry run, would delete, with what is still in the trash."""
+    """Outcome of a collection: objects purged, or to be purged in a dry run, and nodes still in the trash."""
 
     hierarchy: str
     applied: bool
-    purged: tuple[str, ...]  # nodes whose grace is over
-    unfinished: tuple[str, ...]  # ids of saves that did not end
+    purged: tuple[str, ...]  # nodes in the trash beyond the grace period
+    unfinished: tuple[str, ...]  # ids of interrupted saves
     objects: tuple[Listed, ...]
-    waiting: tuple[str, ...]  # nodes in the trash, within their grace
-    nodes: int  # that are kept
+    waiting: tuple[str, ...]  # nodes in the trash within the grace period
+    nodes: int  # number of nodes kept
 
     @property
     def message(self) -> str:
-        """What happened, or would happen."""
-        word = "deleted for good" if self.applied else "would be deleted for good"
+        """One sentence about what happened, or would happen."""
+        word = "permanently deleted" if self.applied else "would be permanently deleted"
         size = sum(item.size for item in self.objects)
         return (
             f"{plural(len(self.purged), 'node')} and {plural(len(self.unfinished), 'unfinished save')} {word}, "
-            f"{size:,} bytes; {len(self.waiting)} wait in the trash, {self.nodes:,} are kept"
+            f"{size:,} bytes; {len(self.waiting)} in the trash, {self.nodes:,} kept"
         )
 
 
 def collect_tree(
     tree: ArtifactTree, *, grace: timedelta, now: datetime, by: Actor, apply: bool = False
 ) -> TreeCollection:
-    """Delete for good what has been in the trash for the grace, and what saves left that ended longer ago than that.
+    """Purge nodes that were in the trash for the grace period, and objects of saves interrupted before it.
 
-    What is deleted is written into the log before: a save or a restore that comes later is judged by that, and no id
-    ever comes back. So a delete that comes late hits nothing that is needed.
+    The log records a purge before any object is deleted, so later saves and restores of these ids are refused and no id
+    is reused. Therefore a late delete never affects an object that is needed.
     """
     deleted, purged, living, count = tree.look(_of_state)
     ripe = [node for node, at in deleted.items() if now - parse_rfc3339(at) >= grace]

@@ -1,4 +1,4 @@
-"""Content and data of nodes: what is taken, checked, and what is refused; what of the metadata can be searched."""
+"""Content and data of nodes: validation, refused formats, and searchable metadata."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ _MEDIA_CHARACTERS: Final = frozenset('abcdefghijklmnopqrstuvwxyz0123456789!#$&^_
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes to be kept beside a node's data, with their content type."""
+    """Bytes stored next to a node's data, with their content type; `InvalidNodeError` for invalid ones."""
 
     data: bytes
     content_type: str
@@ -39,55 +39,57 @@ class Content:
     def __post_init__(self) -> None:
         kind = self.content_type.lower()
         if kind.count("/") != 1 or not set(kind) <= _MEDIA_CHARACTERS or len(kind) > 200:  # noqa: PLR2004
-            raise InvalidNodeError(f"content type {self.content_type[:200]!r}: expected like application/json")
+            raise InvalidNodeError(
+                f"content type {self.content_type[:200]!r}: expected a type such as application/json"
+            )
         refuse_pickles(self.data, kind)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 that names the bytes."""
+        """SHA-256 of the bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
     @property
     def stored(self) -> StoredContent:
-        """What a node says of it."""
+        """Reference to the content in a node's document."""
         return StoredContent(self.digest, len(self.data), self.content_type)
 
 
 def json_content(value: Any) -> Content:
-    """Return a JSON document as content."""
+    """Return a JSON document as content; `InvalidNodeError` for other values."""
     try:
         return Content(msgspec.json.encode(value), JSON)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidNodeError(f"content is no JSON document: {error}; give a table, or bytes") from error
+        raise InvalidNodeError(f"content is not a JSON document: {error}; pass a table or bytes") from error
 
 
 def table_content(table: Any) -> Content:
-    """Return a table (Arrow, Polars, or whatever hands itself over as Arrow) as Parquet."""
-    import pyarrow as pa  # noqa: PLC0415 - only who keeps tables pays for it
+    """Return a table (Arrow, Polars, or any with an Arrow interface) as Parquet; `InvalidNodeError` for others."""
+    import pyarrow as pa  # noqa: PLC0415 - needed only for tables
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
         stream = io.BytesIO()
         pq.write_table(pa.table(table), stream, compression="zstd")
     except (TypeError, ValueError, pa.ArrowException) as error:
-        raise InvalidNodeError(f"content is no table: {error}; give an Arrow table or a Polars frame") from error
+        raise InvalidNodeError(f"content is not a table: {error}; pass an Arrow table or a Polars frame") from error
     return Content(stream.getvalue(), PARQUET)
 
 
 def refuse_pickles(data: bytes, content_type: str) -> None:
-    """Raise `InvalidNodeError` for what is declared a pickle, is one, or holds one in an archive."""
+    """Raise `InvalidNodeError` for content that is declared as a pickle, is one, or is an archive with one."""
     found = ""
     if any(word in content_type for word in _PICKLE_WORDS):
         found = f"its content type is {content_type[:100]}"
     elif data.startswith(_PROTOCOLS) and data.endswith(b"."):
-        found = "its bytes are one"
+        found = "its bytes are a pickle"
     elif data.startswith(b"PK\x03\x04"):
         names = _archived(data)
         pickled = [name for name in names if name.lower().endswith(_PICKLE_ENDINGS)]
-        found = f"the archive holds {pickled[0][:100]}" if pickled else ""
+        found = f"the archive contains {pickled[0][:100]}" if pickled else ""
     if found:
         raise InvalidNodeError(
-            f"a pickle is never kept ({found}): it runs code where it is read. Keep a model as safetensors, ONNX or "
+            f"pickles are not stored ({found}), because loading one runs code. Store a model as safetensors, ONNX or "
             "npz, and a table as Parquet"
         )
 
@@ -97,11 +99,11 @@ def _archived(data: bytes) -> list[str]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return []  # no archive after all
+        return []  # not an archive
 
 
 class RunMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a run that trained or predicted went."""
+    """Metadata of a training or prediction run."""
 
     status: str
     config_id: str | None = None
@@ -111,24 +113,24 @@ class RunMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class TypedData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Data with a type: metadata of a known form, unless it is generic."""
+    """Typed data: its metadata has a fixed schema, unless the type is generic."""
 
     type: Literal["generic", "ml_training", "ml_prediction"]
     metadata: dict[str, Any]
 
 
 def check_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return data as it is kept; typed data is checked, and its duration is added where both ends are known.
+    """Return data as it is stored; typed data is validated, and its duration is added if both times are known.
 
-    Any JSON object is data. One whose `type` is generic, ml_training or ml_prediction has `metadata` beside it and
-    nothing else. Raises `InvalidNodeError`.
+    Any JSON object is data. An object whose `type` is generic, ml_training or ml_prediction has only the further key
+    `metadata`. Raises `InvalidNodeError` for invalid data.
     """
     try:
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data, order="deterministic"), type=dict)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise InvalidNodeError(f"data is no JSON object: {error}; keep tables and bytes as content") from error
+        raise InvalidNodeError(f"data is not a JSON object: {error}; store tables and bytes as content") from error
     if len(msgspec.json.encode(plain)) > MAX_DATA_BYTES:
-        raise InvalidNodeError(f"data is over {MAX_DATA_BYTES:,} bytes as JSON: keep it as content")
+        raise InvalidNodeError(f"data is larger than {MAX_DATA_BYTES:,} bytes as JSON: store it as content")
     if plain.get("type") not in TYPES:
         return plain
     try:
@@ -148,9 +150,9 @@ def _checked(found: RunMetadata) -> dict[str, Any]:
             raise InvalidNodeError(f"metadata.completed_at {found.completed_at} is before started_at: swap them")
         seconds = (end - start).total_seconds() if seconds is None else seconds
     if seconds is not None and not 0 <= seconds < float("inf"):
-        raise InvalidNodeError(f"metadata.duration_seconds is {seconds}: expected a number from 0 on")
+        raise InvalidNodeError(f"metadata.duration_seconds is {seconds}: expected a number of at least 0")
     if not found.status.strip():
-        raise InvalidNodeError("metadata.status is blank: write like success or failed")
+        raise InvalidNodeError("metadata.status is blank: expected text such as success or failed")
     kept = msgspec.structs.replace(found, duration_seconds=seconds)
     return {name: value for name, value in msgspec.to_builtins(kept).items() if value is not None}
 
@@ -163,13 +165,13 @@ def _instant(name: str, text: str | None) -> datetime | None:
 
 
 def metadata_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the metadata: of typed data its own, of any other all of it."""
+    """Return the metadata of typed data, or all of other data."""
     metadata = data.get("metadata")
     return metadata if "type" in data and isinstance(metadata, dict) else data
 
 
 def searchable(data: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return the fields of the metadata that nodes can be found by: plain values of at most 200 characters."""
+    """Return the searchable metadata fields, at most 32: scalar values of at most 200 characters."""
     found: dict[str, Scalar] = {"type": data["type"]} if isinstance(data.get("type"), str) else {}
     for name, value in metadata_of(data).items():
         if len(found) == _MAX_FIELDS:

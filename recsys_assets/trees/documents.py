@@ -1,4 +1,4 @@
-"""Documents of artifact trees, as frozen values: a node's revision, an entry of the log, and ids that sort by time."""
+"""Stored documents of artifact trees: node revisions, log entries, and ids that sort by time."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ from recsys_assets.release.documents import Record
 
 FORMAT: Final = 1
 
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no letter that looks like a digit
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, without letters that resemble digits
 _ULID: Final = re.compile(f"[0-7][{_ALPHABET}]{{25}}", re.ASCII)
 _RANDOM_BITS: Final = 80
 _TIME_CHARACTERS: Final = 10
@@ -23,9 +23,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def new_ulid(at: datetime, *, after: str | None = None) -> str:
-    """Return a ULID: 26 characters, of which the first ten are the milliseconds of an instant, the others random.
+    """Return a ULID: 26 characters, the first ten encode the milliseconds of `at`, the others are random.
 
-    One of the same millisecond as `after` is the next number after it: what one writer saves stays in its order.
+    In the same millisecond as `after` it is the successor of `after`, so the ids of one writer keep their order.
     """
     number = (at - _EPOCH) // timedelta(milliseconds=1) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
     if after is not None and after[:_TIME_CHARACTERS] == _spelled(number)[:_TIME_CHARACTERS]:
@@ -38,31 +38,31 @@ def _spelled(number: int) -> str:
 
 
 def is_ulid(text: str) -> bool:
-    """Return whether a text is a ULID in capital letters, as nodes are named."""
+    """Return whether a text is a ULID in capital letters."""
     return _ULID.fullmatch(text) is not None
 
 
 class NodeChange(StrEnum):
-    """What an entry of the log says happened to a node."""
+    """Type of a change in the log."""
 
     CREATE = "create"
     REVISE = "revise"
-    DELETE = "delete"  # into the trash: its bytes stay for the grace
+    DELETE = "delete"  # to the trash: its bytes stay for the grace period
     RESTORE = "restore"
-    PURGE = "purge"  # of ids whose bytes are deleted for good: none of them ever comes back
+    PURGE = "purge"  # of ids whose bytes are permanently deleted; these ids are never reused
 
 
 class StoredContent(Record, frozen=True):
-    """The bytes beside a node's data: their SHA-256, size and content type; of an artifact, where they are stored."""
+    """Reference to a node's content: SHA-256, size, content type, and the key of a registered artifact."""
 
     digest: str
     size: int
     content_type: str
-    artifact: str | None = None  # the key of a registered artifact; None: the node's own bytes
+    artifact: str | None = None  # key of a registered artifact; None for the node's own bytes
 
 
 class NodeDocument(Record, frozen=True):
-    """One revision of a node, whole: its place, its data, and what its content is."""
+    """One complete revision of a node: position, data, and reference to its content."""
 
     id: str
     hierarchy: str
@@ -78,7 +78,7 @@ class NodeDocument(Record, frozen=True):
 
 
 class NodeRecord(Record, frozen=True):
-    """One revision of a node as the log lists it: enough to find it, to order it and to filter by."""
+    """One revision of a node in the log: the fields needed to find, sort and filter it."""
 
     id: str
     parent: str | None
@@ -88,29 +88,29 @@ class NodeRecord(Record, frozen=True):
     updated_at: str
     document: str  # SHA-256 of the `NodeDocument`
     content: StoredContent | None
-    fields: Mapping[str, Scalar]  # of the metadata, those that can be searched
-    origin: str | None = None  # what it was registered from: at most one node has it
+    fields: Mapping[str, Scalar]  # searchable metadata
+    origin: str | None = None  # source of a registered node; unique in the tree
 
 
 class TreeEntry(Record, frozen=True):
-    """One entry of a hierarchy's log: who changed what, when and why; it names the entry before it by its SHA-256."""
+    """One entry of a hierarchy's log: change, actor, time and reason, chained by the previous entry's SHA-256."""
 
     sequence: int
     previous: str
-    nonce: str  # so that no two writers write the same bytes
+    nonce: str  # makes the bytes of concurrent writers differ
     at: str
     actor: str
     reason: str
     change: str
     ids: tuple[str, ...]
     run_id: str | None = None
-    node: NodeRecord | None = None  # of a change that makes a revision
+    node: NodeRecord | None = None  # only of changes that create a revision
     v: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """A named tree: the labels of its levels, from the root down, and the most bytes of one content."""
+    """A named tree: labels of its levels from the root down, and maximum bytes of one content."""
 
     name: str
     levels: tuple[str, ...]
@@ -120,11 +120,11 @@ class Hierarchy:
         check_segment(self.name, what="hierarchy")
         if not self.levels or len(set(self.levels)) < len(self.levels) or not all(self.levels):
             raise ConfigurationError(
-                f"hierarchy {self.name} has the levels {list(self.levels)}: expected at least one, no two alike"
+                f"hierarchy {self.name} has the levels {list(self.levels)}: expected at least one, all distinct"
             )
 
     def label(self, level: int) -> str:
-        """Return what a level is called; one that the hierarchy has no more, by its number."""
+        """Return the label of a level, or its number if the hierarchy no longer has it."""
         return self.levels[level] if level < len(self.levels) else f"level {level}"
 
     def below(self, parent: NodeRecord | None) -> int:
@@ -133,6 +133,6 @@ class Hierarchy:
         if parent is not None and level >= len(self.levels):
             raise InvalidNodeError(
                 f"{parent.id} is of the level {self.label(parent.level)!r}, the last one of {self.name} "
-                f"({', '.join(self.levels)}): it takes no children; name a parent above it"
+                f"({', '.join(self.levels)}): it cannot have children; choose a parent of a higher level"
             )
         return level

@@ -1,4 +1,4 @@
-"""Search over all hierarchies of a store: a tree by its name, the tree that has a node, a page of nodes."""
+"""Search across the hierarchies of a store: trees by name or node, and pages of nodes."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from recsys_assets.trees.tree import ArtifactTree
 
 
 def named_tree(trees: Mapping[str, ArtifactTree], name: str | None) -> ArtifactTree:
-    """Return the tree of a name, or the only one there is; `ConfigurationError` names those that there are."""
+    """Return the tree of a name, or the only tree without one; `ConfigurationError` lists the existing trees."""
     if name is None and len(trees) == 1:
         return next(iter(trees.values()))
     if name is not None and name in trees:
@@ -21,23 +21,23 @@ def named_tree(trees: Mapping[str, ArtifactTree], name: str | None) -> ArtifactT
 
 
 def tree_of_node(trees: Mapping[str, ArtifactTree], node: str, *, deleted: bool = False) -> ArtifactTree:
-    """Return the tree that has a node, with `deleted` also in its trash; `NoSuchNodeError` says whether one had it."""
-    why = f"node {node[:100]} is in no tree"
+    """Return the tree of a node, with `deleted` also of one in the trash; `NoSuchNodeError` if there is none."""
+    why = f"node {node[:100]} is not in any tree"
     for tree in trees.values():
         found = tree.look(lambda state: (node in state.revisions, node in state.deleted, node in state.purged))
         if found[0] and (deleted or not found[1]):
             return tree
         if any(found):
-            why = f"node {node} was deleted{'; it can be restored for a while' if found[1] else ' for good'}"
+            why = f"node {node} was deleted{', and can be restored for a while' if found[1] else ' permanently'}"
     raise NoSuchNodeError(why)
 
 
 def page_of_nodes(
     trees: Mapping[str, ArtifactTree], wanted: Filter, *, hierarchy: str | None, page: int, size: int
 ) -> tuple[tuple[tuple[ArtifactTree, NodeRevision], ...], int]:
-    """Return one page of the nodes that are asked for, each with its tree, and how many there are in all.
+    """Return one page of the nodes that match a filter, each with its tree, and the total number of matches.
 
-    Hierarchies come one after the other, in each of them the oldest nodes first.
+    Nodes are ordered by hierarchy, then oldest first.
     """
     start, total = (page - 1) * size, 0
     items: list[tuple[ArtifactTree, NodeRevision]] = []

@@ -1,4 +1,4 @@
-"""Reading of artifact trees: nodes with data and content, their children, revisions, pages and subtrees."""
+"""Reading of artifact trees: nodes with data and content, children, revisions, pages and subtrees."""
 
 import hashlib
 import threading
@@ -14,14 +14,14 @@ from recsys_assets.trees.documents import Hierarchy, NodeDocument, NodeRecord, T
 from recsys_assets.trees.log import TreeLog
 from recsys_assets.trees.state import Filter, TreeState
 
-MAX_TREE_NODES: Final = 1_000  # of one answer: each is read
+MAX_TREE_NODES: Final = 1_000  # of one subtree, each read from the store
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRevision:
-    """One revision of a node: its document, the label of its level, and the SHA-256 that `expected` names."""
+    """One revision of a node: document, label of its level, and etag (SHA-256 of the document)."""
 
     document: NodeDocument
     label: str
@@ -29,13 +29,13 @@ class NodeRevision:
 
     @property
     def id(self) -> str:
-        """The node's ULID."""
+        """ULID of the node."""
         return self.document.id
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A node with its children, as deep as was asked; where fewer are shown than there are, `total` is larger."""
+    """A node with its children to the requested depth; `total` also counts children that are not included."""
 
     node: NodeRevision
     total: int
@@ -43,7 +43,7 @@ class Branch:
 
 
 class TreeReader:
-    """One hierarchy in a store, to read; it remembers what its log says, and asks for what is new each time."""
+    """Read access to one hierarchy, with its state in memory; each call reads the new log entries first."""
 
     def __init__(self, store: ObjectStore, hierarchy: Hierarchy) -> None:
         self.store, self.hierarchy = store, hierarchy
@@ -51,12 +51,12 @@ class TreeReader:
         self._log, self._state = TreeLog(store, hierarchy.name), TreeState()
 
     def find(self, node: str, *, revision: int | None = None) -> NodeRevision:
-        """Return a node in its newest revision, or in an older one; `NoSuchNodeError` if there is none."""
+        """Return a node in its newest revision, or in an older one; `NoSuchNodeError` if it does not exist."""
         if revision is None:
             return self._node(self.look(lambda state: state.find(node)))
         found = self.revisions(node)
         if not 1 <= revision <= len(found):
-            raise NoSuchNodeError(f"node {node} has the revisions 1 to {len(found)}, and no {revision}")
+            raise NoSuchNodeError(f"node {node} has the revisions 1 to {len(found)}, not {revision}")
         return self._node(found[revision - 1])
 
     def revisions(self, node: str) -> tuple[NodeRecord, ...]:
@@ -72,12 +72,12 @@ class TreeReader:
     def page(
         self, wanted: Filter | None = None, *, start: int = 0, size: int = 50
     ) -> tuple[tuple[NodeRevision, ...], int]:
-        """Return so many of the nodes that are asked for, oldest first, and how many there are in all."""
+        """Return a page of the nodes that match a filter, oldest first, and the number of all matches."""
         found, total = self.look(lambda state: state.select(wanted or Filter(), start=start, size=size))
         return self.read_all(found), total
 
     def tree(self, node: str, *, max_depth: int | None = None, max_nodes: int = MAX_TREE_NODES) -> Branch:
-        """Return a node with what is below it, level by level, until depth or number of nodes are reached."""
+        """Return a node with its descendants, level by level, up to the maximum depth and number of nodes."""
         levels = self.look(lambda state: _levels(state, node, max_depth, max_nodes))
         records = [record for level in levels for record, _ in level]
         nodes = dict(zip((record.id for record in records), self.read_all(records), strict=True))
@@ -91,33 +91,37 @@ class TreeReader:
         return next(iter(below.values()))[0]
 
     def history(self, *, limit: int = 100) -> tuple[TreeEntry, ...]:
-        """Return the newest entries of the log, newest first: who changed what, when and why."""
+        """Return the newest entries of the log, newest first."""
         with self._lock:
             self._refresh()
             last = self._log.sequence
         return fan_out(self._log.read, range(last, max(last - limit, 0), -1))
 
     def read_content(self, node: NodeRevision) -> bytes:
-        """Return the bytes of a node's content, proven; `NotFoundError` if it has none, or its artifact is gone."""
+        """Return the verified bytes of a node's content; `NoSuchNodeError` if it has none, or it was deleted."""
         content = node.document.content
         if content is None:
-            raise NoSuchNodeError(f"node {node.id} has no content: its data is all of it")
+            raise NoSuchNodeError(f"node {node.id} has no content, only data")
         key = content.artifact or node_content_key(self.hierarchy.name, node.id, content.digest)
         try:
             data = self.store.get(key, max_bytes=content.size).data
         except NotFoundError as error:
-            gone = "was collected, as no release needs it" if content.artifact else "is lost: restore it from a backup"
+            gone = (
+                "was collected, because no release needs it"
+                if content.artifact
+                else "is lost: restore it from a backup"
+            )
             raise NoSuchNodeError(f"the content of node {node.id} {gone}") from error
         return _proven(data, content.digest, name=key)
 
     def look(self, at: Callable[[TreeState], Found]) -> Found:
-        """Return what a function says of the state as the log has it now."""
+        """Return the result of a function of the current state, after reading the new log entries."""
         with self._lock:
             self._refresh()
             return at(self._state)
 
     def read_all(self, records: Sequence[NodeRecord]) -> tuple[NodeRevision, ...]:
-        """Return nodes by their records, several read at once."""
+        """Return nodes by their records, read in parallel."""
         return fan_out(self._node, records)
 
     def _node(self, record: NodeRecord) -> NodeRevision:
@@ -135,7 +139,7 @@ class TreeReader:
         try:
             for entry in self._log.new_entries():
                 self._state.apply(entry)
-        except CorruptObjectError:  # a store that was restored from a backup has another past
+        except CorruptObjectError:  # the store was restored from a backup
             self._read_from_start()
 
     def _read_from_start(self) -> None:
@@ -146,7 +150,7 @@ class TreeReader:
 
 
 def _levels(state: TreeState, node: str, max_depth: int | None, max_nodes: int) -> list[list[tuple[NodeRecord, int]]]:
-    """Return the nodes of a subtree by depth, each with how many children it has."""
+    """Return the nodes of a subtree by depth, each with the number of its children."""
     root = state.find(node)
     levels = [[(root, len(state.below.get(node, ())))]]
     shown = 1
@@ -163,5 +167,5 @@ def _levels(state: TreeState, node: str, max_depth: int | None, max_nodes: int) 
 
 def _proven(data: bytes, digest: str, *, name: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CorruptObjectError(f"{name} is not what its name says: restore it from a backup")
+        raise CorruptObjectError(f"{name} does not match the digest in its name: restore it from a backup")
     return data

@@ -1,4 +1,4 @@
-"""State of a hierarchy as its log says it: nodes by id and by parent, the trash, and pages of what is asked for."""
+"""In-memory state of a hierarchy, derived from its log: nodes by id and parent, the trash, and filters."""
 
 from bisect import bisect_left, insort
 from collections import defaultdict
@@ -15,18 +15,18 @@ from recsys_assets.trees.documents import NodeChange, NodeRecord, TreeEntry
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which nodes are asked for; None: no matter. `parent` "" means roots, `deleted` those in the trash."""
+    """Filter of nodes; None matches all. `parent` "" selects roots, `deleted` nodes in the trash."""
 
     level: int | None = None
     parent: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
     metadata: tuple[str, Scalar] | None = None
-    text: str | None = None  # a part of any searchable value, or how the id begins
+    text: str | None = None  # part of any searchable value, or beginning of the id
     deleted: bool = False
 
     def takes(self, node: NodeRecord) -> bool:
-        """Return whether a node is asked for, whatever its parent."""
+        """Return whether a node matches the filter, regardless of its parent."""
         if self.level is not None and node.level != self.level:
             return False
         if self.metadata is not None and not _holds(node, *self.metadata):
@@ -43,7 +43,7 @@ class Filter:
 
 
 def _holds(node: NodeRecord, name: str, value: Scalar) -> bool:
-    """Return whether a searchable field has a value, as itself or as it is written in an address."""
+    """Return whether a searchable field has a value, typed or as text."""
     found = node.fields.get(name)
     if isinstance(found, bool):
         return str(found).lower() == str(value).lower()
@@ -56,23 +56,23 @@ def _holds(node: NodeRecord, name: str, value: Scalar) -> bool:
 
 
 def _mentions(node: NodeRecord, text: str) -> bool:
-    """Return whether a value of a searchable field holds a text, or the id begins with it, in any case of letters."""
+    """Return whether a searchable value contains a casefolded text, or the id begins with it."""
     return node.id.casefold().startswith(text) or any(text in str(value).casefold() for value in node.fields.values())
 
 
 @dataclass(slots=True)
 class TreeState:
-    """Every node of a hierarchy, in memory: what its log says, entry by entry."""
+    """All nodes of a hierarchy in memory, after applying the log entry by entry."""
 
     revisions: dict[str, list[NodeRecord]] = field(default_factory=dict[str, list[NodeRecord]])  # living and deleted
-    deleted: dict[str, TreeEntry] = field(default_factory=dict[str, TreeEntry])  # by id: the entry that deleted it
+    deleted: dict[str, TreeEntry] = field(default_factory=dict[str, TreeEntry])  # entry of the deletion, by id
     purged: set[str] = field(default_factory=set[str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
-    living: list[str] = field(default_factory=list[str])  # ids in order, which is that of their time
+    living: list[str] = field(default_factory=list[str])  # sorted ids, in order of creation time
     below: defaultdict[str | None, list[str]] = field(default_factory=lambda: defaultdict[str | None, list[str]](list))
 
     def apply(self, entry: TreeEntry) -> None:
-        """Take in one entry; that it was allowed was judged before it was written."""
+        """Apply one entry, which was validated before it was written."""
         if entry.node is not None:
             if entry.change == NodeChange.CREATE:
                 self.revisions[entry.node.id] = []
@@ -92,11 +92,11 @@ class TreeState:
                 self.revisions.pop(node, None)
 
     def find(self, node: str) -> NodeRecord:
-        """Return the newest revision of a node; `NoSuchNodeError` says whether there was one."""
+        """Return the newest revision of a node; `NoSuchNodeError` says whether it was deleted."""
         if node in self.deleted:
             raise NoSuchNodeError(f"node {node} was deleted at {self.deleted[node].at}; it can be restored for a while")
         if node not in self.revisions:
-            gone = "was deleted for good" if node in self.purged else "is not in this tree"
+            gone = "was permanently deleted" if node in self.purged else "is not in this tree"
             raise NoSuchNodeError(f"node {node[:100]} {gone}")
         return self.revisions[node][-1]
 
@@ -108,11 +108,11 @@ class TreeState:
         """Raise `NodeInUseError` if a node has children."""
         children = self.below.get(node, ())
         if children:
-            more = f" and {len(children) - 3:,} more" if len(children) > 3 else ""  # noqa: PLR2004 - names enough
+            more = f" and {len(children) - 3:,} more" if len(children) > 3 else ""  # noqa: PLR2004 - ids listed
             raise NodeInUseError(f"node {node} has children: {', '.join(children[:3])}{more}; delete them first")
 
     def select(self, wanted: Filter, *, start: int, size: int) -> tuple[list[NodeRecord], int]:
-        """Return so many of the nodes that are asked for, oldest first, and how many there are in all."""
+        """Return a page of the nodes that match a filter, oldest first, and the number of all matches."""
         if wanted == Filter():
             return [self.revisions[node][-1] for node in islice(self.living, start, start + size)], len(self.living)
         found = [node for node in self._candidates(wanted) if wanted.takes(node)]

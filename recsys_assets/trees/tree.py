@@ -1,4 +1,4 @@
-"""Changes to artifact trees: nodes saved, revised, deleted into the trash, restored, purged; each judged and logged."""
+"""Changes of artifact trees: save, revise, delete, restore and purge nodes, each validated and logged."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ from recsys_assets.trees.documents import (
 from recsys_assets.trees.reading import NodeRevision, TreeReader
 from recsys_assets.trees.state import TreeState
 
-_TRIES: Final = 100  # of other writers that come first
+_TRIES: Final = 100  # lost races with other writers
 
 
 def _utc_now() -> datetime:
@@ -45,18 +45,18 @@ def _utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A change that was judged: its entry, and the objects that must be stored before it."""
+class PlannedChange:
+    """A validated change: its log entry, and the objects that must be stored before it."""
 
     entry: TreeEntry
     objects: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 class ArtifactTree(TreeReader):
-    """One hierarchy in a store, for any number of threads and processes.
+    """One hierarchy in a store, safe for any number of threads and processes.
 
-    A change is committed by the creation of the next entry of the hierarchy's log, after the bytes that it names: so a
-    change is judged by exactly what was there, and one that was interrupted did not happen.
+    A change is committed by creating the next entry of the hierarchy's log, after the objects that it refers to.
+    Therefore a change is validated against the exact state before it, and an interrupted change has no effect.
     """
 
     def __init__(self, store: ObjectStore, hierarchy: Hierarchy, *, now: Clock = _utc_now, pause: Pause = wait) -> None:
@@ -77,21 +77,23 @@ class ArtifactTree(TreeReader):
     ) -> NodeRevision:
         """Save a new node below a parent, or as a root, and return it; its id is a new ULID unless one is given.
 
-        A node that was registered from the same `origin` is returned instead of a second one. Raises
-        `InvalidNodeError` (data, content, parent or level), `StaleRevisionError` if the id is taken.
+        Returns the existing node if `origin` is already registered. Raises `InvalidNodeError` for invalid data,
+        content, parent or level, and `StaleRevisionError` if the id is taken.
         """
         checked, at = self._check(data, content), self._now()
         if node is not None and not is_ulid(node):
-            raise InvalidNodeError(f"id {node[:100]!r} is no ULID: 26 capitals and digits, without I, L, O and U")
+            raise InvalidNodeError(
+                f"id {node[:100]!r} is not a ULID: expected 26 capital letters and digits, without I, L, O and U"
+            )
         with self._lock:
             name = node or new_ulid(at, after=self._last_id)
             self._last_id = name if node is None else self._last_id
 
-        def judge(state: TreeState) -> Planned | None:
+        def judge(state: TreeState) -> PlannedChange | None:
             if origin in state.origins:
                 return None
             if name in state.revisions or name in state.purged:
-                raise StaleRevisionError(f"node {name} is there already, or was once: choose another id")
+                raise StaleRevisionError(f"node {name} exists or existed: choose another id")
             document = NodeDocument(
                 id=name,
                 hierarchy=self.hierarchy.name,
@@ -120,16 +122,16 @@ class ArtifactTree(TreeReader):
         expected: str | None = None,
         by: Actor | None = None,
     ) -> NodeRevision:
-        """Make a new revision of a node and return it; what is not given stays, and older revisions stay readable.
+        """Create a new revision of a node and return it; omitted parts are kept, older revisions stay readable.
 
-        Raises `StaleRevisionError` if `expected`, an etag, is given and not the newest revision's.
+        Raises `StaleRevisionError` if `expected` is given and is not the etag of the newest revision.
         """
         checked, at = None if data is None else self._check(data, content), self._now()
         if data is None:
             self._check({}, content)
         made: list[str] = []
 
-        def judge(state: TreeState) -> Planned:
+        def judge(state: TreeState) -> PlannedChange:
             newest = self._newest(state, node, expected)
             before = self._read(newest)
             document = NodeDocument(
@@ -151,52 +153,52 @@ class ArtifactTree(TreeReader):
         return self._node(next(one for one in self.revisions(node) if one.document == made[0]))
 
     def delete(self, node: str, *, expected: str | None = None, by: Actor | None = None) -> None:
-        """Move a node into the trash, from which `restore` takes it back until the grace of a collection ends.
+        """Move a node to the trash, from which `restore` recovers it within the grace period of collection.
 
-        Raises `NodeInUseError` while it has children, `StaleRevisionError` if it is not as `expected`.
+        Raises `NodeInUseError` if it has children, and `StaleRevisionError` if its etag is not `expected`.
         """
         at = self._now()
 
-        def judge(state: TreeState) -> Planned:
+        def judge(state: TreeState) -> PlannedChange:
             self._newest(state, node, expected)
             state.refuse_children(node)
-            return Planned(self._entry(NodeChange.DELETE, (node,), at, by))
+            return PlannedChange(self._entry(NodeChange.DELETE, (node,), at, by))
 
         self._commit(judge)
 
     def restore(self, node: str, *, by: Actor | None = None) -> NodeRevision:
-        """Take a node back out of the trash, below the parent that it had, and return it."""
+        """Restore a node from the trash below its former parent, and return it; `InvalidNodeError` if impossible."""
         at = self._now()
 
-        def judge(state: TreeState) -> Planned:
+        def judge(state: TreeState) -> PlannedChange:
             if node not in state.deleted:
                 state.find(node)
                 raise InvalidNodeError(f"node {node} is not in the trash")
             newest = state.revisions[node][-1]
             self._parent(state, newest.parent)
             if newest.origin in state.origins:
-                raise InvalidNodeError(f"node {node}: {newest.origin} is registered again, as another node")
-            return Planned(self._entry(NodeChange.RESTORE, (node,), at, by))
+                raise InvalidNodeError(f"node {node}: {newest.origin} was registered again as another node")
+            return PlannedChange(self._entry(NodeChange.RESTORE, (node,), at, by))
 
         self._commit(judge)
         return self.find(node)
 
     def purge(self, nodes: Sequence[str], *, by: Actor | None = None) -> None:
-        """Write down that nodes are gone for good, unless one of them is there: then `ConflictError`."""
+        """Record that nodes are permanently deleted; `ConflictError` if one of them exists."""
         at = self._now()
 
-        def judge(state: TreeState) -> Planned:
+        def judge(state: TreeState) -> PlannedChange:
             living = [node for node in nodes if node in state.revisions and node not in state.deleted]
             if living:
-                raise ConflictError(f"node {living[0]} is there: it was restored, or saved, meanwhile")
-            return Planned(self._entry(NodeChange.PURGE, tuple(nodes), at, by))
+                raise ConflictError(f"node {living[0]} exists: it was restored or saved concurrently")
+            return PlannedChange(self._entry(NodeChange.PURGE, tuple(nodes), at, by))
 
         self._commit(judge)
 
     def _check(self, data: Mapping[str, Any], content: Content | StoredContent | None) -> dict[str, Any]:
         if isinstance(content, Content) and len(content.data) > self.hierarchy.max_bytes:
             raise InvalidNodeError(
-                f"content has {len(content.data):,} bytes: at most {self.hierarchy.max_bytes:,} are kept in "
+                f"content has {len(content.data):,} bytes: at most {self.hierarchy.max_bytes:,} are allowed in "
                 f"{self.hierarchy.name}; raise hierarchies.{self.hierarchy.name}.max_bytes"
             )
         return check_data(data)
@@ -222,7 +224,7 @@ class ArtifactTree(TreeReader):
         content: Content | StoredContent | None,
         at: datetime,
         by: Actor | None,
-    ) -> Planned:
+    ) -> PlannedChange:
         data = encode(document)
         digest = hashlib.sha256(data).hexdigest()
         record = NodeRecord(
@@ -238,10 +240,10 @@ class ArtifactTree(TreeReader):
             origin=document.origin,
         )
         objects = {node_key(self.hierarchy.name, document.id, digest): data}
-        if isinstance(content, Content):  # its bytes first: what names them must not be there alone
+        if isinstance(content, Content):  # content first: a document must never exist without its content
             key = node_content_key(self.hierarchy.name, document.id, content.digest)
             objects = {key: content.data, **objects}
-        return Planned(self._entry(change, (document.id,), at, by, node=record), objects)
+        return PlannedChange(self._entry(change, (document.id,), at, by, node=record), objects)
 
     def _entry(
         self,
@@ -266,8 +268,8 @@ class ArtifactTree(TreeReader):
             node=node,
         )
 
-    def _commit(self, judge: Callable[[TreeState], Planned | None]) -> None:
-        """Write what a change names, then its entry; judged again whenever another change came first."""
+    def _commit(self, judge: Callable[[TreeState], PlannedChange | None]) -> None:
+        """Store the objects of a change, then its entry; validate it again whenever another change was first."""
         if not self._is_proven:
             ensure_proven(self.store)
             self._is_proven = True
@@ -280,9 +282,9 @@ class ArtifactTree(TreeReader):
                     if planned is None:
                         return
                     missing = planned.objects.keys() - written
-                    if not missing and not self._log.stands():
+                    if not missing and not self._log.is_intact():
                         self._read_from_start()
-                        break  # and judge by what is there
+                        break  # and validate against the stored state
                     if not missing:
                         won = self._log.append(planned.entry)
                         self._refresh()
@@ -291,11 +293,11 @@ class ArtifactTree(TreeReader):
                             return
                         break
                 for key, data in planned.objects.items():
-                    with suppress(ConflictError):  # the same bytes: their name is their hash
+                    with suppress(ConflictError):  # exists with the same bytes: the key is their hash
                         self.store.create(key, data)
                     written.add(key)
                     reach("tree.after_object")
-        raise ConflictError(f"{self.hierarchy.name}: {_TRIES} changes of others came first: try again")
+        raise ConflictError(f"{self.hierarchy.name}: lost {_TRIES} races with other writers: retry")
 
 
 def _stored(content: Content | StoredContent | None) -> StoredContent | None:
@@ -303,7 +305,7 @@ def _stored(content: Content | StoredContent | None) -> StoredContent | None:
 
 
 def open_trees(store: ObjectStore, settings: Settings, *, now: Clock = _utc_now) -> dict[str, ArtifactTree]:
-    """Return the tree of every configured hierarchy, by name, in the configuration's order; nothing is read yet."""
+    """Return the trees of the configured hierarchies, by name, in configured order, without reading the store."""
     return {
         name: ArtifactTree(store, Hierarchy(name, row.levels, row.max_bytes), now=now)
         for name, row in settings.hierarchies.items()

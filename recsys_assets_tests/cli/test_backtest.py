@@ -41,7 +41,7 @@ def test_a_day_that_is_worse_ends_with_1_and_is_reported_and_drawn(folder):
     )
     assert message.return_value == 1, message.output
     assert "worse" in message.output
-    assert f"{THIRD + timedelta(days=1)}: nothing compared" in message.output
+    assert f"{THIRD + timedelta(days=1)}: not compared" in message.output
     drawn = ET.parse(folder / "b.svg").getroot()  # noqa: S314 - our own picture
     assert len(drawn.findall("{*}circle")) == 10  # two days, five recommenders: the first day is live itself
 

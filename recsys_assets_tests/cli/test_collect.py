@@ -74,8 +74,8 @@ def test_what_was_in_the_trash_of_a_tree_for_the_grace_goes_for_good(store, caps
     tree.delete(gone.id)
     capsys.readouterr()
     call()
-    assert "documents: 1 node and 0 unfinished saves would be deleted for good" in capsys.readouterr().out
+    assert "documents: 1 node and 0 unfinished saves would be permanently deleted" in capsys.readouterr().out
     call("--apply")
     assert [node.id for node in tree.children()] == [kept.id]
-    with pytest.raises(NoSuchNodeError, match="for good"):
+    with pytest.raises(NoSuchNodeError, match="permanently deleted"):
         tree.restore(gone.id)

@@ -121,7 +121,7 @@ def test_a_delete_goes_through_the_trash_and_is_logged_with_who_and_why(call, sa
         ((*DOCUMENT, "--data", "-"), InvalidNodeError, "not a JSON object"),
         ((*DOCUMENT, "--content", "m.pkl", "--content-type", "a/pickle"), InvalidNodeError, "pickle"),
         ((*DOCUMENT, "--content", "m.parquet"), InvalidNodeError, "cannot be read as rows"),
-        (("show", "nothing"), NoSuchNodeError, "in no tree"),
+        (("show", "nothing"), NoSuchNodeError, "not in any tree"),
     ],
 )
 def test_what_cannot_be_done_says_why(call, tmp_path, words, error, message):

@@ -184,7 +184,7 @@ def test_a_run_that_shipped_ends_well_beside_a_gateway_that_garbles_and_shows_no
         assert recsys_assets.main(["status", *config], standalone_mode=False) == 0
         logs = [str(entry) for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
     out, err = capfd.readouterr()
-    assert "the Pushgateway does not take the metrics" in err
+    assert "the Pushgateway did not accept the metrics" in err
     files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     assert files
     for text in [out, err, *logs, *(path.read_bytes().decode(errors="replace") for path in files)]:

@@ -143,7 +143,7 @@ def test_a_receiver_that_stays_down_keeps_later_events_back_no_longer_than_it_ma
     send(shop, configured)
     shop.clock.at += timedelta(days=2)
     (fault,) = send(shop, configured)
-    assert "was given up: it answered 503" in fault
+    assert "was dropped: it answered 503" in fault
     inbox.refuses = False
     shop.ship(2)
     inbox.received.clear()

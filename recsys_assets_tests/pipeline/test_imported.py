@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, messa
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        pytest.param(VECTORS.replace("vectors", "popularity"), "that no built kind", id="name of a built kind"),
+        pytest.param(VECTORS.replace("vectors", "popularity"), "that is not a built kind", id="name of a built kind"),
         pytest.param(VECTORS.replace("imports.vectors", 'imports."a b"'), "letters, digits", id="name for Dagster"),
         pytest.param(VECTORS + 'targets = ["shop/hmoe"]\n', "known: shop/home", id="unknown target"),
         pytest.param(VECTORS.replace('"npz"', '"bytes"'), "a contract needs a format", id="bytes promise nothing"),

@@ -93,7 +93,7 @@ def test_a_sink_that_is_not_configured_is_named_with_those_that_are(call, tmp_pa
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        pytest.param('type = "redis"', "url with type redis", id="no address"),
+        pytest.param('type = "redis"', "only url for type redis", id="no address"),
         pytest.param('type = "redis"\nurl = "redis://u:p@host"', "env:NAME", id="a password in the file"),
         pytest.param('type = "dynamodb"\ntable = "abc"\ncluster = true', "cluster", id="a cluster of tables"),
         pytest.param('type = "redis"\nurl = "env:A"\nkinds = ["x"]', "kinds names x", id="an unknown kind"),

@@ -89,9 +89,9 @@ def test_a_revision_leaves_the_older_ones_readable(tree):
 def test_a_chosen_id_is_taken_once(tree):
     chosen = new_ulid(tree._now())
     assert tree.save({}, node=chosen).id == chosen
-    with pytest.raises(StaleRevisionError, match="there already"):
+    with pytest.raises(StaleRevisionError, match="exists or existed"):
         tree.save({}, node=chosen)
-    with pytest.raises(InvalidNodeError, match="no ULID"):
+    with pytest.raises(InvalidNodeError, match="not a ULID"):
         tree.save({}, node="x" * 26)
 
 
@@ -125,7 +125,7 @@ def test_a_collection_deletes_for_good_what_was_in_the_trash_for_the_grace(tree,
     clock.now += GRACE
     assert len(collect_tree(tree, grace=GRACE, now=clock(), by=BY, apply=True).objects) == 2
     assert list(store.list(node_prefix("ml_pipeline", gone.id))) == []
-    with pytest.raises(NoSuchNodeError, match="for good"):
+    with pytest.raises(NoSuchNodeError, match="permanently deleted"):
         tree.restore(gone.id)
     with pytest.raises(StaleRevisionError):
         tree.save({}, node=gone.id)
@@ -203,10 +203,14 @@ def test_a_node_registered_from_one_origin_is_one_node(tree):
     ("content", "message"),
     [
         pytest.param(lambda: Content(b"x", "application/x-pickle"), "its content type", id="declared"),
-        pytest.param(lambda: Content(b"\x80\x04K\x01.", "application/octet-stream"), "its bytes are one", id="bytes"),
-        pytest.param(lambda: Content(b"x", "nonsense"), "expected like application/json", id="no content type"),
-        pytest.param(lambda: json_content({1: object()}), "no JSON document", id="no JSON"),
-        pytest.param(lambda: table_content("x"), "no table", id="no table"),
+        pytest.param(
+            lambda: Content(b"\x80\x04K\x01.", "application/octet-stream"), "its bytes are a pickle", id="bytes"
+        ),
+        pytest.param(
+            lambda: Content(b"x", "nonsense"), "expected a type such as application/json", id="no content type"
+        ),
+        pytest.param(lambda: json_content({1: object()}), "not a JSON document", id="no JSON"),
+        pytest.param(lambda: table_content("x"), "not a table", id="not a table"),
     ],
 )
 def test_content_that_is_refused_says_why(content, message):
@@ -224,8 +228,8 @@ def test_an_archive_that_holds_a_pickle_is_one(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"a": object()}, "no JSON object"),
-        ({"a": "x" * 1_000_001}, "over 1,000,000 bytes"),
+        ({"a": object()}, "not a JSON object"),
+        ({"a": "x" * 1_000_001}, "larger than 1,000,000 bytes"),
         ({"type": "ml_training", "metadata": {}}, "status"),
         ({"type": "ml_training", "metadata": {"status": "ok", "more": 1}}, "more"),
         ({"type": "ml_prediction", "metadata": {"status": "ok", "started_at": "yesterday"}}, "metadata.started_at"),
@@ -469,7 +473,7 @@ def test_a_segment_that_is_damaged_is_named(tree, store):
         tree.save({})
     (key,) = [key for key in store.objects if "/segments/" in key]
     store.objects[key] = (b"no zstd", 0.0)
-    with pytest.raises(CorruptObjectError, match="delete it, and it is written again"):
+    with pytest.raises(CorruptObjectError, match="delete it, it is rebuilt from the entries"):
         reopened(tree).page()
 
 
