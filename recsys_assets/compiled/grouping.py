@@ -1,12 +1,9 @@
 """Events put together by session or user: counted and dealt out in two passes, without a sort; compiled."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.strings import Codes, Numbers, read_only
 
 NOBODY = -1  # in `places`: rows of this group are not wanted
 
@@ -17,7 +14,7 @@ def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = No
     `repeats`: as how many each row counts; one if there are none.
     """
     counts = np.zeros(size, np.int64)
-    _count(_read_only(codes), _read_only(np.empty(0, np.uint32) if repeats is None else repeats), counts)
+    _count(read_only(codes), read_only(np.empty(0, np.uint32) if repeats is None else repeats), counts)
     return counts
 
 
@@ -27,18 +24,8 @@ def deal(groups: Codes, values: Codes, *, places: Numbers, size: int) -> Codes:
     `places[group]` is where a group's first value goes, or `NOBODY`; it is used up. `size` is how many are wanted.
     """
     dealt = np.empty(size, np.uint32)
-    _deal(_read_only(groups), _read_only(values), places, dealt)
+    _deal(read_only(groups), read_only(values), places, dealt)
     return dealt
-
-
-def _read_only(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that is not to be written to: compiled code is made for one of the two.
-
-    Polars gives a column of one chunk so, and of several chunks a copy that may be written to.
-    """
-    view = values.view()
-    view.flags.writeable = False
-    return view
 
 
 @compiled

@@ -12,6 +12,8 @@ from threading import RLock
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
+from recsys_assets.compiled.kept_code import KeptFunction
+from recsys_assets.compiled.native_calls import Form, NativeFunction, flatten
 from recsys_assets.errors import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +27,7 @@ _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 def compiled(function: F) -> F:
     """Return `function` compiled at its first call; it must allocate nothing: results go into arrays passed in."""
-    return cast("F", _Later(lambda: _kept(function, {}), function))
+    return cast("F", _Entry(lambda: _kept(function, {}), function))
 
 
 def inlined(function: F) -> F:
@@ -76,6 +78,42 @@ class _Later:
         return self._found
 
 
+class _Entry(_Later):
+    """Compiled code that is called from Python: as machine code where an earlier process kept it, else by numba."""
+
+    def __init__(self, make: Callable[[], Any], function: Callable[..., Any]) -> None:
+        super().__init__(make, function)
+        self._written = function
+        self._native: dict[Form, NativeFunction | None] = {}  # None: numba has it
+        self._kept: dict[Form, KeptFunction | None] = {}  # what is to be kept when numba has made it
+
+    def __call__(self, *arguments: Any) -> Any:
+        form: list[str] = []
+        words: list[Any] = []
+        if not all(flatten(argument, form, words) for argument in arguments):
+            return super().__call__(*arguments)
+        key = tuple(form)
+        if key not in self._native:
+            with _LOCK:
+                if key not in self._native:
+                    self._kept[key] = kept = self._kept_function(key)
+                    self._native[key] = None if kept is None else kept.load()
+        native = self._native[key]
+        if native is not None:
+            return native(words)
+        result = super().__call__(*arguments)
+        if (kept := self._kept.pop(key, None)) is not None:
+            with _LOCK:
+                from numba import typeof  # noqa: PLC0415 - see `_Later`
+
+                kept.keep(self.ready().overloads[tuple(map(typeof, arguments))])
+        return result
+
+    def _kept_function(self, form: Form) -> KeptFunction | None:
+        folders = _folders_of(self._written)
+        return None if _changed_since_start(folders) else KeptFunction.of(self._written, form, _digest(folders))
+
+
 @cache
 def _import_numba() -> None:
     """Import numba without scipy.linalg, which it loads only to see whether it is there: as long as itself.
@@ -106,7 +144,7 @@ def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         raise ConfigurationError(
             "NUMBA_DISABLE_JIT is set, so that nothing is compiled: a day takes hundreds of times as long; unset it"
         )
-    folders = tuple(sorted({Path(__file__).parent, Path(function.__code__.co_filename).parent}))
+    folders = _folders_of(function)
     if _changed_since_start(folders):
         return njit(**{**_OPTIONS, "cache": False}, **options)(function)
     dispatcher: Any = njit(**_OPTIONS, **options)(function)
@@ -116,6 +154,10 @@ def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     # Compared before anything is unpickled: what other sources kept may name classes that are gone.
     kept._version = f"{kept._version} {digest}"  # noqa: SLF001
     return dispatcher
+
+
+def _folders_of(function: Callable[..., Any]) -> tuple[Path, ...]:
+    return tuple(sorted({Path(__file__).parent, Path(function.__code__.co_filename).parent}))
 
 
 def _changed_since_start(folders: tuple[Path, ...]) -> bool:

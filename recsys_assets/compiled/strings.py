@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +43,13 @@ def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that is not to be written to: compiled code is made for one of the two.
+
+    Polars gives a column of one chunk so, and of several chunks a copy that may be written to.
+    """
+    view = values.view()
+    view.flags.writeable = False
+    return view

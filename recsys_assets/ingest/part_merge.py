@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from recsys_assets.compiled.interning import Tables, grown, intern, new_tables
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import PADDING, Strings, offsets_of
+from recsys_assets.compiled.strings import PADDING, Strings, offsets_of, read_only
 from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.ingest.reference import RawEvent
 
@@ -107,7 +107,7 @@ def translate(codes: Sequence[NDArray[np.uint32]], maps: Sequence[NDArray[np.uin
     result = np.empty(sum(map(len, codes)), np.uint32)
     end = 0
     for column, new in zip(codes, maps, strict=True):
-        _translate(column, new, result[end : end + len(column)])
+        _translate(read_only(column), new, result[end : end + len(column)])
         end += len(column)
     return result
 

@@ -2,15 +2,19 @@
 
     python -m recsys_assets.pipeline.warm_up
 
-Compiled code is kept beside the sources; a later call finds it there and takes a second or two.
+Compiled code is kept beside the sources; a later call finds it there and takes a second or two. Bytecode of the package
+is written as well: an interpreter that is set to write none (PYTHONDONTWRITEBYTECODE, as in many images) would parse
+all its modules at every start.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from compileall import compile_dir
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from recsys_assets.compiled.interning import grown, new_tables
 from recsys_assets.gates.drift_distance import Baseline, measure_drift
 from recsys_assets.identity import Target
 from recsys_assets.kind_descriptions import DESCRIPTIONS, Shape
@@ -40,7 +44,12 @@ surface = "up"
 
 
 def warm_up() -> None:
-    """Build and judge days of six events in a folder that is gone afterwards, with windows of one and of two days."""
+    """Write bytecode, then build and judge days of six events in a folder that is gone afterwards.
+
+    With windows of one and of two days.
+    """
+    compile_dir(Path(__file__).parents[1], quiet=2)
+    grown(new_tables(1, capacity=1, text_bytes=1), capacity=2, text_bytes=2)  # days of six events never need it
     with TemporaryDirectory() as folder:
         base = Path(folder)
         for day in DAYS:

@@ -1,5 +1,6 @@
 """Compiled code kept on disk: never older than what it was made of."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,40 +10,109 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CALLER = """
+import os
+import sys
 import numpy as np
 from callee import answer
 from recsys_assets.compiled.runtime import compiled
 
 @compiled
 def ask(result):
-    result[0] = answer()
+    result[0] = answer(result[0])
 
-result = np.zeros(1, np.int64)
+result = np.full(1, int(os.environ.get("FIRST", "0")), np.int64)
 ask(result)
-print(result[0], sum(ask.stats.cache_hits.values()))
+print(result[0], "numba" in sys.modules and f"{sum(ask.stats.cache_hits.values())} read")
 """
 CALLEE = """
+import math
 from recsys_assets.compiled.runtime import inlined
 
 @inlined
-def answer():
+def answer(given):
     return {}
 """
 
 
-def run(folder, answer):
+def run(folder, answer, **environment):
     (folder / "caller.py").write_text(CALLER)
     (folder / "callee.py").write_text(CALLEE.format(answer))
     program = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]; import caller"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    whole = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=whole)
+    return done.stdout.strip()
+
+
+def kept_files(folder):
+    return sorted(folder.rglob("*.code"))
 
 
 @pytest.mark.slow
 def test_code_is_compiled_again_when_what_it_calls_changes_in_another_module(tmp_path):
-    assert run(tmp_path, 1) == ["1", "0"]
-    assert run(tmp_path, 1) == ["1", "1"], "taken from disk while nothing changed"
-    assert run(tmp_path, 2) == ["2", "0"]
+    assert run(tmp_path, 1) == "1 0 read"
+    assert run(tmp_path, 1) == "1 False", "machine code, without numba, while nothing changed"
+    assert run(tmp_path, 1, NUMBA_DISABLE_JIT="0") == "1 1 read", "by numba, from its own cache"
+    assert run(tmp_path, 2) == "2 0 read"
+    assert run(tmp_path, 2) == "2 False"
+    assert len(kept_files(tmp_path)) == 1, "new code takes the place of old"
+    assert run(tmp_path, 2, NUMBA_OPT="1") == "2 1 read", "other settings of numba are other code"
+
+
+@pytest.mark.slow
+def test_machine_code_that_is_not_as_it_was_written_is_never_run_and_is_written_again(tmp_path):
+    run(tmp_path, 1)
+    (file,) = kept_files(tmp_path)
+    whole = file.read_bytes()
+    digest, header, code = whole.split(b"\n", 2)
+    for damaged in (
+        whole[:-1],
+        whole[:-1] + bytes([whole[-1] ^ 1]),
+        b"",
+        b"\n".join([digest, header.replace(b'"layout":""', b'"layout":"q"'), code]),
+        sealed(header.replace(b'"made_of":"', b'"made_of":"0'), code),
+        sealed(b"{}", code),
+    ):
+        file.write_bytes(damaged)
+        assert run(tmp_path, 1) == "1 1 read"
+        assert file.read_bytes() == whole
+    assert run(tmp_path, 1) == "1 False"
+
+
+def sealed(header, code):
+    rest = header + b"\n" + code
+    return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+@pytest.mark.slow
+def test_code_that_needs_what_only_numba_has_is_left_to_it(tmp_path):
+    """LLVM ends the process at a symbol that it does not know."""
+    assert run(tmp_path, "int(math.gamma(given + 3.0))") == "2 0 read"
+    assert run(tmp_path, "int(math.gamma(given + 3.0))") == "2 1 read"
+    assert kept_files(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_an_error_in_machine_code_is_the_one_that_numba_raises(tmp_path):
+    run(tmp_path, "8 // given", FIRST="2")
+    assert len(kept_files(tmp_path)) == 1
+    with pytest.raises(subprocess.CalledProcessError) as native:
+        run(tmp_path, "8 // given")
+    with pytest.raises(subprocess.CalledProcessError) as by_numba:
+        run(tmp_path, "8 // given", NUMBA_DISABLE_JIT="0")
+    assert native.value.stderr.splitlines()[-1] == by_numba.value.stderr.splitlines()[-1]
+    assert "ZeroDivisionError" in native.value.stderr
+
+
+@pytest.mark.slow
+def test_machine_code_is_kept_with_the_user_where_the_sources_take_nothing_and_where_numba_is_set_to(tmp_path):
+    sources, user, chosen = tmp_path / "sources", tmp_path / "user", tmp_path / "chosen"
+    sources.mkdir()
+    (sources / "__pycache__").write_text("a file, so that nothing can be written into it")
+    assert run(sources, 1, XDG_CACHE_HOME=str(user), PYTHONDONTWRITEBYTECODE="1") == "1 0 read"
+    assert run(sources, 1, XDG_CACHE_HOME=str(user), PYTHONDONTWRITEBYTECODE="1") == "1 False"
+    assert run(sources, 1, NUMBA_CACHE_DIR=str(chosen)) == "1 0 read"
+    assert run(sources, 1, NUMBA_CACHE_DIR=str(chosen)) == "1 False"
+    assert [len(kept_files(folder)) for folder in (sources, user, chosen)] == [0, 1, 1]
 
 
 @pytest.mark.slow
@@ -62,8 +132,8 @@ print(result[0])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1"], "it runs on as it was loaded"
-    assert list(tmp_path.glob("**/*.nb?")) == []
-    assert run(tmp_path, 2) == ["2", "0"]
+    assert list(tmp_path.glob("**/*.nb?")) + kept_files(tmp_path) == []
+    assert run(tmp_path, 2) == "2 0 read"
 
 
 def test_numba_is_not_imported_before_something_compiled_is_called():
@@ -76,7 +146,7 @@ def test_numba_is_not_imported_before_something_compiled_is_called():
 
 def test_an_environment_in_which_nothing_is_compiled_is_named(tmp_path):
     (tmp_path / "callee.py").write_text(CALLEE.format(7))
-    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import callee; callee.answer()"
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import callee; callee.answer(0)"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
     assert "ConfigurationError: NUMBA_DISABLE_JIT is set" in done.stderr

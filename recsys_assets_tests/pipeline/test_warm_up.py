@@ -33,22 +33,22 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 """
 
-SIGNATURES = """
+FORMS = """
 import gc
-from numba.core.dispatcher import Dispatcher
+from recsys_assets.compiled.runtime import _Entry
 from recsys_assets.pipeline.warm_up import warm_up
-def signatures():
-    compiled = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
-    return {f"{one.py_func.__module__}.{one.py_func.__name__} {key}" for one in compiled for key in one.overloads}
+def called():
+    entries = [one for one in gc.get_objects() if isinstance(one, _Entry)]
+    return {f"{one._written.__module__}.{one._written.__name__} {form}" for one in entries for form in one._native}
 warm_up()
-warm = signatures()
+warm = called()
 """
 
 
 @pytest.mark.slow
 def test_nothing_is_left_to_compile_after_it():
     """Names without rank, request and event, other characters, other lengths: all run what is there."""
-    program = f"{SIGNATURES}\n{DAY}\nprint(len(warm), *sorted(signatures() - warm), sep='\\n')"
+    program = f"{FORMS}\n{DAY}\nprint(len(warm), *sorted(called() - warm), sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, cwd=ROOT, timeout=300, capture_output=True, text=True
     )

@@ -1,0 +1,100 @@
+"""Machine code called without numba: the same answers and the same bytes as numba's own calls."""
+
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import pytest
+
+from recsys_assets.compiled.native_calls import flatten
+from recsys_assets.compiled.runtime import _Entry
+from recsys_assets.pipeline.warm_up import warm_up
+
+ROOT = Path(__file__).parents[2]
+FEWEST_FORMS = 30  # of arguments, with which the days of the warm-up call compiled code
+WITHOUT_NUMBA = """
+import sys
+from recsys_assets.pipeline.warm_up import warm_up
+warm_up()
+print(sorted({"numba"} & set(sys.modules)))
+"""
+
+
+def twin(value):
+    """Return a copy that numba takes for the same: an array keeps whether it may be written to."""
+    if isinstance(value, tuple):
+        members = [twin(member) for member in value]
+        return type(value)(*members) if hasattr(value, "_fields") else tuple(members)
+    copied = deepcopy(value)
+    if isinstance(value, np.ndarray):
+        copied.flags.writeable = value.flags.writeable
+    return copied
+
+
+def content(value):
+    if isinstance(value, tuple):
+        return [content(member) for member in value]
+    return (value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else (type(value), value)
+
+
+@pytest.mark.slow
+def test_every_entry_point_answers_and_writes_the_same_through_numba_and_without_it(monkeypatch):
+    warm_up()
+    native, forms, one_at_a_time = _Entry.__call__, set(), Lock()
+
+    def both_ways(self, *arguments):
+        with one_at_a_time:  # threads write to ranges of the same arrays
+            mine = twin(arguments)
+            answer, expected = native(self, *arguments), self.ready()(*mine)
+            assert content(answer) == content(expected), self._written
+            assert content(arguments) == content(mine), self._written
+        forms.update((self._written, form) for form, found in self._native.items() if found is not None)
+        return answer
+
+    monkeypatch.setattr(_Entry, "__call__", both_ways)
+    warm_up()
+    assert len(forms) >= FEWEST_FORMS
+
+
+@pytest.mark.slow
+def test_days_are_built_without_numba_where_their_code_is_kept():
+    """The second time, whatever the first one found."""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param("text", id="text"),
+        pytest.param(1 << 63, id="a number past 64 bits"),
+        pytest.param([1], id="a list"),
+        pytest.param(np.zeros(2, "i8,i8"), id="records"),
+        pytest.param(np.zeros(3, object), id="objects"),
+        pytest.param(np.zeros(9, np.uint8)[1:].view(np.int64), id="numbers that are not aligned"),
+        pytest.param(np.zeros(2, np.int64).view(np.recarray), id="a class of arrays"),
+        pytest.param((1, (None,)), id="nothing within"),
+    ],
+)
+def test_what_numba_would_take_for_something_else_is_left_to_it(value):
+    assert not flatten(value, [], [])
+
+
+def test_forms_differ_where_numba_compiles_again():
+    grid = np.zeros((3, 3), np.int64)
+    fixed = grid.copy()
+    fixed.flags.writeable = False
+    values = [grid, fixed, grid.T, grid[:, ::2], grid[0], grid.astype(np.uint64), 1, True, (1, 1), (1, (1,)), ((1, 1),)]
+    forms = set()
+    for value in values:
+        form = []
+        assert flatten(value, form, [])
+        forms.add(tuple(form))
+    assert len(forms) == len(values)
