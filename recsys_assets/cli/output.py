@@ -5,19 +5,18 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from recsys_assets.api.wording import distance, instant
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.messages import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHORT = 12  # digits of a hash in output for people
 _HASH = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHORT}}})[0-9a-f]{{{64 - SHORT}}}(?![0-9a-f])")
@@ -64,6 +63,9 @@ def print_json(document: Any) -> None:
 
 def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False) -> None:
     """Print records one below the other, readable at 80 columns; hashes are short unless `wide`."""
+    from rich.padding import Padding  # noqa: PLC0415 - late: most commands print a line, and need no rich
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     console = _console()
     if title:
         console.print(Text(title, style="bold"))
@@ -83,6 +85,9 @@ def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False)
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, wide: bool = False) -> None:
     """Print a table; cells are printed as plain text, without markup; hashes are short unless `wide`."""
+    from rich.table import Table  # noqa: PLC0415 - late, as above
+    from rich.text import Text  # noqa: PLC0415 - late, as above
+
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -123,8 +128,10 @@ def _instant_of(text: str) -> datetime | None:
         return None
 
 
-def _console() -> Console:
+def _console() -> "Console":
     """Return a console as wide as the terminal or $COLUMNS; without either, lines are not wrapped."""
+    from rich.console import Console  # noqa: PLC0415 - late, as above
+
     console = Console(highlight=False)
     bounded = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
     return console if bounded else Console(highlight=False, width=_UNBOUNDED)

@@ -2,22 +2,21 @@
 
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recsys_assets.cli.instance import VARIABLE
 from recsys_assets.cli.main import EXIT_REFUSED, kept_imports
 from recsys_assets.cli.options import CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
+from recsys_assets.cli.progress import day_lines
 from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.kinds.registry import check_params
-from recsys_assets.messages import plural, printable
+from recsys_assets.messages import plural
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date, last_built_day
 from recsys_assets.pipeline.context import DayContext, open_configured_store
 from recsys_assets.pipeline.records import configured_key
@@ -113,16 +112,16 @@ class _Backfill:
     def run(self) -> list[AssetLine]:
         """Build each day and print its lines; return the failed ones. Ends after the step in which a signal arrives."""
         failures: list[AssetLine] = []
-        with self._building() as build, _progress(len(self.days)) as progress:
+        with self._building() as build, day_lines(len(self.days)) as lines:
             for day in self.days:
                 for line in [] if day in self.done else build(day):
-                    _print(progress, line)
+                    lines.show(line)
                     if line.failed:
                         failures.append(line)
                 if is_stopping():
                     break
                 self.finished += 1
-                progress.update(progress.task_ids[0], advance=1, failed=_failed(failures))
+                lines.end_day(len({line.day for line in failures}))
         return failures
 
     @contextmanager
@@ -145,36 +144,6 @@ def _say_stopping(name: str) -> None:
 
 def _last_whole_day(settings: Settings, today: date) -> date:
     return min(today - timedelta(days=1), settings.partitions.end or date.max)
-
-
-def _print(progress: Progress, line: AssetLine) -> None:
-    progress.update(progress.task_ids[0], description=printable(f"{line.day} {line.asset}"))
-    progress.console.print(printable(line.text), style=line.style, highlight=False, soft_wrap=True, markup=False)
-
-
-@contextmanager
-def _progress(total: int) -> Generator[Progress]:
-    """Show days done on a terminal (standard error stays quiet elsewhere); lines go to standard output."""
-    console = Console()
-    columns = (
-        TextColumn("{task.description:<38.38}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("days{task.fields[failed]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with ExitStack() as stack:
-        progress = stack.enter_context(
-            Progress(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal)
-        )
-        progress.add_task("", total=total, failed="")
-        yield progress
-
-
-def _failed(failures: Sequence[AssetLine]) -> str:
-    """Return the number of failed days as text for the progress bar."""
-    failed = len({line.day for line in failures})
-    return f", {failed} failed" if failed else ""
 
 
 def _export_metrics(

@@ -128,7 +128,8 @@ def _coded(name: str, column: Any) -> _Column:
     """Return codes, which share memory with the column, and the ascending ids that they stand for."""
     if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
         raise CorruptObjectError(f"{name}: expected strings, found {column.type}; build the day again")
-    codes, ids = pl.Series(name, column.indices.cast(pa.int32()).view(pa.uint32())), strings_of(column.dictionary)
+    indices = column.indices if column.indices.type == pa.int32() else column.indices.cast(pa.int32())
+    codes, ids = pl.Series(name, indices.view(pa.uint32())), strings_of(column.dictionary)
     if not ascending(ids):
         coded = merge_coded([codes_of(codes)], [ids])
         codes, ids = pl.Series(name, arrow_column(name, coded.codes)), coded.ids
@@ -169,9 +170,10 @@ def decode_part(data: bytes) -> Part:
     if found.keys() != _TYPES.keys() or any(kind not in _TYPES[name] for name, kind in found.items()):
         raise CorruptObjectError(f"no part of a day: expected {_TYPES}, found {found}; run raw of this day again")
     columns: dict[str, Any] = {name: table.column(name).combine_chunks() for name in SCHEMA}
+    rank = columns["rank"]
     return Part(
         ts=numbers_of(columns["ts"], np.int64),
-        rank=numbers_of(columns["rank"].cast(pa.int64()), np.int64),
+        rank=numbers_of(rank, np.dtype(str(rank.type)).type).astype(np.int64, copy=False),
         codes={name: codes_in(columns[name].indices) for name in ID_COLUMNS},
         ids={name: strings_of(columns[name].dictionary) for name in ID_COLUMNS},
     )

@@ -99,13 +99,14 @@ def id_series(name: str, strings: Strings) -> pl.Series:
 
 
 def strings_of(array: Any) -> Strings:
-    """Return an Arrow array of strings without nulls as `Strings`."""
-    large = array.cast(pa.large_string())
-    _, offsets, data = large.buffers()
-    bounds = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1] if offsets else np.zeros(1)
+    """Return an Arrow array of strings (or large ones) without nulls as `Strings`."""
+    # By their own offsets, not `cast`: it imports pyarrow.compute, which makes 300 functions.
+    width = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1] if offsets else np.zeros(1)
     text = np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
     used = text[int(bounds[0]) : int(bounds[-1])]
-    return Strings(np.concatenate([used, np.zeros(PADDING, np.uint8)]), (bounds - bounds[0]).astype(np.int64))
+    return Strings(np.concatenate([used, np.zeros(PADDING, np.uint8)]), bounds.astype(np.int64) - int(bounds[0]))
 
 
 def give_back_memory() -> None:

@@ -40,8 +40,6 @@ from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.trees.documents import StoredContent
-from recsys_assets.trees.tree import open_trees
 
 if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
@@ -113,6 +111,9 @@ def _show_in_tree(
         if node != NodePlace():
             raise InvalidNodeError(f"a file of {ref.kind} has no parent or metadata: set imports.{ref.kind}.hierarchy")
         return
+    from recsys_assets.trees.documents import StoredContent  # noqa: PLC0415 - late: most days have no trees
+    from recsys_assets.trees.tree import open_trees  # noqa: PLC0415 - as above
+
     tree = open_trees(context.store, context.settings)[rules.hierarchy]
     tree.save(
         {

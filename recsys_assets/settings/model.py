@@ -16,7 +16,8 @@ Table: TypeAlias = dict[str, Any]  # as written in the file; its owner validates
 class ClosedModel(BaseModel):
     """Frozen model that rejects unknown keys, infinite numbers and integers above `MAX_WHOLE`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Built when first used: as part of the whole file, not each table once more for itself.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*")
     @classmethod

@@ -11,7 +11,8 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext, open_configured_store
 from recsys_assets.pipeline.raw import build_raw
-from recsys_assets.settings.reading import load_settings, parse_settings, with_parameters
+from recsys_assets.settings.editing import with_parameters
+from recsys_assets.settings.reading import load_settings, parse_settings
 from recsys_assets_tests.pipeline.test_tune import CONFIG, FIRST, build_shop, receipts
 
 FILE = "# our shop\n" + CONFIG.decode().replace('"home"', '"home"  # the first page') + '[storage]\nroot = "store"\n'
