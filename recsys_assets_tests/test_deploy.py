@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,11 @@ import httpx
 import kubernetes_validate
 import pytest
 import yaml
+from azure.identity._constants import EnvironmentVariables
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
 from recsys_assets.cli.main import recsys_assets
+from recsys_assets.clouds import azure, gcs
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.run_day import run_day as build_day
 from recsys_assets.release.pointer import read_current
@@ -124,6 +127,46 @@ def test_the_compose_file_follows_the_schema_of_compose():
     program = Path(sys.executable).with_name("check-jsonschema")
     compose = DEPLOY / "docker-compose.yaml"
     subprocess.run([program, "--builtin-schema", "vendor.compose-spec", compose], check=True, capture_output=True)
+
+
+AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+AZURE = (azure.CONNECTION, azure.ACCOUNT, *azure.KEYS, *EnvironmentVariables.CLIENT_SECRET_VARS)
+
+
+def test_compose_passes_on_what_each_cloud_reads_and_nothing_empty_to_azure():
+    compose = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())
+    lines = (DEPLOY / "example.env").read_text().splitlines()
+    for name in ("code", "daemon", "webserver"):
+        environment = compose["services"][name]["environment"]
+        assert {*AWS, gcs.CREDENTIALS, *AZURE} <= set(environment), name
+        for variable in (gcs.CREDENTIALS, *AZURE):
+            assert environment[variable] is None, f"{variable} would be set, though empty, where .env lacks it"
+    for variable in AWS:
+        assert f"{variable}=" in lines
+    for variable in (gcs.CREDENTIALS, *AZURE):
+        assert any(line.startswith(f"# {variable}=") for line in lines), f"{variable} is not in example.env"
+        assert not any(line.startswith(f"{variable}=") for line in lines), f"a copy of example.env sets {variable}"
+
+
+@pytest.mark.parametrize(("extras", "expected"), [("", "."), ("gcs,azure", ".[gcs,azure]")])
+def test_the_image_is_built_with_the_extras_that_were_named(extras, expected):
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    (install,) = (line for line in lines if line.startswith("RUN pip install"))
+    assert 'ARG EXTRAS=""' in lines[: lines.index(install)]
+    words = install.removeprefix("RUN pip install").removesuffix("\\")
+    said = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {words}"],
+        env={"EXTRAS": extras, "PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert expected in said.stdout.splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"gcs", "azure"} <= set(project["optional-dependencies"])
+    compose = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())
+    assert compose["services"]["code"]["build"]["args"]["EXTRAS"] == "${RECSYS_EXTRAS:-}"
+    assert "RECSYS_EXTRAS=" in (DEPLOY / "example.env").read_text().splitlines()
 
 
 def steps_of(section):
@@ -276,6 +319,21 @@ def test_containers_write_nothing_into_their_image_and_gain_no_privileges():
         for container in pod["containers"]:  # homes and temporary files need a place to be written
             assert {home, "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}  # noqa: S108
             assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+
+
+def test_every_pod_finds_the_key_file_of_google_or_the_identity_of_its_service_account():
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "recsys.yaml").read_text()))
+    (account,) = (one["metadata"]["name"] for one in objects if one["kind"] == "ServiceAccount")
+    said = (DEPLOY / "kubernetes" / "recsys.yaml").read_text()
+    for name, pod in pods_of(objects):
+        assert pod["serviceAccountName"] == account, name
+        (volume,) = (one["secret"] for one in pod["volumes"] if one["name"] == "google-key")
+        assert volume["optional"] is True, "a cluster without Google's key starts, too"
+        assert f"kubectl create secret generic {volume['secretName']} --from-file=key.json" in said
+        for container in pod["containers"]:
+            (mount,) = (one for one in container["volumeMounts"] if one["name"] == "google-key")
+            assert mount["readOnly"] is True
+            assert f"{gcs.CREDENTIALS}={mount['mountPath']}/key.json" in said
 
 
 def test_every_image_can_be_named_by_digest_in_one_place():
