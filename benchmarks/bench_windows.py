@@ -34,8 +34,8 @@ from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.kernel_input import read_kernel_input
 from recsys_assets.pipeline.raw import build_raw
-from recsys_assets.pipeline.source import read_source
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_key, canonical_record_key
@@ -137,7 +137,7 @@ def measure(store: MemoryStore, settings: Settings, kind: Kind, days: int, files
 
     def put_together(last: int) -> tuple[KernelOutput, int]:
         window = Window.ending(day_after(last), days=days)
-        source = read_source(
+        source = read_kernel_input(
             DayContext(store, settings, settings.find(TENANT, SURFACE), window.last), kind, window
         ).read
         return kind.build(source, params, LimitSettings()), len(source.codes) if isinstance(source, Events) else 0

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.ingest.reference import RawEvent, read_line
+from recsys_assets.ingest.line_reader import RawEvent, read_line
 from recsys_assets.kinds.registry import KINDS, find_kind, read_params
 from recsys_assets.settings.artifacts import ArtifactSettings
 from recsys_assets.settings.reading import load_settings

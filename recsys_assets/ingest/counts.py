@@ -71,7 +71,7 @@ class RawReport:
 
 
 @dataclass(slots=True)
-class FileTally:
+class FileCounter:
     """One input while it is read."""
 
     source: RawInput
@@ -134,12 +134,12 @@ class FileTally:
 
 
 @dataclass(slots=True)
-class DayTally:
+class DayCounter:
     """The counts of a day so far."""
 
     day: date
     targets: Sequence[Target]
-    files: list[FileTally] = field(default_factory=list[FileTally])
+    files: list[FileCounter] = field(default_factory=list[FileCounter])
     events: Counter[Target] = field(default_factory=Counter[Target])
     rejects: defaultdict[Target, Counter[Reason]] = field(default_factory=lambda: defaultdict(Counter[Reason]))
     late: defaultdict[Target, Counter[str]] = field(default_factory=lambda: defaultdict(Counter[str]))
@@ -149,7 +149,7 @@ class DayTally:
     refused: int = 0
     kept: int = 0
 
-    def add(self, file: FileTally, judged: JudgedChunk, *, room: int) -> list[Reject]:
+    def add(self, file: FileCounter, judged: JudgedChunk, *, room: int) -> list[Reject]:
         """Count a chunk of a file; return its refused lines as quarantine keeps them, `room` at most."""
         rejects = [_reject(file, refused) for refused in judged.refused[:room]]
         self.spilled += judged.spilled
@@ -171,7 +171,7 @@ class DayTally:
         targets = {target: self._target(target, files) for target in self.targets}
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
-    def _blame(self, fault: LineFault, count: int, file: FileTally) -> None:
+    def _blame(self, fault: LineFault, count: int, file: FileCounter) -> None:
         """Count a fault against the target that it names; one that names none waits for the end of the file."""
         fitting = [target for target in file.source.targets if _fits(fault, target)]
         if fault.tenant is None or fault.surface is None:
@@ -220,7 +220,7 @@ def _fits(fault: LineFault, target: Target) -> bool:
     return fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}
 
 
-def _reject(file: FileTally, refused: Refused) -> Reject:
+def _reject(file: FileCounter, refused: Refused) -> Reject:
     fault = refused.fault
     text, escaped = show_line(refused.text)
     return Reject(

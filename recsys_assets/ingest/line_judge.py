@@ -12,9 +12,9 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.chunk_scan import SURFACE, TENANT, UNKNOWN, Progress, Scanner, scan_chunk, start_chunk
 from recsys_assets.ingest.chunks import Buffer, Chunk, LongLine
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
+from recsys_assets.ingest.line_reader import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.part_merge import Part, part_of, take_rows
 from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason
-from recsys_assets.ingest.reference import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.sources.forms import appended_form
 from recsys_assets.ingest.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
 

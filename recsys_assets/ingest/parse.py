@@ -13,11 +13,11 @@ from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.chunk_scan import Scanner, buffer_bytes, new_scanner
 from recsys_assets.ingest.chunks import CHUNK_BYTES, Buffer, Chunk, LongLine, read_chunks
-from recsys_assets.ingest.counts import DayTally, FileTally, RawReport
+from recsys_assets.ingest.counts import DayCounter, FileCounter, RawReport
 from recsys_assets.ingest.line_judge import ChunkRules, JudgedChunk, judge_chunk, judge_long_line
+from recsys_assets.ingest.line_reader import PLAIN, Reading
 from recsys_assets.ingest.part_merge import Part, merge_parts
 from recsys_assets.ingest.quarantine import Reject
-from recsys_assets.ingest.reference import PLAIN, Reading
 from recsys_assets.ingest.sources.source import RawInput
 
 PART_ROWS = 1 << 17
@@ -95,7 +95,7 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     """
     if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
-    tally = DayTally(day, targets)
+    tally = DayCounter(day, targets)
     parts = PartBuffer(keep_part)
     memory = _Memory(threads, chunk_bytes, needs_session=reading.needs_session)
 
@@ -119,7 +119,7 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     return tally.report()
 
 
-_Task: TypeAlias = tuple[FileTally, Chunk | LongLine]
+_Task: TypeAlias = tuple[FileCounter, Chunk | LongLine]
 
 
 class _Memory:
@@ -144,10 +144,10 @@ class _Memory:
             self.buffers.put(piece.buffer)
 
 
-def _tasks(files: Iterable[RawInput], tally: DayTally, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
+def _tasks(files: Iterable[RawInput], tally: DayCounter, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
     """Yield the chunks of all files, and note what each file is once it is read."""
     for source in files:
-        file = FileTally(source)
+        file = FileCounter(source)
         tally.files.append(file)
         try:
             with source.open() as stream:

@@ -10,7 +10,7 @@ from recsys_assets.compiled.interning import Tables, grown, intern, new_tables
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import PADDING, Strings, offsets_of, read_only
 from recsys_assets.compiled.words import Bytes, copy_bytes
-from recsys_assets.ingest.reference import RawEvent
+from recsys_assets.ingest.line_reader import RawEvent
 
 ABSENT = 0xFFFF_FFFF  # the code of no id
 CODED_COLUMNS = ("user_id", "session_id", "item_id", "request_id", "event")

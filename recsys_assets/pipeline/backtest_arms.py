@@ -12,8 +12,9 @@ from recsys_assets.kinds.registry import KINDS, Kind, read_params
 from recsys_assets.kinds.tallies import merge_tallies, tally_day, with_ages
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.kernel_input import find_days
 from recsys_assets.pipeline.records import FACT, key_of_record
-from recsys_assets.pipeline.source import find_days, read_tallies
+from recsys_assets.pipeline.window_tallies import read_tallies
 from recsys_assets.quality.tasks import TASK_COLUMNS, before, cut_day
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, Input

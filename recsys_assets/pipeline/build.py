@@ -8,7 +8,7 @@ from recsys_assets.encoding.rows import Rows, without_items
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.source import read_source
+from recsys_assets.pipeline.kernel_input import read_kernel_input
 from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -19,7 +19,7 @@ NATIVE = "native"
 def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
     """Build an artifact natively, or on the engine that the configuration names for the kind and target, and keep it.
 
-    Raises what `read_source` raises, and of engines `EngineRefusedError` and `EngineUnavailableError`.
+    Raises what `read_kernel_input` raises, and of engines `EngineRefusedError` and `EngineUnavailableError`.
     """
     settings = context.settings
     engine = engine_of(settings, spec.row, spec.params)
@@ -49,7 +49,7 @@ def fit(pieces: Sequence[Rows], spec: BuildSpec) -> tuple[list[Rows], dict[str, 
 
 def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
     _, kind, params, window, blocked = spec
-    source = read_source(context, kind.reading(params), window, aged=params.aged)
+    source = read_kernel_input(context, kind.reading(params), window, aged=params.aged)
     built = kind.build(source.read, params, context.settings.limits)
     rows, cut = without_items(built.rows, blocked), dict[str, int]()
     if isinstance(rows, Rows) and kind.row_shape.key is None:

@@ -18,7 +18,7 @@ from recsys_assets.kinds.registry import Kind
 from recsys_assets.pipeline.build import fit
 from recsys_assets.pipeline.canonical_commit import read_day
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.source import WindowDays, find_days, load_catalog
+from recsys_assets.pipeline.kernel_input import WindowDays, find_days, load_catalog
 from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import canonical_key

@@ -56,7 +56,7 @@ from recsys_assets.release.staged import find_canonical_report, find_report_of_d
 from recsys_assets.retry import attempts
 from recsys_assets.settings.gates import DayGate
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore
 
 MAX_PART_BYTES = 4_000_000_000
@@ -260,7 +260,7 @@ def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterat
         if data is None:
             _refuse_changed(store, raw)
             raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
-        if isinstance(store, RunReads):
+        if isinstance(store, RunCache):
             store.drop(part.name)  # read once: kinds need its memory
         yield decode_part(data)
 

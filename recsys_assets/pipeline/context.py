@@ -14,7 +14,7 @@ from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.open import open_store
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def utc_now() -> datetime:
 class DayContext:
     """One day of one target in one run: store, settings, target row, day, run, clock and engines.
 
-    With a `RunReads` as its store, every object that a run wrote or read is read from the store once; with any other
+    With a `RunCache` as its store, every object that a run wrote or read is read from the store once; with any other
     store each read goes to it.
     """
 
@@ -55,15 +55,15 @@ class DayContext:
     @property
     def origin(self) -> ObjectStore:
         """The store itself, behind any cache: for proofs, and for what other writers may have changed."""
-        return self.store.origin if isinstance(self.store, RunReads) else self.store
+        return self.store.origin if isinstance(self.store, RunCache) else self.store
 
     def is_new(self, key: str) -> bool:
         """Return whether this very run created an object: then there was none, and nothing that is built from it."""
-        return isinstance(self.store, RunReads) and self.store.is_new(key)
+        return isinstance(self.store, RunCache) and self.store.is_new(key)
 
     def stage(self, staged: StagedArtifact) -> None:
         """Stage an artifact: by itself, or, in a run that goes on to the ship, beside all others that it builds."""
-        if self.is_whole_run and isinstance(self.store, RunReads):
+        if self.is_whole_run and isinstance(self.store, RunCache):
             is_first = self.is_new(canonical_record_key(self.target, self.day))
             hold_staged(self.store, self.target, self.day, staged, is_first=is_first)
         else:
@@ -71,12 +71,12 @@ class DayContext:
 
     def read_again(self) -> "DayContext":
         """Return the context that reads everything from the store again but what the run holds to write it."""
-        store = self.store.read_again() if isinstance(self.store, RunReads) else RunReads(self.store)
+        store = self.store.read_again() if isinstance(self.store, RunCache) else RunCache(self.store)
         return replace(self, store=store, forgotten=None)
 
     def staged_evidence(self) -> ObjectStore:
         """Return where a candidate is read from; canonical days are read again, as an erasure may change them."""
-        if isinstance(self.store, RunReads):
+        if isinstance(self.store, RunCache):
             self.store.drop_below(canonical_prefix(self.target))
         return self.store
 

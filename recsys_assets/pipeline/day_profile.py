@@ -35,7 +35,7 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.retry import Pause, retry_conflicts, wait
 from recsys_assets.sharding import sharded_kind
-from recsys_assets.storage.run_reads import MAX_OBJECT_BYTES, prefetch
+from recsys_assets.storage.run_cache import MAX_OBJECT_BYTES, prefetch
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
 MAX_BYTES = 1_000_000

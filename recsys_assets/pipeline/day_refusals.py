@@ -10,8 +10,8 @@ from recsys_assets.errors import InputError, LimitExceededError, NoInputError, N
 from recsys_assets.events.erase_users import erase_from_events
 from recsys_assets.events.event_files import decode_events
 from recsys_assets.identity import Target
+from recsys_assets.ingest.line_reader import RawEvent, read_line
 from recsys_assets.ingest.quarantine import Reason
-from recsys_assets.ingest.reference import RawEvent, read_line
 from recsys_assets.pipeline.canonical_commit import StoredDay
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord, missing_files

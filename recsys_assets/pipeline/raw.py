@@ -16,11 +16,11 @@ from recsys_assets.events.event_files import SUFFIX, encode_part
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.ingest.counts import RawReport
+from recsys_assets.ingest.line_reader import Reading
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.part_merge import Part, rename_users
 from recsys_assets.ingest.pseudonyms import UserKey
 from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects, mentioned_ids
-from recsys_assets.ingest.reference import Reading
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.records import (

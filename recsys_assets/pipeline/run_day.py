@@ -13,11 +13,11 @@ from recsys_assets.evidence import CANONICAL, LEFT_OUT
 from recsys_assets.identity import Target, is_version
 from recsys_assets.kinds.registry import KINDS, is_own
 from recsys_assets.pipeline.artifact import withdraw_forgotten
-from recsys_assets.pipeline.begun_steps import BegunSteps, begun_side_by_side
 from recsys_assets.pipeline.build import NATIVE
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.in_turn import in_turn
+from recsys_assets.pipeline.parallel_steps import ParallelSteps, started_in_parallel
+from recsys_assets.pipeline.parallel_targets import run_in_order
 from recsys_assets.pipeline.raw import RawDay, build_raw
 from recsys_assets.pipeline.steps import (
     GATES,
@@ -41,7 +41,7 @@ from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten
 from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore, is_remote
 
 Watch: TypeAlias = Callable[[str, BuiltStep | JudgedStep], None]  # is shown each result, and the asset it is of
@@ -106,10 +106,10 @@ def run_day(
     targets nothing is built where the day's files could not be read. Errors that a retry may cure are retried after a
     `pause`. Ends after the step under way when the process is to stop. `watch` is shown the results themselves.
 
-    Where the store is remote, several targets are worked on at once (`pipeline.in_turn`), each step by step as alone;
+    Where the store is remote, several targets are worked on at once (`pipeline.parallel_targets`), each step by step;
     their lines come in the order of the targets.
     """
-    reads = RunReads(store)
+    reads = RunCache(store)
     first = DayContext(reads, settings, rows[0], day, run_id=str(uuid4()))
     reading = _RawReading(_Run(first, pause, watch), [row.target for row in rows])
     yield from reading.lines()
@@ -127,7 +127,7 @@ def run_day(
 
     at_once = _TARGETS_AT_ONCE if watch is None and _may_overlap(store, settings, rows) else 1
     works, sizes = [partial(work, row) for row in rows], _sizes(reading.raw, rows)
-    yield from in_turn(works, sizes, at_once=at_once, small=_FEW_EVENTS)
+    yield from run_in_order(works, sizes, at_once=at_once, small=_FEW_EVENTS)
 
 
 def _may_overlap(store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings]) -> bool:
@@ -156,7 +156,7 @@ def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
     first = next(number for number, step in enumerate(steps) if step.name == MANIFEST)
     yield from _steps(run, steps[:1], stopped)
     kinds = [] if stopped & {RAW, CANONICAL} else [step for step in steps if step.name in settings.artifacts.kinds]
-    with begun_side_by_side(run.context, kinds) as run.begun:
+    with started_in_parallel(run.context, kinds) as run.begun:
         yield from _steps(run, steps[1:first], stopped)
     if not (yield from run.stage(judged=not stopped & steps[first].after)):
         return
@@ -196,7 +196,7 @@ class _Run:
     pause: Pause
     watch: Watch | None = None
     withdrawn: Collection[str] = ()  # kinds that were built while a user was forgotten
-    begun: BegunSteps = field(default_factory=BegunSteps)  # kinds whose builds are under way
+    begun: ParallelSteps = field(default_factory=ParallelSteps)  # kinds whose builds are under way
 
     def stage(self, *, judged: bool) -> Lines:
         """Write what the run staged, all in one document, after judging it as a whole where every kind is there."""
@@ -204,7 +204,7 @@ class _Run:
         def work(context: DayContext) -> Iterator[JudgedStep]:
             for report in judge_whole(context) if judged else ():
                 yield JudgedStep(report.subject, report)
-            if isinstance(context.store, RunReads):
+            if isinstance(context.store, RunCache):
                 context.store.flush()
 
         asset = "/".join((*self.context.row.slug_parts, MANIFEST))

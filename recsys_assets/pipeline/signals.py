@@ -13,8 +13,8 @@ from recsys_assets.ingest.timestamps import NANOSECONDS, read_instant
 from recsys_assets.kind_descriptions import Shape, Signals
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.kernel_input import read_configured_catalog
 from recsys_assets.pipeline.ship import ship_day
-from recsys_assets.pipeline.source import read_configured_catalog
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.postgres.client import begin_transaction, connected
 from recsys_assets.release.journal import Actor

@@ -23,7 +23,7 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import merge_tallies, tally_day, with_ages
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.source import WindowDays, find_days, is_refused
+from recsys_assets.pipeline.kernel_input import WindowDays, find_days, is_refused
 from recsys_assets.pipeline.tune_options import (
     BEAM,
     Option,

@@ -20,7 +20,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.staged import find_canonical_report, find_report, find_report_together, read_staged_place
 from recsys_assets.sharding import sharded_kind
-from recsys_assets.storage.run_reads import prefetch
+from recsys_assets.storage.run_cache import prefetch
 from recsys_assets.storage.store import ObjectStore
 
 

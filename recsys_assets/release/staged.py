@@ -19,7 +19,7 @@ from recsys_assets.release.layout import (
     staged_gates_key,
     staged_key,
 )
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore
 
 
@@ -89,7 +89,7 @@ def put_staged(store: ObjectStore, target: Target, day: date, staged: StagedArti
     _take_out(store, target, day, staged.kind)
 
 
-def hold_staged(reads: RunReads, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
+def hold_staged(reads: RunCache, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
     """Stage an artifact beside the others of a run, whose one document `reads.flush` writes when all are built.
 
     `is_first`: no earlier run can have staged anything of the day.

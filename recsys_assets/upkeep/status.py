@@ -21,7 +21,7 @@ from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded
 from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.release.shards import missing_blobs
 from recsys_assets.release.ship_rules import ending, is_in_force
-from recsys_assets.storage.run_reads import ReadOnce
+from recsys_assets.storage.run_cache import ReadOnce
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.answer_guard import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.failed_builds import failed_days

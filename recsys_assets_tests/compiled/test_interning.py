@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from recsys_assets.compiled.interning import FULL, clear, intern, new_tables
 from recsys_assets.compiled.strings import Strings
+from recsys_assets.ingest.line_reader import RawEvent
 from recsys_assets.ingest.parse import PartBuffer
 from recsys_assets.ingest.part_merge import ABSENT, CODED_COLUMNS, Union, gather, merge_parts, part_of, translate, unite
-from recsys_assets.ingest.reference import RawEvent
 
 TEXTS = st.lists(st.text(max_size=70), max_size=60)
 

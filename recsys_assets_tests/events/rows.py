@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 
 from recsys_assets.events.canonicalize import canonicalize
+from recsys_assets.ingest.line_reader import RawEvent
 from recsys_assets.ingest.part_merge import part_of
-from recsys_assets.ingest.reference import RawEvent
 
 MIDNIGHT = 1_767_225_600_000_000_000  # 2026-01-01 in UTC
 COLUMNS = ("ts", "user_id", "session_id", "rank", "item_id", "request_id", "event")

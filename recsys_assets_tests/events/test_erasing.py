@@ -6,8 +6,8 @@ from polars.testing import assert_frame_equal
 
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.erase_users import erase_from_events, erase_from_part
+from recsys_assets.ingest.line_reader import RawEvent
 from recsys_assets.ingest.part_merge import part_of
-from recsys_assets.ingest.reference import RawEvent
 from recsys_assets_tests.kinds.event_rows import USERS, event_rows, events_of
 
 hidden_users = st.sets(st.sampled_from(USERS))

@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from recsys_assets.ingest.chunk_scan import TABLES, Progress, buffer_bytes, new_scanner, scan_chunk, start_chunk
+from recsys_assets.ingest.line_reader import RawEvent
 from recsys_assets.ingest.part_merge import ABSENT
-from recsys_assets.ingest.reference import RawEvent
 
 GOOD = {
     "v": 1,

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
+from recsys_assets.ingest.line_reader import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.quarantine import LineFault, Reason
-from recsys_assets.ingest.reference import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets_tests.ingest.lines import GOOD, LEFT_OUT, line, scan, unknown_counts
 from recsys_assets_tests.ingest.test_timestamps import INSTANTS, NO_INSTANTS

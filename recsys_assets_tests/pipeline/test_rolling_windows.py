@@ -17,7 +17,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.tallies import COUNT, decode_tally, tally_address
 from recsys_assets.pipeline.artifact import build_artifact
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.source import read_source
+from recsys_assets.pipeline.kernel_input import read_kernel_input
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_key, canonical_record_key, tally_key, tally_prefix
@@ -56,7 +56,7 @@ def put_day(store, number, events):
 
 def read(store, config, kind, last):
     window = Window.ending(FIRST + timedelta(days=last), days=config.artifacts.tables[kind.name]["window_days"])
-    return read_source(DayContext(store, config, config.find("shop", "home"), window.last), kind, window).read
+    return read_kernel_input(DayContext(store, config, config.find("shop", "home"), window.last), kind, window).read
 
 
 def built(kind, source):

@@ -16,9 +16,9 @@ from recsys_assets.pipeline.arrivals import look
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.kernel_input import find_days
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.records import RawRecord
-from recsys_assets.pipeline.source import find_days
 from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.journal import Actor

@@ -18,7 +18,7 @@ from recsys_assets.release.staged import (
     withdraw_staged,
 )
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.upkeep.roots import Retention, read_roots
 from recsys_assets_tests.release.staging import KINDS, TARGET, Shop, day, report_of, stage_blob
 
@@ -42,7 +42,7 @@ def store():
     for kind in KINDS:
         store.delete(staged_key(TARGET, day(0), kind))
     staged_by_itself(store, KINDS[0])
-    reads = RunReads(store)
+    reads = RunCache(store)
     for staged in of_run:
         hold_staged(reads, TARGET, day(0), staged, is_first=True)
     assert store.stat(KEY) is None
@@ -99,7 +99,7 @@ def test_one_that_cannot_be_read_is_named_until_a_kind_is_built_again(store):
 def test_collection_keeps_what_a_run_staged():
     shop = Shop(MemoryStore())
     shop.ship(0)
-    reads = RunReads(shop.store)
+    reads = RunCache(shop.store)
     staged = staged_by_itself(shop.store, KINDS[0], content=9)
     shop.store.delete(staged_key(TARGET, day(0), KINDS[0]))
     hold_staged(reads, TARGET, day(1), staged, is_first=True)
@@ -113,7 +113,7 @@ def test_a_run_that_stages_kind_by_kind_looks_once_for_a_document_of_all():
     store, calls = MemoryStore(), []
     artifacts = [staged_by_itself(MemoryStore(), kind) for kind in KINDS]
     store.on_call = lambda verb, key: calls.append((verb, key))
-    reads = RunReads(store)
+    reads = RunCache(store)
     for staged in artifacts:
         put_staged(reads, TARGET, day(0), staged)
     assert [found(reads, kind) for kind in KINDS] == artifacts

@@ -6,7 +6,7 @@ import pytest
 
 from recsys_assets.errors import NotFoundError, RefusedError
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import AT_ONCE, fan_out, overlapped
 
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well
@@ -98,7 +98,7 @@ def test_what_is_about_to_be_read_is_read_once_and_what_is_absent_is_for_who_ask
     for n in range(2):
         store.put(f"canonical/{n}.json", b"{}")
     store.on_call = lambda verb, key: calls.append((verb, key))
-    reads, keys = RunReads(store), [f"canonical/{n}.json" for n in range(3)]
+    reads, keys = RunCache(store), [f"canonical/{n}.json" for n in range(3)]
     reads.prefetch(keys, max_bytes=9)
     assert len(calls) == early
     assert [reads.get(key, max_bytes=9).data for key in keys[:2]] == [b"{}", b"{}"]

@@ -4,7 +4,7 @@ import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, StoreUnavailableError
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.storage.run_reads import ReadOnce
+from recsys_assets.storage.run_cache import ReadOnce
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
+from recsys_assets.ingest.line_reader import read_line
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
-from recsys_assets.ingest.reference import read_line
 from recsys_assets.ingest.sources.arrow_rows import field_array, lines_of
 from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.objects import find_objects

@@ -9,11 +9,9 @@ import polars as pl
 from recsys_assets.catalog.catalog import SCHEMA, Catalog, CatalogForm, read_catalog
 from recsys_assets.errors import (
     ConfigurationError,
-    CorruptObjectError,
     InputError,
     LimitExceededError,
     MissingInputError,
-    NotFoundError,
 )
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
@@ -22,79 +20,24 @@ from recsys_assets.ingest.quarantine import encode_rejects
 from recsys_assets.ingest.sources.finding import open_stream
 from recsys_assets.kinds.content_sim import rows_of_surface
 from recsys_assets.kinds.registry import Kind
-from recsys_assets.kinds.tallies import (
-    MAX_TALLY_BYTES,
-    decode_tally,
-    encode_tally,
-    merge_tallies,
-    tally_address,
-    tally_day,
-    with_ages,
-)
+from recsys_assets.kinds.tallies import merge_tallies, with_ages
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.window_tallies import read_tallies
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_document, if_readable
 from recsys_assets.release.documents import CanonicalRecord, Input
 from recsys_assets.release.layout import (
     canonical_key,
     canonical_record_key,
     catalog_quarantine_key,
-    tally_key,
-    tally_prefix,
 )
 from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.settings.settings import Settings
-from recsys_assets.storage.run_reads import prefetch
-from recsys_assets.storage.store import ObjectStore, overlapped
-
-
-def read_tallies(
-    store: ObjectStore, target: Target, kind: Kind, records: Mapping[date, CanonicalRecord]
-) -> list[Events]:
-    """Return the tally of each day, oldest first: as stored, or made of the day's events and stored for tomorrow.
-
-    A tally is found by the digest of its canonical day, its columns and the code that made it, so one of other events
-    or of older code is never read; a damaged one is made again. What the kind stored for the same days under another
-    address, or for days that have left the window, is deleted: nothing else ever needs it.
-    """
-    keys = {day: _key(target, kind, day, record) for day, record in records.items()}
-    days = sorted(records)
-    with overlapped(store) as side:
-        asked = [side.start(_stored_tally, store, keys[day]) for day in days]
-        stored = [(day, answer()) for day, answer in zip(days, asked, strict=True)]
-    tallies = [_made_tally(store, target, kind, day, records[day], keys[day]) if t is None else t for day, t in stored]
-    _sweep(store, target, kind, keys)
-    return tallies
-
-
-def _key(target: Target, kind: Kind, day: date, record: CanonicalRecord) -> str:
-    return tally_key(target, kind.name, day, tally_address(record.digest, kind.event_columns))
-
-
-def _stored_tally(store: ObjectStore, key: str) -> Events | None:
-    try:
-        return decode_tally(store.get(key, max_bytes=MAX_TALLY_BYTES).data)
-    except (NotFoundError, CorruptObjectError):
-        return None
-
-
-def _made_tally(store: ObjectStore, target: Target, kind: Kind, day: date, record: CanonicalRecord, key: str) -> Events:
-    """Make a tally of the day's events, one day at a time: they are far more than what is left of them."""
-    tally = tally_day(read_events(store, target, day, record, columns=kind.event_columns), kind.event_columns)
-    store.put(key, encode_tally(tally))
-    return tally
-
-
-def _sweep(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, str]) -> None:
-    """Delete what this window shows to be of no use; days after it belong to windows that were built before."""
-    prefix, last, kept = tally_prefix(target, kind.name), max(keys), set(keys.values())
-    for item in store.list(prefix):
-        if item.key not in kept and item.key < f"{prefix}{last}/~":
-            store.delete(item.key)
+from recsys_assets.storage.run_cache import prefetch
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class KernelInput:
     """What a kernel reads, of how many events, inputs, and which days of the window are missing or refused."""
 
     read: Events | pl.DataFrame
@@ -123,7 +66,7 @@ class WindowDays:
         return sum(record.rows for record in self.records.values())
 
 
-def read_source(context: DayContext, kind: Kind, window: Window, *, aged: bool = False) -> Source:
+def read_kernel_input(context: DayContext, kind: Kind, window: Window, *, aged: bool = False) -> KernelInput:
     """Return what `kind` is built from for this window; `aged` adds how many days before the window's last each is.
 
     Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
@@ -131,11 +74,11 @@ def read_source(context: DayContext, kind: Kind, window: Window, *, aged: bool =
     """
     if kind.from_catalog:
         loaded = load_catalog(context)
-        return Source(loaded.rows, None, loaded.inputs, numbers=loaded.numbers)
+        return KernelInput(loaded.rows, None, loaded.inputs, numbers=loaded.numbers)
     return _events(context, window, kind, aged=aged)
 
 
-def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> Source:
+def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> KernelInput:
     """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
     store, target = context.store, context.target
     days = find_days(context, window)
@@ -146,7 +89,7 @@ def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> S
         tallies = read_tallies(store, target, kind, records)
         ages = [(window.last - day).days for day in sorted(records)]
         read = merge_tallies(with_ages(tallies, ages) if aged else tallies)
-    return Source(read, days.events, days.inputs, days.missing, refused=days.refused)
+    return KernelInput(read, days.events, days.inputs, days.missing, refused=days.refused)
 
 
 def find_days(context: DayContext, window: Window) -> WindowDays:

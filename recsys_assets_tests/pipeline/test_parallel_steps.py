@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from recsys_assets.pipeline.begun_steps import begun_side_by_side
 from recsys_assets.pipeline.context import DayContext
+from recsys_assets.pipeline.parallel_steps import started_in_parallel
 from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.pipeline.steps import BuiltStep, Step
 from recsys_assets.pipeline.stopping import run_until_signal
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.storage.run_reads import RunReads
+from recsys_assets.storage.run_cache import RunCache
 from recsys_assets_tests.small_shop import FIRST, HOME, day_lines, open_shop
 
 ONE = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
@@ -32,7 +32,7 @@ def shop(tmp_path):
 
 def context_of(shop):
     row = shop.settings.find(HOME.tenant, HOME.surface)
-    return DayContext(RunReads(MemoryStore()), shop.settings, row, FIRST)
+    return DayContext(RunCache(MemoryStore()), shop.settings, row, FIRST)
 
 
 class Work:
@@ -59,7 +59,7 @@ def test_a_stop_lets_what_was_begun_end_and_begins_nothing_else(shop):
     steps = [work.step(name) for name in ("a", "b", "c", "d")]
 
     def build_and_stop():
-        with begun_side_by_side(context, steps) as begun:
+        with started_in_parallel(context, steps) as begun:
             assert work.two.wait(10)
             os.kill(os.getpid(), signal.SIGTERM)
             assert handled.wait(10)
@@ -74,7 +74,7 @@ def test_each_step_has_its_own_error_and_is_built_again_when_it_is_taken_again(s
     work, context = Work(), context_of(shop)
     work.go_on.set()
     bad, good = work.step("bad"), work.step("good")
-    with begun_side_by_side(context, [bad, good]) as begun:
+    with started_in_parallel(context, [bad, good]) as begun:
         with pytest.raises(ValueError, match="bad"):
             list(begun.take(bad, context))
         assert [result.version for result in begun.take(good, context)] == ["good"]
@@ -95,7 +95,7 @@ def test_what_was_not_made_for_threads_is_built_one_after_another(shop, text):
     work, context = Work(), context_of(shop)
     work.go_on.set()
     steps = [work.step(name) for name in ("a", "b")]
-    with begun_side_by_side(context, steps) as begun:
+    with started_in_parallel(context, steps) as begun:
         assert not work.began
         assert [result.version for step in steps for result in begun.take(step, context)] == ["a", "b"]
     assert set(work.began.values()) == {threading.current_thread()}
@@ -103,7 +103,7 @@ def test_what_was_not_made_for_threads_is_built_one_after_another(shop, text):
 
 def test_a_store_without_a_cache_of_the_run_is_read_one_step_after_another(shop):
     work = Work()
-    with begun_side_by_side(replace(context_of(shop), store=MemoryStore()), [work.step("a"), work.step("b")]):
+    with started_in_parallel(replace(context_of(shop), store=MemoryStore()), [work.step("a"), work.step("b")]):
         assert not work.began
 
 

@@ -23,7 +23,7 @@ _CANONICAL: Final = "canonical/"
 _CACHED: Final = ("artifacts/", _CANONICAL, _RAW, "releases/", _STAGING, "registry/current/", _BLOCKED)
 
 
-class RunReads:
+class RunCache:
     """A store of which the objects of a day are read once, and not at all where this run wrote them.
 
     Cached are artifacts, canonical days, raw records and parts, release records, staged references with their gate
@@ -49,10 +49,10 @@ class RunReads:
         for key, one in (found or {}).items():
             self._keep(key, one)
 
-    def of_next_target(self) -> "RunReads":
+    def of_next_target(self) -> "RunCache":
         """Return the reads of another target's run on the same day: what all share is the record of its raw files."""
         found = {key: one for key, one in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
-        return RunReads(self.origin, found=found, new=[key for key in self._new if key.startswith(_RAW)])
+        return RunCache(self.origin, found=found, new=[key for key in self._new if key.startswith(_RAW)])
 
     @property
     def root_uri(self) -> str:
@@ -158,9 +158,9 @@ class RunReads:
         for key, data in list(self._held.items()):
             self.put(key, data)
 
-    def read_again(self) -> "RunReads":
+    def read_again(self) -> "RunCache":
         """Return reads of the same run that know nothing but what is held: another writer may have changed the rest."""
-        again = RunReads(self.origin)
+        again = RunCache(self.origin)
         for key, data in self._held.items():
             again.hold(key, data)
         return again
@@ -206,19 +206,19 @@ class RunReads:
 
 def prefetch(store: ObjectStore, keys: Iterable[str], *, max_bytes: int) -> None:
     """Read objects that are about to be asked for side by side, if they are cached for the run."""
-    if isinstance(store, RunReads):
+    if isinstance(store, RunCache):
         store.prefetch(keys, max_bytes=max_bytes)
 
 
-_last: tuple[str, RunReads] | None = None
+_last: tuple[str, RunCache] | None = None
 
 
-def reads_of_run(store: ObjectStore, run: str) -> RunReads:
+def reads_of_run(store: ObjectStore, run: str) -> RunCache:
     """Return the cache of a run over a store; one process keeps that of its last run only."""
     global _last  # noqa: PLW0603 - the steps of a run share nothing else
     last = _last
     if last is None or last[0] != run or last[1].origin is not store:
-        last = (run, RunReads(store))
+        last = (run, RunCache(store))
         _last = last
     return last[1]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from recsys_assets.ingest.json_object import MAX_DEPTH, MAX_LINE_BYTES
+from recsys_assets.ingest.line_reader import MAX_RANK, read_line
 from recsys_assets.ingest.quarantine import LineFault, Reason
-from recsys_assets.ingest.reference import MAX_RANK, read_line
 from recsys_assets.ingest.white_space import WHITE_SPACE, trim
 from recsys_assets_tests.ingest.lines import EVENT, LEFT_OUT, line
 

@@ -20,7 +20,7 @@ from recsys_assets.pipeline.stopping import is_stopping
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_readable
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key
-from recsys_assets.storage.run_reads import RunReads, prefetch
+from recsys_assets.storage.run_cache import RunCache, prefetch
 
 THREADS: Final = 2
 MAX_EVENTS: Final = 3_000_000  # of the longest window: what two kinds of larger ones hold at once is too much
@@ -28,7 +28,7 @@ MAX_EVENTS: Final = 3_000_000  # of the longest window: what two kinds of larger
 Results: TypeAlias = list[BuiltStep | JudgedStep]
 
 
-class BegunSteps:
+class ParallelSteps:
     """Builds that were begun ahead of their turn, by the name of the step."""
 
     def __init__(self, begun: Mapping[str, "Future[Results | None]"] | None = None) -> None:
@@ -54,13 +54,13 @@ class BegunSteps:
 
 
 @contextmanager
-def begun_side_by_side(context: DayContext, steps: Sequence[Step]) -> Generator[BegunSteps]:
+def started_in_parallel(context: DayContext, steps: Sequence[Step]) -> Generator[ParallelSteps]:
     """Begin the builds of these steps, which must not depend on one another; none where one after another is better.
 
     What has not begun when the block ends, or when the process is to stop, is not begun any more.
     """
     if len(steps) < THREADS or is_stopping() or not _may_be(context):
-        yield BegunSteps()
+        yield ParallelSteps()
         return
 
     def build(step: Step) -> Results | None:
@@ -69,7 +69,7 @@ def begun_side_by_side(context: DayContext, steps: Sequence[Step]) -> Generator[
     _give_back_freed_memory()
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kind")
     try:
-        yield BegunSteps({step.name: pool.submit(build, step) for step in steps})
+        yield ParallelSteps({step.name: pool.submit(build, step) for step in steps})
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -82,7 +82,7 @@ def _may_be(context: DayContext) -> bool:
     settings, row, store = context.settings, context.row, context.store
     kinds = settings.artifacts.kinds
     params = {kind: read_params(settings, row, kind) for kind in kinds}
-    if not isinstance(store, RunReads) or settings.gates.custom or not all(map(is_own, kinds)):
+    if not isinstance(store, RunCache) or settings.gates.custom or not all(map(is_own, kinds)):
         return False
     if any(engine_of(settings, row, one) != NATIVE for one in params.values()):
         return False

@@ -4,12 +4,12 @@ import pytest
 
 from recsys_assets.errors import NotFoundError
 from recsys_assets.storage.memory import MemoryStore
-from recsys_assets.storage.run_reads import MAX_OBJECT_BYTES, RunReads, reads_of_run
+from recsys_assets.storage.run_cache import MAX_OBJECT_BYTES, RunCache, reads_of_run
 
 
 def test_an_object_is_read_once_and_one_that_the_run_wrote_is_not_read_at_all():
     store = MemoryStore()
-    reads = RunReads(store)
+    reads = RunCache(store)
     store.put("staging/shop/a.json", b"theirs")
     assert reads.get("staging/shop/a.json", max_bytes=9).data == b"theirs"
     etag = reads.put("staging/shop/b.json", b"ours")
@@ -24,7 +24,7 @@ def test_an_object_is_read_once_and_one_that_the_run_wrote_is_not_read_at_all():
 
 def test_what_other_writers_change_is_read_each_time():
     store = MemoryStore()
-    reads = RunReads(store)
+    reads = RunCache(store)
     for key in ("registry/hold/a.json", "registry/forgotten/a.json", "registry/bad/a.json", "registry/journal/1.json"):
         store.put(key, b"one")
         assert reads.get(key, max_bytes=9).data == b"one"
@@ -34,7 +34,7 @@ def test_what_other_writers_change_is_read_each_time():
 
 def test_that_nothing_is_blocked_is_asked_once():
     store = MemoryStore()
-    reads = RunReads(store)
+    reads = RunCache(store)
     for _ in range(2):
         with pytest.raises(NotFoundError):
             reads.get("registry/blocked/shop/home/items.json", max_bytes=9)
@@ -43,7 +43,7 @@ def test_that_nothing_is_blocked_is_asked_once():
 
 def test_an_object_that_is_too_large_is_read_again_and_a_deleted_one_is_gone():
     store = MemoryStore()
-    reads = RunReads(store)
+    reads = RunCache(store)
     reads.put("artifacts/a", b"x" * (MAX_OBJECT_BYTES + 1))
     store.put("artifacts/a", b"y")
     assert reads.get("artifacts/a", max_bytes=9).data == b"y"

@@ -11,7 +11,7 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[], Iterator[T]]
 
 
-def in_turn(works: Sequence[Work[T]], sizes: Sequence[int], *, at_once: int, small: int = 0) -> Iterator[T]:
+def run_in_order(works: Sequence[Work[T]], sizes: Sequence[int], *, at_once: int, small: int = 0) -> Iterator[T]:
     """Yield what each work yields, in the order of the works, while up to `at_once` of them are under way.
 
     They begin in order too. Those under way are together never larger, by `sizes`, than the largest is by itself, or
@@ -23,7 +23,7 @@ def in_turn(works: Sequence[Work[T]], sizes: Sequence[int], *, at_once: int, sma
         for work in works:
             yield from work()
         return
-    room = _Room(sizes, max(small, *sizes))
+    room = _Capacity(sizes, max(small, *sizes))
     results: list[SimpleQueue[_Result[T]]] = [SimpleQueue() for _ in works]
     with ThreadPoolExecutor(min(at_once, len(works)), thread_name_prefix="target") as pool:
         try:
@@ -35,7 +35,7 @@ def in_turn(works: Sequence[Work[T]], sizes: Sequence[int], *, at_once: int, sma
             room.close()
 
 
-def _do(work: Work[T], number: int, room: "_Room", results: "SimpleQueue[_Result[T]]") -> None:
+def _do(work: Work[T], number: int, room: "_Capacity", results: "SimpleQueue[_Result[T]]") -> None:
     """Do a work when there is room for it, and put what it yields, and what ends it, into its queue."""
     error: BaseException | None = None
     if room.enter(number):
@@ -65,7 +65,7 @@ class _Result(Generic[T]):
 
 
 @dataclass(slots=True)
-class _Room:
+class _Capacity:
     """Which works may be under way: the next in order, as soon as it fits beside those that are."""
 
     sizes: Sequence[int]

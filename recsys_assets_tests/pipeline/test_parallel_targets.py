@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from recsys_assets.pipeline.in_turn import in_turn
+from recsys_assets.pipeline.parallel_targets import run_in_order
 
 WAIT = 30  # seconds until a test gives up
 
@@ -15,8 +15,8 @@ def works_of(*yields):
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_results_come_in_the_order_of_the_works(at_once):
-    assert list(in_turn(works_of("ab", "", "c", "de"), [1, 1, 1, 9], at_once=at_once)) == list("abcde")
-    assert list(in_turn([], [], at_once=at_once)) == []
+    assert list(run_in_order(works_of("ab", "", "c", "de"), [1, 1, 1, 9], at_once=at_once)) == list("abcde")
+    assert list(run_in_order([], [], at_once=at_once)) == []
 
 
 def test_later_works_go_on_while_the_first_is_under_way():
@@ -30,7 +30,7 @@ def test_later_works_go_on_while_the_first_is_under_way():
         yield "second"
         second_ended.set()
 
-    assert list(in_turn([first, second], [1, 2], at_once=2, small=3)) == ["first", "second"]
+    assert list(run_in_order([first, second], [1, 2], at_once=2, small=3)) == ["first", "second"]
     assert second_ended.is_set()
 
 
@@ -43,7 +43,7 @@ def test_results_are_there_before_their_work_has_ended():
         yield 2
 
     found = []
-    for number in in_turn([work, *works_of([3])], [0, 0], at_once=2):
+    for number in run_in_order([work, *works_of([3])], [0, 0], at_once=2):
         found.append(number)
         seen.set()
     assert found == [1, 2, 3]
@@ -70,7 +70,7 @@ def test_works_are_together_no_larger_than_the_largest_or_than_what_is_small(siz
             under_way.remove(sizes[number])
 
     works = [lambda n=n: work(n) for n in range(len(sizes))]
-    assert list(in_turn(works, sizes, at_once=4, small=small)) == list(range(len(sizes)))
+    assert list(run_in_order(works, sizes, at_once=4, small=small)) == list(range(len(sizes)))
     assert max(sums) <= most
     assert sorted(begun) == list(range(len(sizes)))
 
@@ -96,7 +96,7 @@ def test_what_a_work_raises_comes_after_its_results_and_then_no_work_begins():
             found.append(str(error))
 
     works = [failing, *(lambda n=n: waiting(n) for n in range(20))]
-    read(in_turn(works, [0] * len(works), at_once=2))
+    read(run_in_order(works, [0] * len(works), at_once=2))
     assert found == ["before", "broken"]
     assert len(begun) <= 2
 
@@ -110,7 +110,7 @@ def test_a_reader_that_leaves_ends_every_work():
         finally:
             ended.append(number)
 
-    results = in_turn([lambda n=n: long(n) for n in range(5)], [1] * 5, at_once=3, small=3)
+    results = run_in_order([lambda n=n: long(n) for n in range(5)], [1] * 5, at_once=3, small=3)
     assert next(results) == 0
     results.close()
     assert 0 in ended
