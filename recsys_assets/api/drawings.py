@@ -179,7 +179,7 @@ def _recommenders(facts: Mapping[str, Scalar]) -> list[str]:
 
 
 def _backtested(facts: Mapping[str, Scalar], name: str) -> _Measure:
-    """Return a recommender's nDCG; the interval is that of its difference from live's, laid at live's."""
+    """Return a recommender's nDCG, with the interval of its difference shifted by the live nDCG."""
     live, low, high = (
         _number(facts.get(f"{what}/{name}")) for what in ("live_ndcg", "difference_low", "difference_high")
     )

@@ -133,7 +133,7 @@ def _metrics() -> dict[str, Any]:
 
 
 def _parameters(query: type[NoQuery], path: str, components: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yield the parameters of a route: those that stand in its path, then the others."""
+    """Yield the parameters of a route, those of its path and of its query."""
     schema = components[query.__name__]
     in_path = set(re.findall(r"\{(\w+)\}", path))
     for name, kind in schema["properties"].items():

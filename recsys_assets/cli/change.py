@@ -73,9 +73,9 @@ def await_consumers(call: CommandCall, done: RollbackOutcome, *, seconds: float)
 
 @changes_one_target("ship")
 @click.option("--day", type=day_type, required=True, help="UTC day whose staged artifacts ship")
-@click.option("--allow-older", is_flag=True, help="even if what is live holds newer data")
-@click.option("--at-once", is_flag=True, help="to all requests, also where [rollout] shows a release to a share first")
-@click.option("--override", multiple=True, metavar="GATE", help="a gate of quality whose refusal does not count")
+@click.option("--allow-older", is_flag=True, help="allow a day older than the live data")
+@click.option("--at-once", is_flag=True, help="ship to all requests at once, skipping the steps of [rollout]")
+@click.option("--override", multiple=True, metavar="GATE", help="quality gate whose refusal is overridden; repeatable")
 def run_ship(
     call: CommandCall, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]
 ) -> ChangeResult:

@@ -61,10 +61,10 @@ def run_tune(
 
 def _replace(file: Path, text: str) -> None:
     """Replace a file atomically: a concurrent reader sees the old text or the new one."""
-    beside = file.with_name(f"{file.name}.new")
-    beside.write_text(text, encoding="utf-8", newline="")
-    beside.chmod(file.stat().st_mode)
-    beside.replace(file)
+    new_file = file.with_name(f"{file.name}.new")
+    new_file.write_text(text, encoding="utf-8", newline="")
+    new_file.chmod(file.stat().st_mode)
+    new_file.replace(file)
 
 
 def _print(found: Tuning, row: TargetSettings, diff: str) -> None:

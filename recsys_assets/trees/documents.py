@@ -49,7 +49,7 @@ class NodeChange(StrEnum):
     REVISE = "revise"
     DELETE = "delete"  # to the trash: its bytes stay for the grace period
     RESTORE = "restore"
-    PURGE = "purge"  # of ids whose bytes are permanently deleted; these ids are never reused
+    PURGE = "purge"  # permanent deletion of bytes; the ids are never reused
 
 
 class StoredContent(Record, frozen=True):

@@ -88,7 +88,7 @@ def test_a_table_is_written_as_it_is_or_in_another_format_and_over_no_file(call,
     assert (tmp_path / f"artifact_{model}.parquet").read_bytes() == (tmp_path / "rows.parquet").read_bytes()
     assert call("download", model, "--format", "csv", "--output", "-") == "item,score\na,0.5\nb,1.0\n"
     assert json.loads(call("download", experiment, "--output", "-"))["name"] == "nightly"
-    with pytest.raises(Exception, match="there already"):
+    with pytest.raises(Exception, match="already exists"):
         call("download", model)
 
 
