@@ -101,40 +101,44 @@ class RunEnd:
 
 
 def measure_target(
-    store: ObjectStore, settings: Settings, row: TargetSettings, *, day: date | None, now: datetime
+    store: ObjectStore, settings: Settings, target_settings: TargetSettings, *, day: date | None, now: datetime
 ) -> Iterator[Sample]:
     """Yield the metrics of a target in the store, with the gate verdicts of `day`, the newest that was built.
 
     Unknown values have no sample: a target that never shipped has no age. Ages are exported as timestamps, so that they
     keep growing between measurements.
     """
-    (found,) = status(store, [row.target], now=now)
-    sample = partial(Sample, labels=_labels(row))
+    (found,) = status(store, [target_settings.target], now=now)
+    sample = partial(Sample, labels=_labels(target_settings))
     yield sample("recsys_build_measured_timestamp_seconds", value=now.timestamp())
-    yield sample("recsys_build_max_age_seconds", value=settings.freshness_for(row).max_age_hours * 3600)
+    yield sample("recsys_build_max_age_seconds", value=settings.freshness_for(target_settings).max_age_hours * 3600)
     yield sample("recsys_build_held", value=found.hold is not None)
     yield sample("recsys_build_problems", value=len(found.problems))
     if found.data_through is not None:
         yield sample("recsys_build_data_through_timestamp_seconds", value=_end(found.data_through).timestamp())
     if found.updated_at is not None:
         yield sample("recsys_build_swapped_timestamp_seconds", value=found.updated_at.timestamp())
-    yield from _last_attempt(row, found)
-    yield from _live_artifacts(store, row, found)
+    yield from _last_attempt(target_settings, found)
+    yield from _live_artifacts(store, target_settings, found)
     if day is not None:
-        yield from _verdicts(store, settings, row, day)
+        yield from _verdicts(store, settings, target_settings, day)
 
 
-def measure_run(row: TargetSettings, run: RunEnd) -> Iterator[Sample]:
+def measure_run(target_settings: TargetSettings, run: RunEnd) -> Iterator[Sample]:
     """Yield the metrics of a target's last run."""
-    labels = _labels(row)
+    labels = _labels(target_settings)
     yield Sample("recsys_build_run_success", labels, run.success)
     yield Sample("recsys_build_run_seconds", labels, run.seconds)
     yield Sample("recsys_build_run_timestamp_seconds", labels, run.at.timestamp())
 
 
-def measure_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> Iterator[Sample]:
+def measure_tests(
+    store: ObjectStore, settings: Settings, target_settings: TargetSettings, *, now: datetime
+) -> Iterator[Sample]:
     """Yield the metrics of tests of imported files, automatic and manual ones, by kind."""
-    return samples_of_tests(recent_entries(store, row.target, now=now), settings, row, prefix="recsys_build")
+    return samples_of_tests(
+        recent_entries(store, target_settings.target, now=now), settings, target_settings, prefix="recsys_build"
+    )
 
 
 def recent_entries(store: ObjectStore, target: Target, *, now: datetime) -> Iterator[JournalEntry]:
@@ -148,13 +152,13 @@ def is_recent(entry: JournalEntry, *, now: datetime) -> bool:
 
 
 def samples_of_tests(
-    entries: Iterable[JournalEntry], settings: Settings, row: TargetSettings, *, prefix: str
+    entries: Iterable[JournalEntry], settings: Settings, target_settings: TargetSettings, *, prefix: str
 ) -> Iterator[Sample]:
     """Yield the metrics of tests in journal entries (newest first): last outcome, and counts by actor."""
-    found = list(_tests(entries, set(settings.imports_for(row))))
+    found = list(_tests(entries, set(settings.imports_for(target_settings))))
     known = [*dict.fromkeys(one.actor for one in found)][:MAX_ACTORS]
     for kind in dict.fromkeys(one.kind for one in found):
-        labels = {**_labels(row), "kind": kind}
+        labels = {**_labels(target_settings), "kind": kind}
         last, *_ = tests = [one for one in found if one.kind == kind]
         yield Sample(f"{prefix}_last_test_timestamp_seconds", labels, parse_rfc3339(last.at).timestamp())
         counts = Counter((one.actor if one.actor in known else OTHERS, one.outcome) for one in tests)
@@ -192,39 +196,44 @@ def _tests(entries: Iterable[JournalEntry], kinds: set[str]) -> Iterator[_Tested
             refused.discard((kind, day))
 
 
-def _last_attempt(row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
+def _last_attempt(target_settings: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
     if found.last is None:
         return
     ended = found.last.outcome if found.last.outcome in OUTCOMES else "other"
     at = parse_rfc3339(found.last.at).timestamp()
-    yield Sample("recsys_build_last_attempt_timestamp_seconds", _labels(row), at)
+    yield Sample("recsys_build_last_attempt_timestamp_seconds", _labels(target_settings), at)
     for outcome in OUTCOMES:
-        yield Sample("recsys_build_last_attempt", {**_labels(row), "outcome": outcome}, outcome == ended)
+        yield Sample("recsys_build_last_attempt", {**_labels(target_settings), "outcome": outcome}, outcome == ended)
 
 
-def _live_artifacts(store: ObjectStore, row: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
-    release = find_readable_release(store, row.target, found.release)  # a damaged release is one of the problems
+def _live_artifacts(store: ObjectStore, target_settings: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
+    release = find_readable_release(
+        store, target_settings.target, found.release
+    )  # a damaged release is one of the problems
     for member in release.members if release else ():
-        labels = {**_labels(row), "kind": member.ref.kind}
+        labels = {**_labels(target_settings), "kind": member.ref.kind}
         yield Sample("recsys_build_artifact_bytes", labels, member.size)
         rows = member.facts.get("rows")
         if isinstance(rows, int):
             yield Sample("recsys_build_artifact_rows", labels, rows)
 
 
-def _verdicts(store: ObjectStore, settings: Settings, row: TargetSettings, day: date) -> Iterator[Sample]:
-    canonical = find_report_of_day(store, row.target, day)
+def _verdicts(store: ObjectStore, settings: Settings, target_settings: TargetSettings, day: date) -> Iterator[Sample]:
+    canonical = find_report_of_day(store, target_settings.target, day)
     reports = {"canonical": canonical}
-    reports |= {kind: find_report_of_kind(store, row.target, day, kind) for kind in settings.kinds_for(row)}
+    reports |= {
+        kind: find_report_of_kind(store, target_settings.target, day, kind)
+        for kind in settings.kinds_for(target_settings)
+    }
     for subject, report in reports.items():
         for verdict in Verdict if report else ():
-            labels = {**_labels(row), "subject": subject, "verdict": verdict.value}
+            labels = {**_labels(target_settings), "subject": subject, "verdict": verdict.value}
             count = sum(finding.verdict is verdict for finding in report.findings) if report else 0
             yield Sample("recsys_build_gates", labels, count)
 
 
-def _labels(row: TargetSettings) -> Mapping[str, str]:
-    return {"tenant": row.tenant, "surface": row.surface}
+def _labels(target_settings: TargetSettings) -> Mapping[str, str]:
+    return {"tenant": target_settings.tenant, "surface": target_settings.surface}
 
 
 def _end(day: date) -> datetime:

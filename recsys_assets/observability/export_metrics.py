@@ -44,45 +44,51 @@ def export_metrics(
     """
     if settings.metrics.folder is None and settings.metrics.push is None:
         return ()
-    reported = {row.slug_parts for row in settings.targets[: settings.metrics.max_targets]}
-    chosen = [row for row in rows if row.slug_parts in reported]
-    return tuple(fault for row in chosen for fault in _export(store, settings, row, day=day, run=run, now=now))
+    reported = {target_settings.slug_parts for target_settings in settings.targets[: settings.metrics.max_targets]}
+    chosen = [target_settings for target_settings in rows if target_settings.slug_parts in reported]
+    return tuple(
+        fault
+        for target_settings in chosen
+        for fault in _export(store, settings, target_settings, day=day, run=run, now=now)
+    )
 
 
-def export_tests(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> tuple[str, ...]:
+def export_tests(
+    store: ObjectStore, settings: Settings, target_settings: TargetSettings, *, now: datetime
+) -> tuple[str, ...]:
     """Write and push the test metrics of a target after a manual test, and return the faults."""
     has_place = settings.metrics.folder is not None or settings.metrics.push is not None
-    if not has_place or row not in settings.targets[: settings.metrics.max_targets]:
+    if not has_place or target_settings not in settings.targets[: settings.metrics.max_targets]:
         return ()
     try:
-        _send(settings, row, "tests", measure_tests(store, settings, row, now=now))
+        _send(settings, target_settings, "tests", measure_tests(store, settings, target_settings, now=now))
     except RecsysAssetsError as error:
-        return (f"{row.target}: the metrics were not exported: {error}",)
+        return (f"{target_settings.target}: the metrics were not exported: {error}",)
     return ()
 
 
 def _export(
     store: ObjectStore,
     settings: Settings,
-    row: TargetSettings,
+    target_settings: TargetSettings,
     *,
     day: date | None,
     run: RunEnd | None,
     now: datetime,
 ) -> Iterator[str]:
     try:
-        _send(settings, row, "store", measure_target(store, settings, row, day=day, now=now))
-        if settings.imports_for(row):
-            _send(settings, row, "tests", measure_tests(store, settings, row, now=now))
+        _send(settings, target_settings, "store", measure_target(store, settings, target_settings, day=day, now=now))
+        if settings.imports_for(target_settings):
+            _send(settings, target_settings, "tests", measure_tests(store, settings, target_settings, now=now))
         if run is not None:
-            _send(settings, row, "run", measure_run(row, run))
+            _send(settings, target_settings, "run", measure_run(target_settings, run))
     except RecsysAssetsError as error:
-        yield f"{row.target}: the metrics were not exported: {error}"
+        yield f"{target_settings.target}: the metrics were not exported: {error}"
 
 
-def _send(settings: Settings, row: TargetSettings, part: str, samples: Iterable[Sample]) -> None:
+def _send(settings: Settings, target_settings: TargetSettings, part: str, samples: Iterable[Sample]) -> None:
     """Export one part of a target's metrics; parts are separate, so that a new store part keeps those of a run."""
-    registry, name = registry_of(Gauges(tuple(samples))), "__".join(row.slug_parts)
+    registry, name = registry_of(Gauges(tuple(samples))), "__".join(target_settings.slug_parts)
     if settings.metrics.folder is not None:
         _write(Path(settings.resolve(settings.metrics.folder)) / f"recsys_{name}.{part}.prom", registry)
     if settings.metrics.push is not None:
