@@ -1,5 +1,6 @@
 """A sink in Redis, what is its own: errors, servers that lose keys, clusters; and writers that are killed."""
 
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from recsys_assets.sinks.redis import RedisSink
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets_tests import warm_processes
 from recsys_assets_tests.api.conftest import settings_in
-from recsys_assets_tests.sinks.conftest import Place, running_redis
+from recsys_assets_tests.sinks.conftest import Place, rows_of, running_redis
 
 pytestmark = pytest.mark.slow
 SYNC = """
@@ -69,6 +70,33 @@ def test_killed_anywhere_services_read_one_whole_release_and_the_next_one_goes_o
     assert stored.serves() == {1}
     with redis.Redis.from_url(redis_url) as client:
         assert len(list(client.scan_iter(f"{stored.prefix}:*"))) == 4  # the pointer, and a bucket of each kind
+
+
+def test_a_sync_killed_while_it_writes_is_completed_by_the_next_one_row_by_row(stored, tmp_path, redis_url):
+    cooc = {f"item {n}": {f"neighbor {n} {m}": 1 + n % 7 + m for m in range(8)} for n in range(20_000)}
+    cooc |= rows_of(2)["cooc"]
+    old = {key: stored.row("cooc", key) for key in rows_of(0)["cooc"]}
+    stored.ship(2, rows_of(2) | {"cooc": cooc})
+    with redis.Redis.from_url(redis_url) as client:
+        before = client.dbsize()
+        with begin(stored, tmp_path / "store", redis_url) as child:
+            while client.dbsize() < before + 20 and child.poll() is None:
+                pass
+            child.kill()
+            assert child.wait(60) == -signal.SIGKILL
+        (space,) = (one for one in stored.pointer().writing if one.kind == "cooc")
+        assert 0 < len(list(client.scan_iter(f"{space.name}:*"))) < space.buckets, "killed in the middle of its rows"
+    assert stored.serves() == {0}
+    assert {key: stored.row("cooc", key) for key in old} == old
+    with begin(stored, tmp_path / "store", redis_url) as child:
+        assert child.communicate(timeout=60)[0].strip() == "switched"
+    assert stored.serves() == {2}
+    assert stored.pointer().kinds["cooc"].name == space.name, "it goes on with what was written"
+    found = {}
+    for number in range(space.buckets):
+        for key, row in stored.sink.read_bucket(f"{space.name}:{number}").items():
+            found[key] = {one["item_id"]: one["count"] for one in json.loads(row)["items"]}
+    assert found == cooc
 
 
 def test_processes_that_sync_at_once_end_with_one_whole_release(stored, tmp_path, redis_url):
