@@ -1,4 +1,4 @@
-"""Rows and embeddings to immutable blobs under their content hash: whole, piece by piece, or in shards."""
+"""Codec of rows and vectors to immutable, content-addressed blobs: whole, piece by piece, or in shards."""
 
 import hashlib
 from bisect import bisect_right
@@ -24,13 +24,13 @@ from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.kind_descriptions import Shape
 from recsys_assets.sharding import MAX_SHARDS, shard_of
 
-IN_MEMORY_BYTES = 64 << 20  # what is encoded and not yet sealed beyond that waits in a temporary file
+IN_MEMORY_BYTES = 64 << 20  # larger amounts of encoded, unsealed rows are spooled to a temporary file
 
 
 def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
-    """Write rows as the kind's JSON document and name it by its content.
+    """Encode rows as the kind's JSON document, addressed by its content.
 
-    Raises `LimitExceededError` before anything is built if the blob would be larger than `max_bytes`.
+    Raises `LimitExceededError` before encoding if the blob would be larger than `max_bytes`.
     """
     head = head_of(rows.shape.body, kind=kind, target=target, window=window)
     body = prepare(rows)
@@ -41,11 +41,11 @@ def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: 
 
 
 def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> Blob:
-    """Write all bytes into their final place; what was just written is hashed while the next block is.
+    """Write all bytes into their final buffer; each block is hashed while the next one is written.
 
-    Version and digest come from one pass: the texts they hash differ in their ends only.
+    Version and digest come from one pass, because the hashed texts differ only at their ends.
     """
-    stream = BytesIO(bytes(size))  # which large zeros the system hands out unwritten
+    stream = BytesIO(bytes(size))  # the system provides large zeroed buffers lazily
     with stream.getbuffer() as view:
         view[: len(head)] = head
         content, done = hashlib.sha256(head), len(head)
@@ -59,17 +59,17 @@ def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> 
         tail = tail_of(version, window)
         view[done:] = tail
         content.update(tail)
-    # The stream hands out the very buffer that was filled: half the memory of a copy.
+    # The stream returns the filled buffer itself, which halves the memory of a copy.
     return Blob(ArtifactRef(kind, version, size, content.hexdigest()), stream.getvalue())
 
 
 def encode_pieces(
     pieces: Iterable[Rows], shape: Shape, *, kind: str, target: Target, window: Window, max_bytes: int
 ) -> Blob:
-    """Write pieces of rows, in order and each with whole lists, as the kind's JSON document named by its content.
+    """Encode pieces of rows, in order and with whole lists, as the kind's JSON document addressed by its content.
 
-    Equal rows give the bytes of `codec.encode`, however they are cut. Raises `LimitExceededError` as soon as the
-    blob is larger than `max_bytes`: what comes after is not even asked for.
+    Equal rows give the same bytes as `codec.encode`, however they are split. Raises `LimitExceededError` as soon as the
+    blob exceeds `max_bytes`, without reading later pieces.
     """
     out, limit = BytesIO(), max_bytes - tail_size(window)
     out.write(head_of(shape.body, kind=kind, target=target, window=window) + b"[")
@@ -89,15 +89,17 @@ def encode_pieces(
 def cut_to_fit(
     pieces: Iterable[Rows], shape: Shape, *, kind: str, target: Target, window: Window, max_bytes: int
 ) -> list[Rows]:
-    """Return the first members of a kind that is one list, as many as a blob of `max_bytes` holds."""
-    room = max_bytes - len(head_of(shape.body, kind=kind, target=target, window=window)) - len("[]") - tail_size(window)
+    """Return as many first members of a single-list kind as fit into a blob of `max_bytes`."""
+    space = (
+        max_bytes - len(head_of(shape.body, kind=kind, target=target, window=window)) - len("[]") - tail_size(window)
+    )
     kept: list[Rows] = []
     for piece in pieces:
-        room -= len(",") if kept else 0
-        fits = bisect_right(range(len(piece) + 1), room, key=lambda n, piece=piece: _inner_size(piece.head(n))) - 1
+        space -= len(",") if kept else 0
+        fits = bisect_right(range(len(piece) + 1), space, key=lambda n, piece=piece: _inner_size(piece.head(n))) - 1
         if fits > 0:
             kept.append(piece.head(fits))
-            room -= _inner_size(kept[-1])
+            space -= _inner_size(kept[-1])
         if fits < len(piece):
             break
     return kept
@@ -108,7 +110,7 @@ def _inner_size(rows: Rows) -> int:
 
 
 def inner_bytes(body: Body) -> bytes:
-    """Return a body's objects without the brackets around them."""
+    """Return a body's objects without the surrounding brackets."""
     size = body_size(body)
     out = np.empty(size + PADDING, np.uint8)
     for _ in write_body(body, out, 0):
@@ -117,7 +119,7 @@ def inner_bytes(body: Body) -> bytes:
 
 
 def seal(out: BytesIO, *, kind: str, window: Window) -> Blob:
-    """Return the blob of which `out` holds everything up to the end of its array."""
+    """Return the blob from `out`, which contains everything through the end of its array."""
     version = sha256(out.getbuffer())
     version.update(ZEROED_BUILD)
     out.write(tail_of(version.hexdigest(), window))
@@ -126,9 +128,9 @@ def seal(out: BytesIO, *, kind: str, window: Window) -> Blob:
 
 
 def encode_content(content: Rows | Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
-    """Write rows as the kinds' JSON and vectors as safetensors, named by their content.
+    """Encode rows as JSON and vectors as safetensors, addressed by their content.
 
-    Raises `LimitExceededError` before anything is built if the blob would be larger than `max_bytes`.
+    Raises `LimitExceededError` before encoding if the blob would be larger than `max_bytes`.
     """
     if isinstance(content, Rows):
         return encode(content, kind=kind, target=target, window=window, max_bytes=max_bytes)
@@ -137,7 +139,7 @@ def encode_content(content: Rows | Vectors, *, kind: str, target: Target, window
 
 @dataclass(frozen=True, slots=True)
 class SealedShard:
-    """One shard, an artifact document of its own, and how many rows it holds."""
+    """Shard, which is a complete artifact document, and its number of rows."""
 
     blob: Blob
     rows: int
@@ -145,7 +147,7 @@ class SealedShard:
 
 @dataclass(slots=True)
 class _ShardSpans:
-    """Spans of the spool that hold the encoded rows of one shard, piece after piece."""
+    """Spans of the spool with the encoded rows of one shard, piece by piece."""
 
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     size: int = 0
@@ -153,16 +155,16 @@ class _ShardSpans:
 
 
 def whole_size(pieces: Iterable[Rows], shape: Shape, *, kind: str, target: Target, window: Window) -> int:
-    """Return how many bytes the single object with all these rows would have; nothing is encoded for it."""
+    """Return the size in bytes of the single object with all these rows, without encoding it."""
     size = len(head_of(shape.body, kind=kind, target=target, window=window)) + len("[]") + tail_size(window)
     inner = [body_size(prepare(piece)) - len("[]") for piece in pieces if len(piece)]
-    return size + sum(inner) + max(len(inner) - 1, 0)  # a comma between two
+    return size + sum(inner) + max(len(inner) - 1, 0)  # commas between pieces
 
 
 def count_for(size: int, *, max_bytes: int, kind: str, target: Target) -> int:
-    """Return the least power of two of shards that leaves each about half full, so that none is over by chance.
+    """Return the smallest power of two of shards that are at most half full on average, so that none exceeds the limit.
 
-    Raises `LimitExceededError` if that is more than a release lists.
+    Raises `LimitExceededError` if that is more than `MAX_SHARDS`.
     """
     count = 1
     while count * max_bytes < 2 * size:
@@ -185,10 +187,10 @@ def encode_shards(
     count: int,
     max_bytes: int,
 ) -> Iterator[SealedShard]:
-    """Yield the shards by number, each an artifact with the rows, in their order, whose keys' hash is its own.
+    """Yield the shards by number, each an artifact with the rows, in order, whose keys hash to that shard.
 
-    Pieces come in order and with whole lists. Equal rows give equal shards, however they are split. Every row is
-    encoded once; in memory are one piece and one shard. Raises `LimitExceededError` for a shard over `max_bytes`.
+    Pieces must be in order and with whole lists. Equal rows give equal shards, however they are split. Every row is
+    encoded once; one piece and one shard are in memory. Raises `LimitExceededError` for a shard over `max_bytes`.
     """
     head = head_of(shape.body, kind=kind, target=target, window=window)
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as spool:
@@ -205,16 +207,18 @@ def encode_shards(
             yield SealedShard(seal(_joined(head, spool, shard), kind=kind, window=window), shard.rows)
 
 
-def check_places(rows: Rows, number: int, count: int, *, name: str) -> None:
-    """Raise `CorruptObjectError` if a row of shard `number` belongs to another one: nobody would ever find it."""
+def check_shard_of_rows(rows: Rows, number: int, count: int, *, name: str) -> None:
+    """Raise `CorruptObjectError` if a row of shard `number` belongs to another shard, where readers look for it."""
     for key in rows.key_ids:
         found = shard_of(key, count)
         if found != number:
-            raise CorruptObjectError(f"{name}: {key!r:.80} stands in shard {number}, not in {found}: build it again")
+            raise CorruptObjectError(
+                f"{name}: {key!r:.80} is in shard {number}, expected shard {found}: build it again"
+            )
 
 
 def join_shards(shards: Sequence[Rows]) -> Rows:
-    """Return the rows of all shards as one, in the order of their keys."""
+    """Return the rows of all shards, ordered by key."""
     key_ids = pl.concat([rows.key_ids.gather(pl.Series(rows.keys)) for rows in shards])
     member_ids = pl.concat([rows.member_ids for rows in shards]).unique().sort()
     order = key_ids.arg_sort().to_numpy()
@@ -235,14 +239,14 @@ def join_shards(shards: Sequence[Rows]) -> Rows:
 
 
 def _spool(piece: Rows, spool: IO[bytes], waiting: Sequence[_ShardSpans]) -> None:
-    """Encode the rows of a piece shard by shard, the fixed texts and ids prepared once for all of them."""
+    """Encode the rows of a piece shard by shard; fixed texts and ids are prepared once."""
     if not len(piece):
         return
     keys = piece.key_ids.gather(pl.Series(piece.keys))
-    homes = np.fromiter((shard_of(key, len(waiting)) for key in keys), np.int64, len(keys))
-    order = np.argsort(homes, kind="stable")
+    shard_of_row = np.fromiter((shard_of(key, len(waiting)) for key in keys), np.int64, len(keys))
+    order = np.argsort(shard_of_row, kind="stable")
     body = _permuted(prepare(piece), order)
-    ends = np.cumsum(np.bincount(homes, minlength=len(waiting)))
+    ends = np.cumsum(np.bincount(shard_of_row, minlength=len(waiting)))
     first = 0
     for shard, last in zip(waiting, ends.tolist(), strict=True):
         if last > first:
@@ -265,11 +269,11 @@ def _permuted(body: Body, order: NDArray[np.int64]) -> Body:
 
 
 def _joined(head: bytes, spool: IO[bytes], shard: _ShardSpans) -> BytesIO:
-    """Return everything of a shard up to the end of its array."""
+    """Return the bytes of a shard through the end of its array."""
     out = BytesIO()
     out.write(head + b"[")
-    for place, (start, length) in enumerate(shard.spans):
-        out.write(b"," if place else b"")
+    for number, (start, length) in enumerate(shard.spans):
+        out.write(b"," if number else b"")
         spool.seek(start)
         out.write(spool.read(length))
     out.write(b"]")
@@ -277,11 +281,11 @@ def _joined(head: bytes, spool: IO[bytes], shard: _ShardSpans) -> BytesIO:
 
 
 def _places(starts: Numbers, lengths: Numbers) -> NDArray[np.int64]:
-    """Return the positions of the members of lists that begin at `starts`, list after list."""
+    """Return the positions of the members of the lists that start at `starts`, list by list."""
     before = np.cumsum(lengths) - lengths
     return np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(starts - before, lengths)
 
 
 def _recoded(rows: Rows, ids: pl.Series) -> Codes:
-    """Return the members as codes of a dictionary that holds all their ids."""
+    """Return the members as codes of `ids`, which contains all their ids."""
     return ids.search_sorted(rows.member_ids).to_numpy().astype(np.uint32)[rows.members]

@@ -1,4 +1,4 @@
-"""A blob's bytes back to rows: exactly what the encoder writes is read, anything else is refused by offset."""
+"""Decoder of blobs to rows: accepts exactly the encoder's output, and reports the offset of anything else."""
 
 from typing import NamedTuple
 
@@ -17,9 +17,11 @@ from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.kind_descriptions import Shape
 
-STOPPED, LISTS, MEMBERS = 0, 1, 2  # of the state: where the scan ended, and how many of each it read
-BEFORE_KEY, AFTER_KEY, BEFORE_MEMBER, AFTER_MEMBER = range(4)  # of the fixed texts, the first bracket or comma left out
-MAX_VALUE = 2**53  # readers hold numbers as doubles, in which whole numbers are exact below it
+STOPPED, LISTS, MEMBERS = 0, 1, 2  # indices of the state: end of the scan, and numbers of lists and members read
+BEFORE_KEY, AFTER_KEY, BEFORE_MEMBER, AFTER_MEMBER = range(
+    4
+)  # indices of the fixed texts, without the leading bracket or comma
+MAX_VALUE = 2**53  # integers below it are exact in doubles, which readers use
 _OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _NINE, _BRACE, _QUOTE, _BACKSLASH = (ord(char) for char in '[],.09}"\\')
 _TEN = 10
 _WIDTH = 32
@@ -27,7 +29,7 @@ _BAD = -1
 
 
 class ScanBuffers(NamedTuple):
-    """Where a scan puts what it reads: ids as codes of its tables, in order of appearance."""
+    """Output buffers of a scan; ids are codes of its tables, in order of appearance."""
 
     keys: Codes
     offsets: Numbers
@@ -40,11 +42,10 @@ class ScanBuffers(NamedTuple):
 
 @compiled
 def scan_body(data: Bytes, start: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers) -> bool:
-    """Read the array at `start`; return whether it ends at `stop`, all of it as the encoder writes it.
+    """Read the array at `start`; return whether it ends at `stop` and is exactly as the encoder writes it.
 
-    The state says where the scan stopped: the first byte out of place, if the array is not as it should be. Behind
-    `stop` there must be `PADDING` readable bytes. Without room for keys the array is a list of members; without a
-    scale they have no values.
+    `state[STOPPED]` is the position of the first wrong byte, if any. `PADDING` readable bytes must follow `stop`.
+    Without buffer space for keys the array is a list of members; without a scale members have no values.
     """
     found.offsets[0] = 0
     found.state[STOPPED] = start
@@ -80,7 +81,7 @@ def _scan_row(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, f
 
 @inlined
 def _scan_list(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers, row: int) -> int:
-    """Read the array of members at `at`; return the position behind it."""
+    """Read the array of members at `at`; return the position after it."""
     first = count = found.offsets[row]
     at = _expect_byte(data, at, _OPEN, found)
     while at != _BAD and at < stop and byte_at(data, at) != _CLOSE:
@@ -101,7 +102,7 @@ def _scan_list(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, 
 
 @inlined
 def _expect(data: Bytes, at: int, fixed: JoinedTexts, text: int, found: ScanBuffers) -> int:
-    """Return the position behind a fixed text, or _BAD, noting where, if another one stands there."""
+    """Return the position after a fixed text, or _BAD, with the position in the state, if it does not match."""
     if at == _BAD:
         return _BAD
     start, length = fixed.starts[text], fixed.starts[text + 1] - fixed.starts[text]
@@ -126,7 +127,7 @@ def _expect_byte(data: Bytes, at: int, byte: int, found: ScanBuffers) -> int:
 
 @inlined
 def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
-    """Return the position behind the string that begins at `at`; what stands in it is judged once per distinct one."""
+    """Return the position after the string at `at`; its content is checked once per distinct string."""
     if _expect_byte(data, at, _QUOTE, found) == _BAD:
         return _BAD
     end = at + 1
@@ -143,8 +144,8 @@ def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
 
 
 @inlined
-def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, place: int) -> int:
-    """Read a number in its shortest form, in units of 1 / `scale`; return the position behind it."""
+def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, index: int) -> int:
+    """Read a number in its shortest form, in units of 1 / `scale`; return the position after it."""
     if at == _BAD:
         return _BAD
     begin, whole, limit = at, 0, MAX_VALUE // scale
@@ -163,31 +164,31 @@ def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, place: in
     if at == begin or whole >= limit or leading_zero or trailing:
         found.state[STOPPED] = at if at == begin or trailing else begin
         return _BAD
-    found.values[place] = value
+    found.values[index] = value
     return at
 
 
 def decode(data: bytes, shape: Shape) -> tuple[Envelope, Rows]:
-    """Return envelope and rows of a blob in the form that `codec.encode` writes.
+    """Return envelope and rows of a blob in the format of `codec.encode`.
 
-    Codes of keys and members are positions in ascending dictionaries of the ids that stand in the blob. Values are
-    whole numbers of 1 / scale, from 0 to 2**53 - 1. Whether the version is that of the bytes is for the store's reader
-    to prove; whether rows are in order is for the contract. Raises `CorruptObjectError`, naming the first byte that the
-    encoder would not have written, or the id that it would have written otherwise.
+    Codes of keys and members are positions in ascending dictionaries of the ids in the blob. Values are integers in
+    units of 1 / scale, from 0 to 2**53 - 1. The version is verified by the store's reader, the order of rows by the
+    contract. Raises `CorruptObjectError` with the first byte, or the id, that the encoder would have written
+    differently.
     """
     document = parse(data, name="the artifact")
     if document.body != shape.body:
         raise CorruptObjectError(
-            f"the artifact has the body {document.body!r}, not {shape.body!r}; it begins with {data[:200]!r}: "
+            f"the artifact has the body {document.body!r}, not {shape.body!r}; it starts with {data[:200]!r}: "
             "build it again"
         )
     return document.envelope, _rows(data, document.start, document.stop, shape)
 
 
 def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
-    """Scan the body and put the ids, which come out in order of appearance, into ascending dictionaries."""
+    """Scan the body and sort the ids, which are in order of appearance, into ascending dictionaries."""
     fixed = _fixed(shape)
-    found = _room(stop - start, fixed.starts, keyed=shape.key is not None)
+    found = _scan_buffers(stop - start, fixed.starts, keyed=shape.key is not None)
     scale = shape.scale if shape.value else 0
     if not scan_body(np.frombuffer(data, np.uint8), start, stop, fixed, scale, found):
         at = int(found.state[STOPPED])
@@ -209,15 +210,15 @@ def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
 
 
 def _fixed(shape: Shape) -> JoinedTexts:
-    """Return the fixed texts in the order of `body_scan`, without the comma or bracket in front."""
+    """Return the fixed texts in the order of `BEFORE_KEY` and so on, without the leading comma or bracket."""
     key, member = fixed_texts(shape)
     texts = [text.encode() for text in (key[0][1:], key[1], member[0][1:], member[1])]
     starts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     return JoinedTexts(np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8), starts)
 
 
-def _room(size: int, starts: Numbers, *, keyed: bool) -> ScanBuffers:
-    """Return arrays for as many rows and members as `size` bytes can hold; pages that stay empty cost nothing."""
+def _scan_buffers(size: int, starts: Numbers, *, keyed: bool) -> ScanBuffers:
+    """Return buffers for the maximum rows and members in `size` bytes; unused pages cost nothing."""
     lengths = np.diff(starts)
     rows = size // (int(lengths[:2].sum()) + len('""[]},')) + 2 if keyed else 0
     members = size // (int(lengths[2:].sum()) + len('"",')) + 2
@@ -246,7 +247,7 @@ def _dictionary(tables: Tables) -> tuple[pl.Series, Codes]:
 
 
 def _unescaped(starts: Numbers, data: bytes) -> pl.Series:
-    """Return the strings that stand between quotes, as what they mean; refuse those the encoder writes otherwise."""
+    """Return the unescaped strings; raise `CorruptObjectError` for those the encoder would write differently."""
     array = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
     try:
         array.validate(full=True)
@@ -256,8 +257,8 @@ def _unescaped(starts: Numbers, data: bytes) -> pl.Series:
     special = needs_escape(literals)
     if not special.any():
         return literals
-    meant = [unquote(f'"{literal}"') for literal in literals.filter(special)]
-    if None in meant:
-        wrong = literals.filter(special)[meant.index(None)]
-        raise CorruptObjectError(f"the id {wrong[:80]!r} is not written as the encoder writes it: build it again")
-    return literals.scatter(special.arg_true(), pl.Series(meant, dtype=pl.String))
+    unescaped = [unquote(f'"{literal}"') for literal in literals.filter(special)]
+    if None in unescaped:
+        wrong = literals.filter(special)[unescaped.index(None)]
+        raise CorruptObjectError(f"the id {wrong[:80]!r} is not escaped as the encoder does: build it again")
+    return literals.scatter(special.arg_true(), pl.Series(unescaped, dtype=pl.String))

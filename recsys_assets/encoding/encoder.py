@@ -1,4 +1,4 @@
-"""Rows to JSON bytes, compiled: the exact size first, then every byte once, no strings in between."""
+"""Compiled encoder of rows to JSON: computes the exact size first, then writes every byte once, without strings."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,20 +13,20 @@ from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.kind_descriptions import Shape
 
-BLOCK_MEMBERS = 1 << 16  # written before they are handed on to be hashed, while the processor still holds them
+BLOCK_MEMBERS = 1 << 16  # members per block, hashed while still in the processor's cache
 _OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
 _TEN = 10
 
 
 class JoinedTexts(NamedTuple):
-    """Texts one behind the other: text `n` is `data[starts[n] : starts[n + 1]]`; `PADDING` bytes follow the last."""
+    """Concatenated texts: text `n` is `data[starts[n] : starts[n + 1]]`; `PADDING` bytes follow the last."""
 
     data: Bytes
     starts: Numbers
 
 
 def quote_ids(ids: pl.Series, *, before: str, after: str) -> JoinedTexts:
-    """Return the JSON literal of every id between two fixed texts."""
+    """Return the JSON literal of every id, with a fixed text before and after."""
     literals = _replace_special('"' + ids + '"', ids, [quote(text) for text in ids.filter(needs_escape(ids))])
     padded = pl.concat([before + literals + after, pl.Series([" " * PADDING], dtype=pl.String)])
     array = padded.to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -35,7 +35,7 @@ def quote_ids(ids: pl.Series, *, before: str, after: str) -> JoinedTexts:
 
 
 def needs_escape(texts: pl.Series) -> pl.Series:
-    """Return for each text whether a character of it is escaped in JSON."""
+    """Return for each text whether it contains characters to escape in JSON (Boolean)."""
     return texts.str.contains(SPECIAL_CHARACTERS)
 
 
@@ -46,10 +46,10 @@ def _replace_special(literals: pl.Series, ids: pl.Series, special: list[str]) ->
 
 
 class Body(NamedTuple):
-    """What compiled code sees of rows: the lists, and the text of each id up to its value or its list.
+    """Rows as input of compiled code: the lists, and the text of each id up to its value or its list.
 
-    The text of every entry and of every row begins with the comma that parts it from the one before; what stands first
-    in an array gets the array's bracket instead.
+    The text of every entry and row starts with the comma that separates it from the one before; the first in an array
+    gets the array's bracket instead.
     """
 
     keys: Codes
@@ -62,7 +62,7 @@ class Body(NamedTuple):
 
 
 def prepare(rows: Rows) -> Body:
-    """Return rows ready to be measured and written."""
+    """Return rows prepared for `body_size` and `write_body`."""
     shape = rows.shape
     key_texts, member_texts = fixed_texts(shape)
     return Body(
@@ -77,23 +77,23 @@ def prepare(rows: Rows) -> Body:
 
 
 def fixed_texts(shape: Shape) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return what stands before and after the id of a row, and before and after the id of a member."""
+    """Return the texts before and after the id of a row, and before and after the id of a member."""
     row = (f',{{"{shape.key}":', f',"{shape.entries}":') if shape.key else ("", "")
     member = (f',{{"{shape.member}":', f',"{shape.value}":') if shape.value else (",", "")
     return row, member
 
 
 def body_size(body: Body) -> int:
-    """Return how many bytes the body's array takes, brackets included."""
+    """Return the size in bytes of the body's array, including brackets."""
     if not len(body.offsets) - 1:
         return len("[]")
     return int(_measure(body)) + (len("]") if len(body.keys) else 0)
 
 
 def write_body(body: Body, out: Bytes, start: int) -> Iterator[int]:
-    """Write the body's array to `out` from `start` on, block by block; yield where each block ends.
+    """Write the body's array to `out` from `start` on; yield the end of each block.
 
-    `out` must have room for a vector of `PADDING` bytes behind the array.
+    `out` must have `PADDING` bytes of space after the array.
     """
     lists = len(body.offsets) - 1
     at, first = start, 0
@@ -112,7 +112,7 @@ def write_body(body: Body, out: Bytes, start: int) -> Iterator[int]:
 
 @compiled
 def _measure(body: Body) -> int:
-    """Return the bytes of all lists, each with its row around it."""
+    """Return the size of all lists, including their rows."""
     total = np.int64(0)
     keyed = len(body.keys) > 0
     starts = body.member_texts.starts
@@ -131,7 +131,7 @@ def _measure(body: Body) -> int:
 
 @compiled
 def _write(body: Body, first: int, last: int, out: Bytes, at: int) -> int:
-    """Write the lists from `first` up to `last`; return the position behind them."""
+    """Write the lists from `first` up to `last`; return the position after them."""
     keyed = len(body.keys) > 0
     for n in range(first, last):
         if keyed:
@@ -176,7 +176,7 @@ def _number_length(value: int, scale: int) -> int:
 
 @inlined
 def _write_number(value: int, scale: int, out: Bytes, at: int) -> int:
-    """Write a number of 1 / `scale` units in its shortest decimal form; return the position behind it."""
+    """Write a number of 1 / `scale` units in its shortest decimal form; return the position after it."""
     whole, part = value // scale, value % scale
     end, rest = at + 1, whole
     while rest >= _TEN:

@@ -1,4 +1,4 @@
-"""The rows of an artifact as integers: what kernels return, contracts judge and the codec turns into bytes and back."""
+"""Rows of an artifact as integer arrays, used by kernels, contracts and the codec."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ _ITEM = "item_id"
 
 
 def columns_of_rows(shape: Shape) -> Mapping[str, pl.DataType]:
-    """Return columns and dtypes of the `Rows.frame` of a shape."""
+    """Return the columns and dtypes of `Rows.frame` for a shape."""
     key = {shape.key: pl.String()} if shape.key else {}
     value = {shape.value: pl.Int64() if shape.scale == 1 else pl.Float64()} if shape.value else {}
     return {**key, shape.column: pl.String(), **value}
@@ -23,12 +23,12 @@ def columns_of_rows(shape: Shape) -> Mapping[str, pl.DataType]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Lists of coded members, each under a coded key.
+    """Lists of coded members, each with a coded key.
 
-    List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with `values` (i64)
-    beside; a shape without a key has one list and no keys, a shape without a value only zeros for values. Codes are
-    positions in `key_ids` and `member_ids`: String series, strictly ascending, without nulls; they may hold ids that no
-    row names.
+    List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with the same slice of
+    `values` (i64). A shape without a key has one list and no keys; a shape without a value has zeros as values. Codes
+    are positions in `key_ids` and `member_ids`, which are strictly ascending String series without nulls and may
+    contain ids that no row uses.
     """
 
     shape: Shape
@@ -40,23 +40,23 @@ class Rows:
     member_ids: pl.Series
 
     def __len__(self) -> int:
-        """Return how many objects the body's array has: keys, or members of the only list."""
+        """Return the number of objects in the body's array: keys, or members of the only list."""
         return len(self.keys) if self.shape.key else len(self.members)
 
     def head(self, count: int) -> "Rows":
-        """Return the first members of the only list; of a shape without a key."""
+        """Return the first members of the only list of a shape without a key."""
         members, values = self.members[:count], self.values[:count]
         return replace(self, offsets=np.array([0, len(members)]), members=members, values=values)
 
     def frame(self) -> pl.DataFrame:
-        """Return one row per member, in the artifact's order, with ids as strings and values as people read them.
+        """Return one row per member, in the artifact's order, with ids as strings and unscaled values.
 
-        A key whose list is empty has one row with nulls beside it.
+        A key with an empty list has one row with nulls.
         """
         shape = self.shape
         columns: dict[str, pl.Series] = {shape.column: self.member_ids.gather(pl.Series(self.members))}
         if shape.value:
-            # numpy divides; Polars multiplies by the reciprocal, which is off by a bit for some scores.
+            # numpy divides; Polars multiplies by the reciprocal, which differs in the last bit for some scores.
             columns[shape.value] = pl.Series(self.values if shape.scale == 1 else self.values / shape.scale)
         found = pl.DataFrame(columns)
         if shape.key:
@@ -69,9 +69,9 @@ class Rows:
 
 
 def without_items(content: Rows | Vectors, items: frozenset[str]) -> Rows | Vectors:
-    """Return the content as if these items had never been in it: no row, no entry and no vector is of one.
+    """Return the content without any row, entry or vector of these items.
 
-    A list that loses all its entries goes too, unless lists of the shape may be empty.
+    A list that loses all its entries is removed too, unless the shape allows empty lists.
     """
     if not items:
         return content
@@ -105,22 +105,22 @@ def _codes(ids: pl.Series, items: frozenset[str]) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """What a limit of the kind kept out of the counts: so many sessions or users, with so many of the events."""
+    """Sessions or users excluded from the counts by a limit of the kind, with their number of events."""
 
-    what: str  # "sessions", "users"; "" for kinds that leave nothing out
+    what: str  # "sessions" or "users"; "" for kinds without exclusions
     groups: int = field(default=0, kw_only=True)
     of_groups: int = field(default=0, kw_only=True)
     events: int = field(default=0, kw_only=True)
 
     @property
     def share(self) -> float:
-        """Sessions or users left out, as a share of all: one robot is one of many, however many events it sent."""
+        """Share of sessions or users excluded; a bot counts once, however many events it sent."""
         return self.groups / self.of_groups if self.of_groups else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelOutput:
-    """What a kernel returns: the rows (or vectors), what was left out, and the numbers that people watch over days."""
+    """Output of a kernel: rows or vectors, exclusions, and numbers charted over days."""
 
     rows: Rows | Vectors
     left_out: Excluded

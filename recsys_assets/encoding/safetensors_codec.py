@@ -1,4 +1,4 @@
-"""Vectors by id, and their immutable safetensors blob under its content hash, there and back."""
+"""Vectors by id, and their encoding as content-addressed safetensors blobs."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -28,30 +28,30 @@ _CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Vectors of one sort of id: `values[n]` is that of `ids[n]`; ids are strings, strictly ascending, no nulls."""
+    """Vectors of one id column: `values[n]` (float32) is that of `ids[n]`; ids are strictly ascending, no nulls."""
 
     ids: pl.Series
     values: Floats
 
     @property
     def norms(self) -> NDArray[np.float64]:
-        """The length of each vector."""
+        """Euclidean norm of each vector."""
         return np.linalg.norm(self.values.astype(np.float64), axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vectors:
-    """The tables of one artifact, by the column of ids that each is for."""
+    """Tables of an artifact by id column."""
 
     shape: VectorShape
     tables: Mapping[str, Table]
 
     def __len__(self) -> int:
-        """Return how many vectors there are."""
+        """Return the number of vectors."""
         return sum(len(table.ids) for table in self.tables.values())
 
     def without(self, column: str, ids: frozenset[str]) -> "Vectors":
-        """Return the vectors but those of some ids of one column."""
+        """Return the vectors without those of some ids of one column."""
         table = self.tables.get(column)
         if table is None:
             return self
@@ -60,9 +60,9 @@ class Vectors:
         return Vectors(self.shape, {**self.tables, column: left})
 
     def frame(self, limit: int | None = None) -> pl.DataFrame:
-        """Return whose each vector is (`of`: the column of ids, `id`) and its length `norm`; the first of each table.
+        """Return the id column (`of`), `id` and `norm` of each vector, or of the first `limit` of each table.
 
-        What a single number of a vector says depends on all others, so that people are shown its length alone.
+        Single components have no meaning of their own, so only the norm is shown.
         """
         heads = [
             pl.DataFrame({"of": [column] * len(ids), "id": ids, "norm": table.norms[: len(ids)]})
@@ -73,10 +73,10 @@ class Vectors:
 
 
 def encode_vectors(vectors: Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
-    """Write vectors as one safetensors file and name it by its content; the same vectors are the same bytes.
+    """Encode vectors as one content-addressed safetensors file; equal vectors give equal bytes.
 
-    The envelope stands in the header's `__metadata__`; no clock, library or machine does. The format is the one that
-    huggingface/safetensors describes. Raises `LimitExceededError` if the blob would be larger than `max_bytes`.
+    The header's `__metadata__` contains the envelope, but nothing about time, library or machine. The format is that of
+    huggingface/safetensors. Raises `LimitExceededError` if the blob would be larger than `max_bytes`.
     """
     arrays = dict(_arrays(vectors))
     header = _header(arrays, _envelope(kind, target, window))
@@ -93,16 +93,16 @@ def decode_vectors(
 ) -> tuple[Envelope, Vectors]:
     """Return envelope and vectors from the arrays and the metadata of a blob that `encode_vectors` wrote.
 
-    Whether ids ascend and numbers are finite is for the contract. Raises `CorruptObjectError` naming the array.
+    The contract checks that ids ascend and numbers are finite. Raises `CorruptObjectError` with the array's name.
     """
     expected = {name for column, array in shape.tables.items() for name in (f"{column}.ends", array, f"{column}.text")}
     if set(arrays) != expected:
-        raise CorruptObjectError(f"no vectors: the file holds {sorted(arrays)}, expected {sorted(expected)}")
+        raise CorruptObjectError(f"not vectors: the file contains {sorted(arrays)}, expected {sorted(expected)}")
     tables = {column: _table(arrays, column, array) for column, array in shape.tables.items()}
     try:
         stored = msgspec.convert(dict(metadata), _Metadata)
     except msgspec.ValidationError as error:
-        raise CorruptObjectError(f"no envelope in {dict(metadata)}: {error}; build it again") from error
+        raise CorruptObjectError(f"invalid envelope in {dict(metadata)}: {error}; build it again") from error
     envelope = Envelope(
         stored.artifact_type,
         stored.tenant,
@@ -115,7 +115,7 @@ def decode_vectors(
 
 
 class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The envelope, as strings, which is all that the format allows."""
+    """Envelope as strings, the only type that the format allows."""
 
     artifact_type: str
     tenant: str
@@ -132,7 +132,7 @@ def _envelope(kind: str, target: Target, window: Window) -> _Metadata:
 
 
 def _arrays(vectors: Vectors) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield all arrays by name, those of wider numbers first, so that each lies aligned."""
+    """Yield all arrays by name, wider dtypes first, so that each is aligned."""
     for column, table in vectors.tables.items():
         yield f"{column}.ends", table.ids.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy().astype("<i8")
     for column, table in vectors.tables.items():
@@ -154,7 +154,7 @@ def _header(arrays: Mapping[str, NDArray[Any]], envelope: _Metadata) -> bytes:
 
 def _table(arrays: Mapping[str, NDArray[Any]], column: str, name: str) -> Table:
     ends, values, text = arrays[f"{column}.ends"], arrays[name], arrays[f"{column}.text"]
-    found = {one: (array.dtype.name, array.ndim) for one, array in (("ends", ends), (name, values), ("text", text))}
+    found = {part: (array.dtype.name, array.ndim) for part, array in (("ends", ends), (name, values), ("text", text))}
     if found != {"ends": ("int64", 1), name: ("float32", 2), "text": ("uint8", 1)} or len(values) != len(ends):
         raise CorruptObjectError(f"vectors of {column}: arrays are {found}, of {len(values)} and {len(ends)} rows")
     return Table(_ids(ends, text, column), values)
@@ -163,7 +163,7 @@ def _table(arrays: Mapping[str, NDArray[Any]], column: str, name: str) -> Table:
 def _ids(ends: NDArray[Any], text: NDArray[Any], column: str) -> pl.Series:
     offsets = np.concatenate([np.zeros(1, np.int64), ends])
     if (np.diff(offsets) < 0).any() or offsets[-1] != len(text):
-        raise CorruptObjectError(f"{column}.ends do not part {column}.text: build the artifact again")
+        raise CorruptObjectError(f"{column}.ends does not match {column}.text: build the artifact again")
     array = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
     try:
         array.validate(full=True)

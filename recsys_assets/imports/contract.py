@@ -1,4 +1,4 @@
-"""Content of an imported file by field, and its faults of contract and compatibility."""
+"""Fields of imported files, and checks of contract and compatibility."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.settings.artifacts import ImportFormat
 
-MAX_FIELDS = 1000  # columns or arrays of one file
-NON_FINITE = " with NaN or infinity"  # ends the type of a field that holds such numbers
+MAX_FIELDS = 1000  # columns or arrays per file
+NON_FINITE = " with NaN or infinity"  # suffix of the type of a field with such numbers
 _ARRAY = re.compile(r"([a-z0-9]+)\[([A-Za-z0-9_, ]*)\]")
 _AXIS = re.compile(r"[a-z][a-z0-9_]*|[0-9]{1,15}")
 _MEANT = {
@@ -16,16 +16,16 @@ _MEANT = {
     **dict.fromkeys(("int", "integer", "long"), "int64"),
     **dict.fromkeys(("str", "text", "utf8", "large_string"), "string"),
     **dict.fromkeys(("boolean",), "bool"),
-}  # names of types elsewhere: a contract that has one is kept by no file
+}  # common aliases of types, which no file's types match
 ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """Type by field, and the rows; of bytes that nobody looks into there are neither.
+    """Type of each field and number of rows; empty and None for opaque bytes.
 
-    A column's type is like `string`, `float64?` (some value is null) or `list[float32]`; an array's is its dtype and
-    shape, like `float32[1200,64]`. A type ends with `NON_FINITE` where some number is NaN or infinite.
+    The type of a column is e.g. `string`, `float64?` (nullable) or `list[float32]`; that of an array is its dtype and
+    shape, e.g. `float32[1200,64]`. A type ends with `NON_FINITE` if any number is NaN or infinite.
     """
 
     fields: Mapping[str, str]
@@ -42,30 +42,30 @@ class _Array:
 
 
 def check_contract(contract: Fields, *, form: ImportFormat, key: str) -> None:
-    """Raise `ConfigurationError` naming the field whose type cannot be read."""
+    """Raise `ConfigurationError` for the first field with an invalid type."""
     for field, kind in contract.items():
         if form in ARRAYS and _array(kind) is None:
-            raise ConfigurationError(f'{key}.{field} is {kind!r}: expected a dtype and a shape, like "float32[n,64]"')
+            raise ConfigurationError(f'{key}.{field} is {kind!r}: expected a dtype and a shape, e.g. "float32[n,64]"')
         if form not in ARRAYS and not kind.removesuffix("?"):
-            raise ConfigurationError(f'{key}.{field} is {kind!r}: expected a type, like "string" or "float64?"')
+            raise ConfigurationError(f'{key}.{field} is {kind!r}: expected a type, e.g. "string" or "float64?"')
         meant = _MEANT.get(kind.replace("list[", "").rstrip("]?").lower())
         if form not in ARRAYS and meant is not None:
-            raise ConfigurationError(f"{key}.{field} is {kind!r}, a type that no file has: did you mean {meant}?")
+            raise ConfigurationError(f"{key}.{field} is {kind!r}, which is not a type of files: did you mean {meant}?")
 
 
 def contract_faults(contract: Fields, found: Fields, *, form: ImportFormat) -> tuple[str, ...]:
-    """Return what breaks the contract, a sentence per field; what is there beside it is nobody's business."""
-    endless = [field for field in contract if found.get(field, "").endswith(NON_FINITE)]
+    """Return the violations of the contract, one sentence per field; additional fields are ignored."""
+    non_finite = [field for field in contract if found.get(field, "").endswith(NON_FINITE)]
     bare = _without_mark(found)
     faults = _array_faults(contract, bare) if form in ARRAYS else _column_faults(contract, bare, form)
-    return (*faults, *(f"{field} holds NaN or infinity, expected finite numbers" for field in endless))
+    return (*faults, *(f"{field} contains NaN or infinity, expected finite numbers" for field in non_finite))
 
 
 def breaking_changes(before: Fields, now: Fields, contract: Fields, *, form: ImportFormat) -> tuple[str, ...]:
-    """Return what who reads `before` could not read any more, a sentence per field; what was added breaks nobody.
+    """Return the changes that break readers of `before`, one sentence per field; additions break nothing.
 
-    Of an array the dtype and the number of axes stay, and the length of each axis but the first, unless the contract
-    gives it a name: the first is how many there are, the others are what each one is.
+    The dtype and number of axes of an array must stay, and the length of each axis except the first, unless the
+    contract names that axis: the first axis counts entries, the others describe an entry.
     """
     before, now = _without_mark(before), _without_mark(now)
     return tuple(_array_changes(before, now, contract) if form in ARRAYS else _column_faults(before, now, form))
@@ -80,16 +80,16 @@ def _column_faults(expected: Fields, found: Fields, form: ImportFormat) -> Itera
         now = found.get(field)
         bare, is_nullable = kind.removesuffix("?"), kind.endswith("?")
         if now is None:
-            if not (is_nullable and form is ImportFormat.JSONL):  # a line need not name what it lacks
+            if not (is_nullable and form is ImportFormat.JSONL):  # a JSON line may omit nullable fields
                 yield f"{field} is missing, expected {kind}"
         elif not _fits(now.removesuffix("?"), bare):
             yield f"{field} is {now}, expected {kind}"
         elif now.endswith("?") and not is_nullable:
-            yield f"{field} holds nulls, expected {kind}"
+            yield f"{field} contains nulls, expected {kind}"
 
 
 def _fits(found: str, expected: str) -> bool:
-    """Return whether whoever reads the expected type can read the found one: whole numbers are numbers, too."""
+    """Return whether readers of the expected type can read the found one; integers are readable as floats."""
     if found in {expected, "null"} or (found, expected) == ("int64", "float64"):
         return True
     if found.startswith("list[") and expected.startswith("list["):
@@ -101,7 +101,7 @@ def _fits(found: str, expected: str) -> bool:
 
 
 def _array_faults(contract: Fields, found: Fields) -> Iterator[str]:
-    lengths: dict[str, tuple[str, str]] = {}  # of each named axis: how long it is, and who said so first
+    lengths: dict[str, tuple[str, str]] = {}  # named axis -> length, and the field that set it
     for field, kind in contract.items():
         expected, now = _array(kind), _array(found.get(field, ""))
         if expected is None or now is None:
@@ -111,10 +111,10 @@ def _array_faults(contract: Fields, found: Fields) -> Iterator[str]:
             yield f"{field} is {found[field]}, expected {kind}"
             continue
         for axis, length in zip(expected.axes, now.axes, strict=True):
-            wanted, by = (axis, field) if axis.isdigit() else lengths.setdefault(axis, (length, field))
+            wanted, source = (axis, field) if axis.isdigit() else lengths.setdefault(axis, (length, field))
             if length != wanted:
-                why = "" if by == field else f", as {by} has {axis} = {wanted}"
-                yield f"{field} is {found[field]}, expected {kind}{why}"
+                reason = "" if source == field else f", because {source} has {axis} = {wanted}"
+                yield f"{field} is {found[field]}, expected {kind}{reason}"
 
 
 def _array_changes(before: Fields, now: Fields, contract: Fields) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _array_changes(before: Fields, now: Fields, contract: Fields) -> Iterator[st
 
 
 def _fixed(array: _Array, kind: str | None) -> list[str]:
-    """Return the lengths that may not change."""
+    """Return the axis lengths that must not change."""
     named = _array(kind) if kind else None
     if named is None or len(named.axes) != len(array.axes):
         return list(array.axes[1:])

@@ -1,4 +1,4 @@
-"""Imported files looked into, whatever their format: JSON lines, npz by numpy within bounds, and tables as Arrow."""
+"""Inspection of imported files of any format: JSON lines, npz within bounds, and tables as Arrow."""
 
 import sys
 import zipfile
@@ -24,7 +24,7 @@ from recsys_assets.settings.artifacts import ImportFormat
 _ENDING: Final = ".npy"
 _MAX_HEADER: Final = 10_000
 _COMPRESSIONS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-# numpy reads a header as Python text, and lets through what its tokenizer and parser say of text that is none.
+# numpy parses headers as Python source, and raises the errors of its tokenizer and parser.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -40,14 +40,14 @@ MAX_LINE_BYTES: Final = 4_194_304
 _MIXED: Final = "mixed"
 _NAMES: Final[Mapping[type, str]] = {bool: "bool", int: "int64", float: "float64", str: "string", dict: "object"}
 _DECODER = msgspec.json.Decoder(dict[str, Any])
-_BATCH: Final = 10_000  # rows that stand as Python objects at a time
+_BATCH: Final = 10_000  # rows kept as Python objects at a time
 
 
 def read_npz(data: bytes, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an archive by name.
+    """Return the arrays of an npz archive by name.
 
-    Raises `LimitExceededError` before anything is unpacked that says it is too large, `InputError` for what is no
-    archive of plain arrays: objects would have to be unpickled, which runs what the file says.
+    Raises `LimitExceededError` before unpacking if the declared size is too large, and `InputError` for anything else
+    than plain arrays: objects would be unpickled, which can execute code from the file.
     """
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
@@ -56,12 +56,12 @@ def read_npz(data: bytes, *, name: str, max_unpacked_bytes: int) -> dict[str, ND
             for member in members:
                 _check_member(archive, member)
         if len({member.filename for member in members}) < len(members):
-            raise InputError(f"{name} has two arrays of one name: give each a name of its own")
+            raise InputError(f"{name} has several arrays of the same name: give each its own name")
         with np.load(BytesIO(data), allow_pickle=False, max_header_size=_MAX_HEADER) as arrays:
             return dict(arrays)
     except _BROKEN as error:
         raise InputError(
-            f"{name} is no npz of plain arrays: {error}; save it by numpy.savez, without objects"
+            f"{name} is not an npz of plain arrays: {error}; save it by numpy.savez, without objects"
         ) from error
 
 
@@ -74,12 +74,12 @@ def _check_sizes(members: list[zipfile.ZipInfo], *, name: str, max_unpacked_byte
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Raise `ValueError` for an array that is not plain, or whose header promises other bytes than there are.
+    """Raise `ValueError` for an array that is not plain, or whose header does not match its size.
 
-    numpy allocates what a header promises before it reads: a file of 200 bytes can ask for 512 GiB.
+    numpy allocates the size in the header before it reads: a file of 200 bytes can request 512 GiB.
     """
-    if member.compress_type not in _COMPRESSIONS:  # the others take the size of their window from the file
-        raise ValueError(f"{member.filename!r} is compressed as numpy compresses nothing")
+    if member.compress_type not in _COMPRESSIONS:  # other methods take their window size from the file
+        raise ValueError(f"{member.filename!r} has a compression that numpy does not use")
     if not member.filename.endswith(_ENDING):
         raise ValueError(f"{member.filename!r} does not end with {_ENDING}")
     with archive.open(member) as stream:
@@ -92,11 +92,11 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     if not all(0 <= axis <= sys.maxsize for axis in shape):
         raise ValueError(f"{member.filename} has shape {shape}")
     if size != prod(shape) * dtype.itemsize:
-        raise ValueError(f"{member.filename} has {size} bytes, its header promises {prod(shape) * dtype.itemsize}")
+        raise ValueError(f"{member.filename} has {size} bytes, its header declares {prod(shape) * dtype.itemsize}")
 
 
 def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
-    """Yield each line's object; `InputError` names the first line that is none, or is over `MAX_LINE_BYTES`."""
+    """Yield each line's object; raise `InputError` for the first line that is invalid or over `MAX_LINE_BYTES`."""
     start, number = 0, 0
     while start < len(data):
         number += 1
@@ -107,12 +107,12 @@ def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
         try:
             yield _DECODER.decode(memoryview(data)[start:end])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InputError(f"{name} line {number} is no JSON object: {error}; correct the file") from error
+            raise InputError(f"{name} line {number} is not a JSON object: {error}; correct the file") from error
         start = end + 1
 
 
 def inspect_json_lines(data: bytes, *, name: str) -> FileContent:
-    """Return the type of every field that any line has, and the number of lines; an absent field is null."""
+    """Return the types of all fields in any line, and the number of lines; missing fields count as null."""
     fields: dict[str, str] = {}
     seen: dict[str, int] = {}
     rows = 0
@@ -122,7 +122,7 @@ def inspect_json_lines(data: bytes, *, name: str) -> FileContent:
             fields[field] = _wider(fields.get(field), _type_of(value))
             seen[field] = seen.get(field, 0) + 1
         if len(fields) > MAX_FIELDS:
-            raise InputError(f"{name} has more than {MAX_FIELDS} fields by line {rows}: keys are data, it seems")
+            raise InputError(f"{name} has more than {MAX_FIELDS} fields by line {rows}: its keys seem to be data")
     return FileContent({f: t if seen[f] == rows else _nullable(t) for f, t in fields.items()}, rows)
 
 
@@ -131,31 +131,30 @@ def _type_of(value: Any) -> str:
         return "null?"
     if isinstance(value, list):
         inner: str | None = None
-        for one in value:
-            inner = _wider(inner, _type_of(one))
+        for item in value:
+            inner = _wider(inner, _type_of(item))
         return f"list[{inner or 'null?'}]"
     return _NAMES.get(type(value), _MIXED)
 
 
-def _wider(one: str | None, other: str) -> str:
-    """Return the type that holds the values of both."""
-    if one is None or one == other:
-        return other
-    nullable = one.endswith("?") or other.endswith("?")
-    bare, second = one.removesuffix("?"), other.removesuffix("?")
-    found = _wider_bare(bare, second)
-    return _nullable(found) if nullable else found
+def _wider(first: str | None, second: str) -> str:
+    """Return the common type of two types."""
+    if first is None or first == second:
+        return second
+    nullable = first.endswith("?") or second.endswith("?")
+    wider = _wider_bare(first.removesuffix("?"), second.removesuffix("?"))
+    return _nullable(wider) if nullable else wider
 
 
-def _wider_bare(one: str, other: str) -> str:
-    if other in {one, "null"}:
-        return one
-    if one == "null":
-        return other
-    if {one, other} == {"int64", "float64"}:
+def _wider_bare(first: str, second: str) -> str:
+    if second in {first, "null"}:
+        return first
+    if first == "null":
+        return second
+    if {first, second} == {"int64", "float64"}:
         return "float64"
-    if one.startswith("list[") and other.startswith("list["):
-        return f"list[{_wider(one[5:-1], other[5:-1])}]"
+    if first.startswith("list[") and second.startswith("list["):
+        return f"list[{_wider(first[5:-1], second[5:-1])}]"
     return _MIXED
 
 
@@ -164,7 +163,10 @@ def _nullable(kind: str) -> str:
 
 
 def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: int) -> FileContent:
-    """Return what a file holds; `InputError` or `LimitExceededError` if it is not of its format or too large."""
+    """Return the fields and rows of a file.
+
+    Raises `InputError` if it is not of its format, `LimitExceededError` if it is too large.
+    """
     if form is ImportFormat.BYTES:
         return FileContent({}, None)
     if form is ImportFormat.JSONL:
@@ -175,12 +177,12 @@ def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: i
 
 
 def read_arrays(data: bytes, form: str, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an npz or safetensors file by name; `InputError` for any other form."""
+    """Return the arrays of an npz or safetensors file by name; raise `InputError` for any other format."""
     if form == ImportFormat.NPZ:
         return read_npz(data, name=name, max_unpacked_bytes=max_unpacked_bytes)
     if form == ImportFormat.SAFETENSORS:
         return read_safetensors(data, name=name)
-    raise InputError(f"{name} is of the form {form!r}, which holds no arrays: npz and safetensors do")
+    raise InputError(f"{name} has the format {form!r}, which has no arrays: expected npz or safetensors")
 
 
 def _of_arrays(arrays: dict[str, NDArray[Any]]) -> FileContent:
@@ -199,9 +201,9 @@ def _dtype(array: NDArray[Any]) -> str:
 
 
 def read_table(data: bytes, form: str, *, name: str) -> Any:
-    """Return the rows of a Parquet or JSON-lines file as an Arrow table; `InputError` for what is neither."""
+    """Return the rows of a Parquet or JSON-lines file as an Arrow table; raise `InputError` for any other format."""
     if form not in {ImportFormat.PARQUET, ImportFormat.JSONL}:
-        raise InputError(f"{name} is of the form {form!r}, which is no table: parquet and jsonl are")
+        raise InputError(f"{name} has the format {form!r}, which is not a table: expected parquet or jsonl")
     try:
         if form == ImportFormat.PARQUET:
             file = open_parquet(data)
@@ -213,7 +215,7 @@ def read_table(data: bytes, form: str, *, name: str) -> Any:
 
 
 def _of_lines(data: bytes, name: str) -> Any:
-    """Return the lines as a table, put together from batches whose columns may differ."""
+    """Return the lines as a table, concatenated from batches whose columns may differ."""
     batches: list[Any] = []
     rows: list[dict[str, object]] = []
     for row in read_json_lines(data, name=name):

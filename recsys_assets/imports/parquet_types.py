@@ -1,4 +1,4 @@
-"""Parquet, looked into: the columns' types, and which of them hold nulls, read a thousand rows at a time."""
+"""Inspection of Parquet files: column types and nullability, read a thousand rows at a time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ _SHORT: Final = {"double": "float64", "float": "float32", "halffloat": "float16"
 
 
 def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> FileContent:
-    """Return the type of every column and the number of rows; all pages are read, so a damaged one is found.
+    """Return the type of every column and the number of rows; all pages are read, so damaged ones are found.
 
-    Raises `InputError` for a file that cannot be read, `LimitExceededError` before more is unpacked than allowed.
+    Raises `InputError` for an unreadable file, `LimitExceededError` before more than `max_unpacked_bytes` are unpacked.
     """
     try:
         file = open_parquet(data)
@@ -36,7 +36,7 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> FileC
         check_names(schema.names, name=name)
         plan = plan_read(BytesIO(data), file.metadata, name=name, max_rows=_BATCH_ROWS)
         nulls: set[str] = set()
-        endless: set[str] = set()
+        non_finite: set[str] = set()
         rows = unpacked = 0
         for batch in open_parquet(data, dictionaries=plan.dictionaries).iter_batches(plan.rows, use_threads=False):
             rows += batch.num_rows
@@ -44,15 +44,17 @@ def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> FileC
             if unpacked > max_unpacked_bytes:
                 raise LimitExceededError(f"{name} unpacks to over max_unpacked_bytes = {max_unpacked_bytes:,} bytes")
             nulls |= {field for field in schema.names if batch.column(field).null_count}
-            endless |= {field for field in schema.names if not _is_finite(batch.column(field))}
+            non_finite |= {field for field in schema.names if not _is_finite(batch.column(field))}
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{name} is no Parquet that can be read: {error}; correct the file") from error
-    marks = {name: ("?" if name in nulls else "") + (NON_FINITE if name in endless else "") for name in schema.names}
-    return FileContent({f.name: _type(f.type) + marks[f.name] for f in schema}, rows)
+        raise InputError(f"{name} is not a readable Parquet file: {error}; correct the file") from error
+    suffixes = {
+        name: ("?" if name in nulls else "") + (NON_FINITE if name in non_finite else "") for name in schema.names
+    }
+    return FileContent({f.name: _type(f.type) + suffixes[f.name] for f in schema}, rows)
 
 
 def _unpacked_bytes(values: Any) -> int:
-    """Return how many bytes an array takes once each row holds its own value, also in lists and structs."""
+    """Return the size in bytes of an array without dictionary encoding, including lists and structs."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         from pyarrow.compute import call_function  # noqa: PLC0415 - makes 300 functions, a twentieth of a start
@@ -68,12 +70,12 @@ def _unpacked_bytes(values: Any) -> int:
 
 
 def _is_finite(values: Any) -> bool:
-    """Return whether no number in an array, also in its lists and structs, is NaN or infinite."""
+    """Return whether every number in an array, including lists and structs, is finite."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         return _is_finite(values.dictionary)
     if pa.types.is_struct(kind):
-        return all(_is_finite(one) for one in values.flatten())
+        return all(_is_finite(child) for child in values.flatten())
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _is_finite(values.flatten())
     if not pa.types.is_floating(kind):
@@ -82,14 +84,14 @@ def _is_finite(values: Any) -> bool:
 
 
 def check_names(columns: Sequence[str], *, name: str) -> None:
-    """Raise `InputError` naming the columns that stand more than once: no reader could distinguish them."""
+    """Raise `InputError` for columns of the same name, which readers cannot distinguish."""
     twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:
-        raise InputError(f"{name} has several columns called {', '.join(map(repr, twice[:5]))}: give each its own name")
+        raise InputError(f"{name} has several columns named {', '.join(map(repr, twice[:5]))}: give each its own name")
 
 
 def open_parquet(data: bytes, *, dictionaries: Sequence[str] = ()) -> Any:
-    """Return the file over bytes in memory, its own metadata bounded; text of `dictionaries` is held once a value."""
+    """Return the Parquet file over bytes in memory, with bounded metadata; `dictionaries` are read as dictionaries."""
     return pq.ParquetFile(
         pa.BufferReader(data),
         read_dictionary=dictionaries,

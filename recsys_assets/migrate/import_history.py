@@ -1,4 +1,4 @@
-"""Moving in from recsys-pipelines: its history as releases to roll back to, and a day that proves our versions."""
+"""Migration from recsys-pipelines: imports its history as releases, and verifies our versions on one day."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,16 +31,16 @@ from recsys_assets.storage.store import ObjectStore
 
 MOVE_IN: Final = "move_in"
 _HINTS = {
-    "cooc": "it cuts by alphabet over max_items, and keeps rows without neighbours",
-    "content_sim": "it keeps an id that stands twice in the catalog twice, and its catalog may have been another",
+    "cooc": "it truncates alphabetically beyond max_items, and keeps rows without neighbours",
+    "content_sim": "it keeps duplicate ids of the catalog, and its catalog may have been different",
 }
-_AS_SENT: dict[str, None] = {"user_key": None, "session_gap_minutes": None}  # nothing of it is written
+_AS_SENT: dict[str, None] = {"user_key": None, "session_gap_minutes": None}  # such data is not written
 _DUPLICATES = "it counts exact duplicates twice"
 
 
 @dataclass(frozen=True, slots=True)
 class MovedRelease:
-    """One release of the history: the last day of its data, its artifacts, and whether it is new here."""
+    """Release of the history: last day of its data, its artifacts, and whether it is new in this store."""
 
     day: date
     artifacts: tuple[PublishedArtifact, ...]
@@ -50,35 +50,37 @@ class MovedRelease:
 def plan_history(
     store: ObjectStore, registry: Registry, *, keep: int, without_users: bool = False
 ) -> tuple[MovedRelease, ...]:
-    """Return the last `keep` releases that its records make, oldest first, what it serves now the last.
+    """Return the last `keep` releases in its records, oldest first; the set that it serves now is the last.
 
-    Of each day the newest build of each kind counts, for its records do not say which sets were live together.
-    `without_users` leaves out kinds with a row for each user: their ids would come in as they were sent. Raises
-    `RefusedError` if something of our own was shipped for the target already.
+    For each day the newest build of each kind is used, because its records do not show which sets were live together.
+    `without_users` excludes kinds with a row per user, whose ids would be imported unhashed. Raises `RefusedError` if
+    the target has releases of our own, `NotFoundError` if there is nothing to import or a served artifact has no
+    record.
     """
     _refuse_a_target_in_use(store, registry)
-    found = list(registry.published())
-    left_out = {one.blob.ref.kind for one in found if one.of_users and without_users}
-    found = [one for one in found if one.blob.ref.kind not in left_out]
-    if not found:
+    published = list(registry.published())
+    excluded = {artifact.blob.ref.kind for artifact in published if artifact.of_users and without_users}
+    published = [artifact for artifact in published if artifact.blob.ref.kind not in excluded]
+    if not published:
         raise NotFoundError(
-            f"{registry.target}: its registry has only {', '.join(sorted(left_out))}, with ids of users as they were "
-            "sent, which raw.user_key would hash: nothing moves in"
+            f"{registry.target}: its registry has only {', '.join(sorted(excluded))}, with unhashed ids "
+            "of users, which raw.user_key would hash: nothing is imported"
         )
-    sets = [_newest(one for one in found if one.last == day) for day in sorted({one.last for one in found})]
+    days = sorted({artifact.last for artifact in published})
+    sets = [_newest(artifact for artifact in published if artifact.last == day) for day in days]
     now = registry.current()
-    serving = tuple(one for one in found if now.get(one.blob.ref.kind) == one.blob.ref.version)
-    missing = sorted(set(now) - left_out - {one.blob.ref.kind for one in serving})
+    serving = tuple(artifact for artifact in published if now.get(artifact.blob.ref.kind) == artifact.blob.ref.version)
+    missing = sorted(set(now) - excluded - {artifact.blob.ref.kind for artifact in serving})
     if missing:
-        raise NotFoundError(
-            f"{registry.target}: it serves {', '.join(missing)} of which it has no record: publish again"
-        )
+        raise NotFoundError(f"{registry.target}: it serves {', '.join(missing)} without a record: publish again")
     if serving:
-        sets = [one for one in sets if one != serving] + [serving]
-    known = {entry.after for entry in changes(store, registry.target)}
+        sets = [artifacts for artifacts in sets if artifacts != serving] + [serving]
+    imported = {entry.after for entry in changes(store, registry.target)}
     return tuple(
-        MovedRelease(max(one.last for one in made), made, _release_id(registry, made) not in known)
-        for made in sets[-keep:]
+        MovedRelease(
+            max(artifact.last for artifact in artifacts), artifacts, _release_id(registry, artifacts) not in imported
+        )
+        for artifacts in sets[-keep:]
     )
 
 
@@ -91,15 +93,16 @@ def move_in(
     by: Actor,
     now: Clock,
 ) -> int:
-    """Make each release live in turn, the last one last, and return how many were new; the journal holds them all.
+    """Make each new release live in turn, oldest first, and return their number; each is journaled.
 
-    A release that is here already is passed over, so that a call which broke off is finished by calling again.
+    Releases already in the store are skipped, so that an interrupted call is completed by a rerun. Raises
+    `ConflictError` if another writer ships to the target.
     """
     ensure_proven(store)
     moved = 0
-    for one in history:
-        if one.is_new:
-            _ship(PointerChange(store, registry.target, MOVE_IN, by, now), settings, one)
+    for release in history:
+        if release.is_new:
+            _ship(PointerChange(store, registry.target, MOVE_IN, by, now), settings, release)
             moved += 1
     return moved
 
@@ -107,19 +110,19 @@ def move_in(
 def _ship(change: PointerChange, settings: Settings, moved: MovedRelease) -> None:
     store, target = change.store, change.target
     build = build_info(settings, MOVE_IN)
-    for one in moved.artifacts:
-        keep_blob(store, target, one.blob)
+    for artifact in moved.artifacts:
+        keep_blob(store, target, artifact.blob)
     members = tuple(
         Member(
-            ref=one.blob.ref,
-            window_first=one.first.isoformat(),
-            window_last=one.last.isoformat(),
-            inputs=(one.source,),
-            facts={"rows": one.rows, "imported": True, "built_at": one.built_at},
-            gates=_evidence(one),
+            ref=artifact.blob.ref,
+            window_first=artifact.first.isoformat(),
+            window_last=artifact.last.isoformat(),
+            inputs=(artifact.source,),
+            facts={"rows": artifact.rows, "imported": True, "built_at": artifact.built_at},
+            gates=_evidence(artifact),
             build=build,
         )
-        for one in moved.artifacts
+        for artifact in moved.artifacts
     )
     candidate = Candidate(moved.day, members, ())
     live = read_current(store, target)
@@ -128,7 +131,7 @@ def _ship(change: PointerChange, settings: Settings, moved: MovedRelease) -> Non
 
     def judge(current: LivePointer | None, _: JournalHead) -> MovePointer | KeepPointer:
         if (current.release_id if current else None) != parent:
-            raise ConflictError(f"{target}: somebody else ships: stop that, then move in again")
+            raise ConflictError(f"{target}: another writer ships to the target: stop it, then run the import again")
         message = f"release {release.id[:12]} of recsys-pipelines with data through {release.data_through}"
         return MovePointer(
             candidate.versions, candidate.refs, message, {"release": release.id, "day": release.data_through}
@@ -140,36 +143,36 @@ def _ship(change: PointerChange, settings: Settings, moved: MovedRelease) -> Non
         change_pointer(announced_change, judge)
 
 
-def _evidence(one: PublishedArtifact) -> GateReport:
-    """Say what is known of an artifact that was never judged here."""
-    message = "imported from recsys-pipelines: its bytes prove the version and our reader reads it; no gate judged it"
+def _evidence(artifact: PublishedArtifact) -> GateReport:
+    """Return the gate report of an artifact that was not checked by our gates."""
+    message = "imported from recsys-pipelines: its version and readability were verified; no gate ran"
     finding = Finding("imported", Verdict.ADVISED, None, {}, message)
-    return GateReport(one.blob.ref.kind, one.blob.ref.version, (finding,))
+    return GateReport(artifact.blob.ref.kind, artifact.blob.ref.version, (finding,))
 
 
-def _newest(found: Iterable[PublishedArtifact]) -> tuple[PublishedArtifact, ...]:
+def _newest(artifacts: Iterable[PublishedArtifact]) -> tuple[PublishedArtifact, ...]:
     newest: dict[str, PublishedArtifact] = {}
-    for one in sorted(found, key=lambda each: each.built_at):
-        newest[one.blob.ref.kind] = one
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.built_at):
+        newest[artifact.blob.ref.kind] = artifact
     return tuple(newest[kind] for kind in sorted(newest))
 
 
-def _release_id(registry: Registry, made: tuple[PublishedArtifact, ...]) -> str:
-    return release_id_of(registry.target, {one.blob.ref.kind: one.blob.ref.version for one in made})
+def _release_id(registry: Registry, artifacts: tuple[PublishedArtifact, ...]) -> str:
+    return release_id_of(registry.target, {artifact.blob.ref.kind: artifact.blob.ref.version for artifact in artifacts})
 
 
 def _refuse_a_target_in_use(store: ObjectStore, registry: Registry) -> None:
     ours = [entry for entry in changes(store, registry.target) if entry.action != MOVE_IN]
     if ours:
         raise RefusedError(
-            f"{registry.target}: our own releases were live already ({ours[0].action} at {ours[0].at}): history moves "
-            "in before anything is shipped; use another store"
+            f"{registry.target}: it has releases of our own ({ours[0].action} at {ours[0].at}): history must be "
+            "imported before anything is shipped; use another store"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedVersion:
-    """One kind of one day: its version, ours (None: not built), and what is known of the difference."""
+    """Comparison of one artifact: its version, ours (None: not built), and a message on the difference."""
 
     kind: str
     theirs: str
@@ -178,25 +181,26 @@ class ComparedVersion:
 
     @property
     def equal(self) -> bool:
-        """Whether both made the same content."""
+        """Whether both versions are equal."""
         return self.theirs == self.ours
 
 
 def prove_day(
     settings: Settings, row: TargetSettings, registry: Registry, published: Iterable[PublishedArtifact], day: date
 ) -> tuple[ComparedVersion, ...]:
-    """Return, for each artifact that it published of a day, whether we make the same of its canonical events.
+    """Compare each artifact that it published of a day with the one that we build from its canonical events.
 
-    Its limits apply, not the configuration's; nothing is written. A kind that cannot be built says why.
+    Its limits apply, not the configuration's. Nothing is written. The message of a kind that cannot be built has the
+    reason.
     """
     store, theirs = MemoryStore(), _as_theirs(settings, row, registry)
     target = theirs.targets[0]
     build_raw(store, theirs, day)
     canonical = build_canonical(DayContext(store, theirs, target, day))
     found: list[ComparedVersion] = []
-    for one in published:
-        kind, version = one.blob.ref.kind, one.blob.ref.version
-        if kind not in KINDS or (one.first, one.last) != (day, day):
+    for artifact in published:
+        kind, version = artifact.blob.ref.kind, artifact.blob.ref.version
+        if kind not in KINDS or (artifact.first, artifact.last) != (day, day):
             found.append(ComparedVersion(kind, version, None, "not a kind or a window that is built here"))
             continue
         try:
@@ -204,19 +208,19 @@ def prove_day(
         except RecsysAssetsError as error:
             found.append(ComparedVersion(kind, version, None, f"not built: {error}"))
             continue
-        hint = _DUPLICATES if canonical.record.duplicates else "see what differs on purpose"
+        hint = _DUPLICATES if canonical.record.duplicates else "see the list of intended differences"
         found.append(ComparedVersion(kind, version, ours, "equal" if ours == version else _HINTS.get(kind, hint)))
     return tuple(found)
 
 
 def _as_theirs(settings: Settings, row: TargetSettings, registry: Registry) -> Settings:
-    """Return the configuration with its canonical days as raw events, its limits, and one target."""
+    """Return settings with its canonical days as raw events, its limits, and one target."""
     plain = row.model_copy(update={"artifacts": {}, "engine": None})
     return settings.model_copy(
         update={
             "raw": settings.raw.model_copy(update={"exposures": registry.canonical_template()} | _AS_SENT),
             "artifacts": ArtifactSettings.model_validate(
-                {"window_days": 1, **_tables(registry.config.limits)}  # all that it builds is of one day
+                {"window_days": 1, **_tables(registry.config.limits)}  # its windows are one day
             ),
             "targets": (plain,),
         }

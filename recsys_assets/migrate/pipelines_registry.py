@@ -1,4 +1,4 @@
-"""The registry of recsys-pipelines, read: what it published, as bytes in our form, their versions proven."""
+"""Reader of the registry of recsys-pipelines: its published artifacts in our format, with verified versions."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -36,9 +36,9 @@ def place_below(root: str, *parts: str) -> str:
 
 
 def list_places(place: str) -> list[str]:
-    """Return the names of all files below a place, in order; none if there is nothing.
+    """Return the sorted names of all files below a folder or s3:// prefix; empty if there are none.
 
-    Raises `StoreUnavailableError` or `ConfigurationError` where a bucket cannot be listed.
+    Raises `StoreUnavailableError` or `ConfigurationError` if a bucket cannot be listed.
     """
     if not is_in_cloud(place):
         return sorted(file.as_posix() for file in Path(place).rglob("*") if file.is_file())
@@ -55,7 +55,7 @@ def find_place(place: str) -> "Seekable | None":
 
 
 class RegistryLimits(msgspec.Struct, frozen=True):
-    """The limits of its configuration that decide what an artifact holds."""
+    """Limits of its configuration that affect artifacts."""
 
     min_cooc_support: int = 1
     max_neighbors_per_item: int = 50
@@ -65,7 +65,7 @@ class RegistryLimits(msgspec.Struct, frozen=True):
 
 
 class PipelinesConfig(msgspec.Struct, frozen=True):
-    """What we need of its JSON configuration; all other keys are its own business."""
+    """The keys of its JSON configuration that we use; all others are ignored."""
 
     registry_dir: str = ".out/registry"
     canonical_dir: str = ".out/canonical"
@@ -74,7 +74,7 @@ class PipelinesConfig(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """One of its records: a version, and where its blob is stored."""
+    """Record of an artifact: version and URI of its blob."""
 
     version: str = msgspec.field(name="Version")
     uri: str = msgspec.field(name="URI")
@@ -97,7 +97,7 @@ class _Build(msgspec.Struct, frozen=True):
 
 
 class _Envelope(msgspec.Struct, frozen=True):
-    """What an artifact says of itself."""
+    """Envelope of an artifact: window and build."""
 
     window: _Window
     build: _Build = _Build()
@@ -105,7 +105,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class PublishedArtifact:
-    """One artifact that it published: our bytes of it, the days it is made of, when it was built, and its file."""
+    """Published artifact: its bytes in our format, its window, build time, and source file."""
 
     blob: Blob
     first: date
@@ -123,7 +123,7 @@ def read_config(place: str | None) -> PipelinesConfig:
     try:
         return msgspec.json.decode(_bytes_of(place), type=PipelinesConfig)
     except (InputError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{place} is no configuration of recsys-pipelines: {error}") from error
+        raise ConfigurationError(f"{place} is not a configuration of recsys-pipelines: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +135,19 @@ class Registry:
     target: Target
 
     def published(self) -> Iterator[PublishedArtifact]:
-        """Yield every artifact of which it has a record; `InputError` or `CorruptObjectError` names what is broken."""
+        """Yield every artifact with a record.
+
+        Raises `NotFoundError` without records, `InputError` or `CorruptObjectError` for broken files.
+        """
         records = self._below(self.config.registry_dir, "records", self.target.tenant, self.target.surface)
         found = [place for place in list_places(records) if place.endswith(".json")]
         if not found:
-            raise NotFoundError(f"no record below {records}: name the folder that holds {self.config.registry_dir}")
+            raise NotFoundError(f"no records below {records}: give the folder that contains {self.config.registry_dir}")
         for place in found:
             yield self._read(place.split("/")[-2], _decode(place, _Record))
 
     def current(self) -> dict[str, str]:
-        """Return version by kind of what it serves, by the names of the blobs; nothing if it serves nothing."""
+        """Return the version of each kind that it serves, from the names of the blobs; empty if it serves nothing."""
         target = self.target
         place = self._below(self.config.registry_dir, "current", target.tenant, target.surface, "manifest.json")
         if find_place(place) is None:
@@ -153,17 +156,17 @@ class Registry:
         return {kind: uri.rpartition("/")[2].removesuffix(".json") for kind, uri in named.items()}
 
     def canonical_template(self) -> str:
-        """Return where its canonical days lie, which are JSON lines of the form that raw events have here."""
+        """Return the path template of its canonical days, which are JSON lines in our format of raw events."""
         return self._below(self.config.canonical_dir) + "/{tenant}/{surface}/exposures/{day}.jsonl"
 
     def _below(self, *parts: str) -> str:
         return place_below(self.folder, *parts)
 
     def _read(self, kind: str, record: _Record) -> PublishedArtifact:
-        name = self._place(kind, record)
+        name = self._locate(kind, record)
         data = _bytes_of(name)
         envelope = _envelope(data, name)
-        ours = _in_our_form(data, envelope.window.end, record.version)
+        ours = _in_our_format(data, envelope.window.end, record.version)
         served = prove(self.target, kind, record.version, ours, name=name)
         ref = ArtifactRef(kind, record.version, len(ours), sha256(ours).hexdigest())
         return PublishedArtifact(
@@ -176,8 +179,8 @@ class Registry:
             Input(name=name, digest=sha256(data).hexdigest(), size=len(data)),
         )
 
-    def _place(self, kind: str, record: _Record) -> str:
-        """Return where a blob is stored; a file that was moved along with its store is looked for there."""
+    def _locate(self, kind: str, record: _Record) -> str:
+        """Return the path or URI of a blob; a file that was moved with its store is searched below `folder`."""
         if not record.uri.startswith("file://"):
             return record.uri
         path = record.uri.removeprefix("file://")
@@ -195,18 +198,18 @@ def _decode(place: str, form: type[_Document]) -> _Document:
     try:
         return msgspec.json.decode(_bytes_of(place), type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputError(f"{place} is no document of recsys-pipelines: {error}; restore it, or remove it") from error
+        raise InputError(f"{place} is not a document of recsys-pipelines: {error}; restore it, or remove it") from error
 
 
 def _envelope(data: bytes, name: str) -> _Envelope:
     try:
         return msgspec.json.decode(data, type=_Envelope)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptObjectError(f"{name} is no artifact of recsys-pipelines: {error}; restore it") from error
+        raise CorruptObjectError(f"{name} is not an artifact of recsys-pipelines: {error}; restore it") from error
 
 
-def _in_our_form(data: bytes, built_at: str, version: str) -> bytes:
-    """Return the content without the space between its tokens, and with a `build` that its version decides."""
+def _in_our_format(data: bytes, built_at: str, version: str) -> bytes:
+    """Return the content without whitespace between tokens, and with a `build` derived from its version."""
     compact = b"".join(_TOKEN.findall(data))
     content = compact[: compact.rfind(_BUILD)]
     tail = f'"built_at":"{built_at}","version":"{version}","source_hash":"{version}"'

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.artifact_format import Blob, Envelope
-from recsys_assets.encoding.codec import check_places, count_for, encode_shards, join_shards, whole_size
+from recsys_assets.encoding.codec import check_shard_of_rows, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Excluded, Rows
 from recsys_assets.encoding.safetensors_codec import FORM, Vectors, decode_vectors
@@ -214,7 +214,7 @@ def _read_shards(store: ObjectStore, target: Target, ref: ArtifactRef, shape: Sh
             raise CorruptObjectError(
                 f"{name} holds {len(rows)} rows by {shape.key}, not as its index says: build it again"
             )
-        check_places(rows, number, len(index.shards), name=name)
+        check_shard_of_rows(rows, number, len(index.shards), name=name)
         found.append(rows)
         envelopes.add(envelope)
     if len(envelopes) > 1:

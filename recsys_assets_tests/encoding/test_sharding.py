@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.encoding.codec import check_places, count_for, encode, encode_shards, join_shards, whole_size
+from recsys_assets.encoding.codec import check_shard_of_rows, count_for, encode, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, LimitExceededError
@@ -53,7 +53,7 @@ def test_each_shard_is_the_artifact_of_its_own_rows_and_all_join_to_the_whole(sh
         own = [(key, found) for key, found in body if shard_of(key, count) == number]
         assert shard.blob == encode(rows_of(shape, own), **NAMED, max_bytes=10**9)
         assert shard.rows == len(own)
-        check_places(decode(shard.blob.data, shape)[1], number, count, name="shard")
+        check_shard_of_rows(decode(shard.blob.data, shape)[1], number, count, name="shard")
     joined = join_shards([decode(shard.blob.data, shape)[1] for shard in shards])
     assert joined.frame().equals(rows.frame())
     assert encode(joined, **NAMED, max_bytes=10**9) == encode(rows, **NAMED, max_bytes=10**9)
@@ -107,8 +107,8 @@ def test_more_shards_than_a_release_lists_are_refused():
 
 def test_a_row_in_the_wrong_shard_is_refused_for_nobody_would_find_it():
     rows = one_user_each(20)[1]
-    with pytest.raises(CorruptObjectError, match="stands in shard 0"):
-        check_places(rows, 0, 4, name="the shard")
+    with pytest.raises(CorruptObjectError, match="is in shard 0"):
+        check_shard_of_rows(rows, 0, 4, name="the shard")
 
 
 def test_no_rows_are_as_many_empty_shards():

@@ -61,12 +61,14 @@ def test_every_array_lies_where_its_numbers_can_be_read_in_place():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"places": None}, r"no vectors: the file holds \['item_id.ends', 'item_id.text'\]", id="missing"),
-        pytest.param({"more": np.zeros(1, np.float32)}, "no vectors: the file holds", id="one too many"),
+        pytest.param(
+            {"places": None}, r"not vectors: the file contains \['item_id.ends', 'item_id.text'\]", id="missing"
+        ),
+        pytest.param({"more": np.zeros(1, np.float32)}, "not vectors: the file contains", id="one too many"),
         pytest.param({"places": np.zeros((3, 2), np.float32)}, "of 3 and 2 rows", id="more vectors than ids"),
         pytest.param({"places": np.zeros((2, 2), np.float64)}, "float64", id="another dtype"),
-        pytest.param({"item_id.ends": np.array([2, 1])}, "do not part", id="ends go back"),
-        pytest.param({"item_id.ends": np.array([1, 9])}, "do not part", id="ends leave the text"),
+        pytest.param({"item_id.ends": np.array([2, 1])}, "does not match", id="ends go back"),
+        pytest.param({"item_id.ends": np.array([1, 9])}, "does not match", id="ends leave the text"),
         pytest.param({"item_id.text": np.frombuffer(b"a\xff\xff\xff", np.uint8)}, "is not UTF-8", id="no text"),
     ],
 )
@@ -80,11 +82,11 @@ def test_a_file_without_an_envelope_or_of_another_form_is_refused():
     blob = encoded(vectors_of(["a"]))
     foreign = save(load(blob.data))
     assert read_metadata(foreign, name="foreign") == {}
-    with pytest.raises(CorruptObjectError, match=r"no envelope in \{\}"):
+    with pytest.raises(CorruptObjectError, match=r"invalid envelope in \{\}"):
         parse_vectors(foreign, blob.ref.version, SHAPE, name="foreign")
     with pytest.raises(CorruptObjectError, match="taste is npz, its kind is safetensors"):
         parse_vectors(blob.data, "0" * 64 + ".npz", SHAPE, name="taste")
-    with pytest.raises(CorruptObjectError, match="is no safetensors"):
+    with pytest.raises(CorruptObjectError, match="is not a safetensors"):
         parse_vectors(blob.data[:20], blob.ref.version, SHAPE, name="taste")
 
 

@@ -17,7 +17,7 @@ JSONL, PARQUET, NPZ = ImportFormat.JSONL, ImportFormat.PARQUET, ImportFormat.NPZ
         pytest.param({"i": "string"}, {"i": "string", "new": "int64"}, PARQUET, (), id="more is welcome"),
         pytest.param({"i": "string"}, {}, PARQUET, ("i is missing, expected string",), id="missing"),
         pytest.param({"i": "string"}, {"i": "int64"}, PARQUET, ("i is int64, expected string",), id="another type"),
-        pytest.param({"i": "string"}, {"i": "string?"}, PARQUET, ("i holds nulls, expected string",), id="nulls"),
+        pytest.param({"i": "string"}, {"i": "string?"}, PARQUET, ("i contains nulls, expected string",), id="nulls"),
         pytest.param({"i": "string?"}, {"i": "string"}, PARQUET, (), id="no nulls where some may be"),
         pytest.param({"i": "string?"}, {}, JSONL, (), id="a line need not name what it lacks"),
         pytest.param({"i": "string?"}, {}, PARQUET, ("i is missing, expected string?",), id="a column must be there"),
@@ -32,7 +32,7 @@ JSONL, PARQUET, NPZ = ImportFormat.JSONL, ImportFormat.PARQUET, ImportFormat.NPZ
             {"v": "float32[n,4]", "ids": "string[n]"},
             {"v": "float32[9,4]", "ids": "string[8]"},
             NPZ,
-            ("ids is string[8], expected string[n], as v has n = 9",),
+            ("ids is string[8], expected string[n], because v has n = 9",),
             id="axes of one name are of one length",
         ),
         pytest.param(
@@ -49,7 +49,9 @@ def test_what_breaks_a_contract_is_reported_by_field(contract, found, form, faul
     [
         pytest.param({"a": "int64"}, {"a": "int64", "b": "int64"}, {}, PARQUET, (), id="a column more breaks nobody"),
         pytest.param({"a": "int64"}, {"b": "int64"}, {}, PARQUET, ("a is missing, expected int64",), id="renamed"),
-        pytest.param({"a": "int64"}, {"a": "int64?"}, {}, PARQUET, ("a holds nulls, expected int64",), id="nulls now"),
+        pytest.param(
+            {"a": "int64"}, {"a": "int64?"}, {}, PARQUET, ("a contains nulls, expected int64",), id="nulls now"
+        ),
         pytest.param({"v": "float32[5,3]"}, {"v": "float32[7,3]"}, {}, NPZ, (), id="more rows break nobody"),
         pytest.param(
             {"v": "float32[5,3]"}, {"v": "float32[5,4]"}, {}, NPZ, ("v is float32[5,4], was float32[5,3]",), id="longer"

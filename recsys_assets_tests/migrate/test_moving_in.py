@@ -120,7 +120,7 @@ def test_a_difference_is_reported_by_kind_and_by_the_exit_code(ours, theirs):
     done = call(ours, theirs, "--prove", CASE.case["day"], "--dry-run")
     assert done.return_value == 1
     assert "cooc" in done.output
-    assert "cuts by alphabet" in done.output
+    assert "truncates alphabetically" in done.output
 
 
 def test_moving_in_again_changes_nothing_and_one_that_broke_off_goes_on(ours, theirs, tmp_path):

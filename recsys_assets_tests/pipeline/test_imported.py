@@ -201,7 +201,7 @@ def test_a_damaged_reference_is_written_again_by_the_next_import(shop):  # F14
             "max_unpacked_bytes = 10\n", npz(3), LimitExceededError, "max_unpacked_bytes allows 10", id="bomb"
         ),
         pytest.param("", b"", InputError, "is empty", id="empty"),
-        pytest.param("", b"\x80\x04K\x01.", InputError, "no npz", id="a pickle"),
+        pytest.param("", b"\x80\x04K\x01.", InputError, "not an npz", id="a pickle"),
     ],
 )
 def test_a_file_that_cannot_be_is_not_registered(shop, extra, data, error, message):
@@ -296,7 +296,7 @@ def test_a_test_registers_nothing_and_is_kept_with_who_and_how_it_ended(shop):
     refused = json.loads(judge_by_command(shop, npz(3, axis=5), "--json", "--reason", "axis").output)
     assert (refused["passed"], refused["registered"], refused["entry"]["actor"]) == (False, False, "ada")
     assert "contract" in refused["message"]
-    unreadable = judge_by_command(shop, b"no npz")
+    unreadable = judge_by_command(shop, b"not an npz")
     assert isinstance(unreadable.exception, InputError)
     assert message(shop) == [("test", "done"), ("test", "refused"), ("test", "refused")]
     assert [item.key.partition("/")[0] for item in shop.store.list("") if "/shop/" in item.key] == ["registry"] * 3
