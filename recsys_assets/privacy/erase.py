@@ -1,4 +1,4 @@
-"""Erasure of a user from stored days: parts and quarantine, each day's record the one point of commit."""
+"""Erasure of a user from a day's raw parts and quarantine, committed by the swap of the day's record."""
 
 import hashlib
 from collections.abc import Collection, Iterator
@@ -28,12 +28,12 @@ _TRIES = 10
 
 
 def raw_days(store: ObjectStore) -> list[date]:
-    """Return the days that were read, oldest first; strays beside them are ignored."""
+    """Return the days with raw data, oldest first; stray objects are ignored."""
     return _days(item.key.removeprefix(_RAW).partition("/")[0] for item in store.list(_RAW))
 
 
 def canonical_days(store: ObjectStore, target: Target) -> list[date]:
-    """Return the canonical days of a target that are stored, oldest first; strays beside them are ignored."""
+    """Return the stored canonical days of a target, oldest first; stray objects are ignored."""
     prefix = canonical_prefix(target)
     return _days(item.key.removeprefix(prefix).partition(".")[0] for item in store.list(prefix))
 
@@ -48,7 +48,7 @@ def _days(texts: Iterator[str]) -> list[date]:
 
 @dataclass(frozen=True, slots=True)
 class EraseOutcome:
-    """What was taken from a day's parts of a target and its quarantine; `fault`: why the day could not be read."""
+    """Outcome of an erasure: erased events and blanked lines of a day; `fault`: why the day could not be read."""
 
     events: int = 0
     lines: int = 0
@@ -58,11 +58,11 @@ class EraseOutcome:
 def erase_from_raw(
     store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool, pause: Pause = wait
 ) -> EraseOutcome:
-    """Take a user, under any of these names, out of a day's parts of a target and its quarantine; count what went.
+    """Erase a user, under any of these names, from a target's parts and the quarantine of a day; return the counts.
 
-    What is left is written under new keys, then the record is swapped, then the old objects are deleted: interrupted
-    anywhere, the record names whole objects, and running it again goes on. Raises `ConflictError` when others kept
-    writing the record.
+    The remaining rows are written under new keys, then the record is swapped, then the old objects are deleted: after
+    an interruption the record refers to complete objects, and a rerun continues. Raises `ConflictError` if other
+    writers kept changing the record.
     """
     key = raw_record_key(day)
 
@@ -81,19 +81,19 @@ def erase_from_raw(
         reach("forget.before_raw_record")
         store.swap(key, encode(changed), expected=stored.etag)
         reach("forget.after_raw_record")
-        for replaced in _names(record) - _names(changed):
+        for replaced in _object_keys(record) - _object_keys(changed):
             store.delete(replaced)
         return erasure.result
 
     return retry_conflicts(erase_once, name=key, tries=_TRIES, pause=pause)
 
 
-def _names(record: RawRecord) -> set[str]:
-    return {one.name for one in (*record.quarantine, *(part for share in record.targets for part in share.parts))}
+def _object_keys(record: RawRecord) -> set[str]:
+    return {stored.name for stored in (*record.quarantine, *(part for share in record.targets for part in share.parts))}
 
 
 class _Erasure:
-    """One pass over a day's record: writes what is left of each object, and counts what went."""
+    """One pass over a day's record: writes the remaining rows of each object, and counts the erased ones."""
 
     def __init__(self, store: ObjectStore, target: Target, names: Collection[str], *, dry_run: bool) -> None:
         self._store = store
@@ -103,7 +103,7 @@ class _Erasure:
         self.result = EraseOutcome()
 
     def without_user(self, record: RawRecord) -> RawRecord:
-        """Return the record of what is left."""
+        """Return the record without the user's events and lines; sets `result`."""
         parts: list[tuple[Input, int]] = []
         targets = list(record.targets)
         for n, share in enumerate(targets):
@@ -120,15 +120,15 @@ class _Erasure:
     def _part(self, part: Input, is_hidden: IsHidden) -> tuple[Input, int]:
         try:
             data = self._store.get(part.name, max_bytes=MAX_PART_BYTES).data
-            found = decode_part(data)
+            decoded = decode_part(data)
         except (NotFoundError, CorruptObjectError):
-            return part, 0  # nothing can be built from it: raw of the day is run again, which leaves the user out
-        left = erase_from_part(found, is_hidden)
-        gone = len(found) - len(left)
+            return part, 0  # nothing can be built from it: a new run of raw excludes the user
+        left = erase_from_part(decoded, is_hidden)
+        gone = len(decoded) - len(left)
         return (self._write(part, encode_part(left)), gone) if gone else (part, 0)
 
     def _lines(self, kept: Input) -> tuple[Input, int]:
-        """Blank the text of every line in quarantine that may name the user, however it spells the id."""
+        """Blank the text of every quarantined line that may contain the user, in any spelling of the id."""
         try:
             data = self._store.get(kept.name, max_bytes=MAX_PART_BYTES).data
         except NotFoundError:
@@ -138,7 +138,7 @@ class _Erasure:
         return (self._write(kept, b"".join(line for line, _ in lines)), gone) if gone else (kept, 0)
 
     def _write(self, old: Input, data: bytes) -> Input:
-        """Write what is left under a key of its own, as `raw` names objects: by number and content."""
+        """Write the remaining rows under a new key of number and content hash, as `raw` does."""
         digest = hashlib.sha256(data).hexdigest()
         prefix, _, name = old.name.rpartition("/")
         number, _, rest = name.partition("-")
@@ -154,7 +154,7 @@ def _blanked(data: bytes, names: Collection[str]) -> Iterator[tuple[bytes, bool]
             reject = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
             texts = msgspec.json.decode(line, type=dict[str, object])
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            yield line, False  # no line of quarantine: the search at the end names it if it holds the user
+            yield line, False  # not a quarantine line: the final search reports it if it contains the user
             continue
         if texts.get("text") != ERASED and line_names(texts, names):
             blank = msgspec.Raw(msgspec.json.encode(ERASED))

@@ -1,4 +1,4 @@
-"""Forget a user: out of every stored day and of what is live, out of every later build; and proof of what is left."""
+"""Forgetting of a user: erases them from stored days, the live release and later builds, and lists what remains."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from recsys_assets.release.change import PointerChange
 from recsys_assets.release.document_encoding import find_document, read_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry, Release, StagedArtifact, StagedDay
 from recsys_assets.release.fault_points import reach
-from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.forgotten_users import add_forgotten_user
 from recsys_assets.release.hold import swap_to_itself
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import (
@@ -41,7 +41,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollout import end_rollout
-from recsys_assets.release.staged import find_canonical_report, withdraw_staged
+from recsys_assets.release.staged import find_canonical_report, remove_staged
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -60,27 +60,27 @@ _REBUILDS = 5
 
 @dataclass(frozen=True, slots=True)
 class ForgetOutcome:
-    """Result for one target: what went, and every place that still holds the user."""
+    """Outcome of forgetting a user of one target: erased counts, and every object that still contains the user."""
 
     target: str
     message: str
     days: tuple[str, ...] = ()  # canonical days that changed
-    events: int = 0  # of canonical days
-    raw_events: int = 0  # of the parts that days are built from, duplicates included
-    quarantined: int = 0  # lines whose text was blanked
+    events: int = 0  # in canonical days
+    raw_events: int = 0  # of raw parts, including duplicates
+    quarantined: int = 0  # blanked lines
     live_holds: bool = False
-    still_in: tuple[str, ...] = ()  # releases that are kept, live or not
-    other_key: tuple[str, ...] = ()  # days whose users are hashed by another key: nobody can be found there
-    other_key_in: tuple[str, ...] = ()  # releases, live or kept, built under another key: they may hold the user
-    unread: tuple[str, ...] = ()  # days that could not be searched: they may hold the user
-    places: tuple[str, ...] = ()  # keys of every object that holds the user, decoded; empty in a dry run
+    still_in: tuple[str, ...] = ()  # retained releases, live or not
+    other_key: tuple[str, ...] = ()  # days hashed by another key, in which users cannot be found
+    other_key_in: tuple[str, ...] = ()  # retained releases hashed by another key, which may contain the user
+    unread: tuple[str, ...] = ()  # days that could not be searched and may contain the user
+    places: tuple[str, ...] = ()  # keys of all objects that contain the user; empty in a dry run
     out_of_reach: tuple[str, ...] = OUT_OF_REACH
-    failed: bool = False  # stopped by the error in `message`; run it again
+    failed: bool = False  # stopped by the error in `message`; rerun to continue
     entry: JournalEntry | None = None  # None: dry run
 
     @property
     def exit_code(self) -> int:
-        """1 if it was to be done, and anything still holds the user, or may hold it."""
+        """Exit code 1 if it failed, or (unless a dry run) anything contains or may contain the user."""
         left = self.live_holds or self.other_key or self.unread or self.places
         return int(self.failed or (bool(left) and self.entry is not None))
 
@@ -89,7 +89,7 @@ class ForgetOutcome:
 class ForgetRequest:
     """Request to forget a user of one target.
 
-    `is_configured`: the target is in the configuration, so that what is live can be built again.
+    `is_configured`: the target is in the configuration, so that its live artifacts can be rebuilt.
     """
 
     store: ObjectStore
@@ -99,33 +99,33 @@ class ForgetRequest:
     by: Actor
     now: Callable[[], datetime]
     is_configured: bool = True
-    pause: Pause = wait  # between attempts to write what others write too
+    pause: Pause = wait  # between attempts after conflicts
 
     @property
     def target(self) -> Target:
-        """The target whose events are searched."""
+        """Target of the request."""
         return self.row.target
 
     @property
     def names(self) -> frozenset[str]:
-        """The id, and what it is hashed to where `raw.user_key` is set: days of before hold the id itself."""
+        """The id and, if `raw.user_key` is set, its hash; days built before the key was set contain the id."""
         user, key = trim(self.user), configured_key(self.settings)
         return frozenset({user} if key is None else {user, key.hash(user)})
 
 
 def forget_user(task: ForgetRequest, *, dry_run: bool = False) -> ForgetOutcome:
-    """Drop a user's events up to today from all days of a target, rebuild what is live, and list what remains.
+    """Drop a user's events through today from all days of a target, rebuild the live artifacts, and list what remains.
 
-    The user is noted first, by a hash, so that whatever is built meanwhile or later drops the same events; then the
-    pointer is swapped to itself, so that every ship that had not seen the note judges again. Last, every object of the
-    target is searched, decoded. Releases that are kept for a rollback hold the user until they are collected. Raw files
-    are the owner's. Interrupted or refused, it is done by running it again.
+    First the user is noted, by a hash, so that concurrent and later builds drop the same events. Then the pointer is
+    swapped to itself, so that every ship that had not seen the note is judged again. Last, every object of the target
+    is decoded and searched. Releases retained for a rollback contain the user until they are collected. Raw input files
+    are left to their owner. An interrupted or refused run is completed by a rerun.
 
-    Raises `ConfigurationError` for no id at all, and where `raw.user_key` is set and the key is not there;
-    `ConflictError` when others kept writing the same days.
+    Raises `ConfigurationError` for an empty id, or if `raw.user_key` is set but its key is missing, and `ConflictError`
+    if other writers kept changing the same days.
     """
     if not trim(task.user):
-        raise ConfigurationError("--user is empty: name the user's id as events carry it")
+        raise ConfigurationError("--user is empty: give the user's id as in the events")
     store, target, today, names = task.store, task.target, task.now().date(), task.names
     under_way: list[str] = [] if dry_run else _note(task, today)
     raw = {
@@ -164,19 +164,19 @@ def forget_user(task: ForgetRequest, *, dry_run: bool = False) -> ForgetOutcome:
 
 
 def _note(task: ForgetRequest, today: date) -> list[str]:
-    """Write the notes, and fence off every ship that has not seen them; return the announcements of those that remain.
+    """Write the notes and fence off every ship that has not seen them; return the intents that cannot be fenced off.
 
-    Without a pointer there is nothing to swap: a change that announced itself may still ship what it judged before.
+    Without a pointer there is nothing to swap: a change under way may still ship what it checked before.
     """
     store, target = task.store, task.target
     user = trim(task.user)
-    for name in sorted(task.names):  # the id that was sent, which raw looks at, and its hash, which stored days hold
-        remember(store, target, name, through=today, by=task.by, now=task.now(), pseudonym=name != user)
+    for name in sorted(task.names):  # the raw id, checked by raw, and its hash, stored in canonical days
+        add_forgotten_user(store, target, name, through=today, by=task.by, now=task.now(), pseudonym=name != user)
     reach("forget.after_note")
     end_rollout(store, target, why="a user is being forgotten", by=task.by, now=task.now)
     if read_current(store, target) is None:
         keys = [item.key for item in store.list(intent_prefix(target))]
-        return [f"{key} (a change under way may ship what was built before: run this again after it)" for key in keys]
+        return [f"{key} (a change under way may ship older artifacts: run this again after it)" for key in keys]
     swap_to_itself(PointerChange(store, target, FORGET, task.by, task.now), message="a user is being forgotten")
     reach("forget.after_fence")
     return []
@@ -185,50 +185,50 @@ def _note(task: ForgetRequest, today: date) -> list[str]:
 def _unread(raw: dict[date, EraseOutcome], canonical: dict[date, int | None]) -> Iterator[str]:
     yield from (f"raw of {day}: {erased.fault}" for day, erased in raw.items() if erased.fault)
     yield from (
-        f"canonical {day}: its bytes are not those of its record: build the day again"
+        f"canonical {day}: its bytes do not match its record: build the day again"
         for day, gone in canonical.items()
         if gone is None
     )
 
 
 def _rebuild(task: ForgetRequest, days: Sequence[date]) -> str:
-    """Judge the changed days, build the live day's artifacts from them, and ship; return how that ended."""
+    """Run the gates of changed days, rebuild and ship the live day's artifacts; return a message on the result."""
     store, row = task.store, task.row
     for item in store.list(f"{TALLIES}{row.tenant}/{row.surface}/"):
-        store.delete(item.key)  # rebuilt when a window asks for them
+        store.delete(item.key)  # rebuilt when a window needs them
     withdrawn = _withdraw_staged(task)
     live = read_current(store, task.target)
     if live is None:
         return "nothing is live"
     last = date.fromisoformat(read_release(store, task.target, live.release_id).data_through)
-    needed = _days_behind(task, last)
+    needed = _days_of_windows(task, last)
     if (
         not set(days) & needed
         and live.release_id not in releases_that_hold(store, task.target, task.names, _releases(task, live))
         and last not in withdrawn
     ):
-        _judge_rebuilt(task, days)
-        return f"what is live, of {last}, does not hold the user"
+        _judge_changed(task, days)
+        return f"the live data of {last} does not contain the user"
     if not task.is_configured:
-        return f"what is live, of {last}, cannot be rebuilt: the target is not in the configuration: retire it"
+        return f"the live data of {last} cannot be rebuilt because the target is not in the configuration: retire it"
     problem = ""
     for _ in attempts(_REBUILDS, pause=task.pause):
         before = _digests(task, needed)
         try:
             return _rebuild_once(task, {*days, *needed}, last)
         except ConflictError as error:
-            problem = str(error)  # another user is being forgotten, or the day is being built
+            problem = str(error)  # a concurrent forget or build
         except (InputError, RefusedError, CorruptObjectError, NotFoundError) as error:
             problem = str(error)
             if _digests(task, needed) == before:
                 break
-    return f"what is live, of {last}, could not be rebuilt: {problem}"
+    return f"the live data of {last} could not be rebuilt: {problem}"
 
 
 def _rebuild_once(task: ForgetRequest, days: Collection[date], last: date) -> str:
-    _judge_rebuilt(task, days)
+    _judge_changed(task, days)
     context = DayContext(task.store, task.settings, task.row, last, run_id=task.by.run_id or COMMAND, now=task.now)
-    judge_earlier_days_again(context)  # by today's limits, which may be others than when they were refused
+    judge_earlier_days_again(context)  # by the current limits, which may have changed since they were refused
     judge_canonical(context)
     for kind in (name for name in task.settings.artifacts.kinds if name in KINDS):
         build_artifact(context, kind)
@@ -237,8 +237,8 @@ def _rebuild_once(task: ForgetRequest, days: Collection[date], last: date) -> st
     return f"{last} was rebuilt: {shipped.outcome.message}"
 
 
-def _judge_rebuilt(task: ForgetRequest, days: Collection[date]) -> None:
-    """Judge each day whose report is of other bytes: of today, or of a forget that was killed before it judged."""
+def _judge_changed(task: ForgetRequest, days: Collection[date]) -> None:
+    """Run the gates of each day whose report is of other bytes, also after an interrupted `forget`."""
     for day in sorted(days):
         record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
         report = None if record is None else find_canonical_report(task.store, task.target, day, record)
@@ -247,7 +247,7 @@ def _judge_rebuilt(task: ForgetRequest, days: Collection[date]) -> None:
 
 
 def _digests(task: ForgetRequest, days: Collection[date]) -> list[str | None]:
-    """Return the digests of canonical days, None where there is none."""
+    """Return the digests of canonical days; None for a missing day."""
     records = (
         find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord) for day in sorted(days)
     )
@@ -255,9 +255,9 @@ def _digests(task: ForgetRequest, days: Collection[date]) -> list[str | None]:
 
 
 def _withdraw_staged(task: ForgetRequest) -> set[date]:
-    """Delete the references to artifacts that hold the user, of days that failed or are yet to ship; return the days.
+    """Delete staged references to artifacts that contain the user, e.g. of failed days; return their days.
 
-    The artifacts themselves are collected, as nothing names them; the search at the end lists them until then.
+    The artifacts are collected later, because nothing refers to them; the final search lists them until then.
     """
     store, prefix = task.store, staged_prefix(task.target)
     withdrawn: set[date] = set()
@@ -269,29 +269,29 @@ def _withdraw_staged(task: ForgetRequest) -> set[date]:
             day = date.fromisoformat(name.removesuffix(".json"))
             for staged in _staged_in(store, task.target, day, item.key):
                 if any(names_user(store, task.target, task.names, ref) for ref in staged.refs):
-                    withdraw_staged(store, task.target, day, staged.kind)
+                    remove_staged(store, task.target, day, staged.kind)
                     withdrawn.add(day)
         except (CorruptObjectError, NotFoundError, ValueError):
-            continue  # nothing ships from it
+            continue  # it cannot be shipped
     return withdrawn
 
 
 def _staged_in(store: ObjectStore, target: Target, day: date, key: str) -> tuple[StagedArtifact, ...]:
-    """Return the artifacts that a document below the staged prefix names: of a run, or of one kind."""
+    """Return the artifacts in a document below the staged prefix: of a run, or of one kind."""
     if key != staged_day_key(target, day):
         return (read_document(store, key, StagedArtifact),)
     return tuple(read_document(store, key, StagedDay).artifacts.values())
 
 
-def _days_behind(task: ForgetRequest, last: date) -> set[date]:
-    """Return the days that artifacts of a day are built from."""
+def _days_of_windows(task: ForgetRequest, last: date) -> set[date]:
+    """Return the days in the windows of the artifacts of a day."""
     kinds = (name for name in task.settings.artifacts.kinds if name in KINDS)
     windows = (Window.ending(last, days=read_params(task.settings, task.row, kind).window_days) for kind in kinds)
     return {day for window in windows for day in window.days}
 
 
 def _releases(task: ForgetRequest, live: LivePointer | None) -> list[Release]:
-    """Return the releases that are live or kept."""
+    """Return the live and the retained releases."""
     if live is None:
         return []
     keep = max(KEEP, task.settings.retention_for(task.row).keep)
@@ -300,13 +300,13 @@ def _releases(task: ForgetRequest, live: LivePointer | None) -> list[Release]:
 
 
 def _has_other_key(task: ForgetRequest, day: date) -> bool:
-    """Return True if users of a day are hashed by a key that is not the configured one."""
+    """Return True if users of a day are hashed by another key than the configured one."""
     record = find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord)
     return record is not None and not mark_of_record(record) <= mark_of_key(configured_key(task.settings))
 
 
 def _record(task: ForgetRequest, forgot: ForgetOutcome, live: LivePointer | None) -> JournalEntry:
-    """Write to the journal what was done, without the user's id: it would be there for ever."""
+    """Journal the result without the user's id, which would stay there forever."""
     entry = journal.entry_of(
         action=FORGET,
         outcome=journal.REFUSED if forgot.live_holds or forgot.other_key or forgot.unread else journal.DONE,

@@ -1,4 +1,4 @@
-"""Search for a user, decoded: in releases and artifacts, and in every stored object as the proof after a `forget`."""
+"""Search for a user in decoded releases, artifacts and all stored objects, to verify a `forget`."""
 
 import gzip
 import io
@@ -33,9 +33,9 @@ from recsys_assets.storage.store import ObjectStore
 MAX_OBJECT_BYTES: Final = 4_000_000_000
 MAX_UNPACKED_BYTES: Final = 4_000_000_000
 _ARROW: Final = b"ARROW1"
-_USER: Final = "user"  # part of the name of a field that holds users
+_USER: Final = "user"  # part of the names of fields with users
 _USER_COLUMN: Final = "user_id"
-_PLAIN: Final = (  # types of columns whose distinct values every version of the library finds
+_PLAIN: Final = (  # column types for which every pyarrow version supports unique()
     pa.types.is_string,
     pa.types.is_large_string,
     pa.types.is_binary,
@@ -52,11 +52,11 @@ _FORGOTTEN_LINE = re.compile(rb'"text":"\(erased')
 
 
 def places_that_hold(store: ObjectStore, target: Target, names: Collection[str]) -> Iterator[str]:
-    """Yield the key of every stored object of a target that holds a user under one of these names, by key.
+    """Yield the keys of all stored objects of a target that contain a user under one of these names, sorted.
 
-    Searched are the objects of the target, and those that belong to no single one (quarantine, records of raw files,
-    strays). An object that cannot be decoded is searched by its bytes; one that cannot be read is yielded with the
-    reason, for it may hold the user.
+    It searches the objects of the target, and those that belong to no single target (quarantine, raw records, strays).
+    Objects that cannot be decoded are searched as bytes. Objects that cannot be read are yielded with the reason,
+    because they may contain the user.
     """
     for item in store.list(""):
         owner = _OF_TARGET.fullmatch(item.key)
@@ -64,7 +64,7 @@ def places_that_hold(store: ObjectStore, target: Target, names: Collection[str])
             continue
         try:
             data = store.get(item.key, max_bytes=max(item.size, 1)).data
-            if holds(data, names, is_quarantine=item.key.startswith("quarantine/")):
+            if contains_user(data, names, is_quarantine=item.key.startswith("quarantine/")):
                 yield item.key
         except NotFoundError:
             continue
@@ -72,11 +72,11 @@ def places_that_hold(store: ObjectStore, target: Target, names: Collection[str])
             yield f"{item.key} (not searched: {error})"
 
 
-def holds(data: bytes, names: Collection[str], *, is_quarantine: bool = False) -> bool:
-    """Return True if an object names one of these users: in a field of users, or in a text that is only the id.
+def contains_user(data: bytes, names: Collection[str], *, is_quarantine: bool = False) -> bool:
+    """Return True if an object contains one of these users: in a user field, or in a text equal to the id.
 
-    Parquet, Arrow, JSON, JSON lines, safetensors, npz, gzip and Zstandard are decoded; anything else is searched for
-    the bytes of the ids.
+    Parquet, Arrow, JSON, JSON lines, safetensors, npz, gzip and Zstandard are decoded; other data is searched for the
+    bytes of the ids.
     """
     search = next((find for magic, find in _SEARCHES if data.startswith(magic)), None)
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
@@ -86,7 +86,7 @@ def holds(data: bytes, names: Collection[str], *, is_quarantine: bool = False) -
     if search is not None:
         with suppress(
             pa.ArrowException, OSError, EOFError, ValueError, RecursionError, zipfile.BadZipFile, RecsysAssetsError
-        ):  # not what its first bytes say: searched as bytes
+        ):  # not the format of its first bytes: searched as bytes
             return search(data, names)
     return any(name.encode() in data for name in names)
 
@@ -105,27 +105,27 @@ def _in_parquet(data: bytes, names: Collection[str]) -> bool:
 
 
 def _in_arrow(data: bytes, names: Collection[str]) -> bool:
-    """Look into a table; behind it may stand what proves it, as the digest of a tally does."""
+    """Search an Arrow table; other bytes, e.g. the digest of a tally, may follow it."""
     table = data[: data.rindex(_ARROW) + len(_ARROW)]
     return _in_table(ipc.open_file(pa.BufferReader(table)).read_all(), names)
 
 
 def _in_gzip(data: bytes, names: Collection[str]) -> bool:
-    return holds(_unpacked(gzip.GzipFile(fileobj=io.BytesIO(data))), names)
+    return contains_user(_unpacked(gzip.GzipFile(fileobj=io.BytesIO(data))), names)
 
 
 def _in_zstd(data: bytes, names: Collection[str]) -> bool:
-    return holds(_unpacked(pa.CompressedInputStream(pa.BufferReader(data), "zstd")), names)
+    return contains_user(_unpacked(pa.CompressedInputStream(pa.BufferReader(data), "zstd")), names)
 
 
 def _in_table(table: Any, names: Collection[str]) -> bool:
-    """Look into the column of users; where there is none, into every column that may hold texts."""
+    """Search the user column or, without one, every column that may contain text."""
     columns = [_USER_COLUMN] if _USER_COLUMN in table.column_names else table.column_names
     return any(_in_column(table.column(name), names, is_user=_USER in name.lower()) for name in columns)
 
 
 def _in_column(column: Any, names: Collection[str], *, is_user: bool) -> bool:
-    """Look into every value; numbers and times are passed over, unless users are what they stand for."""
+    """Search every value of a column; numbers and times are skipped except in user columns."""
     kind = column.type
     if not is_user and (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
         return False
@@ -144,13 +144,13 @@ def _in_archive(data: bytes, names: Collection[str]) -> bool:
                 array = np.lib.format.read_array(io.BytesIO(unpacked), allow_pickle=False)
                 if array.dtype.kind in "US" and any(_in_value(value, names) for value in array.ravel().tolist()):
                     return True
-            elif holds(unpacked, names):
+            elif contains_user(unpacked, names):
                 return True
     return False
 
 
 def _in_tensors(data: bytes, names: Collection[str]) -> bool:
-    """Look users up where ids are stored as the project stores them; else search the bytes of texts."""
+    """Look up users in the project's id arrays; without them, search the bytes of text arrays."""
     arrays = read_safetensors(data, name="object")
     if any(_in_value(value, names) for value in read_metadata(data, name="object").values()):
         return True
@@ -163,7 +163,7 @@ def _in_tensors(data: bytes, names: Collection[str]) -> bool:
 
 
 def _in_json(data: bytes, names: Collection[str]) -> bool:
-    """Look into a document, or into each line: nothing is decoded that cannot hold an id."""
+    """Search a document or its lines; data that cannot contain an id is not decoded."""
     if b"\\" not in data and not any(name.encode() in data for name in names):
         return False
     try:
@@ -188,24 +188,24 @@ def _in_lines(data: bytes, names: Collection[str]) -> bool:
 
 
 def line_names(reject: dict[str, Any], names: Collection[str]) -> bool:
-    """Return True if a line of quarantine names one of these users in its text or in its detail."""
+    """Return True if a quarantined line contains one of these users in its text or detail."""
     text, detail = str(reject.get("text", "")), str(reject.get("detail", ""))
     is_cut = len(text.encode()) < min(int(reject.get("size") or 0), MAX_TEXT_BYTES + 1)
     return mentions(text, names, is_cut=is_cut) or mentions(detail, names)
 
 
 def _in_value(value: Any, names: Collection[str], *, field: str = "") -> bool:
-    """Look into a decoded value: a number is an id only in a field of users, an id of another sort never is."""
+    """Search a decoded value; a number is an id only in a user field, other id fields are skipped."""
     if isinstance(value, dict):
-        found: dict[Any, Any] = value
+        entries: dict[Any, Any] = value
         return any(
             _is_named(str(key), names, field=field)
-            or (key not in _OTHER_IDS and _in_value(one, names, field=_field_of(str(key), one)))
-            for key, one in found.items()
+            or (key not in _OTHER_IDS and _in_value(item, names, field=_field_of(str(key), item)))
+            for key, item in entries.items()
         )
     if isinstance(value, list | tuple):
-        many: Any = value
-        return any(_in_value(one, names, field=field) for one in many)
+        items: Any = value
+        return any(_in_value(item, names, field=field) for item in items)
     if isinstance(value, bytes):
         return trim(value.decode(errors="replace")) in names
     if isinstance(value, str):
@@ -214,13 +214,13 @@ def _in_value(value: Any, names: Collection[str], *, field: str = "") -> bool:
 
 
 def _field_of(key: str, value: Any) -> str:
-    """Return the field that a value stands in; "users" and the names of a profile's numbers hold a count, not an id."""
+    """Return the field name of a value, or "" for a count: "users" and some profile numbers are counts, not ids."""
     is_count = key.lower().endswith(("users", "top_user", "of one user"))
     return "" if is_count and isinstance(value, int | float) else key
 
 
 def _is_named(key: str, names: Collection[str], *, field: str) -> bool:
-    """Return True for a key that is an id; a number is one only below a field of users: histograms have such keys."""
+    """Return True if a key is an id; numeric keys count only in user fields, because histograms have such keys."""
     return trim(key) in names and (not key.isdecimal() or _USER in field.lower())
 
 
@@ -236,31 +236,31 @@ _SEARCHES: Final = (
 def releases_that_hold(
     store: ObjectStore, target: Target, names: Collection[str], releases: Sequence[Release]
 ) -> list[str]:
-    """Return the ids of those releases that have an artifact which names the user; each artifact is read once."""
-    known: dict[tuple[str, str], bool] = {}
+    """Return the ids of the releases with an artifact that contains the user; each artifact is read once."""
+    contains: dict[tuple[str, str], bool] = {}
     found: list[str] = []
     for release in releases:
-        for ref in _homes(release, names):
+        for ref in _refs_for(release, names):
             address = (ref.kind, ref.version)
-            if address not in known:
-                known[address] = names_user(store, target, names, ref)
-            if known[address]:
+            if address not in contains:
+                contains[address] = names_user(store, target, names, ref)
+            if contains[address]:
                 found.append(release.id)
                 break
     return found
 
 
 def under_other_key(settings: Settings, releases: Sequence[Release]) -> list[str]:
-    """Return the ids of those releases whose users are hashed by a key that is not configured."""
+    """Return the ids of the releases whose users are hashed by another key than the configured one."""
     key = configured_key(settings)
-    known = {None} if key is None else {None, key.id}
-    return [one.id for one in releases if not {member.facts.get(FACT) for member in one.members} <= known]
+    allowed = {None} if key is None else {None, key.id}
+    return [release.id for release in releases if not {member.facts.get(FACT) for member in release.members} <= allowed]
 
 
 def names_user(store: ObjectStore, target: Target, names: Collection[str], ref: ArtifactRef) -> bool:
-    """Return True if an artifact has a row of the user, or, without rows to look up, names it once decoded.
+    """Return True if an artifact has a row of the user or, without rows, contains the user once decoded.
 
-    Raises `NotFoundError` if it is missing, `CorruptObjectError` if it is not exactly the one referred to.
+    Raises `NotFoundError` if it is missing, `CorruptObjectError` if it does not match its reference.
     """
     name = f"{ref.kind} {ref.version[:12]}"
     data = read_blob(store, target, ref)
@@ -269,18 +269,18 @@ def names_user(store: ObjectStore, target: Target, names: Collection[str], ref: 
     if isinstance(shape, VectorShape):
         return "user_id" in shape.tables and _has_vector(data, names, name=name)
     if rows is None:
-        return holds(data, names)
-    return rows.form.key == "user_id" and any(rows.find(one) is not None for one in names)
+        return contains_user(data, names)
+    return rows.form.key == "user_id" and any(rows.find(user) is not None for user in names)
 
 
-def _homes(release: Release, names: Collection[str]) -> Iterator[ArtifactRef]:
-    """Yield the objects of a release that may name a user: of a kind in shards those where the names would be."""
+def _refs_for(release: Release, names: Collection[str]) -> Iterator[ArtifactRef]:
+    """Yield the objects of a release that may contain the user; of a sharded kind only the shards of these names."""
     for member in release.members:
         shards = member.shard_refs
         yield from (shards[shard_of(name, len(shards))] for name in sorted(names)) if shards else (member.ref,)
 
 
 def _has_vector(data: bytes, names: Collection[str], *, name: str) -> bool:
-    """Return True if the user has a vector: in the bytes of ids, one may be a part of another."""
+    """Return True if the user has a vector; ids are compared exactly, not as bytes."""
     users = Ids.of(read_safetensors(data, name=name), "user_id")
-    return any(users.find(one) is not None for one in names)
+    return any(users.find(user) is not None for user in names)

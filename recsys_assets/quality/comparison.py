@@ -1,4 +1,4 @@
-"""Scores of recommendations against what came next, and two releases on the same tasks with their difference."""
+"""Scores of recommendations against the next items, and comparisons of two releases on the same tasks."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -16,31 +16,31 @@ from recsys_assets.serving.recommending import NEAREST, Recommender, Weights, re
 from recsys_assets.serving.snapshot import Snapshot
 
 Floats: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
-_LOOK_UP = 0xFF  # after so many tasks the caller is asked whether to go on
-LEAST_DIFFERENT = 30  # answers that differ: resampling fewer gives no interval to refuse anybody by
+_LOOK_UP = 0xFF  # `go_on` is called once per this many tasks (mask)
+LEAST_DIFFERENT = 30  # fewer differing tasks give no reliable bootstrap interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """One recommender's answers: a number per task, each the mean over the items that came next.
+    """Scores of one recommender: one number per task, the mean over its next items.
 
-    Items of equal weight stand in every order: a number is the mean over all of them.
+    Ties are averaged over all orders of items with equal weight.
     """
 
-    hits: Floats  # whether the next item was among the first k
-    reciprocals: Floats  # 1 / place, 0 beyond k
-    gains: Floats  # nDCG: with one right answer, 1 / log2(place + 1)
-    answered: float  # share of tasks with any recommendation at all
-    coverage: float  # share of the held-out events' items that were surely recommended at least once
+    hits: Floats  # 1 if the next item was in the first k
+    reciprocals: Floats  # 1 / rank, 0 beyond k
+    gains: Floats  # nDCG with one relevant item: 1 / log2(rank + 1)
+    answered: float  # share of tasks with any recommendation
+    coverage: float  # share of held-out items recommended at least once, whatever the order of ties
 
     @property
     def hit_rate(self) -> float:
-        """Share of tasks whose next item was among the first k."""
+        """Share of tasks with the next item in the first k."""
         return _mean(self.hits)
 
     @property
     def mrr(self) -> float:
-        """Mean reciprocal rank; what is missing counts 0."""
+        """Mean reciprocal rank; missing items count 0."""
         return _mean(self.reciprocals)
 
     @property
@@ -50,16 +50,16 @@ class Scores:
 
 
 def score(recommender: Recommender, tasks: Tasks, *, k: int, go_on: Callable[[], None] = lambda: None) -> Scores:
-    """Return how each task's next items stood among the first `k`; `go_on` is called now and then, and may raise."""
-    known = replace(recommender, beside=cache(recommender.beside))
-    popular, sums = _Popular(recommender.fill()), _sums_of_places(k)
+    """Score the ranks of each task's next items in the first `k`; `go_on` is called regularly and may raise."""
+    cached = replace(recommender, beside=cache(recommender.beside))
+    popular, sums = _Popular(recommender.fill()), _cumulative_metrics(k)
     numbers, shown, answered = np.zeros((3, len(tasks.tasks))), set[str](), 0
     for number, task in enumerate(tasks.tasks):
         if number & _LOOK_UP == 0:
             go_on()
-        answer = _Answer(known, popular, task)
+        answer = _RankedAnswer(cached, popular, task)
         for target in task.targets:
-            above, equal = answer.place(target, k)
+            above, equal = answer.rank(target, k)
             low, high = min(above, k), min(above + equal, k)
             numbers[:, number] += (sums[:, high] - sums[:, low]) / equal
             if above + equal <= k:
@@ -72,7 +72,7 @@ def score(recommender: Recommender, tasks: Tasks, *, k: int, go_on: Callable[[],
 
 
 class _Sorted:
-    """Numbers among which it is asked how many are above one, and how many equal it."""
+    """Sorted numbers with counts of those above, or equal to, a given number."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.numbers = sorted(numbers)
@@ -85,18 +85,18 @@ class _Sorted:
 
 
 class _Popular:
-    """The list that fills what is short: counts by item, and in order."""
+    """Popularity list that fills short answers: counts by item, and sorted counts."""
 
     def __init__(self, fill: Iterable[tuple[str, int]]) -> None:
         self.counts = dict(fill)
         self.sorted = _Sorted(self.counts.values())
 
 
-class _Answer:
-    """What a recommender answers to one task: weights of the items that could be named, and where a target stands.
+class _RankedAnswer:
+    """Answer of a recommender to one task: weights of candidate items, and ranks of targets.
 
-    Of a session in one instant every item is a target with the others as context. The weights are summed once over all
-    its items; what a target itself adds to others is taken away where that target is placed.
+    In a session with a single timestamp, every item is a target with the others as context. The weights are summed once
+    over all items; the contribution of a target to others is subtracted when that target is ranked.
     """
 
     def __init__(self, recommender: Recommender, popular: _Popular, task: Task) -> None:
@@ -111,13 +111,13 @@ class _Answer:
 
     @property
     def is_any(self) -> bool:
-        """Whether anything is recommended."""
+        """Whether any item is recommended."""
         return bool(self._free) or any(
             item not in self._seen for item in islice(self._popular.counts, len(self._seen) + 1)
         )
 
-    def place(self, target: str, k: int) -> tuple[int, int]:
-        """Return how many items stand above a target, and how many, with itself, have its weight; (k, 1): none of k."""
+    def rank(self, target: str, k: int) -> tuple[int, int]:
+        """Return how many items are above a target, and how many have its weight, itself too; (k, 1) if not in k."""
         own = self._beside(target) if self._together else {}
         changes = [
             (weight, weight - less * NEAREST)
@@ -129,23 +129,23 @@ class _Answer:
             above = self._sorted.above(weight) + sum((new > weight) - (old > weight) for old, new in changes)
             equal = self._sorted.equal(weight) + sum((new == weight) - (old == weight) for old, new in changes)
             return above, equal + self._together
-        gone = [other for other, less in own.items() if self._free.get(other) == less * NEAREST]
-        return self._place_in_fill(target, gone, len(self._free) - len(gone), k)
+        removed = [other for other, less in own.items() if self._free.get(other) == less * NEAREST]
+        return self._rank_in_fill(target, removed, len(self._free) - len(removed), k)
 
-    def _place_in_fill(self, target: str, gone: Sequence[str], before: int, k: int) -> tuple[int, int]:
+    def _rank_in_fill(self, target: str, removed: Sequence[str], before: int, k: int) -> tuple[int, int]:
         counts = self._popular.counts
         count = counts.get(target)
         if count is None or before >= k:
             return k, 1
         if self._taken is None:
             self._taken = _Sorted(counts[item] for item in {*self._seen, *self._free} if item in counts)
-        back = [counts[item] for item in gone if item in counts]
-        above = self._popular.sorted.above(count) - self._taken.above(count) + sum(one > count for one in back)
-        equal = self._popular.sorted.equal(count) - self._taken.equal(count) + sum(one == count for one in back)
+        restored = [counts[item] for item in removed if item in counts]
+        above = self._popular.sorted.above(count) - self._taken.above(count) + sum(other > count for other in restored)
+        equal = self._popular.sorted.equal(count) - self._taken.equal(count) + sum(other == count for other in restored)
         return before + above, equal + self._together
 
     def surely_shown(self, k: int) -> list[str]:
-        """Return the items that are among the first `k` whatever the order of equals."""
+        """Return the items in the first `k` for every order of ties."""
         best = _surely_first(self._free, k)
         if len(self._free) >= k:
             return best
@@ -156,17 +156,17 @@ class _Answer:
 
 
 def _surely_first(weights: Weights, k: int) -> list[str]:
-    """Return the at most `k` items that no order of equals takes from the first `k`."""
+    """Return the items in the first `k` for every order of ties."""
     if len(weights) <= k:
         return [*weights]
     bound = nlargest(k + 1, weights.values())[-1]
     return [item for item, weight in weights.items() if weight > bound]
 
 
-def _sums_of_places(k: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
-    """Return, for hits, reciprocal ranks and gains, their sums over the first 0 to k places."""
-    places = np.arange(1, k + 1)
-    return np.cumsum([np.zeros(3), *zip(np.ones(k), 1 / places, 1 / np.log2(places + 1), strict=True)], axis=0).T
+def _cumulative_metrics(k: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    """Return the cumulative sums of hits, reciprocal ranks and gains over the first 0 to k ranks, shape (3, k + 1)."""
+    ranks = np.arange(1, k + 1)
+    return np.cumsum([np.zeros(3), *zip(np.ones(k), 1 / ranks, 1 / np.log2(ranks + 1), strict=True)], axis=0).T
 
 
 def _mean(values: Floats) -> float:
@@ -174,7 +174,7 @@ def _mean(values: Floats) -> float:
 
 
 class ComparisonVerdict(StrEnum):
-    """Verdict on a candidate beside what is live."""
+    """Verdict on a candidate compared with the live release."""
 
     NOT_WORSE = "not worse"
     WORSE = "worse"
@@ -183,10 +183,10 @@ class ComparisonVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a comparison is made: list length, allowed loss, least tasks, and the bootstrap."""
+    """Parameters of a comparison: list length, allowed loss, minimum tasks, and the bootstrap."""
 
     k: int = 20
-    delta: float = 0.2  # the loss that is allowed, as a share of live's nDCG
+    delta: float = 0.2  # allowed loss, as a share of the live nDCG
     min_samples: int = 200
     rounds: int = 1000
     seed: int = 1
@@ -195,26 +195,26 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparedScores:
-    """One recommender on both sides; `low` and `high` bound the candidate's nDCG minus live's."""
+    """One recommender of both releases; `low` and `high` bound the candidate's nDCG minus the live nDCG."""
 
     name: str
     candidate: Scores
     live: Scores
     low: float
     high: float
-    allowed: float  # the difference, 0 or negative, that is not yet worse
+    allowed: float  # tolerated difference, 0 or negative
     verdict: ComparisonVerdict
 
     @property
     def difference(self) -> float:
-        """The candidate's nDCG minus live's, on the same tasks."""
+        """Candidate nDCG minus live nDCG, on the same tasks."""
         return self.candidate.ndcg - self.live.ndcg
 
 
 def compare(
     candidate: Snapshot, live: Snapshot, tasks: Tasks, protocol: Protocol, *, go_on: Callable[[], None] = lambda: None
 ) -> list[ComparedScores]:
-    """Return each recommender that either side has, by name; a kind that one side lacks recommends nothing there.
+    """Compare each recommender that either release has, by name; a missing one recommends nothing.
 
     `go_on` is called every few hundred tasks, and may raise to end the comparison.
     """
@@ -229,7 +229,7 @@ def compare(
 def paired_interval(differences: Floats, *, rounds: int, seed: int, level: float) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of paired differences (Efron 1979); seeded.
 
-    Without differences it is (-inf, inf): nothing is known.
+    Without differences it is (-inf, inf).
     """
     if not len(differences):
         return -np.inf, np.inf
@@ -246,12 +246,12 @@ def _compared(name: str, candidate: Scores, live: Scores, protocol: Protocol) ->
     allowed = -protocol.delta * live.ndcg
     verdict = _judge(differences, low, high, allowed=allowed, least=protocol.min_samples)
     if candidate.ndcg == live.ndcg == 0:
-        verdict = ComparisonVerdict.INCONCLUSIVE  # neither side knew one next item: that both are as bad shows nothing
+        verdict = ComparisonVerdict.INCONCLUSIVE  # neither release contains any next item: no evidence
     return ComparedScores(name, candidate, live, low, high, allowed, verdict)
 
 
 def _judge(differences: Floats, low: float, high: float, *, allowed: float, least: int) -> ComparisonVerdict:
-    """Return worse only where the whole interval is, and not worse only where the whole interval is that."""
+    """Return WORSE or NOT_WORSE only if the whole interval is on one side of `allowed`."""
     if len(differences) < least:
         return ComparisonVerdict.INCONCLUSIVE
     if low >= allowed:

@@ -1,7 +1,7 @@
-"""Outcomes of what was shown: rates of clicks and purchases, with intervals, and what rollouts say: ship, hold or fail.
+"""Outcomes of exposures: rates of clicks and purchases with intervals, and verdicts on rollouts (ship, hold or fail).
 
-Exposures of one person are alike, so a person (else a session) is one draw: intervals are those of a ratio of sums over
-clusters.
+Exposures of one person are correlated, so a person (or else a session) is one cluster, and intervals are those of a
+ratio of sums over clusters.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ _PAIR: Final = ("request_id", "item_id")
 
 @dataclass(frozen=True, slots=True)
 class FeedbackNames:
-    """What the kinds of feedback are called; an event without one is an exposure."""
+    """Values of `event` for each type of feedback; an event without a value is an exposure."""
 
     exposure: str = "impression"
     click: str = "click"
@@ -40,7 +40,7 @@ class FeedbackNames:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRules:
-    """How sure intervals are, what loss is allowed (of the live rate), and how many keys each side must have."""
+    """Confidence level, allowed loss as a share of the live rate, and minimum keys per arm."""
 
     level: float = 0.95
     margin: float = 0.02
@@ -49,7 +49,7 @@ class OutcomeRules:
 
 @dataclass(frozen=True, slots=True)
 class RolloutStep:
-    """A time in which a candidate answered a share (percent) of the keys beside what was live."""
+    """Period in which a candidate served a share (percent) of the keys next to the live release."""
 
     release: str
     against: str
@@ -60,9 +60,9 @@ class RolloutStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposures:
-    """What was shown: a row for each request and item, with whether it was clicked and bought.
+    """Exposures: one row per request and item, with its click and purchase.
 
-    `frame` has the columns `ts`, `key`, `visitor`, `release` (16 digits), `kind`, `click`, `purchase`.
+    `frame` has the columns `ts`, `key`, `visitor`, `release` (16 digits), `kind`, `click` and `purchase` (bool).
     """
 
     frame: pl.DataFrame
@@ -73,7 +73,7 @@ class Exposures:
 def find_exposures(events: pl.DataFrame, names: FeedbackNames) -> Exposures:
     """Return the exposures of events with the columns ts, key, visitor, request_id, item_id and event, in any order.
 
-    A click or purchase belongs to the exposure of its request and item; each counts once, however often it was sent.
+    A click or purchase belongs to the exposure of its request and item, and counts once even if it was sent repeatedly.
     """
     tag = pl.col("request_id")
     tagged = events.with_columns(
@@ -99,17 +99,17 @@ def find_exposures(events: pl.DataFrame, names: FeedbackNames) -> Exposures:
 
 
 def rates(exposures: Exposures, rules: OutcomeRules) -> tuple[OutcomeRow, ...]:
-    """Return the rates of each release: of all kinds and of each, of all visitors and of each group, in this order."""
+    """Return the rates of each release, for all kinds and each kind, all visitors and each group, in this order."""
     frame = exposures.frame
     every = {name: pl.lit(value).alias(name) for name, value in (("kind", ""), ("visitor", ALL))}
-    forms = [
+    groupings = [
         frame.with_columns(*(every[name] for name in left_out))
         for left_out in ((), ("kind",), ("visitor",), tuple(every))
     ]
     by = ("release", "kind", "visitor")
-    table = sum_by_key(pl.concat(forms), by).unique(by, keep="first", maintain_order=True).sort(by)
+    table = sum_by_key(pl.concat(groupings), by).unique(by, keep="first", maintain_order=True).sort(by)
     order = {name: n for n, name in enumerate(VISITORS)}
-    rows = [_row(one, rules) for one in table.iter_rows(named=True)]
+    rows = [_row(sums, rules) for sums in table.iter_rows(named=True)]
     return tuple(sorted(rows, key=lambda row: (row.release, row.kind, order.get(row.visitor, len(order)))))
 
 
@@ -126,7 +126,7 @@ def _row(sums: dict[str, Any], rules: OutcomeRules) -> OutcomeRow:
 
 
 def sum_by_key(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Return, for each group, the keys, the exposures, and the sums of hits, their squares and products by key."""
+    """Return per group the keys, the exposures, and the sums of hits, squares and products over keys (Float64)."""
     by_key = frame.group_by(*by, "key").agg(
         pl.len().cast(pl.Float64).alias("n"), *(pl.col(m).sum().cast(pl.Float64) for m in METRICS)
     )
@@ -144,16 +144,16 @@ def sum_by_key(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
 
 
 def _share(sums: dict[str, Any], metric: str, level: float) -> Share:
-    """Return a rate with Wilson's interval, for as many draws as the clusters are worth."""
+    """Return a rate with Wilson's interval for the effective sample size of the clusters."""
     hits, of = sums[metric], sums["n"]
-    rate, size, z = hits / of, worth_of(sums, metric), NormalDist().inv_cdf((1 + level) / 2)
+    rate, size, z = hits / of, effective_size(sums, metric), NormalDist().inv_cdf((1 + level) / 2)
     middle = (rate + z * z / (2 * size)) / (1 + z * z / size)
     reach = z / (1 + z * z / size) * sqrt(rate * (1 - rate) / size + z * z / (4 * size * size))
     return Share(hits=int(hits), of=int(of), rate=rate, low=max(middle - reach, 0.0), high=min(middle + reach, 1.0))
 
 
-def worth_of(sums: dict[str, Any], metric: str) -> float:
-    """Return how many independent draws the exposures are worth: between the keys that there are and the exposures."""
+def effective_size(sums: dict[str, Any], metric: str) -> float:
+    """Return the effective sample size of the exposures, at most their number."""
     keys, of, rate = sums["keys"], sums["n"], sums[metric] / sums["n"]
     spread = sums[f"{metric}_squares"] - 2 * rate * sums[f"{metric}_products"] + rate * rate * sums["squares"]
     if keys < 2 or spread <= 0 or not 0 < rate < 1:  # noqa: PLR2004 - one key has no spread
@@ -162,24 +162,24 @@ def worth_of(sums: dict[str, Any], metric: str) -> float:
     return max(min(rate * (1 - rate) / variance, of), 1.0)
 
 
-SETTLING: Final = timedelta(minutes=5)  # of each step: readers still follow the one before
-_MISMATCH: Final = 0.001  # a ratio of keys that is less probable than this is no chance
-_MOST_MIXED: Final = 0.05  # of the keys on both sides at one step
+SETTLING: Final = timedelta(minutes=5)  # start of each step, in which readers may still follow the step before
+_MISMATCH: Final = 0.001  # a less probable ratio of keys is a sample ratio mismatch
+_MOST_MIXED: Final = 0.05  # maximum share of keys served by both releases in one step
 
 
 def judge_rollouts(
     exposures: Exposures, steps: Iterable[RolloutStep], rules: OutcomeRules
 ) -> tuple[RolloutOutcome, ...]:
-    """Return what each rollout says of users, the newest first; one without exposures on either side is left out.
+    """Return the outcome of each rollout, newest first; a rollout without exposures is excluded.
 
-    Nothing else is compared: only the keys of a rollout were drawn at random. Steps are compared by themselves and then
-    taken together, weighted by their keys: as the share grows the hours of the day change, too.
+    Only rollouts are compared, because only their keys were assigned at random. Steps are compared separately and then
+    combined, weighted by their keys, because the hours of the day change together with the share.
     """
     by_rollout: dict[tuple[str, str], list[RolloutStep]] = {}
     for step in sorted(steps, key=lambda step: step.since, reverse=True):
         by_rollout.setdefault((step.release, step.against), []).insert(0, step)
-    found = (_judge(exposures.frame, of, rules) for of in by_rollout.values())
-    return tuple(one for one in found if one is not None)
+    outcomes = (_judge(exposures.frame, of_rollout, rules) for of_rollout in by_rollout.values())
+    return tuple(outcome for outcome in outcomes if outcome is not None)
 
 
 def _judge(frame: pl.DataFrame, steps: list[RolloutStep], rules: OutcomeRules) -> RolloutOutcome | None:
@@ -192,10 +192,10 @@ def _judge(frame: pl.DataFrame, steps: list[RolloutStep], rules: OutcomeRules) -
         shown = shown.with_columns(pl.col("release").replace(sides).alias("side"))
         if not shown.is_empty():
             keys.append(_keys(shown, step))
-            sums.append({one["side"]: one for one in sum_by_key(shown, ["side"]).iter_rows(named=True)})
+            sums.append({side["side"]: side for side in sum_by_key(shown, ["side"]).iter_rows(named=True)})
     if not keys:
         return None
-    both = [one for one in sums if len(one) == 2]  # noqa: PLR2004 - the sides
+    both = [of_step for of_step in sums if len(of_step) == 2]  # noqa: PLR2004 - candidate and live
     differences = tuple(_difference(both, metric, rules) for metric in METRICS) if both else ()
     verdict, why = _verdict(keys, both, differences, rules)
     first = steps[0]
@@ -210,7 +210,7 @@ def _judge(frame: pl.DataFrame, steps: list[RolloutStep], rules: OutcomeRules) -
 
 
 def _keys(shown: pl.DataFrame, step: RolloutStep) -> StepKeys:
-    """Count the keys of a step by the side that answered them first, beside the share that was to be."""
+    """Count the keys of a step by the release that served them first, with the probability of that ratio."""
     sides = (
         shown.sort("ts", "side").group_by("key").agg(pl.col("side").first(), pl.col("side").n_unique().alias("sides"))
     )
@@ -231,11 +231,11 @@ def _difference(steps: list[dict[str, dict[str, Any]]], metric: str, rules: Outc
     variance = 0.0
     for sides in steps:
         pair = [sides[name] for name in ("live", "candidate")]
-        weight = 1 / sum(1 / one["keys"] for one in pair)
+        weight = 1 / sum(1 / arm["keys"] for arm in pair)
         total += weight
-        for number, one in enumerate(pair):
-            parts[number] += weight * one[metric] / one["n"]
-            variance += weight * weight * _variance(one, metric)
+        for number, arm in enumerate(pair):
+            parts[number] += weight * arm[metric] / arm["n"]
+            variance += weight * weight * _variance(arm, metric)
     live, candidate = (part / total for part in parts)
     reach = NormalDist().inv_cdf((1 + rules.level) / 2) * sqrt(variance) / total
     difference = candidate - live
@@ -250,8 +250,8 @@ def _difference(steps: list[dict[str, dict[str, Any]]], metric: str, rules: Outc
 
 
 def _variance(sums: dict[str, Any], metric: str) -> float:
-    """Return the variance of a rate, of which one hit more and one less are taken to be possible (Agresti, Caffo)."""
-    size = worth_of(sums, metric)
+    """Return the variance of a rate after adding one hit and one miss (Agresti and Caffo 2000)."""
+    size = effective_size(sums, metric)
     rate = (sums[metric] / sums["n"] * size + 1) / (size + 2)
     return rate * (1 - rate) / (size + 2)
 
@@ -262,31 +262,29 @@ def _verdict(
     differences: tuple[Difference, ...],
     rules: OutcomeRules,
 ) -> tuple[OutcomeVerdict, str]:
-    """Return the decision, and why: what cannot be trusted or is too little holds, before any rate is looked at."""
-    mixed, of = sum(one.mixed for one in keys), sum(one.keys for one in keys)
-    worst = min(keys, key=lambda one: one.probability)
+    """Return the verdict and its reason; untrustworthy or insufficient data means HOLD before any rate is compared."""
+    mixed, of = sum(step.mixed for step in keys), sum(step.keys for step in keys)
+    worst = min(keys, key=lambda step: step.probability)
     if worst.probability * len(keys) < _MISMATCH:
-        why = (
-            f"{worst.candidate:,} of {worst.keys:,} keys got the candidate at {worst.share} %: no chance explains that"
-        )
-        return OutcomeVerdict.HOLD, f"{why}; are events lost on one side?"
+        why = f"{worst.candidate:,} of {worst.keys:,} keys got the candidate at {worst.share} %, which is not chance"
+        return OutcomeVerdict.HOLD, f"{why}; check whether events of one release are lost"
     if mixed > _MOST_MIXED * of:
         return (
             OutcomeVerdict.HOLD,
-            f"{mixed:,} of {of:,} keys were answered by both sides: what does the service draw by?",
+            f"{mixed:,} of {of:,} keys were served by both releases; check the key that the service assigns by",
         )
     fewest = min((sum(sides[name]["keys"] for sides in both) for name in ("live", "candidate")), default=0)
     if fewest < rules.min_keys:
-        return OutcomeVerdict.HOLD, f"{fewest:,} keys on the smaller side, {rules.min_keys:,} are asked for"
+        return OutcomeVerdict.HOLD, f"{fewest:,} keys on the smaller side, {rules.min_keys:,} are required"
     return _by_rates(differences, rules)
 
 
 def _by_rates(differences: tuple[Difference, ...], rules: OutcomeRules) -> tuple[OutcomeVerdict, str]:
-    texts = {one.metric: f"{one.metric} rate {one.candidate:.2%}, live {one.live:.2%}" for one in differences}
-    within = {one.metric: one.low >= -rules.margin * one.live for one in differences}
-    worse = [one.metric for one in differences if one.high < 0 and not within[one.metric]]
+    texts = {part.metric: f"{part.metric} rate {part.candidate:.2%}, live {part.live:.2%}" for part in differences}
+    within = {part.metric: part.low >= -rules.margin * part.live for part in differences}
+    worse = [part.metric for part in differences if part.high < 0 and not within[part.metric]]
     if worse:
-        return OutcomeVerdict.FAIL, f"worse beyond doubt: {'; '.join(texts[metric] for metric in worse)}"
+        return OutcomeVerdict.FAIL, f"significantly worse: {'; '.join(texts[metric] for metric in worse)}"
     if within[METRICS[0]]:
         return OutcomeVerdict.SHIP, f"not worse by more than {rules.margin:.0%}: {texts[METRICS[0]]}"
-    return OutcomeVerdict.HOLD, f"too few to say: {texts[METRICS[0]]}"
+    return OutcomeVerdict.HOLD, f"too little data: {texts[METRICS[0]]}"

@@ -1,8 +1,8 @@
-"""Score of the live release on a day that it has not seen: each kind's lists against what the day's events are on.
+"""Score of the live release on a day that it has not seen: each kind's lists against the day's events.
 
-Every question has one right answer, a list of live, and a chance: what the list would be worth if the day's answers
-were dealt to its questions at random. Ids that were shuffled, renamed or given to other events leave live with no more
-than chance, however long its window is.
+Every question has one right answer, a list of the live release, and a chance level: the list's expected gain if the
+day's answers were assigned to its questions at random. If ids were shuffled, renamed or assigned to other events, the
+live lists score no better than chance, however long their window is.
 """
 
 from typing import Any, TypeAlias
@@ -15,10 +15,10 @@ from recsys_assets.encoding.rows import Rows
 from recsys_assets.events.day_profile import LiveScore
 from recsys_assets.events.events import Events
 
-LENGTH = 20  # of neighbours that are asked
-DISTANCE = 5  # items of a session between which live's neighbours are asked
+LENGTH = 20  # neighbours in a list
+DISTANCE = 5  # maximum distance of two items of a session in a question
 MAX_QUESTIONS = 5000
-MAX_EVENTS = 50_000  # of a larger day every so many sessions are asked
+MAX_EVENTS = 50_000  # larger days are sampled by session
 _ABSENT = np.int64(-1)
 
 Codes: TypeAlias = "NDArray[np.int64]"
@@ -26,10 +26,10 @@ Floats: TypeAlias = "NDArray[np.float64]"
 
 
 def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, seed: int = 1) -> LiveScore | None:
-    """Return what a kind's rows are worth on a day's events; None for rows of a shape that ranks no items.
+    """Score a kind's rows on a day's events; None for shapes that do not rank items.
 
-    One list is asked for every visit, a list per item for pairs of items at most `DISTANCE` apart in a session, a list
-    per user for what the user visited. A visit is a session's first event on an item.
+    A single list is scored on every visit, lists per item on pairs of items at most `DISTANCE` apart in a session, and
+    lists per user on the user's visits. A visit is the first event of a session on an item.
     """
     if not rows.shape.value or rows.shape.key not in (None, "item_id", "user_id"):
         return None
@@ -42,11 +42,11 @@ def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, s
         keys = _codes(events, visits, "item_id", rows.key_ids)
         scored = _lists(*_pairs(visits, random), rows, keys=keys, items=items, most=LENGTH)
     else:
-        known = visits.drop_nulls("user_id")
-        if len(known) > MAX_QUESTIONS:
-            known = known[np.sort(random.choice(len(known), MAX_QUESTIONS, replace=False))]
-        users, seen = (known[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-        keys = _codes(events, known, "user_id", rows.key_ids)
+        sampled = visits.drop_nulls("user_id")
+        if len(sampled) > MAX_QUESTIONS:
+            sampled = sampled[np.sort(random.choice(len(sampled), MAX_QUESTIONS, replace=False))]
+        users, seen = (sampled[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
+        keys = _codes(events, sampled, "user_id", rows.key_ids)
         scored = _lists(users, seen, users, rows, keys=keys, items=items, most=None)
     asked, gains, chances, groups = scored
     return LiveScore(
@@ -63,7 +63,7 @@ def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, s
 
 
 def _visits(events: Events) -> pl.DataFrame:
-    """Return the first event of each session and item, in order, sessions together; a sample of sessions if many."""
+    """Return the first event of each session and item, ordered by session; a sample of sessions for large days."""
     codes = events.codes.select("session_id", "user_id", "item_id")
     every = -(-len(codes) // MAX_EVENTS)
     if every > 1:
@@ -73,13 +73,13 @@ def _visits(events: Events) -> pl.DataFrame:
     )
 
 
-def _codes(events: Events, asked: pl.DataFrame, column: str, known: pl.Series) -> Codes:
-    """Return, by each code of a day's column, the code of the same id among live's; -1 for ids that live has not.
+def _codes(events: Events, questions: pl.DataFrame, column: str, live_ids: pl.Series) -> Codes:
+    """Map each code of a day's column to the code of the same id in `live_ids`; -1 if absent.
 
-    Only ids that are asked are looked for.
+    Only ids in `questions` are looked up.
     """
-    names, own = events.ids[column], asked[column].drop_nulls().unique()
-    table = pl.DataFrame({"id": known}).with_row_index("code")
+    names, own = events.ids[column], questions[column].drop_nulls().unique()
+    table = pl.DataFrame({"id": live_ids}).with_row_index("code")
     found = pl.DataFrame({"id": names.gather(own)}).join(table, on="id", how="left", maintain_order="left")["code"]
     codes = np.full(len(names), _ABSENT)
     codes[own.to_numpy()] = found.cast(pl.Int64).fill_null(int(_ABSENT)).to_numpy()
@@ -95,8 +95,8 @@ Scored: TypeAlias = "tuple[int, Floats, Floats, Codes]"
 
 
 def _one_list(visits: pl.DataFrame, items: Codes, rows: Rows) -> Scored:
-    """Score the one list; chance is the mean over the day's distinct items, as if their ids had been permuted."""
-    gain_of = np.zeros(len(rows.member_ids) + 1)  # the last is that of absent items
+    """Score a single list; chance is the mean over the day's distinct items, as if their ids were permuted."""
+    gain_of = np.zeros(len(rows.member_ids) + 1)  # the last entry is for absent items
     gain_of[rows.members] = _gains(np.arange(len(rows.members)))
     gains = gain_of[items[visits["item_id"].to_numpy()]]
     distinct = gain_of[items[visits["item_id"].unique().to_numpy()]]
@@ -105,11 +105,11 @@ def _one_list(visits: pl.DataFrame, items: Codes, rows: Rows) -> Scored:
 
 
 def _pairs(visits: pl.DataFrame, random: np.random.Generator) -> tuple[Codes, Codes, Codes]:
-    """Return the earlier items, the later items and the sessions of pairs of visits, a sample where they are many."""
+    """Return the earlier items, later items and sessions of pairs of visits; a sample if there are many."""
     sessions, items = (visits[name].to_numpy().astype(np.int64) for name in ("session_id", "item_id"))
-    places = [np.flatnonzero(sessions[by:] == sessions[:-by]) for by in range(1, DISTANCE + 1)]
-    first = np.concatenate(places)
-    second = first + np.repeat(np.arange(1, DISTANCE + 1), [len(one) for one in places])
+    starts = [np.flatnonzero(sessions[by:] == sessions[:-by]) for by in range(1, DISTANCE + 1)]
+    first = np.concatenate(starts)
+    second = first + np.repeat(np.arange(1, DISTANCE + 1), [len(at_distance) for at_distance in starts])
     if len(first) > MAX_QUESTIONS:
         chosen = random.choice(len(first), MAX_QUESTIONS, replace=False)
         first, second = first[chosen], second[chosen]
@@ -117,12 +117,12 @@ def _pairs(visits: pl.DataFrame, random: np.random.Generator) -> tuple[Codes, Co
 
 
 def _lists(
-    asked: Codes, answers: Codes, groups: Codes, rows: Rows, *, keys: Codes, items: Codes, most: int | None
+    questions: Codes, answers: Codes, groups: Codes, rows: Rows, *, keys: Codes, items: Codes, most: int | None
 ) -> Scored:
-    """Score a list per item or user; chance deals the answered questions' answers among them."""
+    """Score lists per item or user; chance assigns the answers at random among the answered questions."""
     row_of = np.full(len(rows.key_ids) + 1, _ABSENT)
     row_of[rows.keys] = np.arange(len(rows.keys))
-    lists = row_of[keys[asked]]
+    lists = row_of[keys[questions]]
     has = lists >= 0
     lists, answers, groups = lists[has], items[answers[has]], groups[has]
     starts = rows.offsets[lists]
@@ -137,11 +137,11 @@ def _lists(
     gains: Floats = np.bincount(question[right], weights=gain[right], minlength=len(lists)).astype(np.float64)
     share = np.bincount(answers + 1, minlength=len(rows.member_ids) + 1)[1:] / max(len(answers), 1)
     chances: Floats = np.bincount(question, weights=gain * share[member], minlength=len(lists)).astype(np.float64)
-    return len(asked), gains, chances, groups
+    return len(questions), gains, chances, groups
 
 
 def _error(differences: Floats, groups: Codes) -> float:
-    """Return the standard error of the mean, the questions of a session or user taken as one."""
+    """Return the standard error of the mean, clustered by session or user."""
     if not len(differences):
         return 0.0
     _, codes = np.unique(groups, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Report of outcomes as a document: rates by release, kind and visitor, and what each rollout says; light to import."""
+"""Document of outcome reports: rates by release, kind and visitor, and verdicts on rollouts; light to import."""
 
 from enum import StrEnum
 from typing import Final
@@ -11,15 +11,15 @@ VISITORS: Final = (ALL, "new", "returning", "anonymous")
 
 
 class OutcomeVerdict(StrEnum):
-    """What the outcomes of a rollout say."""
+    """Verdict on the outcomes of a rollout."""
 
     SHIP = "ship"  # not worse by more than the margin
-    HOLD = "hold"  # nobody can say
-    FAIL = "fail"  # worse beyond doubt
+    HOLD = "hold"  # not enough evidence
+    FAIL = "fail"  # significantly worse
 
 
 class Share(Record, frozen=True):
-    """How many of how many exposures led to something, and the interval of the rate."""
+    """Share of exposures with a click or purchase, with the interval of the rate."""
 
     hits: int
     of: int
@@ -29,29 +29,29 @@ class Share(Record, frozen=True):
 
 
 class OutcomeRow(Record, frozen=True):
-    """Exposures of one release and kind (empty: all kinds, or none was logged) by one group of visitors."""
+    """Outcomes of one release, kind (empty: all kinds, or none logged) and group of visitors."""
 
-    release: str  # its first 16 digits
+    release: str  # first 16 digits
     kind: str
     visitor: str  # one of VISITORS
-    keys: int  # how many people, else sessions
+    keys: int  # number of people, or else sessions
     click: Share
     purchase: Share
 
 
 class StepKeys(Record, frozen=True):
-    """One step of a rollout: its share, its keys, how many of them the candidate got, and how likely that is."""
+    """Keys of one step of a rollout: planned share, keys of the candidate, and the probability of that ratio."""
 
     share: int
     since: str
     keys: int
     candidate: int
-    mixed: int  # keys that both sides answered
+    mixed: int  # keys served by both releases
     probability: float
 
 
 class Difference(Record, frozen=True):
-    """One metric of both sides, and the candidate's less the live one's with its interval, steps taken together."""
+    """Metric of both releases over all steps, and candidate minus live with its interval."""
 
     metric: str
     live: float
@@ -62,7 +62,7 @@ class Difference(Record, frozen=True):
 
 
 class RolloutOutcome(Record, frozen=True):
-    """What became of users in one rollout: the decision, why, the check of the ratio of keys, and the differences."""
+    """Outcome of one rollout: verdict, reason, keys by step, and differences of the metrics."""
 
     release: str
     against: str
@@ -73,16 +73,16 @@ class RolloutOutcome(Record, frozen=True):
 
 
 class OutcomeReport(Record, frozen=True):
-    """Outcomes of a target's days: rates by release, kind and visitor, and what each rollout says, the newest first."""
+    """Outcomes of a target's days: rates by release, kind and visitor, and rollouts, newest first."""
 
     tenant: str
     surface: str
     start: str
     end: str
     level: float
-    exposures: int  # with and without a tag
-    untagged: int  # exposures that do not say which release answered
-    unmatched: int  # clicks and purchases of no exposure of these days
+    exposures: int  # tagged and untagged
+    untagged: int  # exposures without a release tag
+    unmatched: int  # clicks and purchases without an exposure on these days
     rows: tuple[OutcomeRow, ...]
     rollouts: tuple[RolloutOutcome, ...]
     v: int = FORMAT

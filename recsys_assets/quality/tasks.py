@@ -1,4 +1,4 @@
-"""Next-item tasks: a day cut by time, and sessions that no artifact has seen, each cut at one place."""
+"""Next-item tasks: a day split by time, and held-out sessions, each cut at one step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import polars as pl
 from recsys_assets.events.events import ID_COLUMNS, Events
 
 TASK_COLUMNS = ("ts", "session_id", "user_id", "item_id")
-MAX_ITEMS: Final = 200  # of a session that is asked about: kinds of pairs leave longer ones out, too
+MAX_ITEMS: Final = 200  # per session; pair kinds also exclude longer sessions
 _STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One question with its answers: a session's new items by instant, oldest first, its user, and what came next.
+    """Next-item task: a session's new items by timestamp, oldest first, its user, and the next items.
 
-    Items of one instant have no order: each of `targets` is as much the next item as the others. Where a whole
-    session is a single instant, `context` is empty, and each item is asked for with all the others as context.
+    Items with the same timestamp have no order: each of `targets` is equally the next item. If a whole session has a
+    single timestamp, `context` is empty, and each item is a target with the others as context.
     """
 
     context: tuple[tuple[str, ...], ...]
@@ -30,20 +30,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """The questions of held-out events, and the items that stand in those events: what could be recommended."""
+    """Tasks of held-out events, and the items in those events."""
 
     tasks: Sequence[Task]
     items: frozenset[str]
 
 
 def next_item_tasks(events: Events, *, limit: int, seed: int, since: datetime | None = None) -> Tasks:
-    """Return one task for each of at most `limit` sessions of `events`, the same ones for the same seed.
+    """Return one task for each of at most `limit` sessions of `events`; deterministic for a seed.
 
-    `events` holds `TASK_COLUMNS` in order of time. Only events from `since` on count, as context too. A session is the
-    steps of the instants at which items were first seen in it; one with a single item, or with more than `MAX_ITEMS`,
-    asks nothing. Sessions are cut between two random steps, so that short and long contexts are asked alike; one task a
-    session, so that a robot's session weighs as much as anybody's, and tasks are independent enough to be resampled.
-    What items are called decides nothing.
+    `events` has `TASK_COLUMNS`, ordered by time. Only events from `since` on count, also as context. The steps of a
+    session are the timestamps at which items first appeared in it; sessions with a single item, or more than
+    `MAX_ITEMS`, are excluded. Each session is cut between two random steps, so that short and long contexts are equally
+    likely. There is one task per session, so that a bot's session has the weight of any other, and tasks are
+    independent enough for resampling. Item names have no influence.
     """
     held = events.codes if since is None else events.codes.filter(pl.col("ts") >= since)
     random = np.random.default_rng(seed)
@@ -68,14 +68,14 @@ def next_item_tasks(events: Events, *, limit: int, seed: int, since: datetime | 
 
 
 def _cut(visits: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-    """Return per session the items of each step up to the cut, the answers last, and its user before the cut."""
-    asked = visits.join(chosen, on="session_id", how="inner", maintain_order="left").filter(
+    """Return per session the items of each step up to the cut, targets last, and its user before the cut."""
+    selected = visits.join(chosen, on="session_id", how="inner", maintain_order="left").filter(
         pl.col(_STEP) <= pl.col("cut")
     )
-    steps = asked.group_by("session_id", _STEP, maintain_order=True).agg(
+    steps = selected.group_by("session_id", _STEP, maintain_order=True).agg(
         pl.col("item_id"), pl.col("user_id").max(), pl.col("cut").first()
     )
-    # Of a session in one instant nothing is before the cut, and its user is nobody's answer.
+    # A session with a single timestamp has nothing before the cut; its user reveals no target.
     known = (pl.col(_STEP) < pl.col("cut")) | (pl.col("cut") == 0)
     return (
         steps.sort("session_id", _STEP)
@@ -94,10 +94,9 @@ def _decode(events: Events, asked: pl.DataFrame) -> list[Task]:
 
 
 def cut_day(events: Events, *, held_out: float) -> datetime | None:
-    """Return the instant from which on about the share `held_out` of a day's events is; `events` holds `ts`.
+    """Return the timestamp from which on about the share `held_out` of a day's events lies; `events` has `ts`.
 
-    Some events lie before it: where the first instant has more than its share, it is the next one. None if the whole
-    day is a single instant, or has no events.
+    At least one event is before it. None if all events have the same timestamp, or there are none.
     """
     instants = events.codes["ts"]
     later = instants.filter(instants > instants.min())
@@ -107,7 +106,7 @@ def cut_day(events: Events, *, held_out: float) -> datetime | None:
 
 
 def before(events: Events, instant: datetime) -> Events:
-    """Return the events before an instant; ids that only later events have are gone too."""
+    """Return the events before `instant`, without ids that occur only in later events."""
     codes = events.codes.filter(pl.col("ts") < instant)
     names = [name for name in ID_COLUMNS if name in codes.columns]
     ids = {name: events.ids[name].gather(codes[name].drop_nulls().unique().sort()) for name in names}

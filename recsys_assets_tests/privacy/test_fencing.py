@@ -17,7 +17,7 @@ from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.pipeline.ship import ship_day
 from recsys_assets.privacy.forget import ForgetRequest, forget_user
 from recsys_assets.release.document_encoding import read_document
-from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.forgotten_users import add_forgotten_user
 from recsys_assets.release.layout import canonical_key, pointer_key, raw_record_key, staged_key
 from recsys_assets.release.staged import find_staged_artifact
 from recsys_assets_tests.privacy.erasing import (
@@ -106,7 +106,7 @@ def test_a_canonical_build_under_way_does_not_bring_the_user_back(shop):  # F54
 
 
 def test_events_of_others_are_lost_beside_a_forget_as_ever(shop):
-    remember(shop.store, HOME, GONE, through=after(1), by=BY, now=now())  # and then it was killed
+    add_forgotten_user(shop.store, HOME, GONE, through=after(1), by=BY, now=now())  # and then it was killed
     shop.write(after(1), [line for line in day_lines(after(1), shift=1) if '"s2"' not in line])
     build_raw(shop.store, shop.settings, after(1))
     with pytest.raises(InputError, match=r"16\.7% would be lost"):

@@ -15,10 +15,10 @@ from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.forgotten_users import (
     ForgottenUsers,
+    add_forgotten_user,
     note_faults,
     read_forgotten,
     read_forgotten_of,
-    remember,
 )
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.layout import blob_prefix, forgotten_key, intent_key, pointer_key, raw_record_key
@@ -105,7 +105,7 @@ def test_a_rebuild_from_the_same_raw_files_does_not_bring_the_user_back(shop):
 
 
 def test_somebody_who_comes_back_later_is_built_again(shop):
-    remember(shop.store, HOME, GONE, through=after(1), by=BY, now=now())
+    add_forgotten_user(shop.store, HOME, GONE, through=after(1), by=BY, now=now())
     shop.write(after(2), day_lines(after(2)))
     build(shop, after(2))
     assert GONE in live_users(shop)["session_seq"]
@@ -181,8 +181,8 @@ def test_nobody_is_not_forgotten(shop, user):
 
 def test_a_note_that_cannot_be_read_hides_its_user_on_every_day_and_stops_no_other():
     store = MemoryStore()
-    name = remember(store, HOME, GONE, through=after(1), by=BY, now=now())
-    remember(store, CART, STAYS, through=after(1), by=BY, now=now())
+    name = add_forgotten_user(store, HOME, GONE, through=after(1), by=BY, now=now())
+    add_forgotten_user(store, CART, STAYS, through=after(1), by=BY, now=now())
     store.put(forgotten_key(HOME, name), b"{}")
     store.put("registry/forgotten/stray", b"{}")
     store.put(f"registry/forgotten/{HOME}/notes/of-somebody.txt", b"{}")
@@ -195,7 +195,7 @@ def test_a_note_that_cannot_be_read_hides_its_user_on_every_day_and_stops_no_oth
 def test_a_secret_that_cannot_be_read_stops_the_builds_of_its_target_alone():
     store = MemoryStore()
     for target in (HOME, CART):
-        remember(store, target, GONE, through=after(1), by=BY, now=now())
+        add_forgotten_user(store, target, GONE, through=after(1), by=BY, now=now())
     store.put(forgotten_key(HOME, "key"), b"{}")
     assert read_forgotten(store)[CART.tenant, CART.surface].hides(GONE, after(0))
     assert read_forgotten_of(store, CART)
@@ -206,7 +206,7 @@ def test_a_secret_that_cannot_be_read_stops_the_builds_of_its_target_alone():
 def test_a_later_request_reaches_later_days_and_an_earlier_one_takes_nothing_back():
     store, first = MemoryStore(), date(2026, 1, 1)
     for through in (first, first + timedelta(days=2), first + timedelta(days=1)):
-        remember(store, HOME, GONE, through=through, by=BY, now=now())
+        add_forgotten_user(store, HOME, GONE, through=through, by=BY, now=now())
     forgotten = read_forgotten(store)[HOME.tenant, HOME.surface]
     hidden = [forgotten.hides(GONE, first + timedelta(days=n)) for n in range(4)]
     assert (hidden, forgotten.hides(STAYS, first)) == ([True, True, True, False], False)

@@ -16,7 +16,7 @@ from recsys_assets.identity import Window
 from recsys_assets.ingest.quarantine import mentions
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.kinds.tallies import encode_tally, tally_day
-from recsys_assets.privacy.search import holds, names_user, places_that_hold
+from recsys_assets.privacy.search import contains_user, names_user, places_that_hold
 from recsys_assets.release.layout import blob_key, tree_log_key, tree_segment_key
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.trees.content import table_content
@@ -76,22 +76,22 @@ def quarantined(text, detail="", size=None):
     ],
 )
 def test_a_user_is_found_whatever_holds_the_id(data):
-    assert holds(data, {USER})
-    assert not holds(data, {"nobody"})
+    assert contains_user(data, {USER})
+    assert not contains_user(data, {"nobody"})
 
 
 def test_a_tally_is_decoded_though_its_digest_stands_behind_it():
     """Its bytes are compressed: they need not hold an id that it names, and may hold one that is part of another."""
     users = [f"{USER}-{n:03}" for n in range(2000)]
     tally = encode_tally(tally_day(events_of([row(n, user, "s", "i") for n, user in enumerate(users)]), ("user_id",)))
-    assert all(holds(tally, {user}) for user in users[::500])
-    assert not any(holds(tally, {part}) for part in (USER, f"{USER}-", f"{USER}-00"))
+    assert all(contains_user(tally, {user}) for user in users[::500])
+    assert not any(contains_user(tally, {part}) for part in (USER, f"{USER}-", f"{USER}-00"))
 
 
 def test_an_item_or_a_count_that_reads_like_the_user_is_not_the_user():
-    assert not holds(parquet(user_id=["a"], item_id=["4711"]), {"4711"})
-    assert not holds(json.dumps({"rows": 4711, "item_id": "4711"}).encode(), {"4711"})
-    assert holds(json.dumps({"user_id": 4711}).encode(), {"4711"})
+    assert not contains_user(parquet(user_id=["a"], item_id=["4711"]), {"4711"})
+    assert not contains_user(json.dumps({"rows": 4711, "item_id": "4711"}).encode(), {"4711"})
+    assert contains_user(json.dumps({"user_id": 4711}).encode(), {"4711"})
 
 
 @pytest.mark.parametrize(
@@ -112,15 +112,15 @@ def test_an_item_or_a_count_that_reads_like_the_user_is_not_the_user():
 )
 def test_a_refused_line_names_the_user_however_it_spells_the_id(user, text):
     assert mentions(text, {user})
-    assert holds(quarantined(text), {user}, is_quarantine=True)
+    assert contains_user(quarantined(text), {user}, is_quarantine=True)
     assert not mentions(text, {"ren", "471", "nobody"})
 
 
 def test_a_line_that_was_cut_within_the_id_counts_as_naming_the_user():
     text = '{"user_id":"user-1234'
-    assert holds(quarantined(text, size=9000), {"user-123456"}, is_quarantine=True)
-    assert not holds(quarantined(text, size=9000), {"other"}, is_quarantine=True)
-    assert not holds(quarantined(text), {"user-123456"}, is_quarantine=True), "whole, as its size says"
+    assert contains_user(quarantined(text, size=9000), {"user-123456"}, is_quarantine=True)
+    assert not contains_user(quarantined(text, size=9000), {"other"}, is_quarantine=True)
+    assert not contains_user(quarantined(text), {"user-123456"}, is_quarantine=True), "whole, as its size says"
 
 
 def test_objects_of_another_target_are_not_searched_and_strays_are():
@@ -161,7 +161,7 @@ def test_artifact_trees_are_searched_through_revisions_contents_and_segments():
     ],
 )
 def test_a_count_is_no_id_and_a_number_in_a_field_of_users_is(document, is_found):
-    assert holds(json.dumps(document).encode(), {"3"}) is is_found
+    assert contains_user(json.dumps(document).encode(), {"3"}) is is_found
 
 
 def test_a_user_who_has_a_vector_is_found_by_the_whole_id():
